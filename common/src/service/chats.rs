@@ -167,6 +167,13 @@ pub async fn leave(ctx: &Context, by: &AuthUser, chat: ChatId) -> Result<()> {
     Ok(())
 }
 
+/// As [`mark_read`], of a request's body.
+pub async fn mark_read_to(ctx: &Context, by: &AuthUser, chat: ChatId, body: impl Into<Unchecked<MarkRead>>) -> Result<Seq> {
+    let (body, faults) = body.into().split();
+    faults.none()?;
+    mark_read(ctx, by, chat, body.seq).await
+}
+
 /// Moves the caller's read mark and answers where it stands. `ChatNotFound`, `NotAMember`, `Invalid`.
 pub async fn mark_read(ctx: &Context, by: &AuthUser, chat: ChatId, seq: Seq) -> Result<Seq> {
     if seq < Seq(0) {
