@@ -5,11 +5,16 @@
 pub mod auth;
 pub mod bus;
 pub mod clock;
+pub mod config;
 pub mod error;
 pub mod event;
+pub mod http;
 pub mod id;
+pub mod lifecycle;
+pub mod metrics;
 pub mod model;
 pub mod presence;
+pub mod random;
 pub mod rate_limit;
 pub mod service;
 pub mod store;
