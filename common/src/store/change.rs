@@ -262,12 +262,7 @@ pub(super) fn stored_notices(notices: &[UserNotice]) -> Vec<StoredNotice> {
             Some(last) if (last.kind, last.chat, last.seq) == (kind, notice.chat_id, notice.seq) => {
                 last.users.push(notice.user_id);
             }
-            _ => stored.push(StoredNotice {
-                kind,
-                chat: notice.chat_id,
-                seq: notice.seq,
-                users: vec![notice.user_id],
-            }),
+            _ => stored.push(StoredNotice { kind, chat: notice.chat_id, seq: notice.seq, users: vec![notice.user_id] }),
         }
     }
     stored

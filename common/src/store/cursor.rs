@@ -130,11 +130,16 @@ mod tests {
 
     #[test]
     fn what_it_did_not_give_is_invalid() {
-        for cursor in ["", "x", "c", "c1", "c1.", "c.1", "c-1.1", "c99999999999999999999.1", "m", "mx", "ü", "hb", "hax"] {
+        for cursor in
+            ["", "x", "c", "c1", "c1.", "c.1", "c-1.1", "c99999999999999999999.1", "m", "mx", "ü", "hb", "hax"]
+        {
             assert!(matches!(chat(Some(cursor)), Err(Error::Invalid(_))), "{cursor}");
             assert!(matches!(member(Some(cursor)), Err(Error::Invalid(_))), "{cursor}");
             assert!(matches!(user(Some(cursor)), Err(Error::Invalid(_))), "{cursor}");
-            assert!(matches!(HistoryBound::new(&HistoryFrom::Cursor(cursor.into())), Err(Error::Invalid(_))), "{cursor}");
+            assert!(
+                matches!(HistoryBound::new(&HistoryFrom::Cursor(cursor.into())), Err(Error::Invalid(_))),
+                "{cursor}"
+            );
         }
     }
 }

@@ -64,9 +64,9 @@ pub(super) fn fold(name: &str) -> String {
 
 /// A 64-bit FNV-1a digest: tells a retry of a text from another text, and is no copy of it.
 pub(super) fn digest(text: &str) -> i64 {
-    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let hash = text
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     hash.cast_signed()
 }
 
@@ -368,8 +368,7 @@ impl LogRow {
             EventKind::MessageEdited => EventBody::MessageEdited { message: self.message.into_message(self.chat_id)? },
             EventKind::MessageDeleted => EventBody::MessageDeleted { message_id: self.message_id? },
             EventKind::MemberJoined | EventKind::MemberLeft | EventKind::MemberUpdated => {
-                let change =
-                    MemberChange { user_id: self.user_id?, username: self.username?, role: role(self.role?) };
+                let change = MemberChange { user_id: self.user_id?, username: self.username?, role: role(self.role?) };
                 match kind {
                     EventKind::MemberJoined => EventBody::MemberJoined(change),
                     EventKind::MemberLeft => EventBody::MemberLeft(change),

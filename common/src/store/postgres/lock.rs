@@ -19,13 +19,12 @@ pub(super) async fn lock(connection: &mut PgConnection, chat: ChatId, by: UserId
     .bind(chat)
     .fetch_optional(&mut *connection)
     .await?;
-    let (at, number): (Time, Option<i16>) = sqlx::query_as(
-        "select clock_timestamp(), (select role from members where chat_id = $1 and user_id = $2)",
-    )
-    .bind(chat)
-    .bind(by)
-    .fetch_one(connection)
-    .await?;
+    let (at, number): (Time, Option<i16>) =
+        sqlx::query_as("select clock_timestamp(), (select role from members where chat_id = $1 and user_id = $2)")
+            .bind(chat)
+            .bind(by)
+            .fetch_one(connection)
+            .await?;
     Ok(Change::new(row, number.map(role), at)?)
 }
 

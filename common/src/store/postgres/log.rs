@@ -23,9 +23,8 @@ pub(super) async fn ping(pool: &Arc<Pool>) -> Result<(), Fault> {
 /// The versions of the migrations that are applied; none where there is no schema at all.
 pub(super) async fn applied_migrations(pool: &Arc<Pool>) -> Result<Vec<i64>, Fault> {
     let mut lease = pool.lease().await?;
-    let versions = sqlx::query_scalar("select version from _sqlx_migrations where success")
-        .fetch_all(lease.connection())
-        .await;
+    let versions =
+        sqlx::query_scalar("select version from _sqlx_migrations where success").fetch_all(lease.connection()).await;
     match lease.end(versions) {
         Err(Fault::Sql(sqlx::Error::Database(error))) if error.code().as_deref() == Some("42P01") => Ok(Vec::new()),
         other => other,
@@ -85,18 +84,15 @@ pub(super) async fn log_after(
 pub(super) async fn heads(pool: &Arc<Pool>, chats: &[ChatId]) -> Result<Vec<(ChatId, Seq)>, Fault> {
     let chats: Vec<i64> = chats.iter().map(|id| id.0).collect();
     let mut lease = pool.lease().await?;
-    let rows = sqlx::query_as("select id, seq from chats where id = any ($1)")
-        .bind(chats)
-        .fetch_all(lease.connection())
-        .await;
+    let rows =
+        sqlx::query_as("select id, seq from chats where id = any ($1)").bind(chats).fetch_all(lease.connection()).await;
     lease.end(rows)
 }
 
 pub(super) async fn outbox_remove(pool: &Arc<Pool>, ids: &[OutboxId]) -> Result<(), Fault> {
     let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
     let mut lease = pool.lease().await?;
-    let removed =
-        sqlx::query("delete from outbox where id = any ($1)").bind(ids).execute(lease.connection()).await;
+    let removed = sqlx::query("delete from outbox where id = any ($1)").bind(ids).execute(lease.connection()).await;
     // To remove it again does no harm.
     lease.end(removed).map(drop)
 }
@@ -120,11 +116,7 @@ pub(super) async fn outbox_claim(pool: &Arc<Pool>, age: Duration, limit: usize) 
 /// How much a claim takes at once, in events and notices; a single entry may be larger.
 const CLAIM_SIZE: i64 = 5_000;
 
-async fn claim(
-    connection: &mut PgConnection,
-    age: Duration,
-    limit: usize,
-) -> Result<Vec<(i64, String)>, sqlx::Error> {
+async fn claim(connection: &mut PgConnection, age: Duration, limit: usize) -> Result<Vec<(i64, String)>, sqlx::Error> {
     sqlx::query_as(
         "with free as materialized (
              select id, size from outbox
@@ -168,11 +160,7 @@ async fn rebuild(
     let seen = if added.is_empty() { Vec::new() } else { views(connection, &added).await? };
     let seen: HashMap<_, _> = seen.into_iter().map(|(user, chat)| ((chat.id, user), chat)).collect();
     let pairs = pairs_of(connection, &ranges).await?;
-    Ok(entries
-        .iter()
-        .zip(events)
-        .map(|((id, payload), events)| rebuilt(*id, payload, events, &seen, &pairs))
-        .collect())
+    Ok(entries.iter().zip(events).map(|((id, payload), events)| rebuilt(*id, payload, events, &seen, &pairs)).collect())
 }
 
 type Range = (usize, ChatId, Seq, Seq);
@@ -207,10 +195,7 @@ async fn events_of(connection: &mut PgConnection, ranges: &[Range]) -> Result<Ve
     .bind(lasts)
     .fetch_all(connection)
     .await?;
-    Ok(rows
-        .into_iter()
-        .filter_map(|row| Some((usize::try_from(row.ord).ok()?, row.log.into_event()?)))
-        .collect())
+    Ok(rows.into_iter().filter_map(|row| Some((usize::try_from(row.ord).ok()?, row.log.into_event()?))).collect())
 }
 
 /// The users of those of these chats that are private.
@@ -219,12 +204,11 @@ async fn pairs_of(
     ranges: &[Range],
 ) -> Result<HashMap<ChatId, [UserId; 2]>, sqlx::Error> {
     let chats: Vec<i64> = ranges.iter().map(|range| range.1.0).collect();
-    let rows: Vec<(ChatId, UserId, UserId)> = sqlx::query_as(
-        "select id, pair_low, pair_high from chats where id = any ($1) and pair_low is not null",
-    )
-    .bind(chats)
-    .fetch_all(connection)
-    .await?;
+    let rows: Vec<(ChatId, UserId, UserId)> =
+        sqlx::query_as("select id, pair_low, pair_high from chats where id = any ($1) and pair_low is not null")
+            .bind(chats)
+            .fetch_all(connection)
+            .await?;
     Ok(rows.into_iter().map(|(chat, low, high)| (chat, [low, high])).collect())
 }
 
@@ -282,11 +266,10 @@ async fn prune_log(connection: &mut PgConnection, older_than: Duration, limit: i
 
 /// Erases the texts of deleted chats, a batch at a time; until then nobody can read them any more either.
 async fn erase_deleted_chats(connection: &mut PgConnection, limit: i64) -> Result<(), sqlx::Error> {
-    let chat: Option<ChatId> = sqlx::query_scalar(
-        "select id from chats where deleted_at is not null and not erased order by id limit 1",
-    )
-    .fetch_optional(&mut *connection)
-    .await?;
+    let chat: Option<ChatId> =
+        sqlx::query_scalar("select id from chats where deleted_at is not null and not erased order by id limit 1")
+            .fetch_optional(&mut *connection)
+            .await?;
     let Some(chat) = chat else { return Ok(()) };
     let erased = sqlx::query(
         "update messages set text = '', text_digest = null, deleted_at = clock_timestamp()

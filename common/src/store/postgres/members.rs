@@ -9,7 +9,7 @@ use crate::model::{Chat, Member, Role};
 use crate::store::change::{Change, may_read};
 use crate::store::fault::Fault;
 use crate::store::row::{MemberListRow, MemberRow, role, role_number};
-use crate::store::{Access, Committed, NoticeBody, PageRequest, Rows, cursor};
+use crate::store::{Access, Committed, PageRequest, Rows, cursor};
 use sqlx::PgConnection;
 use std::collections::HashMap;
 use std::sync::Arc;

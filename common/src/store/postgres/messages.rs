@@ -67,7 +67,9 @@ pub(super) async fn send(pool: &Arc<Pool>, batch: &[NewMessage]) -> Result<SentB
     for (entry, refused) in batch.iter().zip(refused) {
         outcomes.push(match refused {
             Some(error) => Outcome::Refused(error),
-            None => rows.next().and_then(|row| outcome(entry, row)).ok_or_else(|| Error::internal("a send told nothing"))?,
+            None => {
+                rows.next().and_then(|row| outcome(entry, row)).ok_or_else(|| Error::internal("a send told nothing"))?
+            }
         });
     }
     Ok(send::batch(batch, outcomes, outbox))
@@ -197,16 +199,11 @@ async fn rewrite(
 }
 
 /// Locks the message's chat, then reads the message. `MessageNotFound` also for who may not see it.
-async fn lock_message(
-    connection: &mut PgConnection,
-    id: MessageId,
-    by: UserId,
-) -> Result<(Change, MessageRow), Fault> {
-    let chat: Option<ChatId> =
-        sqlx::query_scalar("select chat_id from messages where id = $1 and deleted_at is null")
-            .bind(id)
-            .fetch_optional(&mut *connection)
-            .await?;
+async fn lock_message(connection: &mut PgConnection, id: MessageId, by: UserId) -> Result<(Change, MessageRow), Fault> {
+    let chat: Option<ChatId> = sqlx::query_scalar("select chat_id from messages where id = $1 and deleted_at is null")
+        .bind(id)
+        .fetch_optional(&mut *connection)
+        .await?;
     let chat = chat.ok_or(Error::MessageNotFound)?;
     let change = lock(connection, chat, by).await.map_err(|fault| match fault {
         Fault::Rule(Error::ChatNotFound) => Error::MessageNotFound.into(),

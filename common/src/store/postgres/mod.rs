@@ -14,8 +14,8 @@ mod sessions;
 use self::pool::Pool;
 use super::fault::Fault;
 use super::{
-    Access, ChatPatch, Committed, Credentials, EndedSession, HistoryFrom, LogPage, NewGroup, NewMessage, NewUser, OutboxId,
-    PageRequest, PoolState, Rotation, Rows, SentBatch, Session, Store, UserRow,
+    Access, ChatPatch, Committed, Credentials, EndedSession, HistoryFrom, LogPage, NewGroup, NewMessage, NewUser,
+    OutboxId, PageRequest, PoolState, Rotation, Rows, SentBatch, Session, Store, UserRow,
 };
 use crate::error::{Error, Result};
 use crate::id::{ChatId, MessageId, Seq, SessionId, UserId};

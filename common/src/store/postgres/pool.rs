@@ -83,8 +83,8 @@ impl Pool {
             // The newest first: the others may rest.
             let Some(idle) = self.idle.lock().pop() else { break };
             let mut lease = Lease::new(self, idle.connection, idle.generation, None);
-            let trusted = idle.generation == self.generation.load(Ordering::Acquire)
-                && idle.since.elapsed() < TRUSTED_IDLE;
+            let trusted =
+                idle.generation == self.generation.load(Ordering::Acquire) && idle.since.elapsed() < TRUSTED_IDLE;
             if trusted || lease.answers().await {
                 lease.permit = Some(permit);
                 lease.clean = true;
