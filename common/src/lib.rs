@@ -4,10 +4,12 @@
 
 pub mod bus;
 pub mod clock;
+pub mod dispatch;
 pub mod error;
 pub mod event;
 pub mod id;
 pub mod model;
 pub mod presence;
 pub mod rate_limit;
+pub mod relay;
 pub mod store;
