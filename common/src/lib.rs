@@ -4,12 +4,17 @@
 
 pub mod bus;
 pub mod clock;
+pub mod config;
 pub mod dispatch;
 pub mod error;
 pub mod event;
+pub mod http;
 pub mod id;
+pub mod lifecycle;
+pub mod metrics;
 pub mod model;
 pub mod presence;
+pub mod random;
 pub mod rate_limit;
 pub mod relay;
 pub mod store;

@@ -1,5 +1,6 @@
 //! What a bus counts; the handles come from the program's table, or count for nobody.
 
+use crate::metrics::{Metrics, PublishResult};
 use prometheus::{IntCounter, IntGauge};
 
 /// The `messenger_backplane_*` metrics.
@@ -18,6 +19,17 @@ pub struct BusMetrics {
 }
 
 impl BusMetrics {
+    /// The program's own.
+    pub fn of(metrics: &Metrics) -> Self {
+        Self {
+            published_ok: metrics.backplane_published(PublishResult::Ok).clone(),
+            published_error: metrics.backplane_published(PublishResult::Error).clone(),
+            received: metrics.backplane_received.clone(),
+            up: metrics.backplane_up.clone(),
+            reconnects: metrics.backplane_reconnects.clone(),
+        }
+    }
+
     /// Handles that belong to no registry.
     pub fn unregistered() -> Self {
         let counter = |name| IntCounter::new(name, name).expect("a plain name is a sound one");

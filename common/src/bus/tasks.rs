@@ -1,5 +1,6 @@
 //! How a back end starts its long-lived tasks: through whoever tracks them, never by itself.
 
+use crate::lifecycle::Lifecycle;
 use futures_util::future::BoxFuture;
 use std::fmt;
 use std::future::Future;
@@ -38,6 +39,13 @@ impl Tasks {
     /// Cancelled when everything must end.
     pub fn stopping(&self) -> &CancellationToken {
         &self.stopping
+    }
+}
+
+impl From<&Lifecycle> for Tasks {
+    fn from(lifecycle: &Lifecycle) -> Self {
+        let tracked = lifecycle.clone();
+        Self::new(move |name, task| tracked.spawn(name, task), lifecycle.stopping())
     }
 }
 
