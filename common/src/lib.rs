@@ -19,13 +19,5 @@ pub mod rate_limit;
 pub mod service;
 pub mod store;
 
-#[path = "stand_in/config.rs"]
-pub mod config;
-#[path = "stand_in/lifecycle.rs"]
-pub mod lifecycle;
-#[path = "stand_in/metrics.rs"]
-pub mod metrics;
-#[path = "stand_in/problem.rs"]
-mod problem;
 #[path = "stand_in/relay.rs"]
 pub mod relay;
