@@ -9,5 +9,6 @@
 #[macro_use]
 mod support;
 
+mod programs;
 mod rest;
 mod ws;
