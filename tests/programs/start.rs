@@ -114,7 +114,7 @@ async fn a_database_that_is_not_up_yet_is_waited_for() {
             let name = database.rsplit('/').next().unwrap();
             let through = format!("postgresql://postgres@{}/{name}", proxy.address());
             waits_for(program, through, redis.url(), "database", || {
-                proxy.set(Mode::Forward)
+                proxy.set(Mode::Forward);
             })
             .await;
         }
@@ -132,7 +132,7 @@ async fn a_redis_that_is_not_up_yet_is_waited_for() {
             proxy.set(Mode::Refuse);
             let through = format!("redis://{}", proxy.address());
             waits_for(program, database.clone(), through, "redis", || {
-                proxy.set(Mode::Forward)
+                proxy.set(Mode::Forward);
             })
             .await;
         }

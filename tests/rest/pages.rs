@@ -124,19 +124,17 @@ fn assert_references_resolve(document: &Value, part: &Value) {
         Value::Object(fields) => {
             if let Some(Value::String(reference)) = fields.get("$ref") {
                 let pointer = reference.strip_prefix('#').expect("nothing from elsewhere");
-                assert!(
-                    document.pointer(pointer).is_some(),
-                    "{reference} points at nothing"
-                );
+                let target = document.pointer(pointer);
+                assert!(target.is_some(), "{reference} points at nothing");
             }
-            fields
-                .values()
-                .for_each(|value| assert_references_resolve(document, value));
+            for value in fields.values() {
+                assert_references_resolve(document, value);
+            }
         }
         Value::Array(items) => {
-            items
-                .iter()
-                .for_each(|value| assert_references_resolve(document, value));
+            for value in items {
+                assert_references_resolve(document, value);
+            }
         }
         _ => {}
     }

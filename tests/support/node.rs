@@ -15,7 +15,7 @@ use super::process::{self, Log, Process};
 use super::programs::{self, Program};
 
 /// How long a program may take until it is ready; it waits a minute for its database itself.
-const READY_LIMIT: Duration = Duration::from_secs(60);
+const READY_LIMIT: Duration = Duration::from_mins(1);
 
 /// Environment variables of one program.
 pub type Env = BTreeMap<String, String>;

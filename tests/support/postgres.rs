@@ -13,7 +13,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use super::process::{self, Log, Process};
 
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_mins(1);
 
 /// A Postgres server on a loopback port, with `fsync` on and trust authentication. It ends with this value.
 pub struct Postgres {

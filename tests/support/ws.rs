@@ -102,10 +102,12 @@ impl Ws {
 
     /// Sends a message of any kind; a link that has ended already shows when something is read.
     pub async fn send_message(&mut self, message: Message) {
-        match tokio::time::timeout(SOON, self.stream.send(message)).await {
-            Ok(sent) => drop(sent),
-            Err(_) => panic!("the server took nothing for {SOON:?}\n{}", self.story()),
-        }
+        let sent = tokio::time::timeout(SOON, self.stream.send(message)).await;
+        assert!(
+            sent.is_ok(),
+            "the server took nothing for {SOON:?}; {}",
+            self.story()
+        );
     }
 
     pub async fn send(&mut self, frame: Value) {
@@ -128,9 +130,12 @@ impl Ws {
             self.stream.close(None).await.ok();
             while let Some(Ok(_)) = self.stream.next().await {}
         };
-        if tokio::time::timeout(SOON, bye).await.is_err() {
-            panic!("the server did not answer the close\n{}", self.story());
-        }
+        let answered = tokio::time::timeout(SOON, bye).await.is_ok();
+        assert!(
+            answered,
+            "the server did not answer the close; {}",
+            self.story()
+        );
     }
 
     /// The next frame from the wire, or `None` once closed or after `deadline`.

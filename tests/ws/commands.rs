@@ -55,19 +55,22 @@ async fn sending_obeys_the_rules_of_rest(d: &Deployment) {
     let chat_id = ann.group_id(&[&bob]).await;
     let private = ann.private_chat_id(&bob).await;
     let mut ws = eve.connect().await;
-    let send = |chat_id: Value, text: &str| json!({"type": "send_message", "chat_id": chat_id, "text": text});
-    ws.refused(send(json!(chat_id), "x"), "not_a_member").await;
-    ws.refused(send(json!(private), "x"), "chat_not_found")
+    let message = |chat_id: Value, text: &str| json!({"type": "send_message", "chat_id": chat_id, "text": text});
+    ws.refused(message(json!(chat_id), "x"), "not_a_member")
         .await;
-    ws.refused(send(json!(999_999_999), "x"), "chat_not_found")
+    ws.refused(message(json!(private), "x"), "chat_not_found")
+        .await;
+    ws.refused(message(json!(999_999_999), "x"), "chat_not_found")
         .await;
     let mut ws = bob.connect().await;
     for text in ["", "  \n", "a\0b", &"🙂".repeat(4097)] {
-        ws.refused(send(json!(chat_id), text), "invalid").await;
+        ws.refused(message(json!(chat_id), text), "invalid").await;
     }
-    let sent = ws.command(send(json!(chat_id), &"🙂".repeat(4096))).await;
+    let sent = ws
+        .command(message(json!(chat_id), &"🙂".repeat(4096)))
+        .await;
     assert_eq!(sent["type"], "message_sent", "{sent}");
-    ws.refused(send(json!("x"), "x"), "invalid").await;
+    ws.refused(message(json!("x"), "x"), "invalid").await;
     ws.refused(
         json!({"type": "send_message", "chat_id": chat_id}),
         "invalid",
