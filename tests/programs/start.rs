@@ -150,3 +150,29 @@ async fn a_gateway_waits_for_the_schema() {
     })
     .await;
 }
+
+/// `messenger` with Postgres and Redis configured is an api and a gateway in one, and one more node of the cluster.
+#[tokio::test]
+async fn messenger_is_one_more_node_of_a_cluster() {
+    limited(async {
+        let mut d = Deployment::cluster(1, 1).start().await;
+        d.add_messenger().await;
+        let (ann, bob) = (d.user().await, d.user().await);
+        let chat_id = ann.group_id(&[&bob]).await;
+        let (mut one, mut other) = (ann.connect_to(0).await, bob.connect_to(1).await);
+        let head = one.subscribe(chat_id).await["seq"].as_i64().unwrap();
+        other.subscribe(chat_id).await;
+        for (n, rest) in [(1, ann.rest.on(0)), (2, ann.rest.on(1))] {
+            let body = json!({"chat_id": chat_id, "text": "from either"});
+            rest.post("/messages/send", body).await.ok(201);
+            for ws in [&mut one, &mut other] {
+                assert_eq!(ws.expect("new_message").await["seq"], head + n);
+            }
+        }
+        for gateway in 0..2 {
+            let path = format!("/ws/chat/{chat_id}/online-users");
+            assert_eq!(ann.rest.on(gateway).get(&path).await.ok(200)["count"], 2);
+        }
+    })
+    .await;
+}

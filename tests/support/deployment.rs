@@ -241,8 +241,10 @@ impl Deployment {
     /// Every process once.
     pub fn nodes(&self) -> Vec<Arc<Node>> {
         let mut nodes = self.apis.clone();
-        if self.is_cluster() {
-            nodes.extend(self.gateways.iter().cloned());
+        for gateway in &self.gateways {
+            if !nodes.iter().any(|node| Arc::ptr_eq(node, gateway)) {
+                nodes.push(Arc::clone(gateway));
+            }
         }
         nodes
     }
@@ -250,9 +252,17 @@ impl Deployment {
     /// One more gateway beside the others, ready.
     pub async fn add_gateway(&mut self) -> Arc<Node> {
         let name = format!("gateway-{}", self.gateways.len());
-        let nodes = self.start_more(name, Program::Gateway).await;
-        self.gateways.push(Arc::clone(&nodes));
-        nodes
+        let node = self.start_more(name, Program::Gateway).await;
+        self.gateways.push(Arc::clone(&node));
+        node
+    }
+
+    /// `messenger` as one more node of the cluster, an api and a gateway in one, ready.
+    pub async fn add_messenger(&mut self) -> Arc<Node> {
+        let node = self.start_more("messenger".to_owned(), Program::Messenger).await;
+        self.apis.push(Arc::clone(&node));
+        self.gateways.push(Arc::clone(&node));
+        node
     }
 
     /// One more api beside the others, ready.
