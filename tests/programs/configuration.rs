@@ -71,7 +71,6 @@ async fn refuses_each(program: Program) {
         ("HOST", "not an address"),
         ("DEBUG", "perhaps"),
         ("DATABASE_URL", "mysql://localhost/x"),
-        ("DATABASE_URL", ""),
         ("REDIS_URL", "http://localhost"),
         ("MIGRATE", "perhaps"),
         ("RATE_LIMITS", "perhaps"),
@@ -85,13 +84,13 @@ async fn refuses_each(program: Program) {
         ("TRUSTED_PROXIES", "10.0.0.0/99"),
         ("MAX_MESSAGE_CHARS", "0"),
         ("MAX_BODY_BYTES", "256KB"),
-        ("MAX_FRAME_BYTES", ""),
+        ("MAX_FRAME_BYTES", "-64"),
         ("MAX_SUBSCRIPTIONS", "many"),
         ("HEARTBEAT_SECONDS", "0"),
         ("IDLE_TIMEOUT_SECONDS", "x"),
         ("EVENT_RETENTION_DAYS", "x"),
         ("RATE_MESSAGES_PER_SECOND", "x"),
-        ("RATE_LOGINS_PER_MINUTE", "0"),
+        ("RATE_LOGINS_PER_MINUTE", "1.5"),
     ];
     for (variable, value) in faults {
         let mut env = good(program);

@@ -131,9 +131,11 @@ async fn who_keeps_on_over_the_rate_is_closed_with_4429(builder: Builder) {
     let mut ws = d.user().await.connect().await;
     let start = Instant::now();
     let mut refused = 0;
+    let mut pace = tokio::time::interval(Duration::from_millis(20));
     while ws.closed.is_none() {
         assert!(start.elapsed() < Duration::from_secs(30), "{refused} refused and still open");
         // fifty a second, ten times the rate
+        pace.tick().await;
         ws.send(json!({"type": "ping"})).await;
         if let Some(frame) = ws.next_within(Duration::from_millis(20)).await
             && frame["code"] == "rate_limited"
