@@ -11,10 +11,7 @@ fn variables_of(program: Program) -> BTreeSet<String> {
     let mut help = Command::new(program.path().unwrap());
     help.arg("--help").env_clear();
     let text = process::run(help).unwrap();
-    text.split("[env: ")
-        .skip(1)
-        .map(|rest| rest.split([']', '=']).next().unwrap().to_owned())
-        .collect()
+    text.split("[env: ").skip(1).map(|rest| rest.split([']', '=']).next().unwrap().to_owned()).collect()
 }
 
 #[tokio::test]

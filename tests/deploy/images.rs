@@ -246,7 +246,11 @@ async fn compose_has_the_whole_cluster() {
             assert!(is_there, "{name}: no {source}");
         }
     }
-    assert_eq!(addresses(&shipped("deploy/nginx/upstreams.conf")), public, "nginx serves the public ports, all of them");
+    assert_eq!(
+        addresses(&shipped("deploy/nginx/upstreams.conf")),
+        public,
+        "nginx serves the public ports, all of them"
+    );
     let scraped = addresses(&shipped("deploy/prometheus/targets/api.yml"))
         .into_iter()
         .chain(addresses(&shipped("deploy/prometheus/targets/gateway.yml")))
@@ -269,7 +273,8 @@ async fn compose_has_known_variables_and_no_secret() {
     for (name, service) in compose["services"].as_object().unwrap() {
         let Some(environment) = service["environment"].as_object() else { continue };
         for (variable, value) in environment {
-            let is_known = known.contains(variable) || (name == "postgres" && POSTGRES_VARIABLES.contains(&variable.as_str()));
+            let is_known =
+                known.contains(variable) || (name == "postgres" && POSTGRES_VARIABLES.contains(&variable.as_str()));
             assert!(is_known, "{name}: {variable} is no variable of ours");
             let value = value.as_str().expect("a text, as environment variables are");
             if variable == "SECRET_KEY" || variable == "POSTGRES_PASSWORD" {

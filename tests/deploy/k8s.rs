@@ -72,9 +72,7 @@ async fn is_valid_for_the_kubernetes_schemas() {
         std::fs::write(&file, built(folder).await).unwrap();
         for version in VERSIONS {
             let mut command = python().await;
-            command
-                .args(["-m", "kubernetes_validate", "--strict", "--kubernetes-version", version])
-                .arg(&file);
+            command.args(["-m", "kubernetes_validate", "--strict", "--kubernetes-version", version]).arg(&file);
             let said = blocking(|| process::run(command)).await;
             assert!(said.is_ok(), "{folder} against {version}: {}", said.unwrap_err());
         }
@@ -167,7 +165,10 @@ async fn secrets_are_referred_to_and_variables_are_known() {
     let known = known_variables();
     for folder in ["base", "overlays/example"] {
         let text = built(folder).await;
-        assert!(!text.contains("://messenger:") && !text.contains("postgresql://"), "{folder}: an address with a secret");
+        assert!(
+            !text.contains("://messenger:") && !text.contains("postgresql://"),
+            "{folder}: an address with a secret"
+        );
         let objects = documents(&text).await;
         assert!(of_kind(&objects, "Secret").is_empty(), "{folder}: a Secret with values in a file");
         let config = of_kind(&objects, "ConfigMap")[0];

@@ -213,7 +213,8 @@ async fn the_walk_through_goes_through_it() {
         assert_eq!(online["count"], 4);
 
         // A bad token is told by a close, through nginx too.
-        let mut refused = Ws::open(&balancer.ws_url(), Way::Path, "eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIn0.c2lnbmF0dXJl").await;
+        let mut refused =
+            Ws::open(&balancer.ws_url(), Way::Path, "eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIn0.c2lnbmF0dXJl").await;
         assert_eq!(refused.expect_close(SOON).await.0, 4501);
 
         for socket in sockets {

@@ -157,7 +157,8 @@ async fn it_scrapes_every_metric_of_every_node() {
             let mut missing = Vec::new();
             for (target, names) in &expected {
                 let there = found.get(*target).cloned().unwrap_or_default();
-                missing.extend(names.iter().filter(|name| !there.contains(**name)).map(|name| format!("{target} {name}")));
+                missing
+                    .extend(names.iter().filter(|name| !there.contains(**name)).map(|name| format!("{target} {name}")));
             }
             missing
         };
@@ -170,7 +171,8 @@ async fn it_scrapes_every_metric_of_every_node() {
         .await;
 
         let up = prometheus.ask("query", &[("query", "up == 1")]).await.unwrap();
-        let mut jobs: Vec<_> = up["result"].as_array().unwrap().iter().map(|one| one["metric"]["job"].clone()).collect();
+        let mut jobs: Vec<_> =
+            up["result"].as_array().unwrap().iter().map(|one| one["metric"]["job"].clone()).collect();
         jobs.sort_by_key(ToString::to_string);
         assert_eq!(jobs, ["messenger-api", "messenger-api", "messenger-gateway", "messenger-gateway"]);
 

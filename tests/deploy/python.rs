@@ -19,8 +19,7 @@ pub(super) async fn python() -> Command {
 
 /// The documents of a YAML text, merge keys resolved.
 pub(super) async fn documents(yaml: &str) -> Vec<Value> {
-    const SCRIPT: &str =
-        "import json, sys, yaml; print(json.dumps(list(yaml.safe_load_all(open(sys.argv[1])))))";
+    const SCRIPT: &str = "import json, sys, yaml; print(json.dumps(list(yaml.safe_load_all(open(sys.argv[1])))))";
     let dir = process::new_dir("yaml");
     let file = dir.join("text.yaml");
     std::fs::write(&file, yaml).unwrap();
