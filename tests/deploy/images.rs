@@ -7,7 +7,7 @@ use std::process::Command;
 
 use super::python::document;
 use super::{known_variables, root, shipped};
-use crate::support::{Value, blocking, process};
+use crate::support::{Node, Value, blocking, process, shared};
 
 const PROGRAMS: [&str; 3] = ["messenger", "messenger-api", "messenger-gateway"];
 /// What may differ between the database's own image and our programs.
@@ -80,7 +80,7 @@ fn inherited<'a>(stages: &'a BTreeMap<String, Stage>, name: &str, instruction: &
 }
 
 /// The script of a stage's health check, which bash runs with `ADMIN_PORT` set.
-pub(super) fn health_check(stage: &str) -> String {
+fn health_check(stage: &str) -> String {
     let stages = stages();
     let check = inherited(&stages, stage, "HEALTHCHECK").expect("a health check").to_owned();
     let (_, command) = check.split_once("CMD ").unwrap();
@@ -187,6 +187,24 @@ fn images_run_one_program_each_and_not_as_root() {
         if let Some((_, from)) = rest.split_once("--from=") {
             assert!(stages.contains_key(from.split(' ').next().unwrap()), "{rest}");
         }
+    }
+}
+
+/// The images' health check against real nodes: well while they are ready, ill when nobody answers or says otherwise.
+#[tokio::test]
+async fn the_health_check_tells_who_is_ready() {
+    let is_well = |stage: &str, admin_port: &str| {
+        let mut check = Command::new("bash");
+        check.args(["-c", &health_check(stage)]).env("ADMIN_PORT", admin_port);
+        blocking(|| process::run(check))
+    };
+    let admin_port = |node: &Node| node.admin_url().rsplit_once(':').unwrap().1.to_owned();
+    let (cluster, embedded) = (shared::cluster().await, shared::embedded().await);
+    for (stage, node) in [("api", cluster.api(0)), ("gateway", cluster.gateway(0)), ("messenger", embedded.api(0))] {
+        is_well(stage, &admin_port(node)).await.unwrap();
+        // The public port answers, but not that it is ready.
+        assert!(is_well(stage, &node.port().to_string()).await.is_err(), "{stage}");
+        assert!(is_well(stage, &process::free_port().to_string()).await.is_err(), "{stage}");
     }
 }
 
