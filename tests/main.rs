@@ -10,5 +10,6 @@
 mod support;
 
 mod deploy;
+mod programs;
 mod rest;
 mod ws;

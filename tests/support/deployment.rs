@@ -30,6 +30,7 @@ pub struct Builder {
     node_env: BTreeMap<String, Env>,
     postgres: Option<Arc<Postgres>>,
     redis: Option<Arc<Redis>>,
+    default_database: bool,
 }
 
 impl Builder {
@@ -50,6 +51,7 @@ impl Builder {
             node_env: BTreeMap::new(),
             postgres: None,
             redis: None,
+            default_database: false,
         }
     }
 
@@ -61,6 +63,20 @@ impl Builder {
     #[must_use]
     pub fn env(mut self, name: &str, value: impl ToString) -> Self {
         self.env.insert(name.to_owned(), value.to_string());
+        self
+    }
+
+    /// Leaves a variable unset that the harness sets by itself.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.env.remove(name);
+        self
+    }
+
+    /// Leaves `DATABASE_URL` unset: `messenger` then keeps its file in the user's data directory.
+    #[must_use]
+    pub fn default_database(mut self) -> Self {
+        self.default_database = true;
         self
     }
 
@@ -101,8 +117,11 @@ impl Builder {
         let dir = process::new_dir("deployment");
         let names: Vec<(String, Program)> = match self.form {
             Form::Embedded => {
-                base.entry("DATABASE_URL".to_owned())
-                    .or_insert_with(|| format!("sqlite:{}", dir.join("messenger.db").display()));
+                if !self.default_database {
+                    let file = dir.join("messenger.db");
+                    base.entry("DATABASE_URL".to_owned())
+                        .or_insert_with(|| format!("sqlite:{}", file.display()));
+                }
                 vec![("messenger".to_owned(), Program::Messenger)]
             }
             Form::Cluster { apis, gateways } => {

@@ -121,10 +121,10 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
 }
 
 /// Asks `probe` again and again until it gives a value; panics with `what` after `limit`.
-pub async fn eventually<T, F: Future<Output = Option<T>>>(
+pub async fn eventually<T>(
     what: &str,
     limit: Duration,
-    mut probe: impl FnMut() -> F,
+    mut probe: impl AsyncFnMut() -> Option<T>,
 ) -> T {
     let deadline = tokio::time::Instant::now() + limit;
     loop {

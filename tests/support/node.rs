@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 use parking_lot::Mutex;
 
 use super::process::{self, Log, Process};
-use super::programs::Program;
+use super::programs::{self, Program};
 
 /// How long a program may take until it is ready; it waits a minute for its database itself.
 const READY_LIMIT: Duration = Duration::from_secs(60);
@@ -59,15 +59,10 @@ impl Node {
     fn launch(&self) -> Result<(), String> {
         let mut state = self.state.lock();
         let mark = self.log.mark();
-        let mut command = process::bound_command(self.program.path()?, "KILL");
-        command
-            .current_dir(&self.dir)
-            .env_clear()
-            .env("HOME", &self.dir)
-            .envs(&state.env)
-            .env("PORT", state.port.to_string())
-            .env("ADMIN_PORT", state.admin_port.to_string());
-        let mut process = Process::start(command, &self.log)?;
+        let mut env = state.env.clone();
+        env.insert("PORT".to_owned(), state.port.to_string());
+        env.insert("ADMIN_PORT".to_owned(), state.admin_port.to_string());
+        let mut process = programs::launch(self.program, &self.dir, &env, &[], &self.log)?;
         let port = self.told_port(mark, &mut process, "listening on");
         let admin_port = self.told_port(mark, &mut process, "admin on");
         state.process = Some(process);

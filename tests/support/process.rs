@@ -101,6 +101,8 @@ struct Lines {
     /// number of lines ever written; the newest `kept.len()` of them are kept
     written: usize,
     kept: VecDeque<String>,
+    /// streams that are still read
+    open: usize,
 }
 
 impl Log {
@@ -148,8 +150,19 @@ impl Log {
         }
     }
 
+    /// Waits until the streams have ended and all that was written is here.
+    pub fn ended(&self, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        let mut lines = self.lines.lock();
+        while lines.open > 0 {
+            let late = self.grown.wait_until(&mut lines, deadline).timed_out();
+            assert!(!late, "a standard stream stays open");
+        }
+    }
+
     fn follow(self: &Arc<Self>, stream: impl Read + Send + 'static) {
         let log = Arc::clone(self);
+        log.lines.lock().open += 1;
         std::thread::spawn(move || {
             let mut reader = BufReader::new(stream);
             let mut line = Vec::new();
@@ -157,6 +170,8 @@ impl Log {
                 log.push(String::from_utf8_lossy(&line).trim_end().to_owned());
                 line.clear();
             }
+            log.lines.lock().open -= 1;
+            log.grown.notify_all();
         });
     }
 }

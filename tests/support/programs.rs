@@ -1,8 +1,11 @@
 //! The three programs, built once a run, from the sources as they are.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
+
+use super::process::{self, Log, Process};
 
 /// One of the programs that the workspace builds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,6 +33,25 @@ impl Program {
     pub fn path(self) -> Result<PathBuf, String> {
         Ok(built()?.join(self.name()))
     }
+}
+
+/// Starts `program` in `dir` with these variables alone, so that no file and no variable of the machine has a say.
+/// Its end follows that of the test binary. Blocks while the programs are built.
+pub fn launch(
+    program: Program,
+    dir: &Path,
+    env: &BTreeMap<String, String>,
+    arguments: &[&str],
+    log: &Arc<Log>,
+) -> Result<Process, String> {
+    let mut command = process::bound_command(program.path()?, "KILL");
+    command
+        .args(arguments)
+        .current_dir(dir)
+        .env_clear()
+        .env("HOME", dir)
+        .envs(env);
+    Process::start(command, log)
 }
 
 /// The folder of the executables: that of `MESSENGER_TEST_BIN_DIR` as it is, else the one beside the test
@@ -77,6 +99,6 @@ fn build() -> Result<PathBuf, String> {
     cargo
         .env_remove("CARGO_MANIFEST_DIR")
         .env_remove("LD_LIBRARY_PATH");
-    super::process::run(cargo)?;
+    process::run(cargo)?;
     Ok(profile_dir.to_owned())
 }

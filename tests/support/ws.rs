@@ -36,6 +36,8 @@ pub struct Ws {
     seen: VecDeque<String>,
     /// pings of the server so far
     pub pings: usize,
+    /// what the server's pongs bore
+    pongs: Vec<Vec<u8>>,
     /// set once the close has come: the code (1006 where the link just ended) and the reason
     pub closed: Option<(u16, String)>,
     next_request: u32,
@@ -91,6 +93,7 @@ impl Ws {
             pending: VecDeque::new(),
             seen: VecDeque::new(),
             pings: 0,
+            pongs: Vec::new(),
             closed: None,
             next_request: 0,
             handshake,
@@ -150,6 +153,7 @@ impl Ws {
                     // the answer is queued by the library and written by the next flush
                     self.stream.flush().await.ok();
                 }
+                Some(Ok(Message::Pong(payload))) => self.pongs.push(payload.to_vec()),
                 Some(Ok(Message::Close(frame))) => {
                     let close = frame.map_or((1005, String::new()), |frame| {
                         (frame.code.into(), frame.reason.as_str().to_owned())
@@ -286,6 +290,18 @@ impl Ws {
     pub async fn round_trip(&mut self) {
         let pong = self.command(json!({"type": "ping"})).await;
         assert_eq!(pong["type"], "pong", "{pong}");
+    }
+
+    /// Reads until a pong of the protocol itself has come that bears `payload`; the server answers in order, so
+    /// that it is there before the answer of a command sent now.
+    pub async fn expect_pong(&mut self, payload: &[u8]) {
+        self.round_trip().await;
+        let pongs = &self.pongs;
+        assert!(
+            pongs.iter().any(|pong| pong == payload),
+            "only {pongs:?}; {}",
+            self.story()
+        );
     }
 
     /// Asserts that no frame of these types came, up to the answer of a `ping` sent now. What another node or
