@@ -82,6 +82,8 @@ export class Session extends Emitter {
 
   get signedIn() { return this.#tokens !== null; }
   get accessToken() { return this.#tokens?.access ?? ''; }
+  /** Whether a refresh token is held; a pasted access token comes without. */
+  get refreshable() { return Boolean(this.#tokens?.refresh); }
   get expiresAt() { return this.#tokens?.expiresAt ?? 0; }
   /** Names this session in this tab (no token in it), to notice a duplicated tab. */
   get tabId() { return this.#tokens?.tabId ?? ''; }
