@@ -1,1 +1,13 @@
-//! x
+//! What the messenger's servers share: shapes, rules, store, bus, presence, rate limits, and the plumbing around them.
+//!
+//! The only crate with SQL and Redis commands. Imports point down: `service → store, bus, presence, rate_limit → event, model, error, id, clock`.
+
+pub mod bus;
+pub mod clock;
+pub mod error;
+pub mod event;
+pub mod id;
+pub mod model;
+pub mod presence;
+pub mod rate_limit;
+pub mod store;

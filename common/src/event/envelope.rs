@@ -1,0 +1,310 @@
+//! The envelope's wire form: one tag byte, fixed big-endian fields, then the client's JSON to the end.
+//!
+//! Every node of a cluster reads it, so during a rolling deploy two releases do: a new kind gets a new tag, an old tag never
+//! changes its fields, and an unknown tag is an error that the receiver counts and drops (the log is the truth).
+
+use super::EventKind;
+use crate::id::{ChatId, Seq, SessionId, UserId};
+use crate::model::Status;
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
+
+/// What an event does to the subscriptions of its chat, beside being delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing.
+    None,
+    /// This user is a member from here on.
+    Joined(UserId),
+    /// This user's subscriptions end with this event (guarantee G6).
+    Left(UserId),
+    /// All subscriptions end with this event.
+    ChatDeleted,
+}
+
+/// Why access ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum RevocationReason {
+    /// Logout, a new password, a spent refresh token used again: close code 4502.
+    SessionEnded = 1,
+    /// The account was deactivated: close code 4503.
+    AccountDisabled = 2,
+}
+
+/// Access that has ended: told to every node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Revocation {
+    /// Whose.
+    pub user_id: UserId,
+    /// Which session; all of the user's when `None`.
+    pub session_id: Option<SessionId>,
+    /// Why.
+    pub reason: RevocationReason,
+}
+
+/// A user came online or went offline, and in which chats that is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusChange {
+    /// Who.
+    pub user_id: UserId,
+    /// The user's name.
+    pub username: String,
+    /// Which.
+    pub status: Status,
+    /// When the user was last told offline.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub last_seen_at: Option<time::OffsetDateTime>,
+    /// The user's chats that are small enough to be told.
+    pub chats: Vec<ChatId>,
+}
+
+/// What crosses the bus.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Envelope {
+    /// A sequenced event, on the chat's topic.
+    Log {
+        /// The chat.
+        chat_id: ChatId,
+        /// Its place in the sequence.
+        seq: Seq,
+        /// What it is.
+        kind: EventKind,
+        /// What it does to subscriptions.
+        effect: Effect,
+        /// Commit time, microseconds since the Unix epoch, by the database's clock.
+        committed_at_micros: i64,
+        /// The client's frame.
+        json: Bytes,
+    },
+    /// Typing or read state, on the chat's topic; not sequenced, may be lost.
+    Ephemeral {
+        /// The chat.
+        chat_id: ChatId,
+        /// Who caused it; typing is not told to its own user.
+        user_id: UserId,
+        /// `Typing` or `MessageRead`.
+        kind: EventKind,
+        /// The client's frame.
+        json: Bytes,
+    },
+    /// A frame for every connection of a user, on the user's topic. `chat_id` and `seq` are those of the event that caused it:
+    /// a gateway tells each pair to a connection once, though the relay may publish it again.
+    Notice {
+        /// To whom.
+        user_id: UserId,
+        /// Because of which chat.
+        chat_id: ChatId,
+        /// And which of its events.
+        seq: Seq,
+        /// `NewMessage` (of a private chat), `ChatAdded` or `ChatRemoved`.
+        kind: EventKind,
+        /// The client's frame.
+        json: Bytes,
+    },
+    /// Access ended, on the topic of all nodes.
+    Revoked(Revocation),
+    /// Presence transitions, on the topic of all nodes.
+    Status(Vec<StatusChange>),
+    /// A node's question to itself whether the bus still carries anything.
+    Probe(u64),
+}
+
+/// Bytes that are no envelope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EnvelopeError {
+    /// Shorter than its fields.
+    #[error("the envelope ends early")]
+    Short,
+    /// A tag or a kind of another release.
+    #[error("an envelope of unknown kind {0}")]
+    Unknown(u8),
+    /// The presence batch is no JSON of ours.
+    #[error("the envelope's content cannot be read")]
+    Content,
+}
+
+const LOG: u8 = 1;
+const EPHEMERAL: u8 = 2;
+const NOTICE: u8 = 3;
+const REVOKED: u8 = 4;
+const STATUS: u8 = 5;
+const PROBE: u8 = 6;
+
+impl Envelope {
+    /// The wire form.
+    pub fn encode(&self) -> Bytes {
+        let mut out = BytesMut::with_capacity(64 + self.json_len());
+        match self {
+            Self::Log { chat_id, seq, kind, effect, committed_at_micros, json } => {
+                out.put_u8(LOG);
+                out.put_u8(*kind as u8);
+                out.put_i64(chat_id.0);
+                out.put_i64(seq.0);
+                out.put_i64(*committed_at_micros);
+                let (tag, user) = match effect {
+                    Effect::None => (0, 0),
+                    Effect::Joined(user) => (1, user.0),
+                    Effect::Left(user) => (2, user.0),
+                    Effect::ChatDeleted => (3, 0),
+                };
+                out.put_u8(tag);
+                out.put_i64(user);
+                out.put_slice(json);
+            }
+            Self::Ephemeral { chat_id, user_id, kind, json } => {
+                out.put_u8(EPHEMERAL);
+                out.put_u8(*kind as u8);
+                out.put_i64(chat_id.0);
+                out.put_i64(user_id.0);
+                out.put_slice(json);
+            }
+            Self::Notice { user_id, chat_id, seq, kind, json } => {
+                out.put_u8(NOTICE);
+                out.put_u8(*kind as u8);
+                out.put_i64(user_id.0);
+                out.put_i64(chat_id.0);
+                out.put_i64(seq.0);
+                out.put_slice(json);
+            }
+            Self::Revoked(revocation) => {
+                out.put_u8(REVOKED);
+                out.put_u8(revocation.reason as u8);
+                out.put_i64(revocation.user_id.0);
+                out.put_i64(revocation.session_id.map_or(0, |id| id.0));
+            }
+            Self::Status(changes) => {
+                out.put_u8(STATUS);
+                // A vector of plain structs always serialises.
+                out.put_slice(&serde_json::to_vec(changes).unwrap_or_default());
+            }
+            Self::Probe(nonce) => {
+                out.put_u8(PROBE);
+                out.put_u64(*nonce);
+            }
+        }
+        out.freeze()
+    }
+
+    /// Reads the wire form; the JSON stays a slice of `bytes`, uncopied.
+    pub fn decode(mut bytes: Bytes) -> Result<Self, EnvelopeError> {
+        let short = |_| EnvelopeError::Short;
+        match bytes.try_get_u8().map_err(short)? {
+            LOG => {
+                let kind = kind(&mut bytes)?;
+                let chat_id = ChatId(bytes.try_get_i64().map_err(short)?);
+                let seq = Seq(bytes.try_get_i64().map_err(short)?);
+                let committed_at_micros = bytes.try_get_i64().map_err(short)?;
+                let tag = bytes.try_get_u8().map_err(short)?;
+                let user = UserId(bytes.try_get_i64().map_err(short)?);
+                let effect = match tag {
+                    0 => Effect::None,
+                    1 => Effect::Joined(user),
+                    2 => Effect::Left(user),
+                    3 => Effect::ChatDeleted,
+                    other => return Err(EnvelopeError::Unknown(other)),
+                };
+                Ok(Self::Log { chat_id, seq, kind, effect, committed_at_micros, json: bytes })
+            }
+            EPHEMERAL => Ok(Self::Ephemeral {
+                kind: kind(&mut bytes)?,
+                chat_id: ChatId(bytes.try_get_i64().map_err(short)?),
+                user_id: UserId(bytes.try_get_i64().map_err(short)?),
+                json: bytes,
+            }),
+            NOTICE => Ok(Self::Notice {
+                kind: kind(&mut bytes)?,
+                user_id: UserId(bytes.try_get_i64().map_err(short)?),
+                chat_id: ChatId(bytes.try_get_i64().map_err(short)?),
+                seq: Seq(bytes.try_get_i64().map_err(short)?),
+                json: bytes,
+            }),
+            REVOKED => {
+                let reason = match bytes.try_get_u8().map_err(short)? {
+                    1 => RevocationReason::SessionEnded,
+                    2 => RevocationReason::AccountDisabled,
+                    other => return Err(EnvelopeError::Unknown(other)),
+                };
+                let user_id = UserId(bytes.try_get_i64().map_err(short)?);
+                let session = bytes.try_get_i64().map_err(short)?;
+                let session_id = (session != 0).then_some(SessionId(session));
+                Ok(Self::Revoked(Revocation { user_id, session_id, reason }))
+            }
+            STATUS => serde_json::from_slice(&bytes).map(Self::Status).map_err(|_| EnvelopeError::Content),
+            PROBE => Ok(Self::Probe(bytes.try_get_u64().map_err(short)?)),
+            other => Err(EnvelopeError::Unknown(other)),
+        }
+    }
+
+    fn json_len(&self) -> usize {
+        match self {
+            Self::Log { json, .. } | Self::Ephemeral { json, .. } | Self::Notice { json, .. } => json.len(),
+            _ => 0,
+        }
+    }
+}
+
+fn kind(bytes: &mut Bytes) -> Result<EventKind, EnvelopeError> {
+    let byte = bytes.try_get_u8().map_err(|_| EnvelopeError::Short)?;
+    EventKind::from_byte(byte).ok_or(EnvelopeError::Unknown(byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn samples() -> Vec<Envelope> {
+        let json = Bytes::from_static(b"{\"type\":\"x\"}");
+        let (chat_id, seq, user_id) = (ChatId(7), Seq(i64::MAX), UserId(9));
+        let mut all: Vec<_> = [Effect::None, Effect::Joined(user_id), Effect::Left(user_id), Effect::ChatDeleted]
+            .into_iter()
+            .map(|effect| Envelope::Log {
+                chat_id,
+                seq,
+                kind: EventKind::MemberLeft,
+                effect,
+                committed_at_micros: -1,
+                json: json.clone(),
+            })
+            .collect();
+        all.push(Envelope::Ephemeral { chat_id, user_id, kind: EventKind::Typing, json: json.clone() });
+        all.push(Envelope::Notice { user_id, chat_id, seq, kind: EventKind::ChatAdded, json });
+        for session_id in [None, Some(SessionId(3))] {
+            all.push(Envelope::Revoked(Revocation { user_id, session_id, reason: RevocationReason::AccountDisabled }));
+        }
+        all.push(Envelope::Status(vec![StatusChange {
+            user_id,
+            username: "ann".into(),
+            status: Status::Online,
+            last_seen_at: None,
+            chats: vec![chat_id],
+        }]));
+        all.push(Envelope::Probe(u64::MAX));
+        all
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded() {
+        for envelope in samples() {
+            assert_eq!(Envelope::decode(envelope.encode()), Ok(envelope));
+        }
+    }
+
+    #[test]
+    fn a_truncated_envelope_is_an_error() {
+        for envelope in samples() {
+            let whole = envelope.encode();
+            let fixed = whole.len() - envelope.json_len();
+            for len in 0..fixed {
+                assert!(Envelope::decode(whole.slice(..len)).is_err(), "{envelope:?} cut at {len}");
+            }
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_only_ever_an_error_or_an_envelope(bytes: Vec<u8>) {
+            drop(Envelope::decode(Bytes::from(bytes)));
+        }
+    }
+}

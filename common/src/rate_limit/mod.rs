@@ -1,0 +1,40 @@
+//! Rate limits by GCRA (the generic cell rate algorithm, ITU-T I.371), counted where all nodes see them.
+//!
+//! # Obligations of a back end
+//! - A check and its cost are one atomic step.
+//! - Away or slow (over 100 ms), it never blocks the request: the limiter falls back to counting in this process, and comes back by itself.
+
+use async_trait::async_trait;
+use std::time::Duration;
+
+/// A limit's shape.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limit {
+    /// Its name: the label of `messenger_rate_limited_total` and part of its key.
+    pub name: &'static str,
+    /// How many a period.
+    pub rate: u32,
+    /// The period.
+    pub period: Duration,
+    /// How many at once.
+    pub burst: u32,
+}
+
+/// What a limiter says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Go on.
+    Allowed,
+    /// Not before this long.
+    Denied {
+        /// How long until one more is allowed.
+        retry_after: Duration,
+    },
+}
+
+/// Counts against limits; see the module's obligations.
+#[async_trait]
+pub trait RateLimiter: Send + Sync + 'static {
+    /// One more of `subject` (a user's id, an address) under `limit`.
+    async fn check(&self, limit: &Limit, subject: &str) -> Decision;
+}
