@@ -13,6 +13,8 @@ const messages = byId('messages');
 const field = byId('text');
 const composer = byId('composer');
 const fault = composer.querySelector('[role=alert]');
+/** @type {ResizeObserver|undefined} */
+let sized;
 const coarse = matchMedia('(pointer: coarse)');
 
 export class Thread {
@@ -28,6 +30,8 @@ export class Thread {
   #typedAt = 0;
   #seenCount = 0;
   #jump = true;
+  /** Before the panel beside it, a keyboard or a growing field took its room. */
+  #wasAtEnd = true;
 
   /** @param {Store} store @param {import('./messenger.js').Connection} connection */
   constructor(store, connection) {
@@ -41,6 +45,9 @@ export class Thread {
     field.onkeydown = (event) => this.#key(event);
     composer.onsubmit = (event) => { event.preventDefault(); this.#submit(); };
     document.onvisibilitychange = () => this.#scrolled();
+    sized?.disconnect();
+    sized = new ResizeObserver(() => { if (this.#wasAtEnd) log.scrollTop = log.scrollHeight; });
+    sized.observe(log);
     this.show(0);
   }
 
@@ -57,7 +64,7 @@ export class Thread {
       messages.replaceChildren();
       setText(fault, '');
       field.value = this.#drafts.get(id) ?? '';
-      this.#grow();
+      byId('editing').hidden = true;
       this.#jump = true;
       this.#seenCount = 0;
       byId('chat-avatar').replaceChildren();
@@ -65,6 +72,7 @@ export class Thread {
     byId('nothing-open').hidden = id !== 0;
     byId('open-chat').hidden = id === 0;
     if (!id) return;
+    this.#grow();
     this.#store.open(id);
     const chat = this.#chat;
     if (chat?.info.is_group && (chat.info.member_count ?? 0) <= 200) this.#store.members(id).catch(() => {});
@@ -174,7 +182,7 @@ export class Thread {
       look.first && !look.mine && chat.info.is_group ? el('span', { class: 'author' }, message.author_username) : el('span', { class: 'hidden-label' }, `${look.mine ? 'You' : message.author_username}: `),
       el('span', { class: 'text' }, ...withLinks(message.text)), stamp);
     const state = pending ? ` ${pending.state}` : '';
-    const item = el('li', { class: `message${look.mine ? ' mine' : ''}${look.first ? ' first' : ''}${look.last ? ' last' : ''}${look.edited ? ' being-edited' : ''}${state}`, 'data-id': message.id });
+    const item = el('li', { class: `message${look.mine ? ' mine' : ''}${look.first ? ' first' : ''}${look.last ? ' last' : ''}${look.edited ? ' being-edited' : ''}${state}`, tabindex: -1, 'data-id': message.id });
     const tools = pending ? null : this.#tools(chat, message, look);
     if (look.mine) item.append(tools ?? el('span'), bubble);
     else item.append(look.last ? avatar(message.author_username, message.author_id, { class: 'avatar small' }) : el('span'), bubble, ...(tools ? [tools] : []));
@@ -203,6 +211,7 @@ export class Thread {
     if (!chat) return;
     const count = chat.messages.length;
     const atEnd = this.#atEnd;
+    this.#wasAtEnd = atEnd;
     if (atEnd && document.visibilityState === 'visible') {
       this.#seenCount = chat.messages.at(-1)?.seq ?? 0;
       if (chat.loaded) this.#store.read(chat.id);
