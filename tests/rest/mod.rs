@@ -1,0 +1,1 @@
+//! The REST contract, by its wire form, on both forms of the messenger.
