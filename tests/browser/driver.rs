@@ -1,7 +1,6 @@
 //! Chromium and its driver as processes that end with the test.
 
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -10,6 +10,8 @@ mod driver;
 mod page;
 mod recovery;
 
+use std::sync::Arc;
+
 use balancer::Balancer;
 use driver::Browser;
 use page::Page;
@@ -33,7 +35,7 @@ impl Site {
 }
 
 /// Logs `user` in on the chat page of a window of its own.
-async fn chat_page(browser: &Browser, site: &Site, user: &User) -> Page {
+async fn chat_page(browser: &Arc<Browser>, site: &Site, user: &User) -> Page {
     let page = browser.window().await;
     page.goto(&format!("{}/", site.url)).await;
     page.fill("#entrance-form [name=username]", &user.username).await;
