@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fantoccini::ClientBuilder;
+use hyper_util::client::legacy::connect::HttpConnector;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
@@ -86,7 +87,7 @@ impl Browser {
         }
         capabilities.insert("goog:chromeOptions".to_owned(), options);
         capabilities.insert("goog:loggingPrefs".to_owned(), json!({"browser": "ALL"}));
-        let mut builder = ClientBuilder::rustls().unwrap();
+        let mut builder = ClientBuilder::new(HttpConnector::new());
         builder.capabilities(capabilities);
         let connected = tokio::time::timeout(START_LIMIT, builder.connect(&self.address)).await;
         let client = connected
