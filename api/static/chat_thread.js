@@ -282,13 +282,20 @@ export class Thread {
     this.render();
   }
 
+  /** The field is free for the next message at once; it gets the text back only if the edit fails. */
   async #saveEdit(text) {
     const message = this.#editing;
+    this.#edit(null);
+    if (text === message.text) return;
     try {
-      if (text !== message.text) await this.#store.edit(message, text);
-      if (this.#editing === message) this.#edit(null);
+      await this.#store.edit(message, text);
     } catch (error) {
-      setText(fault, error.message);
+      if (this.#id === message.chat_id && field.value === '') {
+        this.#edit(message);
+        field.value = text;
+        this.#grow();
+      }
+      setText(fault, `Not changed: ${error.message}`);
     }
   }
 

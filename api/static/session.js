@@ -155,7 +155,7 @@ export class Session extends Emitter {
     try {
       return await this.#fetch(method, path, body, token);
     } catch (error) {
-      if (error.status !== 401 || !this.signedIn) throw error;
+      if (error.status !== 401 || !this.refreshable) throw error;
       if (this.accessToken === token) await this.refresh();
       return this.#fetch(method, path, body, this.accessToken);
     }

@@ -1,7 +1,10 @@
 //! Chromium and its driver as processes that end with the test.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use fantoccini::ClientBuilder;
@@ -15,8 +18,8 @@ use crate::support::process::{self, Log, Process};
 /// How long chromedriver may take until it listens, and Chromium until its first window is there.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
-/// A chromedriver of this test's own. Chromium asks the kernel to be killed with its driver, and the driver with this
-/// process, so that nothing is left behind however the test ends.
+/// A chromedriver of this test's own. The driver asks the kernel to be killed with this process, and Chromium, started
+/// by a wrapper, to be killed with its driver: nothing is left behind however the test ends.
 pub(super) struct Browser {
     driver: Mutex<Option<Process>>,
     address: String,
@@ -33,8 +36,12 @@ impl Browser {
 
     fn launch() -> Result<Self, String> {
         let driver = program("chromedriver", "chromium-driver")?;
-        program("chromium", "chromium")?;
+        let chromium = program("chromium", "chromium")?;
         let dir = process::new_dir("browser");
+        let wrapper = format!("#!/bin/sh\nexec setpriv --pdeathsig KILL {} \"$@\"\n", chromium.display());
+        let told = |error: std::io::Error| error.to_string();
+        std::fs::write(dir.join("chromium"), wrapper).map_err(told)?;
+        std::fs::set_permissions(dir.join("chromium"), Permissions::from_mode(0o755)).map_err(told)?;
         let log = Arc::<Log>::default();
         let mut command = process::bound_command(driver, "KILL");
         command.arg("--port=0").env("HOME", &dir).current_dir(&dir);
@@ -62,7 +69,8 @@ impl Browser {
     }
 
     async fn open(self: &Arc<Self>, emulated: Option<Value>) -> Page {
-        let profile = process::new_dir("profile");
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let profile = self.dir.join(format!("profile-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
         let arguments = json!([
             "--headless=new",
             "--no-sandbox",
@@ -81,7 +89,7 @@ impl Browser {
         ]);
         let mut capabilities = serde_json::Map::<String, Value>::new();
         capabilities.insert("browserName".to_owned(), json!("chrome"));
-        let mut options = json!({"args": arguments});
+        let mut options = json!({"args": arguments, "binary": self.dir.join("chromium")});
         if let Some(emulated) = emulated {
             options["mobileEmulation"] = emulated;
         }
