@@ -16,3 +16,4 @@ pub mod presence;
 pub mod random;
 pub mod rate_limit;
 pub mod store;
+pub mod telemetry;
