@@ -7,6 +7,8 @@ use super::client_ip::Peer;
 use crate::lifecycle::Lifecycle;
 use axum::Router;
 use axum::body::Body;
+use http::header::CONNECTION;
+use http::{HeaderValue, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -102,12 +104,18 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, until: 
         tracing::debug!(%error, "no TCP_NODELAY");
     }
     let begun = Arc::new(AtomicBool::new(false));
-    let seen = begun.clone();
+    let (seen, draining) = (begun.clone(), until.clone());
     let service = hyper::service::service_fn(move |mut request: http::Request<Incoming>| {
         seen.store(true, Ordering::Relaxed);
         request.extensions_mut().insert(Peer(peer));
-        let answer = router.clone().call(request.map(Body::new));
-        async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|never| match never {})) }
+        let (answer, draining) = (router.clone().call(request.map(Body::new)), draining.clone());
+        async move {
+            let mut answer = answer.await.unwrap_or_else(|never| match never {});
+            if draining.is_cancelled() && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(answer)
+        }
     });
     let mut connection = pin!(
         http1::Builder::new()
@@ -129,20 +137,18 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, until: 
                 }
             }
             () = until.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                if begun.load(Ordering::Relaxed) {
-                    break connection.await;
-                }
-                // Its first request may be on its way; if it is not here in a moment, there was none.
-                tokio::select! {
-                    ended = connection.as_mut() => break ended,
-                    () = tokio::time::sleep(LAST_HEAD) => {
-                        if !begun.load(Ordering::Relaxed) {
-                            return;
-                        }
-                        break connection.await;
+                // A first request may be on its way; if it is not here in a moment, there was none.
+                if !begun.load(Ordering::Relaxed) {
+                    tokio::select! {
+                        ended = connection.as_mut() => break ended,
+                        () = tokio::time::sleep(LAST_HEAD) => {}
+                    }
+                    if !begun.load(Ordering::Relaxed) {
+                        return;
                     }
                 }
+                connection.as_mut().graceful_shutdown();
+                break connection.await;
             }
         }
     };
