@@ -21,3 +21,4 @@ pub mod rate_limit;
 pub mod relay;
 pub mod service;
 pub mod store;
+pub mod telemetry;
