@@ -3,9 +3,11 @@
 //! The only crate with SQL and Redis commands. Imports point down: `service → store, bus, presence, rate_limit → event, model, error, id, clock`.
 
 pub mod auth;
+pub mod backends;
 pub mod bus;
 pub mod clock;
 pub mod config;
+pub mod dispatch;
 pub mod error;
 pub mod event;
 pub mod http;
@@ -16,8 +18,6 @@ pub mod model;
 pub mod presence;
 pub mod random;
 pub mod rate_limit;
+pub mod relay;
 pub mod service;
 pub mod store;
-
-#[path = "stand_in/relay.rs"]
-pub mod relay;
