@@ -5,6 +5,7 @@
 //! speak of has run out.
 
 use super::AuthUser;
+use crate::dispatch::RevocationSink;
 use crate::error::Result;
 use crate::event::{Revocation, RevocationReason};
 use crate::id::{SessionId, UserId};
@@ -13,7 +14,7 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +37,8 @@ struct Inner {
     sessions: DashMap<SessionId, Ended>,
     users: DashMap<UserId, Ended>,
     changes: broadcast::Sender<Revocation>,
+    /// Word may have been lost: the store is asked at once.
+    missed: Notify,
     /// For how long an access token holds, and some more for clocks that differ.
     keep: Duration,
 }
@@ -51,7 +54,15 @@ impl Revocations {
     pub fn new(access_ttl: Duration) -> Self {
         let (changes, _) = broadcast::channel(CHANGES);
         let keep = access_ttl + Duration::from_mins(1);
-        Self { inner: Arc::new(Inner { sessions: DashMap::new(), users: DashMap::new(), changes, keep }) }
+        Self {
+            inner: Arc::new(Inner {
+                sessions: DashMap::new(),
+                users: DashMap::new(),
+                changes,
+                missed: Notify::new(),
+                keep,
+            }),
+        }
     }
 
     /// Whether the token's session has ended or its account was disabled, and which.
@@ -87,6 +98,11 @@ impl Revocations {
         self.inner.changes.subscribe()
     }
 
+    /// For how long an ended session is remembered: how far back a new process must read.
+    pub fn kept_for(&self) -> Duration {
+        self.inner.keep
+    }
+
     /// Reads from the store what has ended within `period`.
     pub async fn read(&self, store: &dyn Store, period: Duration) -> Result<()> {
         for ended in store.sessions_ended_within(period).await? {
@@ -119,6 +135,7 @@ impl Revocations {
             tokio::select! {
                 () = stopping.cancelled() => return,
                 () = tokio::time::sleep_until(asked + beat) => {}
+                () = self.inner.missed.notified() => {}
                 // The link went or came back: what was told meanwhile may be lost.
                 Ok(()) = bus_up.changed() => {}
             }
@@ -129,6 +146,16 @@ impl Revocations {
         let keep = self.inner.keep;
         self.inner.sessions.retain(|_, ended| ended.at.elapsed() < keep);
         self.inner.users.retain(|_, ended| ended.at.elapsed() < keep);
+    }
+}
+
+impl RevocationSink for Revocations {
+    fn revoked(&self, revocation: Revocation) {
+        self.apply(revocation);
+    }
+
+    fn missed(&self) {
+        self.inner.missed.notify_one();
     }
 }
 

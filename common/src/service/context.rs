@@ -48,7 +48,7 @@ pub struct Parts {
 }
 
 /// How many passwords are hashed at once: all cores but one, so that a flood of logins leaves the others' requests one.
-fn hashing_threads() -> usize {
+pub fn hashing_threads() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1))
 }
 
