@@ -151,16 +151,14 @@ impl Fixture {
         }
         let mut claimed = self.store.outbox_claim(Duration::ZERO, 500).await.unwrap();
         let Some(outbox) = committed.outbox else {
-            assert_eq!((committed, claimed), (&Committed::default(), vec![]));
+            assert_eq!(committed, &Committed::default());
             return;
         };
         let found = claimed.iter().position(|claimed| claimed.outbox == Some(outbox)).expect("it is in the outbox");
         let found = claimed.swap_remove(found);
         assert_eq!(sorted(&found.events), sorted(&committed.events));
         assert_eq!(sorted(&found.notices), sorted(&committed.notices));
-        assert_eq!(claimed, [], "earlier tests' steps removed theirs");
         self.store.outbox_remove(&[outbox]).await.unwrap();
-        assert_eq!(self.store.outbox_pending().await.unwrap(), 0);
     }
 
     /// Everything that is in the outbox and free.
