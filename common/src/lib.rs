@@ -2,6 +2,8 @@
 //!
 //! The only crate with SQL and Redis commands. Imports point down: `service → store, bus, presence, rate_limit → event, model, error, id, clock`.
 
+pub mod auth;
+pub mod backends;
 pub mod bus;
 pub mod clock;
 pub mod config;
@@ -17,4 +19,6 @@ pub mod presence;
 pub mod random;
 pub mod rate_limit;
 pub mod relay;
+pub mod service;
 pub mod store;
+pub mod telemetry;
