@@ -15,6 +15,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io::{ErrorKind, IoSlice};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 use tokio::net::TcpStream;
@@ -82,7 +83,7 @@ pub(crate) struct Conn {
     /// Whose.
     pub(crate) user_id: UserId,
     /// Under which token; `authenticate` changes it.
-    pub(crate) auth: RefCell<Rc<AuthUser>>,
+    pub(crate) auth: RefCell<Arc<AuthUser>>,
     pub(crate) stream: TcpStream,
     pub(crate) state: Cell<State>,
     /// Its place in the shard.
@@ -135,7 +136,7 @@ impl Conn {
         Rc::new(Self {
             id: new.id,
             user_id: new.auth.user_id,
-            auth: RefCell::new(Rc::new(new.auth)),
+            auth: RefCell::new(Arc::new(new.auth)),
             stream: new.stream,
             state: Cell::new(State::Opening),
             key: Cell::new(usize::MAX),
@@ -378,7 +379,10 @@ impl Conn {
 
     /// Whether an earlier subscription brought this event.
     pub(crate) fn had(&self, chat: ChatId, seq: Seq) -> bool {
-        self.rare.borrow().as_ref().is_some_and(|rare| rare.left_off.iter().any(|(of, up_to)| *of == chat && seq <= *up_to))
+        self.rare
+            .borrow()
+            .as_ref()
+            .is_some_and(|rare| rare.left_off.iter().any(|(of, up_to)| *of == chat && seq <= *up_to))
     }
 }
 

@@ -15,9 +15,7 @@ const GOODBYE: Duration = Duration::from_secs(2);
 /// Releases all connections over `over` and returns when they are gone, or have had their time.
 pub(crate) async fn drain(hub: &Hub, over: Duration) {
     let releasing = over.mul_f64(0.8);
-    for shard in 0..hub.shard_count() {
-        hub.tell(shard, ToShard::Drain(releasing)).await;
-    }
+    hub.tell_all(|| ToShard::Drain(releasing)).await;
     let deadline = tokio::time::Instant::now() + over + GOODBYE;
     let mut looks = tokio::time::interval(Duration::from_millis(50));
     while hub.metrics.ws_connections.get() > 0 && tokio::time::Instant::now() < deadline {

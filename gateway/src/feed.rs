@@ -96,6 +96,11 @@ impl Feed {
     /// Bytes in the ring at most.
     const RING_BYTES: usize = 64 * 1024;
 
+    /// A feed that knows nothing yet; `confirmed`: whether its channel is heard.
+    pub(crate) fn new(confirmed: bool) -> Self {
+        Self { confirmed, ..Self::default() }
+    }
+
     /// Takes word of an event.
     pub(crate) fn offer(&mut self, event: &Event) -> Offer {
         self.known = self.known.max(event.seq);

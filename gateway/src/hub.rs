@@ -13,16 +13,19 @@ use messenger_common::bus::{Bus, Topic};
 use messenger_common::config::Limits;
 use messenger_common::dispatch::{EventSink, SinkEvent};
 use messenger_common::event::{Envelope, EventKind, Notice, Revocation, StatusChange};
-use messenger_common::id::{ChatId, Seq, UserId};
+use messenger_common::id::{ChatId, NodeId, Seq, UserId};
 use messenger_common::lifecycle::Lifecycle;
 use messenger_common::metrics::Metrics;
 use messenger_common::service::Context;
 use messenger_common::store::Access;
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 /// What a shard is told.
 pub(crate) enum ToShard {
@@ -32,6 +35,8 @@ pub(crate) enum ToShard {
     Deliver(Vec<Delivery>),
     /// Access ended.
     Revoke(Revocation),
+    /// Word of some revocations was missed: check all connections.
+    Recheck,
     /// Release all connections, evenly over this long.
     Drain(Duration),
 }
@@ -96,11 +101,13 @@ pub(crate) struct Hub {
     pub(crate) metrics: Metrics,
     pub(crate) limits: Limits,
     pub(crate) bus: Arc<dyn Bus>,
+    pub(crate) node: NodeId,
     pub(crate) presence: PresenceKeeper,
     pub(crate) access: Batcher<(ChatId, UserId), Option<Access>>,
     pub(crate) heads: Batcher<ChatId, Option<Seq>>,
     pub(crate) rosters: Batcher<ChatId, Option<Vec<UserId>>>,
     pub(crate) log: LogLoader,
+    runtime: Handle,
     shards: Vec<mpsc::Sender<ToShard>>,
     interest: Mutex<HashMap<ChatId, Interest>>,
     users: Mutex<HashMap<UserId, LocalUser>>,
@@ -111,12 +118,12 @@ impl Hub {
     pub(crate) fn new(
         ctx: Context,
         bus: Arc<dyn Bus>,
+        node: NodeId,
         presence: PresenceKeeper,
-        metrics: Metrics,
-        limits: Limits,
         lifecycle: &Lifecycle,
         shards: Vec<mpsc::Sender<ToShard>>,
     ) -> Arc<Self> {
+        let (metrics, limits) = (ctx.metrics.clone(), ctx.limits.clone());
         let store = Arc::clone(&ctx.store);
         let access = Batcher::start(lifecycle, "access checks", 512, move |pairs| {
             let store = Arc::clone(&store);
@@ -157,15 +164,27 @@ impl Hub {
             metrics,
             limits,
             bus,
+            node,
             presence,
             access,
             heads,
             rosters,
             log,
+            runtime: Handle::current(),
             shards,
             interest: Mutex::default(),
             users: Mutex::default(),
         })
+    }
+
+    /// Starts work on the servers' common runtime, from a shard's thread too.
+    pub(crate) fn spawn<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
+        let _entered = self.runtime.enter();
+        self.lifecycle.spawn_task(name, work)
     }
 
     /// How many shards there are.
@@ -177,6 +196,13 @@ impl Hub {
     pub(crate) async fn tell(&self, shard: usize, what: ToShard) {
         if self.shards[shard].send(what).await.is_err() {
             tracing::debug!(shard, "the shard has ended");
+        }
+    }
+
+    /// Hands something to each shard.
+    pub(crate) async fn tell_all(&self, what: impl Fn() -> ToShard) {
+        for shard in 0..self.shards.len() {
+            self.tell(shard, what()).await;
         }
     }
 
@@ -273,7 +299,7 @@ impl Hub {
                 let local = users.get_mut(user)?;
                 local.confirmed = true;
                 // Who no longer waits is gone.
-                local.waiting.drain(..).for_each(|waiting| drop(waiting.send(())));
+                local.waiting.drain(..).for_each(|waiting| waiting.send(()).unwrap_or(()));
                 None
             }
             Topic::Nodes | Topic::Node(_) => None,

@@ -18,6 +18,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 /// No answer waits longer: the store bounds its own work to two seconds, and one batch may be in front.
@@ -100,6 +101,8 @@ type Load = Shared<BoxFuture<'static, Result<Arc<Piece>, Arc<Error>>>>;
 pub(crate) struct LogLoader {
     store: Arc<dyn Store>,
     lifecycle: Lifecycle,
+    /// The servers' common runtime: a shard's own thread does no database I/O.
+    runtime: Handle,
     loads: Mutex<HashMap<(ChatId, Seq), (Instant, Load)>>,
 }
 
@@ -112,7 +115,7 @@ impl LogLoader {
     const MOST: usize = 1024;
 
     pub(crate) fn new(store: Arc<dyn Store>, lifecycle: Lifecycle) -> Self {
-        Self { store, lifecycle, loads: Mutex::default() }
+        Self { store, lifecycle, runtime: Handle::current(), loads: Mutex::default() }
     }
 
     /// The log from some number not after `after` on, up to [`Self::PIECE`] events. `known` is a number that the log has reached for
@@ -148,6 +151,7 @@ impl LogLoader {
 
     fn start(&self, chat: ChatId, from: Seq) -> Load {
         let store = Arc::clone(&self.store);
+        let _entered = self.runtime.enter();
         let read = self.lifecycle.spawn_task("log load", async move {
             let page = store.log_after(chat, from, Self::PIECE).await?.ok_or(Error::ChatNotFound)?;
             let events = page.events.iter().map(Event::from_log).collect();

@@ -118,10 +118,11 @@ impl PresenceKeeper {
 
     async fn register(&self, parts: &Parts) {
         // A lease that is renewed at a third of its length survives two beats that fail.
+        let mut registered = HashSet::new();
         let mut renewals = tokio::time::interval(parts.lease / 3);
         loop {
             tokio::select! {
-                () = self.changed.notified() => self.register_changes(parts).await,
+                () = self.changed.notified() => self.register_changes(parts, &mut registered).await,
                 _ = renewals.tick() => {
                     let here: Vec<UserId> = self.held.lock().here.iter().copied().collect();
                     match parts.presence.renew(&parts.node, &here).await {
@@ -133,51 +134,61 @@ impl PresenceKeeper {
         }
     }
 
-    async fn register_changes(&self, parts: &Parts) {
+    fn put_back(&self, changes: Vec<(UserId, bool, Change)>) {
+        let mut held = self.held.lock();
+        for (user, _, change) in changes {
+            let again = held.changed.entry(user).or_default();
+            again.waiting.extend(change.waiting);
+            again.released |= change.released;
+        }
+    }
+
+    async fn register_changes(&self, parts: &Parts, registered: &mut HashSet<UserId>) {
         loop {
-            let (mut came, mut went, mut released, mut changes) = (vec![], vec![], vec![], vec![]);
-            {
+            let changes: Vec<(UserId, bool, Change)> = {
                 let mut held = self.held.lock();
                 let users: Vec<UserId> = held.changed.keys().copied().take(AT_ONCE).collect();
-                for user in users {
-                    let Some(change) = held.changed.get_mut(&user) else { continue };
-                    if held.here.contains(&user) {
-                        came.push(user);
-                    } else if change.released {
-                        released.push(user);
-                    } else {
-                        went.push(user);
-                    }
-                    changes.push((user, std::mem::take(&mut held.changed.entry(user).or_default().waiting)));
-                    held.changed.remove(&user);
-                }
-            }
+                let take = |user| Some((user, held.here.contains(&user), held.changed.remove(&user)?));
+                users.into_iter().filter_map(take).collect()
+            };
             if changes.is_empty() {
                 self.settled.notify_waiters();
                 return;
             }
+            let came: Vec<UserId> = changes.iter().filter(|(_, here, _)| *here).map(|(user, ..)| *user).collect();
+            // Who came and went before either was registered was never there.
+            let went = |released: bool| -> Vec<UserId> {
+                let gone = changes
+                    .iter()
+                    .filter(|(user, here, change)| !here && change.released == released && registered.contains(user));
+                gone.map(|(user, ..)| *user).collect()
+            };
+            let (left, released) = (went(false), went(true));
             let outcome = async {
-                let transitions = parts.presence.arrive(&parts.node, &came).await?;
-                parts.presence.depart(&parts.node, &went, parts.grace).await?;
-                parts.presence.depart(&parts.node, &released, parts.grace + EXTRA_GRACE).await?;
-                messenger_common::error::Result::Ok(transitions)
+                if !came.is_empty() {
+                    let transitions = parts.presence.arrive(&parts.node, &came).await?;
+                    parts.tell(transitions).await;
+                }
+                for (users, grace) in [(&left, parts.grace), (&released, parts.grace + EXTRA_GRACE)] {
+                    if !users.is_empty() {
+                        parts.presence.depart(&parts.node, users, grace).await?;
+                    }
+                }
+                messenger_common::error::Result::<()>::Ok(())
             };
             match outcome.await {
-                Ok(transitions) => {
+                Ok(()) => {
+                    registered.extend(came);
+                    registered.retain(|user| !left.contains(user) && !released.contains(user));
                     // Who no longer waits is gone.
-                    changes.into_iter().flat_map(|(_, waiting)| waiting).for_each(|waiting| drop(waiting.send(())));
-                    parts.tell(transitions).await;
+                    let waiting = changes.into_iter().flat_map(|(_, _, change)| change.waiting);
+                    waiting.for_each(|waiting| waiting.send(()).unwrap_or(()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "presence could not be registered; trying again");
-                    let mut held = self.held.lock();
-                    for user in released {
-                        held.changed.entry(user).or_default().released = true;
-                    }
-                    for (user, waiting) in changes {
-                        held.changed.entry(user).or_default().waiting.extend(waiting);
-                    }
-                    drop(held);
+                    // Whether it was registered or not: repeating it does no harm.
+                    registered.extend(came);
+                    self.put_back(changes);
                     tokio::time::sleep(SWEEP).await;
                 }
             }

@@ -24,8 +24,6 @@ pub(crate) enum CloseCode {
     NotUtf8 = 1007,
     /// A frame over the limit.
     TooBig = 1009,
-    /// A fault of ours.
-    Internal = 1011,
     /// This node is draining.
     Draining = 1012,
     /// The access token expired: refresh it first.
@@ -60,7 +58,6 @@ impl CloseCode {
             Self::Binary => "text frames only",
             Self::NotUtf8 => "text must be UTF-8",
             Self::TooBig => "frame over the limit",
-            Self::Internal => "internal error",
             Self::Draining => "draining",
             Self::TokenExpired => "token expired",
             Self::Silent => "no pong in time",

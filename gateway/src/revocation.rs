@@ -1,6 +1,6 @@
 //! Access that ended elsewhere ends here (G6): what the process learns of revocations is told to the shards that hold the user.
 
-use crate::hub::Hub;
+use crate::hub::{Hub, ToShard};
 use crate::protocol::CloseCode;
 use messenger_common::event::RevocationReason;
 use std::sync::Arc;
@@ -27,9 +27,7 @@ pub(crate) async fn run(hub: Arc<Hub>) {
             Ok(revocation) => hub.revoke(revocation).await,
             Err(RecvError::Lagged(missed)) => {
                 tracing::warn!(missed, "revocations came faster than they were passed on; checking all");
-                for revocation in hub.ctx.revocations.all() {
-                    hub.revoke(revocation).await;
-                }
+                hub.tell_all(|| ToShard::Recheck).await;
             }
             Err(RecvError::Closed) => return,
         }

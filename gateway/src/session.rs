@@ -4,12 +4,12 @@
 //! command's own future lives only while the command runs. While one runs, or much waits to be sent, nothing more is read: a client that
 //! does not read is not read from.
 
+use crate::commands;
 use crate::conn::{Conn, State};
 use crate::frame::{self, Frame, Kind, Violation};
 use crate::protocol::CloseCode;
 use crate::shard::Shard;
 use crate::subscription::{self, Step};
-use crate::commands;
 use std::future::Future;
 use std::io::ErrorKind;
 use std::pin::Pin;

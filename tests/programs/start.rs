@@ -7,9 +7,7 @@ use crate::support::deployment::{Builder, SECRET_KEY};
 use crate::support::node::Env;
 use crate::support::process::{self, Log};
 use crate::support::proxy::Mode;
-use crate::support::{
-    Deployment, Postgres, Program, Proxy, Redis, SOON, blocking, json, limited, programs,
-};
+use crate::support::{Deployment, Postgres, Program, Proxy, Redis, SOON, blocking, json, limited, programs};
 
 both_forms_alone!(data_and_tokens_survive_a_restart);
 
@@ -23,10 +21,7 @@ async fn data_and_tokens_survive_a_restart(builder: Builder) {
     }
     assert_eq!(bob.history(chat_id).await["items"], json!([message]));
     ann.login().await.ok(200);
-    d.rest()
-        .post("/auth/refresh", json!({"refresh_token": bob.refresh}))
-        .await
-        .ok(200);
+    d.rest().post("/auth/refresh", json!({"refresh_token": bob.refresh})).await.ok(200);
     let mut ws = bob.connect().await;
     let seq = message["seq"].as_i64().unwrap();
     assert_eq!(ws.subscribe_after(chat_id, seq - 1).await["recovered"], 1);
@@ -50,10 +45,7 @@ async fn messenger_starts_with_nothing_and_keeps_its_secret() {
         let node = Arc::clone(&d.apis()[0]);
         let said = node.log().since(0).join("\n");
         let home = node.dir().display().to_string();
-        assert!(
-            said.contains(&home),
-            "the path of the database is printed:\n{said}"
-        );
+        assert!(said.contains(&home), "the path of the database is printed:\n{said}");
         let user = d.user().await;
         node.restart().await;
         assert_eq!(user.rest.get("/auth/me").await.ok(200)["id"], user.id);
@@ -63,13 +55,7 @@ async fn messenger_starts_with_nothing_and_keeps_its_secret() {
 }
 
 /// Runs `program` until it has written a line with `word`, then lets `heal` act and waits until it is ready.
-async fn waits_for(
-    program: Program,
-    database: String,
-    redis: String,
-    word: &str,
-    heal: impl FnOnce(),
-) {
+async fn waits_for(program: Program, database: String, redis: String, word: &str, heal: impl FnOnce()) {
     let env: Env = [
         ("HOST", "127.0.0.1"),
         ("PORT", "0"),
@@ -88,9 +74,7 @@ async fn waits_for(
     let find = async |text: String| {
         let log = Arc::clone(&log);
         blocking(move || {
-            let found = log.find(0, Duration::from_secs(30), |line| {
-                line.to_lowercase().contains(&text).then_some(())
-            });
+            let found = log.find(0, Duration::from_secs(30), |line| line.to_lowercase().contains(&text).then_some(()));
             found.unwrap_or_else(|| panic!("no line with {text:?}:\n{}", log.since(0).join("\n")));
         })
         .await;
@@ -114,7 +98,7 @@ async fn a_database_that_is_not_up_yet_is_waited_for() {
             let name = database.rsplit('/').next().unwrap();
             let through = format!("postgresql://postgres@{}/{name}", proxy.address());
             waits_for(program, through, redis.url(), "database", || {
-                proxy.set(Mode::Forward)
+                proxy.set(Mode::Forward);
             })
             .await;
         }
@@ -132,7 +116,7 @@ async fn a_redis_that_is_not_up_yet_is_waited_for() {
             proxy.set(Mode::Refuse);
             let through = format!("redis://{}", proxy.address());
             waits_for(program, database.clone(), through, "redis", || {
-                proxy.set(Mode::Forward)
+                proxy.set(Mode::Forward);
             })
             .await;
         }
@@ -146,10 +130,7 @@ async fn a_gateway_waits_for_the_schema() {
     limited(async {
         let (postgres, redis) = (Postgres::private().await, Redis::private().await);
         let database = postgres.new_database().await;
-        let builder = Deployment::cluster(1, 0)
-            .postgres(&postgres)
-            .redis(&redis)
-            .env("DATABASE_URL", &database);
+        let builder = Deployment::cluster(1, 0).postgres(&postgres).redis(&redis).env("DATABASE_URL", &database);
         let api = std::cell::RefCell::new(None);
         let start = || *api.borrow_mut() = Some(builder);
         let gateway = waits_for(Program::Gateway, database, redis.url(), "schema", start);
@@ -166,6 +147,32 @@ async fn a_gateway_waits_for_the_schema() {
             .await
             .expect("a gateway that comes up after its schema");
         drop(d);
+    })
+    .await;
+}
+
+/// `messenger` with Postgres and Redis configured is an api and a gateway in one, and one more node of the cluster.
+#[tokio::test]
+async fn messenger_is_one_more_node_of_a_cluster() {
+    limited(async {
+        let mut d = Deployment::cluster(1, 1).start().await;
+        d.add_messenger().await;
+        let (ann, bob) = (d.user().await, d.user().await);
+        let chat_id = ann.group_id(&[&bob]).await;
+        let (mut one, mut other) = (ann.connect_to(0).await, bob.connect_to(1).await);
+        let head = one.subscribe(chat_id).await["seq"].as_i64().unwrap();
+        other.subscribe(chat_id).await;
+        for (n, rest) in [(1, ann.rest.on(0)), (2, ann.rest.on(1))] {
+            let body = json!({"chat_id": chat_id, "text": "from either"});
+            rest.post("/messages/send", body).await.ok(201);
+            for ws in [&mut one, &mut other] {
+                assert_eq!(ws.expect("new_message").await["seq"], head + n);
+            }
+        }
+        for gateway in 0..2 {
+            let path = format!("/ws/chat/{chat_id}/online-users");
+            assert_eq!(ann.rest.on(gateway).get(&path).await.ok(200)["count"], 2);
+        }
     })
     .await;
 }

@@ -23,22 +23,14 @@ both_forms!(
 /// A `User` of the contract and nothing else.
 #[track_caller]
 fn assert_user(user: &Value, username: &str, email: &str) {
-    let fields: Vec<&str> = user
-        .as_object()
-        .unwrap()
-        .keys()
-        .map(String::as_str)
-        .collect();
+    let fields: Vec<&str> = user.as_object().unwrap().keys().map(String::as_str).collect();
     let mut expected = ["id", "username", "email", "is_active", "created_at"];
     expected.sort_unstable();
     let mut found = fields;
     found.sort_unstable();
     assert_eq!(found, expected, "{user}");
     assert!(user["id"].as_i64().is_some_and(|id| id > 0), "{user}");
-    assert_eq!(
-        (user["username"].as_str(), user["email"].as_str()),
-        (Some(username), Some(email))
-    );
+    assert_eq!((user["username"].as_str(), user["email"].as_str()), (Some(username), Some(email)));
     assert_eq!(user["is_active"], true);
     crate::rest::assert_time(&user["created_at"]);
 }
@@ -67,11 +59,7 @@ async fn every_fault_of_a_registration_is_told_at_once(d: &Deployment) {
 
     let body = json!({"username": 7, "email": null, "password": ["x"]});
     let fields = rest.post("/auth/register", body).await.faulty_fields();
-    assert_eq!(
-        fields,
-        ["email", "password", "username"],
-        "what is of another kind"
-    );
+    assert_eq!(fields, ["email", "password", "username"], "what is of another kind");
 }
 
 async fn the_bounds_of_a_registration_are_exact(d: &Deployment) {
@@ -84,53 +72,17 @@ async fn the_bounds_of_a_registration_are_exact(d: &Deployment) {
     let unique = fresh_name("b");
     let longest = format!("{unique:x<32}");
     register(&longest, PASSWORD).await.ok(201);
-    assert_eq!(
-        register(&format!("{longest}x"), PASSWORD)
-            .await
-            .faulty_fields(),
-        ["username"]
-    );
+    assert_eq!(register(&format!("{longest}x"), PASSWORD).await.faulty_fields(), ["username"]);
     assert_eq!(register("ab", PASSWORD).await.faulty_fields(), ["username"]);
-    for name in [
-        "with space",
-        "zoë",
-        "semi;colon",
-        "a/b",
-        "tab\tx",
-        "new\nline",
-        "nul\0x",
-        "",
-    ] {
-        assert_eq!(
-            register(name, PASSWORD).await.faulty_fields(),
-            ["username"],
-            "{name:?}"
-        );
+    for name in ["with space", "zoë", "semi;colon", "a/b", "tab\tx", "new\nline", "nul\0x", ""] {
+        assert_eq!(register(name, PASSWORD).await.faulty_fields(), ["username"], "{name:?}");
     }
     register(&fresh_name("p8"), "12345678").await.ok(201);
-    register(&fresh_name("p128"), &"x".repeat(128))
-        .await
-        .ok(201);
-    assert_eq!(
-        register(&fresh_name("p7"), "1234567").await.faulty_fields(),
-        ["password"]
-    );
+    register(&fresh_name("p128"), &"x".repeat(128)).await.ok(201);
+    assert_eq!(register(&fresh_name("p7"), "1234567").await.faulty_fields(), ["password"]);
     let too_long = "x".repeat(129);
-    assert_eq!(
-        register(&fresh_name("p129"), &too_long)
-            .await
-            .faulty_fields(),
-        ["password"]
-    );
-    for email in [
-        "",
-        "nobody",
-        "@example.org",
-        "nobody@",
-        "a b@example.org",
-        "a@b@c",
-        "n\0@x.org",
-    ] {
+    assert_eq!(register(&fresh_name("p129"), &too_long).await.faulty_fields(), ["password"]);
+    for email in ["", "nobody", "@example.org", "nobody@", "a b@example.org", "a@b@c", "n\0@x.org"] {
         let body = json!({"username": fresh_name("e"), "email": email, "password": PASSWORD});
         let fields = rest.post("/auth/register", body).await.faulty_fields();
         assert_eq!(fields, ["email"], "{email:?}");
@@ -144,24 +96,11 @@ async fn a_name_or_an_address_is_taken_whatever_its_case(d: &Deployment) {
         let body = json!({"username": username, "email": email, "password": PASSWORD});
         rest.post("/auth/register", body).await
     };
-    let (name, email) = (
-        fresh_name("other"),
-        format!("{}@example.org", fresh_name("other")),
-    );
-    for taken in [
-        user.username.clone(),
-        user.username.to_uppercase(),
-        user.username.to_lowercase(),
-    ] {
-        register(&taken, &email)
-            .await
-            .problem(409, "username_taken");
+    let (name, email) = (fresh_name("other"), format!("{}@example.org", fresh_name("other")));
+    for taken in [user.username.clone(), user.username.to_uppercase(), user.username.to_lowercase()] {
+        register(&taken, &email).await.problem(409, "username_taken");
     }
-    for taken in [
-        user.email.clone(),
-        user.email.to_uppercase(),
-        user.email.to_lowercase(),
-    ] {
+    for taken in [user.email.clone(), user.email.to_uppercase(), user.email.to_lowercase()] {
         register(&name, &taken).await.problem(409, "email_taken");
     }
     register(&name, &email).await.ok(201);
@@ -182,12 +121,7 @@ async fn of_many_who_register_one_name_at_once_one_gets_it(d: &Deployment) {
 async fn login_takes_json_and_a_form_a_name_and_an_address(d: &Deployment) {
     let user = d.user_named("Login").await;
     let rest = d.rest();
-    let names = [
-        user.username.clone(),
-        user.username.to_uppercase(),
-        user.email.clone(),
-        user.email.to_uppercase(),
-    ];
+    let names = [user.username.clone(), user.username.to_uppercase(), user.email.clone(), user.email.to_uppercase()];
     for name in names {
         let fields = json!({"username": name, "password": PASSWORD});
         let by_json = rest.post("/auth/login", fields.clone()).await.ok(200);
@@ -196,41 +130,24 @@ async fn login_takes_json_and_a_form_a_name_and_an_address(d: &Deployment) {
         for tokens in [by_json, by_form] {
             assert_eq!(tokens["token_type"], "bearer");
             assert_eq!(tokens["expires_in"], 900);
-            assert!(
-                tokens["refresh_token"]
-                    .as_str()
-                    .is_some_and(|token| token.len() >= 32)
-            );
+            assert!(tokens["refresh_token"].as_str().is_some_and(|token| token.len() >= 32));
             let access = tokens["access_token"].as_str().unwrap();
             let me = rest.with_bearer(access).get("/auth/me").await.ok(200);
             assert_eq!(me["id"], user.id);
         }
     }
     // what an OAuth2 password form brings along is no fault
-    let form = [
-        ("grant_type", "password"),
-        ("username", &user.username),
-        ("password", PASSWORD),
-    ];
-    Answer::of(rest.request(Method::POST, "/auth/login").form(&form))
-        .await
-        .ok(200);
+    let form = [("grant_type", "password"), ("username", &user.username), ("password", PASSWORD)];
+    Answer::of(rest.request(Method::POST, "/auth/login").form(&form)).await.ok(200);
 }
 
 async fn bad_credentials_are_the_same_words_for_a_stranger_and_a_wrong_password(d: &Deployment) {
     let user = d.user().await;
     let rest = d.rest();
     let mut answers = Vec::new();
-    for name in [
-        user.username.clone(),
-        user.email.clone(),
-        fresh_name("stranger"),
-    ] {
+    for name in [user.username.clone(), user.email.clone(), fresh_name("stranger")] {
         let body = json!({"username": name, "password": "not the password"});
-        let mut problem = rest
-            .post("/auth/login", body)
-            .await
-            .problem(401, "bad_credentials");
+        let mut problem = rest.post("/auth/login", body).await.problem(401, "bad_credentials");
         // a request's own id may stand in it
         problem.as_object_mut().unwrap().remove("instance");
         answers.push(problem);
@@ -250,10 +167,7 @@ async fn me_is_the_user_of_the_token(d: &Deployment) {
 async fn no_token_a_bad_one_and_a_foreign_one_are_unauthenticated(d: &Deployment) {
     let user = d.user().await;
     let answer = d.rest().get("/auth/me").await;
-    assert!(
-        answer.header("www-authenticate").is_some(),
-        "a 401 says how to authenticate"
-    );
+    assert!(answer.header("www-authenticate").is_some(), "a 401 says how to authenticate");
     answer.problem(401, "unauthenticated");
     let (head, signature) = user.access.rsplit_once('.').unwrap();
     let swapped: String = signature.chars().rev().collect();
@@ -265,10 +179,7 @@ async fn no_token_a_bad_one_and_a_foreign_one_are_unauthenticated(d: &Deployment
         let answer = d.rest().with_bearer(token).get("/auth/me").await;
         answer.problem(401, "token_invalid");
     }
-    let basic = d
-        .rest()
-        .request(Method::GET, "/auth/me")
-        .basic_auth("a", Some("b"));
+    let basic = d.rest().request(Method::GET, "/auth/me").basic_auth("a", Some("b"));
     Answer::of(basic).await.ok(401);
 }
 
@@ -277,25 +188,16 @@ async fn the_address_changes_only_with_the_current_password(d: &Deployment) {
     let email = format!("{}@example.org", fresh_name("changed"));
     let patch = async |body: Value| user.rest.patch("/auth/me", body).await;
 
-    patch(json!({"email": email, "current_password": "wrong"}))
-        .await
-        .problem(403, "wrong_password");
-    patch(json!({"email": email}))
-        .await
-        .problem(403, "wrong_password");
+    patch(json!({"email": email, "current_password": "wrong"})).await.problem(403, "wrong_password");
+    patch(json!({"email": email})).await.problem(403, "wrong_password");
     let taken = json!({"email": other.email.to_uppercase(), "current_password": PASSWORD});
     patch(taken).await.problem(409, "email_taken");
     let faulty = json!({"email": "x", "password": "y", "current_password": PASSWORD});
     assert_eq!(patch(faulty).await.faulty_fields(), ["email", "password"]);
 
-    let me = patch(json!({"email": email, "current_password": PASSWORD}))
-        .await
-        .ok(200);
+    let me = patch(json!({"email": email, "current_password": PASSWORD})).await.ok(200);
     assert_user(&me, &user.username, &email);
-    assert_eq!(
-        user.rest.get("/auth/me").await.ok(200)["email"],
-        email.as_str()
-    );
+    assert_eq!(user.rest.get("/auth/me").await.ok(200)["email"], email.as_str());
     let body = json!({"username": email, "password": PASSWORD});
     d.rest().post("/auth/login", body).await.ok(200);
 }
@@ -325,10 +227,7 @@ async fn a_deactivated_account_is_closed(d: &Deployment) {
     crate::rest::ends_within_a_second(&user.rest).await;
     user.login().await.problem(403, "account_disabled");
     let wrong = json!({"username": user.username, "password": "not the password"});
-    d.rest()
-        .post("/auth/login", wrong)
-        .await
-        .problem(401, "bad_credentials");
+    d.rest().post("/auth/login", wrong).await.problem(401, "bad_credentials");
     let refresh = json!({"refresh_token": user.refresh});
     let refused = d.rest().post("/auth/refresh", refresh).await;
     assert!([401, 403].contains(&refused.status), "{}", refused.body);
@@ -337,10 +236,6 @@ async fn a_deactivated_account_is_closed(d: &Deployment) {
     assert_eq!(seen["is_active"], false);
     let history = other.history(chat_id).await;
     assert_eq!(history["items"][0]["text"], "I was here");
-    let body =
-        json!({"username": user.username, "email": "free@example.org", "password": PASSWORD});
-    d.rest()
-        .post("/auth/register", body)
-        .await
-        .problem(409, "username_taken");
+    let body = json!({"username": user.username, "email": "free@example.org", "password": PASSWORD});
+    d.rest().post("/auth/register", body).await.problem(409, "username_taken");
 }

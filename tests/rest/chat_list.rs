@@ -15,11 +15,7 @@ both_forms!(
 async fn listed(user: &User, chat_id: i64) -> Value {
     let list = user.rest.get("/chats/").await.ok(200);
     let chats = list["items"].as_array().unwrap();
-    chats
-        .iter()
-        .find(|chat| id(chat) == chat_id)
-        .cloned()
-        .expect("the chat in the list")
+    chats.iter().find(|chat| id(chat) == chat_id).cloned().expect("the chat in the list")
 }
 
 async fn the_list_is_the_callers_last_active_first(d: &Deployment) {
@@ -29,12 +25,7 @@ async fn the_list_is_the_callers_last_active_first(d: &Deployment) {
     bob.group_id(&[]).await;
     let ids = async || {
         let list = ann.rest.get("/chats/").await.ok(200);
-        list["items"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(id)
-            .collect::<Vec<_>>()
+        list["items"].as_array().unwrap().iter().map(id).collect::<Vec<_>>()
     };
     assert_eq!(ids().await, [three, two, one]);
     bob.say(one, "hello").await;
@@ -63,13 +54,7 @@ async fn the_list_is_paged_by_cursor(d: &Deployment) {
         }
     }
     assert_eq!(found, chats);
-    assert_eq!(
-        ann.rest
-            .get("/chats/?cursor=%00rubbish")
-            .await
-            .faulty_fields(),
-        ["cursor"]
-    );
+    assert_eq!(ann.rest.get("/chats/?cursor=%00rubbish").await.faulty_fields(), ["cursor"]);
 }
 
 async fn the_list_shows_the_last_message_and_what_is_unread(d: &Deployment) {
@@ -77,10 +62,7 @@ async fn the_list_shows_the_last_message_and_what_is_unread(d: &Deployment) {
     let chat_id = ann.group_id(&[&bob]).await;
     let before = listed(&bob, chat_id).await;
     assert_chat(&before);
-    assert_eq!(
-        (&before["last_message"], &before["unread_count"]),
-        (&Value::Null, &json!(0))
-    );
+    assert_eq!((&before["last_message"], &before["unread_count"]), (&Value::Null, &json!(0)));
 
     let mut sent = Vec::new();
     for text in ["one", "two", "three"] {
@@ -88,40 +70,20 @@ async fn the_list_shows_the_last_message_and_what_is_unread(d: &Deployment) {
     }
     let seen = listed(&bob, chat_id).await;
     assert_eq!(seen["last_message"]["text"], "three");
-    assert_eq!(
-        seen["last_message"]["author_username"],
-        ann.username.as_str()
-    );
-    assert_eq!(
-        (&seen["unread_count"], &seen["role"]),
-        (&json!(3), &json!("member"))
-    );
-    assert_eq!(
-        listed(&ann, chat_id).await["unread_count"],
-        0,
-        "one's own are read"
-    );
+    assert_eq!(seen["last_message"]["author_username"], ann.username.as_str());
+    assert_eq!((&seen["unread_count"], &seen["role"]), (&json!(3), &json!("member")));
+    assert_eq!(listed(&ann, chat_id).await["unread_count"], 0, "one's own are read");
 
-    ann.rest
-        .delete(&format!("/messages/delete/{}", id(&sent[2])))
-        .await
-        .ok(204);
+    ann.rest.delete(&format!("/messages/delete/{}", id(&sent[2]))).await.ok(204);
     let seen = listed(&bob, chat_id).await;
     assert_eq!(seen["unread_count"], 2, "a deleted one is not unread");
     assert_eq!(seen["last_message"]["text"], "two");
 
     let read = json!({"seq": sent[0]["seq"]});
-    bob.rest
-        .post(&format!("/chats/{chat_id}/read"), read)
-        .await
-        .ok(204);
+    bob.rest.post(&format!("/chats/{chat_id}/read"), read).await.ok(204);
     assert_eq!(listed(&bob, chat_id).await["unread_count"], 1);
     bob.say(chat_id, "I read all").await;
-    assert_eq!(
-        listed(&bob, chat_id).await["unread_count"],
-        0,
-        "sending reads up to there"
-    );
+    assert_eq!(listed(&bob, chat_id).await["unread_count"], 0, "sending reads up to there");
     assert_eq!(listed(&ann, chat_id).await["unread_count"], 1);
 }
 
@@ -130,21 +92,13 @@ async fn what_is_read_never_moves_back_nor_beyond_the_head(d: &Deployment) {
     let chat_id = ann.group_id(&[&bob]).await;
     let one = ann.say(chat_id, "one").await;
     let two = ann.say(chat_id, "two").await;
-    let read = async |seq: &Value| {
-        bob.rest
-            .post(&format!("/chats/{chat_id}/read"), json!({"seq": seq}))
-            .await
-    };
+    let read = async |seq: &Value| bob.rest.post(&format!("/chats/{chat_id}/read"), json!({"seq": seq})).await;
     read(&json!(1_000_000_000)).await.ok(204);
     assert_eq!(listed(&bob, chat_id).await["unread_count"], 0);
     read(&one["seq"]).await.ok(204);
     assert_eq!(listed(&bob, chat_id).await["unread_count"], 0, "never back");
     ann.say(chat_id, "three").await;
-    assert_eq!(
-        listed(&bob, chat_id).await["unread_count"],
-        1,
-        "nor beyond the head of then"
-    );
+    assert_eq!(listed(&bob, chat_id).await["unread_count"], 1, "nor beyond the head of then");
     read(&two["seq"]).await.ok(204);
     assert_eq!(listed(&bob, chat_id).await["unread_count"], 1);
     assert_eq!(read(&json!("x")).await.faulty_fields(), ["seq"]);

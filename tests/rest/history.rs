@@ -23,11 +23,7 @@ async fn chat_of(user: &User, messages: usize) -> (i64, Vec<i64>) {
 }
 
 async fn page(user: &User, chat_id: i64, query: &str) -> (Vec<i64>, Option<String>, Value) {
-    let page = user
-        .rest
-        .get(&format!("/messages/chat/{chat_id}?{query}"))
-        .await
-        .ok(200);
+    let page = user.rest.get(&format!("/messages/chat/{chat_id}?{query}")).await.ok(200);
     let ids = page["items"].as_array().unwrap().iter().map(id).collect();
     (ids, page["next_cursor"].as_str().map(str::to_owned), page)
 }
@@ -48,19 +44,9 @@ async fn a_cursor_goes_on_to_older_messages(d: &Deployment) {
     let (chat_id, ids) = chat_of(&ann, 5).await;
     let (newest, cursor, _) = page(&ann, chat_id, "limit=2").await;
     assert_eq!(newest, ids[3..5]);
-    let (older, cursor, _) = page(
-        &ann,
-        chat_id,
-        &format!("limit=2&cursor={}", cursor.unwrap()),
-    )
-    .await;
+    let (older, cursor, _) = page(&ann, chat_id, &format!("limit=2&cursor={}", cursor.unwrap())).await;
     assert_eq!(older, ids[1..3]);
-    let (oldest, cursor, _) = page(
-        &ann,
-        chat_id,
-        &format!("limit=2&cursor={}", cursor.unwrap()),
-    )
-    .await;
+    let (oldest, cursor, _) = page(&ann, chat_id, &format!("limit=2&cursor={}", cursor.unwrap())).await;
     assert_eq!((oldest, cursor), (ids[0..1].to_vec(), None));
 }
 
@@ -69,19 +55,9 @@ async fn a_cursor_goes_on_to_newer_messages(d: &Deployment) {
     let (chat_id, ids) = chat_of(&ann, 6).await;
     let (first, cursor, _) = page(&ann, chat_id, &format!("limit=2&after={}", ids[0])).await;
     assert_eq!(first, ids[1..3]);
-    let (second, cursor, _) = page(
-        &ann,
-        chat_id,
-        &format!("limit=2&cursor={}", cursor.unwrap()),
-    )
-    .await;
+    let (second, cursor, _) = page(&ann, chat_id, &format!("limit=2&cursor={}", cursor.unwrap())).await;
     assert_eq!(second, ids[3..5]);
-    let (last, cursor, _) = page(
-        &ann,
-        chat_id,
-        &format!("limit=2&cursor={}", cursor.unwrap()),
-    )
-    .await;
+    let (last, cursor, _) = page(&ann, chat_id, &format!("limit=2&cursor={}", cursor.unwrap())).await;
     assert_eq!((last, cursor), (ids[5..6].to_vec(), None));
 }
 
@@ -96,27 +72,13 @@ async fn before_and_after_are_exclusive_and_exclude_each_other(d: &Deployment) {
     assert_eq!((after, cursor), (ids[2..4].to_vec(), None));
     let (none, _, _) = page(&ann, chat_id, &format!("after={}", ids[3])).await;
     assert_eq!(none, [] as [i64; 0]);
-    let both = format!(
-        "/messages/chat/{chat_id}?before={}&after={}",
-        ids[3], ids[0]
-    );
+    let both = format!("/messages/chat/{chat_id}?before={}&after={}", ids[3], ids[0]);
     let fields = ann.rest.get(&both).await.faulty_fields();
-    assert!(
-        fields
-            .iter()
-            .all(|field| ["before", "after"].contains(&field.as_str())),
-        "{fields:?}"
-    );
+    assert!(fields.iter().all(|field| ["before", "after"].contains(&field.as_str())), "{fields:?}");
     let faulty = format!("/messages/chat/{chat_id}?before=x&limit=y");
-    assert_eq!(
-        ann.rest.get(&faulty).await.faulty_fields(),
-        ["before", "limit"]
-    );
+    assert_eq!(ann.rest.get(&faulty).await.faulty_fields(), ["before", "limit"]);
     // a key that is no message any more still has its place
-    ann.rest
-        .delete(&format!("/messages/delete/{}", ids[2]))
-        .await
-        .ok(204);
+    ann.rest.delete(&format!("/messages/delete/{}", ids[2])).await.ok(204);
     let (before, _, _) = page(&ann, chat_id, &format!("before={}", ids[2])).await;
     assert_eq!(before, ids[0..2]);
 }
@@ -126,12 +88,7 @@ async fn a_message_that_arrives_meanwhile_moves_no_page(d: &Deployment) {
     let (chat_id, ids) = chat_of(&ann, 4).await;
     let (_, cursor, _) = page(&ann, chat_id, "limit=2").await;
     ann.say(chat_id, "in between").await;
-    let (older, _, _) = page(
-        &ann,
-        chat_id,
-        &format!("limit=2&cursor={}", cursor.unwrap()),
-    )
-    .await;
+    let (older, _, _) = page(&ann, chat_id, &format!("limit=2&cursor={}", cursor.unwrap())).await;
     assert_eq!(older, ids[0..2]);
 }
 
@@ -153,11 +110,7 @@ async fn the_bounds_of_a_page_are_exact(d: &Deployment) {
             assert_eq!(answer.faulty_fields(), ["limit"], "{path} {limit:?}");
         }
         for limit in ["1", "100"] {
-            let answer = ann
-                .rest
-                .get(&format!("{path}?limit={limit}{q}"))
-                .await
-                .ok(200);
+            let answer = ann.rest.get(&format!("{path}?limit={limit}{q}")).await.ok(200);
             assert!(answer["items"].is_array(), "{path}: {answer}");
             assert!(answer.get("next_cursor").is_some(), "{path}: {answer}");
         }
@@ -175,8 +128,5 @@ async fn subscribing_after_the_historys_number_misses_nothing(d: &Deployment) {
     let answer = ws.subscribe_after(chat_id, seq).await;
     assert_eq!(answer["recovered"], 1, "{answer}");
     let event = ws.expect("new_message").await;
-    assert_eq!(
-        (&event["seq"], &event["message"]["id"]),
-        (&json!(seq + 1), &late["id"])
-    );
+    assert_eq!((&event["seq"], &event["message"]["id"]), (&json!(seq + 1), &late["id"]));
 }

@@ -23,8 +23,7 @@ use crate::support::{Rest, Value};
 #[track_caller]
 pub fn assert_time(value: &Value) -> OffsetDateTime {
     let text = value.as_str().unwrap_or_else(|| panic!("no time: {value}"));
-    let time =
-        OffsetDateTime::parse(text, &Rfc3339).unwrap_or_else(|error| panic!("{text}: {error}"));
+    let time = OffsetDateTime::parse(text, &Rfc3339).unwrap_or_else(|error| panic!("{text}: {error}"));
     assert!(time.offset().is_utc(), "{text}");
     let age = OffsetDateTime::now_utc() - time;
     assert!(age.whole_seconds().abs() < 3600, "{text}");
@@ -41,11 +40,7 @@ pub async fn ends_within_a_second(rest: &Rest) {
             if answer.status == 401 || answer.json["code"] == "account_disabled" {
                 break;
             }
-            assert!(
-                start.elapsed() < Duration::from_secs(1),
-                "still {}",
-                answer.status
-            );
+            assert!(start.elapsed() < Duration::from_secs(1), "still {}", answer.status);
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

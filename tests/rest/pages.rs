@@ -28,25 +28,13 @@ async fn the_root_follows_the_accept_header(d: &Deployment) {
         (about["name"].as_str(), about["description"].as_str()),
         (Some("MessengerAPI"), Some("API for a messenger"))
     );
-    assert!(
-        about["version"]
-            .as_str()
-            .is_some_and(|version| !version.is_empty()),
-        "{about}"
-    );
+    assert!(about["version"].as_str().is_some_and(|version| !version.is_empty()), "{about}");
     assert_eq!(about.as_object().unwrap().len(), 3, "{about}");
 
     let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
     let answer = accepting(d, "/", browser).await;
-    assert_eq!(
-        (answer.status, media_type(&answer).as_str()),
-        (200, "text/html")
-    );
-    assert!(
-        answer.body.to_lowercase().starts_with("<!doctype html>"),
-        "{}",
-        answer.body
-    );
+    assert_eq!((answer.status, media_type(&answer).as_str()), (200, "text/html"));
+    assert!(answer.body.to_lowercase().starts_with("<!doctype html>"), "{}", answer.body);
 }
 
 /// Every call of the contract's section 2 that answers JSON.
@@ -77,42 +65,25 @@ const CALLS: &[(&str, &[&str])] = &[
 
 async fn the_openapi_document_names_every_call(d: &Deployment) {
     let document = d.rest().get("/openapi.json").await.ok(200);
-    assert!(
-        document["openapi"].as_str().unwrap().starts_with("3.1"),
-        "{}",
-        document["openapi"]
-    );
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"), "{}", document["openapi"]);
     assert_eq!(document["info"]["title"], "MessengerAPI");
     assert_eq!(document["info"]["description"], "API for a messenger");
     let paths = document["paths"].as_object().unwrap();
     let find = |wanted: &str| {
         let bare = |path: &str| path.trim_end_matches('/').to_owned();
-        paths
-            .iter()
-            .find(|(path, _)| bare(path) == bare(wanted))
-            .map(|(_, item)| item)
+        paths.iter().find(|(path, _)| bare(path) == bare(wanted)).map(|(_, item)| item)
     };
     for (path, methods) in CALLS {
         let item = find(path).unwrap_or_else(|| panic!("{path} is not in the document"));
         for method in *methods {
             let operation = &item[method];
-            assert!(
-                operation["responses"].is_object(),
-                "{method} {path}: {operation}"
-            );
-            assert!(
-                operation["operationId"].is_string(),
-                "{method} {path}: {operation}"
-            );
+            assert!(operation["responses"].is_object(), "{method} {path}: {operation}");
+            assert!(operation["operationId"].is_string(), "{method} {path}: {operation}");
         }
     }
     let schemas = document["components"]["schemas"].as_object().unwrap();
     for model in ["User", "Chat", "Message", "Member"] {
-        assert!(
-            schemas.contains_key(model),
-            "{model} is not among {:?}",
-            schemas.keys()
-        );
+        assert!(schemas.contains_key(model), "{model} is not among {:?}", schemas.keys());
     }
     assert!(document["components"]["securitySchemes"].is_object());
     assert_references_resolve(&document, &document);
@@ -124,19 +95,17 @@ fn assert_references_resolve(document: &Value, part: &Value) {
         Value::Object(fields) => {
             if let Some(Value::String(reference)) = fields.get("$ref") {
                 let pointer = reference.strip_prefix('#').expect("nothing from elsewhere");
-                assert!(
-                    document.pointer(pointer).is_some(),
-                    "{reference} points at nothing"
-                );
+                let target = document.pointer(pointer);
+                assert!(target.is_some(), "{reference} points at nothing");
             }
-            fields
-                .values()
-                .for_each(|value| assert_references_resolve(document, value));
+            for value in fields.values() {
+                assert_references_resolve(document, value);
+            }
         }
         Value::Array(items) => {
-            items
-                .iter()
-                .for_each(|value| assert_references_resolve(document, value));
+            for value in items {
+                assert_references_resolve(document, value);
+            }
         }
         _ => {}
     }
@@ -144,11 +113,7 @@ fn assert_references_resolve(document: &Value, part: &Value) {
 
 async fn the_asyncapi_document_names_every_frame(d: &Deployment) {
     let document = d.rest().get("/asyncapi.json").await.ok(200);
-    assert!(
-        document["asyncapi"].as_str().unwrap().starts_with("3."),
-        "{}",
-        document["asyncapi"]
-    );
+    assert!(document["asyncapi"].as_str().unwrap().starts_with("3."), "{}", document["asyncapi"]);
     assert!(document["channels"].is_object() && document["operations"].is_object());
     let frames = [
         "subscribe_chat",
@@ -182,10 +147,7 @@ async fn the_asyncapi_document_names_every_frame(d: &Deployment) {
     ];
     let text = document.to_string();
     for frame in frames {
-        assert!(
-            text.contains(&format!("\"{frame}\"")),
-            "{frame} is not in the document"
-        );
+        assert!(text.contains(&format!("\"{frame}\"")), "{frame} is not in the document");
     }
     assert_references_resolve(&document, &document);
 }
@@ -193,21 +155,9 @@ async fn the_asyncapi_document_names_every_frame(d: &Deployment) {
 /// What the attributes `src` and `href` of a page that make a browser load something point at.
 fn loads(page: &str) -> Vec<String> {
     let mut found = Vec::new();
-    for tag in page
-        .split('<')
-        .skip(1)
-        .map(|part| part.split('>').next().unwrap())
-    {
-        let name = tag
-            .split_whitespace()
-            .next()
-            .unwrap_or_default()
-            .to_lowercase();
-        if ![
-            "script", "link", "img", "iframe", "source", "audio", "video",
-        ]
-        .contains(&name.as_str())
-        {
+    for tag in page.split('<').skip(1).map(|part| part.split('>').next().unwrap()) {
+        let name = tag.split_whitespace().next().unwrap_or_default().to_lowercase();
+        if !["script", "link", "img", "iframe", "source", "audio", "video"].contains(&name.as_str()) {
             continue;
         }
         for attribute in ["src=", "href="] {
@@ -225,24 +175,14 @@ fn loads(page: &str) -> Vec<String> {
 }
 
 async fn no_page_loads_anything_from_elsewhere(d: &Deployment) {
-    for path in [
-        "/",
-        "/docs",
-        "/redoc",
-        "/websocket_test.html",
-        "/websocket_test_new.html",
-    ] {
+    for path in ["/", "/docs", "/redoc", "/websocket_test.html", "/websocket_test_new.html"] {
         let (mut at, mut answer) = (path.to_owned(), accepting(d, path, "text/html").await);
         // a page may lie a step aside
         if (300..400).contains(&answer.status) {
             at = answer.header("location").unwrap().to_owned();
             answer = accepting(d, &at, "text/html").await;
         }
-        assert_eq!(
-            (answer.status, media_type(&answer).as_str()),
-            (200, "text/html"),
-            "{path}"
-        );
+        assert_eq!((answer.status, media_type(&answer).as_str()), (200, "text/html"), "{path}");
         for target in loads(&answer.body) {
             if target.starts_with("data:") {
                 continue;
@@ -253,22 +193,11 @@ async fn no_page_loads_anything_from_elsewhere(d: &Deployment) {
             let loaded = d.rest().get(joined.path()).await;
             assert_eq!(loaded.status, 200, "{path} loads {target}");
             assert_ne!(media_type(&loaded), "text/html", "{path} loads {target}");
-            for word in [
-                "@import url(http",
-                "url(http",
-                "url(//",
-                "importScripts(\"http",
-            ] {
+            for word in ["@import url(http", "url(http", "url(//", "importScripts(\"http"] {
                 assert!(!loaded.body.contains(word), "{target} of {path} has {word}");
             }
         }
-        for word in [
-            "@import url(http",
-            "url(http",
-            "url(//",
-            "from \"http",
-            "import(\"http",
-        ] {
+        for word in ["@import url(http", "url(http", "url(//", "from \"http", "import(\"http"] {
             assert!(!answer.body.contains(word), "{path} has {word}");
         }
     }

@@ -15,20 +15,10 @@ async fn a_user_shows_the_public_part_alone(d: &Deployment) {
     let seen = other.rest.get(&format!("/users/{}", user.id)).await.ok(200);
     let mut fields: Vec<&String> = seen.as_object().unwrap().keys().collect();
     fields.sort();
-    let public = [
-        "created_at",
-        "id",
-        "is_active",
-        "last_seen_at",
-        "online",
-        "username",
-    ];
+    let public = ["created_at", "id", "is_active", "last_seen_at", "online", "username"];
     assert_eq!(fields, public, "{seen}");
     assert_eq!(seen["username"], user.username.as_str());
-    assert_eq!(
-        (&seen["is_active"], &seen["online"]),
-        (&json!(true), &json!(false))
-    );
+    assert_eq!((&seen["is_active"], &seen["online"]), (&json!(true), &json!(false)));
     crate::rest::assert_time(&seen["created_at"]);
 
     let socket = user.connect().await;
@@ -51,11 +41,7 @@ async fn people_are_found_by_the_beginning_of_their_name(d: &Deployment) {
         let page = user.rest.get(&path).await.ok(200);
         let items = page["items"].as_array().unwrap();
         assert!(items.len() <= 2, "{page}");
-        found.extend(
-            items
-                .iter()
-                .map(|item| item["username"].as_str().unwrap().to_owned()),
-        );
+        found.extend(items.iter().map(|item| item["username"].as_str().unwrap().to_owned()));
         match page["next_cursor"].as_str() {
             Some(cursor) => path = format!("/users?limit=2&q={prefix}&cursor={cursor}"),
             None => break,
@@ -76,10 +62,7 @@ async fn a_wildcard_in_a_query_is_a_letter(d: &Deployment) {
         } else {
             let wanted = if query == "_" { "_" } else { "\u{1}" };
             for item in page.ok(200)["items"].as_array().unwrap() {
-                assert!(
-                    item["username"].as_str().unwrap().starts_with(wanted),
-                    "{query}: {item}"
-                );
+                assert!(item["username"].as_str().unwrap().starts_with(wanted), "{query}: {item}");
             }
         }
     }
@@ -88,17 +71,8 @@ async fn a_wildcard_in_a_query_is_a_letter(d: &Deployment) {
 async fn one_who_does_not_exist_is_not_found(d: &Deployment) {
     let user = d.user().await;
     for id in ["999999999", "9223372036854775807", "0", "-1"] {
-        user.rest
-            .get(&format!("/users/{id}"))
-            .await
-            .problem(404, "user_not_found");
+        user.rest.get(&format!("/users/{id}")).await.problem(404, "user_not_found");
     }
-    d.rest()
-        .get(&format!("/users/{}", user.id))
-        .await
-        .problem(401, "unauthenticated");
-    d.rest()
-        .get("/users?q=a")
-        .await
-        .problem(401, "unauthenticated");
+    d.rest().get(&format!("/users/{}", user.id)).await.problem(401, "unauthenticated");
+    d.rest().get("/users?q=a").await.problem(401, "unauthenticated");
 }

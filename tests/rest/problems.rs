@@ -22,14 +22,7 @@ both_forms!(
 async fn every_answer_bears_a_request_id(d: &Deployment) {
     let user = d.user().await;
     let mut ids = Vec::new();
-    for path in [
-        "/",
-        "/auth/me",
-        "/chats/",
-        "/nowhere",
-        "/openapi.json",
-        "/ws/online-users",
-    ] {
+    for path in ["/", "/auth/me", "/chats/", "/nowhere", "/openapi.json", "/ws/online-users"] {
         for rest in [&user.rest, &d.rest()] {
             let answer = rest.get(path).await;
             let id = answer.header("x-request-id").unwrap_or_default().to_owned();
@@ -45,14 +38,7 @@ async fn every_answer_bears_a_request_id(d: &Deployment) {
 
 async fn an_unknown_path_is_not_found(d: &Deployment) {
     let user = d.user().await;
-    for path in [
-        "/nowhere",
-        "/auth",
-        "/auth/nowhere",
-        "/chats/1/nowhere",
-        "/ws/nowhere",
-        "/metrics",
-    ] {
+    for path in ["/nowhere", "/auth", "/auth/nowhere", "/chats/1/nowhere", "/ws/nowhere", "/metrics"] {
         user.rest.get(path).await.problem(404, "not_found");
         d.rest().get(path).await.problem(404, "not_found");
     }
@@ -74,25 +60,15 @@ async fn a_method_that_is_not_there_is_not_allowed(d: &Deployment) {
         let answer = Answer::of(user.rest.request(method, path)).await;
         let allow = answer.header("allow").unwrap_or_default().to_owned();
         answer.problem(405, "method_not_allowed");
-        assert!(
-            allow.split(',').any(|one| one.trim() == allowed),
-            "{path}: {allow:?}"
-        );
+        assert!(allow.split(',').any(|one| one.trim() == allowed), "{path}: {allow:?}");
     }
 }
 
 async fn json_that_is_none_is_told(d: &Deployment) {
     let user = d.user().await;
     let deep = "[".repeat(50_000);
-    let bodies: [&[u8]; 7] = [
-        b"",
-        b"{",
-        b"{\"a\": }",
-        b"nonsense",
-        b"{\"text\": \"\xff\xfe\"}",
-        b"{} {}",
-        deep.as_bytes(),
-    ];
+    let bodies: [&[u8]; 7] =
+        [b"", b"{", b"{\"a\": }", b"nonsense", b"{\"text\": \"\xff\xfe\"}", b"{} {}", deep.as_bytes()];
     for body in bodies {
         let request = user
             .rest
@@ -103,52 +79,24 @@ async fn json_that_is_none_is_told(d: &Deployment) {
     }
     // JSON, but not an object
     for body in ["[]", "null", "7", "\"text\""] {
-        let request = user
-            .rest
-            .request(Method::POST, "/messages/send")
-            .header("content-type", "application/json")
-            .body(body);
+        let request =
+            user.rest.request(Method::POST, "/messages/send").header("content-type", "application/json").body(body);
         let answer = Answer::of(request).await;
-        assert!(
-            [400, 422].contains(&answer.status),
-            "{body}: {}",
-            answer.body
-        );
+        assert!([400, 422].contains(&answer.status), "{body}: {}", answer.body);
     }
 }
 
 async fn another_media_type_is_refused(d: &Deployment) {
     let user = d.user().await;
     let text = json!({"chat_id": 1, "text": "x"}).to_string();
-    for kind in [
-        "text/plain",
-        "application/xml",
-        "application/x-www-form-urlencoded",
-        "json",
-    ] {
-        let request = user
-            .rest
-            .request(Method::POST, "/messages/send")
-            .header("content-type", kind)
-            .body(text.clone());
-        Answer::of(request)
-            .await
-            .problem(415, "unsupported_media_type");
+    for kind in ["text/plain", "application/xml", "application/x-www-form-urlencoded", "json"] {
+        let request = user.rest.request(Method::POST, "/messages/send").header("content-type", kind).body(text.clone());
+        Answer::of(request).await.problem(415, "unsupported_media_type");
     }
-    let nameless = user
-        .rest
-        .request(Method::POST, "/messages/send")
-        .body(text.clone());
-    Answer::of(nameless)
-        .await
-        .problem(415, "unsupported_media_type");
-    let login = d
-        .rest()
-        .request(Method::POST, "/auth/login")
-        .header("content-type", "text/plain");
-    Answer::of(login.body("x"))
-        .await
-        .problem(415, "unsupported_media_type");
+    let nameless = user.rest.request(Method::POST, "/messages/send").body(text.clone());
+    Answer::of(nameless).await.problem(415, "unsupported_media_type");
+    let login = d.rest().request(Method::POST, "/auth/login").header("content-type", "text/plain");
+    Answer::of(login.body("x")).await.problem(415, "unsupported_media_type");
     // a parameter is no other type
     let request = user
         .rest
@@ -161,28 +109,18 @@ async fn another_media_type_is_refused(d: &Deployment) {
 async fn a_body_that_is_too_large_is_refused(d: &Deployment) {
     let user = d.user().await;
     let send = async |body: Body| {
-        let request = user
-            .rest
-            .request(Method::POST, "/messages/send")
-            .header("content-type", "application/json")
-            .body(body);
+        let request =
+            user.rest.request(Method::POST, "/messages/send").header("content-type", "application/json").body(body);
         Answer::of(request).await
     };
     let of_size = |size: usize| {
         let rest = json!({"chat_id": 999_999_999, "text": "x", "more": ""}).to_string();
-        let filled = rest.replace(
-            "\"more\":\"\"",
-            &format!("\"more\":\"{}\"", "x".repeat(size - rest.len())),
-        );
+        let filled = rest.replace("\"more\":\"\"", &format!("\"more\":\"{}\"", "x".repeat(size - rest.len())));
         assert_eq!(filled.len(), size);
         filled
     };
-    send(of_size(262_144).into())
-        .await
-        .problem(404, "chat_not_found");
-    send(of_size(262_145).into())
-        .await
-        .problem(413, "too_large");
+    send(of_size(262_144).into()).await.problem(404, "chat_not_found");
+    send(of_size(262_145).into()).await.problem(413, "too_large");
     // and where nothing announces the size
     let url = url::Url::parse(&d.rest().url("/messages/send")).unwrap();
     let address = url.socket_addrs(|| None).unwrap()[0];
@@ -199,9 +137,7 @@ async fn a_body_that_is_too_large_is_refused(d: &Deployment) {
         stream.write_all(chunked.as_bytes()).await.ok();
         stream.read_to_end(&mut answer).await.ok();
     };
-    tokio::time::timeout(SOON, exchange)
-        .await
-        .expect("an answer");
+    tokio::time::timeout(SOON, exchange).await.expect("an answer");
     let answer = String::from_utf8_lossy(&answer).into_owned();
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
     assert!(answer.contains("\"too_large\""), "{answer}");
@@ -226,10 +162,7 @@ async fn a_path_is_the_same_with_and_without_its_trailing_slash(d: &Deployment) 
     }
     let queried = user.rest.get("/chats/?limit=1").await.ok(200);
     assert_eq!(queried, user.rest.get("/chats?limit=1").await.ok(200));
-    user.rest
-        .post("/chats/create/", json!({"name": "slash"}))
-        .await
-        .ok(201);
+    user.rest.post("/chats/create/", json!({"name": "slash"})).await.ok(201);
     let body = json!({"chat_id": chat_id, "text": "slash"});
     user.rest.post("/messages/send/", body).await.ok(201);
     user.rest.get("/ws/online-users/").await.ok(200);
@@ -238,18 +171,9 @@ async fn a_path_is_the_same_with_and_without_its_trailing_slash(d: &Deployment) 
 async fn an_id_that_is_no_number_is_told(d: &Deployment) {
     let user = d.user().await;
     for id in ["x", "1.5", "99999999999999999999", "%00", "1%20or%201"] {
-        for path in [
-            format!("/chats/{id}"),
-            format!("/messages/chat/{id}"),
-            format!("/users/{id}"),
-        ] {
+        for path in [format!("/chats/{id}"), format!("/messages/chat/{id}"), format!("/users/{id}")] {
             let answer = user.rest.get(&path).await;
-            assert!(
-                [404, 422].contains(&answer.status),
-                "{path}: {} {}",
-                answer.status,
-                answer.body
-            );
+            assert!([404, 422].contains(&answer.status), "{path}: {} {}", answer.status, answer.body);
             let code = answer.json["code"].as_str().unwrap().to_owned();
             answer.problem(if code == "invalid" { 422 } else { 404 }, &code);
         }
@@ -258,20 +182,9 @@ async fn an_id_that_is_no_number_is_told(d: &Deployment) {
 
 async fn hostile_paths_and_queries_are_answered(d: &Deployment) {
     let user = d.user().await;
-    for path in [
-        "/%ff%fe",
-        "/..%2f..%2fetc%2fpasswd",
-        "//chats//",
-        "/chats/%00",
-        "/users?q=%ff%00",
-    ] {
+    for path in ["/%ff%fe", "/..%2f..%2fetc%2fpasswd", "//chats//", "/chats/%00", "/users?q=%ff%00"] {
         let answer = user.rest.get(path).await;
-        assert!(
-            (400..500).contains(&answer.status),
-            "{path}: {} {}",
-            answer.status,
-            answer.body
-        );
+        assert!((400..500).contains(&answer.status), "{path}: {} {}", answer.status, answer.body);
     }
     let long = format!("/users?q={}", "x".repeat(6000));
     let answer = user.rest.get(&long).await;

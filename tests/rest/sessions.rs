@@ -30,21 +30,11 @@ async fn a_refresh_gives_new_tokens_and_spends_the_old(d: &Deployment) {
 async fn a_spent_refresh_token_ends_the_whole_session(d: &Deployment) {
     let mut user = d.user().await;
     let spent = user.refresh.clone();
-    let tokens = d
-        .rest()
-        .post("/auth/refresh", json!({"refresh_token": spent}))
-        .await
-        .ok(200);
+    let tokens = d.rest().post("/auth/refresh", json!({"refresh_token": spent})).await.ok(200);
     user.take_tokens(&tokens);
-    let again = d
-        .rest()
-        .post("/auth/refresh", json!({"refresh_token": spent}))
-        .await;
+    let again = d.rest().post("/auth/refresh", json!({"refresh_token": spent})).await;
     again.problem(401, "token_reused");
-    let newest = d
-        .rest()
-        .post("/auth/refresh", json!({"refresh_token": user.refresh}))
-        .await;
+    let newest = d.rest().post("/auth/refresh", json!({"refresh_token": user.refresh})).await;
     assert_eq!(newest.status, 401, "{}", newest.body);
     crate::rest::ends_within_a_second(&user.rest).await;
     user.login().await.ok(200);
@@ -56,10 +46,7 @@ async fn a_session_is_not_ended_with_another(d: &Deployment) {
     other.rest.post_nothing("/auth/logout").await.ok(204);
     crate::rest::ends_within_a_second(&other.rest).await;
     user.rest.get("/auth/me").await.ok(200);
-    d.rest()
-        .post("/auth/refresh", json!({"refresh_token": user.refresh}))
-        .await
-        .ok(200);
+    d.rest().post("/auth/refresh", json!({"refresh_token": user.refresh})).await.ok(200);
 }
 
 async fn logging_out_ends_the_session_on_every_node(d: &Deployment) {
@@ -71,37 +58,18 @@ async fn logging_out_ends_the_session_on_every_node(d: &Deployment) {
         assert_eq!(answer.status, 401, "at once: {}", answer.body);
     }
     crate::rest::ends_within_a_second(&user.rest).await;
-    d.rest()
-        .post_nothing("/auth/logout")
-        .await
-        .problem(401, "unauthenticated");
+    d.rest().post_nothing("/auth/logout").await.problem(401, "unauthenticated");
 }
 
 async fn a_refresh_token_that_never_was_is_refused(d: &Deployment) {
     let user = d.user().await;
     for token in ["", "rubbish", &user.access, "\0", &"x".repeat(5000)] {
-        let answer = d
-            .rest()
-            .post("/auth/refresh", json!({"refresh_token": token}))
-            .await;
-        assert!(
-            [401, 422].contains(&answer.status),
-            "{token:?}: {}",
-            answer.body
-        );
+        let answer = d.rest().post("/auth/refresh", json!({"refresh_token": token})).await;
+        assert!([401, 422].contains(&answer.status), "{token:?}: {}", answer.body);
     }
-    assert_eq!(
-        d.rest()
-            .post("/auth/refresh", json!({}))
-            .await
-            .faulty_fields(),
-        ["refresh_token"]
-    );
+    assert_eq!(d.rest().post("/auth/refresh", json!({})).await.faulty_fields(), ["refresh_token"]);
     let rubbish = json!({"refresh_token": "rubbish"});
-    d.rest()
-        .post("/auth/refresh", rubbish)
-        .await
-        .problem(401, "token_invalid");
+    d.rest().post("/auth/refresh", rubbish).await.problem(401, "token_invalid");
 }
 
 async fn an_access_token_expires(builder: Builder) {
@@ -113,10 +81,6 @@ async fn an_access_token_expires(builder: Builder) {
     })
     .await;
     expired.problem(401, "token_expired");
-    let tokens = d
-        .rest()
-        .post("/auth/refresh", json!({"refresh_token": user.refresh}))
-        .await
-        .ok(200);
+    let tokens = d.rest().post("/auth/refresh", json!({"refresh_token": user.refresh})).await.ok(200);
     assert_eq!(tokens["expires_in"], 1);
 }

@@ -45,12 +45,7 @@ pub fn launch(
     log: &Arc<Log>,
 ) -> Result<Process, String> {
     let mut command = process::bound_command(program.path()?, "KILL");
-    command
-        .args(arguments)
-        .current_dir(dir)
-        .env_clear()
-        .env("HOME", dir)
-        .envs(env);
+    command.args(arguments).current_dir(dir).env_clear().env("HOME", dir).envs(env);
     Process::start(command, log)
 }
 
@@ -70,13 +65,9 @@ fn build() -> Result<PathBuf, String> {
     }
     // target/<profile>/deps/messenger-0123
     let test_binary = std::env::current_exe().map_err(|error| error.to_string())?;
-    let profile_dir = test_binary
-        .parent()
-        .and_then(Path::parent)
-        .ok_or("the test binary lies outside a target folder")?;
-    let target_dir = profile_dir
-        .parent()
-        .ok_or("the test binary lies outside a target folder")?;
+    let profile_dir =
+        test_binary.parent().and_then(Path::parent).ok_or("the test binary lies outside a target folder")?;
+    let target_dir = profile_dir.parent().ok_or("the test binary lies outside a target folder")?;
     let profile = match profile_dir.file_name().and_then(|name| name.to_str()) {
         Some("debug") | None => "dev",
         Some(other) => other,
@@ -96,9 +87,7 @@ fn build() -> Result<PathBuf, String> {
             cargo.env_remove(&name);
         }
     }
-    cargo
-        .env_remove("CARGO_MANIFEST_DIR")
-        .env_remove("LD_LIBRARY_PATH");
+    cargo.env_remove("CARGO_MANIFEST_DIR").env_remove("LD_LIBRARY_PATH");
     process::run(cargo)?;
     Ok(profile_dir.to_owned())
 }

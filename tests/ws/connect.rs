@@ -31,11 +31,7 @@ async fn each_way_in_is_welcomed(d: &Deployment) {
         let mut ws = user.open(n, way).await;
         let protocol = ws.handshake.headers().get("sec-websocket-protocol");
         let wanted = (way == Way::Subprotocol).then_some("bearer");
-        assert_eq!(
-            protocol.map(|value| value.to_str().unwrap()),
-            wanted,
-            "{way:?}"
-        );
+        assert_eq!(protocol.map(|value| value.to_str().unwrap()), wanted, "{way:?}");
         let welcome = ws.expect_welcome().await;
         assert_eq!(welcome["user_id"], user.id);
         assert!(!welcome["connection_id"].is_null(), "{welcome}");
@@ -58,11 +54,7 @@ async fn a_bad_token_is_told_by_a_close_that_a_browser_can_read(d: &Deployment) 
             let mut ws = Ws::open(&d.gateway(0).ws_url(), way, token).await;
             let (code, reason) = ws.expect_close(SOON).await;
             assert_eq!(code, 4501, "{way:?}: {reason}");
-            assert_eq!(
-                ws.drain(),
-                [] as [serde_json::Value; 0],
-                "nothing before the close"
-            );
+            assert_eq!(ws.drain(), [] as [serde_json::Value; 0], "nothing before the close");
             assert!(!reason.contains(token), "{reason}");
         }
     }
@@ -70,11 +62,8 @@ async fn a_bad_token_is_told_by_a_close_that_a_browser_can_read(d: &Deployment) 
 
 async fn a_token_that_is_missing_is_told_the_same_way(d: &Deployment) {
     let request = format!("{}/ws/chat", d.gateway(1).ws_url());
-    let request =
-        tokio_tungstenite::tungstenite::client::IntoClientRequest::into_client_request(request);
-    let mut ws = Ws::handshake(request.unwrap())
-        .await
-        .expect("a handshake that succeeds");
+    let request = tokio_tungstenite::tungstenite::client::IntoClientRequest::into_client_request(request);
+    let mut ws = Ws::handshake(request.unwrap()).await.expect("a handshake that succeeds");
     assert_eq!(ws.expect_close(SOON).await.0, 4501);
 }
 
@@ -105,19 +94,13 @@ async fn authenticate_takes_a_fresh_token_of_the_same_user(d: &Deployment) {
     let (user, other) = (d.user().await, d.user().await);
     let fresh = user.second_session().await;
     let mut ws = user.connect().await;
-    let answer = ws
-        .command(json!({"type": "authenticate", "token": fresh.access}))
-        .await;
+    let answer = ws.command(json!({"type": "authenticate", "token": fresh.access})).await;
     assert_eq!(answer["type"], "authenticated", "{answer}");
     let expires = answer["expires_at"].as_str().expect("a time");
     OffsetDateTime::parse(expires, &Rfc3339).expect("RFC 3339");
 
     for token in ["rubbish", &other.access, &user.refresh] {
-        ws.refused(
-            json!({"type": "authenticate", "token": token}),
-            "token_invalid",
-        )
-        .await;
+        ws.refused(json!({"type": "authenticate", "token": token}), "token_invalid").await;
     }
     ws.refused(json!({"type": "authenticate"}), "invalid").await;
     ws.round_trip().await;
@@ -150,9 +133,7 @@ async fn a_connection_ends_with_its_token_unless_a_fresh_one_came(builder: Build
     // a second later there is a token that lasts a second longer
     let second = crate::support::eventually("a token that lasts longer", SOON, async || {
         let fresh = user.second_session().await.access;
-        let answer = long
-            .command(json!({"type": "authenticate", "token": fresh}))
-            .await;
+        let answer = long.command(json!({"type": "authenticate", "token": fresh})).await;
         let expires = parse(&answer);
         (expires > first + Duration::from_secs(1)).then_some(expires)
     })
@@ -160,41 +141,26 @@ async fn a_connection_ends_with_its_token_unless_a_fresh_one_came(builder: Build
     for (ws, expires) in [(&mut short, first), (&mut long, second)] {
         assert_eq!(ws.expect_close(Duration::from_secs(8)).await.0, 4401);
         let late = OffsetDateTime::now_utc() - expires;
-        assert!(
-            late.whole_milliseconds().abs() < 1500,
-            "closed {late} after its time"
-        );
+        assert!(late.whole_milliseconds().abs() < 1500, "closed {late} after its time");
     }
 }
 
 async fn a_foreign_origin_is_refused(builder: Builder) {
-    let d = builder
-        .env("ALLOWED_ORIGINS", "https://chat.example.org")
-        .start()
-        .await;
+    let d = builder.env("ALLOWED_ORIGINS", "https://chat.example.org").start().await;
     let user = d.user().await;
     let connect = async |origin: Option<&str>| {
         let mut request = ws::request(&d.gateway(0).ws_url(), Way::Path, &user.access);
         if let Some(origin) = origin {
-            request
-                .headers_mut()
-                .insert("origin", origin.parse().unwrap());
+            request.headers_mut().insert("origin", origin.parse().unwrap());
         }
         Ws::handshake(request).await
     };
     let own = d.gateway(0).url();
     for origin in [None, Some("https://chat.example.org"), Some(own.as_str())] {
-        let mut ws = connect(origin)
-            .await
-            .unwrap_or_else(|error| panic!("{origin:?}: {error}"));
+        let mut ws = connect(origin).await.unwrap_or_else(|error| panic!("{origin:?}: {error}"));
         ws.expect_welcome().await;
     }
-    let foreign = [
-        "https://evil.example",
-        "https://chat.example.org.evil.example",
-        "http://chat.example.org",
-        "null",
-    ];
+    let foreign = ["https://evil.example", "https://chat.example.org.evil.example", "http://chat.example.org", "null"];
     for origin in foreign {
         // refused at the handshake or by a close at once, but never welcomed
         if let Ok(mut ws) = connect(Some(origin)).await {

@@ -19,10 +19,7 @@ both_forms!(
 /// A `ping` command of exactly this many bytes.
 fn ping_of(bytes: usize) -> String {
     let bare = json!({"type": "ping", "pad": ""}).to_string();
-    let padded = bare.replace(
-        "\"pad\":\"\"",
-        &format!("\"pad\":\"{}\"", "x".repeat(bytes - bare.len())),
-    );
+    let padded = bare.replace("\"pad\":\"\"", &format!("\"pad\":\"{}\"", "x".repeat(bytes - bare.len())));
     assert_eq!(padded.len(), bytes);
     padded
 }
@@ -38,19 +35,13 @@ async fn fragments(ws: &mut Ws, pieces: &[&[u8]]) {
 
 async fn a_binary_frame_is_closed_with_1003(d: &Deployment) {
     let mut ws = d.user().await.connect().await;
-    ws.send_message(Message::binary(b"{\"type\":\"ping\"}".to_vec()))
-        .await;
+    ws.send_message(Message::binary(b"{\"type\":\"ping\"}".to_vec())).await;
     assert_eq!(ws.expect_close(SOON).await.0, 1003);
 }
 
 async fn bytes_that_are_no_utf8_are_closed_with_1007(d: &Deployment) {
     let user = d.user().await;
-    for bytes in [
-        &b"\xff\xfe"[..],
-        b"{\"type\":\"ping\xc3\"}",
-        b"\xed\xa0\x80",
-        b"\xf0\x9f\x99",
-    ] {
+    for bytes in [&b"\xff\xfe"[..], b"{\"type\":\"ping\xc3\"}", b"\xed\xa0\x80", b"\xf0\x9f\x99"] {
         let mut ws = user.connect().await;
         ws.send_raw_text(bytes).await;
         assert_eq!(ws.expect_close(SOON).await.0, 1007, "{bytes:x?}");

@@ -22,11 +22,7 @@ both_forms_alone!(
 
 fn is_status(user: &User, status: &str) -> impl Fn(&Value) -> bool {
     let (id, status) = (user.id, status.to_owned());
-    move |frame| {
-        frame["type"] == "user_status"
-            && frame["user_id"] == id
-            && frame["status"] == status.as_str()
-    }
+    move |frame| frame["type"] == "user_status" && frame["user_id"] == id && frame["status"] == status.as_str()
 }
 
 async fn expect_status(ws: &mut Ws, user: &User, status: &str) -> Value {
@@ -86,10 +82,7 @@ async fn status_goes_only_to_chats_that_the_user_is_in(d: &Deployment) {
     ws.none_of(&["user_status"]).await;
     let subscribed = ws.subscribe(with_bob).await;
     let online = subscribed["online_user_ids"].as_array().unwrap();
-    assert!(
-        online.contains(&json!(bob.id)) && !online.contains(&json!(eve.id)),
-        "{subscribed}"
-    );
+    assert!(online.contains(&json!(bob.id)) && !online.contains(&json!(eve.id)), "{subscribed}");
 }
 
 /// The pages of the list at `path`, as the `n`th gateway tells them.
@@ -112,11 +105,7 @@ fn entry_of<'a>(items: &'a [Value], user: &User) -> Option<&'a Value> {
 
 async fn those_online_are_listed_at_any_gateway(d: &Deployment) {
     let (ann, bob, away) = (d.user().await, d.user().await, d.user().await);
-    let _sockets = [
-        ann.connect_to(0).await,
-        bob.connect_to(1).await,
-        bob.connect_to(0).await,
-    ];
+    let _sockets = [ann.connect_to(0).await, bob.connect_to(1).await, bob.connect_to(0).await];
     for gateway in 0..2 {
         let (items, count) = online(&ann, "/ws/online-users", gateway).await;
         for user in [&ann, &bob] {
@@ -124,19 +113,13 @@ async fn those_online_are_listed_at_any_gateway(d: &Deployment) {
             assert_eq!(entry["username"], user.username.as_str());
             crate::rest::assert_time(&entry["since"]);
             assert_eq!(entry.as_object().unwrap().len(), 3, "{entry}");
-            let times = items
-                .iter()
-                .filter(|item| item["user_id"] == user.id)
-                .count();
+            let times = items.iter().filter(|item| item["user_id"] == user.id).count();
             assert_eq!(times, 1, "each once");
         }
         assert!(entry_of(&items, &away).is_none(), "{items:?}");
         assert!(count >= 2, "{count}");
     }
-    d.rest()
-        .get("/ws/online-users")
-        .await
-        .problem(401, "unauthenticated");
+    d.rest().get("/ws/online-users").await.problem(401, "unauthenticated");
 }
 
 async fn a_chats_members_online_are_listed_for_members(d: &Deployment) {
@@ -148,16 +131,9 @@ async fn a_chats_members_online_are_listed_for_members(d: &Deployment) {
         let (items, count) = online(&ann, &path, gateway).await;
         assert_eq!((items.len(), count), (1, 1), "{items:?}");
         assert!(entry_of(&items, &bob).is_some());
-        eve.rest
-            .on(gateway)
-            .get(&path)
-            .await
-            .problem(403, "not_a_member");
+        eve.rest.on(gateway).get(&path).await.problem(403, "not_a_member");
     }
-    ann.rest
-        .get("/ws/chat/999999999/online-users")
-        .await
-        .problem(404, "chat_not_found");
+    ann.rest.get("/ws/chat/999999999/online-users").await.problem(404, "chat_not_found");
     let seen = ann.rest.get(&format!("/users/{}", bob.id)).await.ok(200);
     assert_eq!(seen["online"], true);
 }
@@ -202,10 +178,7 @@ async fn going_offline_is_told_once_after_the_grace(builder: Builder) {
     let gone = Instant::now();
     let told = expect_status(&mut ws, &bob, "offline").await;
     let after = gone.elapsed();
-    assert!(
-        (1500..6000).contains(&after.as_millis()),
-        "told after {after:?}"
-    );
+    assert!((1500..6000).contains(&after.as_millis()), "told after {after:?}");
     crate::rest::assert_time(&told["last_seen_at"]);
     let seen = ann.rest.get(&format!("/users/{}", bob.id)).await.ok(200);
     assert_eq!(seen["online"], false);
@@ -261,9 +234,5 @@ async fn a_large_chat_tells_no_status(builder: Builder) {
     expect_status(&mut ws, &bob, "online").await;
     ws.none_of(&["user_status"]).await;
     let (items, count) = online(&ann, &format!("/ws/chat/{large}/online-users"), 0).await;
-    assert_eq!(
-        (items.len(), count),
-        (3, 3),
-        "the endpoint tells them: {items:?}"
-    );
+    assert_eq!((items.len(), count), (3, 3), "the endpoint tells them: {items:?}");
 }

@@ -14,11 +14,9 @@ both_forms!(
 /// Reads the one `new_message` of this text, and asserts that there is no second.
 async fn once(ws: &mut Ws, text: &str) -> Value {
     let event = ws
-        .expect_where(
-            &format!("new_message {text:?}"),
-            crate::support::SOON,
-            |frame| frame["type"] == "new_message" && frame["message"]["text"] == text,
-        )
+        .expect_where(&format!("new_message {text:?}"), crate::support::SOON, |frame| {
+            frame["type"] == "new_message" && frame["message"]["text"] == text
+        })
         .await;
     ws.round_trip().await;
     event
@@ -32,41 +30,25 @@ async fn a_private_message_makes_the_chat_and_reaches_every_connection_once(d: &
     let sent = sending.command(command.clone()).await;
     assert_eq!(sent["type"], "message_sent", "{sent}");
     let chat_id = sent["message"]["chat_id"].as_i64().expect("a chat");
-    for (ws, peer) in [
-        (&mut sending, &bob),
-        (&mut other, &bob),
-        (&mut near, &ann),
-        (&mut far, &ann),
-    ] {
+    for (ws, peer) in [(&mut sending, &bob), (&mut other, &bob), (&mut near, &ann), (&mut far, &ann)] {
         let event = once(ws, "psst").await;
-        assert_eq!(
-            (&event["chat_id"], &event["message"]),
-            (&json!(chat_id), &sent["message"])
-        );
+        assert_eq!((&event["chat_id"], &event["message"]), (&json!(chat_id), &sent["message"]));
         let added = ws.expect("chat_added").await;
         assert_eq!(added["chat"]["id"], chat_id);
-        assert_eq!(
-            added["chat"]["name"],
-            peer.username.as_str(),
-            "as each of them sees it"
-        );
+        assert_eq!(added["chat"]["name"], peer.username.as_str(), "as each of them sees it");
         assert_eq!(added["chat"]["peer"]["id"], peer.id);
     }
     // a retry is answered and reaches nobody; the next one comes once and without another chat
     let again = sending.command(command).await;
     assert_eq!(again["message"], sent["message"]);
-    near.command(json!({"type": "private_message", "recipient_id": ann.id, "text": "what?"}))
-        .await;
+    near.command(json!({"type": "private_message", "recipient_id": ann.id, "text": "what?"})).await;
     for ws in [&mut sending, &mut other, &mut near, &mut far] {
         let event = once(ws, "what?").await;
         assert_eq!(event["chat_id"], chat_id);
         ws.none_of(&["new_message", "chat_added"]).await;
     }
     let chat = ann.chat(chat_id).await;
-    assert_eq!(
-        (&chat["is_group"], &chat["member_count"]),
-        (&json!(false), &json!(2))
-    );
+    assert_eq!((&chat["is_group"], &chat["member_count"]), (&json!(false), &json!(2)));
 }
 
 async fn it_reaches_every_connection_however_it_was_sent(d: &Deployment) {
@@ -102,9 +84,7 @@ async fn a_subscription_does_not_double_it(d: &Deployment) {
         }
     }
     // unsubscribing leaves the notice
-    subscribed
-        .command(json!({"type": "unsubscribe_chat", "chat_id": chat_id}))
-        .await;
+    subscribed.command(json!({"type": "unsubscribe_chat", "chat_id": chat_id})).await;
     ann.say(chat_id, "a notice").await;
     once(&mut subscribed, "a notice").await;
     subscribed.none_of(&["new_message"]).await;
@@ -118,9 +98,7 @@ async fn it_goes_to_nobody_else(d: &Deployment) {
         ws.subscribe(shared).await;
     }
     let mut sender = ann.connect().await;
-    sender
-        .command(json!({"type": "private_message", "recipient_id": bob.id, "text": "for bob"}))
-        .await;
+    sender.command(json!({"type": "private_message", "recipient_id": bob.id, "text": "for bob"})).await;
     ann.say(shared, "for all").await;
     for ws in &mut sockets {
         assert_eq!(ws.expect("new_message").await["message"]["text"], "for all");
@@ -132,20 +110,14 @@ async fn it_obeys_the_rules_of_sending(d: &Deployment) {
     let (ann, bob) = (d.user().await, d.user().await);
     let mut ws = ann.connect().await;
     let to = |recipient: Value, text: &str| json!({"type": "private_message", "recipient_id": recipient, "text": text});
-    ws.refused(to(json!(999_999_999), "x"), "user_not_found")
-        .await;
+    ws.refused(to(json!(999_999_999), "x"), "user_not_found").await;
     ws.refused(to(json!(ann.id), "x"), "invalid").await;
     for text in ["", "  ", "\0", &"x".repeat(4097)] {
         ws.refused(to(json!(bob.id), text), "invalid").await;
     }
     ws.refused(to(json!("bob"), "x"), "invalid").await;
-    ws.refused(json!({"type": "private_message", "text": "x"}), "invalid")
-        .await;
-    assert_eq!(
-        ann.rest.get("/chats/").await.ok(200)["items"],
-        json!([]),
-        "no chat of all that"
-    );
+    ws.refused(json!({"type": "private_message", "text": "x"}), "invalid").await;
+    assert_eq!(ann.rest.get("/chats/").await.ok(200)["items"], json!([]), "no chat of all that");
     let mut keyed = to(json!(bob.id), "x");
     keyed["client_message_id"] = json!("k");
     ws.command(keyed.clone()).await;
@@ -158,10 +130,7 @@ async fn both_who_write_first_at_once_share_one_chat(d: &Deployment) {
     let (mut one, mut two) = (ann.connect_to(0).await, bob.connect_to(1).await);
     let to = |user: i64| json!({"type": "private_message", "recipient_id": user, "text": "hello"});
     let (sent, answered) = tokio::join!(one.command(to(bob.id)), two.command(to(ann.id)));
-    assert_eq!(
-        (&sent["type"], &answered["type"]),
-        (&json!("message_sent"), &json!("message_sent"))
-    );
+    assert_eq!((&sent["type"], &answered["type"]), (&json!("message_sent"), &json!("message_sent")));
     assert_eq!(sent["message"]["chat_id"], answered["message"]["chat_id"]);
     let list = ann.rest.get("/chats/").await.ok(200);
     assert_eq!(list["items"].as_array().unwrap().len(), 1);

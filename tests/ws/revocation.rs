@@ -61,10 +61,7 @@ async fn a_reused_refresh_token_closes_the_sessions_sockets(d: &Deployment) {
     let ending = sockets(&user).await;
     let body = json!({"refresh_token": user.refresh});
     d.rest().post("/auth/refresh", body.clone()).await.ok(200);
-    d.rest()
-        .post("/auth/refresh", body)
-        .await
-        .problem(401, "token_reused");
+    d.rest().post("/auth/refresh", body).await.problem(401, "token_reused");
     all_close(ending, 4502).await;
 }
 

@@ -20,16 +20,9 @@ both_forms!(
 pub async fn numbered(ws: &mut Ws, chat_id: i64, from: i64, count: i64) -> Vec<Value> {
     let mut events = Vec::new();
     for seq in from..from + count {
-        let sequenced = |frame: &Value| {
-            frame["chat_id"] == chat_id && frame["seq"].is_i64() && frame["request_id"].is_null()
-        };
-        let event = ws
-            .expect_where(
-                &format!("event {seq} of chat {chat_id}"),
-                crate::support::SOON,
-                sequenced,
-            )
-            .await;
+        let sequenced =
+            |frame: &Value| frame["chat_id"] == chat_id && frame["seq"].is_i64() && frame["request_id"].is_null();
+        let event = ws.expect_where(&format!("event {seq} of chat {chat_id}"), crate::support::SOON, sequenced).await;
         assert_eq!(event["seq"], seq, "{event}");
         events.push(event);
     }
@@ -43,29 +36,14 @@ async fn subscribing_is_answered_and_live_events_follow(d: &Deployment) {
     let head = ann.chat(chat_id).await["seq"].as_i64().unwrap();
     let mut ws = bob.connect().await;
     let subscribed = ws.subscribe(chat_id).await;
-    assert_eq!(
-        (&subscribed["chat_id"], &subscribed["seq"]),
-        (&json!(chat_id), &json!(head))
-    );
+    assert_eq!((&subscribed["chat_id"], &subscribed["seq"]), (&json!(chat_id), &json!(head)));
     assert_eq!(subscribed["recovered"], 0);
-    assert!(
-        subscribed["online_user_ids"]
-            .as_array()
-            .unwrap()
-            .contains(&json!(bob.id)),
-        "{subscribed}"
-    );
-    assert!(
-        !subscribed["resync"].as_bool().unwrap_or(false),
-        "{subscribed}"
-    );
+    assert!(subscribed["online_user_ids"].as_array().unwrap().contains(&json!(bob.id)), "{subscribed}");
+    assert!(!subscribed["resync"].as_bool().unwrap_or(false), "{subscribed}");
 
     let sent = ann.say(chat_id, "live").await;
     let event = ws.expect("new_message").await;
-    assert_eq!(
-        (&event["chat_id"], &event["seq"]),
-        (&json!(chat_id), &json!(head + 1))
-    );
+    assert_eq!((&event["chat_id"], &event["seq"]), (&json!(chat_id), &json!(head + 1)));
     assert_eq!(event["message"], sent, "the same Message as over REST");
 }
 
@@ -76,10 +54,8 @@ async fn only_members_subscribe(d: &Deployment) {
     let mut ws = eve.connect().await;
     let subscribe = |chat_id: Value| json!({"type": "subscribe_chat", "chat_id": chat_id});
     ws.refused(subscribe(json!(group)), "not_a_member").await;
-    ws.refused(subscribe(json!(private)), "chat_not_found")
-        .await;
-    ws.refused(subscribe(json!(999_999_999)), "chat_not_found")
-        .await;
+    ws.refused(subscribe(json!(private)), "chat_not_found").await;
+    ws.refused(subscribe(json!(999_999_999)), "chat_not_found").await;
     ws.refused(subscribe(json!("x")), "invalid").await;
     ws.refused(subscribe(Value::Null), "invalid").await;
     let command = json!({"type": "subscribe_chat", "chat_id": group, "after_seq": -1});
@@ -106,10 +82,7 @@ async fn subscribing_again_is_answered_and_replays_nothing(d: &Deployment) {
     let event = ws.expect("new_message").await;
     assert_eq!(event["seq"], sent["seq"].as_i64().unwrap() + 1);
     ann.say(chat_id, "three").await;
-    assert_eq!(
-        ws.expect("new_message").await["seq"],
-        sent["seq"].as_i64().unwrap() + 2
-    );
+    assert_eq!(ws.expect("new_message").await["seq"], sent["seq"].as_i64().unwrap() + 2);
 }
 
 async fn after_unsubscribing_no_event_comes(d: &Deployment) {
@@ -118,25 +91,15 @@ async fn after_unsubscribing_no_event_comes(d: &Deployment) {
     let mut ws = ann.connect().await;
     ws.subscribe(chat_id).await;
     ws.subscribe(other).await;
-    let answer = ws
-        .command(json!({"type": "unsubscribe_chat", "chat_id": chat_id}))
-        .await;
-    assert_eq!(
-        (&answer["type"], &answer["chat_id"]),
-        (&json!("unsubscribed"), &json!(chat_id))
-    );
+    let answer = ws.command(json!({"type": "unsubscribe_chat", "chat_id": chat_id})).await;
+    assert_eq!((&answer["type"], &answer["chat_id"]), (&json!("unsubscribed"), &json!(chat_id)));
     ann.say(chat_id, "unheard").await;
     ann.say(other, "heard").await;
     let event = ws.expect("new_message").await;
     assert_eq!(event["chat_id"], other);
     ws.none_of(&["new_message"]).await;
-    let again = ws
-        .command(json!({"type": "unsubscribe_chat", "chat_id": chat_id}))
-        .await;
-    assert!(
-        ["unsubscribed", "error"].contains(&again["type"].as_str().unwrap()),
-        "{again}"
-    );
+    let again = ws.command(json!({"type": "unsubscribe_chat", "chat_id": chat_id})).await;
+    assert!(["unsubscribed", "error"].contains(&again["type"].as_str().unwrap()), "{again}");
     // coming back with the last number seen brings what was missed
     let head = ann.chat(chat_id).await["seq"].as_i64().unwrap();
     assert_eq!(ws.subscribe_after(chat_id, head - 1).await["recovered"], 1);
@@ -155,10 +118,7 @@ async fn what_was_missed_is_replayed_in_order_on_any_gateway(d: &Deployment) {
     for gateway in 0..2 {
         let mut ws = bob.connect_to(gateway).await;
         let subscribed = ws.subscribe_after(chat_id, seen).await;
-        assert_eq!(
-            (&subscribed["recovered"], &subscribed["seq"]),
-            (&json!(120), &json!(seen + 120))
-        );
+        assert_eq!((&subscribed["recovered"], &subscribed["seq"]), (&json!(120), &json!(seen + 120)));
         let events = numbered(&mut ws, chat_id, seen + 1, 120).await;
         for (n, event) in events.iter().enumerate() {
             assert_eq!(event["type"], "new_message");
@@ -168,10 +128,7 @@ async fn what_was_missed_is_replayed_in_order_on_any_gateway(d: &Deployment) {
         ws.close().await;
     }
     let mut ws = bob.connect_to(1).await;
-    assert_eq!(
-        ws.subscribe_after(chat_id, seen + 118).await["recovered"],
-        2
-    );
+    assert_eq!(ws.subscribe_after(chat_id, seen + 118).await["recovered"], 2);
     ann.say(chat_id, "live").await;
     let events = numbered(&mut ws, chat_id, seen + 119, 3).await;
     assert_eq!(events[2]["message"]["text"], "live");
@@ -181,39 +138,19 @@ async fn a_replayed_message_bears_its_text_of_now(d: &Deployment) {
     let ann = d.user().await;
     let chat_id = ann.group_id(&[]).await;
     let head = ann.chat(chat_id).await["seq"].as_i64().unwrap();
-    let (kept, gone) = (
-        ann.say(chat_id, "frist").await,
-        ann.say(chat_id, "a secret").await,
-    );
+    let (kept, gone) = (ann.say(chat_id, "frist").await, ann.say(chat_id, "a secret").await);
     let path = format!("/messages/edit/{}", id(&kept));
     ann.rest.put(&path, json!({"text": "first"})).await.ok(200);
-    ann.rest
-        .delete(&format!("/messages/delete/{}", id(&gone)))
-        .await
-        .ok(204);
+    ann.rest.delete(&format!("/messages/delete/{}", id(&gone))).await.ok(204);
 
     let mut ws = ann.connect().await;
     assert_eq!(ws.subscribe_after(chat_id, head).await["recovered"], 4);
     let events = numbered(&mut ws, chat_id, head + 1, 4).await;
-    let kinds: Vec<&str> = events
-        .iter()
-        .map(|event| event["type"].as_str().unwrap())
-        .collect();
-    assert_eq!(
-        kinds,
-        [
-            "new_message",
-            "new_message",
-            "message_edited",
-            "message_deleted"
-        ]
-    );
+    let kinds: Vec<&str> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["new_message", "new_message", "message_edited", "message_deleted"]);
     assert_eq!(events[0]["message"]["text"], "first");
     assert_eq!(events[1]["message"]["is_deleted"], true);
-    assert_eq!(
-        events[1]["message"]["text"], "",
-        "what was deleted is told to nobody again"
-    );
+    assert_eq!(events[1]["message"]["text"], "", "what was deleted is told to nobody again");
     assert_eq!(events[2]["message"]["text"], "first");
     assert_eq!(events[3]["message_id"], gone["id"]);
 }
@@ -224,17 +161,10 @@ async fn a_number_beyond_the_head_means_fetching_anew(d: &Deployment) {
     let head = ann.say(chat_id, "one").await["seq"].as_i64().unwrap();
     let mut ws = ann.connect().await;
     let subscribed = ws.subscribe_after(chat_id, head + 1).await;
-    assert_eq!(
-        (&subscribed["resync"], &subscribed["seq"]),
-        (&json!(true), &json!(head))
-    );
+    assert_eq!((&subscribed["resync"], &subscribed["seq"]), (&json!(true), &json!(head)));
     ws.none_of(&["new_message"]).await;
     ann.say(chat_id, "two").await;
-    assert_eq!(
-        ws.expect("new_message").await["seq"],
-        head + 1,
-        "live ones from there on"
-    );
+    assert_eq!(ws.expect("new_message").await["seq"], head + 1, "live ones from there on");
 }
 
 async fn at_the_head_nothing_is_replayed(d: &Deployment) {
@@ -243,14 +173,8 @@ async fn at_the_head_nothing_is_replayed(d: &Deployment) {
     let head = ann.say(chat_id, "one").await["seq"].as_i64().unwrap();
     let mut ws = ann.connect().await;
     let subscribed = ws.subscribe_after(chat_id, head).await;
-    assert_eq!(
-        (&subscribed["recovered"], &subscribed["seq"]),
-        (&json!(0), &json!(head))
-    );
-    assert!(
-        !subscribed["resync"].as_bool().unwrap_or(false),
-        "{subscribed}"
-    );
+    assert_eq!((&subscribed["recovered"], &subscribed["seq"]), (&json!(0), &json!(head)));
+    assert!(!subscribed["resync"].as_bool().unwrap_or(false), "{subscribed}");
     ws.none_of(&["new_message", "resync"]).await;
 }
 
@@ -260,12 +184,8 @@ async fn those_online_are_told(d: &Deployment) {
     let _bob = bob.connect_to(0).await;
     let mut ws = ann.connect_to(1).await;
     let subscribed = ws.subscribe(chat_id).await;
-    let mut online: Vec<i64> = subscribed["online_user_ids"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|user| user.as_i64().unwrap())
-        .collect();
+    let mut online: Vec<i64> =
+        subscribed["online_user_ids"].as_array().unwrap().iter().map(|user| user.as_i64().unwrap()).collect();
     online.sort_unstable();
     assert_eq!(online, [ann.id, bob.id], "eve is away");
 }

@@ -19,18 +19,10 @@ async fn typing_is_told_to_the_other_subscribers(d: &Deployment) {
     let mut absent = bob.connect_to(0).await;
     typist.subscribe(chat_id).await;
     let head = reader.subscribe(chat_id).await["seq"].clone();
-    typist
-        .send(json!({"type": "typing", "chat_id": chat_id}))
-        .await;
+    typist.send(json!({"type": "typing", "chat_id": chat_id})).await;
     let told = reader.expect("typing").await;
-    assert_eq!(
-        (&told["chat_id"], &told["user_id"]),
-        (&json!(chat_id), &json!(ann.id))
-    );
-    assert_eq!(
-        (&told["username"], &told["is_typing"]),
-        (&json!(ann.username), &json!(true))
-    );
+    assert_eq!((&told["chat_id"], &told["user_id"]), (&json!(chat_id), &json!(ann.id)));
+    assert_eq!((&told["username"], &told["is_typing"]), (&json!(ann.username), &json!(true)));
     assert!(told["seq"].is_null(), "not numbered: {told}");
     typist.none_of(&["typing", "error"]).await;
     absent.none_of(&["typing"]).await;
@@ -39,9 +31,7 @@ async fn typing_is_told_to_the_other_subscribers(d: &Deployment) {
     let other = ann.group_id(&[&bob]).await;
     typist.subscribe(other).await;
     reader.subscribe(other).await;
-    typist
-        .send(json!({"type": "typing", "chat_id": other, "is_typing": false}))
-        .await;
+    typist.send(json!({"type": "typing", "chat_id": other, "is_typing": false})).await;
     assert_eq!(reader.expect_in("typing", other).await["is_typing"], false);
 }
 
@@ -54,9 +44,7 @@ async fn typing_is_told_at_most_once_in_two_seconds(d: &Deployment) {
     let start = Instant::now();
     let mut told = Vec::new();
     while start.elapsed() < Duration::from_secs(5) {
-        typist
-            .send(json!({"type": "typing", "chat_id": chat_id}))
-            .await;
+        typist.send(json!({"type": "typing", "chat_id": chat_id})).await;
         typist.round_trip().await;
         if let Some(frame) = reader.next_within(Duration::from_millis(100)).await
             && frame["type"] == "typing"
@@ -64,11 +52,7 @@ async fn typing_is_told_at_most_once_in_two_seconds(d: &Deployment) {
             told.push(Instant::now());
         }
     }
-    assert!(
-        (2..=3).contains(&told.len()),
-        "{} in five seconds",
-        told.len()
-    );
+    assert!((2..=3).contains(&told.len()), "{} in five seconds", told.len());
     for pair in told.windows(2) {
         let apart = pair[1] - pair[0];
         assert!(apart > Duration::from_millis(1500), "{apart:?} apart");
@@ -80,17 +64,9 @@ async fn typing_needs_a_subscription(d: &Deployment) {
     let (ann, eve) = (d.user().await, d.user().await);
     let chat_id = ann.group_id(&[]).await;
     let mut ws = ann.connect().await;
-    ws.refused(
-        json!({"type": "typing", "chat_id": chat_id}),
-        "not_subscribed",
-    )
-    .await;
+    ws.refused(json!({"type": "typing", "chat_id": chat_id}), "not_subscribed").await;
     let mut ws = eve.connect().await;
-    ws.refused(
-        json!({"type": "typing", "chat_id": chat_id}),
-        "not_subscribed",
-    )
-    .await;
+    ws.refused(json!({"type": "typing", "chat_id": chat_id}), "not_subscribed").await;
     ws.refused(json!({"type": "typing"}), "invalid").await;
     let command = json!({"type": "typing", "chat_id": chat_id, "is_typing": "yes"});
     ws.refused(command, "invalid").await;
@@ -106,10 +82,7 @@ async fn reading_is_told_to_the_reader_and_the_subscribers(d: &Deployment) {
     let answer = reader.command(command).await;
     for told in [answer, author.expect("message_read").await] {
         assert_eq!(told["type"], "message_read");
-        assert_eq!(
-            (&told["chat_id"], &told["user_id"]),
-            (&json!(chat_id), &json!(bob.id))
-        );
+        assert_eq!((&told["chat_id"], &told["user_id"]), (&json!(chat_id), &json!(bob.id)));
         assert_eq!(told["seq"], sent["seq"]);
     }
     let list = bob.rest.get("/chats/").await.ok(200);
@@ -117,16 +90,9 @@ async fn reading_is_told_to_the_reader_and_the_subscribers(d: &Deployment) {
     // over REST the subscribers are told, too
     let next = ann.say(chat_id, "and me").await;
     let body = json!({"seq": next["seq"]});
-    bob.rest
-        .post(&format!("/chats/{chat_id}/read"), body)
-        .await
-        .ok(204);
+    bob.rest.post(&format!("/chats/{chat_id}/read"), body).await.ok(204);
     assert_eq!(author.expect("message_read").await["seq"], next["seq"]);
-    assert_eq!(
-        ann.chat(chat_id).await["seq"],
-        next["seq"],
-        "reading takes no number"
-    );
+    assert_eq!(ann.chat(chat_id).await["seq"], next["seq"], "reading takes no number");
 }
 
 async fn reading_obeys_the_rules_of_rest(d: &Deployment) {
@@ -138,11 +104,6 @@ async fn reading_obeys_the_rules_of_rest(d: &Deployment) {
     ws.refused(read(chat_id), "not_a_member").await;
     ws.refused(read(private), "chat_not_found").await;
     ws.refused(read(999_999_999), "chat_not_found").await;
-    ws.refused(json!({"type": "read", "chat_id": chat_id}), "invalid")
-        .await;
-    ws.refused(
-        json!({"type": "read", "chat_id": chat_id, "seq": "x"}),
-        "invalid",
-    )
-    .await;
+    ws.refused(json!({"type": "read", "chat_id": chat_id}), "invalid").await;
+    ws.refused(json!({"type": "read", "chat_id": chat_id, "seq": "x"}), "invalid").await;
 }

@@ -6,7 +6,8 @@ use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, HeaderName};
 use messenger_common::auth::AuthUser;
 use messenger_common::error::Result;
-use messenger_common::http::{ClientIp, FormOrJson, JsonBody};
+use messenger_common::http::client_ip::ClientIp;
+use messenger_common::http::extract::{FormOrJson, JsonBody};
 use messenger_common::model::{TokenPair, User};
 use messenger_common::service::accounts::{self, Register, UpdateMe};
 use messenger_common::service::sessions::{self, Login, Refresh};
@@ -33,10 +34,10 @@ pub(super) fn router() -> OpenApiRouter<Context> {
     extensions(("x-problems" = json!(["username_taken", "email_taken", "rate_limited"]))))]
 async fn register(
     State(ctx): State<Context>,
-    ClientIp(from): ClientIp,
+    from: ClientIp,
     JsonBody(body): JsonBody<Unchecked<Register>>,
 ) -> Result<(StatusCode, Json<User>)> {
-    let user = accounts::register(&ctx, from, body).await?;
+    let user = accounts::register(&ctx, &from.subject(), body).await?;
     Ok((StatusCode::CREATED, Json(user)))
 }
 
@@ -50,10 +51,10 @@ async fn register(
     extensions(("x-problems" = json!(["bad_credentials", "account_disabled", "rate_limited"]))))]
 async fn login(
     State(ctx): State<Context>,
-    ClientIp(from): ClientIp,
+    from: ClientIp,
     FormOrJson(body): FormOrJson<Unchecked<Login>>,
 ) -> Result<Tokens> {
-    Ok(not_kept(sessions::login(&ctx, from, body).await?))
+    Ok(not_kept(sessions::login(&ctx, &from.subject(), body).await?))
 }
 
 /// Spend a refresh token

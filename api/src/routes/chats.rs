@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use messenger_common::auth::AuthUser;
 use messenger_common::error::Result;
-use messenger_common::http::{JsonBody, PathParams, QueryParams};
+use messenger_common::http::extract::{JsonBody, PathParams, QueryParams};
 use messenger_common::id::ChatId;
 use messenger_common::model::{Chat, Page};
 use messenger_common::service::chats::{self, CreateChat, MarkRead, UpdateChat};
@@ -42,7 +42,7 @@ async fn create_chat(
 /// One's chats
 ///
 /// Last active first, with `role`, `last_message` and `unread_count`.
-#[utoipa::path(get, path = "/chats", tag = "chats", security(("bearer" = [])), params(ListParams),
+#[utoipa::path(get, path = "/chats/", tag = "chats", security(("bearer" = [])), params(ListParams),
     responses((status = 200, description = "A page of chats", body = Page<Chat>)),
     extensions(("x-problems" = json!(["invalid"]))))]
 async fn list_chats(

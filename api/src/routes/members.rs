@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use messenger_common::auth::AuthUser;
 use messenger_common::error::Result;
-use messenger_common::http::{JsonBody, PathParams, QueryParams};
+use messenger_common::http::extract::{JsonBody, PathParams, QueryParams};
 use messenger_common::id::{ChatId, UserId};
 use messenger_common::model::{Member, Page};
 use messenger_common::service::members::{self, AddMembers, SetRole};

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use messenger_common::auth::AuthUser;
 use messenger_common::error::Result;
-use messenger_common::http::{JsonBody, PathParams, QueryParams};
+use messenger_common::http::extract::{JsonBody, PathParams, QueryParams};
 use messenger_common::id::{ChatId, MessageId};
 use messenger_common::model::{HistoryPage, Message};
 use messenger_common::service::messages::{self, EditMessage, HistoryQuery, SendMessage};

@@ -5,7 +5,7 @@ use axum::Json;
 use axum::extract::State;
 use messenger_common::auth::AuthUser;
 use messenger_common::error::Result;
-use messenger_common::http::{PathParams, QueryParams};
+use messenger_common::http::extract::{PathParams, QueryParams};
 use messenger_common::id::UserId;
 use messenger_common::model::{Page, PublicUser};
 use messenger_common::service::accounts::{self, SearchUsers};

@@ -1,6 +1,7 @@
 //! Passwords: argon2id (RFC 9106) on a pool of its own size, so that a flood of logins never stalls other requests.
 
 use crate::error::{Error, Result};
+use crate::random;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,6 +10,8 @@ use tokio::sync::Semaphore;
 /// Passes over the memory; with 19 MiB and one lane the strength that OWASP recommends for argon2id.
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
+/// RFC 9106, section 3.1.
+const SALT_BYTES: usize = 16;
 
 /// How many may wait for the pool. One more is answered `Unavailable` at once: at some 30 ms each, whoever stood behind them
 /// would wait for seconds.
@@ -108,7 +111,8 @@ impl Drop for Place<'_> {
 }
 
 fn hash(argon2: &Argon2<'_>, password: &str) -> argon2::password_hash::Result<String> {
-    let phc: argon2::PasswordHash = argon2.hash_password(password.as_bytes())?;
+    let phc: argon2::PasswordHash =
+        argon2.hash_password_with_salt(password.as_bytes(), &random::bytes::<SALT_BYTES>())?;
     Ok(phc.to_string())
 }
 

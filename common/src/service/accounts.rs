@@ -9,7 +9,6 @@ use crate::id::UserId;
 use crate::model::{Page, PublicUser, User};
 use crate::rate_limit::Limit;
 use crate::store::{NewUser, UserRow};
-use std::net::IpAddr;
 use std::time::Duration;
 use utoipa::ToSchema;
 
@@ -79,14 +78,14 @@ impl FromFields for SearchUsers {
     }
 }
 
-/// Makes an account. `Invalid`, `UsernameTaken`, `EmailTaken`, `RateLimited` by address.
-pub async fn register(ctx: &Context, from: IpAddr, body: impl Into<Unchecked<Register>>) -> Result<User> {
+/// Makes an account. `Invalid`, `UsernameTaken`, `EmailTaken`; `RateLimited` by address, which `from` names.
+pub async fn register(ctx: &Context, from: &str, body: impl Into<Unchecked<Register>>) -> Result<User> {
     let (body, mut faults) = body.into().split();
     faults.username("username", &body.username);
     faults.email("email", &body.email);
     faults.password("password", &body.password);
     faults.none()?;
-    ctx.limited(registrations(ctx), &from.to_string()).await?;
+    ctx.limited(registrations(ctx), from).await?;
     let password_hash = ctx.passwords.hash(body.password).await?;
     ctx.store.create_user(NewUser { username: body.username, email: body.email, password_hash }).await
 }

@@ -168,7 +168,12 @@ pub async fn leave(ctx: &Context, by: &AuthUser, chat: ChatId) -> Result<()> {
 }
 
 /// As [`mark_read`], of a request's body.
-pub async fn mark_read_to(ctx: &Context, by: &AuthUser, chat: ChatId, body: impl Into<Unchecked<MarkRead>>) -> Result<Seq> {
+pub async fn mark_read_to(
+    ctx: &Context,
+    by: &AuthUser,
+    chat: ChatId,
+    body: impl Into<Unchecked<MarkRead>>,
+) -> Result<Seq> {
     let (body, faults) = body.into().split();
     faults.none()?;
     mark_read(ctx, by, chat, body.seq).await

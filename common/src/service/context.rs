@@ -2,11 +2,12 @@
 
 use super::messages::SendQueue;
 use crate::auth::{AuthUser, Passwords, Revocations, Tokens};
+use crate::bus::{Publication, Topic};
 use crate::clock::Clock;
 use crate::config::Limits;
 use crate::error::{Error, Result};
 use crate::event::{Envelope, Revocation, RevocationReason};
-use crate::metrics::Metrics;
+use crate::metrics::{AuthResult, Metrics};
 use crate::presence::Presence;
 use crate::rate_limit::{Decision, Limit, RateLimiter};
 use crate::relay::Publisher;
@@ -46,6 +47,11 @@ pub struct Parts {
     pub metrics: Metrics,
 }
 
+/// How many passwords are hashed at once: all cores but one, so that a flood of logins leaves the others' requests one.
+fn hashing_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1))
+}
+
 impl Deref for Context {
     type Target = Parts;
 
@@ -60,14 +66,33 @@ impl Context {
         Self(Arc::new(parts))
     }
 
-    /// Who an access token speaks for. `TokenInvalid`, `TokenExpired`, `SessionEnded`, `AccountDisabled`.
+    /// Who an access token speaks for. `TokenInvalid`, `TokenExpired`, `SessionEnded`.
     pub fn authenticate(&self, token: &str) -> Result<AuthUser> {
-        let who = self.tokens.verify_access(token)?;
+        let who = self.tokens.verify_access(token).inspect_err(|error| self.count_refused(error))?;
         match self.revocations.is_revoked(&who) {
             None => Ok(who),
             // Both are `token_invalid` to REST; a gateway tells them apart by its close code.
-            Some(RevocationReason::SessionEnded | RevocationReason::AccountDisabled) => Err(Error::SessionEnded),
+            Some(RevocationReason::SessionEnded | RevocationReason::AccountDisabled) => {
+                self.count_refused(&Error::SessionEnded);
+                Err(Error::SessionEnded)
+            }
         }
+    }
+
+    /// Counts an attempt to log in, to refresh or to come in with a token that came to nothing.
+    pub(super) fn count_refused(&self, error: &Error) {
+        let result = match error {
+            Error::BadCredentials | Error::WrongPassword => AuthResult::BadCredentials,
+            Error::AccountDisabled => AuthResult::AccountDisabled,
+            Error::TokenInvalid | Error::SessionEnded => AuthResult::TokenInvalid,
+            Error::TokenExpired => AuthResult::TokenExpired,
+            Error::TokenReused => AuthResult::TokenReused,
+            Error::RateLimited { .. } => AuthResult::RateLimited,
+            Error::Unavailable(_) | Error::Internal(_) => AuthResult::Failed,
+            // A request that does not fit is no attempt.
+            _ => return,
+        };
+        self.metrics.auth_attempts(result).inc();
     }
 
     /// Counts one of `subject` against a limit of the contract.
@@ -87,9 +112,7 @@ impl Context {
     /// Ends access here at once and tells the other nodes; who misses the word reads it from the store.
     pub(super) fn revoke(&self, revocation: Revocation) {
         self.revocations.apply(revocation);
-        self.publisher.publish_now(vec![crate::bus::Publication {
-            topic: crate::bus::Topic::Nodes,
-            payload: Envelope::Revoked(revocation).encode(),
-        }]);
+        let payload = Envelope::Revoked(revocation).encode();
+        self.publisher.publish_now(vec![Publication { topic: Topic::Nodes, payload }]);
     }
 }

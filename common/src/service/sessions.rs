@@ -9,7 +9,6 @@ use crate::metrics::AuthResult;
 use crate::model::{TokenPair, User};
 use crate::rate_limit::Limit;
 use crate::store::{Rotation, Session};
-use std::net::IpAddr;
 use std::time::Duration;
 use utoipa::ToSchema;
 
@@ -44,11 +43,15 @@ impl FromFields for Refresh {
 }
 
 /// Opens a session. `BadCredentials`, alike in words and in time for unknown users and wrong passwords; `AccountDisabled` only for who
-/// knows the password; `RateLimited` by address.
-pub async fn login(ctx: &Context, from: IpAddr, body: impl Into<Unchecked<Login>>) -> Result<TokenPair> {
+/// knows the password; `RateLimited` by address, which `from` names.
+pub async fn login(ctx: &Context, from: &str, body: impl Into<Unchecked<Login>>) -> Result<TokenPair> {
     let (body, faults) = body.into().split();
     faults.none()?;
-    ctx.limited(logins(ctx), &from.to_string()).await?;
+    counted(ctx, open(ctx, from, body).await)
+}
+
+async fn open(ctx: &Context, from: &str, body: Login) -> Result<TokenPair> {
+    ctx.limited(logins(ctx), from).await?;
     let known = match body.username.as_str() {
         // No account is called so, and no database takes a NUL; the password is checked all the same, for the time that it takes.
         name if name.contains('\0') => None,
@@ -56,19 +59,10 @@ pub async fn login(ctx: &Context, from: IpAddr, body: impl Into<Unchecked<Login>
     };
     let (user, hash) = known.map(|known| (known.user, known.password_hash)).unzip();
     let right = ctx.passwords.verify(body.password, hash).await?;
-    let outcome = match user {
-        Some(user) if right && user.is_active => Ok(user),
-        Some(_) if right => Err(Error::AccountDisabled),
-        _ => Err(Error::BadCredentials),
-    };
-    ctx.metrics
-        .auth_attempts(match &outcome {
-            Ok(_) => AuthResult::Ok,
-            Err(Error::AccountDisabled) => AuthResult::AccountDisabled,
-            Err(_) => AuthResult::BadCredentials,
-        })
-        .inc();
-    let user = outcome?;
+    let user = user.filter(|_| right).ok_or(Error::BadCredentials)?;
+    if !user.is_active {
+        return Err(Error::AccountDisabled);
+    }
     let session = ctx.store.create_session(user.id, ctx.tokens.refresh_ttl()).await?;
     pair(ctx, &user, &session)
 }
@@ -78,6 +72,10 @@ pub async fn login(ctx: &Context, from: IpAddr, body: impl Into<Unchecked<Login>
 pub async fn refresh(ctx: &Context, body: impl Into<Unchecked<Refresh>>) -> Result<TokenPair> {
     let (body, faults) = body.into().split();
     faults.none()?;
+    counted(ctx, rotate(ctx, body).await)
+}
+
+async fn rotate(ctx: &Context, body: Refresh) -> Result<TokenPair> {
     let claims = ctx.tokens.verify_refresh(&body.refresh_token)?;
     let ttl = ctx.tokens.refresh_ttl();
     match ctx.store.rotate_session(claims.session_id, claims.generation, ttl).await? {
@@ -93,6 +91,14 @@ pub async fn refresh(ctx: &Context, body: impl Into<Unchecked<Refresh>>) -> Resu
         Rotation::Ended => Err(Error::SessionEnded),
         Rotation::Disabled => Err(Error::AccountDisabled),
     }
+}
+
+fn counted(ctx: &Context, outcome: Result<TokenPair>) -> Result<TokenPair> {
+    match &outcome {
+        Ok(_) => ctx.metrics.auth_attempts(AuthResult::Ok).inc(),
+        Err(error) => ctx.count_refused(error),
+    }
+    outcome
 }
 
 /// Ends the caller's session.

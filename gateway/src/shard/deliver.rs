@@ -147,7 +147,7 @@ impl Shard {
         let Some(feed) = chats.get_mut(&chat) else { return };
         feed.confirmed = true;
         // Who no longer waits is gone.
-        feed.waiting.drain(..).for_each(|waiting| drop(waiting.send(())));
+        feed.waiting.drain(..).for_each(|waiting| waiting.send(()).unwrap_or(()));
         if feed.head.is_some() {
             subscription::check_head(self, chat, GapCause::LinkRestored);
         }

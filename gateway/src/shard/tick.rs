@@ -37,6 +37,9 @@ impl Shard {
             }
         }
         self.look_after_feeds();
+        if self.ticks.get().is_multiple_of(SLOW_BEAT) {
+            self.recheck();
+        }
     }
 
     fn look_after(&self, conn: &Rc<Conn>) {
@@ -91,6 +94,17 @@ impl Shard {
         }
     }
 
+    /// Closes every connection whose access ended, however the word of it was lost.
+    pub(super) fn recheck(&self) {
+        let conns: Vec<Rc<Conn>> = self.conns.borrow().iter().map(|(_, conn)| Rc::clone(conn)).collect();
+        for conn in conns.iter().filter(|conn| conn.is_live()) {
+            let revoked = self.hub.ctx.revocations.is_revoked(&conn.auth.borrow());
+            if let Some(reason) = revoked {
+                self.close(conn, crate::revocation::close_code(reason));
+            }
+        }
+    }
+
     /// Releases all connections at an even pace (G8); new ones are released at once.
     pub(super) fn drain(self: &Rc<Self>, over: Duration) {
         if self.draining.replace(true) {
@@ -101,8 +115,8 @@ impl Shard {
         tokio::task::spawn_local(async move {
             let (began, total) = (Instant::now(), conns.len());
             for (at, conn) in conns.into_iter().enumerate() {
-                let share = u32::try_from(at).unwrap_or(u32::MAX).min(u32::MAX - 1);
-                let due = over * share / u32::try_from(total).unwrap_or(u32::MAX).max(1);
+                #[expect(clippy::cast_precision_loss, reason = "connections are counted in thousands")]
+                let due = over.mul_f64(at as f64 / total as f64);
                 if let Some(early) = due.checked_sub(began.elapsed()).filter(|early| *early > TICK / 50) {
                     tokio::time::sleep(early).await;
                 }
