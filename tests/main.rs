@@ -2,13 +2,17 @@
 //! over real sockets, against a real Postgres and a real Redis. [`support`] starts all that they need.
 #![allow(
     clippy::unwrap_used,
+    clippy::large_futures,
+    clippy::needless_pass_by_value,
     unreachable_pub,
-    reason = "a test that unwraps nothing has failed, and nothing here is public to anyone"
+    reason = "a test that unwraps nothing has failed, reads better than it runs, and nothing here is public to anyone"
 )]
 
 #[macro_use]
 mod support;
 
 mod browser;
+mod deploy;
+mod programs;
 mod rest;
 mod ws;

@@ -1,1 +1,33 @@
-//! x
+//! The messenger's REST server: contract section 2, its documents and the two web pages.
+//!
+//! Depends on `messenger_common` alone, which knows the rules; here a handler takes a request apart and shapes the answer.
+
+mod asset;
+mod asyncapi;
+mod openapi;
+mod routes;
+
+use crate::asset::Asset;
+use crate::routes::pages::{self, About, Home};
+use axum::Router;
+use messenger_common::config::Config;
+use messenger_common::service::Context;
+use serde_json::Value;
+use std::sync::Arc;
+
+/// The routes of the REST server, without the layers that every program puts around its own.
+pub fn router(context: Context, config: &Config) -> Router {
+    let (api, handlers) = routes::api().split_for_parts();
+    let (home, page) = pages::home().split_for_parts();
+    let openapi = openapi::document(config, handlers.merge_from(page));
+    let asyncapi = asyncapi::document(config, &openapi);
+    let mut assets = pages::fixed();
+    let home_page = Home { about: About::of(config), page: pages::client(&assets) };
+    assets.push(json("/openapi.json", &openapi));
+    assets.push(json("/asyncapi.json", &asyncapi));
+    api.with_state(context).merge(home.with_state(Arc::new(home_page))).merge(pages::assets(assets))
+}
+
+fn json(path: &str, document: &Value) -> Asset {
+    Asset::new(path, "application/json", document.to_string())
+}

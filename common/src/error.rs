@@ -87,6 +87,10 @@ pub enum Error {
     TooManySubscriptions,
     #[error("there is no command of this type")]
     UnknownType,
+    #[error("this path is a WebSocket's, version 13")]
+    UpgradeRequired,
+    #[error("pages of this origin may not connect")]
+    OriginNotAllowed,
     #[error("the service cannot answer now; try again soon")]
     Unavailable(#[source] Source),
     #[error("something went wrong inside")]
@@ -144,6 +148,8 @@ impl Error {
             Self::NotSubscribed => "not_subscribed",
             Self::TooManySubscriptions => "too_many_subscriptions",
             Self::UnknownType => "unknown_type",
+            Self::UpgradeRequired => "upgrade_required",
+            Self::OriginNotAllowed => "origin_not_allowed",
             Self::Unavailable(_) => "unavailable",
             Self::Internal(_) => "internal",
         }
@@ -164,6 +170,7 @@ impl Error {
             | Self::NotAMember
             | Self::NotOwner
             | Self::NotAuthor
+            | Self::OriginNotAllowed
             | Self::PrivateChat => 403,
             Self::NotFound | Self::ChatNotFound | Self::MessageNotFound | Self::UserNotFound | Self::MemberNotFound => {
                 404
@@ -172,6 +179,7 @@ impl Error {
             Self::UsernameTaken | Self::EmailTaken | Self::GroupFull | Self::ClientMessageIdReused => 409,
             Self::TooLarge(_) => 413,
             Self::UnsupportedMediaType(_) => 415,
+            Self::UpgradeRequired => 426,
             Self::Invalid(_) => 422,
             Self::RateLimited { .. } => 429,
             Self::Internal(_) => 500,

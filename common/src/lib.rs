@@ -2,12 +2,23 @@
 //!
 //! The only crate with SQL and Redis commands. Imports point down: `service → store, bus, presence, rate_limit → event, model, error, id, clock`.
 
+pub mod auth;
+pub mod backends;
 pub mod bus;
 pub mod clock;
+pub mod config;
+pub mod dispatch;
 pub mod error;
 pub mod event;
+pub mod http;
 pub mod id;
+pub mod lifecycle;
+pub mod metrics;
 pub mod model;
 pub mod presence;
+pub mod random;
 pub mod rate_limit;
+pub mod relay;
+pub mod service;
 pub mod store;
+pub mod telemetry;

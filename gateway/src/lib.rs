@@ -1,1 +1,92 @@
-//! x
+//! The gateway: holds WebSocket connections, follows the chats that somebody here reads, and answers who is online from any node.
+//!
+//! Imports point down: `routes, upgrade → session → commands → subscription → shard → hub, feed, conn → frame, protocol`. All SQL and
+//! Redis is behind the traits of `messenger_common`. Keeps G2 (the cursor), G5 (presence), G6 (the fence), G7 (bounded queues), G8 (drain).
+
+mod commands;
+mod conn;
+mod drain;
+mod feed;
+mod frame;
+mod hub;
+mod loader;
+mod presence;
+mod protocol;
+mod revocation;
+mod routes;
+mod session;
+mod shard;
+mod subscription;
+mod upgrade;
+
+use axum::Router;
+use axum::extract::FromRef;
+use hub::Hub;
+use messenger_common::backends::Backends;
+use messenger_common::config::{AllowedOrigins, Config};
+use messenger_common::dispatch::EventSink;
+use messenger_common::lifecycle::Lifecycle;
+use messenger_common::service::Context;
+use presence::{Parts, PresenceKeeper};
+use shard::Shard;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// A running gateway, without its listener.
+#[derive(Clone)]
+pub struct Gateway {
+    hub: Arc<Hub>,
+    origins: AllowedOrigins,
+    next_shard: Arc<AtomicUsize>,
+    drain: Duration,
+}
+
+impl Gateway {
+    /// Starts the shards and the tasks behind them. An error is a thread or an event loop that the system refused.
+    pub fn start(config: &Config, backends: &Backends, ctx: Context, lifecycle: &Lifecycle) -> std::io::Result<Self> {
+        let presence = PresenceKeeper::start(
+            Parts {
+                node: backends.node.clone(),
+                presence: Arc::clone(&backends.presence),
+                store: Arc::clone(&backends.store),
+                publisher: ctx.publisher.clone(),
+                metrics: backends.metrics.clone(),
+                grace: config.presence_grace,
+                lease: config.presence_lease,
+                status_max_members: config.limits.status_max_members,
+            },
+            lifecycle,
+        );
+        let (shards, inboxes): (Vec<_>, Vec<_>) =
+            (0..config.gateway_shards.clamp(1, 63)).map(|_| mpsc::channel(shard::INBOX)).unzip();
+        let hub = Hub::new(ctx, Arc::clone(&backends.bus), backends.node.clone(), presence, lifecycle, shards);
+        for (id, inbox) in inboxes.into_iter().enumerate() {
+            Shard::start(id, Arc::clone(&hub), inbox)?;
+        }
+        lifecycle.spawn("revocations to shards", revocation::run(Arc::clone(&hub)));
+        Ok(Self { hub, origins: config.allowed_origins.clone(), next_shard: Arc::default(), drain: config.drain })
+    }
+
+    /// All of `/ws`.
+    pub fn router(&self) -> Router {
+        routes::router(self.clone())
+    }
+
+    /// Where the bus's events go.
+    pub fn sink(&self) -> Arc<dyn EventSink> {
+        Arc::clone(&self.hub) as Arc<dyn EventSink>
+    }
+
+    /// Releases all connections over `DRAIN_SECONDS` (G8).
+    pub async fn drain(&self) {
+        drain::drain(&self.hub, self.drain).await;
+    }
+}
+
+impl FromRef<Gateway> for Context {
+    fn from_ref(gateway: &Gateway) -> Self {
+        gateway.hub.ctx.clone()
+    }
+}

@@ -30,6 +30,7 @@ pub struct Builder {
     node_env: BTreeMap<String, Env>,
     postgres: Option<Arc<Postgres>>,
     redis: Option<Arc<Redis>>,
+    default_database: bool,
 }
 
 impl Builder {
@@ -44,12 +45,11 @@ impl Builder {
         ];
         Self {
             form,
-            env: env
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .into(),
+            env: env.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
             node_env: BTreeMap::new(),
             postgres: None,
             redis: None,
+            default_database: false,
         }
     }
 
@@ -61,6 +61,20 @@ impl Builder {
     #[must_use]
     pub fn env(mut self, name: &str, value: impl ToString) -> Self {
         self.env.insert(name.to_owned(), value.to_string());
+        self
+    }
+
+    /// Leaves a variable unset that the harness sets by itself.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.env.remove(name);
+        self
+    }
+
+    /// Leaves `DATABASE_URL` unset: `messenger` then keeps its file in the user's data directory.
+    #[must_use]
+    pub fn default_database(mut self) -> Self {
+        self.default_database = true;
         self
     }
 
@@ -101,8 +115,10 @@ impl Builder {
         let dir = process::new_dir("deployment");
         let names: Vec<(String, Program)> = match self.form {
             Form::Embedded => {
-                base.entry("DATABASE_URL".to_owned())
-                    .or_insert_with(|| format!("sqlite:{}", dir.join("messenger.db").display()));
+                if !self.default_database {
+                    let file = dir.join("messenger.db");
+                    base.entry("DATABASE_URL".to_owned()).or_insert_with(|| format!("sqlite:{}", file.display()));
+                }
                 vec![("messenger".to_owned(), Program::Messenger)]
             }
             Form::Cluster { apis, gateways } => {
@@ -119,8 +135,7 @@ impl Builder {
                     Some(server) => server,
                     None => Redis::private().await,
                 };
-                base.entry("REDIS_URL".to_owned())
-                    .or_insert_with(|| bus.url());
+                base.entry("REDIS_URL".to_owned()).or_insert_with(|| bus.url());
                 (database, server, redis) = (Some(url), Some(postgres), Some(bus));
                 let api = (0..apis).map(|i| (format!("api-{i}"), Program::Api));
                 let gateway = (0..gateways).map(|i| (format!("gateway-{i}"), Program::Gateway));
@@ -133,10 +148,7 @@ impl Builder {
         let of = |program| nodes.iter().filter(move |node| node.program() == program);
         let (apis, gateways) = match self.form {
             Form::Embedded => (nodes.clone(), nodes.clone()),
-            Form::Cluster { .. } => (
-                of(Program::Api).cloned().collect(),
-                of(Program::Gateway).cloned().collect(),
-            ),
+            Form::Cluster { .. } => (of(Program::Api).cloned().collect(), of(Program::Gateway).cloned().collect()),
         };
         Ok(Deployment {
             form: self.form,
@@ -164,14 +176,8 @@ fn start_nodes(
         Node::start(name, program, env).map(Arc::new)
     };
     let nodes = std::thread::scope(|scope| {
-        let starting: Vec<_> = names
-            .iter()
-            .map(|(name, program)| scope.spawn(move || start(name, *program)))
-            .collect();
-        starting
-            .into_iter()
-            .map(|thread| thread.join().unwrap())
-            .collect::<Result<Vec<_>, _>>()
+        let starting: Vec<_> = names.iter().map(|(name, program)| scope.spawn(move || start(name, *program))).collect();
+        starting.into_iter().map(|thread| thread.join().unwrap()).collect::<Result<Vec<_>, _>>()
     })?;
     for node in &nodes {
         node.wait_ready()?;
@@ -235,8 +241,10 @@ impl Deployment {
     /// Every process once.
     pub fn nodes(&self) -> Vec<Arc<Node>> {
         let mut nodes = self.apis.clone();
-        if self.is_cluster() {
-            nodes.extend(self.gateways.iter().cloned());
+        for gateway in &self.gateways {
+            if !nodes.iter().any(|node| Arc::ptr_eq(node, gateway)) {
+                nodes.push(Arc::clone(gateway));
+            }
         }
         nodes
     }
@@ -244,9 +252,17 @@ impl Deployment {
     /// One more gateway beside the others, ready.
     pub async fn add_gateway(&mut self) -> Arc<Node> {
         let name = format!("gateway-{}", self.gateways.len());
-        let nodes = self.start_more(name, Program::Gateway).await;
-        self.gateways.push(Arc::clone(&nodes));
-        nodes
+        let node = self.start_more(name, Program::Gateway).await;
+        self.gateways.push(Arc::clone(&node));
+        node
+    }
+
+    /// `messenger` as one more node of the cluster, an api and a gateway in one, ready.
+    pub async fn add_messenger(&mut self) -> Arc<Node> {
+        let node = self.start_more("messenger".to_owned(), Program::Messenger).await;
+        self.apis.push(Arc::clone(&node));
+        self.gateways.push(Arc::clone(&node));
+        node
     }
 
     /// One more api beside the others, ready.
@@ -260,8 +276,7 @@ impl Deployment {
     async fn start_more(&self, name: String, program: Program) -> Arc<Node> {
         assert!(self.is_cluster(), "only a cluster grows");
         let env = self.env.clone();
-        let started =
-            super::blocking(move || start_nodes(&[(name, program)], &env, &BTreeMap::new()));
+        let started = super::blocking(move || start_nodes(&[(name, program)], &env, &BTreeMap::new()));
         let nodes = started.await.unwrap_or_else(|error| panic!("{error}"));
         Arc::clone(&nodes[0])
     }

@@ -50,7 +50,7 @@ pub use user::User;
 pub const SOON: Duration = Duration::from_secs(15);
 
 /// How long one test may take in all, private deployments included.
-pub const TEST_LIMIT: Duration = Duration::from_secs(180);
+pub const TEST_LIMIT: Duration = Duration::from_mins(3);
 
 /// Runs each named `async fn(&Deployment)` twice, as `embedded::name` and as `cluster::name`.
 ///
@@ -105,10 +105,10 @@ macro_rules! both_forms_alone {
 
 /// Awaits `test` and panics when it takes longer than [`TEST_LIMIT`].
 pub async fn limited<T>(test: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(TEST_LIMIT, test).await {
-        Ok(value) => value,
-        Err(_) => panic!("the test took longer than {TEST_LIMIT:?}"),
-    }
+    let Ok(value) = tokio::time::timeout(TEST_LIMIT, test).await else {
+        panic!("the test took longer than {TEST_LIMIT:?}");
+    };
+    value
 }
 
 /// Runs blocking work of the harness (starting a process and waiting until it is ready) off the test's own
@@ -121,30 +121,19 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
 }
 
 /// Asks `probe` again and again until it gives a value; panics with `what` after `limit`.
-pub async fn eventually<T, F: Future<Output = Option<T>>>(
-    what: &str,
-    limit: Duration,
-    mut probe: impl FnMut() -> F,
-) -> T {
+pub async fn eventually<T>(what: &str, limit: Duration, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = tokio::time::Instant::now() + limit;
     loop {
         if let Some(value) = probe().await {
             return value;
         }
-        assert!(
-            tokio::time::Instant::now() < deadline,
-            "{what}: not within {limit:?}"
-        );
+        assert!(tokio::time::Instant::now() < deadline, "{what}: not within {limit:?}");
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
 }
 
 /// The same for blocking callers.
-pub fn eventually_blocking<T>(
-    what: &str,
-    limit: Duration,
-    mut probe: impl FnMut() -> Option<T>,
-) -> Result<T, String> {
+pub fn eventually_blocking<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Option<T>) -> Result<T, String> {
     let deadline = std::time::Instant::now() + limit;
     loop {
         if let Some(value) = probe() {

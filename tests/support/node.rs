@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use nix::sys::signal::Signal;
 use parking_lot::Mutex;
 
 use super::process::{self, Log, Process};
-use super::programs::Program;
+use super::programs::{self, Program};
 
 /// How long a program may take until it is ready; it waits a minute for its database itself.
-const READY_LIMIT: Duration = Duration::from_secs(60);
+const READY_LIMIT: Duration = Duration::from_mins(1);
 
 /// Environment variables of one program.
 pub type Env = BTreeMap<String, String>;
@@ -45,12 +45,7 @@ impl Node {
             program,
             dir: process::new_dir(name),
             log: Arc::default(),
-            state: Mutex::new(State {
-                env,
-                process: None,
-                port: 0,
-                admin_port: 0,
-            }),
+            state: Mutex::new(State { env, process: None, port: 0, admin_port: 0 }),
         };
         node.launch()?;
         Ok(node)
@@ -59,15 +54,10 @@ impl Node {
     fn launch(&self) -> Result<(), String> {
         let mut state = self.state.lock();
         let mark = self.log.mark();
-        let mut command = process::bound_command(self.program.path()?, "KILL");
-        command
-            .current_dir(&self.dir)
-            .env_clear()
-            .env("HOME", &self.dir)
-            .envs(&state.env)
-            .env("PORT", state.port.to_string())
-            .env("ADMIN_PORT", state.admin_port.to_string());
-        let mut process = Process::start(command, &self.log)?;
+        let mut env = state.env.clone();
+        env.insert("PORT".to_owned(), state.port.to_string());
+        env.insert("ADMIN_PORT".to_owned(), state.admin_port.to_string());
+        let mut process = programs::launch(self.program, &self.dir, &env, &[], &self.log)?;
         let port = self.told_port(mark, &mut process, "listening on");
         let admin_port = self.told_port(mark, &mut process, "admin on");
         state.process = Some(process);
@@ -80,10 +70,7 @@ impl Node {
         let start = format!("{} {what} http://127.0.0.1:", self.program.name());
         let told = super::eventually_blocking(&self.name, READY_LIMIT, || {
             let wait = Duration::from_millis(100);
-            match self
-                .log
-                .find(mark, wait, |line| line.strip_prefix(&start)?.parse().ok())
-            {
+            match self.log.find(mark, wait, |line| line.strip_prefix(&start)?.parse().ok()) {
                 Some(port) => Some(Ok(port)),
                 None => process.exited().map(Err),
             }
@@ -100,13 +87,7 @@ impl Node {
         super::eventually_blocking(&format!("{} ready", self.name), READY_LIMIT, || {
             (self.probe("/readyz") == Some(200) || self.has_exited()).then_some(())
         })
-        .and_then(|()| {
-            if self.has_exited() {
-                Err(format!("{} ended", self.name))
-            } else {
-                Ok(())
-            }
-        })
+        .and_then(|()| if self.has_exited() { Err(format!("{} ended", self.name)) } else { Ok(()) })
         .map_err(|error| format!("{error}\n{}", self.tail(60)))
     }
 
@@ -116,18 +97,10 @@ impl Node {
         let limit = Duration::from_secs(2);
         let mut stream = TcpStream::connect_timeout(&address, limit).ok()?;
         stream.set_read_timeout(Some(limit)).ok()?;
-        write!(
-            stream,
-            "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
-        )
-        .ok()?;
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").ok()?;
         let mut answer = [0; 12];
         stream.read_exact(&mut answer).ok()?;
-        std::str::from_utf8(&answer)
-            .ok()?
-            .strip_prefix("HTTP/1.1 ")?
-            .parse()
-            .ok()
+        std::str::from_utf8(&answer).ok()?.strip_prefix("HTTP/1.1 ")?.parse().ok()
     }
 
     pub fn name(&self) -> &str {
@@ -167,10 +140,7 @@ impl Node {
 
     /// Sets a variable from the next start on.
     pub fn set_env(&self, name: &str, value: &str) {
-        self.state
-            .lock()
-            .env
-            .insert(name.to_owned(), value.to_owned());
+        self.state.lock().env.insert(name.to_owned(), value.to_owned());
     }
 
     fn signal(&self, signal: Signal) {

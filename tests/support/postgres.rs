@@ -13,7 +13,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use super::process::{self, Log, Process};
 
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_mins(1);
 
 /// A Postgres server on a loopback port, with `fsync` on and trust authentication. It ends with this value.
 pub struct Postgres {
@@ -27,12 +27,7 @@ pub struct Postgres {
 /// The server that deployments share unless a test brings its own.
 pub async fn shared() -> Arc<Postgres> {
     static SHARED: OnceLock<Result<Arc<Postgres>, String>> = OnceLock::new();
-    let server = super::blocking(|| {
-        SHARED
-            .get_or_init(|| Postgres::try_start().map(Arc::new))
-            .clone()
-    })
-    .await;
+    let server = super::blocking(|| SHARED.get_or_init(|| Postgres::try_start().map(Arc::new)).clone()).await;
     server.unwrap_or_else(|error| panic!("Postgres: {error}"))
 }
 
@@ -53,26 +48,12 @@ impl Postgres {
         }
         let mut initdb = as_postgres(&bin.join("initdb"), "KILL");
         initdb
-            .args([
-                "-U",
-                "postgres",
-                "-A",
-                "trust",
-                "-E",
-                "UTF8",
-                "--locale=C.UTF-8",
-            ])
+            .args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"])
             .args(["--no-sync", "-D"])
             .arg(dir.join("data"))
             .current_dir(&dir);
         process::run(initdb)?;
-        let server = Self {
-            bin,
-            dir,
-            port: process::free_port(),
-            log: Arc::default(),
-            process: Mutex::new(None),
-        };
+        let server = Self { bin, dir, port: process::free_port(), log: Arc::default(), process: Mutex::new(None) };
         server.try_run()?;
         Ok(server)
     }
@@ -82,10 +63,7 @@ impl Postgres {
         // after a kill the orphans of the last run may hold its shared memory for a moment
         super::eventually_blocking("a Postgres that stays up", START_LIMIT, || {
             let mut command = as_postgres(&self.bin.join("postgres"), "QUIT");
-            command
-                .current_dir(&self.dir)
-                .arg("-D")
-                .arg(self.dir.join("data"));
+            command.current_dir(&self.dir).arg("-D").arg(self.dir.join("data"));
             for setting in [
                 format!("port={}", self.port),
                 "listen_addresses=127.0.0.1".to_owned(),
@@ -131,10 +109,7 @@ impl Postgres {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("messenger_{}", NEXT.fetch_add(1, Ordering::Relaxed));
         let mut admin = PgConnection::connect(&self.url("postgres")).await.unwrap();
-        admin
-            .execute(AssertSqlSafe(format!("create database {name}")))
-            .await
-            .unwrap();
+        admin.execute(AssertSqlSafe(format!("create database {name}"))).await.unwrap();
         admin.close().await.unwrap();
         self.url(&name)
     }

@@ -37,11 +37,7 @@ static SPAWNER: LazyLock<Mutex<mpsc::Sender<Job>>> = LazyLock::new(|| {
 
 /// The folder of this run, readable by the `postgres` user, removed by the watchdog when this process ends.
 static RUN_DIR: LazyLock<PathBuf> = LazyLock::new(|| {
-    let dir = tempfile::Builder::new()
-        .prefix("messenger-tests-")
-        .tempdir()
-        .unwrap()
-        .keep();
+    let dir = tempfile::Builder::new().prefix("messenger-tests-").tempdir().unwrap().keep();
     std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o755)).unwrap();
     let watchdog = Command::new("sh")
         .arg("-c")
@@ -101,6 +97,8 @@ struct Lines {
     /// number of lines ever written; the newest `kept.len()` of them are kept
     written: usize,
     kept: VecDeque<String>,
+    /// streams that are still read
+    open: usize,
 }
 
 impl Log {
@@ -130,12 +128,7 @@ impl Log {
     }
 
     /// The first line after `mark` from which `find` gets something, or `None` after `limit`.
-    pub fn find<T>(
-        &self,
-        mark: usize,
-        limit: Duration,
-        find: impl Fn(&str) -> Option<T>,
-    ) -> Option<T> {
+    pub fn find<T>(&self, mark: usize, limit: Duration, find: impl Fn(&str) -> Option<T>) -> Option<T> {
         let deadline = Instant::now() + limit;
         loop {
             if let Some(found) = self.since(mark).iter().find_map(|line| find(line)) {
@@ -148,8 +141,19 @@ impl Log {
         }
     }
 
+    /// Waits until the streams have ended and all that was written is here.
+    pub fn ended(&self, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        let mut lines = self.lines.lock();
+        while lines.open > 0 {
+            let late = self.grown.wait_until(&mut lines, deadline).timed_out();
+            assert!(!late, "a standard stream stays open");
+        }
+    }
+
     fn follow(self: &Arc<Self>, stream: impl Read + Send + 'static) {
         let log = Arc::clone(self);
+        log.lines.lock().open += 1;
         std::thread::spawn(move || {
             let mut reader = BufReader::new(stream);
             let mut line = Vec::new();
@@ -157,6 +161,8 @@ impl Log {
                 log.push(String::from_utf8_lossy(&line).trim_end().to_owned());
                 line.clear();
             }
+            log.lines.lock().open -= 1;
+            log.grown.notify_all();
         });
     }
 }
@@ -170,17 +176,11 @@ pub struct Process {
 impl Process {
     /// Starts `command` with its output going to `log`.
     pub fn start(mut command: Command, log: &Arc<Log>) -> Result<Self, String> {
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let shown = format!("{command:?}");
         let (answer, child) = mpsc::sync_channel(1);
         SPAWNER.lock().send((command, answer)).unwrap();
-        let mut child = child
-            .recv()
-            .unwrap()
-            .map_err(|error| format!("{shown}: {error}"))?;
+        let mut child = child.recv().unwrap().map_err(|error| format!("{shown}: {error}"))?;
         log.follow(child.stdout.take().unwrap());
         log.follow(child.stderr.take().unwrap());
         Ok(Self { child, exit: None })
@@ -208,9 +208,7 @@ impl Process {
     /// Waits for the end of the process, which must come within `limit`.
     pub fn wait(&mut self, limit: Duration) -> Result<ExitStatus, String> {
         let pid = self.pid();
-        super::eventually_blocking(&format!("the end of process {pid}"), limit, || {
-            self.exited()
-        })
+        super::eventually_blocking(&format!("the end of process {pid}"), limit, || self.exited())
     }
 }
 
@@ -225,10 +223,7 @@ impl Drop for Process {
 
 /// Runs a short command to its end; its output, or what it complained of.
 pub fn run(mut command: Command) -> Result<String, String> {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| format!("{command:?}: {error}"))?;
+    let output = command.stdin(Stdio::null()).output().map_err(|error| format!("{command:?}: {error}"))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
@@ -247,14 +242,9 @@ pub fn install(package: &str) -> Result<(), String> {
     if !is_root() {
         return Err(format!("{package} is missing: apt-get install {package}"));
     }
-    for arguments in [
-        &["update"][..],
-        &["install", "-y", "--no-install-recommends", package][..],
-    ] {
+    for arguments in [&["update"][..], &["install", "-y", "--no-install-recommends", package][..]] {
         let mut command = Command::new("apt-get");
-        command
-            .args(arguments)
-            .env("DEBIAN_FRONTEND", "noninteractive");
+        command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
         run(command)?;
     }
     Ok(())

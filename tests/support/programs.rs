@@ -1,8 +1,11 @@
 //! The three programs, built once a run, from the sources as they are.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
+
+use super::process::{self, Log, Process};
 
 /// One of the programs that the workspace builds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,6 +35,20 @@ impl Program {
     }
 }
 
+/// Starts `program` in `dir` with these variables alone, so that no file and no variable of the machine has a say.
+/// Its end follows that of the test binary. Blocks while the programs are built.
+pub fn launch(
+    program: Program,
+    dir: &Path,
+    env: &BTreeMap<String, String>,
+    arguments: &[&str],
+    log: &Arc<Log>,
+) -> Result<Process, String> {
+    let mut command = process::bound_command(program.path()?, "KILL");
+    command.args(arguments).current_dir(dir).env_clear().env("HOME", dir).envs(env);
+    Process::start(command, log)
+}
+
 /// The folder of the executables: that of `MESSENGER_TEST_BIN_DIR` as it is, else the one beside the test
 /// binary, brought up to date by cargo first.
 fn built() -> Result<&'static Path, String> {
@@ -48,13 +65,9 @@ fn build() -> Result<PathBuf, String> {
     }
     // target/<profile>/deps/messenger-0123
     let test_binary = std::env::current_exe().map_err(|error| error.to_string())?;
-    let profile_dir = test_binary
-        .parent()
-        .and_then(Path::parent)
-        .ok_or("the test binary lies outside a target folder")?;
-    let target_dir = profile_dir
-        .parent()
-        .ok_or("the test binary lies outside a target folder")?;
+    let profile_dir =
+        test_binary.parent().and_then(Path::parent).ok_or("the test binary lies outside a target folder")?;
+    let target_dir = profile_dir.parent().ok_or("the test binary lies outside a target folder")?;
     let profile = match profile_dir.file_name().and_then(|name| name.to_str()) {
         Some("debug") | None => "dev",
         Some(other) => other,
@@ -74,9 +87,7 @@ fn build() -> Result<PathBuf, String> {
             cargo.env_remove(&name);
         }
     }
-    cargo
-        .env_remove("CARGO_MANIFEST_DIR")
-        .env_remove("LD_LIBRARY_PATH");
-    super::process::run(cargo)?;
+    cargo.env_remove("CARGO_MANIFEST_DIR").env_remove("LD_LIBRARY_PATH");
+    process::run(cargo)?;
     Ok(profile_dir.to_owned())
 }

@@ -42,16 +42,10 @@ impl Proxy {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
-        let start = Orders {
-            mode: Mode::Forward,
-            epoch: 0,
-        };
+        let start = Orders { mode: Mode::Forward, epoch: 0 };
         let (orders, watch) = watch::channel(start);
         std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(accept(listener, target, watch));
         });
         Self { address, orders }
@@ -76,11 +70,7 @@ impl Proxy {
     }
 }
 
-async fn accept(
-    listener: std::net::TcpListener,
-    target: String,
-    mut orders: watch::Receiver<Orders>,
-) {
+async fn accept(listener: std::net::TcpListener, target: String, mut orders: watch::Receiver<Orders>) {
     let address = listener.local_addr().unwrap();
     let mut listener = Some(TcpListener::from_std(listener).unwrap());
     loop {
@@ -117,10 +107,7 @@ async fn link(client: TcpStream, target: String, mut orders: watch::Receiver<Ord
         server.set_nodelay(true).ok();
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = server.into_split();
-        tokio::join!(
-            pump(from_client, to_server, same_epoch.clone()),
-            pump(from_server, to_client, same_epoch),
-        );
+        tokio::join!(pump(from_client, to_server, same_epoch.clone()), pump(from_server, to_client, same_epoch),);
     };
     tokio::select! {
         () = forward => {}
@@ -130,21 +117,13 @@ async fn link(client: TcpStream, target: String, mut orders: watch::Receiver<Ord
 
 /// Passes on what is read until either end closes. One piece is held at a time, so a stalled link fills the
 /// sender's own buffers, as a real one would.
-async fn pump(
-    mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
-    mut orders: watch::Receiver<Orders>,
-) {
+async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut orders: watch::Receiver<Orders>) {
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let Ok(length) = from.read(&mut buffer).await else {
             return;
         };
-        let Ok(now) = orders
-            .wait_for(|orders| orders.mode != Mode::Stall)
-            .await
-            .map(|now| *now)
-        else {
+        let Ok(now) = orders.wait_for(|orders| orders.mode != Mode::Stall).await.map(|now| *now) else {
             return;
         };
         if let Mode::Delay(delay) = now.mode {

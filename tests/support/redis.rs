@@ -59,9 +59,7 @@ impl Redis {
         let mark = self.log.mark();
         let mut process = Process::start(command, &self.log)?;
         self.log
-            .find(mark, START_LIMIT, |line| {
-                line.contains("Ready to accept connections").then_some(())
-            })
+            .find(mark, START_LIMIT, |line| line.contains("Ready to accept connections").then_some(()))
             .filter(|()| process.exited().is_none())
             .ok_or_else(|| format!("it did not start:\n{}", self.log.since(mark).join("\n")))?;
         *self.process.lock() = Some(process);
@@ -152,8 +150,7 @@ fn program() -> Result<PathBuf, String> {
             return Ok(program);
         }
         process::install("redis-server")?;
-        process::find_program("redis-server")
-            .ok_or_else(|| "no `redis-server` after installing it".to_owned())
+        process::find_program("redis-server").ok_or_else(|| "no `redis-server` after installing it".to_owned())
     });
     FOUND.clone()
 }

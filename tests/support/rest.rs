@@ -40,39 +40,25 @@ impl Rest {
     /// The same client with another access token.
     #[must_use]
     pub fn with_bearer(&self, token: &str) -> Self {
-        Self {
-            bearer: Some(token.to_owned()),
-            ..self.clone()
-        }
+        Self { bearer: Some(token.to_owned()), ..self.clone() }
     }
 
     /// The same client without a token.
     #[must_use]
     pub fn anonymous(&self) -> Self {
-        Self {
-            bearer: None,
-            ..self.clone()
-        }
+        Self { bearer: None, ..self.clone() }
     }
 
     /// The same client with all its requests to the `n`th api and the `n`th gateway.
     #[must_use]
     pub fn on(&self, n: usize) -> Self {
         let only = |urls: &[String]| Arc::from(vec![urls[n % urls.len()].clone()]);
-        Self {
-            apis: only(&self.apis),
-            gateways: only(&self.gateways),
-            ..self.clone()
-        }
+        Self { apis: only(&self.apis), gateways: only(&self.gateways), ..self.clone() }
     }
 
     /// The whole address that a request for `path` goes to now.
     pub fn url(&self, path: &str) -> String {
-        let urls = if path.starts_with("/ws/") {
-            &self.gateways
-        } else {
-            &self.apis
-        };
+        let urls = if path.starts_with("/ws/") { &self.gateways } else { &self.apis };
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         format!("{}{path}", urls[turn % urls.len()])
     }
@@ -141,13 +127,7 @@ impl Answer {
         let answer = client.execute(request).await?;
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
         let body = answer.text().await?;
-        Ok(Self {
-            request: shown,
-            status,
-            headers,
-            json: serde_json::from_str(&body).unwrap_or(Value::Null),
-            body,
-        })
+        Ok(Self { request: shown, status, headers, json: serde_json::from_str(&body).unwrap_or(Value::Null), body })
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -157,11 +137,7 @@ impl Answer {
     /// The JSON of an answer that must have this status.
     #[track_caller]
     pub fn ok(self, status: u16) -> Value {
-        assert_eq!(
-            self.status, status,
-            "{} answered {}: {}",
-            self.request, self.status, self.body
-        );
+        assert_eq!(self.status, status, "{} answered {}: {}", self.request, self.status, self.body);
         self.json
     }
 
@@ -169,14 +145,9 @@ impl Answer {
     #[track_caller]
     pub fn problem(self, status: u16, code: &str) -> Value {
         let what = format!("{} answered {}: {}", self.request, self.status, self.body);
+        assert_eq!((self.status, self.json["code"].as_str()), (status, Some(code)), "{what}");
         assert_eq!(
-            (self.status, self.json["code"].as_str()),
-            (status, Some(code)),
-            "{what}"
-        );
-        assert_eq!(
-            self.header("content-type")
-                .map(|kind| kind.split(';').next().unwrap()),
+            self.header("content-type").map(|kind| kind.split(';').next().unwrap()),
             Some("application/problem+json"),
             "{what}"
         );
@@ -184,10 +155,7 @@ impl Answer {
         for member in ["type", "title", "detail"] {
             assert!(self.json[member].is_string(), "{member}: {what}");
         }
-        assert!(
-            self.header("x-request-id").is_some_and(|id| !id.is_empty()),
-            "{what}"
-        );
+        assert!(self.header("x-request-id").is_some_and(|id| !id.is_empty()), "{what}");
         self.json
     }
 

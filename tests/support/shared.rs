@@ -36,11 +36,7 @@ async fn shared(cell: &Cell, builder: Builder) -> Shared {
     };
     match cell.get_or_init(start).await {
         Ok(deployment) => Shared {
-            marks: deployment
-                .nodes()
-                .iter()
-                .map(|node| node.log().mark())
-                .collect(),
+            marks: deployment.nodes().iter().map(|node| node.log().mark()).collect(),
             deployment: Arc::clone(deployment),
         },
         Err(error) => panic!("the shared deployment did not start: {error}"),

@@ -27,10 +27,7 @@ async fn each_database_of_the_shared_postgres_is_empty_and_durable() {
     assert_ne!(one, other);
     run(&one, "create table t (n bigint)").await;
     let tables = "select count(*) from pg_tables where schemaname = 'public'";
-    assert_eq!(
-        (count(&one, tables).await, count(&other, tables).await),
-        (1, 0)
-    );
+    assert_eq!((count(&one, tables).await, count(&other, tables).await), (1, 0));
     let durable = "select count(*) from pg_settings
         where (name, setting) in (('fsync', 'on'), ('synchronous_commit', 'on'))";
     assert_eq!(count(&one, durable).await, 2);
@@ -116,22 +113,13 @@ async fn the_proxy_delays_stalls_cuts_and_refuses() {
     }
 
     proxy.set(Mode::Refuse);
-    eventually("a closed port", SOON, || async {
-        TcpStream::connect(proxy.address()).await.err().map(|_| ())
-    })
-    .await;
-    assert!(
-        says_back(&mut link, SOON).await.is_some(),
-        "an open link goes on"
-    );
+    eventually("a closed port", SOON, || async { TcpStream::connect(proxy.address()).await.err().map(|_| ()) }).await;
+    assert!(says_back(&mut link, SOON).await.is_some(), "an open link goes on");
     proxy.cut();
     let ended = tokio::time::timeout(SOON, link.read(&mut [0; 8])).await;
     assert!(matches!(ended.unwrap(), Ok(0) | Err(_)));
 
     proxy.set(Mode::Forward);
-    let mut again = eventually("an open port", SOON, || async {
-        TcpStream::connect(proxy.address()).await.ok()
-    })
-    .await;
+    let mut again = eventually("an open port", SOON, || async { TcpStream::connect(proxy.address()).await.ok() }).await;
     assert!(says_back(&mut again, SOON).await.is_some());
 }

@@ -39,10 +39,7 @@ impl User {
         let username = fresh_name(prefix);
         let email = format!("{username}@example.org");
         let answer = rest
-            .post(
-                "/auth/register",
-                json!({"username": username, "email": email, "password": PASSWORD}),
-            )
+            .post("/auth/register", json!({"username": username, "email": email, "password": PASSWORD}))
             .await
             .ok(201);
         let mut user = Self {
@@ -94,8 +91,7 @@ impl User {
 
     /// A socket on the next gateway, its `welcome` read.
     pub async fn connect(&self) -> Ws {
-        self.connect_to(self.turn.fetch_add(1, Ordering::Relaxed))
-            .await
+        self.connect_to(self.turn.fetch_add(1, Ordering::Relaxed)).await
     }
 
     /// A socket on the `n`th gateway, its `welcome` read.
@@ -136,17 +132,11 @@ impl User {
     }
 
     pub async fn join(&self, chat_id: i64) -> Value {
-        self.rest
-            .post_nothing(&format!("/chats/{chat_id}/join"))
-            .await
-            .ok(200)
+        self.rest.post_nothing(&format!("/chats/{chat_id}/join")).await.ok(200)
     }
 
     pub async fn leave(&self, chat_id: i64) {
-        self.rest
-            .delete(&format!("/chats/{chat_id}/leave"))
-            .await
-            .ok(204);
+        self.rest.delete(&format!("/chats/{chat_id}/leave")).await.ok(204);
     }
 
     /// The chat as `GET /chats/{chat_id}` tells it.
@@ -156,19 +146,14 @@ impl User {
 
     /// The newest page of the chat's history.
     pub async fn history(&self, chat_id: i64) -> Value {
-        self.rest
-            .get(&format!("/messages/chat/{chat_id}"))
-            .await
-            .ok(200)
+        self.rest.get(&format!("/messages/chat/{chat_id}")).await.ok(200)
     }
 }
 
 /// The `id` of a User, Chat or Message.
 #[track_caller]
 pub fn id(object: &Value) -> i64 {
-    object["id"]
-        .as_i64()
-        .unwrap_or_else(|| panic!("no id in {object}"))
+    object["id"].as_i64().unwrap_or_else(|| panic!("no id in {object}"))
 }
 
 #[track_caller]

@@ -36,6 +36,8 @@ pub struct Ws {
     seen: VecDeque<String>,
     /// pings of the server so far
     pub pings: usize,
+    /// what the server's pongs bore
+    pongs: Vec<Vec<u8>>,
     /// set once the close has come: the code (1006 where the link just ended) and the reason
     pub closed: Option<(u16, String)>,
     next_request: u32,
@@ -91,6 +93,7 @@ impl Ws {
             pending: VecDeque::new(),
             seen: VecDeque::new(),
             pings: 0,
+            pongs: Vec::new(),
             closed: None,
             next_request: 0,
             handshake,
@@ -99,10 +102,8 @@ impl Ws {
 
     /// Sends a message of any kind; a link that has ended already shows when something is read.
     pub async fn send_message(&mut self, message: Message) {
-        match tokio::time::timeout(SOON, self.stream.send(message)).await {
-            Ok(sent) => drop(sent),
-            Err(_) => panic!("the server took nothing for {SOON:?}\n{}", self.story()),
-        }
+        let sent = tokio::time::timeout(SOON, self.stream.send(message)).await;
+        assert!(sent.is_ok(), "the server took nothing for {SOON:?}; {}", self.story());
     }
 
     pub async fn send(&mut self, frame: Value) {
@@ -125,9 +126,8 @@ impl Ws {
             self.stream.close(None).await.ok();
             while let Some(Ok(_)) = self.stream.next().await {}
         };
-        if tokio::time::timeout(SOON, bye).await.is_err() {
-            panic!("the server did not answer the close\n{}", self.story());
-        }
+        let answered = tokio::time::timeout(SOON, bye).await.is_ok();
+        assert!(answered, "the server did not answer the close; {}", self.story());
     }
 
     /// The next frame from the wire, or `None` once closed or after `deadline`.
@@ -150,10 +150,10 @@ impl Ws {
                     // the answer is queued by the library and written by the next flush
                     self.stream.flush().await.ok();
                 }
+                Some(Ok(Message::Pong(payload))) => self.pongs.push(payload.to_vec()),
                 Some(Ok(Message::Close(frame))) => {
-                    let close = frame.map_or((1005, String::new()), |frame| {
-                        (frame.code.into(), frame.reason.as_str().to_owned())
-                    });
+                    let close = frame
+                        .map_or((1005, String::new()), |frame| (frame.code.into(), frame.reason.as_str().to_owned()));
                     self.note(format!("<close {close:?}>"));
                     self.closed = Some(close);
                 }
@@ -189,12 +189,7 @@ impl Ws {
     }
 
     /// The first frame that `wanted` accepts, what comes before it being kept for later.
-    pub async fn expect_where(
-        &mut self,
-        what: &str,
-        limit: Duration,
-        wanted: impl Fn(&Value) -> bool,
-    ) -> Value {
+    pub async fn expect_where(&mut self, what: &str, limit: Duration, wanted: impl Fn(&Value) -> bool) -> Value {
         if let Some(at) = self.pending.iter().position(&wanted) {
             return self.pending.remove(at).unwrap();
         }
@@ -205,10 +200,7 @@ impl Ws {
                 Some(frame) => self.pending.push_back(frame),
                 None => {
                     let closed = &self.closed;
-                    panic!(
-                        "no {what} within {limit:?} (closed: {closed:?}); {}",
-                        self.story()
-                    );
+                    panic!("no {what} within {limit:?} (closed: {closed:?}); {}", self.story());
                 }
             }
         }
@@ -216,25 +208,20 @@ impl Ws {
 
     /// The next frame of this type, what comes before it being kept for later.
     pub async fn expect(&mut self, kind: &str) -> Value {
-        self.expect_where(kind, SOON, |frame| frame["type"] == kind)
-            .await
+        self.expect_where(kind, SOON, |frame| frame["type"] == kind).await
     }
 
     /// The next frame of this type in this chat.
     pub async fn expect_in(&mut self, kind: &str, chat_id: i64) -> Value {
         let wanted = |frame: &Value| frame["type"] == kind && frame["chat_id"] == chat_id;
-        self.expect_where(&format!("{kind} in chat {chat_id}"), SOON, wanted)
-            .await
+        self.expect_where(&format!("{kind} in chat {chat_id}"), SOON, wanted).await
     }
 
     /// The next frame, which must be the `welcome`.
     pub async fn expect_welcome(&mut self) -> Value {
         match self.next_within(SOON).await {
             Some(frame) if frame["type"] == "welcome" => frame,
-            other => panic!(
-                "in place of a welcome: {other:?} (closed: {:?})",
-                self.closed
-            ),
+            other => panic!("in place of a welcome: {other:?} (closed: {:?})", self.closed),
         }
     }
 
@@ -245,10 +232,7 @@ impl Ws {
         command["request_id"] = json!(request_id);
         let what = format!("answer to {command}");
         self.send(command).await;
-        self.expect_where(&what, SOON, |frame| {
-            frame["request_id"] == request_id.as_str()
-        })
-        .await
+        self.expect_where(&what, SOON, |frame| frame["request_id"] == request_id.as_str()).await
     }
 
     /// Sends a command that must be answered by this error.
@@ -288,16 +272,21 @@ impl Ws {
         assert_eq!(pong["type"], "pong", "{pong}");
     }
 
+    /// Reads until a pong of the protocol itself has come that bears `payload`; the server answers in order, so
+    /// that it is there before the answer of a command sent now.
+    pub async fn expect_pong(&mut self, payload: &[u8]) {
+        self.round_trip().await;
+        let pongs = &self.pongs;
+        assert!(pongs.iter().any(|pong| pong == payload), "only {pongs:?}; {}", self.story());
+    }
+
     /// Asserts that no frame of these types came, up to the answer of a `ping` sent now. What another node or
     /// client causes must be known to have passed before, by another frame that came after it.
     pub async fn none_of(&mut self, kinds: &[&str]) {
         self.round_trip().await;
         let forbidden = |frame: &&Value| kinds.iter().any(|kind| frame["type"] == *kind);
         if let Some(frame) = self.pending.iter().find(forbidden) {
-            panic!(
-                "there should be none of {kinds:?}: {frame}; {}",
-                self.story()
-            );
+            panic!("there should be none of {kinds:?}: {frame}; {}", self.story());
         }
     }
 

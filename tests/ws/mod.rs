@@ -1,1 +1,12 @@
 //! The WebSocket contract, by its wire form, on both forms of the messenger.
+
+mod commands;
+mod connect;
+mod events;
+mod frames;
+mod limits;
+mod presence;
+mod private;
+mod revocation;
+mod subscribe;
+mod typing_read;

@@ -5,8 +5,14 @@
 //!
 //! # Obligations of a back end
 //! - **Each transition is returned by exactly one call, once**, whoever races: the decision and the write are one atomic step.
-//! - `arrive`, `depart` and `renew` may be repeated without harm.
+//!   (An answer that is lost on the way back from Redis is not told again: rather never than twice.)
+//! - `arrive`, `depart` and `renew` may be repeated without harm, and are to be repeated when they failed: `arrive` and `depart` first, then `renew`.
+//! - A node renews at a third of the lease, and sweeps about once a second: a sweep that comes after a long silence (over half a lease)
+//!   takes it that Redis itself was away, and gives every node another lease.
 //! - Emptied (Redis flushed), it is whole again after one `renew` of every node, without telling anybody offline meanwhile who is not.
+
+pub mod memory;
+pub mod redis;
 
 use crate::error::Result;
 use crate::id::{NodeId, UserId};
@@ -52,7 +58,8 @@ pub trait Presence: Send + Sync + 'static {
     /// With `grace` longer than the configured one where a drain told its clients to come back later.
     async fn depart(&self, node: &NodeId, users: &[UserId], grace: std::time::Duration) -> Result<()>;
 
-    /// Renews the node's lease and registers anew whoever of `users` (all that the node holds) is not registered.
+    /// Renews the node's lease and registers anew whoever of `users` (all that the node holds) is not registered. Those are told online, for
+    /// their arrival failed or they were swept while the node was cut off; but not after Redis was emptied, for then they were online before.
     async fn renew(&self, node: &NodeId, users: &[UserId]) -> Result<Vec<Transition>>;
 
     /// Takes out whose grace is over, and the users of nodes whose lease is over.

@@ -12,6 +12,14 @@
 //! - A database that is away is `Error::Unavailable` within two seconds, without a restart needed when it is back.
 //! - Races are decided by constraints, never by check-then-insert.
 
+mod change;
+mod cursor;
+mod fault;
+pub mod postgres;
+mod row;
+mod send;
+pub mod sqlite;
+
 use crate::error::Result;
 use crate::event::LogEvent;
 use crate::id::{ChatId, MessageId, Seq, SessionId, UserId};

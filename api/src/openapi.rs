@@ -1,0 +1,138 @@
+//! The OpenAPI 3.1 document: what the handlers declare of themselves, with the problems that every call may answer.
+//!
+//! A handler names its own codes in `x-problems`; here they become responses, with an example each, made by the same [`Error`] that
+//! answers them.
+
+use crate::routes::online::GatewayPaths;
+use messenger_common::config::Config;
+use messenger_common::error::{Error, FieldError};
+use messenger_common::http::problem::Problem;
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{Info, License, OpenApi};
+use utoipa::{OpenApi as _, PartialSchema, ToSchema};
+
+/// The groups of calls, in the document's order.
+const TAGS: [(&str, &str); 7] = [
+    ("auth", "Accounts and sessions"),
+    ("users", "What everyone may know of others"),
+    ("chats", "Groups and private chats"),
+    ("members", "Who is in a chat, and in what role"),
+    ("messages", "Send, read, edit, delete"),
+    ("presence", "Who is online, from any node"),
+    ("pages", "What runs here"),
+];
+
+/// The document of these handlers, as JSON.
+pub(crate) fn document(config: &Config, handlers: OpenApi) -> Value {
+    let mut document = GatewayPaths::openapi();
+    document.merge(handlers);
+    document.info = Info::new(&config.project_name, &config.version);
+    document.info.description = Some(config.description.clone());
+    let mut license = License::new("MIT");
+    license.identifier = Some("MIT".to_owned());
+    document.info.license = Some(license);
+    let components = document.components.get_or_insert_default();
+    components.security_schemes.insert(
+        "bearer".to_owned(),
+        SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build()).into(),
+    );
+    let mut schemas = vec![(Problem::name().into_owned(), Problem::schema())];
+    Problem::schemas(&mut schemas);
+    components.schemas.extend(schemas);
+    let mut document = serde_json::to_value(document).unwrap_or_default();
+    document["tags"] =
+        TAGS.iter().map(|(name, description)| json!({"name": name, "description": description})).collect();
+    finish(&mut document);
+    document
+}
+
+fn finish(document: &mut Value) {
+    let Some(paths) = document["paths"].as_object_mut() else { return };
+    for (path, item) in paths {
+        for operation in item.as_object_mut().into_iter().flat_map(Map::values_mut) {
+            add_problems(path, operation);
+        }
+    }
+}
+
+/// Turns an operation's `x-problems` into responses, and adds what every call of its kind may answer.
+fn add_problems(path: &str, operation: &mut Value) {
+    let Some(operation) = operation.as_object_mut() else { return };
+    let own = operation.remove("x-problems");
+    let mut codes: Vec<String> = own
+        .and_then(|own| own.as_array().cloned())
+        .into_iter()
+        .flatten()
+        .filter_map(|code| Some(code.as_str()?.to_owned()))
+        .collect();
+    let mut add = |more: &[&str]| codes.extend(more.iter().map(|&code| code.to_owned()));
+    if operation.contains_key("security") {
+        add(&["unauthenticated", "token_invalid", "token_expired"]);
+    } else {
+        // An empty requirement: said to be public, not forgotten.
+        operation.insert("security".to_owned(), json!([]));
+    }
+    if operation.contains_key("requestBody") {
+        add(&["bad_json", "too_large", "unsupported_media_type", "invalid"]);
+    }
+    if path.contains('{') {
+        add(&["not_found"]);
+    }
+    if path != "/" {
+        add(&["internal", "unavailable"]);
+    }
+    let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else { return };
+    for error in every_error().iter().filter(|error| codes.iter().any(|code| code == error.code())) {
+        let response = responses.entry(error.status().to_string()).or_insert_with(|| {
+            json!({"description": "", "content": {"application/problem+json": {
+                "schema": {"$ref": "#/components/schemas/Problem"}, "examples": {}}}})
+        });
+        let description = response["description"].as_str().unwrap_or_default();
+        let comma = if description.is_empty() { "" } else { ", " };
+        response["description"] = format!("{description}{comma}`{}`", error.code()).into();
+        response["content"]["application/problem+json"]["examples"][error.code()] = json!({"value": problem(error)});
+        if let Error::RateLimited { .. } = error {
+            response["headers"] = json!({"Retry-After": {"description": "Seconds", "schema": {"type": "integer"}}});
+        }
+    }
+}
+
+fn problem(error: &Error) -> Value {
+    serde_json::to_value(Problem::of(error)).unwrap_or_default()
+}
+
+/// One of each code that REST answers, in the order of their statuses.
+fn every_error() -> Vec<Error> {
+    let inside = "inside";
+    vec![
+        Error::BadJson("EOF while parsing an object at line 1 column 9".to_owned()),
+        Error::Unauthenticated,
+        Error::TokenInvalid,
+        Error::TokenExpired,
+        Error::TokenReused,
+        Error::BadCredentials,
+        Error::AccountDisabled,
+        Error::WrongPassword,
+        Error::NotAMember,
+        Error::NotOwner,
+        Error::NotAuthor,
+        Error::PrivateChat,
+        Error::NotFound,
+        Error::ChatNotFound,
+        Error::MessageNotFound,
+        Error::UserNotFound,
+        Error::MemberNotFound,
+        Error::UsernameTaken,
+        Error::EmailTaken,
+        Error::GroupFull,
+        Error::ClientMessageIdReused,
+        Error::TooLarge(262_144),
+        Error::UnsupportedMediaType("application/json"),
+        Error::Invalid(vec![FieldError::new("field", "is required")]),
+        Error::RateLimited { limit: "messages", retry_after: Duration::from_secs(1) },
+        Error::internal(inside),
+        Error::unavailable(inside),
+    ]
+}

@@ -1,0 +1,113 @@
+//! `/auth`: accounts and sessions.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::{CACHE_CONTROL, HeaderName};
+use messenger_common::auth::AuthUser;
+use messenger_common::error::Result;
+use messenger_common::http::client_ip::ClientIp;
+use messenger_common::http::extract::{FormOrJson, JsonBody};
+use messenger_common::model::{TokenPair, User};
+use messenger_common::service::accounts::{self, Register, UpdateMe};
+use messenger_common::service::sessions::{self, Login, Refresh};
+use messenger_common::service::{Context, Unchecked};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+/// Tokens are kept by nobody on the way (RFC 6749, section 5.1).
+type Tokens = ([(HeaderName, &'static str); 1], Json<TokenPair>);
+
+pub(super) fn router() -> OpenApiRouter<Context> {
+    OpenApiRouter::new()
+        .routes(routes!(register))
+        .routes(routes!(login))
+        .routes(routes!(refresh))
+        .routes(routes!(logout))
+        .routes(routes!(me, update_me, delete_me))
+}
+
+/// Make an account
+///
+/// Username and e-mail address are unique without case.
+#[utoipa::path(post, path = "/auth/register", tag = "auth", request_body = Register,
+    responses((status = 201, description = "The account", body = User)),
+    extensions(("x-problems" = json!(["username_taken", "email_taken", "rate_limited"]))))]
+async fn register(
+    State(ctx): State<Context>,
+    from: ClientIp,
+    JsonBody(body): JsonBody<Unchecked<Register>>,
+) -> Result<(StatusCode, Json<User>)> {
+    let user = accounts::register(&ctx, &from.subject(), body).await?;
+    Ok((StatusCode::CREATED, Json(user)))
+}
+
+/// Log in
+///
+/// With the username or the e-mail address, as JSON or as a form. The answer is the same, in words and in time, whether the user
+/// exists or not.
+#[utoipa::path(post, path = "/auth/login", tag = "auth",
+    request_body(content((Login = "application/json"), (Login = "application/x-www-form-urlencoded"))),
+    responses((status = 200, description = "A new session", body = TokenPair)),
+    extensions(("x-problems" = json!(["bad_credentials", "account_disabled", "rate_limited"]))))]
+async fn login(
+    State(ctx): State<Context>,
+    from: ClientIp,
+    FormOrJson(body): FormOrJson<Unchecked<Login>>,
+) -> Result<Tokens> {
+    Ok(not_kept(sessions::login(&ctx, &from.subject(), body).await?))
+}
+
+/// Spend a refresh token
+///
+/// It is spent by one use. A spent one used again ends the whole session.
+#[utoipa::path(post, path = "/auth/refresh", tag = "auth", request_body = Refresh,
+    responses((status = 200, description = "The session goes on", body = TokenPair)),
+    extensions(("x-problems" = json!(["token_invalid", "token_expired", "token_reused", "account_disabled"]))))]
+async fn refresh(State(ctx): State<Context>, JsonBody(body): JsonBody<Unchecked<Refresh>>) -> Result<Tokens> {
+    Ok(not_kept(sessions::refresh(&ctx, body).await?))
+}
+
+/// Log out
+///
+/// Ends the session: its refresh token at once, its live WebSockets and its access tokens within a second on every node.
+#[utoipa::path(post, path = "/auth/logout", tag = "auth", security(("bearer" = [])),
+    responses((status = 204, description = "The session is ended")))]
+async fn logout(State(ctx): State<Context>, by: AuthUser) -> Result<StatusCode> {
+    sessions::logout(&ctx, &by).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// One's own account
+#[utoipa::path(get, path = "/auth/me", tag = "auth", security(("bearer" = [])),
+    responses((status = 200, description = "The account", body = User)))]
+async fn me(State(ctx): State<Context>, by: AuthUser) -> Result<Json<User>> {
+    accounts::me(&ctx, &by).await.map(Json)
+}
+
+/// Change e-mail address or password
+///
+/// Either with `current_password`. A new password ends all other sessions.
+#[utoipa::path(patch, path = "/auth/me", tag = "auth", security(("bearer" = [])), request_body = UpdateMe,
+    responses((status = 200, description = "The account", body = User)),
+    extensions(("x-problems" = json!(["wrong_password", "email_taken", "rate_limited"]))))]
+async fn update_me(
+    State(ctx): State<Context>,
+    by: AuthUser,
+    JsonBody(body): JsonBody<Unchecked<UpdateMe>>,
+) -> Result<Json<User>> {
+    accounts::update_me(&ctx, &by, body).await.map(Json)
+}
+
+/// Deactivate one's account
+///
+/// `is_active` becomes false and all sessions end.
+#[utoipa::path(delete, path = "/auth/me", tag = "auth", security(("bearer" = [])),
+    responses((status = 204, description = "The account is deactivated")))]
+async fn delete_me(State(ctx): State<Context>, by: AuthUser) -> Result<StatusCode> {
+    accounts::delete_me(&ctx, &by).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn not_kept(pair: TokenPair) -> Tokens {
+    ([(CACHE_CONTROL, "no-store")], Json(pair))
+}

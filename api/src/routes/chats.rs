@@ -1,0 +1,149 @@
+//! `/chats`: groups and private chats.
+
+use super::pages::ListParams;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use messenger_common::auth::AuthUser;
+use messenger_common::error::Result;
+use messenger_common::http::extract::{JsonBody, PathParams, QueryParams};
+use messenger_common::id::ChatId;
+use messenger_common::model::{Chat, Page};
+use messenger_common::service::chats::{self, CreateChat, MarkRead, UpdateChat};
+use messenger_common::service::{Context, PageQuery, Query, Unchecked};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub(super) fn router() -> OpenApiRouter<Context> {
+    OpenApiRouter::new()
+        .routes(routes!(create_chat))
+        .routes(routes!(list_chats))
+        .routes(routes!(get_chat, update_chat, delete_chat))
+        .routes(routes!(join_chat))
+        .routes(routes!(leave_chat))
+        .routes(routes!(mark_read))
+}
+
+/// Make a chat
+///
+/// A group, or with `is_group` false the private chat with exactly one other user; where that one exists, it is answered with 200.
+#[utoipa::path(post, path = "/chats/create", tag = "chats", security(("bearer" = [])), request_body = CreateChat,
+    responses((status = 201, description = "The new chat", body = Chat),
+        (status = 200, description = "The private chat that was there before", body = Chat)),
+    extensions(("x-problems" = json!(["group_full"]))))]
+async fn create_chat(
+    State(ctx): State<Context>,
+    by: AuthUser,
+    JsonBody(body): JsonBody<Unchecked<CreateChat>>,
+) -> Result<(StatusCode, Json<Chat>)> {
+    let (chat, created) = chats::create(&ctx, &by, body).await?;
+    Ok((if created { StatusCode::CREATED } else { StatusCode::OK }, Json(chat)))
+}
+
+/// One's chats
+///
+/// Last active first, with `role`, `last_message` and `unread_count`.
+#[utoipa::path(get, path = "/chats/", tag = "chats", security(("bearer" = [])), params(ListParams),
+    responses((status = 200, description = "A page of chats", body = Page<Chat>)),
+    extensions(("x-problems" = json!(["invalid"]))))]
+async fn list_chats(
+    State(ctx): State<Context>,
+    by: AuthUser,
+    QueryParams(query): QueryParams<Query<PageQuery>>,
+) -> Result<Json<Page<Chat>>> {
+    chats::list(&ctx, &by, query).await.map(Json)
+}
+
+/// A chat
+///
+/// A group is visible to every user, its content to its members; a private chat exists for its two users only.
+#[utoipa::path(get, path = "/chats/{chat_id}", tag = "chats", security(("bearer" = [])),
+    params(("chat_id" = ChatId, Path, description = "The chat")),
+    responses((status = 200, description = "The chat as the caller sees it", body = Chat)),
+    extensions(("x-problems" = json!(["chat_not_found"]))))]
+async fn get_chat(
+    State(ctx): State<Context>,
+    by: AuthUser,
+    PathParams(chat): PathParams<ChatId>,
+) -> Result<Json<Chat>> {
+    chats::get(&ctx, &by, chat).await.map(Json)
+}
+
+/// Change a group
+///
+/// Its owners may.
+#[utoipa::path(patch, path = "/chats/{chat_id}", tag = "chats", security(("bearer" = [])), request_body = UpdateChat,
+    params(("chat_id" = ChatId, Path, description = "The chat")),
+    responses((status = 200, description = "The chat", body = Chat)),
+    extensions(("x-problems" = json!(["chat_not_found", "not_a_member", "not_owner", "private_chat"]))))]
+async fn update_chat(
+    State(ctx): State<Context>,
+    by: AuthUser,
+    PathParams(chat): PathParams<ChatId>,
+    JsonBody(body): JsonBody<Unchecked<UpdateChat>>,
+) -> Result<Json<Chat>> {
+    chats::update(&ctx, &by, chat, body).await.map(Json)
+}
+
+/// Delete a group
+///
+/// With all that is in it; its owners may.
+#[utoipa::path(delete, path = "/chats/{chat_id}", tag = "chats", security(("bearer" = [])),
+    params(("chat_id" = ChatId, Path, description = "The chat")),
+    responses((status = 204, description = "The chat is deleted")),
+    extensions(("x-problems" = json!(["chat_not_found", "not_a_member", "not_owner", "private_chat"]))))]
+async fn delete_chat(
+    State(ctx): State<Context>,
+    by: AuthUser,
+    PathParams(chat): PathParams<ChatId>,
+) -> Result<StatusCode> {
+    chats::delete(&ctx, &by, chat).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Come into a group
+///
+/// Who is a member already is answered alike.
+#[utoipa::path(post, path = "/chats/{chat_id}/join", tag = "chats", security(("bearer" = [])),
+    params(("chat_id" = ChatId, Path, description = "The chat")),
+    responses((status = 200, description = "The chat, as its member sees it", body = Chat)),
+    extensions(("x-problems" = json!(["chat_not_found", "group_full"]))))]
+async fn join_chat(
+    State(ctx): State<Context>,
+    by: AuthUser,
+    PathParams(chat): PathParams<ChatId>,
+) -> Result<Json<Chat>> {
+    chats::join(&ctx, &by, chat).await.map(Json)
+}
+
+/// Leave a group
+///
+/// The last owner's role passes to the longest-standing member; a group left by its last member is deleted.
+#[utoipa::path(delete, path = "/chats/{chat_id}/leave", tag = "chats", security(("bearer" = [])),
+    params(("chat_id" = ChatId, Path, description = "The chat")),
+    responses((status = 204, description = "The caller is no member any more")),
+    extensions(("x-problems" = json!(["chat_not_found", "not_a_member", "private_chat"]))))]
+async fn leave_chat(
+    State(ctx): State<Context>,
+    by: AuthUser,
+    PathParams(chat): PathParams<ChatId>,
+) -> Result<StatusCode> {
+    chats::leave(&ctx, &by, chat).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Say how far one has read
+///
+/// Never moves back, nor beyond the chat's head. Sending reads up to what one sent.
+#[utoipa::path(post, path = "/chats/{chat_id}/read", tag = "chats", security(("bearer" = [])), request_body = MarkRead,
+    params(("chat_id" = ChatId, Path, description = "The chat")),
+    responses((status = 204, description = "It is kept")),
+    extensions(("x-problems" = json!(["chat_not_found", "not_a_member"]))))]
+async fn mark_read(
+    State(ctx): State<Context>,
+    by: AuthUser,
+    PathParams(chat): PathParams<ChatId>,
+    JsonBody(body): JsonBody<Unchecked<MarkRead>>,
+) -> Result<StatusCode> {
+    chats::mark_read_to(&ctx, &by, chat, body).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,85 @@
+//! `/chats/{chat_id}/members`: who is in a chat, and in what role.
+
+use super::pages::ListParams;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use messenger_common::auth::AuthUser;
+use messenger_common::error::Result;
+use messenger_common::http::extract::{JsonBody, PathParams, QueryParams};
+use messenger_common::id::{ChatId, UserId};
+use messenger_common::model::{Member, Page};
+use messenger_common::service::members::{self, AddMembers, SetRole};
+use messenger_common::service::{Context, PageQuery, Query, Unchecked};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub(super) fn router() -> OpenApiRouter<Context> {
+    OpenApiRouter::new().routes(routes!(list_members, add_members)).routes(routes!(set_role, remove_member))
+}
+
+/// The members of a chat
+///
+/// For its members.
+#[utoipa::path(get, path = "/chats/{chat_id}/members", tag = "members", security(("bearer" = [])),
+    params(("chat_id" = ChatId, Path, description = "The chat"), ListParams),
+    responses((status = 200, description = "A page of members", body = Page<Member>)),
+    extensions(("x-problems" = json!(["invalid", "chat_not_found", "not_a_member"]))))]
+async fn list_members(
+    State(ctx): State<Context>,
+    by: AuthUser,
+    PathParams(chat): PathParams<ChatId>,
+    QueryParams(query): QueryParams<Query<PageQuery>>,
+) -> Result<Json<Page<Member>>> {
+    members::list(&ctx, &by, chat, query).await.map(Json)
+}
+
+/// Take users into a group
+///
+/// Its owners may. Who is a member already is passed over.
+#[utoipa::path(post, path = "/chats/{chat_id}/members", tag = "members", security(("bearer" = [])),
+    request_body = AddMembers, params(("chat_id" = ChatId, Path, description = "The chat")),
+    responses((status = 200, description = "Those who were named, as members", body = Page<Member>)),
+    extensions(("x-problems" = json!(["chat_not_found", "not_a_member", "not_owner", "private_chat", "group_full"]))))]
+async fn add_members(
+    State(ctx): State<Context>,
+    by: AuthUser,
+    PathParams(chat): PathParams<ChatId>,
+    JsonBody(body): JsonBody<Unchecked<AddMembers>>,
+) -> Result<Json<Page<Member>>> {
+    members::add(&ctx, &by, chat, body).await.map(Json)
+}
+
+/// Give a member a role
+///
+/// The group's owners may; one owner stays.
+#[utoipa::path(patch, path = "/chats/{chat_id}/members/{user_id}", tag = "members", security(("bearer" = [])),
+    request_body = SetRole,
+    params(("chat_id" = ChatId, Path, description = "The chat"), ("user_id" = UserId, Path, description = "The member")),
+    responses((status = 200, description = "The member", body = Member)),
+    extensions(("x-problems" =
+        json!(["chat_not_found", "member_not_found", "not_a_member", "not_owner", "private_chat"]))))]
+async fn set_role(
+    State(ctx): State<Context>,
+    by: AuthUser,
+    PathParams((chat, user)): PathParams<(ChatId, UserId)>,
+    JsonBody(body): JsonBody<Unchecked<SetRole>>,
+) -> Result<Json<Member>> {
+    members::set_role(&ctx, &by, chat, user, body).await.map(Json)
+}
+
+/// Take a member out of a group
+///
+/// Its owners may. Delivery to the removed ends within a second, on every node.
+#[utoipa::path(delete, path = "/chats/{chat_id}/members/{user_id}", tag = "members", security(("bearer" = [])),
+    params(("chat_id" = ChatId, Path, description = "The chat"), ("user_id" = UserId, Path, description = "The member")),
+    responses((status = 204, description = "The user is no member any more")),
+    extensions(("x-problems" =
+        json!(["chat_not_found", "member_not_found", "not_a_member", "not_owner", "private_chat"]))))]
+async fn remove_member(
+    State(ctx): State<Context>,
+    by: AuthUser,
+    PathParams((chat, user)): PathParams<(ChatId, UserId)>,
+) -> Result<StatusCode> {
+    members::remove(&ctx, &by, chat, user).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,105 @@
+//! `/messages`: send, read, edit, delete.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use messenger_common::auth::AuthUser;
+use messenger_common::error::Result;
+use messenger_common::http::extract::{JsonBody, PathParams, QueryParams};
+use messenger_common::id::{ChatId, MessageId};
+use messenger_common::model::{HistoryPage, Message};
+use messenger_common::service::messages::{self, EditMessage, HistoryQuery, SendMessage};
+use messenger_common::service::{Context, Query, Unchecked};
+use utoipa::IntoParams;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub(super) fn router() -> OpenApiRouter<Context> {
+    OpenApiRouter::new()
+        .routes(routes!(send_message))
+        .routes(routes!(message_history))
+        .routes(routes!(edit_message))
+        .routes(routes!(delete_message))
+}
+
+/// Which page of a history.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "what the document says of `HistoryQuery`")]
+struct HistoryParams {
+    /// How many messages.
+    #[param(minimum = 1, maximum = 100, default = 50)]
+    limit: Option<i64>,
+    /// Older than this message; not with `after`.
+    before: Option<MessageId>,
+    /// Newer than this message; not with `before`.
+    after: Option<MessageId>,
+    /// An earlier page's `next_cursor`: goes on in the same direction.
+    cursor: Option<String>,
+}
+
+/// Send a message
+///
+/// Committed when answered. The same `client_message_id` again from the same author in the same chat answers 200 with the first
+/// message, and nothing is sent twice, whichever node is asked, over REST or WebSocket.
+#[utoipa::path(post, path = "/messages/send", tag = "messages", security(("bearer" = [])), request_body = SendMessage,
+    responses((status = 201, description = "The message", body = Message),
+        (status = 200, description = "The message as it was sent before", body = Message)),
+    extensions(("x-problems" =
+        json!(["chat_not_found", "not_a_member", "client_message_id_reused", "rate_limited"]))))]
+async fn send_message(
+    State(ctx): State<Context>,
+    by: AuthUser,
+    JsonBody(body): JsonBody<Unchecked<SendMessage>>,
+) -> Result<(StatusCode, Json<Message>)> {
+    let sent = messages::send(&ctx, &by, body).await?;
+    Ok((if sent.created { StatusCode::CREATED } else { StatusCode::OK }, Json(sent.message)))
+}
+
+/// A page of a chat's history
+///
+/// The newest one without `before` and `after`; items oldest first, deleted messages left out. `seq` is the chat's head at that
+/// moment: `subscribe_chat` with `after_seq` set to it loses nothing.
+#[utoipa::path(get, path = "/messages/chat/{chat_id}", tag = "messages", security(("bearer" = [])),
+    params(("chat_id" = ChatId, Path, description = "The chat"), HistoryParams),
+    responses((status = 200, description = "A page of messages", body = HistoryPage)),
+    extensions(("x-problems" = json!(["invalid", "chat_not_found", "not_a_member"]))))]
+async fn message_history(
+    State(ctx): State<Context>,
+    by: AuthUser,
+    PathParams(chat): PathParams<ChatId>,
+    QueryParams(query): QueryParams<Query<HistoryQuery>>,
+) -> Result<Json<HistoryPage>> {
+    messages::history(&ctx, &by, chat, query).await.map(Json)
+}
+
+/// Change a message's text
+///
+/// The author may.
+#[utoipa::path(put, path = "/messages/edit/{message_id}", tag = "messages", security(("bearer" = [])),
+    request_body = EditMessage, params(("message_id" = MessageId, Path, description = "The message")),
+    responses((status = 200, description = "The message", body = Message)),
+    extensions(("x-problems" = json!(["message_not_found", "not_author", "not_a_member"]))))]
+async fn edit_message(
+    State(ctx): State<Context>,
+    by: AuthUser,
+    PathParams(message): PathParams<MessageId>,
+    JsonBody(body): JsonBody<Unchecked<EditMessage>>,
+) -> Result<Json<Message>> {
+    messages::edit(&ctx, &by, message, body).await.map(Json)
+}
+
+/// Delete a message
+///
+/// The author may, or an owner of the group. Its text is erased.
+#[utoipa::path(delete, path = "/messages/delete/{message_id}", tag = "messages", security(("bearer" = [])),
+    params(("message_id" = MessageId, Path, description = "The message")),
+    responses((status = 204, description = "The message is deleted")),
+    extensions(("x-problems" = json!(["message_not_found", "not_author", "not_a_member"]))))]
+async fn delete_message(
+    State(ctx): State<Context>,
+    by: AuthUser,
+    PathParams(message): PathParams<MessageId>,
+) -> Result<StatusCode> {
+    messages::delete(&ctx, &by, message).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

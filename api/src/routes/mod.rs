@@ -1,0 +1,25 @@
+//! The handlers: each takes the request apart, calls one rule of `messenger_common::service` and shapes its answer.
+//!
+//! A handler's `x-problems` are the codes that its rule answers; those of every call (log-in, body, inside) are added by
+//! [`crate::openapi`].
+
+mod auth;
+mod chats;
+mod members;
+mod messages;
+pub(crate) mod online;
+pub(crate) mod pages;
+mod users;
+
+use messenger_common::service::Context;
+use utoipa_axum::router::OpenApiRouter;
+
+/// The routes of contract section 2 that the rules answer.
+pub(crate) fn api() -> OpenApiRouter<Context> {
+    OpenApiRouter::new()
+        .merge(auth::router())
+        .merge(users::router())
+        .merge(chats::router())
+        .merge(members::router())
+        .merge(messages::router())
+}

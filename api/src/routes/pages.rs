@@ -1,0 +1,125 @@
+//! `GET /`, and everything that is served as it stands.
+
+use crate::asset::{self, Asset};
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::http::header::{ACCEPT, VARY};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use messenger_common::config::Config;
+use serde::Serialize;
+use std::sync::Arc;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+/// Which page of a list.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "what the document says of `PageQuery`")]
+pub(super) struct ListParams {
+    /// How many items.
+    #[param(minimum = 1, maximum = 100, default = 50)]
+    limit: Option<i64>,
+    /// An earlier page's `next_cursor`.
+    cursor: Option<String>,
+}
+
+/// What runs here.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct About {
+    /// The project's name.
+    name: String,
+    /// What it is.
+    description: String,
+    /// Its version.
+    version: String,
+}
+
+impl About {
+    pub(crate) fn of(config: &Config) -> Self {
+        Self {
+            name: config.project_name.clone(),
+            description: config.description.clone(),
+            version: config.version.clone(),
+        }
+    }
+}
+
+/// What `GET /` chooses from.
+pub(crate) struct Home {
+    pub(crate) about: About,
+    pub(crate) page: Option<Asset>,
+}
+
+/// The page at `GET /`.
+pub(crate) fn home() -> OpenApiRouter<Arc<Home>> {
+    OpenApiRouter::new().routes(routes!(root))
+}
+
+/// Each asset at its address.
+pub(crate) fn assets(all: Vec<Asset>) -> axum::Router {
+    all.into_iter().fold(axum::Router::new(), |router, asset| {
+        let path = asset.path().to_owned();
+        router.route(&path, get(move |headers: HeaderMap| std::future::ready(asset.answer(&headers))))
+    })
+}
+
+/// The web client among them.
+pub(crate) fn client(all: &[Asset]) -> Option<Asset> {
+    all.iter().find(|asset| asset.path() == "/websocket_test_new.html").cloned()
+}
+
+/// All pages and documents that need no configuration.
+pub(crate) fn fixed() -> Vec<Asset> {
+    let mut all = asset::pages();
+    all.extend(asset::documents());
+    all
+}
+
+/// What runs here
+///
+/// The web client for a browser, JSON for everything else.
+#[utoipa::path(get, path = "/", tag = "pages",
+    responses((status = 200, description = "Name, description and version",
+        content((About = "application/json"), (String = "text/html")))))]
+async fn root(State(home): State<Arc<Home>>, headers: HeaderMap) -> Response {
+    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut response = match &home.page {
+        Some(page) if prefers_html(accept) => page.answer(&headers),
+        _ => Json(&home.about).into_response(),
+    };
+    response.headers_mut().append(VARY, axum::http::HeaderValue::from_static("accept"));
+    response
+}
+
+/// Whether HTML is named, and JSON not preferred to it (RFC 9110, section 12.5.1).
+fn prefers_html(accept: &str) -> bool {
+    let quality = |wanted: &str| {
+        let ranges = accept.split(',').filter_map(|range| {
+            let mut parts = range.split(';').map(str::trim);
+            let named = parts.next()?.eq_ignore_ascii_case(wanted);
+            let q = parts.find_map(|part| part.strip_prefix("q=")).map_or(Some(1.0), |q| q.parse::<f32>().ok());
+            q.filter(|_| named)
+        });
+        ranges.fold(0.0, f32::max)
+    };
+    let (html, json) = (quality("text/html"), quality("application/json"));
+    html > 0.0 && html >= json
+}
+
+#[cfg(test)]
+mod tests {
+    use super::prefers_html;
+
+    #[test]
+    fn a_browser_gets_the_page_and_a_program_json() {
+        assert!(prefers_html("text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"));
+        assert!(prefers_html("application/json;q=0.5, text/html"));
+        for json in
+            ["", "*/*", "application/json", "application/json, text/html;q=0.9", "text/html;q=0", "text/html;q=x"]
+        {
+            assert!(!prefers_html(json), "{json}");
+        }
+    }
+}

@@ -1,0 +1,87 @@
+-- Sends a batch in one round trip. The first statement locks the chats in the order of their ids; the second, under a snapshot
+-- taken after the locks were had, sees everything that is committed in them. A later release that needs another shape adds
+-- messenger_send_v2, so that nodes of both releases can run.
+--
+-- outcome: 0 stored, 1 no such chat, 2 not a member, 3 the client's id was used for another text, 4 no such message to reply
+-- to, 5 a retry: the columns tell the first message.
+create function messenger_send_v1(
+    p_chat bigint[], p_author bigint[], p_text text[], p_client text[], p_digest bigint[], p_reply bigint[]
+) returns table (
+    ord integer, outcome integer, message_id bigint, seq bigint, created_at timestamptz, text text, edited_at timestamptz,
+    is_deleted boolean, reply_to_id bigint, pair_low bigint, pair_high bigint, outbox_id bigint
+)
+language plpgsql volatile
+-- The tables are probed by key whatever their statistics say; a plan made while they were small would be kept.
+set enable_seqscan = off
+as $$
+#variable_conflict use_column
+declare
+    v_now timestamptz;
+begin
+    perform 1 from chats c where c.id = any (p_chat) order by c.id for no key update;
+    v_now := clock_timestamp();
+    return query
+    with entry as materialized (
+        select e.ord::integer as ord, e.chat_id, e.author_id, e.body, e.client_id, e.digest, e.reply_id,
+               c.seq as head, c.pair_low, c.pair_high,
+               old.id as old_id, old.seq as old_seq, old.created_at as old_created_at, old.text as old_text,
+               old.edited_at as old_edited_at, old.deleted_at is not null as old_deleted, old.reply_to_id as old_reply_to_id,
+               case
+                   when c.id is null then 1
+                   when m.user_id is null then case when c.is_group then 2 else 1 end
+                   when old.id is not null then
+                       case when old.deleted_at is null and old.text_digest is distinct from e.digest then 3 else 5 end
+                   when e.reply_id is not null and target.id is null then 4
+                   else 0
+               end as outcome
+        from unnest(p_chat, p_author, p_text, p_client, p_digest, p_reply) with ordinality
+             as e (chat_id, author_id, body, client_id, digest, reply_id, ord)
+        left join lateral (
+            select x.id, x.is_group, x.seq, x.pair_low, x.pair_high from chats x
+            where x.id = e.chat_id and x.deleted_at is null limit 1
+        ) c on true
+        left join lateral (
+            select x.user_id from members x where x.chat_id = e.chat_id and x.user_id = e.author_id limit 1
+        ) m on true
+        left join lateral (
+            select x.id, x.seq, x.created_at, x.text, x.edited_at, x.deleted_at, x.text_digest, x.reply_to_id
+            from messages x
+            where x.chat_id = e.chat_id and x.author_id = e.author_id and x.client_message_id = e.client_id limit 1
+        ) old on e.client_id is not null
+        left join lateral (
+            select x.id from messages x
+            where x.id = e.reply_id and x.chat_id = e.chat_id and x.deleted_at is null limit 1
+        ) target on e.reply_id is not null
+    ), numbered as materialized (
+        select e.*, e.head + count(*) filter (where e.outcome = 0) over (partition by e.chat_id order by e.ord) as seq
+        from entry e
+    ), stored as (
+        insert into messages (chat_id, seq, author_id, text, created_at, client_message_id, text_digest, reply_to_id)
+        select n.chat_id, n.seq, n.author_id, n.body, v_now, n.client_id, n.digest, n.reply_id
+        from numbered n where n.outcome = 0 order by n.chat_id, n.seq
+        returning id, chat_id, seq
+    ), logged as (
+        insert into events (chat_id, seq, kind, message_id, created_at)
+        select s.chat_id, s.seq, 1, s.id, v_now from stored s
+    ), piece as materialized (
+        select n.chat_id, min(n.seq) as first, max(n.seq) as last from numbered n where n.outcome = 0 group by n.chat_id
+    ), moved as (
+        update chats c set seq = p.last, active_at = v_now from piece p where c.id = p.chat_id
+    ), author_read as (
+        update members m set read_seq = a.last
+        from (select n.chat_id, n.author_id, max(n.seq) as last from numbered n where n.outcome = 0 group by 1, 2) a
+        where m.chat_id = a.chat_id and m.user_id = a.author_id
+    ), told as (
+        insert into outbox (size, payload)
+        select sum(p.last - p.first + 1),
+               json_build_object('events', json_agg(json_build_array(p.chat_id, p.first, p.last)), 'notices', '[]'::json)
+        from piece p having count(*) > 0
+        returning id
+    )
+    select n.ord, n.outcome, coalesce(s.id, n.old_id), coalesce(s.seq, n.old_seq), coalesce(n.old_created_at, v_now), n.old_text,
+           n.old_edited_at, n.old_deleted, n.old_reply_to_id, n.pair_low, n.pair_high, (select t.id from told t)
+    from numbered n
+    left join stored s on n.outcome = 0 and s.chat_id = n.chat_id and s.seq = n.seq
+    order by n.ord;
+end
+$$;

@@ -1,0 +1,28 @@
+//! Who calls: tokens, passwords, and word of sessions that have ended.
+//!
+//! Imports `store`, `event`, `model`, `error`, `id`, `clock`. Keeps the part of G6 (access ends at once) that every program shares.
+
+mod extract;
+mod passwords;
+mod revocations;
+mod tokens;
+
+pub use passwords::{PasswordFault, Passwords};
+pub use revocations::Revocations;
+pub use tokens::{RefreshClaims, Tokens};
+
+use crate::id::{SessionId, UserId};
+use time::OffsetDateTime;
+
+/// Who calls, as a valid access token says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthUser {
+    /// The user.
+    pub user_id: UserId,
+    /// The user's name (names never change).
+    pub username: String,
+    /// The session that the token belongs to.
+    pub session_id: SessionId,
+    /// When the token ends, by the second.
+    pub expires_at: OffsetDateTime,
+}

@@ -1,0 +1,246 @@
+//! The bus over Redis Cluster's sharded pub/sub: a link to every primary, each topic on the link that serves its slot.
+//!
+//! Every link keeps, probes and heals itself as the one of a single server does. Here it is decided which topic belongs to which:
+//! from `CLUSTER SLOTS`, asked at a slow beat and at once when a server says that it does not serve what it was asked for.
+
+use super::link::{Kind, Link, LinkError, Shared};
+use super::tasks::Tasks;
+use super::topology::{self, Range};
+use super::{Bus, BusEvent, Publication, Topic, connect};
+use crate::error::{Error, Result};
+use crate::id::NodeId;
+use async_trait::async_trait;
+use futures_util::future::join_all;
+use parking_lot::Mutex;
+use redis::aio::ConnectionLike;
+use redis::{ConnectionInfo, PushInfo};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// How often the topology is asked for while all is well, and while something is not.
+const REFRESH_EVERY: Duration = Duration::from_secs(5);
+const REFRESH_SOON: Duration = Duration::from_millis(500);
+/// What comes within this long is looked after at once together.
+const GATHER: Duration = Duration::from_millis(50);
+
+pub(super) struct ClusterBus {
+    seeds: Vec<ConnectionInfo>,
+    node: NodeId,
+    shared: Shared,
+    map: Mutex<Map>,
+    up: watch::Sender<bool>,
+    events: Mutex<Option<mpsc::Receiver<BusEvent>>>,
+}
+
+/// Who serves what, and what is wanted; one lock, so that a topic is on exactly one link.
+#[derive(Default)]
+struct Map {
+    wanted: HashSet<Topic>,
+    ranges: Vec<(Range, Arc<Link>)>,
+    links: Vec<(Arc<Link>, CancellationToken)>,
+}
+
+impl Map {
+    fn link(&self, topic: &Topic) -> Option<&Arc<Link>> {
+        let slot = topology::slot(&topic.to_string());
+        let at = self.ranges.partition_point(|(range, _)| range.last < slot);
+        self.ranges.get(at).map(|(_, link)| link)
+    }
+}
+
+impl ClusterBus {
+    pub(super) fn start(
+        seeds: Vec<ConnectionInfo>,
+        node: &NodeId,
+        tasks: &Tasks,
+        shared: Shared,
+        events: mpsc::Receiver<BusEvent>,
+    ) -> Arc<dyn Bus> {
+        let bus = Arc::new(Self {
+            seeds,
+            node: node.clone(),
+            shared,
+            map: Mutex::default(),
+            up: watch::Sender::new(false),
+            events: Mutex::new(Some(events)),
+        });
+        let keeper = bus.clone();
+        tasks.spawn("bus cluster", async move { keeper.keep().await });
+        bus
+    }
+
+    /// Follows the cluster's topology, for ever. The links' tasks live in the set and end with it.
+    async fn keep(&self) {
+        let mut links = JoinSet::new();
+        loop {
+            match self.ask().await {
+                Some(ranges) => self.apply(&ranges, &mut links),
+                None => tracing::warn!("no node of the Redis Cluster tells its whole topology; asking on"),
+            }
+            while links.try_join_next().is_some() {}
+            let pause = if self.tell_up() { REFRESH_EVERY } else { REFRESH_SOON };
+            tokio::select! {
+                () = self.shared.attention.notified() => tokio::time::sleep(GATHER).await,
+                () = tokio::time::sleep(pause) => {}
+            }
+            self.tell_up();
+        }
+    }
+
+    fn tell_up(&self) -> bool {
+        let up = {
+            let map = self.map.lock();
+            !map.links.is_empty() && map.links.iter().all(|(link, _)| link.is_up())
+        };
+        self.up.send_replace(up);
+        self.shared.metrics.up.set(i64::from(up));
+        up
+    }
+
+    /// Asks the links that are up, then the seeds, for the topology.
+    async fn ask(&self) -> Option<Vec<Range>> {
+        let links: Vec<_> = self.map.lock().links.iter().map(|(link, _)| link.clone()).collect();
+        for link in links.iter().filter(|link| link.is_up()) {
+            if let Some(connection) = link.connection()
+                && let Some(ranges) = slots(connection, &link.info).await
+            {
+                return Some(ranges);
+            }
+        }
+        for seed in &self.seeds {
+            if let Ok(connection) = connect::connect(seed, |_: PushInfo| Ok::<(), ()>(())).await
+                && let Some(ranges) = slots(connection, seed).await
+            {
+                return Some(ranges);
+            }
+        }
+        None
+    }
+
+    /// Makes links to new primaries, ends those to former ones, and moves the wanted topics to where they belong now.
+    fn apply(&self, ranges: &[Range], tasks: &mut JoinSet<()>) {
+        let mut map = self.map.lock();
+        let before: Vec<_> = map.wanted.iter().map(|topic| (topic.clone(), map.link(topic).cloned())).collect();
+        let mut links: Vec<(Arc<Link>, CancellationToken)> = Vec::new();
+        let mut served = Vec::with_capacity(ranges.len());
+        for range in ranges {
+            let info = topology::node(&self.seeds[0], &range.host, range.port);
+            let of_node = |link: &Link| link.info.addr() == info.addr();
+            if !links.iter().any(|(link, _)| of_node(link)) {
+                let own: Vec<_> =
+                    ranges.iter().filter(|other| other.host == range.host && other.port == range.port).collect();
+                let serves_probe = |link: &Link| own.iter().any(|range| range.holds(topology::slot(&link.probe)));
+                let kept = map.links.iter().find(|(link, _)| of_node(link) && serves_probe(link));
+                let link = kept.cloned().unwrap_or_else(|| {
+                    let link = Link::new(info.clone(), Kind::Sharded, self.probe(&own), self.shared.clone());
+                    let (link, ended) = (Arc::new(link), CancellationToken::new());
+                    let (running, until) = (link.clone(), ended.clone());
+                    tasks.spawn(async move {
+                        until.run_until_cancelled(running.run()).await;
+                    });
+                    (link, ended)
+                });
+                links.push(link);
+            }
+            if let Some((link, _)) = links.iter().find(|(link, _)| of_node(link)) {
+                served.push((range.clone(), link.clone()));
+            }
+        }
+        for (link, ended) in &map.links {
+            if !links.iter().any(|(kept, _)| Arc::ptr_eq(kept, link)) {
+                ended.cancel();
+            }
+        }
+        map.links = links;
+        map.ranges = served;
+        for (topic, link) in before {
+            let now = map.link(&topic);
+            if now.map(Arc::as_ptr) != link.as_ref().map(Arc::as_ptr) {
+                if let Some(link) = link {
+                    link.unsubscribe(std::slice::from_ref(&topic));
+                }
+                if let Some(link) = now {
+                    link.subscribe(&[topic]);
+                }
+            }
+        }
+    }
+
+    /// A channel of this node's own in one of these slots.
+    fn probe(&self, own: &[&Range]) -> String {
+        let served = |name: &String| own.iter().any(|range| range.holds(topology::slot(name)));
+        let names = (0_u32..).map(|n| format!("{}.{n}", Topic::Node(self.node.clone())));
+        // A server with one slot of 16,384 is found after about as many names.
+        names.take(1 << 20).find(served).unwrap_or_default()
+    }
+}
+
+async fn slots(mut connection: impl ConnectionLike, of: &ConnectionInfo) -> Option<Vec<Range>> {
+    let mut question = redis::cmd("CLUSTER");
+    question.arg("SLOTS");
+    let answer = tokio::time::timeout(connect::CONNECT_TIMEOUT, connection.req_packed_command(&question)).await;
+    topology::read(&answer.ok()?.ok()?, of)
+}
+
+#[async_trait]
+impl Bus for ClusterBus {
+    async fn publish(&self, publications: &[Publication]) -> Result<()> {
+        let mut shares: Vec<(Arc<Link>, Vec<&Publication>)> = Vec::new();
+        let mut homeless = false;
+        {
+            let map = self.map.lock();
+            for publication in publications {
+                let Some(link) = map.link(&publication.topic) else {
+                    homeless = true;
+                    self.shared.metrics.published_error.inc();
+                    continue;
+                };
+                match shares.iter_mut().find(|(other, _)| Arc::ptr_eq(other, link)) {
+                    Some((_, share)) => share.push(publication),
+                    None => shares.push((link.clone(), vec![publication])),
+                }
+            }
+        }
+        let sending = shares.iter().map(|(link, share)| async move {
+            let result = link.publish(share.iter().copied()).await;
+            self.shared.metrics.published(share.len(), &result);
+            result
+        });
+        let result = join_all(sending).await.into_iter().collect::<Result<(), LinkError>>();
+        if homeless { Err(Error::unavailable(LinkError::Down)) } else { result.map_err(Error::unavailable) }
+    }
+
+    fn subscribe(&self, topics: &[Topic]) {
+        let mut map = self.map.lock();
+        for topic in topics {
+            if map.wanted.insert(topic.clone())
+                && let Some(link) = map.link(topic)
+            {
+                link.subscribe(std::slice::from_ref(topic));
+            }
+        }
+    }
+
+    fn unsubscribe(&self, topics: &[Topic]) {
+        let mut map = self.map.lock();
+        for topic in topics {
+            if map.wanted.remove(topic)
+                && let Some(link) = map.link(topic)
+            {
+                link.unsubscribe(std::slice::from_ref(topic));
+            }
+        }
+    }
+
+    fn take_events(&self) -> Option<mpsc::Receiver<BusEvent>> {
+        self.events.lock().take()
+    }
+
+    fn up(&self) -> watch::Receiver<bool> {
+        self.up.subscribe()
+    }
+}

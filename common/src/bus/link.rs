@@ -1,0 +1,217 @@
+//! One link to one Redis server: a connection that hears and one that tells, made anew together for as long as the bus lives.
+//!
+//! The link trusts nothing that the client library remembers: each connection is used until it fails, then dropped, and the link's own
+//! set of wanted topics is told to the next. A probe, published on the one connection every second and heard on the other,
+//! finds what no error tells: a frozen server, a proxy that stalls, a subscription that died silently.
+
+use super::connect;
+use super::metrics::BusMetrics;
+use super::outlet::Outlet;
+use super::session::Session;
+use super::wanted::Wanted;
+use super::{Publication, Topic};
+use parking_lot::Mutex;
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::{ConnectionInfo, Pipeline, Value};
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+
+/// How long a publication's answer is waited for.
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(1);
+/// Between attempts to connect: random up to this, less at first.
+const MAX_BACK_OFF: Duration = Duration::from_millis(500);
+const FIRST_BACK_OFF: Duration = Duration::from_millis(20);
+
+/// Which of Redis's two kinds of pub/sub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// `SUBSCRIBE` and `PUBLISH`.
+    Plain,
+    /// `SSUBSCRIBE` and `SPUBLISH`, one slot a command.
+    Sharded,
+}
+
+/// Why something could not be published.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LinkError {
+    #[error("the link to Redis is down")]
+    Down,
+    #[error("Redis did not answer within {PUBLISH_TIMEOUT:?}")]
+    Mute,
+    #[error(transparent)]
+    Refused(#[from] redis::RedisError),
+}
+
+/// What a bus gives to each of its links.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) outlet: Arc<Outlet>,
+    pub(super) metrics: BusMetrics,
+    /// Told when a link's `up` may have changed, or when a topic turned out to be served elsewhere.
+    pub(super) attention: Arc<Notify>,
+    /// A random number of 64 bits whenever it is asked.
+    pub(super) random: Arc<dyn Fn() -> u64 + Send + Sync>,
+}
+
+pub(super) struct Link {
+    pub(super) info: ConnectionInfo,
+    pub(super) kind: Kind,
+    /// The channel of the link's probes.
+    pub(super) probe: String,
+    pub(super) shared: Shared,
+    pub(super) wanted: Mutex<Wanted>,
+    /// Told when `wanted` has something to tell.
+    pub(super) changed: Notify,
+    /// The telling connection of the present session.
+    pub(super) publisher: Mutex<Option<MultiplexedConnection>>,
+    /// A publication was not answered in time, and no probe has come back since: further ones fail at once.
+    pub(super) suspect: AtomicBool,
+    up: watch::Sender<bool>,
+}
+
+impl Link {
+    pub(super) fn new(info: ConnectionInfo, kind: Kind, probe: String, shared: Shared) -> Self {
+        Self {
+            info,
+            kind,
+            probe,
+            shared,
+            wanted: Mutex::default(),
+            changed: Notify::new(),
+            publisher: Mutex::new(None),
+            suspect: AtomicBool::new(false),
+            up: watch::Sender::new(false),
+        }
+    }
+
+    pub(super) fn subscribe(&self, topics: &[Topic]) {
+        if self.wanted.lock().add(topics) {
+            self.changed.notify_one();
+        }
+    }
+
+    pub(super) fn unsubscribe(&self, topics: &[Topic]) {
+        if self.wanted.lock().remove(topics) {
+            self.changed.notify_one();
+        }
+    }
+
+    pub(super) fn up(&self) -> watch::Receiver<bool> {
+        self.up.subscribe()
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        *self.up.borrow()
+    }
+
+    pub(super) fn set_up(&self, up: bool) {
+        if self.up.send_replace(up) != up {
+            self.shared.attention.notify_one();
+        }
+    }
+
+    /// Keeps the link, for ever: session after session.
+    pub(super) async fn run(self: Arc<Self>) {
+        let mut failures = 0_u32;
+        let mut established = false;
+        loop {
+            match Session::open(&self).await {
+                Ok(session) => {
+                    if established {
+                        self.shared.metrics.reconnects.inc();
+                    }
+                    established = true;
+                    let end = session.run(&self).await;
+                    if self.is_up() {
+                        failures = 0;
+                    }
+                    tracing::warn!(redis.addr = %self.info.addr(), reason = %end, "the bus link went down");
+                }
+                Err(error) if failures == 0 => {
+                    tracing::warn!(redis.addr = %self.info.addr(), %error, "the bus link cannot be made; trying on");
+                }
+                Err(error) => tracing::debug!(redis.addr = %self.info.addr(), %error, "the bus link cannot be made"),
+            }
+            self.set_up(false);
+            *self.publisher.lock() = None;
+            tokio::time::sleep(self.back_off(failures)).await;
+            failures = failures.saturating_add(1);
+        }
+    }
+
+    /// Random over its whole range, so that a cluster's nodes do not come all at once.
+    fn back_off(&self, failures: u32) -> Duration {
+        let ceiling = FIRST_BACK_OFF.saturating_mul(1 << failures.min(10)).min(MAX_BACK_OFF);
+        let part = u32::try_from((self.shared.random)() >> 40).unwrap_or(u32::MAX);
+        ceiling.mul_f64(f64::from(part) / f64::from(1 << 24))
+    }
+
+    /// Publishes in one round trip, in order.
+    pub(super) async fn publish<'a>(
+        &self,
+        publications: impl ExactSizeIterator<Item = &'a Publication>,
+    ) -> Result<(), LinkError> {
+        let Some(mut connection) = self.publisher.lock().clone() else { return Err(LinkError::Down) };
+        if self.suspect.load(Ordering::Relaxed) {
+            return Err(LinkError::Down);
+        }
+        let count = publications.len();
+        let pipeline = self.pipeline(publications);
+        let answer = tokio::time::timeout(PUBLISH_TIMEOUT, connection.req_packed_commands(&pipeline, 0, count)).await;
+        match answer {
+            Err(_) => {
+                self.suspect.store(true, Ordering::Relaxed);
+                Err(LinkError::Mute)
+            }
+            // A lost connection has told the session by itself.
+            Ok(Err(error)) => Err(error.into()),
+            Ok(Ok(answers)) => match answers.into_iter().find_map(refusal) {
+                None => Ok(()),
+                Some(error) => {
+                    // Of a cluster: the slot is served elsewhere now.
+                    self.shared.attention.notify_one();
+                    Err(error.into())
+                }
+            },
+        }
+    }
+
+    fn pipeline<'a>(&self, publications: impl ExactSizeIterator<Item = &'a Publication>) -> Pipeline {
+        let command = match self.kind {
+            Kind::Plain => "PUBLISH",
+            Kind::Sharded => "SPUBLISH",
+        };
+        let mut pipeline = Pipeline::with_capacity(publications.len());
+        let mut channel = String::with_capacity(32);
+        for publication in publications {
+            channel.clear();
+            // Writing to a string cannot fail.
+            _ = write!(channel, "{}", publication.topic);
+            let mut one = redis::Cmd::with_capacity(3, command.len() + channel.len() + publication.payload.len());
+            one.arg(command).arg(channel.as_str()).arg(&publication.payload[..]);
+            pipeline.add_command(one);
+        }
+        pipeline
+    }
+
+    /// The telling connection, for questions of the bus's own.
+    pub(super) fn connection(&self) -> Option<MultiplexedConnection> {
+        self.publisher.lock().clone()
+    }
+
+    /// Opens one of the session's connections.
+    pub(super) async fn open(
+        &self,
+        pushes: impl redis::aio::AsyncPushSender,
+    ) -> redis::RedisResult<MultiplexedConnection> {
+        connect::connect(&self.info, pushes).await
+    }
+}
+
+/// The error in an answer, if it is one.
+pub(super) fn refusal(answer: Value) -> Option<redis::RedisError> {
+    answer.extract_error().err()
+}

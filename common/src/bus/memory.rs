@@ -1,0 +1,129 @@
+//! The bus within one process: a hub that any number of nodes of the same process share.
+//!
+//! A publication waits for receivers that are slow, up to [`PATIENCE`]; beyond it drops for them and tells `Subscribed` anew.
+
+use super::outlet::{EVENT_QUEUE, Outlet};
+use super::{Bus, BusEvent, BusMetrics, Publication, Tasks, Topic};
+use crate::error::Result;
+use async_trait::async_trait;
+use parking_lot::{Mutex, RwLock};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+
+/// How long one publication waits for a receiver whose queue is full.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Where the nodes of one process meet.
+#[derive(Debug, Default)]
+pub struct MemoryHub {
+    nodes: AtomicU64,
+    topics: RwLock<HashMap<Topic, Vec<Subscriber>>>,
+}
+
+#[derive(Clone, Debug)]
+struct Subscriber {
+    node: u64,
+    outlet: Arc<Outlet>,
+    metrics: BusMetrics,
+}
+
+impl MemoryHub {
+    /// A hub without nodes.
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// One more node of the hub.
+    pub fn join(self: &Arc<Self>, tasks: &Tasks, metrics: BusMetrics) -> Arc<MemoryBus> {
+        self.join_with_queue(tasks, metrics, EVENT_QUEUE)
+    }
+
+    pub(super) fn join_with_queue(
+        self: &Arc<Self>,
+        tasks: &Tasks,
+        metrics: BusMetrics,
+        capacity: usize,
+    ) -> Arc<MemoryBus> {
+        let (outlet, events) = Outlet::new(capacity);
+        let outlet = Arc::new(outlet);
+        let telling = outlet.clone();
+        tasks.spawn("bus events", async move { telling.tell_dropped().await });
+        metrics.up.set(1);
+        let node = self.nodes.fetch_add(1, Ordering::Relaxed);
+        Arc::new(MemoryBus {
+            hub: self.clone(),
+            subscriber: Subscriber { node, outlet, metrics },
+            events: Mutex::new(Some(events)),
+            up: watch::Sender::new(true),
+        })
+    }
+}
+
+/// One node's end of a [`MemoryHub`].
+#[derive(Debug)]
+pub struct MemoryBus {
+    hub: Arc<MemoryHub>,
+    subscriber: Subscriber,
+    events: Mutex<Option<mpsc::Receiver<BusEvent>>>,
+    up: watch::Sender<bool>,
+}
+
+#[async_trait]
+impl Bus for MemoryBus {
+    async fn publish(&self, publications: &[Publication]) -> Result<()> {
+        for Publication { topic, payload } in publications {
+            let subscribers = self.hub.topics.read().get(topic).cloned().unwrap_or_default();
+            for subscriber in subscribers {
+                subscriber.metrics.received.inc();
+                let event = BusEvent::Message { topic: topic.clone(), payload: payload.clone() };
+                subscriber.outlet.offer_within(event, PATIENCE).await;
+            }
+        }
+        self.subscriber.metrics.published_ok.inc_by(publications.len() as u64);
+        Ok(())
+    }
+
+    fn subscribe(&self, topics: &[Topic]) {
+        let mut all = self.hub.topics.write();
+        for topic in topics {
+            let subscribers = all.entry(topic.clone()).or_default();
+            if subscribers.iter().all(|subscriber| subscriber.node != self.subscriber.node) {
+                subscribers.push(self.subscriber.clone());
+                self.subscriber.outlet.offer(BusEvent::Subscribed(topic.clone()));
+            }
+        }
+    }
+
+    fn unsubscribe(&self, topics: &[Topic]) {
+        let mut all = self.hub.topics.write();
+        for topic in topics {
+            if let Some(subscribers) = all.get_mut(topic) {
+                subscribers.retain(|subscriber| subscriber.node != self.subscriber.node);
+                if subscribers.is_empty() {
+                    all.remove(topic);
+                }
+            }
+        }
+    }
+
+    fn take_events(&self) -> Option<mpsc::Receiver<BusEvent>> {
+        self.events.lock().take()
+    }
+
+    fn up(&self) -> watch::Receiver<bool> {
+        self.up.subscribe()
+    }
+}
+
+impl Drop for MemoryBus {
+    /// A node that is gone hears nothing more.
+    fn drop(&mut self) {
+        self.hub.topics.write().retain(|_, subscribers| {
+            subscribers.retain(|subscriber| subscriber.node != self.subscriber.node);
+            !subscribers.is_empty()
+        });
+    }
+}

@@ -1,0 +1,90 @@
+//! The bus over Redis pub/sub: one server, or whatever stands behind one address (Sentinel with a proxy, a managed service).
+
+use super::cluster::ClusterBus;
+use super::connect;
+use super::link::{Kind, Link, Shared};
+use super::metrics::BusMetrics;
+use super::outlet::{EVENT_QUEUE, Outlet};
+use super::tasks::Tasks;
+use super::{Bus, BusEvent, Publication, Topic};
+use crate::error::{Error, Result};
+use crate::id::NodeId;
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use secrecy::SecretString;
+use std::sync::Arc;
+use tokio::sync::{Notify, mpsc, watch};
+
+/// The bus over one Redis server; see [`connect`](Self::connect).
+pub struct RedisBus {
+    link: Arc<Link>,
+    events: Mutex<Option<mpsc::Receiver<BusEvent>>>,
+}
+
+impl RedisBus {
+    /// Starts the bus of `REDIS_URL`'s nodes and returns at once: [`Bus::up`] says when it carries. With `cluster`, Redis Cluster's
+    /// sharded pub/sub; else the first node alone. `random` gives 64 random bits at each call. An address that cannot be
+    /// read is an error.
+    pub fn connect(
+        urls: &[SecretString],
+        cluster: bool,
+        node: &NodeId,
+        tasks: &Tasks,
+        metrics: BusMetrics,
+        random: impl Fn() -> u64 + Send + Sync + 'static,
+    ) -> Result<Arc<dyn Bus>> {
+        let nodes = connect::nodes(urls)?;
+        let (outlet, events) = Outlet::new(EVENT_QUEUE);
+        let outlet = Arc::new(outlet);
+        let telling = outlet.clone();
+        tasks.spawn("bus events", async move { telling.tell_dropped().await });
+        let shared = Shared { outlet, metrics, attention: Arc::new(Notify::new()), random: Arc::new(random) };
+        if cluster {
+            return Ok(ClusterBus::start(nodes, node, tasks, shared, events));
+        }
+        let probe = Topic::Node(node.clone()).to_string();
+        let info = nodes.into_iter().next().ok_or_else(|| Error::internal("REDIS_URL names no node"))?;
+        let link = Arc::new(Link::new(info, Kind::Plain, probe, shared));
+        let running = link.clone();
+        tasks.spawn("bus link", async move { running.run().await });
+        let shown = link.clone();
+        tasks.spawn("bus gauge", async move {
+            let mut up = shown.up();
+            loop {
+                shown.shared.metrics.up.set(i64::from(*up.borrow_and_update()));
+                if up.changed().await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Arc::new(Self { link, events: Mutex::new(Some(events)) }))
+    }
+}
+
+#[async_trait]
+impl Bus for RedisBus {
+    async fn publish(&self, publications: &[Publication]) -> Result<()> {
+        if publications.is_empty() {
+            return Ok(());
+        }
+        let result = self.link.publish(publications.iter()).await;
+        self.link.shared.metrics.published(publications.len(), &result);
+        result.map_err(Error::unavailable)
+    }
+
+    fn subscribe(&self, topics: &[Topic]) {
+        self.link.subscribe(topics);
+    }
+
+    fn unsubscribe(&self, topics: &[Topic]) {
+        self.link.unsubscribe(topics);
+    }
+
+    fn take_events(&self) -> Option<mpsc::Receiver<BusEvent>> {
+        self.events.lock().take()
+    }
+
+    fn up(&self) -> watch::Receiver<bool> {
+        self.link.up()
+    }
+}

@@ -1,0 +1,96 @@
+//! The limits of the contract's section 5.
+
+use super::variables::Raw;
+use super::{ConfigError, parse};
+use std::time::Duration;
+
+const DAY: f64 = 86_400.0;
+
+/// The limits of the contract's section 5.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// Unicode scalar values of a message.
+    pub max_message_chars: usize,
+    /// Bytes of a request's body.
+    pub max_body_bytes: usize,
+    /// Bytes of a client's WebSocket frame.
+    pub max_frame_bytes: usize,
+    /// Subscriptions of a connection.
+    pub max_subscriptions: usize,
+    /// Unsent bytes queued for a connection.
+    pub max_send_queue_bytes: usize,
+    /// WebSocket connections of a user, on all nodes of one gateway.
+    pub max_connections_per_user: usize,
+    /// Between pings.
+    pub heartbeat: Duration,
+    /// Silence after which a connection is closed.
+    pub idle_timeout: Duration,
+    /// Members of a group.
+    pub max_group_members: i64,
+    /// Members above which a chat tells no `user_status`.
+    pub status_max_members: i64,
+    /// How long events are kept for recovery.
+    pub event_retention: Duration,
+    /// Messages of a user.
+    pub rate_messages_per_second: u32,
+    /// Messages of a user at once.
+    pub rate_messages_burst: u32,
+    /// WebSocket commands of a user.
+    pub rate_commands_per_second: u32,
+    /// Logins from an address.
+    pub rate_logins_per_minute: u32,
+    /// Registrations from an address.
+    pub rate_registrations_per_minute: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_message_chars: 4096,
+            max_body_bytes: 262_144,
+            max_frame_bytes: 65_536,
+            max_subscriptions: 1000,
+            max_send_queue_bytes: 1_048_576,
+            max_connections_per_user: 20,
+            heartbeat: Duration::from_secs(25),
+            idle_timeout: Duration::from_secs(60),
+            max_group_members: 100_000,
+            status_max_members: 1000,
+            event_retention: Duration::from_secs(7 * 86_400),
+            rate_messages_per_second: 20,
+            rate_messages_burst: 40,
+            rate_commands_per_second: 60,
+            rate_logins_per_minute: 10,
+            rate_registrations_per_minute: 10,
+        }
+    }
+}
+
+pub(super) fn read(raw: &Raw) -> Result<Limits, ConfigError> {
+    const MIB: usize = 1024 * 1024;
+    let count = |name, high| parse::number(raw, name, 1_usize, high);
+    let members = |name| parse::number(raw, name, 1_i64, 100_000_000);
+    let rate = |name| parse::number(raw, name, 1_u32, 1_000_000);
+    let limits = Limits {
+        max_message_chars: count("MAX_MESSAGE_CHARS", MIB)?,
+        max_body_bytes: parse::number(raw, "MAX_BODY_BYTES", 1024, 1024 * MIB)?,
+        max_frame_bytes: parse::number(raw, "MAX_FRAME_BYTES", 1024, 64 * MIB)?,
+        max_subscriptions: count("MAX_SUBSCRIPTIONS", 1_000_000)?,
+        max_send_queue_bytes: parse::number(raw, "MAX_SEND_QUEUE_BYTES", 1024, 1024 * MIB)?,
+        max_connections_per_user: count("MAX_CONNECTIONS_PER_USER", 1_000_000)?,
+        heartbeat: parse::duration(raw, "HEARTBEAT_SECONDS", 1.0, 0.1, DAY)?,
+        idle_timeout: parse::duration(raw, "IDLE_TIMEOUT_SECONDS", 1.0, 0.2, DAY)?,
+        max_group_members: members("MAX_GROUP_MEMBERS")?,
+        status_max_members: members("STATUS_MAX_MEMBERS")?,
+        event_retention: parse::duration(raw, "EVENT_RETENTION_DAYS", DAY, 0.000_001, 36_500.0)?,
+        rate_messages_per_second: rate("RATE_MESSAGES_PER_SECOND")?,
+        rate_messages_burst: rate("RATE_MESSAGES_BURST")?,
+        rate_commands_per_second: rate("RATE_COMMANDS_PER_SECOND")?,
+        rate_logins_per_minute: rate("RATE_LOGINS_PER_MINUTE")?,
+        rate_registrations_per_minute: rate("RATE_REGISTRATIONS_PER_MINUTE")?,
+    };
+    if limits.idle_timeout <= limits.heartbeat {
+        return Err(ConfigError::of("IDLE_TIMEOUT_SECONDS", "must be longer than HEARTBEAT_SECONDS"));
+    }
+    Ok(limits)
+}

@@ -1,0 +1,296 @@
+//! The configuration: read once from flags, environment and `.env`, validated whole, then only passed on.
+//!
+//! A bad value is one line that names the variable, the fault and an example; a secret never stands in it.
+
+mod back_ends;
+mod limits;
+mod parse;
+mod secret;
+#[cfg(test)]
+mod tests;
+mod variables;
+
+pub use limits::Limits;
+pub use variables::{VARIABLES, Variable, command};
+
+use ipnet::IpNet;
+use secrecy::SecretString;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+use variables::Raw;
+
+/// Which of the three programs this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// Everything in one process.
+    Messenger,
+    /// The REST server.
+    Api,
+    /// The WebSocket server.
+    Gateway,
+}
+
+impl Program {
+    /// The program's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Messenger => "messenger",
+            Self::Api => "messenger-api",
+            Self::Gateway => "messenger-gateway",
+        }
+    }
+
+    fn about(self) -> &'static str {
+        match self {
+            Self::Messenger => "The whole messenger in one process: REST and WebSocket",
+            Self::Api => "The messenger's REST server",
+            Self::Gateway => "The messenger's WebSocket server",
+        }
+    }
+}
+
+/// Where the data is.
+#[derive(Clone, Debug)]
+pub enum Database {
+    /// A Postgres server, by its address.
+    Postgres(SecretString),
+    /// A SQLite file.
+    Sqlite(PathBuf),
+}
+
+/// Where Redis is.
+#[derive(Clone, Debug)]
+pub struct RedisConfig {
+    /// One server, or the cluster's first nodes.
+    pub nodes: Vec<SecretString>,
+    /// Whether it is a Redis Cluster.
+    pub cluster: bool,
+}
+
+/// Which pages may call from a browser.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AllowedOrigins {
+    /// All.
+    Any,
+    /// These, as browsers write them.
+    List(Vec<String>),
+}
+
+impl AllowedOrigins {
+    /// Whether a page of that origin may.
+    pub fn allows(&self, origin: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::List(list) => list.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin)),
+        }
+    }
+}
+
+/// A program's whole configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Which program reads it.
+    pub program: Program,
+    /// Shown in the OpenAPI document and at `GET /`.
+    pub project_name: String,
+    /// Shown beside it.
+    pub description: String,
+    /// Shown beside it.
+    pub version: String,
+    /// Readable logs, permissive origins, weak secrets accepted with a warning.
+    pub debug: bool,
+    /// What is logged, in `tracing`'s directives.
+    pub log: String,
+    /// Where the data is.
+    pub database: Database,
+    /// Where Redis is; none: bus, presence and limits are in this process.
+    pub redis: Option<RedisConfig>,
+    /// Whether this program may bring the schema up.
+    pub migrate: bool,
+    /// Signs the tokens.
+    pub secret_key: SecretString,
+    /// The public listener.
+    pub listen: SocketAddr,
+    /// The listener of metrics and probes.
+    pub admin_listen: SocketAddr,
+    /// Life of an access token.
+    pub access_token_ttl: Duration,
+    /// Life of a refresh token.
+    pub refresh_token_ttl: Duration,
+    /// From the last connection to `offline`.
+    pub presence_grace: Duration,
+    /// Life of a node's presence without a renewal.
+    pub presence_lease: Duration,
+    /// Over how long a stopping gateway releases its sockets.
+    pub drain: Duration,
+    /// Which pages may call from a browser.
+    pub allowed_origins: AllowedOrigins,
+    /// Whose `X-Forwarded-For` counts.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Whether rates are limited.
+    pub rate_limits: bool,
+    /// The limits.
+    pub limits: Limits,
+    /// Connections to the database at most.
+    pub db_pool_size: u32,
+    /// Memory of one password hash, in KiB.
+    pub argon2_memory_kib: u32,
+    /// Parts in which a gateway holds its connections.
+    pub gateway_shards: usize,
+    /// What was accepted though it should be mended; for the log, once there is one.
+    pub warnings: Vec<String>,
+}
+
+/// A bad value: one line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    variable: String,
+    fault: String,
+    example: String,
+}
+
+impl ConfigError {
+    fn new(variable: &str, fault: impl Into<String>, example: &str) -> Self {
+        let fault = fault.into().replace(['\n', '\r'], " ");
+        Self { variable: variable.to_owned(), fault, example: example.to_owned() }
+    }
+
+    /// A fault of a variable of the table, with the table's example.
+    fn of(name: &'static str, fault: impl Into<String>) -> Self {
+        let example = variables::find(name).map_or("", |v| v.example);
+        Self::new(name, fault, &format!("{name}={example}"))
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}; for example {}", self.variable, self.fault, self.example)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// Below this argon2id is weaker than OWASP recommends (19 MiB with two passes).
+const ARGON2_RECOMMENDED_KIB: u32 = 19_456;
+
+impl Config {
+    /// Reads flags, environment and `.env`, and validates all. `--help` and `--version` are answered here and end the process.
+    pub fn load(program: Program) -> Result<Self, ConfigError> {
+        let directory = std::env::current_dir().unwrap_or_default();
+        let file = variables::read_env_file(&directory)?;
+        let raw = match Raw::new(program, std::env::args_os(), |name| std::env::var_os(name), file) {
+            Ok(raw) => raw,
+            Err(e) if e.use_stderr() => return Err(command_line(&e)),
+            Err(help) => help.exit(),
+        };
+        if raw.asks_version() {
+            println!("{} {}", program.name(), env!("CARGO_PKG_VERSION"));
+            std::process::exit(0);
+        }
+        Self::read(program, &raw, data_directory)
+    }
+
+    /// The configuration of these variables over a stand-in database and key: for unit tests that need one.
+    #[cfg(test)]
+    pub(crate) fn for_tests(program: Program, variables: &[(&'static str, &str)]) -> Self {
+        let given: std::collections::HashMap<String, String> = [
+            ("DATABASE_URL", "postgres://db/messenger"),
+            ("REDIS_URL", "redis://127.0.0.1:6379"),
+            ("SECRET_KEY", "0123456789abcdefghijklmnopqrstuvwxyzAB"),
+        ]
+        .iter()
+        .chain(variables)
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
+        let args = [std::ffi::OsString::from("test")];
+        let raw = Raw::new(program, args, |_| None, given).expect("no flags");
+        Self::read(program, &raw, || None).expect("a sound configuration")
+    }
+
+    fn read(program: Program, raw: &Raw, data: fn() -> Option<PathBuf>) -> Result<Self, ConfigError> {
+        let mut warnings = Vec::new();
+        let debug = parse::switch(raw, "DEBUG")?;
+        let (database, redis) = back_ends::read(program, raw, data)?;
+        let (listen, admin_listen) = listeners(raw)?;
+        let limits = limits::read(raw)?;
+        let seconds = |name, low, high| parse::duration(raw, name, 1.0, low, high);
+        let argon2_memory_kib = parse::number(raw, "ARGON2_MEMORY_KIB", 8, 4 * 1024 * 1024)?;
+        if argon2_memory_kib < ARGON2_RECOMMENDED_KIB {
+            warnings.push(format!("ARGON2_MEMORY_KIB is below {ARGON2_RECOMMENDED_KIB}: passwords are hashed weakly"));
+        }
+        let gateway_shards = match raw.get("GATEWAY_SHARDS")? {
+            Some(_) => parse::number(raw, "GATEWAY_SHARDS", 1, 1024)?,
+            None => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        };
+        Ok(Self {
+            program,
+            project_name: parse::text(raw, "PROJECT_NAME")?,
+            description: parse::text(raw, "DESCRIPTION")?,
+            version: parse::text(raw, "VERSION")?,
+            debug,
+            log: log_directives(raw)?,
+            migrate: parse::switch(raw, "MIGRATE")?,
+            access_token_ttl: whole_seconds(raw, "ACCESS_TOKEN_TTL_SECONDS")?,
+            refresh_token_ttl: whole_seconds(raw, "REFRESH_TOKEN_TTL_SECONDS")?,
+            presence_grace: seconds("PRESENCE_GRACE_SECONDS", 0.0, 3600.0)?,
+            presence_lease: seconds("PRESENCE_LEASE_SECONDS", 0.3, 3600.0)?,
+            drain: seconds("DRAIN_SECONDS", 0.0, 3600.0)?,
+            allowed_origins: parse::origins(raw, "ALLOWED_ORIGINS", debug)?,
+            trusted_proxies: parse::networks(raw, "TRUSTED_PROXIES")?,
+            rate_limits: parse::switch(raw, "RATE_LIMITS")?,
+            db_pool_size: parse::number(raw, "DB_POOL_SIZE", 2, 10_000)?,
+            secret_key: back_ends::secret_key(raw, debug, &database, &mut warnings)?,
+            database,
+            redis,
+            listen,
+            admin_listen,
+            limits,
+            argon2_memory_kib,
+            gateway_shards,
+            warnings,
+        })
+    }
+}
+
+/// A fault of the command line itself: the first line of what clap says of it.
+fn command_line(error: &clap::Error) -> ConfigError {
+    let text = error.to_string();
+    let first = text.lines().next().unwrap_or_default();
+    ConfigError::new("command line", first.strip_prefix("error: ").unwrap_or(first), "--port 8000; --help lists all")
+}
+
+fn data_directory() -> Option<PathBuf> {
+    directories::ProjectDirs::from("", "", "messenger").map(|dirs| dirs.data_dir().to_owned())
+}
+
+fn whole_seconds(raw: &Raw, name: &'static str) -> Result<Duration, ConfigError> {
+    // A hundred years: far from where adding to the present time overflows.
+    parse::number(raw, name, 1, 3_153_600_000).map(Duration::from_secs)
+}
+
+fn log_directives(raw: &Raw) -> Result<String, ConfigError> {
+    let log = parse::text(raw, "RUST_LOG")?;
+    match tracing_subscriber::EnvFilter::builder().parse(&log) {
+        Ok(_) => Ok(log),
+        Err(e) => Err(ConfigError::of("RUST_LOG", format!("{} cannot be read: {e}", parse::quoted(&log)))),
+    }
+}
+
+fn listeners(raw: &Raw) -> Result<(SocketAddr, SocketAddr), ConfigError> {
+    let host = parse::host(raw, "HOST")?.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    let port = parse::number(raw, "PORT", 0_u16, u16::MAX)?;
+    let admin_host = parse::host(raw, "ADMIN_HOST")?.unwrap_or(host);
+    let admin_port = match raw.get("ADMIN_PORT")? {
+        Some(_) => parse::number(raw, "ADMIN_PORT", 0_u16, u16::MAX)?,
+        None if port == 0 => 0,
+        None => port
+            .checked_add(1000)
+            .ok_or_else(|| ConfigError::of("ADMIN_PORT", "must be given: PORT + 1000 is over 65535"))?,
+    };
+    if admin_port == port && port != 0 {
+        return Err(ConfigError::of("ADMIN_PORT", "must differ from PORT"));
+    }
+    Ok((SocketAddr::new(host, port), SocketAddr::new(admin_host, admin_port)))
+}

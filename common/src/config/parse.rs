@@ -1,0 +1,98 @@
+//! How each kind of value is read. A fault is one sentence and, for a secret, never the value.
+
+use super::variables::Raw;
+use super::{AllowedOrigins, ConfigError};
+use ipnet::IpNet;
+use std::fmt::Display;
+use std::net::{IpAddr, Ipv4Addr};
+use std::str::FromStr;
+use std::time::Duration;
+
+type Result<T> = std::result::Result<T, ConfigError>;
+
+/// A text that must be there.
+pub(super) fn text(raw: &Raw, name: &'static str) -> Result<String> {
+    raw.get(name)?.ok_or_else(|| ConfigError::of(name, "must be given"))
+}
+
+/// `true/false/1/0/yes/no/on/off`, any case.
+pub(super) fn switch(raw: &Raw, name: &'static str) -> Result<bool> {
+    let value = text(raw, name)?;
+    match value.trim().to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "false" | "0" | "no" | "off" => Ok(false),
+        _ => Err(ConfigError::of(name, format!("{} is neither on nor off", quoted(&value)))),
+    }
+}
+
+/// A number from `low` to `high`.
+pub(super) fn number<T>(raw: &Raw, name: &'static str, low: T, high: T) -> Result<T>
+where
+    T: FromStr + PartialOrd + Display,
+{
+    let value = text(raw, name)?;
+    match value.trim().parse::<T>() {
+        Ok(number) if number >= low && number <= high => Ok(number),
+        _ => Err(ConfigError::of(name, format!("{} is no number from {low} to {high}", quoted(&value)))),
+    }
+}
+
+/// A number of units of `unit` seconds each, fractions allowed.
+pub(super) fn duration(raw: &Raw, name: &'static str, unit: f64, low: f64, high: f64) -> Result<Duration> {
+    let number = number::<f64>(raw, name, low, high)?;
+    Ok(Duration::from_secs_f64(number * unit))
+}
+
+/// An address without a port.
+pub(super) fn host(raw: &Raw, name: &'static str) -> Result<Option<IpAddr>> {
+    let Some(value) = raw.get(name)? else { return Ok(None) };
+    let bare = value.trim();
+    if bare.eq_ignore_ascii_case("localhost") {
+        return Ok(Some(IpAddr::V4(Ipv4Addr::LOCALHOST)));
+    }
+    let bare = bare.strip_prefix('[').and_then(|b| b.strip_suffix(']')).unwrap_or(bare);
+    let address = bare.parse().map_err(|_| ConfigError::of(name, format!("{} is no IP address", quoted(&value))))?;
+    Ok(Some(address))
+}
+
+/// Comma-separated addresses and CIDR blocks.
+pub(super) fn networks(raw: &Raw, name: &'static str) -> Result<Vec<IpNet>> {
+    let read = |item: &str| {
+        let network = item.parse::<IpNet>().or_else(|_| item.parse::<IpAddr>().map(IpNet::from));
+        network.map_err(|_| ConfigError::of(name, format!("{} is no address or CIDR block", quoted(item))))
+    };
+    list(raw.get(name)?.as_deref().unwrap_or("")).map(read).collect()
+}
+
+/// Comma-separated origins, or `*`.
+pub(super) fn origins(raw: &Raw, name: &'static str, debug: bool) -> Result<AllowedOrigins> {
+    let Some(value) = raw.get(name)? else {
+        return Ok(if debug { AllowedOrigins::Any } else { AllowedOrigins::List(Vec::new()) });
+    };
+    if value.trim() == "*" {
+        return Ok(AllowedOrigins::Any);
+    }
+    let read = |item: &str| {
+        let bad = || ConfigError::of(name, format!("{} is no origin (scheme://host[:port])", quoted(item)));
+        let url = url::Url::parse(item).map_err(|_| bad())?;
+        let origin = url.origin();
+        let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+        if !bare || !origin.is_tuple() || url.password().is_some() {
+            return Err(bad());
+        }
+        Ok(origin.ascii_serialization())
+    };
+    list(&value).map(read).collect::<Result<_>>().map(AllowedOrigins::List)
+}
+
+/// The items of a comma-separated list.
+pub(super) fn list(value: &str) -> impl Iterator<Item = &str> {
+    value.split(',').map(str::trim).filter(|item| !item.is_empty())
+}
+
+/// A value for an error's one line: quoted, on one line, not long.
+pub(super) fn quoted(value: &str) -> String {
+    let short: String = value.chars().take(60).collect();
+    let more = if short.len() < value.len() { "…" } else { "" };
+    format!("{:?}", format!("{short}{more}"))
+}

@@ -1,0 +1,246 @@
+//! The one table of variables, and where a value comes from: flag, environment, `.env`, default, in that order.
+//!
+//! An empty value counts as none, so that a compose file may pass `NAME=${NAME:-}` on.
+
+use super::{ConfigError, Program};
+use clap::builder::StyledStr;
+use clap::{Arg, ArgMatches, Command};
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::path::Path;
+
+/// One variable: its name, what `--help` says, its default for each program, a good value.
+pub struct Variable {
+    /// The environment variable; the flag is the same in lower case with dashes.
+    pub name: &'static str,
+    /// What it means, with its unit.
+    pub help: &'static str,
+    /// A good value, for the error of a bad one.
+    pub example: &'static str,
+    default: Default,
+}
+
+enum Default {
+    None,
+    /// No value, but this is what happens then.
+    Said(fn(Program) -> &'static str),
+    Same(&'static str),
+    For(fn(Program) -> &'static str),
+}
+
+const fn variable(name: &'static str, default: &'static str, example: &'static str, help: &'static str) -> Variable {
+    Variable { name, help, example, default: Default::Same(default) }
+}
+
+impl Variable {
+    /// The default of that program, if it has one.
+    pub fn default(&self, program: Program) -> Option<&'static str> {
+        match self.default {
+            Default::None | Default::Said(_) => None,
+            Default::Same(value) => Some(value),
+            Default::For(value) => Some(value(program)),
+        }
+    }
+
+    /// The command-line flag without its dashes.
+    pub fn flag(&self) -> String {
+        self.name.to_ascii_lowercase().replace('_', "-")
+    }
+}
+
+const VERSION: &str = "VERSION";
+
+/// All variables, in the order of `--help`.
+pub const VARIABLES: &[Variable] = &[
+    variable("PROJECT_NAME", "MessengerAPI", "MessengerAPI", "Name shown in the OpenAPI document and at GET /"),
+    variable("DESCRIPTION", "API for a messenger", "API for a messenger", "Description shown beside it"),
+    variable(VERSION, env!("CARGO_PKG_VERSION"), "1.0.0", "Version shown beside it"),
+    Variable {
+        name: "DEBUG",
+        help: "Readable logs, permissive origins, weak secrets accepted with a warning",
+        example: "true",
+        default: Default::For(|program| if program == Program::Messenger { "true" } else { "false" }),
+    },
+    variable("RUST_LOG", "info", "info,messenger_gateway=debug", "What is logged: a level, or directives"),
+    Variable {
+        name: "DATABASE_URL",
+        help: "The database: postgresql:// or postgres://; for `messenger` also sqlite:PATH",
+        example: "postgresql://messenger:password@127.0.0.1/messenger",
+        default: Default::Said(|program| match program {
+            Program::Messenger => "a SQLite file in the user's data directory",
+            _ => "none, must be given",
+        }),
+    },
+    variable("DB_POOL_SIZE", "16", "16", "Connections to the database at most"),
+    Variable {
+        name: "REDIS_URL",
+        help: "redis:// or rediss://; several comma-separated nodes mean Redis Cluster",
+        example: "redis://127.0.0.1:6379",
+        default: Default::For(|program| if program == Program::Messenger { "" } else { "redis://127.0.0.1:6379" }),
+    },
+    variable("MIGRATE", "on", "on", "on: bring the database's schema up at start; off: wait for it"),
+    Variable {
+        name: "SECRET_KEY",
+        help: "Signs the tokens; at least 32 random bytes, the same on every node",
+        example: "$(openssl rand -hex 32)",
+        default: Default::Said(|program| match program {
+            Program::Messenger => "made at first start and kept beside the database",
+            _ => "none, must be given",
+        }),
+    },
+    Variable {
+        name: "HOST",
+        help: "Address of the public listener",
+        example: "0.0.0.0",
+        default: Default::For(|program| if program == Program::Messenger { "127.0.0.1" } else { "0.0.0.0" }),
+    },
+    Variable {
+        name: "PORT",
+        help: "Port of the public listener; 0: any free one",
+        example: "8000",
+        default: Default::For(|program| if program == Program::Gateway { "8001" } else { "8000" }),
+    },
+    Variable {
+        name: "ADMIN_HOST",
+        help: "Address of the listener of /metrics, /healthz and /readyz",
+        example: "127.0.0.1",
+        default: Default::Said(|_| "HOST"),
+    },
+    Variable {
+        name: "ADMIN_PORT",
+        help: "Port of that listener; 0: any free one",
+        example: "9000",
+        default: Default::Said(|_| "PORT + 1000"),
+    },
+    variable("ACCESS_TOKEN_TTL_SECONDS", "900", "900", "Life of an access token"),
+    variable("REFRESH_TOKEN_TTL_SECONDS", "2592000", "2592000", "Life of a refresh token"),
+    variable("ARGON2_MEMORY_KIB", "19456", "19456", "Memory of one password hash, in KiB"),
+    variable("PRESENCE_GRACE_SECONDS", "5", "5", "From a user's last connection to `offline`"),
+    variable("PRESENCE_LEASE_SECONDS", "15", "15", "Life of a gateway's presence without a renewal"),
+    variable("DRAIN_SECONDS", "10", "10", "Over how long a stopping gateway releases its sockets"),
+    Variable {
+        name: "ALLOWED_ORIGINS",
+        help: "Comma-separated exact origins, or *, for CORS and the WebSocket's Origin",
+        example: "https://chat.example.org,https://www.example.org",
+        default: Default::Said(|_| "none, with DEBUG: *"),
+    },
+    Variable {
+        name: "TRUSTED_PROXIES",
+        help: "Comma-separated addresses or CIDR blocks whose X-Forwarded-For counts",
+        example: "10.0.0.0/8,192.168.1.7",
+        default: Default::None,
+    },
+    variable("RATE_LIMITS", "on", "on", "on, or off"),
+    Variable {
+        name: "GATEWAY_SHARDS",
+        help: "Parts in which a gateway holds its connections",
+        example: "4",
+        default: Default::Said(|_| "the number of cores"),
+    },
+    variable("MAX_MESSAGE_CHARS", "4096", "4096", "Characters of a message"),
+    variable("MAX_BODY_BYTES", "262144", "262144", "Bytes of a request's body"),
+    variable("MAX_FRAME_BYTES", "65536", "65536", "Bytes of a client's WebSocket frame"),
+    variable("MAX_SUBSCRIPTIONS", "1000", "1000", "Subscriptions of a connection"),
+    variable("MAX_SEND_QUEUE_BYTES", "1048576", "1048576", "Unsent bytes queued for a connection"),
+    variable("MAX_CONNECTIONS_PER_USER", "20", "20", "WebSocket connections of a user"),
+    variable("HEARTBEAT_SECONDS", "25", "25", "Between a gateway's pings"),
+    variable("IDLE_TIMEOUT_SECONDS", "60", "60", "Silence after which a connection is closed"),
+    variable("MAX_GROUP_MEMBERS", "100000", "100000", "Members of a group"),
+    variable("STATUS_MAX_MEMBERS", "1000", "1000", "Members above which a chat tells no user_status"),
+    variable("EVENT_RETENTION_DAYS", "7", "7", "How long events are kept for recovery"),
+    variable("RATE_MESSAGES_PER_SECOND", "20", "20", "Messages of a user"),
+    variable("RATE_MESSAGES_BURST", "40", "40", "Messages of a user at once"),
+    variable("RATE_COMMANDS_PER_SECOND", "60", "60", "WebSocket commands of a user"),
+    variable("RATE_LOGINS_PER_MINUTE", "10", "10", "Logins from an address"),
+    variable("RATE_REGISTRATIONS_PER_MINUTE", "10", "10", "Registrations from an address"),
+];
+
+/// The variable of that name.
+pub(super) fn find(name: &str) -> Option<&'static Variable> {
+    VARIABLES.iter().find(|v| v.name == name)
+}
+
+/// The command line of a program.
+pub fn command(program: Program) -> Command {
+    let mut command = Command::new(program.name())
+        // `--version` is a variable of its own; without a value it answers as everywhere.
+        .disable_version_flag(true)
+        .about(program.about())
+        .after_help("Each option is also an environment variable, read from `.env` in the working directory too.");
+    for variable in VARIABLES {
+        let default = match (variable.default(program), &variable.default) {
+            (Some(value), _) if !value.is_empty() => format!(" [default: {value}]"),
+            (_, Default::Said(said)) => format!(" [default: {}]", said(program)),
+            _ => " [default: none]".to_owned(),
+        };
+        let help = format!("{} [env: {}]{default}", variable.help, variable.name);
+        let arg = Arg::new(variable.name).long(variable.flag()).value_name("VALUE").help(StyledStr::from(help));
+        command = command.arg(match variable.name {
+            VERSION => arg.num_args(0..=1).default_missing_value(""),
+            _ => arg.allow_hyphen_values(true),
+        });
+    }
+    command
+}
+
+/// The values as given, before they are read.
+pub(super) struct Raw {
+    program: Program,
+    flags: ArgMatches,
+    env: Box<dyn Fn(&str) -> Option<OsString>>,
+    file: HashMap<String, String>,
+}
+
+impl Raw {
+    /// Takes the values from a command line, an environment and what `.env` says.
+    pub(super) fn new(
+        program: Program,
+        args: impl IntoIterator<Item = OsString>,
+        env: impl Fn(&str) -> Option<OsString> + 'static,
+        file: HashMap<String, String>,
+    ) -> Result<Self, clap::Error> {
+        let flags = command(program).try_get_matches_from(args)?;
+        Ok(Self { program, flags, env: Box::new(env), file })
+    }
+
+    /// Whether `--version` stands there without a value.
+    pub(super) fn asks_version(&self) -> bool {
+        self.flags.get_one::<String>(VERSION).is_some_and(String::is_empty)
+    }
+
+    /// The value of a variable, if it was given or has a default.
+    pub(super) fn get(&self, name: &'static str) -> Result<Option<String>, ConfigError> {
+        let given = |value: &String| (!value.is_empty()).then(|| value.clone());
+        if let Some(value) = self.flags.get_one::<String>(name) {
+            return Ok(given(value));
+        }
+        if let Some(value) = (self.env)(name) {
+            let value = value.into_string().map_err(|_| ConfigError::of(name, "is not UTF-8"))?;
+            if !value.is_empty() {
+                return Ok(Some(value));
+            }
+        }
+        if let Some(value) = self.file.get(name).and_then(given) {
+            return Ok(Some(value));
+        }
+        let default = find(name).and_then(|v| v.default(self.program));
+        Ok(default.filter(|value| !value.is_empty()).map(str::to_owned))
+    }
+}
+
+/// What `.env` in that directory says; nothing where there is none.
+pub(super) fn read_env_file(directory: &Path) -> Result<HashMap<String, String>, ConfigError> {
+    let path = directory.join(".env");
+    if !path.is_file() {
+        return Ok(HashMap::new());
+    }
+    let bad = |fault: &str| ConfigError::new(".env", fault, "PORT=8000, or NAME='a value with blanks or a #'");
+    let entries = dotenvy::from_path_iter(&path).map_err(|_| bad("cannot be read"))?;
+    let mut values = HashMap::new();
+    for (index, entry) in entries.enumerate() {
+        // The library's error quotes the line, and the line may hold a secret.
+        let (name, value) = entry.map_err(|_| bad(&format!("entry {} is not NAME=value", index + 1)))?;
+        values.entry(name).or_insert(value);
+    }
+    Ok(values)
+}

@@ -1,0 +1,403 @@
+//! The life of a process: every task is started here, tracked, named, and ended in order (guarantee G8).
+//!
+//! Stages: running → draining (not ready, nothing new is taken, what runs finishes) → stopping (everything ends). A long-lived
+//! task that ends before its time stops the process with a failure: a half-dead server is worse than one that is restarted.
+
+use parking_lot::Mutex;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// What the drain may take beyond `DRAIN_SECONDS`, and how long tasks have to end once stopping.
+const MARGIN: Duration = Duration::from_secs(5);
+
+/// Why the process stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitReason {
+    /// It was told to, and drained: exit code 0.
+    Done,
+    /// A long-lived task ended or panicked before its time: exit code 1.
+    TaskDied(&'static str),
+    /// Something that the program cannot go on without failed: exit code 1.
+    Failed(&'static str),
+    /// Draining or stopping took too long: exit code 3.
+    Deadline,
+    /// A second signal: at once, exit code 130.
+    SecondSignal,
+}
+
+impl ExitReason {
+    /// The process's exit code.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::TaskDied(_) | Self::Failed(_) => 1,
+            Self::Deadline => 3,
+            Self::SecondSignal => 130,
+        }
+    }
+}
+
+/// The handle that starts tasks and tells them when to end; clones speak of the same process.
+#[derive(Clone)]
+pub struct Lifecycle {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    draining: CancellationToken,
+    stopping: CancellationToken,
+    /// Short work: a drain waits for it.
+    work: TaskTracker,
+    /// Long-lived tasks: they end once stopping.
+    tasks: TaskTracker,
+    /// The first reason counts.
+    reason: Mutex<Option<ExitReason>>,
+    drain: Duration,
+    margin: Duration,
+    readiness: Readiness,
+}
+
+impl Default for Lifecycle {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Lifecycle {
+    /// A process with the contract's `DRAIN_SECONDS`.
+    pub fn new() -> Self {
+        Self::with_drain(Duration::from_secs(10))
+    }
+
+    /// A process whose drain takes that long.
+    pub fn with_drain(drain: Duration) -> Self {
+        Self::with_margin(drain, MARGIN)
+    }
+
+    fn with_margin(drain: Duration, margin: Duration) -> Self {
+        let draining = CancellationToken::new();
+        Self {
+            inner: Arc::new(Inner {
+                readiness: Readiness { draining: draining.clone(), flags: Arc::default() },
+                draining,
+                stopping: CancellationToken::new(),
+                work: TaskTracker::new(),
+                tasks: TaskTracker::new(),
+                reason: Mutex::new(None),
+                drain,
+                margin,
+            }),
+        }
+    }
+
+    /// Starts a long-lived task. It runs until [`Self::stopping`] (or [`Self::draining`]); if it ends or panics before either, the process stops
+    /// with a failure.
+    #[allow(clippy::disallowed_methods, reason = "the one place that starts tasks")]
+    pub fn spawn(&self, name: &'static str, future: impl Future<Output = ()> + Send + 'static) {
+        let this = self.clone();
+        self.inner.tasks.spawn(async move {
+            let ended = AssertUnwindSafe(future).catch_unwind().await;
+            if ended.is_err() {
+                tracing::error!(task.name = name, "a task panicked: the process stops");
+                this.stop(ExitReason::TaskDied(name));
+            } else if !this.inner.draining.is_cancelled() && !this.inner.stopping.is_cancelled() {
+                tracing::error!(task.name = name, "a task ended before its time: the process stops");
+                this.stop(ExitReason::TaskDied(name));
+            }
+        });
+    }
+
+    /// Starts work that may end at any time and that no drain waits for: it must end once [`Self::stopping`]. A panic in it is its own (logged).
+    #[allow(clippy::disallowed_methods, reason = "the one place that starts tasks")]
+    pub fn spawn_aside(&self, name: &'static str, future: impl Future<Output = ()> + Send + 'static) {
+        self.inner.tasks.spawn(async move {
+            if AssertUnwindSafe(future).catch_unwind().await.is_err() {
+                tracing::error!(task.name = name, "a task panicked");
+            }
+        });
+    }
+
+    /// Starts work that ends by itself: a drain waits for it, and a panic in it is its own (logged; told by the handle).
+    #[allow(clippy::disallowed_methods, reason = "the one place that starts tasks")]
+    pub fn spawn_task<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.inner.work.spawn(async move {
+            match AssertUnwindSafe(future).catch_unwind().await {
+                Ok(value) => value,
+                Err(panic) => {
+                    tracing::error!(task.name = name, "a task panicked");
+                    std::panic::resume_unwind(panic)
+                }
+            }
+        })
+    }
+
+    /// Cancelled when nothing new may be taken on.
+    pub fn draining(&self) -> CancellationToken {
+        self.inner.draining.clone()
+    }
+
+    /// Cancelled when everything must end.
+    pub fn stopping(&self) -> CancellationToken {
+        self.inner.stopping.clone()
+    }
+
+    /// What the program depends on, for `/readyz`.
+    pub fn readiness(&self) -> &Readiness {
+        &self.inner.readiness
+    }
+
+    /// Begins the orderly end.
+    pub fn begin_drain(&self) {
+        self.inner.draining.cancel();
+    }
+
+    /// Ends everything. The first reason decides the exit code.
+    pub fn stop(&self, reason: ExitReason) {
+        self.inner.reason.lock().get_or_insert(reason);
+        self.inner.draining.cancel();
+        self.inner.stopping.cancel();
+    }
+
+    /// Waits for SIGTERM or SIGINT, then begins the drain; a second one ends the process hard. Returns once stopping.
+    pub async fn wait_signals(&self) {
+        let (mut terminate, mut interrupt) = match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+            (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
+            (Err(error), _) | (_, Err(error)) => {
+                tracing::error!(%error, "signals cannot be waited for");
+                return self.stop(ExitReason::Failed("signals"));
+            }
+        };
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+                () = self.inner.stopping.cancelled() => return,
+            }
+            if self.inner.draining.is_cancelled() {
+                tracing::warn!("a second signal: stopping at once");
+                self.stop(ExitReason::SecondSignal);
+            } else {
+                tracing::info!("draining");
+                self.begin_drain();
+            }
+        }
+    }
+
+    /// Waits for the end and sees it through: drain (`drained`, and what runs) within `DRAIN_SECONDS` and five more, then stop
+    /// what is left within five. The exit code says whether all of that went as it should.
+    pub async fn run_until_done(self, drained: impl Future<Output = ()>) -> ExitCode {
+        ExitCode::from(self.finish(drained).await.code())
+    }
+
+    async fn finish(self, drained: impl Future<Output = ()>) -> ExitReason {
+        let inner = &self.inner;
+        inner.draining.cancelled().await;
+        let orderly = async {
+            drained.await;
+            inner.work.close();
+            inner.work.wait().await;
+        };
+        tokio::select! {
+            ended = tokio::time::timeout(inner.drain + inner.margin, orderly) => {
+                self.stop(if ended.is_ok() { ExitReason::Done } else { ExitReason::Deadline });
+            }
+            () = inner.stopping.cancelled() => {}
+        }
+        let first = *inner.reason.lock();
+        if first == Some(ExitReason::SecondSignal) {
+            return ExitReason::SecondSignal;
+        }
+        inner.tasks.close();
+        inner.work.close();
+        let all = async {
+            inner.tasks.wait().await;
+            inner.work.wait().await;
+        };
+        let ended = tokio::time::timeout(inner.margin, all).await.is_ok();
+        let reason = match *inner.reason.lock() {
+            Some(ExitReason::Done) | None if !ended => ExitReason::Deadline,
+            Some(reason) => reason,
+            None => ExitReason::Done,
+        };
+        tracing::info!(?reason, "stopped");
+        reason
+    }
+}
+
+/// What the program depends on: `/readyz` is 200 only while every flag is up and nothing drains.
+#[derive(Clone)]
+pub struct Readiness {
+    draining: CancellationToken,
+    flags: Arc<Mutex<Vec<(&'static str, Arc<AtomicBool>)>>>,
+}
+
+impl Readiness {
+    /// Adds something to depend on; it is down until said to be up.
+    pub fn register(&self, name: &'static str) -> ReadyFlag {
+        let flag = Arc::new(AtomicBool::new(false));
+        self.flags.lock().push((name, flag.clone()));
+        ReadyFlag(flag)
+    }
+
+    /// Whether new work may be sent here.
+    pub fn is_ready(&self) -> bool {
+        !self.is_draining() && self.flags.lock().iter().all(|(_, up)| up.load(Ordering::Relaxed))
+    }
+
+    /// Whether the program is on its way out.
+    pub fn is_draining(&self) -> bool {
+        self.draining.is_cancelled()
+    }
+
+    /// Each thing depended on, and whether it is up.
+    pub fn checks(&self) -> Vec<(&'static str, bool)> {
+        self.flags.lock().iter().map(|(name, up)| (*name, up.load(Ordering::Relaxed))).collect()
+    }
+}
+
+/// One thing depended on.
+#[derive(Clone)]
+pub struct ReadyFlag(Arc<AtomicBool>);
+
+impl ReadyFlag {
+    /// Says whether it is up.
+    pub fn set(&self, up: bool) {
+        self.0.store(up, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::pending;
+
+    async fn bounded<T>(future: impl Future<Output = T>) -> T {
+        tokio::time::timeout(Duration::from_secs(5), future).await.expect("in time")
+    }
+
+    #[tokio::test]
+    async fn a_drain_that_goes_well_is_code_0_and_in_order() {
+        let life = Lifecycle::with_drain(Duration::from_secs(1));
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let (o, stopping) = (order.clone(), life.stopping());
+        life.spawn("long", async move {
+            stopping.cancelled().await;
+            o.lock().push("long");
+        });
+        let (tx, rx) = tokio::sync::oneshot::channel::<()>();
+        let o = order.clone();
+        let work = life.spawn_task("work", async move {
+            rx.await.expect("sent");
+            o.lock().push("work");
+            7
+        });
+        assert!(life.readiness().is_ready());
+        life.begin_drain();
+        assert!(!life.readiness().is_ready());
+        let (o, stopping) = (order.clone(), life.stopping());
+        let drained = async move {
+            assert!(!stopping.is_cancelled());
+            o.lock().push("drained");
+            tx.send(()).expect("waited for");
+        };
+        assert_eq!(bounded(life.finish(drained)).await, ExitReason::Done);
+        assert_eq!(*order.lock(), ["drained", "work", "long"]);
+        assert_eq!(work.await.expect("no panic"), 7);
+    }
+
+    #[tokio::test]
+    async fn a_long_lived_task_that_ends_or_panics_stops_the_process_with_a_failure() {
+        let life = Lifecycle::new();
+        life.spawn("ended", async {});
+        let reason = bounded(life.finish(pending())).await;
+        assert_eq!(reason, ExitReason::TaskDied("ended"));
+        assert_ne!(reason.code(), 0);
+
+        let life = Lifecycle::new();
+        life.spawn("panicked", async { panic!("on purpose") });
+        assert_eq!(bounded(life.finish(pending())).await, ExitReason::TaskDied("panicked"));
+    }
+
+    #[tokio::test]
+    async fn a_panic_while_draining_is_still_a_failure() {
+        let life = Lifecycle::new();
+        let draining = life.draining();
+        life.spawn("late", async move {
+            draining.cancelled().await;
+            panic!("on purpose");
+        });
+        life.begin_drain();
+        assert_eq!(bounded(life.finish(pending())).await, ExitReason::TaskDied("late"));
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_short_work_is_its_own() {
+        let life = Lifecycle::new();
+        let work = life.spawn_task("work", async { panic!("on purpose") });
+        assert!(bounded(work).await.expect_err("panicked").is_panic());
+        assert!(!life.stopping().is_cancelled());
+    }
+
+    fn impatient() -> Lifecycle {
+        Lifecycle::with_margin(Duration::from_millis(20), Duration::from_millis(20))
+    }
+
+    #[tokio::test]
+    async fn a_drain_over_its_deadline_is_another_code() {
+        let life = impatient();
+        life.begin_drain();
+        assert_eq!(life.finish(pending()).await, ExitReason::Deadline);
+    }
+
+    #[tokio::test]
+    async fn a_task_that_does_not_stop_is_another_code() {
+        let life = impatient();
+        life.spawn("deaf", pending());
+        life.begin_drain();
+        assert_eq!(life.finish(async {}).await, ExitReason::Deadline);
+    }
+
+    #[tokio::test]
+    async fn a_second_signal_waits_for_nothing() {
+        let life = Lifecycle::new();
+        life.spawn("deaf", pending());
+        let signalled = life.clone();
+        life.spawn("signals", async move { signalled.wait_signals().await });
+        let own = nix::unistd::Pid::this();
+        // The handler must be in place before the first signal is sent.
+        tokio::task::yield_now().await;
+        nix::sys::signal::kill(own, nix::sys::signal::Signal::SIGTERM).expect("sent");
+        bounded(life.draining().cancelled()).await;
+        assert!(!life.stopping().is_cancelled());
+        nix::sys::signal::kill(own, nix::sys::signal::Signal::SIGTERM).expect("sent");
+        assert_eq!(bounded(life.finish(pending())).await, ExitReason::SecondSignal);
+    }
+
+    #[test]
+    fn ready_means_every_flag_is_up() {
+        let life = Lifecycle::new();
+        let database = life.readiness().register("database");
+        let bus = life.readiness().register("bus");
+        assert!(!life.readiness().is_ready());
+        database.set(true);
+        assert_eq!(life.readiness().checks(), [("database", true), ("bus", false)]);
+        bus.set(true);
+        assert!(life.readiness().is_ready());
+        bus.set(false);
+        assert!(!life.readiness().is_ready());
+    }
+}

@@ -1,0 +1,303 @@
+//! Presence in Redis, for any number of nodes: users are spread over [`BUCKETS`] buckets, each of one slot of a Redis Cluster, and
+//! every decision is one script in one bucket.
+//!
+//! Time is the server's (`TIME`), so that the nodes' clocks do not matter. A bucket bears an epoch, which each node remembers: another than
+//! the one remembered tells that Redis was emptied. Then for one lease nobody is told offline (the nodes are registering their
+//! users anew) and nobody is told online again by a `renew`; who departs meanwhile is told offline all the same.
+
+use super::{Online, OnlineList, Presence, Transition};
+use crate::bus::pool::{RedisPool, Script, ScriptCall};
+use crate::error::{Error, Result};
+use crate::id::{NodeId, UserId};
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use redis::{Cmd, Value};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use time::OffsetDateTime;
+
+/// How many buckets: enough to load every node of a large cluster, few enough to be asked in one round trip.
+const BUCKETS: usize = 64;
+/// How many users one script call handles, so that none holds the server up.
+const CHUNK: usize = 250;
+/// How many buckets a page of the list asks at first; twice as many each time that was not enough.
+const LIST_BUCKETS: usize = 4;
+
+/// [`Presence`] in Redis.
+#[derive(Debug)]
+pub struct RedisPresence {
+    pool: Arc<RedisPool>,
+    lease: Duration,
+    scripts: Scripts,
+    names: Vec<String>,
+    /// The epoch by which this process knows each bucket; empty when it never saw it.
+    epochs: Vec<Mutex<String>>,
+    /// What a call found out whose other part failed: returned by the next call, for nobody else will tell it.
+    untold: Mutex<Vec<Transition>>,
+}
+
+#[derive(Debug)]
+struct Scripts {
+    arrive: Script,
+    depart: Script,
+    renew: Script,
+    sweep: Script,
+}
+
+impl RedisPresence {
+    /// Presence through that pool, with leases of that length.
+    pub fn new(pool: Arc<RedisPool>, lease: Duration) -> Self {
+        let scripts = Scripts {
+            arrive: Script::new(concat!(include_str!("scripts/head.lua"), include_str!("scripts/arrive.lua"))),
+            depart: Script::new(concat!(include_str!("scripts/head.lua"), include_str!("scripts/depart.lua"))),
+            renew: Script::new(concat!(include_str!("scripts/head.lua"), include_str!("scripts/renew.lua"))),
+            sweep: Script::new(concat!(include_str!("scripts/head.lua"), include_str!("scripts/sweep.lua"))),
+        };
+        Self {
+            pool,
+            lease,
+            scripts,
+            names: (0..BUCKETS).map(|bucket| format!("{{mp:{bucket}}}")).collect(),
+            epochs: (0..BUCKETS).map(|_| Mutex::default()).collect(),
+            untold: Mutex::default(),
+        }
+    }
+
+    fn call<'a>(&self, script: &'a Script, bucket: usize) -> ScriptCall<'a> {
+        let mut call = script.call(&[&self.names[bucket]]);
+        call.arg(millis(self.lease)).arg(self.epochs[bucket].lock().as_str());
+        call
+    }
+
+    /// Calls a script for these users of a node, bucket by bucket.
+    fn calls<'a>(
+        &self,
+        script: &'a Script,
+        node: &NodeId,
+        users: &[UserId],
+        grace: Option<Duration>,
+    ) -> Vec<(usize, ScriptCall<'a>)> {
+        let mut by_bucket: Vec<Vec<UserId>> = vec![Vec::new(); BUCKETS];
+        for user in users {
+            by_bucket[bucket(*user)].push(*user);
+        }
+        let mut calls = Vec::new();
+        for (bucket, users) in by_bucket.into_iter().enumerate() {
+            for chunk in users.chunks(CHUNK) {
+                let mut call = self.call(script, bucket);
+                call.arg(&node.0);
+                if let Some(grace) = grace {
+                    call.arg(millis(grace));
+                }
+                for user in chunk {
+                    call.arg(user.0);
+                }
+                calls.push((bucket, call));
+            }
+        }
+        calls
+    }
+
+    /// Runs the calls and reads what came of them with `read` (of the time and the rest of the answer).
+    async fn run(
+        &self,
+        calls: Vec<(usize, ScriptCall<'_>)>,
+        read: impl Fn(OffsetDateTime, &[Value]) -> Option<Vec<Transition>>,
+    ) -> Result<Vec<Transition>> {
+        let mut told = Vec::new();
+        let mut failure = None;
+        if !calls.is_empty() {
+            let (buckets, calls): (Vec<_>, Vec<_>) = calls.into_iter().unzip();
+            for (bucket, answer) in buckets.into_iter().zip(self.pool.run(&calls).await?) {
+                match answer.and_then(|answer| self.read(bucket, &answer, &read).ok_or_else(unreadable)) {
+                    Ok(transitions) => told.extend(transitions),
+                    Err(error) => failure = Some(error),
+                }
+            }
+        }
+        let mut untold = self.untold.lock();
+        if let Some(error) = failure {
+            untold.extend(told);
+            return Err(error);
+        }
+        let mut all = std::mem::take(&mut *untold);
+        all.extend(told);
+        Ok(all)
+    }
+
+    fn read(
+        &self,
+        bucket: usize,
+        answer: &Value,
+        read: impl Fn(OffsetDateTime, &[Value]) -> Option<Vec<Transition>>,
+    ) -> Option<Vec<Transition>> {
+        let Value::Array(fields) = answer else { return None };
+        let [Value::BulkString(epoch), now, rest @ ..] = fields.as_slice() else { return None };
+        let epoch = std::str::from_utf8(epoch).ok()?;
+        let mut known = self.epochs[bucket].lock();
+        if *known != epoch {
+            epoch.clone_into(&mut known);
+        }
+        read(at(number(now)?)?, rest)
+    }
+
+    /// What the commands made for each of these buckets answer.
+    async fn ask(&self, buckets: &[usize], command: impl Fn(&str) -> Cmd) -> Result<Vec<Value>> {
+        let commands: Vec<_> = buckets.iter().map(|bucket| command(&self.names[*bucket])).collect();
+        self.pool.commands(&commands).await
+    }
+
+    /// Since when users of one bucket each are online.
+    async fn since(&self, users: &[(usize, Vec<UserId>)]) -> Result<HashMap<UserId, OffsetDateTime>> {
+        let commands: Vec<_> = users
+            .iter()
+            .map(|(bucket, users)| {
+                let mut command = redis::cmd("HMGET");
+                command.arg(format!("{}:since", self.names[*bucket]));
+                for user in users {
+                    command.arg(user.0);
+                }
+                command
+            })
+            .collect();
+        let mut all = HashMap::new();
+        for ((_, users), answer) in users.iter().zip(self.pool.commands(&commands).await?) {
+            let Value::Array(values) = answer else { return Err(unreadable()) };
+            let known = users.iter().zip(&values).filter_map(|(user, value)| Some((*user, at(number(value)?)?)));
+            all.extend(known);
+        }
+        Ok(all)
+    }
+}
+
+#[async_trait]
+impl Presence for RedisPresence {
+    async fn arrive(&self, node: &NodeId, users: &[UserId]) -> Result<Vec<Transition>> {
+        self.run(self.calls(&self.scripts.arrive, node, users, None), came_online).await
+    }
+
+    async fn depart(&self, node: &NodeId, users: &[UserId], grace: Duration) -> Result<()> {
+        let calls = self.calls(&self.scripts.depart, node, users, Some(grace));
+        let waiting = self.run(calls, |_, _| Some(Vec::new())).await?;
+        // Nothing can be told from here: the next call does.
+        self.untold.lock().extend(waiting);
+        Ok(())
+    }
+
+    async fn renew(&self, node: &NodeId, users: &[UserId]) -> Result<Vec<Transition>> {
+        self.run(self.calls(&self.scripts.renew, node, users, None), came_online).await
+    }
+
+    async fn sweep(&self) -> Result<Vec<Transition>> {
+        let calls = (0..BUCKETS).map(|bucket| {
+            let mut call = self.call(&self.scripts.sweep, bucket);
+            call.arg(CHUNK);
+            (bucket, call)
+        });
+        self.run(calls.collect(), went_offline).await
+    }
+
+    async fn online(&self, users: &[UserId]) -> Result<Vec<Option<OffsetDateTime>>> {
+        let mut by_bucket: HashMap<usize, Vec<UserId>> = HashMap::new();
+        for user in users {
+            by_bucket.entry(bucket(*user)).or_default().push(*user);
+        }
+        let since = self.since(&by_bucket.into_iter().collect::<Vec<_>>()).await?;
+        Ok(users.iter().map(|user| since.get(user).copied()).collect())
+    }
+
+    /// In the order of bucket and id.
+    async fn list(&self, after: Option<&str>, limit: usize) -> Result<OnlineList> {
+        let (mut first, mut after) = match after {
+            None => (0, None),
+            Some(cursor) => read_cursor(cursor).ok_or_else(|| Error::invalid("cursor", "no cursor of this list"))?,
+        };
+        let mut found: Vec<(usize, Vec<UserId>)> = Vec::new();
+        let mut count = 0;
+        let mut width = LIST_BUCKETS;
+        // One more than asked tells whether there is a next page.
+        while first < BUCKETS && count <= limit {
+            let buckets: Vec<_> = (first..BUCKETS.min(first + width)).collect();
+            let answers = self.ask(&buckets, |name| {
+                let from =
+                    after.filter(|_| name == self.names[first]).map_or("-inf".into(), |id: UserId| format!("({id}"));
+                let mut command = redis::cmd("ZRANGEBYSCORE");
+                command.arg(format!("{name}:online")).arg(from).arg("+inf").arg("LIMIT").arg(0).arg(limit + 1 - count);
+                command
+            });
+            for (bucket, answer) in buckets.iter().zip(answers.await?) {
+                let Value::Array(values) = answer else { return Err(unreadable()) };
+                let room = limit + 1 - count;
+                let users: Vec<_> = values.iter().filter_map(number).map(UserId).take(room).collect();
+                count += users.len();
+                if !users.is_empty() {
+                    found.push((*bucket, users));
+                }
+            }
+            (first, after) = (first + buckets.len(), None);
+            width *= 2;
+        }
+        let since = self.since(&found).await?;
+        let mut users: Vec<_> = found.into_iter().flat_map(|(_, users)| users).collect();
+        let more = users.len() > limit;
+        users.truncate(limit);
+        let last = users.last().map(|user| format!("{}.{user}", bucket(*user)));
+        // Who went offline between the two questions is left out.
+        let items = users.iter().filter_map(|user| Some(Online { user_id: *user, since: *since.get(user)? }));
+        Ok(OnlineList { items: items.collect(), next: if more { last } else { None } })
+    }
+
+    async fn count(&self) -> Result<u64> {
+        let buckets: Vec<_> = (0..BUCKETS).collect();
+        let answers = self.ask(&buckets, |name| {
+            let mut command = redis::cmd("ZCARD");
+            command.arg(format!("{name}:online"));
+            command
+        });
+        let counts = answers.await?;
+        Ok(counts.iter().filter_map(number).filter_map(|count| u64::try_from(count).ok()).sum())
+    }
+}
+
+fn bucket(user: UserId) -> usize {
+    usize::try_from(user.0.rem_euclid(BUCKETS as i64)).unwrap_or(0)
+}
+
+fn read_cursor(cursor: &str) -> Option<(usize, Option<UserId>)> {
+    let (first, user) = cursor.split_once('.')?;
+    let first = first.parse().ok().filter(|first| *first < BUCKETS)?;
+    let user = user.parse().ok()?;
+    (bucket(user) == first).then_some((first, Some(user)))
+}
+
+fn came_online(now: OffsetDateTime, users: &[Value]) -> Option<Vec<Transition>> {
+    users.iter().map(|user| Some(Transition { user_id: UserId(number(user)?), online: true, at: now })).collect()
+}
+
+fn went_offline(_: OffsetDateTime, pairs: &[Value]) -> Option<Vec<Transition>> {
+    let pairs = pairs.chunks_exact(2);
+    pairs
+        .map(|pair| Some(Transition { user_id: UserId(number(&pair[0])?), online: false, at: at(number(&pair[1])?)? }))
+        .collect()
+}
+
+fn number(value: &Value) -> Option<i64> {
+    match value {
+        Value::Int(number) => Some(*number),
+        Value::BulkString(text) => std::str::from_utf8(text).ok()?.parse().ok(),
+        _ => None,
+    }
+}
+
+fn at(millis: i64) -> Option<OffsetDateTime> {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * 1_000_000).ok()
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn unreadable() -> Error {
+    Error::internal("presence: an answer of Redis cannot be read")
+}

@@ -1,0 +1,58 @@
+-- The head of every presence script: a bucket's keys, the time, and whether the bucket was emptied since the caller last saw it.
+--
+-- KEYS[1]  the bucket, `{mp:<number>}`: every key used here begins with it and so is of its slot
+-- ARGV[1]  how long a lease lasts, ms
+-- ARGV[2]  the epoch by which the caller knows the bucket; '' when it never saw it
+--
+-- Keys: `held` user -> nodes that hold it, comma-separated · `online` users, score = id, for paging · `since` user -> ms
+--       `grace` user -> when it is to be told offline · `gone` user -> when its last connection went
+--       `leases` node -> when its lease ends · `n:<node>` users that the node holds · `state` epoch, healing, beat
+--
+-- Every answer begins with the epoch and the time, ms.
+local bucket, lease = KEYS[1], tonumber(ARGV[1])
+local held, online, since = bucket .. ':held', bucket .. ':online', bucket .. ':since'
+local grace, gone, leases, state = bucket .. ':grace', bucket .. ':gone', bucket .. ':leases', bucket .. ':state'
+local call = redis.call
+local time = call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local epoch = call('HGET', state, 'epoch')
+if not epoch then
+    epoch = time[1] .. '.' .. time[2]
+    call('HSET', state, 'epoch', epoch, 'beat', now)
+end
+if ARGV[2] ~= '' and ARGV[2] ~= epoch then
+    -- Emptied: for one lease, until every node has registered its users anew, nobody is told offline.
+    call('HSET', state, 'healing', now + lease)
+end
+local healing = tonumber(call('HGET', state, 'healing') or '0') > now
+
+local function without(nodes, node)
+    local others = {}
+    for other in string.gmatch(nodes, '[^,]+') do
+        if other ~= node then others[#others + 1] = other end
+    end
+    return table.concat(others, ',')
+end
+
+-- The node holds the user from now on; true when that brings the user online.
+local function register(user, node)
+    call('SADD', bucket .. ':n:' .. node, user)
+    local nodes = call('HGET', held, user)
+    if nodes then
+        if not string.find(',' .. nodes .. ',', ',' .. node .. ',', 1, true) then
+            call('HSET', held, user, nodes .. ',' .. node)
+        end
+        return false
+    end
+    call('HSET', held, user, node)
+    if call('ZREM', grace, user) == 1 then
+        call('HDEL', gone, user)
+        return false
+    end
+    if call('ZADD', online, user, user) == 1 then
+        call('HSET', since, user, now)
+        return true
+    end
+    return false
+end

@@ -1,0 +1,54 @@
+-- Takes out whose grace is over, and the users of nodes whose lease is over.
+--
+-- ARGV[3]  how many users at most
+--
+-- Answers user, when it went (ms), user, when, …: those that went offline.
+local answer = { epoch, now }
+local room = tonumber(ARGV[3])
+
+local beat = tonumber(call('HGET', state, 'beat') or '0')
+if now - beat < 200 then return answer end
+call('HSET', state, 'beat', now)
+if now - beat > math.max(lease / 2, 2000) then
+    -- Nobody swept for long, so nobody could renew either: Redis was away (or frozen), or all nodes were. Who lives renews by the next lease.
+    for _, node in ipairs(call('ZRANGE', leases, 0, -1)) do call('ZADD', leases, 'GT', now + lease, node) end
+end
+
+local function go(user, at)
+    call('ZREM', online, user)
+    call('HDEL', since, user)
+    answer[#answer + 1] = user
+    answer[#answer + 1] = at
+end
+
+if not healing then
+    for _, user in ipairs(call('ZRANGEBYSCORE', grace, '-inf', now, 'LIMIT', 0, room)) do
+        local at = call('HGET', gone, user) or now
+        call('ZREM', grace, user)
+        call('HDEL', gone, user)
+        go(user, at)
+        room = room - 1
+    end
+end
+
+local dead = call('ZRANGEBYSCORE', leases, '-inf', now, 'WITHSCORES', 'LIMIT', 0, 16)
+for i = 1, #dead, 2 do
+    local node, ended = dead[i], dead[i + 1]
+    while room > 0 do
+        local user = call('SPOP', bucket .. ':n:' .. node)
+        if not user then break end
+        room = room - 1
+        local nodes = call('HGET', held, user)
+        if nodes then
+            local others = without(nodes, node)
+            if others == '' then
+                call('HDEL', held, user)
+                go(user, ended)
+            else
+                call('HSET', held, user, others)
+            end
+        end
+    end
+    if room > 0 then call('ZREM', leases, node) end
+end
+return answer

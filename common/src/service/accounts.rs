@@ -1,0 +1,183 @@
+//! Accounts: register, one's own account, and what everyone may know of others.
+
+use super::input::{Fields, FromFields, Unchecked};
+use super::{Context, PageQuery};
+use crate::auth::AuthUser;
+use crate::error::{Error, Result};
+use crate::event::{Revocation, RevocationReason};
+use crate::id::UserId;
+use crate::model::{Page, PublicUser, User};
+use crate::rate_limit::Limit;
+use crate::store::{NewUser, UserRow};
+use std::time::Duration;
+use utoipa::ToSchema;
+
+/// How long the answer to a question about users waits for presence.
+const PRESENCE_WAIT: Duration = Duration::from_millis(300);
+
+/// A new account.
+#[derive(Clone, ToSchema)]
+pub struct Register {
+    /// Letters, digits, `_`, `.` and `-`; unique without case.
+    #[schema(min_length = 3, max_length = 32, pattern = "^[A-Za-z0-9_.-]+$", example = "ann")]
+    pub username: String,
+    /// Unique without case.
+    #[schema(max_length = 254, format = "email", example = "ann@example.org")]
+    pub email: String,
+    /// Kept as an argon2id hash only.
+    #[schema(min_length = 8, max_length = 128, format = "password", example = "correct horse")]
+    pub password: String,
+}
+
+impl FromFields for Register {
+    fn read(fields: &mut Fields) -> Self {
+        Self {
+            username: fields.required("username"),
+            email: fields.required("email"),
+            password: fields.required("password"),
+        }
+    }
+}
+
+/// A change of one's own account.
+#[derive(Clone, Default, ToSchema)]
+pub struct UpdateMe {
+    /// A new address.
+    #[schema(max_length = 254, format = "email")]
+    pub email: Option<String>,
+    /// A new password; it ends all other sessions.
+    #[schema(min_length = 8, max_length = 128, format = "password")]
+    pub password: Option<String>,
+    /// Wanted with either of them.
+    #[schema(format = "password")]
+    pub current_password: Option<String>,
+}
+
+impl FromFields for UpdateMe {
+    fn read(fields: &mut Fields) -> Self {
+        Self {
+            email: fields.optional("email"),
+            password: fields.optional("password"),
+            current_password: fields.optional("current_password"),
+        }
+    }
+}
+
+/// Which users are looked for.
+#[derive(Clone, Debug, Default)]
+pub struct SearchUsers {
+    /// How the username begins, without case; empty: all.
+    pub q: String,
+    /// Which page.
+    pub page: PageQuery,
+}
+
+impl FromFields for SearchUsers {
+    fn read(fields: &mut Fields) -> Self {
+        Self { q: fields.or("q", String::new()), page: PageQuery::read(fields) }
+    }
+}
+
+/// Makes an account. `Invalid`, `UsernameTaken`, `EmailTaken`; `RateLimited` by address, which `from` names.
+pub async fn register(ctx: &Context, from: &str, body: impl Into<Unchecked<Register>>) -> Result<User> {
+    let (body, mut faults) = body.into().split();
+    faults.username("username", &body.username);
+    faults.email("email", &body.email);
+    faults.password("password", &body.password);
+    faults.none()?;
+    ctx.limited(registrations(ctx), from).await?;
+    let password_hash = ctx.passwords.hash(body.password).await?;
+    ctx.store.create_user(NewUser { username: body.username, email: body.email, password_hash }).await
+}
+
+/// The caller's account.
+pub async fn me(ctx: &Context, by: &AuthUser) -> Result<User> {
+    // A token without its account can only be of a database that was put back.
+    let row = ctx.store.users(&[by.user_id]).await?.pop().ok_or(Error::TokenInvalid)?;
+    Ok(row.user)
+}
+
+/// Changes e-mail or password. `WrongPassword`, `EmailTaken`, `Invalid`.
+pub async fn update_me(ctx: &Context, by: &AuthUser, body: impl Into<Unchecked<UpdateMe>>) -> Result<User> {
+    let (body, mut faults) = body.into().split();
+    if let Some(email) = &body.email {
+        faults.email("email", email);
+    }
+    if let Some(password) = &body.password {
+        faults.password("password", password);
+    }
+    faults.none()?;
+    if body.email.is_none() && body.password.is_none() {
+        return me(ctx, by).await;
+    }
+    ctx.limited(super::sessions::logins(ctx), &format!("u{}", by.user_id)).await?;
+    let known = ctx.store.credentials_of(by.user_id).await?.ok_or(Error::TokenInvalid)?;
+    let current = body.current_password.ok_or(Error::WrongPassword)?;
+    if !ctx.passwords.verify(current, Some(known.password_hash)).await? {
+        return Err(Error::WrongPassword);
+    }
+    let password_hash = match body.password {
+        Some(password) => Some(ctx.passwords.hash(password).await?),
+        None => None,
+    };
+    let changed = ctx.store.update_user(by.user_id, body.email, password_hash, by.session_id).await?;
+    let (user, ended) = changed.ok_or(Error::TokenInvalid)?;
+    for session in ended {
+        ctx.revoke(Revocation {
+            user_id: by.user_id,
+            session_id: Some(session),
+            reason: RevocationReason::SessionEnded,
+        });
+    }
+    Ok(user)
+}
+
+/// Deactivates the caller's account and ends all its sessions.
+pub async fn delete_me(ctx: &Context, by: &AuthUser) -> Result<()> {
+    ctx.store.deactivate_user(by.user_id).await?;
+    ctx.revoke(Revocation { user_id: by.user_id, session_id: None, reason: RevocationReason::AccountDisabled });
+    Ok(())
+}
+
+/// Active users by how their name begins.
+pub async fn search(ctx: &Context, query: impl Into<Unchecked<SearchUsers>>) -> Result<Page<PublicUser>> {
+    let (query, mut faults) = query.into().split();
+    faults.no_nul("q", &query.q);
+    let page = query.page.check(&mut faults);
+    faults.none()?;
+    let rows = ctx.store.search_users(&query.q, &page).await?;
+    Ok(Page { items: with_presence(ctx, rows.items).await, next_cursor: rows.next_cursor })
+}
+
+/// What everyone may know of a user. `UserNotFound`.
+pub async fn get(ctx: &Context, user: UserId) -> Result<PublicUser> {
+    let rows = ctx.store.users(&[user]).await?;
+    with_presence(ctx, rows).await.pop().ok_or(Error::UserNotFound)
+}
+
+/// Presence is told as far as it is known: away or slow, `online` is null and the answer stands.
+async fn with_presence(ctx: &Context, rows: Vec<UserRow>) -> Vec<PublicUser> {
+    let ids: Vec<_> = rows.iter().map(|row| row.user.id).collect();
+    let asked = tokio::time::timeout(PRESENCE_WAIT, ctx.presence.online(&ids));
+    let online = match asked.await {
+        _ if ids.is_empty() => Vec::new(),
+        Ok(Ok(online)) => online.into_iter().map(|since| Some(since.is_some())).collect(),
+        Ok(Err(_)) | Err(_) => vec![None; rows.len()],
+    };
+    rows.into_iter()
+        .zip(online.into_iter().chain(std::iter::repeat(None)))
+        .map(|(row, online)| PublicUser {
+            id: row.user.id,
+            username: row.user.username,
+            is_active: row.user.is_active,
+            created_at: row.user.created_at,
+            online,
+            last_seen_at: row.last_seen_at,
+        })
+        .collect()
+}
+
+fn registrations(ctx: &Context) -> Limit {
+    let rate = ctx.limits.rate_registrations_per_minute;
+    Limit { name: "registrations", rate, period: Duration::from_mins(1), burst: rate }
+}

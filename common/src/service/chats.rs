@@ -1,0 +1,200 @@
+//! Chats: groups, and the one private chat of any two users.
+
+use super::input::{Fields, FromFields, Unchecked};
+use super::{Context, PageQuery, on_field, page};
+use crate::auth::AuthUser;
+use crate::bus::{Publication, Topic};
+use crate::error::{Error, Result};
+use crate::event::{Envelope, EventKind, Notice};
+use crate::id::{ChatId, Seq, UserId};
+use crate::model::{Chat, Page};
+use crate::store::{ChatPatch, NewGroup};
+use utoipa::ToSchema;
+
+/// A new chat.
+#[derive(Clone, Debug, ToSchema)]
+pub struct CreateChat {
+    /// Of a group; a private chat is called by the other's name.
+    #[schema(min_length = 1, max_length = 128, example = "Gardeners")]
+    pub name: Option<String>,
+    /// Of a group.
+    #[schema(max_length = 1024)]
+    pub description: Option<String>,
+    /// False for a private chat.
+    #[schema(default = true)]
+    pub is_group: bool,
+    /// A group's first members beside its maker; the other user of a private chat.
+    #[schema(default = json!([]))]
+    pub member_ids: Vec<UserId>,
+}
+
+impl FromFields for CreateChat {
+    fn read(fields: &mut Fields) -> Self {
+        Self {
+            name: fields.optional("name"),
+            description: fields.optional("description"),
+            is_group: fields.or("is_group", true),
+            member_ids: fields.or("member_ids", Vec::new()),
+        }
+    }
+}
+
+/// A change of a group.
+#[derive(Clone, Debug, Default, ToSchema)]
+pub struct UpdateChat {
+    /// A new name.
+    #[schema(min_length = 1, max_length = 128)]
+    pub name: Option<String>,
+    /// A new description; null takes it away.
+    #[schema(value_type = Option<String>, max_length = 1024)]
+    pub description: Option<Option<String>>,
+}
+
+impl FromFields for UpdateChat {
+    fn read(fields: &mut Fields) -> Self {
+        Self { name: fields.optional("name"), description: fields.change("description") }
+    }
+}
+
+/// How far the caller has read.
+#[derive(Clone, Copy, Debug, ToSchema)]
+pub struct MarkRead {
+    /// Up to this number of the chat's sequence.
+    #[schema(minimum = 0)]
+    pub seq: Seq,
+}
+
+impl FromFields for MarkRead {
+    fn read(fields: &mut Fields) -> Self {
+        Self { seq: fields.required("seq") }
+    }
+}
+
+/// Makes a chat and says whether it is new: a private chat that exists is answered as it stands. `Invalid`, `GroupFull`.
+pub async fn create(ctx: &Context, by: &AuthUser, body: impl Into<Unchecked<CreateChat>>) -> Result<(Chat, bool)> {
+    let (mut body, mut faults) = body.into().split();
+    body.member_ids.sort_unstable();
+    body.member_ids.dedup();
+    if body.member_ids.contains(&by.user_id) {
+        faults.add("member_ids", "must not name yourself");
+    }
+    if body.is_group {
+        match &body.name {
+            Some(name) => faults.name("name", name),
+            None => faults.add("name", "is required"),
+        }
+        if let Some(description) = &body.description {
+            faults.description("description", description);
+        }
+    } else if body.member_ids.len() != 1 {
+        faults.add("member_ids", "must name exactly one other user for a private chat");
+    }
+    faults.none()?;
+    if body.is_group { create_group(ctx, by, body).await } else { create_private(ctx, by, body.member_ids[0]).await }
+}
+
+async fn create_group(ctx: &Context, by: &AuthUser, body: CreateChat) -> Result<(Chat, bool)> {
+    let members = i64::try_from(body.member_ids.len()).unwrap_or(i64::MAX);
+    if members >= ctx.limits.max_group_members {
+        return Err(Error::GroupFull);
+    }
+    let group = NewGroup {
+        owner: by.user_id,
+        name: body.name.unwrap_or_default(),
+        description: body.description,
+        member_ids: body.member_ids,
+    };
+    let (chat, committed) = ctx.store.create_group(group).await?;
+    ctx.publisher.publish(committed);
+    Ok((chat, true))
+}
+
+async fn create_private(ctx: &Context, by: &AuthUser, other: UserId) -> Result<(Chat, bool)> {
+    let made = ctx.store.private_chat(by.user_id, other).await;
+    let (chat, created, committed) = made.map_err(|e| on_field(e, "member_ids", "names a user who does not exist"))?;
+    ctx.publisher.publish(committed);
+    Ok((chat, created))
+}
+
+/// The caller's chats, last active first.
+pub async fn list(ctx: &Context, by: &AuthUser, query: impl Into<Unchecked<PageQuery>>) -> Result<Page<Chat>> {
+    let rows = ctx.store.chats_of(by.user_id, &page(query)?).await?;
+    Ok(Page { items: rows.items, next_cursor: rows.next_cursor })
+}
+
+/// A chat as the caller sees it. `ChatNotFound`, also for others' private chats.
+pub async fn get(ctx: &Context, by: &AuthUser, chat: ChatId) -> Result<Chat> {
+    ctx.store.chat(chat, by.user_id).await?.ok_or(Error::ChatNotFound)
+}
+
+/// Changes a group. `ChatNotFound`, `NotAMember`, `NotOwner`, `PrivateChat`, `Invalid`.
+pub async fn update(
+    ctx: &Context,
+    by: &AuthUser,
+    chat: ChatId,
+    body: impl Into<Unchecked<UpdateChat>>,
+) -> Result<Chat> {
+    let (body, mut faults) = body.into().split();
+    if let Some(name) = &body.name {
+        faults.name("name", name);
+    }
+    if let Some(Some(description)) = &body.description {
+        faults.description("description", description);
+    }
+    faults.none()?;
+    let patch = ChatPatch { name: body.name, description: body.description };
+    let (chat, committed) = ctx.store.update_chat(chat, by.user_id, patch).await?;
+    ctx.publisher.publish(committed);
+    Ok(chat)
+}
+
+/// Deletes a group with all that is in it. The errors of [`update`].
+pub async fn delete(ctx: &Context, by: &AuthUser, chat: ChatId) -> Result<()> {
+    ctx.publisher.publish(ctx.store.delete_chat(chat, by.user_id).await?);
+    Ok(())
+}
+
+/// Comes into a group; a member already is no error. `ChatNotFound`, `GroupFull`.
+pub async fn join(ctx: &Context, by: &AuthUser, chat: ChatId) -> Result<Chat> {
+    let (chat, committed) = ctx.store.join(chat, by.user_id, ctx.limits.max_group_members).await?;
+    ctx.publisher.publish(committed);
+    Ok(chat)
+}
+
+/// Leaves a group. `ChatNotFound`, `NotAMember`, `PrivateChat`.
+pub async fn leave(ctx: &Context, by: &AuthUser, chat: ChatId) -> Result<()> {
+    ctx.publisher.publish(ctx.store.leave(chat, by.user_id).await?);
+    Ok(())
+}
+
+/// As [`mark_read`], of a request's body.
+pub async fn mark_read_to(
+    ctx: &Context,
+    by: &AuthUser,
+    chat: ChatId,
+    body: impl Into<Unchecked<MarkRead>>,
+) -> Result<Seq> {
+    let (body, faults) = body.into().split();
+    faults.none()?;
+    mark_read(ctx, by, chat, body.seq).await
+}
+
+/// Moves the caller's read mark and answers where it stands. `ChatNotFound`, `NotAMember`, `Invalid`.
+pub async fn mark_read(ctx: &Context, by: &AuthUser, chat: ChatId, seq: Seq) -> Result<Seq> {
+    if seq < Seq(0) {
+        return Err(Error::invalid("seq", "must not be negative"));
+    }
+    let stands = ctx.store.mark_read(chat, by.user_id, seq).await?;
+    // Beyond what was asked: it stood there before, and nobody needs to hear.
+    if stands <= seq {
+        let read = Notice::MessageRead { chat_id: chat, user_id: by.user_id, seq: stands };
+        let envelope = Envelope::Ephemeral {
+            chat_id: chat,
+            user_id: by.user_id,
+            kind: EventKind::MessageRead,
+            json: read.to_json(),
+        };
+        ctx.publisher.publish_now(vec![Publication { topic: Topic::Chat(chat), payload: envelope.encode() }]);
+    }
+    Ok(stands)
+}

@@ -1,0 +1,118 @@
+//! What the rules work with: the back ends, the keys, the limits.
+
+use super::messages::SendQueue;
+use crate::auth::{AuthUser, Passwords, Revocations, Tokens};
+use crate::bus::{Publication, Topic};
+use crate::clock::Clock;
+use crate::config::Limits;
+use crate::error::{Error, Result};
+use crate::event::{Envelope, Revocation, RevocationReason};
+use crate::metrics::{AuthResult, Metrics};
+use crate::presence::Presence;
+use crate::rate_limit::{Decision, Limit, RateLimiter};
+use crate::relay::Publisher;
+use crate::store::Store;
+use std::ops::Deref;
+use std::sync::Arc;
+
+/// What every rule is given; cloning is one counter.
+#[derive(Clone)]
+pub struct Context(Arc<Parts>);
+
+/// The parts of a [`Context`].
+pub struct Parts {
+    /// Where everything is kept.
+    pub store: Arc<dyn Store>,
+    /// Tells what was committed; never waits.
+    pub publisher: Publisher,
+    /// Who is online.
+    pub presence: Arc<dyn Presence>,
+    /// Counts against [`Limits`].
+    pub limiter: Arc<dyn RateLimiter>,
+    /// Whether it is asked at all.
+    pub rate_limits: bool,
+    /// Issues and verifies tokens.
+    pub tokens: Tokens,
+    /// Hashes and checks passwords.
+    pub passwords: Passwords,
+    /// Sessions that have ended before their tokens did.
+    pub revocations: Revocations,
+    /// Where sends commit together.
+    pub sends: SendQueue,
+    /// The contract's limits.
+    pub limits: Limits,
+    /// The time.
+    pub clock: Clock,
+    /// What is counted.
+    pub metrics: Metrics,
+}
+
+/// How many passwords are hashed at once: all cores but one, so that a flood of logins leaves the others' requests one.
+fn hashing_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1))
+}
+
+impl Deref for Context {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl Context {
+    /// A context of these parts.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// Who an access token speaks for. `TokenInvalid`, `TokenExpired`, `SessionEnded`.
+    pub fn authenticate(&self, token: &str) -> Result<AuthUser> {
+        let who = self.tokens.verify_access(token).inspect_err(|error| self.count_refused(error))?;
+        match self.revocations.is_revoked(&who) {
+            None => Ok(who),
+            // Both are `token_invalid` to REST; a gateway tells them apart by its close code.
+            Some(RevocationReason::SessionEnded | RevocationReason::AccountDisabled) => {
+                self.count_refused(&Error::SessionEnded);
+                Err(Error::SessionEnded)
+            }
+        }
+    }
+
+    /// Counts an attempt to log in, to refresh or to come in with a token that came to nothing.
+    pub(super) fn count_refused(&self, error: &Error) {
+        let result = match error {
+            Error::BadCredentials | Error::WrongPassword => AuthResult::BadCredentials,
+            Error::AccountDisabled => AuthResult::AccountDisabled,
+            Error::TokenInvalid | Error::SessionEnded => AuthResult::TokenInvalid,
+            Error::TokenExpired => AuthResult::TokenExpired,
+            Error::TokenReused => AuthResult::TokenReused,
+            Error::RateLimited { .. } => AuthResult::RateLimited,
+            Error::Unavailable(_) | Error::Internal(_) => AuthResult::Failed,
+            // A request that does not fit is no attempt.
+            _ => return,
+        };
+        self.metrics.auth_attempts(result).inc();
+    }
+
+    /// Counts one of `subject` against a limit of the contract.
+    pub(super) async fn limited(&self, limit: Limit, subject: &str) -> Result<()> {
+        if !self.rate_limits {
+            return Ok(());
+        }
+        match self.limiter.check(&limit, subject).await {
+            Decision::Allowed => Ok(()),
+            Decision::Denied { retry_after } => {
+                self.metrics.rate_limited(limit.name).inc();
+                Err(Error::RateLimited { limit: limit.name, retry_after })
+            }
+        }
+    }
+
+    /// Ends access here at once and tells the other nodes; who misses the word reads it from the store.
+    pub(super) fn revoke(&self, revocation: Revocation) {
+        self.revocations.apply(revocation);
+        let payload = Envelope::Revoked(revocation).encode();
+        self.publisher.publish_now(vec![Publication { topic: Topic::Nodes, payload }]);
+    }
+}

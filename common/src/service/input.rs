@@ -1,0 +1,206 @@
+//! Reading a request's fields so that every fault is found at once: a missing field, one of the wrong type and one that is too
+//! long are told together, where a derived `Deserialize` would stop at the first.
+
+use super::check::Faults;
+use crate::id::{ChatId, MessageId, Seq, UserId};
+use crate::model::Role;
+use serde::de::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
+
+/// A request's fields as they came, with the faults found in reading them. Fields that could not be read stand at their default;
+/// the rules add what else is wrong and only then refuse.
+#[derive(Clone, Debug)]
+pub struct Unchecked<T> {
+    value: T,
+    faults: Faults,
+}
+
+impl<T> Unchecked<T> {
+    /// The fields, and the faults so far.
+    pub fn split(self) -> (T, Faults) {
+        (self.value, self.faults)
+    }
+}
+
+impl<T> From<T> for Unchecked<T> {
+    fn from(value: T) -> Self {
+        Self { value, faults: Faults::default() }
+    }
+}
+
+impl<T: FromFields> Unchecked<T> {
+    /// Reads a JSON object.
+    pub fn from_object(object: Map<String, Value>) -> Self {
+        Self::from_fields(Fields { object, text: false, faults: Faults::default() })
+    }
+
+    fn from_fields(mut fields: Fields) -> Self {
+        let value = T::read(&mut fields);
+        Self { value, faults: fields.faults }
+    }
+}
+
+impl<'de, T: FromFields> Deserialize<'de> for Unchecked<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Map::deserialize(deserializer).map(Self::from_object)
+    }
+}
+
+/// The same of a query string, where every value is text: `limit=20` is an integer there.
+#[derive(Clone, Debug)]
+pub struct Query<T>(pub Unchecked<T>);
+
+impl<'de, T: FromFields> Deserialize<'de> for Query<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let object = Map::deserialize(deserializer)?;
+        Ok(Self(Unchecked::from_fields(Fields { object, text: true, faults: Faults::default() })))
+    }
+}
+
+impl<T> From<Query<T>> for Unchecked<T> {
+    fn from(query: Query<T>) -> Self {
+        query.0
+    }
+}
+
+/// What can be read from a request's fields.
+pub trait FromFields {
+    /// Takes each field by the client's name for it.
+    fn read(fields: &mut Fields) -> Self;
+}
+
+/// A request's fields, while they are read.
+#[derive(Debug)]
+pub struct Fields {
+    object: Map<String, Value>,
+    text: bool,
+    faults: Faults,
+}
+
+impl Fields {
+    /// A field that must be there.
+    pub fn required<T: FieldType>(&mut self, name: &'static str) -> T {
+        if let Some(value) = self.take(name) {
+            self.convert(name, &value)
+        } else {
+            self.faults.add(name, "is required");
+            T::default()
+        }
+    }
+
+    /// A field that may be missing or null.
+    pub fn optional<T: FieldType>(&mut self, name: &'static str) -> Option<T> {
+        self.take(name).map(|value| self.convert(name, &value))
+    }
+
+    /// A field with a default.
+    pub fn or<T: FieldType>(&mut self, name: &'static str, default: T) -> T {
+        self.optional(name).unwrap_or(default)
+    }
+
+    /// A field that null takes away and that stays when missing.
+    pub fn change<T: FieldType>(&mut self, name: &'static str) -> Option<Option<T>> {
+        match self.object.remove(name)? {
+            Value::Null => Some(None),
+            value => Some(Some(self.convert(name, &value))),
+        }
+    }
+
+    fn take(&mut self, name: &str) -> Option<Value> {
+        self.object.remove(name).filter(|value| !value.is_null())
+    }
+
+    fn convert<T: FieldType>(&mut self, name: &'static str, value: &Value) -> T {
+        let read = match value {
+            Value::String(text) if self.text => T::from_text(text),
+            value => T::from_value(value),
+        };
+        read.unwrap_or_else(|| {
+            self.faults.add(name, T::EXPECTED);
+            T::default()
+        })
+    }
+}
+
+/// The type of a field.
+pub trait FieldType: Default {
+    /// What a client is told that sent something else.
+    const EXPECTED: &'static str;
+    /// From JSON.
+    fn from_value(value: &Value) -> Option<Self>;
+    /// From a query string.
+    fn from_text(text: &str) -> Option<Self>;
+}
+
+impl FieldType for String {
+    const EXPECTED: &'static str = "must be a string";
+    fn from_value(value: &Value) -> Option<Self> {
+        value.as_str().map(str::to_owned)
+    }
+    fn from_text(text: &str) -> Option<Self> {
+        Some(text.to_owned())
+    }
+}
+
+impl FieldType for bool {
+    const EXPECTED: &'static str = "must be true or false";
+    fn from_value(value: &Value) -> Option<Self> {
+        value.as_bool()
+    }
+    fn from_text(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+impl FieldType for i64 {
+    const EXPECTED: &'static str = "must be an integer";
+    fn from_value(value: &Value) -> Option<Self> {
+        value.as_i64()
+    }
+    fn from_text(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+macro_rules! integer {
+    ($($id:ident),*) => {$(
+        impl FieldType for $id {
+            const EXPECTED: &'static str = i64::EXPECTED;
+            fn from_value(value: &Value) -> Option<Self> {
+                i64::from_value(value).map($id)
+            }
+            fn from_text(text: &str) -> Option<Self> {
+                i64::from_text(text).map($id)
+            }
+        }
+    )*};
+}
+integer!(ChatId, MessageId, Seq, UserId);
+
+impl FieldType for Vec<UserId> {
+    const EXPECTED: &'static str = "must be a list of integers";
+    fn from_value(value: &Value) -> Option<Self> {
+        value.as_array()?.iter().map(UserId::from_value).collect()
+    }
+    fn from_text(_: &str) -> Option<Self> {
+        None
+    }
+}
+
+impl FieldType for Option<Role> {
+    const EXPECTED: &'static str = "must be \"owner\" or \"member\"";
+    fn from_value(value: &Value) -> Option<Self> {
+        Self::from_text(value.as_str()?)
+    }
+    fn from_text(text: &str) -> Option<Self> {
+        match text {
+            "owner" => Some(Some(Role::Owner)),
+            "member" => Some(Some(Role::Member)),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "input_tests.rs"]
+mod tests;

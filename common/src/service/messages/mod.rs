@@ -1,0 +1,191 @@
+//! Messages: send, history, edit, delete.
+
+mod queue;
+
+pub use queue::SendQueue;
+
+use super::check::Faults;
+use super::input::{Fields, FromFields, Unchecked};
+use super::{Context, DEFAULT_PAGE};
+use crate::auth::AuthUser;
+use crate::error::Result;
+use crate::id::{ChatId, MessageId, UserId};
+use crate::model::{HistoryPage, Message};
+use crate::rate_limit::Limit;
+use crate::store::{HistoryFrom, NewMessage, Sent};
+use std::time::Duration;
+use utoipa::ToSchema;
+
+/// A message to be sent.
+#[derive(Clone, Debug, Default, ToSchema)]
+pub struct SendMessage {
+    /// Where.
+    pub chat_id: ChatId,
+    /// Kept as sent; Unicode scalar values count; not blank.
+    #[schema(min_length = 1, max_length = 4096, example = "Hello!")]
+    pub text: String,
+    /// The sender's own key: sent again, the first message is answered and nothing is sent twice.
+    #[schema(min_length = 1, max_length = 64)]
+    pub client_message_id: Option<String>,
+    /// A message of the same chat.
+    pub reply_to_id: Option<MessageId>,
+}
+
+impl FromFields for SendMessage {
+    fn read(fields: &mut Fields) -> Self {
+        Self {
+            chat_id: fields.required("chat_id"),
+            text: fields.required("text"),
+            client_message_id: fields.optional("client_message_id"),
+            reply_to_id: fields.optional("reply_to_id"),
+        }
+    }
+}
+
+/// A message's new text.
+#[derive(Clone, Debug, Default, ToSchema)]
+pub struct EditMessage {
+    /// As of [`SendMessage`].
+    #[schema(min_length = 1, max_length = 4096)]
+    pub text: String,
+}
+
+impl FromFields for EditMessage {
+    fn read(fields: &mut Fields) -> Self {
+        Self { text: fields.required("text") }
+    }
+}
+
+/// Which page of a history.
+#[derive(Clone, Debug)]
+pub struct HistoryQuery {
+    /// 1 to 100.
+    pub limit: i64,
+    /// Older than this message.
+    pub before: Option<MessageId>,
+    /// Newer than this message; not with `before`.
+    pub after: Option<MessageId>,
+    /// An earlier page's `next_cursor`; goes before the other two, so that a client need only add it to its question.
+    pub cursor: Option<String>,
+}
+
+impl Default for HistoryQuery {
+    fn default() -> Self {
+        Self { limit: DEFAULT_PAGE, before: None, after: None, cursor: None }
+    }
+}
+
+impl FromFields for HistoryQuery {
+    fn read(fields: &mut Fields) -> Self {
+        Self {
+            limit: fields.or("limit", DEFAULT_PAGE),
+            before: fields.optional("before"),
+            after: fields.optional("after"),
+            cursor: fields.optional("cursor"),
+        }
+    }
+}
+
+/// Sends a message. `Invalid`, `ChatNotFound`, `NotAMember`, `ClientMessageIdReused`, `RateLimited` by user, `Unavailable`.
+pub async fn send(ctx: &Context, by: &AuthUser, body: impl Into<Unchecked<SendMessage>>) -> Result<Sent> {
+    let (body, mut faults) = body.into().split();
+    content(ctx, &mut faults, &body.text, body.client_message_id.as_deref());
+    faults.none()?;
+    ctx.limited(messages(ctx), &by.user_id.to_string()).await?;
+    ctx.sends.send(message(by, body)).await
+}
+
+/// Sends a message to a user; their private chat is made if need be. `Invalid`, `UserNotFound`, `ClientMessageIdReused`, `RateLimited`,
+/// `Unavailable`.
+pub async fn send_private(
+    ctx: &Context,
+    by: &AuthUser,
+    recipient_id: UserId,
+    text: String,
+    client_message_id: Option<String>,
+) -> Result<Sent> {
+    let mut faults = Faults::default();
+    content(ctx, &mut faults, &text, client_message_id.as_deref());
+    if recipient_id == by.user_id {
+        faults.add("recipient_id", "must not be yourself");
+    }
+    faults.none()?;
+    ctx.limited(messages(ctx), &by.user_id.to_string()).await?;
+    let (chat, _, committed) = ctx.store.private_chat(by.user_id, recipient_id).await?;
+    ctx.publisher.publish(committed);
+    ctx.sends.send(message(by, SendMessage { chat_id: chat.id, text, client_message_id, reply_to_id: None })).await
+}
+
+/// A page of a chat's history; members only. `ChatNotFound`, `NotAMember`, `Invalid`.
+pub async fn history(
+    ctx: &Context,
+    by: &AuthUser,
+    chat: ChatId,
+    query: impl Into<Unchecked<HistoryQuery>>,
+) -> Result<HistoryPage> {
+    let (query, mut faults) = query.into().split();
+    faults.limit("limit", query.limit);
+    if query.before.is_some() && query.after.is_some() {
+        faults.add("before", "cannot be used together with after");
+        faults.add("after", "cannot be used together with before");
+    }
+    if let Some(cursor) = &query.cursor {
+        faults.no_nul("cursor", cursor);
+    }
+    faults.none()?;
+    let from = match (query.cursor, query.before, query.after) {
+        (Some(cursor), _, _) => HistoryFrom::Cursor(cursor),
+        (None, Some(before), _) => HistoryFrom::Before(before),
+        (None, None, Some(after)) => HistoryFrom::After(after),
+        (None, None, None) => HistoryFrom::Newest,
+    };
+    ctx.store.history(chat, by.user_id, from, usize::try_from(query.limit).unwrap_or(0)).await
+}
+
+/// Changes the text of one's own message. `MessageNotFound`, `NotAuthor`, `NotAMember`, `Invalid`.
+pub async fn edit(
+    ctx: &Context,
+    by: &AuthUser,
+    id: MessageId,
+    body: impl Into<Unchecked<EditMessage>>,
+) -> Result<Message> {
+    let (body, mut faults) = body.into().split();
+    content(ctx, &mut faults, &body.text, None);
+    faults.none()?;
+    let (message, committed) = ctx.store.edit(id, by.user_id, body.text).await?;
+    ctx.publisher.publish(committed);
+    Ok(message)
+}
+
+/// Deletes one's own message, or any of a group that one owns. `MessageNotFound`, `NotAuthor`.
+pub async fn delete(ctx: &Context, by: &AuthUser, id: MessageId) -> Result<()> {
+    ctx.publisher.publish(ctx.store.delete(id, by.user_id).await?);
+    Ok(())
+}
+
+fn content(ctx: &Context, faults: &mut Faults, text: &str, client_message_id: Option<&str>) {
+    faults.text("text", text, ctx.limits.max_message_chars);
+    if let Some(id) = client_message_id {
+        faults.client_message_id("client_message_id", id);
+    }
+}
+
+fn message(by: &AuthUser, body: SendMessage) -> NewMessage {
+    NewMessage {
+        chat_id: body.chat_id,
+        author_id: by.user_id,
+        author_username: by.username.clone(),
+        text: body.text,
+        client_message_id: body.client_message_id,
+        reply_to_id: body.reply_to_id,
+    }
+}
+
+fn messages(ctx: &Context) -> Limit {
+    Limit {
+        name: "messages",
+        rate: ctx.limits.rate_messages_per_second,
+        period: Duration::from_secs(1),
+        burst: ctx.limits.rate_messages_burst,
+    }
+}

@@ -1,0 +1,75 @@
+//! The rules: one function a use case. What a caller may do is decided here and, where others race, in the store's transaction.
+//!
+//! Knows neither HTTP nor SQL; imports `auth`, `store`, `relay`, `presence`, `rate_limit` and what lies below them. REST handlers
+//! and WebSocket commands call the same functions, so that both have the same rules (and guarantee G4 holds across them).
+
+pub mod accounts;
+pub mod chats;
+mod check;
+mod context;
+pub mod input;
+pub mod members;
+pub mod messages;
+pub mod online;
+pub mod sessions;
+
+pub use check::Faults;
+pub use context::{Context, Parts};
+pub use input::{Fields, FromFields, Query, Unchecked};
+pub use messages::SendQueue;
+
+use crate::error::{Error, Result};
+use crate::store::PageRequest;
+
+/// A list's longest page, and the usual one.
+pub const MAX_PAGE: i64 = 100;
+/// How long a page is when nothing is said.
+pub const DEFAULT_PAGE: i64 = 50;
+
+/// Which page of a list is asked for.
+#[derive(Clone, Debug)]
+pub struct PageQuery {
+    /// 1 to 100.
+    pub limit: i64,
+    /// An earlier page's `next_cursor`.
+    pub cursor: Option<String>,
+}
+
+impl Default for PageQuery {
+    fn default() -> Self {
+        Self { limit: DEFAULT_PAGE, cursor: None }
+    }
+}
+
+impl FromFields for PageQuery {
+    fn read(fields: &mut Fields) -> Self {
+        Self { limit: fields.or("limit", DEFAULT_PAGE), cursor: fields.optional("cursor") }
+    }
+}
+
+impl PageQuery {
+    fn check(self, faults: &mut Faults) -> PageRequest {
+        faults.limit("limit", self.limit);
+        // What a cursor may hold is its maker's to say; that no statement takes a NUL is known here.
+        if self.cursor.as_deref().is_some_and(|cursor| cursor.contains('\0')) {
+            faults.add("cursor", "is not a cursor that this list gave out");
+        }
+        PageRequest { cursor: self.cursor, limit: usize::try_from(self.limit).unwrap_or(0) }
+    }
+}
+
+/// The page asked for, or what is wrong with the question.
+fn page(query: impl Into<Unchecked<PageQuery>>) -> Result<PageRequest> {
+    let (query, mut faults) = query.into().split();
+    let page = query.check(&mut faults);
+    faults.none()?;
+    Ok(page)
+}
+
+/// An error of the store on a field that the client calls otherwise.
+fn on_field(error: Error, field: &str, message: &str) -> Error {
+    match error {
+        Error::UserNotFound => Error::invalid(field, message),
+        other => other,
+    }
+}

@@ -1,0 +1,128 @@
+//! Sessions: login, refresh, logout.
+
+use super::Context;
+use super::input::{Fields, FromFields, Unchecked};
+use crate::auth::AuthUser;
+use crate::error::{Error, Result};
+use crate::event::{Revocation, RevocationReason};
+use crate::metrics::AuthResult;
+use crate::model::{TokenPair, User};
+use crate::rate_limit::Limit;
+use crate::store::{Rotation, Session};
+use std::time::Duration;
+use utoipa::ToSchema;
+
+/// Who logs in.
+#[derive(Clone, ToSchema)]
+pub struct Login {
+    /// The username or the e-mail address, without case.
+    #[schema(example = "ann")]
+    pub username: String,
+    /// The password.
+    #[schema(format = "password", example = "correct horse")]
+    pub password: String,
+}
+
+impl FromFields for Login {
+    fn read(fields: &mut Fields) -> Self {
+        Self { username: fields.required("username"), password: fields.required("password") }
+    }
+}
+
+/// What a session goes on with.
+#[derive(Clone, ToSchema)]
+pub struct Refresh {
+    /// As the last login or refresh gave it; one use spends it.
+    pub refresh_token: String,
+}
+
+impl FromFields for Refresh {
+    fn read(fields: &mut Fields) -> Self {
+        Self { refresh_token: fields.required("refresh_token") }
+    }
+}
+
+/// Opens a session. `BadCredentials`, alike in words and in time for unknown users and wrong passwords; `AccountDisabled` only for who
+/// knows the password; `RateLimited` by address, which `from` names.
+pub async fn login(ctx: &Context, from: &str, body: impl Into<Unchecked<Login>>) -> Result<TokenPair> {
+    let (body, faults) = body.into().split();
+    faults.none()?;
+    counted(ctx, open(ctx, from, body).await)
+}
+
+async fn open(ctx: &Context, from: &str, body: Login) -> Result<TokenPair> {
+    ctx.limited(logins(ctx), from).await?;
+    let known = match body.username.as_str() {
+        // No account is called so, and no database takes a NUL; the password is checked all the same, for the time that it takes.
+        name if name.contains('\0') => None,
+        name => ctx.store.credentials(name).await?,
+    };
+    let (user, hash) = known.map(|known| (known.user, known.password_hash)).unzip();
+    let right = ctx.passwords.verify(body.password, hash).await?;
+    let user = user.filter(|_| right).ok_or(Error::BadCredentials)?;
+    if !user.is_active {
+        return Err(Error::AccountDisabled);
+    }
+    let session = ctx.store.create_session(user.id, ctx.tokens.refresh_ttl()).await?;
+    pair(ctx, &user, &session)
+}
+
+/// Spends a refresh token for a new pair. `TokenInvalid`, `TokenExpired`, `SessionEnded`; `TokenReused` for a spent one, which ends
+/// the session, since either holder may be a thief.
+pub async fn refresh(ctx: &Context, body: impl Into<Unchecked<Refresh>>) -> Result<TokenPair> {
+    let (body, faults) = body.into().split();
+    faults.none()?;
+    counted(ctx, rotate(ctx, body).await)
+}
+
+async fn rotate(ctx: &Context, body: Refresh) -> Result<TokenPair> {
+    let claims = ctx.tokens.verify_refresh(&body.refresh_token)?;
+    let ttl = ctx.tokens.refresh_ttl();
+    match ctx.store.rotate_session(claims.session_id, claims.generation, ttl).await? {
+        Rotation::Rotated(session, user) => pair(ctx, &user, &session),
+        Rotation::Reused(session) => {
+            ctx.revoke(Revocation {
+                user_id: session.user_id,
+                session_id: Some(session.id),
+                reason: RevocationReason::SessionEnded,
+            });
+            Err(Error::TokenReused)
+        }
+        Rotation::Ended => Err(Error::SessionEnded),
+        Rotation::Disabled => Err(Error::AccountDisabled),
+    }
+}
+
+fn counted(ctx: &Context, outcome: Result<TokenPair>) -> Result<TokenPair> {
+    match &outcome {
+        Ok(_) => ctx.metrics.auth_attempts(AuthResult::Ok).inc(),
+        Err(error) => ctx.count_refused(error),
+    }
+    outcome
+}
+
+/// Ends the caller's session.
+pub async fn logout(ctx: &Context, by: &AuthUser) -> Result<()> {
+    ctx.store.end_session(by.session_id).await?;
+    ctx.revoke(Revocation {
+        user_id: by.user_id,
+        session_id: Some(by.session_id),
+        reason: RevocationReason::SessionEnded,
+    });
+    Ok(())
+}
+
+fn pair(ctx: &Context, user: &User, session: &Session) -> Result<TokenPair> {
+    let (access_token, _) = ctx.tokens.issue_access(user, session.id)?;
+    Ok(TokenPair {
+        access_token,
+        token_type: "bearer",
+        expires_in: ctx.tokens.access_ttl().as_secs(),
+        refresh_token: ctx.tokens.issue_refresh(session)?,
+    })
+}
+
+pub(super) fn logins(ctx: &Context) -> Limit {
+    let rate = ctx.limits.rate_logins_per_minute;
+    Limit { name: "logins", rate, period: Duration::from_mins(1), burst: rate }
+}

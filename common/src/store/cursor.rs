@@ -1,0 +1,145 @@
+//! Page cursors: a letter for the list, then its key. Opaque to clients; one that does not fit is `Error::Invalid`.
+
+use super::{HistoryFrom, Rows};
+use crate::error::{Error, Result};
+use crate::event::micros;
+use crate::id::{ChatId, MessageId, Seq, UserId};
+use crate::model::{HistoryPage, Message};
+use time::OffsetDateTime;
+
+fn invalid() -> Error {
+    Error::invalid("cursor", "is not a cursor of this list")
+}
+
+/// Of users by name: the last name, lowered.
+pub(super) fn user(cursor: Option<&str>) -> Result<String> {
+    match cursor {
+        None => Ok(String::new()),
+        Some(cursor) => match cursor.strip_prefix('u') {
+            Some(name) if name.len() <= 128 && !name.contains('\0') => Ok(name.to_owned()),
+            _ => Err(invalid()),
+        },
+    }
+}
+
+pub(super) fn of_user(name: &str) -> String {
+    format!("u{name}")
+}
+
+/// Of members by user id: the last id.
+pub(super) fn member(cursor: Option<&str>) -> Result<UserId> {
+    match cursor {
+        None => Ok(UserId(0)),
+        Some(cursor) => cursor.strip_prefix('m').and_then(|id| id.parse().ok()).ok_or_else(invalid),
+    }
+}
+
+pub(super) fn of_member(id: UserId) -> String {
+    format!("m{id}")
+}
+
+/// Of chats by activity: microseconds and id of the last; the first page begins after the end of time.
+pub(super) fn chat(cursor: Option<&str>) -> Result<(i64, ChatId)> {
+    match cursor {
+        None => Ok((MAX_MICROS, ChatId(i64::MAX))),
+        Some(cursor) => {
+            let (at, id) = cursor.strip_prefix('c').and_then(|rest| rest.split_once('.')).ok_or_else(invalid)?;
+            let at = at.parse().ok().filter(|at| (0..=MAX_MICROS).contains(at)).ok_or_else(invalid)?;
+            Ok((at, id.parse().map_err(|_| invalid())?))
+        }
+    }
+}
+
+/// The year 9999: what both databases and RFC 3339 can say.
+const MAX_MICROS: i64 = 253_402_300_799_000_000;
+
+pub(super) fn of_chat(active_at: OffsetDateTime, id: ChatId) -> String {
+    format!("c{}.{id}", micros(active_at))
+}
+
+/// Which messages of a chat a history page shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct HistoryBound {
+    /// Towards newer messages, or older.
+    pub(super) newer: bool,
+    /// The message that the bound's number is to be looked up from.
+    pub(super) message: Option<MessageId>,
+    /// The bound itself, exclusive, where no message names it.
+    pub(super) seq: Seq,
+}
+
+impl HistoryBound {
+    pub(super) fn new(from: &HistoryFrom) -> Result<Self> {
+        Ok(match from {
+            HistoryFrom::Newest => Self { newer: false, message: None, seq: Seq(i64::MAX) },
+            HistoryFrom::Before(id) => Self { newer: false, message: Some(*id), seq: Seq(0) },
+            HistoryFrom::After(id) => Self { newer: true, message: Some(*id), seq: Seq(0) },
+            HistoryFrom::Cursor(cursor) => {
+                let (newer, seq) = match (cursor.strip_prefix("hb"), cursor.strip_prefix("ha")) {
+                    (Some(seq), _) => (false, seq),
+                    (_, Some(seq)) => (true, seq),
+                    _ => return Err(invalid()),
+                };
+                Self { newer, message: None, seq: seq.parse().map_err(|_| invalid())? }
+            }
+        })
+    }
+
+    /// The error where the message is not in the chat.
+    pub(super) fn unknown(&self) -> Error {
+        Error::invalid(if self.newer { "after" } else { "before" }, "is not a message of this chat")
+    }
+
+    /// Makes a page of what was found in the bound's direction, one row more than `limit` where there are more.
+    pub(super) fn page(&self, mut found: Vec<Message>, limit: usize, head: Seq) -> HistoryPage {
+        let more = found.len() > limit;
+        found.truncate(limit);
+        let direction = if self.newer { "ha" } else { "hb" };
+        let next_cursor = found.last().filter(|_| more).map(|message| format!("{direction}{}", message.seq));
+        if !self.newer {
+            found.reverse();
+        }
+        HistoryPage { items: found, next_cursor, seq: head }
+    }
+}
+
+/// Makes a page of what was found, one row more than `limit` where there are more.
+pub(super) fn page<R, T: From<R>>(mut found: Vec<R>, limit: usize, cursor: impl Fn(&R) -> String) -> Rows<T> {
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let next_cursor = found.last().filter(|_| more).map(cursor);
+    Rows { items: found.into_iter().map(T::from).collect(), next_cursor }
+}
+
+/// One row more than a page has, to know whether there is a next.
+pub(super) fn one_more(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX - 1) + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_list_gave_it_reads() {
+        let at = OffsetDateTime::from_unix_timestamp(1_800_000_000).unwrap();
+        assert_eq!(chat(Some(&of_chat(at, ChatId(7)))).unwrap(), (micros(at), ChatId(7)));
+        assert_eq!(user(Some(&of_user("ann"))).unwrap(), "ann");
+        assert_eq!(member(Some(&of_member(UserId(7)))).unwrap(), UserId(7));
+    }
+
+    #[test]
+    fn what_it_did_not_give_is_invalid() {
+        for cursor in
+            ["", "x", "c", "c1", "c1.", "c.1", "c-1.1", "c99999999999999999999.1", "m", "mx", "ü", "hb", "hax"]
+        {
+            assert!(matches!(chat(Some(cursor)), Err(Error::Invalid(_))), "{cursor}");
+            assert!(matches!(member(Some(cursor)), Err(Error::Invalid(_))), "{cursor}");
+            assert!(matches!(user(Some(cursor)), Err(Error::Invalid(_))), "{cursor}");
+            assert!(
+                matches!(HistoryBound::new(&HistoryFrom::Cursor(cursor.into())), Err(Error::Invalid(_))),
+                "{cursor}"
+            );
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! The log of every chat and the outbox.
+
+use super::lock::views;
+use super::pool::Pool;
+use crate::error::Error;
+use crate::event::LogEvent;
+use crate::id::{ChatId, Seq, UserId};
+use crate::store::change::{OutboxPayload, StoredNoticeKind, rebuilt};
+use crate::store::fault::Fault;
+use crate::store::row::LogRow;
+use crate::store::{Committed, LogPage, OutboxId};
+use sqlx::PgConnection;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(super) async fn ping(pool: &Arc<Pool>) -> Result<(), Fault> {
+    let mut lease = pool.lease().await?;
+    let answer = sqlx::query("select 1").execute(lease.connection()).await;
+    lease.end(answer).map(drop)
+}
+
+/// The versions of the migrations that are applied; none where there is no schema at all.
+pub(super) async fn applied_migrations(pool: &Arc<Pool>) -> Result<Vec<i64>, Fault> {
+    let mut lease = pool.lease().await?;
+    let versions =
+        sqlx::query_scalar("select version from _sqlx_migrations where success").fetch_all(lease.connection()).await;
+    match lease.end(versions) {
+        Err(Fault::Sql(sqlx::Error::Database(error))) if error.code().as_deref() == Some("42P01") => Ok(Vec::new()),
+        other => other,
+    }
+}
+
+// What an event is joined with as it stands now. The texts of a deleted chat are as good as erased.
+macro_rules! log_columns {
+    () => {
+        "c.id as chat_id, c.seq as head, c.floor, e.seq, e.kind, e.created_at as committed_at, e.message_id,
+         e.user_id, u.username, e.role,
+         case when e.kind in (7, 8) then c.name end as chat_name,
+         case when e.kind in (7, 8) then c.description end as chat_description,
+         case when e.kind in (7, 8) then c.is_group end as chat_is_group,
+         case when e.kind in (7, 8) then c.created_at end as chat_created_at,
+         case when e.kind in (7, 8) then c.member_count end as chat_member_count,
+         x.id as m_id, x.author_id as m_author_id, a.username as m_author_username,
+         case when c.deleted_at is null and x.deleted_at is null then x.text else '' end as m_text,
+         x.created_at as m_created_at, x.edited_at as m_edited_at,
+         (x.deleted_at is not null or c.deleted_at is not null) as m_is_deleted, x.seq as m_seq,
+         x.client_message_id as m_client_message_id, x.reply_to_id as m_reply_to_id"
+    };
+}
+
+pub(super) async fn log_after(
+    pool: &Arc<Pool>,
+    chat: ChatId,
+    after: Seq,
+    limit: usize,
+) -> Result<Option<LogPage>, Fault> {
+    let mut lease = pool.lease().await?;
+    let rows: Result<Vec<LogRow>, _> = sqlx::query_as(concat!(
+        "select ",
+        log_columns!(),
+        " from chats c
+         left join lateral (
+             select * from events o where o.chat_id = c.id and o.seq > greatest($2, c.floor) order by o.seq limit $3
+         ) e on true
+         left join messages x on x.id = e.message_id and e.kind in (1, 2)
+         left join users a on a.id = x.author_id
+         left join users u on u.id = e.user_id
+         where c.id = $1
+         order by e.seq"
+    ))
+    .bind(chat)
+    .bind(after)
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .fetch_all(lease.connection())
+    .await;
+    let rows = lease.end(rows)?;
+    let Some((head, floor)) = rows.first().map(|row| (row.head, row.floor)) else {
+        return Ok(None);
+    };
+    Ok(Some(LogPage { events: rows.into_iter().filter_map(LogRow::into_event).collect(), head, floor }))
+}
+
+pub(super) async fn heads(pool: &Arc<Pool>, chats: &[ChatId]) -> Result<Vec<(ChatId, Seq)>, Fault> {
+    let chats: Vec<i64> = chats.iter().map(|id| id.0).collect();
+    let mut lease = pool.lease().await?;
+    let rows =
+        sqlx::query_as("select id, seq from chats where id = any ($1)").bind(chats).fetch_all(lease.connection()).await;
+    lease.end(rows)
+}
+
+pub(super) async fn outbox_remove(pool: &Arc<Pool>, ids: &[OutboxId]) -> Result<(), Fault> {
+    let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+    let mut lease = pool.lease().await?;
+    let removed = sqlx::query("delete from outbox where id = any ($1)").bind(ids).execute(lease.connection()).await;
+    // To remove it again does no harm.
+    lease.end(removed).map(drop)
+}
+
+pub(super) async fn outbox_claim(pool: &Arc<Pool>, age: Duration, limit: usize) -> Result<Vec<Committed>, Fault> {
+    let mut lease = pool.lease().await?;
+    let claimed = claim(lease.connection(), age, limit).await;
+    let claimed = lease.settle(claimed)?;
+    if claimed.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut entries = Vec::with_capacity(claimed.len());
+    for (id, payload) in claimed {
+        let payload: OutboxPayload = serde_json::from_str(&payload).map_err(Error::internal)?;
+        entries.push((OutboxId(id), payload));
+    }
+    let rebuilt = rebuild(lease.connection(), entries).await;
+    lease.end(rebuilt)
+}
+
+/// How much a claim takes at once, in events and notices; a single entry may be larger.
+const CLAIM_SIZE: i64 = 5_000;
+
+async fn claim(connection: &mut PgConnection, age: Duration, limit: usize) -> Result<Vec<(i64, String)>, sqlx::Error> {
+    sqlx::query_as(
+        "with free as materialized (
+             select id, size from outbox
+             where created_at < clock_timestamp() - make_interval(secs => $1)
+               and (claimed_until is null or claimed_until < clock_timestamp())
+             order by id limit $2 for update skip locked
+         ), few as (
+             select id from (select id, sum(size) over (order by id) - size as before from free) f where before < $3
+         ), claimed as (
+             update outbox o set claimed_until = clock_timestamp() + interval '5 seconds'
+             from few where o.id = few.id returning o.id, o.payload::text as payload
+         )
+         select id, payload from claimed order by id",
+    )
+    .bind(age.as_secs_f64())
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .bind(CLAIM_SIZE)
+    .fetch_all(connection)
+    .await
+}
+
+/// What these entries must tell, as it stands now.
+async fn rebuild(
+    connection: &mut PgConnection,
+    entries: Vec<(OutboxId, OutboxPayload)>,
+) -> Result<Vec<Committed>, sqlx::Error> {
+    let mut ranges = Vec::new();
+    let mut added = Vec::new();
+    for (index, (_, payload)) in entries.iter().enumerate() {
+        ranges.extend(payload.events.iter().map(|(chat, first, last)| (index, *chat, *first, *last)));
+        for notice in payload.notices.iter().filter(|notice| notice.kind == StoredNoticeKind::Added) {
+            added.extend(notice.users.iter().map(|user| (notice.chat, *user)));
+        }
+    }
+    let mut events: Vec<Vec<LogEvent>> = entries.iter().map(|_| Vec::new()).collect();
+    for (index, event) in events_of(connection, &ranges).await? {
+        if let Some(list) = events.get_mut(index) {
+            list.push(event);
+        }
+    }
+    let seen = if added.is_empty() { Vec::new() } else { views(connection, &added).await? };
+    let seen: HashMap<_, _> = seen.into_iter().map(|(user, chat)| ((chat.id, user), chat)).collect();
+    let pairs = pairs_of(connection, &ranges).await?;
+    Ok(entries.iter().zip(events).map(|((id, payload), events)| rebuilt(*id, payload, events, &seen, &pairs)).collect())
+}
+
+type Range = (usize, ChatId, Seq, Seq);
+
+async fn events_of(connection: &mut PgConnection, ranges: &[Range]) -> Result<Vec<(usize, LogEvent)>, sqlx::Error> {
+    #[derive(sqlx::FromRow)]
+    struct Row {
+        ord: i64,
+        #[sqlx(flatten)]
+        log: LogRow,
+    }
+    let ords: Vec<i64> = ranges.iter().map(|range| i64::try_from(range.0).unwrap_or(i64::MAX)).collect();
+    let chats: Vec<i64> = ranges.iter().map(|range| range.1.0).collect();
+    let firsts: Vec<i64> = ranges.iter().map(|range| range.2.0).collect();
+    let lasts: Vec<i64> = ranges.iter().map(|range| range.3.0).collect();
+    let rows: Vec<Row> = sqlx::query_as(concat!(
+        "select r.ord, ",
+        log_columns!(),
+        " from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) as r (ord, chat_id, first, last)
+         join chats c on c.id = r.chat_id
+         join lateral (
+             select * from events o where o.chat_id = c.id and o.seq between r.first and r.last order by o.seq limit 1000000
+         ) e on true
+         left join messages x on x.id = e.message_id and e.kind in (1, 2)
+         left join users a on a.id = x.author_id
+         left join users u on u.id = e.user_id
+         order by r.ord, e.chat_id, e.seq"
+    ))
+    .bind(ords)
+    .bind(chats)
+    .bind(firsts)
+    .bind(lasts)
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().filter_map(|row| Some((usize::try_from(row.ord).ok()?, row.log.into_event()?))).collect())
+}
+
+/// The users of those of these chats that are private.
+async fn pairs_of(
+    connection: &mut PgConnection,
+    ranges: &[Range],
+) -> Result<HashMap<ChatId, [UserId; 2]>, sqlx::Error> {
+    let chats: Vec<i64> = ranges.iter().map(|range| range.1.0).collect();
+    let rows: Vec<(ChatId, UserId, UserId)> =
+        sqlx::query_as("select id, pair_low, pair_high from chats where id = any ($1) and pair_low is not null")
+            .bind(chats)
+            .fetch_all(connection)
+            .await?;
+    Ok(rows.into_iter().map(|(chat, low, high)| (chat, [low, high])).collect())
+}
+
+pub(super) async fn outbox_pending(pool: &Arc<Pool>) -> Result<i64, Fault> {
+    let mut lease = pool.lease().await?;
+    let count = sqlx::query_scalar("select count(*) from (select from outbox limit 10000) o")
+        .fetch_one(lease.connection())
+        .await;
+    lease.end(count)
+}
+
+pub(super) async fn prune(pool: &Arc<Pool>, older_than: Duration, limit: usize) -> Result<usize, Fault> {
+    let mut lease = pool.lease().await?;
+    let pruned = prune_log(lease.connection(), older_than, i64::try_from(limit).unwrap_or(i64::MAX)).await;
+    lease.end(pruned)
+}
+
+async fn prune_log(connection: &mut PgConnection, older_than: Duration, limit: i64) -> Result<usize, sqlx::Error> {
+    // First the floors, so that no reader takes a missing entry for one that is still to come. A chat that a writer holds just
+    // now is left for the next time; the lock is had for this one statement.
+    sqlx::query(
+        "with old as materialized (
+             select chat_id, seq from events
+             where created_at < clock_timestamp() - make_interval(secs => $1) order by created_at limit $2
+         ), tops as (
+             select chat_id, max(seq) as top from old group by chat_id
+         ), free as materialized (
+             select c.id, t.top from chats c join tops t on t.chat_id = c.id
+             where c.floor < t.top
+             order by c.id for no key update of c skip locked
+         )
+         update chats c set floor = f.top from free f where c.id = f.id and c.floor < f.top",
+    )
+    .bind(older_than.as_secs_f64())
+    .bind(limit)
+    .execute(&mut *connection)
+    .await?;
+    // Then what stands below them, without a lock on any chat.
+    let removed = sqlx::query(
+        "with old as materialized (
+             select e.chat_id, e.seq from events e join chats c on c.id = e.chat_id
+             where e.created_at < clock_timestamp() - make_interval(secs => $1) and e.seq <= c.floor
+             order by e.created_at limit $2
+         )
+         delete from events e using old o where e.chat_id = o.chat_id and e.seq = o.seq",
+    )
+    .bind(older_than.as_secs_f64())
+    .bind(limit)
+    .execute(&mut *connection)
+    .await?;
+    erase_deleted_chats(connection, limit).await?;
+    forget_sessions(connection, limit).await?;
+    Ok(usize::try_from(removed.rows_affected()).unwrap_or(usize::MAX))
+}
+
+/// Erases the texts of deleted chats, a batch at a time; until then nobody can read them any more either.
+async fn erase_deleted_chats(connection: &mut PgConnection, limit: i64) -> Result<(), sqlx::Error> {
+    let chat: Option<ChatId> =
+        sqlx::query_scalar("select id from chats where deleted_at is not null and not erased order by id limit 1")
+            .fetch_optional(&mut *connection)
+            .await?;
+    let Some(chat) = chat else { return Ok(()) };
+    let erased = sqlx::query(
+        "update messages set text = '', text_digest = null, deleted_at = clock_timestamp()
+         where id in (select id from messages where chat_id = $1 and deleted_at is null order by seq limit $2)",
+    )
+    .bind(chat)
+    .bind(limit)
+    .execute(&mut *connection)
+    .await?;
+    if erased.rows_affected() == 0 {
+        sqlx::query("update chats set erased = true where id = $1").bind(chat).execute(connection).await?;
+    }
+    Ok(())
+}
+
+/// Forgets sessions that expired more than a day ago: no token of theirs lives.
+async fn forget_sessions(connection: &mut PgConnection, limit: i64) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "delete from sessions where id in (
+             select id from sessions where expires_at < clock_timestamp() - interval '1 day' order by expires_at limit $1
+         )",
+    )
+    .bind(limit)
+    .execute(connection)
+    .await
+    .map(drop)
+}

@@ -1,0 +1,214 @@
+//! A pool of connections that is sure of three things: a server that is away is told at once, a connection on which an answer is
+//! still owed is never used again, and a restart of the server costs one failed use, not one of every connection.
+
+use crate::error::Error;
+use crate::store::PoolState;
+use crate::store::fault::{Fault, is_lost};
+use parking_lot::Mutex;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{ConnectOptions, Connection};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout};
+
+/// How long a caller waits for a connection, its opening included.
+const ACQUIRE: Duration = Duration::from_millis(1500);
+/// Idle for longer than this, a connection is asked whether it lives before it is used.
+const TRUSTED_IDLE: Duration = Duration::from_secs(1);
+/// How long it may take to answer that.
+const PROBE: Duration = Duration::from_millis(500);
+
+/// What every connection is set to. In statements, not in the startup packet, which poolers refuse to pass on.
+const SETTINGS: &str = "set statement_timeout = 1900; set idle_in_transaction_session_timeout = 5000; set jit = off";
+
+/// The pool. A caller beyond its size waits, and is `Unavailable` after 1.5 s.
+pub(super) struct Pool {
+    options: PgConnectOptions,
+    permits: Arc<Semaphore>,
+    idle: Mutex<Vec<Idle>>,
+    open: AtomicU32,
+    /// Raised when a connection was lost: those opened before are probed before they are used.
+    generation: AtomicU64,
+}
+
+struct Idle {
+    connection: PgConnection,
+    generation: u64,
+    since: Instant,
+}
+
+impl Pool {
+    pub(super) fn new(options: PgConnectOptions, size: u32) -> Arc<Self> {
+        Arc::new(Self {
+            options: options.disable_statement_logging(),
+            permits: Arc::new(Semaphore::new(usize::try_from(size.max(1)).unwrap_or(1))),
+            idle: Mutex::new(Vec::new()),
+            open: AtomicU32::new(0),
+            generation: AtomicU64::new(0),
+        })
+    }
+
+    /// Where it connects to.
+    pub(super) fn options(&self) -> &PgConnectOptions {
+        &self.options
+    }
+
+    pub(super) fn state(&self) -> PoolState {
+        let idle = u32::try_from(self.idle.lock().len()).unwrap_or(u32::MAX);
+        PoolState { in_use: self.open.load(Ordering::Relaxed).saturating_sub(idle), idle }
+    }
+
+    /// A connection for one statement or more, each its own transaction.
+    pub(super) async fn lease(self: &Arc<Self>) -> Result<Lease, Fault> {
+        timeout(ACQUIRE, self.acquire())
+            .await
+            .unwrap_or_else(|_| Err(Error::unavailable("no database connection became free in time").into()))
+    }
+
+    /// A connection with a transaction begun.
+    pub(super) async fn begin(self: &Arc<Self>) -> Result<Lease, Fault> {
+        let mut lease = self.lease().await?;
+        let begun = sqlx::raw_sql("begin").execute(lease.connection()).await;
+        lease.note(begun.as_ref().err());
+        begun?;
+        lease.clean = false;
+        Ok(lease)
+    }
+
+    async fn acquire(self: &Arc<Self>) -> Result<Lease, Fault> {
+        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| sqlx::Error::PoolClosed)?;
+        loop {
+            // The newest first: the others may rest.
+            let Some(idle) = self.idle.lock().pop() else { break };
+            let mut lease = Lease::new(self, idle.connection, idle.generation, None);
+            let trusted =
+                idle.generation == self.generation.load(Ordering::Acquire) && idle.since.elapsed() < TRUSTED_IDLE;
+            if trusted || lease.answers().await {
+                lease.permit = Some(permit);
+                lease.clean = true;
+                return Ok(lease);
+            }
+        }
+        let generation = self.generation.load(Ordering::Acquire);
+        let mut connection = self.options.connect().await.map_err(Error::unavailable)?;
+        self.open.fetch_add(1, Ordering::Relaxed);
+        let set = sqlx::raw_sql(SETTINGS).execute(&mut connection).await;
+        let mut lease = Lease::new(self, connection, generation, Some(permit));
+        set.map_err(Error::unavailable)?;
+        lease.clean = true;
+        Ok(lease)
+    }
+}
+
+/// A connection in use. Dropped before its work was ended (its caller went away, or the time was over), it is closed.
+pub(super) struct Lease {
+    connection: Option<PgConnection>,
+    generation: u64,
+    /// Whether nothing is owed on it: no answer, no transaction.
+    clean: bool,
+    pool: Arc<Pool>,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Lease {
+    fn new(pool: &Arc<Pool>, connection: PgConnection, generation: u64, permit: Option<OwnedSemaphorePermit>) -> Self {
+        Self { connection: Some(connection), generation, clean: false, pool: Arc::clone(pool), permit }
+    }
+
+    /// The connection itself. What is done with it must be ended by one of the `end`s.
+    #[expect(clippy::expect_used, reason = "it is taken only where the lease ends")]
+    pub(super) fn connection(&mut self) -> &mut PgConnection {
+        self.clean = false;
+        self.connection.as_mut().expect("a lease has its connection until it ends")
+    }
+
+    /// Ends a use whose statements were each a transaction of its own.
+    pub(super) fn end<T>(mut self, result: Result<T, sqlx::Error>) -> Result<T, Fault> {
+        self.settle(result)
+    }
+
+    /// The same where the lease is used on.
+    pub(super) fn settle<T>(&mut self, result: Result<T, sqlx::Error>) -> Result<T, Fault> {
+        self.note(result.as_ref().err());
+        result.map_err(Fault::Sql)
+    }
+
+    /// The same for a statement that wrote: a lost connection leaves it unknown whether it did.
+    pub(super) fn end_written<T>(self, result: Result<T, sqlx::Error>) -> Result<T, Fault> {
+        self.end(result).map_err(|fault| match fault {
+            Fault::Sql(error) if is_lost(&error) => Fault::Unknown(error),
+            other => other,
+        })
+    }
+
+    /// Ends a transaction: commits what went well, rolls back what did not.
+    pub(super) async fn end_transaction<T>(mut self, result: Result<T, Fault>) -> Result<T, Fault> {
+        match result {
+            Ok(value) => {
+                let committed = sqlx::raw_sql("commit").execute(self.connection()).await;
+                self.note(committed.as_ref().err());
+                committed.map_err(Fault::Unknown)?;
+                Ok(value)
+            }
+            Err(fault) => {
+                let lost = match &fault {
+                    Fault::Sql(error) | Fault::Unknown(error) => is_lost(error),
+                    Fault::Rule(_) => false,
+                };
+                if lost {
+                    self.lost();
+                } else {
+                    let undone = sqlx::raw_sql("rollback").execute(self.connection()).await;
+                    self.note(undone.as_ref().err());
+                }
+                Err(fault)
+            }
+        }
+    }
+
+    /// Nothing is owed any more, unless the connection is lost.
+    fn note(&mut self, error: Option<&sqlx::Error>) {
+        if error.is_some_and(is_lost) {
+            self.lost();
+        } else {
+            self.clean = true;
+        }
+    }
+
+    fn lost(&mut self) {
+        self.clean = false;
+        // Only the first to notice raises it: the others' connections are of the same past.
+        let _ = self.pool.generation.compare_exchange(
+            self.generation,
+            self.generation + 1,
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        );
+    }
+
+    /// Whether the connection still answers; one that does is as good as new.
+    async fn answers(&mut self) -> bool {
+        let answered = timeout(PROBE, self.connection().ping()).await.is_ok_and(|answer| answer.is_ok());
+        if answered {
+            self.generation = self.pool.generation.load(Ordering::Acquire);
+        }
+        answered
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let Some(connection) = self.connection.take() else { return };
+        if self.clean {
+            let idle = Idle { connection, generation: self.generation, since: Instant::now() };
+            self.pool.idle.lock().push(idle);
+        } else {
+            // Closing the socket is all: a server that is away would not hear a farewell.
+            drop(connection);
+            self.pool.open.fetch_sub(1, Ordering::Relaxed);
+        }
+        drop(self.permit.take());
+    }
+}

@@ -1,0 +1,118 @@
+//! Login sessions.
+
+use super::pool::Pool;
+use crate::error::Error;
+use crate::id::{SessionId, UserId};
+use crate::store::fault::Fault;
+use crate::store::row::{AccountRow, SessionRow};
+use crate::store::{EndedSession, Rotation, Session};
+use sqlx::PgConnection;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A duration as Postgres takes it: seconds.
+fn seconds(duration: Duration) -> f64 {
+    duration.as_secs_f64()
+}
+
+pub(super) async fn create_session(pool: &Arc<Pool>, user: UserId, ttl: Duration) -> Result<Session, Fault> {
+    let mut lease = pool.lease().await?;
+    // The account's row is locked against a deactivation that would miss the session.
+    let id: Result<Option<SessionId>, _> = sqlx::query_scalar(
+        "insert into sessions (user_id, expires_at)
+         select u.id, clock_timestamp() + make_interval(secs => $2)
+         from (select id, is_active from users where id = $1 for share) u where u.is_active
+         returning id",
+    )
+    .bind(user)
+    .bind(seconds(ttl))
+    .fetch_optional(lease.connection())
+    .await;
+    let id = lease.end_written(id)?.ok_or(Error::AccountDisabled)?;
+    Ok(Session { id, user_id: user, generation: 0 })
+}
+
+pub(super) async fn rotate_session(
+    pool: &Arc<Pool>,
+    session: SessionId,
+    generation: i64,
+    ttl: Duration,
+) -> Result<Rotation, Fault> {
+    let mut lease = pool.begin().await?;
+    let rotation = rotate(lease.connection(), session, generation, ttl).await;
+    lease.end_transaction(rotation).await
+}
+
+async fn rotate(
+    connection: &mut PgConnection,
+    session: SessionId,
+    generation: i64,
+    ttl: Duration,
+) -> Result<Rotation, Fault> {
+    let Some(row) = lock_session(connection, session).await? else {
+        return Ok(Rotation::Ended);
+    };
+    let user: AccountRow = sqlx::query_as(
+        "select id, username, email, password_hash, is_active, created_at, last_seen_at from users where id = $1",
+    )
+    .bind(row.user_id)
+    .fetch_one(&mut *connection)
+    .await?;
+    if !user.is_active {
+        return Ok(Rotation::Disabled);
+    }
+    if !row.live || generation > row.generation {
+        return Ok(Rotation::Ended);
+    }
+    if generation < row.generation {
+        end(connection, session).await?;
+        return Ok(Rotation::Reused(row.session(row.generation)));
+    }
+    sqlx::query(
+        "update sessions set generation = generation + 1, expires_at = clock_timestamp() + make_interval(secs => $2)
+         where id = $1",
+    )
+    .bind(session)
+    .bind(seconds(ttl))
+    .execute(connection)
+    .await?;
+    Ok(Rotation::Rotated(row.session(generation + 1), user.into()))
+}
+
+async fn lock_session(connection: &mut PgConnection, session: SessionId) -> Result<Option<SessionRow>, sqlx::Error> {
+    sqlx::query_as(
+        "select id, user_id, generation, ended_at is null and expires_at > clock_timestamp() as live
+         from sessions where id = $1 for no key update",
+    )
+    .bind(session)
+    .fetch_optional(connection)
+    .await
+}
+
+async fn end(connection: &mut PgConnection, session: SessionId) -> Result<(), sqlx::Error> {
+    sqlx::query("update sessions set ended_at = clock_timestamp() where id = $1 and ended_at is null")
+        .bind(session)
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
+pub(super) async fn end_session(pool: &Arc<Pool>, session: SessionId) -> Result<(), Fault> {
+    let mut lease = pool.lease().await?;
+    let ended = end(lease.connection(), session).await;
+    // To end it again does no harm.
+    lease.end(ended)
+}
+
+pub(super) async fn sessions_ended_within(pool: &Arc<Pool>, period: Duration) -> Result<Vec<EndedSession>, Fault> {
+    let mut lease = pool.lease().await?;
+    let rows: Result<Vec<(SessionId, UserId, bool)>, _> = sqlx::query_as(
+        "select id, user_id, disabled from sessions
+         where ended_at > clock_timestamp() - make_interval(secs => $1)",
+    )
+    .bind(seconds(period))
+    .fetch_all(lease.connection())
+    .await;
+    let rows = lease.end(rows)?;
+    Ok(rows.into_iter().map(|(id, user_id, disabled)| EndedSession { id, user_id, disabled }).collect())
+}

@@ -1,0 +1,85 @@
+//! What became of a batch of sends, the same for both back ends.
+
+use super::change::private_notices;
+use super::{Committed, NewMessage, OutboxId, Sent, SentBatch};
+use crate::error::{Error, Result};
+use crate::event::{EventBody, LogEvent};
+use crate::id::{MessageId, Seq, UserId};
+use crate::model::Message;
+use time::OffsetDateTime;
+
+/// What became of one entry.
+pub(super) enum Outcome {
+    /// Stored now.
+    Stored(Stored, Option<[UserId; 2]>),
+    /// It was stored before: the message as it stands.
+    Retry(Box<Message>),
+    /// It was not.
+    Refused(Error),
+}
+
+/// What storing a message gave it.
+pub(super) struct Stored {
+    pub(super) id: MessageId,
+    pub(super) seq: Seq,
+    pub(super) at: OffsetDateTime,
+}
+
+/// Entries that no database would take: Postgres knows no NUL in a text.
+pub(super) fn refuse(entry: &NewMessage) -> Option<Error> {
+    if entry.text.contains('\0') {
+        Some(Error::invalid("text", "must not contain a NUL character"))
+    } else if entry.client_message_id.as_ref().is_some_and(|id| id.contains('\0')) {
+        Some(Error::invalid("client_message_id", "must not contain a NUL character"))
+    } else {
+        None
+    }
+}
+
+pub(super) fn bad_reply() -> Error {
+    Error::invalid("reply_to_id", "is not a message of this chat")
+}
+
+/// Puts the batch's answer together.
+pub(super) fn batch(entries: &[NewMessage], outcomes: Vec<Outcome>, outbox: Option<OutboxId>) -> SentBatch {
+    let mut committed = Committed { outbox, ..Committed::default() };
+    let results = entries.iter().zip(outcomes).map(|(entry, outcome)| sent(entry, outcome, &mut committed)).collect();
+    SentBatch { results, committed }
+}
+
+fn sent(entry: &NewMessage, outcome: Outcome, committed: &mut Committed) -> Result<Sent> {
+    match outcome {
+        Outcome::Stored(stored, pair) => {
+            let message = message(entry, &stored);
+            if let Some(pair) = pair {
+                committed.notices.extend(private_notices(&message, pair));
+            }
+            committed.events.push(LogEvent {
+                chat_id: entry.chat_id,
+                seq: stored.seq,
+                committed_at: stored.at,
+                body: EventBody::NewMessage { message: message.clone() },
+            });
+            Ok(Sent { message, created: true })
+        }
+        Outcome::Retry(message) => Ok(Sent { message: *message, created: false }),
+        Outcome::Refused(error) => Err(error),
+    }
+}
+
+fn message(entry: &NewMessage, stored: &Stored) -> Message {
+    Message {
+        id: stored.id,
+        chat_id: entry.chat_id,
+        author_id: entry.author_id,
+        author_username: entry.author_username.clone(),
+        text: entry.text.clone(),
+        created_at: stored.at,
+        is_edited: false,
+        edited_at: None,
+        is_deleted: false,
+        seq: stored.seq,
+        client_message_id: entry.client_message_id.clone(),
+        reply_to_id: entry.reply_to_id,
+    }
+}

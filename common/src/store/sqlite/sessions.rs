@@ -1,0 +1,101 @@
+//! Login sessions.
+
+use super::{Database, commit};
+use crate::error::Error;
+use crate::id::{SessionId, UserId};
+use crate::store::fault::Fault;
+use crate::store::row::{AccountRow, SessionRow, Time};
+use crate::store::{EndedSession, Rotation, Session};
+use sqlx::SqliteConnection;
+use std::time::Duration;
+
+pub(super) async fn create_session(database: &Database, user: UserId, ttl: Duration) -> Result<Session, Fault> {
+    let mut transaction = database.begin().await?;
+    let id: Option<SessionId> = sqlx::query_scalar(
+        "insert into sessions (user_id, created_at, expires_at)
+         select id, $2, $3 from users where id = $1 and is_active
+         returning id",
+    )
+    .bind(user)
+    .bind(database.now())
+    .bind(database.after(ttl))
+    .fetch_optional(&mut *transaction)
+    .await?;
+    let id = id.ok_or(Error::AccountDisabled)?;
+    commit(transaction, Session { id, user_id: user, generation: 0 }).await
+}
+
+pub(super) async fn rotate_session(
+    database: &Database,
+    session: SessionId,
+    generation: i64,
+    ttl: Duration,
+) -> Result<Rotation, Fault> {
+    let mut transaction = database.begin().await?;
+    let rotation = rotate(&mut transaction, session, generation, (database.now(), database.after(ttl))).await?;
+    commit(transaction, rotation).await
+}
+
+async fn rotate(
+    connection: &mut SqliteConnection,
+    session: SessionId,
+    generation: i64,
+    (now, expires_at): (Time, Time),
+) -> Result<Rotation, Fault> {
+    let row: Option<SessionRow> = sqlx::query_as(
+        "select id, user_id, generation, ended_at is null and expires_at > $2 as live from sessions where id = $1",
+    )
+    .bind(session)
+    .bind(now)
+    .fetch_optional(&mut *connection)
+    .await?;
+    let Some(row) = row else {
+        return Ok(Rotation::Ended);
+    };
+    let user: AccountRow = sqlx::query_as(
+        "select id, username, email, password_hash, is_active, created_at, last_seen_at from users where id = $1",
+    )
+    .bind(row.user_id)
+    .fetch_one(&mut *connection)
+    .await?;
+    if !user.is_active {
+        return Ok(Rotation::Disabled);
+    }
+    if !row.live || generation > row.generation {
+        return Ok(Rotation::Ended);
+    }
+    if generation < row.generation {
+        end(connection, session, now).await?;
+        return Ok(Rotation::Reused(row.session(row.generation)));
+    }
+    sqlx::query("update sessions set generation = generation + 1, expires_at = $2 where id = $1")
+        .bind(session)
+        .bind(expires_at)
+        .execute(connection)
+        .await?;
+    Ok(Rotation::Rotated(row.session(generation + 1), user.into()))
+}
+
+async fn end(connection: &mut SqliteConnection, session: SessionId, now: Time) -> Result<(), sqlx::Error> {
+    sqlx::query("update sessions set ended_at = $2 where id = $1 and ended_at is null")
+        .bind(session)
+        .bind(now)
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
+pub(super) async fn end_session(database: &Database, session: SessionId) -> Result<(), Fault> {
+    let mut transaction = database.begin().await?;
+    end(&mut transaction, session, database.now()).await?;
+    commit(transaction, ()).await
+}
+
+pub(super) async fn sessions_ended_within(database: &Database, period: Duration) -> Result<Vec<EndedSession>, Fault> {
+    let rows: Vec<(SessionId, UserId, bool)> =
+        sqlx::query_as("select id, user_id, disabled from sessions where ended_at > $1")
+            .bind(database.before(period))
+            .fetch_all(&database.reader)
+            .await?;
+    Ok(rows.into_iter().map(|(id, user_id, disabled)| EndedSession { id, user_id, disabled }).collect())
+}

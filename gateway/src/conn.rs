@@ -1,0 +1,409 @@
+//! One connection's state and its way out: frames go straight to the socket while nothing waits; what the socket does not take is
+//! queued, bounded in bytes, and leaves in one `writev` when it is writable again (G7).
+//!
+//! Lives on one shard's thread; fan-out and the connection's own task share it by `Rc`. No I/O here ever waits.
+
+use crate::feed::Sub;
+use crate::frame;
+use crate::protocol::CloseCode;
+use bytes::{Buf, Bytes};
+use messenger_common::auth::AuthUser;
+use messenger_common::event::EventKind;
+use messenger_common::id::{ChatId, Seq, UserId};
+use prometheus_gauge::Guard;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io::{ErrorKind, IoSlice};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Instant;
+use tokio::net::TcpStream;
+
+/// Frames that leave in one `writev` at most.
+const AT_ONCE: usize = 64;
+/// Newest-wins frames kept for a reader that is behind.
+const EPHEMERAL: usize = 256;
+/// Notices kept while a subscription to their chat begins.
+const NOTICES: usize = 64;
+
+/// Where a connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// `welcome` waits in the queue until presence and the user's channel are up; nothing leaves.
+    Opening,
+    /// Alive.
+    Open,
+    /// The close frame is queued or sent; what the client still sends is read and dropped until it closes too, or until then.
+    Closing(Instant),
+    /// To be let go of.
+    Dead,
+}
+
+/// What became of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Push {
+    /// Written or queued.
+    Taken,
+    /// The queue is full: nothing of it was taken.
+    Full,
+    /// The connection is closing or dead: nothing of it was taken.
+    Gone,
+}
+
+/// A frame of which only the newest matters.
+#[derive(Debug)]
+struct Ephemeral {
+    kind: EventKind,
+    chat_id: ChatId,
+    user_id: UserId,
+    frame: Bytes,
+}
+
+/// What only some connections need, made when they do.
+#[derive(Debug, Default)]
+pub(crate) struct Rare {
+    ephemeral: VecDeque<Ephemeral>,
+    /// Notices of chats whose subscription is pending here.
+    pub(crate) held_notices: VecDeque<(ChatId, Seq, Bytes)>,
+    /// Where subscriptions that were given up stood: no notice repeats what they brought.
+    pub(crate) left_off: VecDeque<(ChatId, Seq)>,
+    /// When typing was last told, by chat.
+    pub(crate) typing: Vec<(ChatId, Instant)>,
+    /// Reads answered to this connection whose broadcast it need not see again.
+    pub(crate) reads: Vec<(ChatId, Instant)>,
+    /// Since when commands come over the rate, and when the last did.
+    pub(crate) limited: Option<(Instant, Instant)>,
+}
+
+/// A connection.
+pub(crate) struct Conn {
+    /// Unique on this node; shown in `welcome`.
+    pub(crate) id: u64,
+    /// Whose.
+    pub(crate) user_id: UserId,
+    /// Under which token; `authenticate` changes it.
+    pub(crate) auth: RefCell<Arc<AuthUser>>,
+    pub(crate) stream: TcpStream,
+    pub(crate) state: Cell<State>,
+    /// Its place in the shard.
+    pub(crate) key: Cell<usize>,
+    /// Its subscriptions: the chat, and their place in the chat's feed.
+    pub(crate) subs: RefCell<Vec<(ChatId, usize)>>,
+    /// Whether any of them is behind.
+    pub(crate) behind: Cell<bool>,
+    /// Whether it waits in the shard's list of connections to be flushed.
+    pub(crate) dirty: Cell<bool>,
+    /// The last batch of status changes that it was given one of.
+    pub(crate) status_stamp: Cell<u64>,
+    /// When something was last read, pinged, or written while something waited: milliseconds of the shard.
+    pub(crate) last_read: Cell<u64>,
+    pub(crate) last_ping: Cell<u64>,
+    pub(crate) moved: Cell<u64>,
+    pub(crate) rare: RefCell<Option<Box<Rare>>>,
+    /// The code that was or will be counted when it ends.
+    pub(crate) close_code: Cell<u16>,
+    /// The shard's time, milliseconds.
+    clock: Rc<Cell<u64>>,
+    queue: RefCell<VecDeque<Bytes>>,
+    queued: Cell<usize>,
+    most_queued: usize,
+    /// Whether the first frame of the queue has begun to leave.
+    begun: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+    _counted: Guard,
+}
+
+impl std::fmt::Debug for Conn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Conn").field("id", &self.id).field("state", &self.state.get()).finish_non_exhaustive()
+    }
+}
+
+/// What a new connection is made of.
+pub(crate) struct NewConn {
+    pub(crate) id: u64,
+    pub(crate) auth: AuthUser,
+    pub(crate) stream: TcpStream,
+    pub(crate) clock: Rc<Cell<u64>>,
+    pub(crate) most_queued: usize,
+    pub(crate) counted: Guard,
+}
+
+impl Conn {
+    pub(crate) fn new(new: NewConn) -> Rc<Self> {
+        let now = new.clock.get();
+        Rc::new(Self {
+            id: new.id,
+            user_id: new.auth.user_id,
+            auth: RefCell::new(Arc::new(new.auth)),
+            stream: new.stream,
+            state: Cell::new(State::Opening),
+            key: Cell::new(usize::MAX),
+            subs: RefCell::default(),
+            behind: Cell::new(false),
+            dirty: Cell::new(false),
+            status_stamp: Cell::new(0),
+            last_read: Cell::new(now),
+            last_ping: Cell::new(now),
+            moved: Cell::new(now),
+            rare: RefCell::default(),
+            close_code: Cell::new(1006),
+            clock: new.clock,
+            queue: RefCell::default(),
+            begun: Cell::new(false),
+            queued: Cell::new(0),
+            most_queued: new.most_queued,
+            waker: RefCell::default(),
+            _counted: new.counted,
+        })
+    }
+
+    /// Whether frames are still taken.
+    pub(crate) fn is_live(&self) -> bool {
+        matches!(self.state.get(), State::Opening | State::Open)
+    }
+
+    /// Bytes that wait.
+    pub(crate) fn queued(&self) -> usize {
+        self.queued.get()
+    }
+
+    /// Whether there is room enough to go on with what was held back.
+    pub(crate) fn has_room(&self) -> bool {
+        self.queued.get() <= self.most_queued / 2
+    }
+
+    /// Takes a frame if it fits. Written at once when `now` and nothing waits.
+    pub(crate) fn push(&self, frame: &Bytes, now: bool) -> Push {
+        match self.state.get() {
+            State::Open if now && self.queued.get() == 0 => match self.stream.try_write(frame) {
+                Ok(written) if written == frame.len() => Push::Taken,
+                Ok(written) => {
+                    self.begun.set(written > 0);
+                    self.wake();
+                    self.enqueue(frame.slice(written..))
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.wake();
+                    self.enqueue(frame.clone())
+                }
+                Err(_) => {
+                    self.die();
+                    Push::Gone
+                }
+            },
+            State::Opening | State::Open => {
+                if self.queued.get() > 0 && self.queued.get() + frame.len() > self.most_queued {
+                    return Push::Full;
+                }
+                self.enqueue(frame.clone())
+            }
+            State::Closing(_) | State::Dead => Push::Gone,
+        }
+    }
+
+    /// Takes an answer, full or not: there is one for each command, and no command is read while much waits.
+    pub(crate) fn answer(&self, frame: Bytes) {
+        if self.is_live() {
+            self.enqueue(frame);
+            self.flush_or_wake();
+        }
+    }
+
+    /// Writes what waits; what the socket does not take, its task writes when it does.
+    pub(crate) fn flush_or_wake(&self) {
+        if !self.flush() {
+            self.wake();
+        }
+    }
+
+    /// Takes a frame of which only the newest of its kind, chat and user matters. Behind what waits, it waits aside and never grows
+    /// past [`EPHEMERAL`]: the oldest goes.
+    pub(crate) fn push_newest(&self, kind: EventKind, chat_id: ChatId, user_id: UserId, frame: &Bytes, now: bool) {
+        if self.has_room() && self.push(frame, now) != Push::Full {
+            return;
+        }
+        if kind == EventKind::Typing {
+            return;
+        }
+        let mut rare = self.rare.borrow_mut();
+        let waiting = &mut rare.get_or_insert_default().ephemeral;
+        waiting.retain(|other| (other.kind, other.chat_id, other.user_id) != (kind, chat_id, user_id));
+        if waiting.len() == EPHEMERAL {
+            waiting.pop_front();
+        }
+        waiting.push_back(Ephemeral { kind, chat_id, user_id, frame: frame.clone() });
+    }
+
+    fn enqueue(&self, frame: Bytes) -> Push {
+        if self.queued.get() == 0 {
+            self.moved.set(self.clock.get());
+        }
+        self.queued.set(self.queued.get() + frame.len());
+        self.queue.borrow_mut().push_back(frame);
+        Push::Taken
+    }
+
+    /// Writes what waits, as far as the socket takes it. Says whether all of it is gone.
+    pub(crate) fn flush(&self) -> bool {
+        if self.state.get() == State::Opening {
+            return true;
+        }
+        let mut queue = self.queue.borrow_mut();
+        while !queue.is_empty() {
+            let mut slices = [IoSlice::new(&[]); AT_ONCE];
+            let count = queue.len().min(AT_ONCE);
+            slices.iter_mut().zip(queue.iter()).for_each(|(slice, frame)| *slice = IoSlice::new(frame));
+            let written = if count == 1 {
+                self.stream.try_write(&queue[0])
+            } else {
+                self.stream.try_write_vectored(&slices[..count])
+            };
+            match written {
+                Ok(mut written) => {
+                    self.moved.set(self.clock.get());
+                    self.queued.set(self.queued.get() - written);
+                    while written > 0 {
+                        let Some(front) = queue.front_mut() else { break };
+                        if front.len() > written {
+                            front.advance(written);
+                            self.begun.set(true);
+                            break;
+                        }
+                        written -= front.len();
+                        queue.pop_front();
+                        self.begun.set(false);
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
+                Err(_) => {
+                    drop(queue);
+                    self.die();
+                    return true;
+                }
+            }
+        }
+        if queue.capacity() > 16 {
+            queue.shrink_to(0);
+        }
+        drop(queue);
+        self.flush_ephemeral();
+        true
+    }
+
+    fn flush_ephemeral(&self) {
+        let mut rare = self.rare.borrow_mut();
+        let Some(rare) = rare.as_mut() else { return };
+        while let Some(newest) = rare.ephemeral.pop_front() {
+            if self.push(&newest.frame, true) == Push::Full {
+                rare.ephemeral.push_front(newest);
+                return;
+            }
+        }
+    }
+
+    /// Begins to close: nothing more is delivered, what waits is dropped but for a frame that has begun to leave. `until`: when it is let
+    /// go of though the client does not close.
+    pub(crate) fn close(&self, code: CloseCode, reason: Option<&str>, until: Instant) {
+        if !self.is_live() {
+            return;
+        }
+        self.state.set(State::Closing(until));
+        self.close_code.set(code.number());
+        let mut queue = self.queue.borrow_mut();
+        queue.truncate(usize::from(self.begun.get()));
+        queue.push_back(frame::close(code.number(), reason.unwrap_or(code.reason())));
+        self.queued.set(queue.iter().map(Bytes::len).sum());
+        drop(queue);
+        self.wake();
+    }
+
+    /// The socket is of no more use.
+    pub(crate) fn die(&self) {
+        self.state.set(State::Dead);
+        self.queue.take();
+        self.queued.set(0);
+        self.wake();
+    }
+
+    /// Lets the connection's own task look again.
+    pub(crate) fn wake(&self) {
+        if let Some(waker) = self.waker.borrow().as_ref() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Whom to wake.
+    pub(crate) fn woken_by(&self, waker: &Waker) {
+        let mut own = self.waker.borrow_mut();
+        if !own.as_ref().is_some_and(|own| own.will_wake(waker)) {
+            *own = Some(waker.clone());
+        }
+    }
+
+    /// Where its subscription to a chat stands in that chat's feed.
+    pub(crate) fn sub(&self, chat: ChatId) -> Option<usize> {
+        self.subs.borrow().iter().find(|(of, _)| *of == chat).map(|(_, at)| *at)
+    }
+
+    /// Keeps a notice until the pending subscription to its chat knows where it begins.
+    pub(crate) fn hold_notice(&self, chat: ChatId, seq: Seq, frame: Bytes) {
+        let mut rare = self.rare.borrow_mut();
+        let held = &mut rare.get_or_insert_default().held_notices;
+        if held.len() == NOTICES {
+            held.pop_front();
+        }
+        held.push_back((chat, seq, frame));
+    }
+
+    /// The notices that were kept for a chat.
+    pub(crate) fn take_notices(&self, chat: ChatId) -> Vec<(Seq, Bytes)> {
+        let mut rare = self.rare.borrow_mut();
+        let Some(rare) = rare.as_mut() else { return Vec::new() };
+        let (of_chat, others) = rare.held_notices.drain(..).partition::<VecDeque<_>, _>(|(of, ..)| *of == chat);
+        rare.held_notices = others;
+        of_chat.into_iter().map(|(_, seq, frame)| (seq, frame)).collect()
+    }
+
+    /// Remembers where a subscription stood that ends.
+    pub(crate) fn left_off(&self, chat: ChatId, sub: &Sub) {
+        let mut rare = self.rare.borrow_mut();
+        let left = &mut rare.get_or_insert_default().left_off;
+        left.retain(|(of, _)| *of != chat);
+        if left.len() == 16 {
+            left.pop_front();
+        }
+        left.push_back((chat, sub.cursor));
+    }
+
+    /// Whether an earlier subscription brought this event.
+    pub(crate) fn had(&self, chat: ChatId, seq: Seq) -> bool {
+        self.rare
+            .borrow()
+            .as_ref()
+            .is_some_and(|rare| rare.left_off.iter().any(|(of, up_to)| *of == chat && seq <= *up_to))
+    }
+}
+
+mod prometheus_gauge {
+    //! A gauge that falls when what it counts is dropped.
+    use messenger_common::metrics::Metrics;
+
+    /// Counts one connection for as long as it lives.
+    pub(crate) struct Guard(pub(crate) Metrics);
+
+    impl Guard {
+        pub(crate) fn new(metrics: &Metrics) -> Self {
+            metrics.ws_connections.inc();
+            Self(metrics.clone())
+        }
+    }
+
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            self.0.ws_connections.dec();
+        }
+    }
+}
+pub(crate) use prometheus_gauge::Guard as Counted;

@@ -1,0 +1,159 @@
+//! The WebSocket's vocabulary (contract, section 3): close codes, and the frames that answer one connection.
+//!
+//! Events of chats are not here: they are made where they are committed ([`messenger_common::event`]) and pass through as bytes.
+
+use crate::frame;
+use bytes::Bytes;
+use messenger_common::error::{Error, FieldError};
+use messenger_common::id::{ChatId, Seq, UserId};
+use messenger_common::model::Message;
+use serde::Serialize;
+use time::OffsetDateTime;
+
+/// Why the server closes; 1001, 1012 and 4000–4499 ask the client to come back, the others not to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u16)]
+pub(crate) enum CloseCode {
+    /// The client closed; its own code or none is echoed as this.
+    Normal = 1000,
+    /// Not the protocol (RFC 6455).
+    Protocol = 1002,
+    /// A binary frame.
+    Binary = 1003,
+    /// Text that is not UTF-8.
+    NotUtf8 = 1007,
+    /// A frame over the limit.
+    TooBig = 1009,
+    /// This node is draining.
+    Draining = 1012,
+    /// The access token expired: refresh it first.
+    TokenExpired = 4401,
+    /// No pong in time.
+    Silent = 4408,
+    /// Nothing read for too long.
+    SlowReader = 4409,
+    /// Too many commands.
+    TooManyCommands = 4429,
+    /// Token missing or bad.
+    TokenInvalid = 4501,
+    /// Logout, password change, reused refresh token.
+    SessionEnded = 4502,
+    /// The account is disabled.
+    AccountDisabled = 4503,
+    /// Too many connections of one user: the new one is refused.
+    TooManyConnections = 4504,
+}
+
+impl CloseCode {
+    /// The number on the wire.
+    pub(crate) fn number(self) -> u16 {
+        self as u16
+    }
+
+    /// The words beside it.
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Self::Normal => "",
+            Self::Protocol => "protocol error",
+            Self::Binary => "text frames only",
+            Self::NotUtf8 => "text must be UTF-8",
+            Self::TooBig => "frame over the limit",
+            Self::Draining => "draining",
+            Self::TokenExpired => "token expired",
+            Self::Silent => "no pong in time",
+            Self::SlowReader => "nothing read for too long",
+            Self::TooManyCommands => "too many commands",
+            Self::TokenInvalid => "token missing or invalid",
+            Self::SessionEnded => "session ended",
+            Self::AccountDisabled => "account disabled",
+            Self::TooManyConnections => "too many connections",
+        }
+    }
+}
+
+impl From<frame::Violation> for CloseCode {
+    fn from(violation: frame::Violation) -> Self {
+        match violation {
+            frame::Violation::Protocol(_) => Self::Protocol,
+            frame::Violation::Binary => Self::Binary,
+            frame::Violation::NotUtf8 => Self::NotUtf8,
+            frame::Violation::TooBig => Self::TooBig,
+        }
+    }
+}
+
+/// What one connection is answered.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(crate) enum Reply<'a> {
+    /// First frame of every connection.
+    Welcome {
+        user_id: UserId,
+        connection_id: &'a str,
+        #[serde(with = "time::serde::rfc3339")]
+        expires_at: OffsetDateTime,
+        heartbeat_seconds: u64,
+    },
+    /// A subscription began at `seq`; `recovered` events before it follow.
+    Subscribed {
+        chat_id: ChatId,
+        seq: Seq,
+        recovered: i64,
+        online_user_ids: Option<&'a [UserId]>,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        resync: bool,
+    },
+    /// No event of the chat comes after it.
+    Unsubscribed { chat_id: ChatId },
+    /// The message was stored.
+    MessageSent { message: &'a Message },
+    /// The connection goes on under the new token.
+    Authenticated {
+        #[serde(with = "time::serde::rfc3339")]
+        expires_at: OffsetDateTime,
+    },
+    /// Up to here the caller has read.
+    MessageRead { chat_id: ChatId, user_id: UserId, seq: Seq },
+    /// Still here.
+    Pong,
+    /// Events were lost beyond recovery: fetch by REST.
+    Resync { chat_id: ChatId, seq: Seq },
+    /// A command failed; the connection stays open.
+    Error {
+        code: &'static str,
+        detail: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        errors: Option<&'a [FieldError]>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        retry_after_ms: Option<u64>,
+    },
+}
+
+impl Reply<'_> {
+    /// The frame, with the command's `request_id` where it had one.
+    pub(crate) fn to_frame(&self, request_id: Option<&str>) -> Bytes {
+        #[derive(Serialize)]
+        struct Answer<'a> {
+            #[serde(flatten)]
+            reply: &'a Reply<'a>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            request_id: Option<&'a str>,
+        }
+        // These types have string keys and no fallible Serialize.
+        let json = serde_json::to_vec(&Answer { reply: self, request_id }).unwrap_or_default();
+        frame::text(&json)
+    }
+}
+
+/// The frame that tells a fault; of the inside it tells nothing.
+pub(crate) fn error_frame(error: &Error, request_id: Option<&str>) -> Bytes {
+    let retry_after_ms = match error {
+        Error::RateLimited { retry_after, .. } => u64::try_from(retry_after.as_millis()).ok(),
+        _ => None,
+    };
+    let errors = match error {
+        Error::Invalid(errors) => Some(errors.as_slice()),
+        _ => None,
+    };
+    Reply::Error { code: error.code(), detail: error.detail(), errors, retry_after_ms }.to_frame(request_id)
+}

@@ -1,0 +1,310 @@
+//! `deploy/Dockerfile` and `deploy/compose.yaml`: no container engine runs here, so they are read, and compared with what
+//! they build from, with each other and with the other shipped files.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Command;
+
+use super::python::document;
+use super::{known_variables, root, shipped};
+use crate::support::{Node, Value, blocking, process, shared};
+
+const PROGRAMS: [&str; 3] = ["messenger", "messenger-api", "messenger-gateway"];
+/// What may differ between the database's own image and our programs.
+const POSTGRES_VARIABLES: [&str; 3] = ["POSTGRES_USER", "POSTGRES_DB", "POSTGRES_PASSWORD"];
+
+/// One stage of a Dockerfile.
+struct Stage {
+    from: String,
+    /// (`COPY`, `rest of the line`), continuation lines joined
+    steps: Vec<(String, String)>,
+}
+
+impl Stage {
+    fn all<'a>(&'a self, instruction: &'a str) -> impl Iterator<Item = &'a str> {
+        self.steps.iter().filter(move |(name, _)| name == instruction).map(|(_, rest)| rest.as_str())
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        let mut pairs = self.all("ENV").flat_map(str::split_whitespace).filter_map(|pair| pair.split_once('='));
+        pairs.find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
+    }
+
+    /// What is copied from the repository, and where to.
+    fn copied(&self) -> Vec<(Vec<&str>, &str)> {
+        self.all("COPY")
+            .filter(|rest| !rest.contains("--from="))
+            .map(|rest| {
+                let mut words: Vec<_> = rest.split_whitespace().collect();
+                let target = words.pop().unwrap();
+                (words, target)
+            })
+            .collect()
+    }
+}
+
+/// The stages by name.
+fn stages() -> BTreeMap<String, Stage> {
+    let text = shipped("deploy/Dockerfile");
+    let lines: Vec<_> = text.lines().filter(|line| !line.trim_start().starts_with('#')).collect();
+    let joined = lines.join("\n").replace("\\\n", "\n\u{1f}");
+    let mut stages = BTreeMap::new();
+    let mut current = String::new();
+    for step in joined.split('\n').fold(Vec::<String>::new(), |mut steps, line| {
+        if let Some(rest) = line.strip_prefix('\u{1f}') {
+            let step = steps.last_mut().unwrap();
+            step.push(' ');
+            step.push_str(rest.trim());
+        } else if !line.trim().is_empty() {
+            steps.push(line.trim().to_owned());
+        }
+        steps
+    }) {
+        let (instruction, rest) = step.split_once(' ').unwrap();
+        if instruction == "FROM" {
+            let (from, name) = rest.split_once(" AS ").expect("a stage has a name");
+            current = name.to_owned();
+            stages.insert(current.clone(), Stage { from: from.to_owned(), steps: Vec::new() });
+        } else {
+            let stage = stages.get_mut(&current).expect("FROM comes first");
+            stage.steps.push((instruction.to_owned(), rest.trim().to_owned()));
+        }
+    }
+    stages
+}
+
+/// The instruction as it holds in a stage: its own, or that of the stage it is from.
+fn inherited<'a>(stages: &'a BTreeMap<String, Stage>, name: &str, instruction: &'a str) -> Option<&'a str> {
+    let stage = stages.get(name)?;
+    stage.all(instruction).last().or_else(|| inherited(stages, &stage.from, instruction))
+}
+
+/// The script of a stage's health check, which bash runs with `ADMIN_PORT` set.
+fn health_check(stage: &str) -> String {
+    let stages = stages();
+    let check = inherited(&stages, stage, "HEALTHCHECK").expect("a health check").to_owned();
+    let (_, command) = check.split_once("CMD ").unwrap();
+    let words: Vec<String> = serde_json::from_str(command).unwrap();
+    assert_eq!(words[..2], ["bash", "-c"]);
+    words[2].clone()
+}
+
+#[test]
+fn the_image_is_built_from_what_is_there() {
+    let stages = stages();
+    let toolchain = shipped("rust-toolchain.toml");
+    let (_, version) = toolchain.split_once("channel = \"").unwrap();
+    let version = version.split('"').next().unwrap();
+    assert_eq!(stages["build"].from, format!("rust:{version}-slim-bookworm"));
+
+    let ignored = shipped(".dockerignore");
+    let mut in_context = BTreeSet::new();
+    for (sources, _) in stages["build"].copied() {
+        for source in sources {
+            assert!(root().join(source).exists(), "{source} is not in the repository");
+            let is_let_in = ignored
+                .lines()
+                .filter_map(|line| line.strip_prefix('!'))
+                .any(|kept| Path::new(source).starts_with(kept));
+            assert!(is_let_in, "{source}: .dockerignore keeps it from the builder");
+            in_context.insert(source.trim_end_matches('/').to_owned());
+        }
+    }
+    let manifest = shipped("Cargo.toml");
+    let members = manifest.split_once("members = [").unwrap().1.split_once(']').unwrap().0;
+    for member in members.split(',').map(|member| member.trim().trim_matches('"')).filter(|member| !member.is_empty()) {
+        if member.starts_with("tests/") {
+            continue;
+        }
+        assert!(in_context.contains(&format!("{member}/Cargo.toml")), "{member}'s manifest is not copied");
+        assert!(in_context.contains(member), "{member} is not copied");
+    }
+}
+
+/// The layer of the dependencies: what is copied before the first build makes a workspace that cargo accepts.
+#[tokio::test]
+async fn the_layer_of_dependencies_is_a_workspace() {
+    let stages = stages();
+    let dir = process::new_dir("image");
+    for (instruction, rest) in &stages["build"].steps {
+        match instruction.as_str() {
+            "COPY" => {
+                let mut words: Vec<_> = rest.split_whitespace().collect();
+                let target = dir.join(words.pop().unwrap());
+                std::fs::create_dir_all(&target).unwrap();
+                for source in words {
+                    let name = Path::new(source).file_name().unwrap();
+                    std::fs::copy(root().join(source), target.join(name)).unwrap();
+                }
+            }
+            "RUN" if rest.starts_with("cargo build") => break,
+            "RUN" if rest.starts_with("set -eu") => {
+                let mut script = Command::new("sh");
+                script.args(["-c", rest]).current_dir(&dir);
+                process::run(script).unwrap();
+            }
+            _ => {}
+        }
+    }
+    let mut metadata = Command::new(env!("CARGO"));
+    metadata.args(["metadata", "--no-deps", "--offline", "--format-version", "1"]).current_dir(&dir);
+    let metadata: Value = serde_json::from_str(&blocking(|| process::run(metadata)).await.unwrap()).unwrap();
+    let binaries: BTreeSet<_> = metadata["packages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|package| package["targets"].as_array().unwrap())
+        .filter(|target| target["kind"][0] == "bin")
+        .map(|target| target["name"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(binaries, PROGRAMS.map(str::to_owned).into());
+    process::remove_dir(&dir);
+}
+
+#[test]
+fn images_run_one_program_each_and_not_as_root() {
+    let stages = stages();
+    let programs = stages["runtime"].all("COPY").next().unwrap();
+    assert!(programs.starts_with("--from=build"));
+    for (stage, program) in [("api", "messenger-api"), ("gateway", "messenger-gateway"), ("messenger", "messenger")] {
+        assert!(programs.split_whitespace().any(|word| word == format!("/out/{program}")), "{program} is not copied");
+        assert_eq!(inherited(&stages, stage, "ENTRYPOINT"), Some(format!("[\"{program}\"]").as_str()));
+        let user = inherited(&stages, stage, "USER").expect("a user");
+        let (user, group) = user.split_once(':').unwrap();
+        assert!(user.parse::<u32>().unwrap() > 0 && group.parse::<u32>().unwrap() > 0);
+        let stage = &stages[stage];
+        for port in ["PORT", "ADMIN_PORT"] {
+            let port = stage.variable(port).unwrap();
+            assert!(stage.all("EXPOSE").any(|ports| ports.split(' ').any(|exposed| exposed == port)));
+        }
+        for pair in stage.all("ENV").flat_map(str::split_whitespace) {
+            let (name, _) = pair.split_once('=').unwrap();
+            assert!(known_variables().contains(name), "{name} is no variable of ours");
+        }
+    }
+    // Every other stage that is copied from exists.
+    for (_, rest) in stages.values().flat_map(|stage| &stage.steps) {
+        if let Some((_, from)) = rest.split_once("--from=") {
+            assert!(stages.contains_key(from.split(' ').next().unwrap()), "{rest}");
+        }
+    }
+}
+
+/// The images' health check against real nodes: well while they are ready, ill when nobody answers or says otherwise.
+#[tokio::test]
+async fn the_health_check_tells_who_is_ready() {
+    let is_well = |stage: &str, admin_port: &str| {
+        let mut check = Command::new("bash");
+        check.args(["-c", &health_check(stage)]).env("ADMIN_PORT", admin_port);
+        blocking(|| process::run(check))
+    };
+    let admin_port = |node: &Node| node.admin_url().rsplit_once(':').unwrap().1.to_owned();
+    let (cluster, embedded) = (shared::cluster().await, shared::embedded().await);
+    for (stage, node) in [("api", cluster.api(0)), ("gateway", cluster.gateway(0)), ("messenger", embedded.api(0))] {
+        is_well(stage, &admin_port(node)).await.unwrap();
+        // The public port answers, but not that it is ready.
+        assert!(is_well(stage, &node.port().to_string()).await.is_err(), "{stage}");
+        assert!(is_well(stage, &process::free_port().to_string()).await.is_err(), "{stage}");
+    }
+}
+
+async fn compose() -> Value {
+    document(&shipped("deploy/compose.yaml")).await
+}
+
+/// The names `host` of `host:port` in a text, each with its port.
+fn addresses(text: &str) -> BTreeSet<(String, String)> {
+    text.lines()
+        .filter(|line| !line.trim_start().starts_with('#'))
+        .flat_map(|line| line.split([' ', '"', ',', '[', ']', ';']))
+        .filter_map(|word| word.split_once(':'))
+        .filter(|(host, port)| !host.is_empty() && !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()))
+        .map(|(host, port)| (host.to_owned(), port.to_owned()))
+        .collect()
+}
+
+#[tokio::test]
+async fn compose_has_the_whole_cluster() {
+    let compose = compose().await;
+    let stages = stages();
+    let services = compose["services"].as_object().unwrap();
+    let names: Vec<_> = services.keys().map(String::as_str).collect();
+    for name in ["api1", "api2", "gateway1", "gateway2", "nginx", "postgres", "prometheus", "redis"] {
+        assert!(names.contains(&name), "no {name}");
+    }
+    let (mut public, mut admin) = (BTreeSet::new(), BTreeSet::new());
+    for (name, service) in services {
+        if let Some(target) = service["build"]["target"].as_str() {
+            assert_eq!(service["build"]["dockerfile"], "deploy/Dockerfile");
+            let stage = stages.get(target).unwrap_or_else(|| panic!("{name}: no stage {target}"));
+            public.insert((name.clone(), stage.variable("PORT").unwrap()));
+            admin.insert((name.clone(), stage.variable("ADMIN_PORT").unwrap()));
+            assert!(service["ports"].is_null(), "{name} is reached through nginx only");
+            assert_eq!(service["read_only"], true);
+            assert_eq!(service["cap_drop"], serde_json::json!(["ALL"]));
+            for needed in ["postgres", "redis"] {
+                assert_eq!(service["depends_on"][needed]["condition"], "service_healthy", "{name}");
+            }
+            let grace = service["stop_grace_period"].as_str().unwrap().trim_end_matches('s');
+            let drain = service["environment"]["DRAIN_SECONDS"].as_str().unwrap();
+            assert!(grace.parse::<u32>().unwrap() >= drain.parse::<u32>().unwrap() + 10, "{name}");
+            // The image brings the health check of our own programs.
+        } else {
+            let image = service["image"].as_str().unwrap();
+            let tag = image.rsplit_once(':').unwrap_or_else(|| panic!("{image}: which version?")).1;
+            assert_ne!(tag, "latest", "{name}");
+            assert!(service["healthcheck"]["test"].is_array(), "{name}");
+        }
+        for volume in service["volumes"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            let source = volume.split(':').next().unwrap();
+            let is_there = match source.strip_prefix("./") {
+                Some(path) => root().join("deploy").join(path).exists(),
+                None => compose["volumes"].get(source).is_some(),
+            };
+            assert!(is_there, "{name}: no {source}");
+        }
+    }
+    assert_eq!(
+        addresses(&shipped("deploy/nginx/upstreams.conf")),
+        public,
+        "nginx serves the public ports, all of them"
+    );
+    let scraped = addresses(&shipped("deploy/prometheus/targets/api.yml"))
+        .into_iter()
+        .chain(addresses(&shipped("deploy/prometheus/targets/gateway.yml")))
+        .collect::<BTreeSet<_>>();
+    assert_eq!(scraped, admin, "Prometheus scrapes the admin ports, all of them");
+
+    let listen = shipped("deploy/nginx/listen.conf");
+    let (_, listen) = listen.split_once("\nlisten ").unwrap();
+    let published = services["nginx"]["ports"][0].as_str().unwrap();
+    assert!(published.ends_with(&format!(":{}", listen.trim().trim_end_matches(';'))));
+    let published = services["prometheus"]["ports"][0].as_str().unwrap();
+    assert!(published.starts_with("127.0.0.1:"), "Prometheus is for this machine only");
+}
+
+#[tokio::test]
+async fn compose_has_known_variables_and_no_secret() {
+    let compose = compose().await;
+    let known = known_variables();
+    let proxy = &compose["services"]["nginx"]["networks"]["front"]["ipv4_address"];
+    for (name, service) in compose["services"].as_object().unwrap() {
+        let Some(environment) = service["environment"].as_object() else { continue };
+        for (variable, value) in environment {
+            let is_known =
+                known.contains(variable) || (name == "postgres" && POSTGRES_VARIABLES.contains(&variable.as_str()));
+            assert!(is_known, "{name}: {variable} is no variable of ours");
+            let value = value.as_str().expect("a text, as environment variables are");
+            if variable == "SECRET_KEY" || variable == "POSTGRES_PASSWORD" {
+                assert!(value.starts_with(&format!("${{{variable}:?")), "{name}: {variable} must come from outside");
+            }
+            if variable == "DATABASE_URL" {
+                assert!(value.contains("${POSTGRES_PASSWORD:?"), "{name}: {value}");
+            }
+            if variable == "TRUSTED_PROXIES" {
+                assert_eq!(value, proxy, "{name} trusts nginx");
+            }
+        }
+    }
+    assert!(shipped(".gitignore").lines().any(|line| line == ".env"), "deploy/.env is nobody's but the operator's");
+}

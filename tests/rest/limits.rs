@@ -1,0 +1,129 @@
+//! Rates: counted together over all nodes, told with `Retry-After`. And whose address a request counts for.
+
+use reqwest::Method;
+
+use crate::support::deployment::Builder;
+use crate::support::user::PASSWORD;
+use crate::support::{Answer, Deployment, Rest, json};
+
+both_forms_alone!(
+    logins_are_counted_by_address_over_all_nodes,
+    registrations_are_counted_by_address,
+    messages_are_counted_by_user,
+    an_address_counts_as_a_trusted_proxy_tells_it,
+    an_untrusted_forwarded_address_is_not_believed,
+    origins_are_allowed_by_name,
+);
+
+/// Limits on, and so wide that only those which a test narrows are met.
+fn limited(builder: Builder) -> Builder {
+    builder.env("RATE_LIMITS", "on").env("RATE_LOGINS_PER_MINUTE", 1000).env("RATE_REGISTRATIONS_PER_MINUTE", 1000)
+}
+
+#[track_caller]
+fn assert_limited(answer: Answer) {
+    let wait: u64 = answer.header("retry-after").expect("Retry-After").parse().unwrap();
+    assert!((1..=120).contains(&wait), "{wait}");
+    answer.problem(429, "rate_limited");
+}
+
+async fn try_login(rest: &Rest, forwarded: Option<&str>) -> Answer {
+    let body = json!({"username": "nobody_at_all", "password": "not the password"});
+    let mut request = rest.request(Method::POST, "/auth/login").json(&body);
+    if let Some(address) = forwarded {
+        request = request.header("x-forwarded-for", address);
+    }
+    Answer::of(request).await
+}
+
+async fn logins_are_counted_by_address_over_all_nodes(builder: Builder) {
+    let d = limited(builder).env("RATE_LOGINS_PER_MINUTE", 4).start().await;
+    let rest = d.rest();
+    for _ in 0..4 {
+        try_login(&rest, None).await.problem(401, "bad_credentials");
+    }
+    for node in 0..2 {
+        assert_limited(try_login(&rest.on(node), None).await);
+    }
+}
+
+async fn registrations_are_counted_by_address(builder: Builder) {
+    let d = limited(builder).env("RATE_REGISTRATIONS_PER_MINUTE", 3).start().await;
+    for n in 0..5 {
+        let body = json!({"username": format!("one_{n}"), "email": format!("{n}@example.org"), "password": PASSWORD});
+        let answer = d.rest().post("/auth/register", body).await;
+        if n < 3 {
+            answer.ok(201);
+        } else {
+            assert_limited(answer);
+        }
+    }
+}
+
+async fn messages_are_counted_by_user(builder: Builder) {
+    let builder = limited(builder).env("RATE_MESSAGES_PER_SECOND", 1).env("RATE_MESSAGES_BURST", 5);
+    let d = builder.start().await;
+    let (ann, bob) = (d.user().await, d.user().await);
+    let chat_id = ann.group_id(&[&bob]).await;
+    let body = json!({"chat_id": chat_id, "text": "x"});
+    let sends = (0..20).map(|_| ann.rest.post("/messages/send", body.clone()));
+    let answers = futures_util::future::join_all(sends).await;
+    let sent = answers.iter().filter(|answer| answer.status == 201).count();
+    assert!((5..20).contains(&sent), "{sent} of 20 at once with a burst of 5");
+    for answer in answers {
+        if answer.status != 201 {
+            assert_limited(answer);
+        }
+    }
+    bob.say(chat_id, "another user has a rate of his own").await;
+    let stored = bob.history(chat_id).await["items"].as_array().unwrap().len();
+    assert_eq!(stored, sent + 1, "what was refused is not there");
+}
+
+async fn an_address_counts_as_a_trusted_proxy_tells_it(builder: Builder) {
+    let d = limited(builder).env("RATE_LOGINS_PER_MINUTE", 2).env("TRUSTED_PROXIES", "127.0.0.0/8,::1").start().await;
+    let rest = d.rest();
+    for address in ["203.0.113.1", "203.0.113.2"] {
+        for _ in 0..2 {
+            try_login(&rest, Some(address)).await.problem(401, "bad_credentials");
+        }
+        assert_limited(try_login(&rest, Some(address)).await);
+        // what the client itself wrote before the proxy's own word does not count
+        let forged = format!("198.51.100.7, {address}");
+        assert_limited(try_login(&rest, Some(&forged)).await);
+    }
+}
+
+async fn an_untrusted_forwarded_address_is_not_believed(builder: Builder) {
+    let d = limited(builder).env("RATE_LOGINS_PER_MINUTE", 2).start().await;
+    let rest = d.rest();
+    for n in 0..2 {
+        let answer = try_login(&rest, Some(&format!("203.0.113.{n}"))).await;
+        answer.problem(401, "bad_credentials");
+    }
+    assert_limited(try_login(&rest, Some("203.0.113.77")).await);
+}
+
+async fn origins_are_allowed_by_name(builder: Builder) {
+    let d = builder.env("ALLOWED_ORIGINS", "https://chat.example.org,http://localhost:3000").start().await;
+    let user = d.user().await;
+    let allowed = async |d: &Deployment, origin: &str| {
+        let request = d.rest().request(Method::OPTIONS, "/auth/me").header("origin", origin);
+        let preflight = request
+            .header("access-control-request-method", "PATCH")
+            .header("access-control-request-headers", "authorization,content-type");
+        let answer = Answer::of(preflight).await;
+        let told = answer.header("access-control-allow-origin").map(str::to_owned);
+        let request = user.rest.request(Method::GET, "/auth/me").header("origin", origin);
+        let answer = Answer::of(request).await;
+        assert_eq!(answer.header("access-control-allow-origin"), told.as_deref(), "{origin}");
+        answer.ok(200);
+        told
+    };
+    for origin in ["https://chat.example.org", "http://localhost:3000"] {
+        assert_eq!(allowed(&d, origin).await.as_deref(), Some(origin));
+    }
+    for origin in ["https://evil.example", "https://chat.example.org.evil.example", "null"] {
+        assert_eq!(allowed(&d, origin).await, None, "{origin}");
+    }
+}

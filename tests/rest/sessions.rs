@@ -1,0 +1,86 @@
+//! Refreshing, reuse of a spent refresh token, logging out, and tokens that have expired.
+
+use crate::support::deployment::Builder;
+use crate::support::{Deployment, SOON, eventually, json};
+
+both_forms!(
+    a_refresh_gives_new_tokens_and_spends_the_old,
+    a_spent_refresh_token_ends_the_whole_session,
+    a_session_is_not_ended_with_another,
+    logging_out_ends_the_session_on_every_node,
+    a_refresh_token_that_never_was_is_refused,
+);
+
+both_forms_alone!(an_access_token_expires);
+
+async fn a_refresh_gives_new_tokens_and_spends_the_old(d: &Deployment) {
+    let mut user = d.user().await;
+    let first = user.refresh.clone();
+    let body = json!({"refresh_token": first});
+    let tokens = d.rest().post("/auth/refresh", body).await.ok(200);
+    assert_eq!(tokens["token_type"], "bearer");
+    assert_eq!(tokens["expires_in"], 900);
+    assert_ne!(tokens["refresh_token"], first.as_str());
+    user.take_tokens(&tokens);
+    assert_eq!(user.rest.get("/auth/me").await.ok(200)["id"], user.id);
+    let body = json!({"refresh_token": user.refresh});
+    d.rest().post("/auth/refresh", body).await.ok(200);
+}
+
+async fn a_spent_refresh_token_ends_the_whole_session(d: &Deployment) {
+    let mut user = d.user().await;
+    let spent = user.refresh.clone();
+    let tokens = d.rest().post("/auth/refresh", json!({"refresh_token": spent})).await.ok(200);
+    user.take_tokens(&tokens);
+    let again = d.rest().post("/auth/refresh", json!({"refresh_token": spent})).await;
+    again.problem(401, "token_reused");
+    let newest = d.rest().post("/auth/refresh", json!({"refresh_token": user.refresh})).await;
+    assert_eq!(newest.status, 401, "{}", newest.body);
+    crate::rest::ends_within_a_second(&user.rest).await;
+    user.login().await.ok(200);
+}
+
+async fn a_session_is_not_ended_with_another(d: &Deployment) {
+    let user = d.user().await;
+    let other = user.second_session().await;
+    other.rest.post_nothing("/auth/logout").await.ok(204);
+    crate::rest::ends_within_a_second(&other.rest).await;
+    user.rest.get("/auth/me").await.ok(200);
+    d.rest().post("/auth/refresh", json!({"refresh_token": user.refresh})).await.ok(200);
+}
+
+async fn logging_out_ends_the_session_on_every_node(d: &Deployment) {
+    let user = d.user().await;
+    user.rest.post_nothing("/auth/logout").await.ok(204);
+    for node in 0..2 {
+        let body = json!({"refresh_token": user.refresh});
+        let answer = d.rest().on(node).post("/auth/refresh", body).await;
+        assert_eq!(answer.status, 401, "at once: {}", answer.body);
+    }
+    crate::rest::ends_within_a_second(&user.rest).await;
+    d.rest().post_nothing("/auth/logout").await.problem(401, "unauthenticated");
+}
+
+async fn a_refresh_token_that_never_was_is_refused(d: &Deployment) {
+    let user = d.user().await;
+    for token in ["", "rubbish", &user.access, "\0", &"x".repeat(5000)] {
+        let answer = d.rest().post("/auth/refresh", json!({"refresh_token": token})).await;
+        assert!([401, 422].contains(&answer.status), "{token:?}: {}", answer.body);
+    }
+    assert_eq!(d.rest().post("/auth/refresh", json!({})).await.faulty_fields(), ["refresh_token"]);
+    let rubbish = json!({"refresh_token": "rubbish"});
+    d.rest().post("/auth/refresh", rubbish).await.problem(401, "token_invalid");
+}
+
+async fn an_access_token_expires(builder: Builder) {
+    let d = builder.env("ACCESS_TOKEN_TTL_SECONDS", 1).start().await;
+    let user = d.user().await;
+    let expired = eventually("an expired token", SOON, || async {
+        let answer = user.rest.get("/auth/me").await;
+        (answer.status != 200).then_some(answer)
+    })
+    .await;
+    expired.problem(401, "token_expired");
+    let tokens = d.rest().post("/auth/refresh", json!({"refresh_token": user.refresh})).await.ok(200);
+    assert_eq!(tokens["expires_in"], 1);
+}

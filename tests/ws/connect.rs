@@ -1,0 +1,171 @@
+//! Coming in: the three ways, the welcome, and what becomes of a token that is no good.
+
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::support::deployment::Builder;
+use crate::support::{Deployment, SOON, Way, Ws, json, ws};
+
+both_forms!(
+    each_way_in_is_welcomed,
+    a_bad_token_is_told_by_a_close_that_a_browser_can_read,
+    a_token_that_is_missing_is_told_the_same_way,
+    an_address_without_an_upgrade_is_answered,
+    two_connections_have_two_ids,
+    authenticate_takes_a_fresh_token_of_the_same_user,
+);
+
+both_forms_alone!(
+    an_expired_token_is_told_as_one,
+    a_connection_ends_with_its_token_unless_a_fresh_one_came,
+    a_foreign_origin_is_refused,
+);
+
+const WAYS: [Way; 3] = [Way::Path, Way::Header, Way::Subprotocol];
+
+async fn each_way_in_is_welcomed(d: &Deployment) {
+    let user = d.user().await;
+    for (n, way) in WAYS.into_iter().enumerate() {
+        let mut ws = user.open(n, way).await;
+        let protocol = ws.handshake.headers().get("sec-websocket-protocol");
+        let wanted = (way == Way::Subprotocol).then_some("bearer");
+        assert_eq!(protocol.map(|value| value.to_str().unwrap()), wanted, "{way:?}");
+        let welcome = ws.expect_welcome().await;
+        assert_eq!(welcome["user_id"], user.id);
+        assert!(!welcome["connection_id"].is_null(), "{welcome}");
+        assert_eq!(welcome["heartbeat_seconds"], 25);
+        let expires = welcome["expires_at"].as_str().expect("a time");
+        let expires = OffsetDateTime::parse(expires, &Rfc3339).expect("RFC 3339");
+        let left = (expires - OffsetDateTime::now_utc()).whole_seconds();
+        assert!((800..=901).contains(&left), "{welcome}");
+        ws.round_trip().await;
+        ws.close().await;
+    }
+}
+
+async fn a_bad_token_is_told_by_a_close_that_a_browser_can_read(d: &Deployment) {
+    let user = d.user().await;
+    let (head, _) = user.access.rsplit_once('.').unwrap();
+    let forged = format!("{head}.{}", "A".repeat(43));
+    for way in WAYS {
+        for token in ["rubbish", &forged, &user.refresh] {
+            let mut ws = Ws::open(&d.gateway(0).ws_url(), way, token).await;
+            let (code, reason) = ws.expect_close(SOON).await;
+            assert_eq!(code, 4501, "{way:?}: {reason}");
+            assert_eq!(ws.drain(), [] as [serde_json::Value; 0], "nothing before the close");
+            assert!(!reason.contains(token), "{reason}");
+        }
+    }
+}
+
+async fn a_token_that_is_missing_is_told_the_same_way(d: &Deployment) {
+    let request = format!("{}/ws/chat", d.gateway(1).ws_url());
+    let request = tokio_tungstenite::tungstenite::client::IntoClientRequest::into_client_request(request);
+    let mut ws = Ws::handshake(request.unwrap()).await.expect("a handshake that succeeds");
+    assert_eq!(ws.expect_close(SOON).await.0, 4501);
+}
+
+async fn an_address_without_an_upgrade_is_answered(d: &Deployment) {
+    let user = d.user().await;
+    for path in [format!("/ws/chat/{}", user.access), "/ws/chat".to_owned()] {
+        let answer = user.rest.get(&path).await;
+        assert!((400..500).contains(&answer.status), "{}", answer.body);
+        assert!(!answer.body.contains(&user.access), "no token in an error");
+    }
+}
+
+async fn two_connections_have_two_ids(d: &Deployment) {
+    let user = d.user().await;
+    let mut ids = Vec::new();
+    let mut open = Vec::new();
+    for n in 0..4 {
+        let mut ws = user.open(n, Way::Path).await;
+        ids.push(ws.expect_welcome().await["connection_id"].to_string());
+        open.push(ws);
+    }
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 4);
+}
+
+async fn authenticate_takes_a_fresh_token_of_the_same_user(d: &Deployment) {
+    let (user, other) = (d.user().await, d.user().await);
+    let fresh = user.second_session().await;
+    let mut ws = user.connect().await;
+    let answer = ws.command(json!({"type": "authenticate", "token": fresh.access})).await;
+    assert_eq!(answer["type"], "authenticated", "{answer}");
+    let expires = answer["expires_at"].as_str().expect("a time");
+    OffsetDateTime::parse(expires, &Rfc3339).expect("RFC 3339");
+
+    for token in ["rubbish", &other.access, &user.refresh] {
+        ws.refused(json!({"type": "authenticate", "token": token}), "token_invalid").await;
+    }
+    ws.refused(json!({"type": "authenticate"}), "invalid").await;
+    ws.round_trip().await;
+    let chat_id = user.group_id(&[]).await;
+    ws.subscribe(chat_id).await;
+}
+
+async fn an_expired_token_is_told_as_one(builder: Builder) {
+    let d = builder.env("ACCESS_TOKEN_TTL_SECONDS", 1).start().await;
+    let user = d.user().await;
+    crate::support::eventually("an expired token", SOON, || async {
+        (user.rest.get("/auth/me").await.status == 401).then_some(())
+    })
+    .await;
+    for way in WAYS {
+        let mut ws = user.open(1, way).await;
+        assert_eq!(ws.expect_close(SOON).await.0, 4401, "{way:?}");
+    }
+}
+
+async fn a_connection_ends_with_its_token_unless_a_fresh_one_came(builder: Builder) {
+    let d = builder.env("ACCESS_TOKEN_TTL_SECONDS", 4).start().await;
+    let user = d.user().await;
+    let parse = |frame: &serde_json::Value| {
+        OffsetDateTime::parse(frame["expires_at"].as_str().expect("a time"), &Rfc3339).unwrap()
+    };
+    let (mut short, mut long) = (user.open(0, Way::Path).await, user.open(1, Way::Path).await);
+    let first = parse(&short.expect_welcome().await);
+    long.expect_welcome().await;
+    // a second later there is a token that lasts a second longer
+    let second = crate::support::eventually("a token that lasts longer", SOON, async || {
+        let fresh = user.second_session().await.access;
+        let answer = long.command(json!({"type": "authenticate", "token": fresh})).await;
+        let expires = parse(&answer);
+        (expires > first + Duration::from_secs(1)).then_some(expires)
+    })
+    .await;
+    for (ws, expires) in [(&mut short, first), (&mut long, second)] {
+        assert_eq!(ws.expect_close(Duration::from_secs(8)).await.0, 4401);
+        let late = OffsetDateTime::now_utc() - expires;
+        assert!(late.whole_milliseconds().abs() < 1500, "closed {late} after its time");
+    }
+}
+
+async fn a_foreign_origin_is_refused(builder: Builder) {
+    let d = builder.env("ALLOWED_ORIGINS", "https://chat.example.org").start().await;
+    let user = d.user().await;
+    let connect = async |origin: Option<&str>| {
+        let mut request = ws::request(&d.gateway(0).ws_url(), Way::Path, &user.access);
+        if let Some(origin) = origin {
+            request.headers_mut().insert("origin", origin.parse().unwrap());
+        }
+        Ws::handshake(request).await
+    };
+    let own = d.gateway(0).url();
+    for origin in [None, Some("https://chat.example.org"), Some(own.as_str())] {
+        let mut ws = connect(origin).await.unwrap_or_else(|error| panic!("{origin:?}: {error}"));
+        ws.expect_welcome().await;
+    }
+    let foreign = ["https://evil.example", "https://chat.example.org.evil.example", "http://chat.example.org", "null"];
+    for origin in foreign {
+        // refused at the handshake or by a close at once, but never welcomed
+        if let Ok(mut ws) = connect(Some(origin)).await {
+            ws.expect_close(SOON).await;
+            assert!(ws.drain().is_empty(), "{origin}");
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Limits of a connection, each with its own code.
+
+use std::time::{Duration, Instant};
+
+use crate::programs::metrics::total;
+use crate::support::deployment::Builder;
+use crate::support::{SOON, Way, eventually, json};
+
+both_forms_alone!(
+    the_server_pings_and_a_client_that_answers_stays,
+    a_client_that_answers_no_ping_is_closed_with_4408,
+    one_connection_too_many_of_a_user_is_refused,
+    one_subscription_too_many_is_refused,
+    messages_over_the_rate_are_refused,
+    who_keeps_on_over_the_rate_is_closed_with_4429,
+    smaller_limits_are_the_limits,
+);
+
+async fn the_server_pings_and_a_client_that_answers_stays(builder: Builder) {
+    let builder = builder.env("HEARTBEAT_SECONDS", 1).env("IDLE_TIMEOUT_SECONDS", 2);
+    let d = builder.start().await;
+    let mut ws = d.user().await.open(1, Way::Path).await;
+    assert_eq!(ws.expect_welcome().await["heartbeat_seconds"], 1);
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(5) {
+        assert_eq!(ws.next_within(Duration::from_millis(500)).await, None);
+    }
+    assert_eq!(ws.closed, None, "who answers pings is there");
+    assert!((3..=7).contains(&ws.pings), "{} pings in five seconds", ws.pings);
+    ws.round_trip().await;
+}
+
+async fn a_client_that_answers_no_ping_is_closed_with_4408(builder: Builder) {
+    let builder = builder.env("HEARTBEAT_SECONDS", 1).env("IDLE_TIMEOUT_SECONDS", 2);
+    let d = builder.start().await;
+    let (mute, busy) = (d.user().await, d.user().await);
+    let mut ws = mute.connect_to(0).await;
+    let mut other = busy.connect_to(0).await;
+    let start = Instant::now();
+    // `ws` is not read meanwhile, so that its pings wait
+    eventually("a disconnect for 4408", SOON, || {
+        let nodes = d.gateways().to_vec();
+        async move {
+            let closed = total(&nodes, "messenger_ws_disconnects_total", &["code=\"4408\""]).await;
+            (closed > 0.5).then_some(())
+        }
+    })
+    .await;
+    assert!(start.elapsed() > Duration::from_millis(1500), "after {:?}", start.elapsed());
+    assert_eq!(ws.expect_close(SOON).await.0, 4408);
+    drop(other.next_within(Duration::ZERO).await);
+}
+
+async fn one_connection_too_many_of_a_user_is_refused(builder: Builder) {
+    let d = builder.env("MAX_CONNECTIONS_PER_USER", 3).start().await;
+    let (ann, bob) = (d.user().await, d.user().await);
+    // all on one node: counted over nodes or on each, the fourth is one too many
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        open.push(ann.connect_to(0).await);
+    }
+    let mut refused = ann.open(0, Way::Path).await;
+    assert_eq!(refused.expect_close(SOON).await.0, 4504);
+    for ws in &mut open {
+        ws.round_trip().await;
+    }
+    bob.connect_to(0).await.round_trip().await;
+    open.pop().unwrap().close().await;
+    eventually("room for one again", SOON, || async {
+        let mut ws = ann.open(0, Way::Path).await;
+        match ws.next_within(SOON).await {
+            Some(frame) if frame["type"] == "welcome" => Some(()),
+            _ => None,
+        }
+    })
+    .await;
+}
+
+async fn one_subscription_too_many_is_refused(builder: Builder) {
+    let d = builder.env("MAX_SUBSCRIPTIONS", 2).start().await;
+    let ann = d.user().await;
+    let mut chats = Vec::new();
+    for _ in 0..3 {
+        chats.push(ann.group_id(&[]).await);
+    }
+    let mut ws = ann.connect().await;
+    ws.subscribe(chats[0]).await;
+    ws.subscribe(chats[1]).await;
+    let third = json!({"type": "subscribe_chat", "chat_id": chats[2]});
+    ws.refused(third.clone(), "too_many_subscriptions").await;
+    ws.subscribe(chats[0]).await;
+    ann.say(chats[1], "still subscribed").await;
+    ws.expect_in("new_message", chats[1]).await;
+    ws.command(json!({"type": "unsubscribe_chat", "chat_id": chats[0]})).await;
+    ws.subscribe(chats[2]).await;
+    // another connection has its own
+    ann.connect().await.subscribe(chats[0]).await;
+}
+
+/// Limits on, and so wide that only those which a test narrows are met.
+fn limited(builder: Builder) -> Builder {
+    builder.env("RATE_LIMITS", "on").env("RATE_LOGINS_PER_MINUTE", 1000).env("RATE_REGISTRATIONS_PER_MINUTE", 1000)
+}
+
+async fn messages_over_the_rate_are_refused(builder: Builder) {
+    let builder = limited(builder).env("RATE_MESSAGES_PER_SECOND", 1).env("RATE_MESSAGES_BURST", 3);
+    let d = builder.start().await;
+    let ann = d.user().await;
+    let chat_id = ann.group_id(&[]).await;
+    let mut sockets = [ann.connect_to(0).await, ann.connect_to(1).await];
+    let (mut sent, mut refused) = (0, 0);
+    for n in 0..12 {
+        let command = json!({"type": "send_message", "chat_id": chat_id, "text": "x"});
+        let answer = sockets[n % 2].command(command).await;
+        match (answer["type"].as_str(), answer["code"].as_str()) {
+            (Some("message_sent"), _) => sent += 1,
+            (Some("error"), Some("rate_limited")) => refused += 1,
+            _ => panic!("{answer}"),
+        }
+    }
+    assert!(sent >= 3 && refused >= 3, "{sent} sent and {refused} refused of 12");
+    let stored = ann.history(chat_id).await["items"].as_array().unwrap().len();
+    assert_eq!(stored, sent);
+    for ws in &mut sockets {
+        ws.round_trip().await;
+    }
+}
+
+async fn who_keeps_on_over_the_rate_is_closed_with_4429(builder: Builder) {
+    let d = limited(builder).env("RATE_COMMANDS_PER_SECOND", 5).start().await;
+    let mut ws = d.user().await.connect().await;
+    let start = Instant::now();
+    let mut refused = 0;
+    let mut pace = tokio::time::interval(Duration::from_millis(20));
+    while ws.closed.is_none() {
+        assert!(start.elapsed() < Duration::from_secs(30), "{refused} refused and still open");
+        // fifty a second, ten times the rate
+        pace.tick().await;
+        ws.send(json!({"type": "ping"})).await;
+        if let Some(frame) = ws.next_within(Duration::from_millis(20)).await
+            && frame["code"] == "rate_limited"
+        {
+            refused += 1;
+        }
+    }
+    let (code, _) = ws.expect_close(SOON).await;
+    assert_eq!(code, 4429);
+    assert!(refused >= 20, "each is answered: {refused}");
+    let lasted = start.elapsed();
+    assert!(lasted > Duration::from_secs(8), "closed after {lasted:?}");
+}
+
+async fn smaller_limits_are_the_limits(builder: Builder) {
+    let builder = builder
+        .env("MAX_MESSAGE_CHARS", 10)
+        .env("MAX_BODY_BYTES", 1000)
+        .env("MAX_FRAME_BYTES", 500)
+        .env("MAX_GROUP_MEMBERS", 2);
+    let d = builder.start().await;
+    let (ann, bob, eve) = (d.user().await, d.user().await, d.user().await);
+    let chat_id = ann.group_id(&[&bob]).await;
+    ann.say(chat_id, "0123456789").await;
+    let send = |text: &str| json!({"chat_id": chat_id, "text": text});
+    let longer = ann.rest.post("/messages/send", send("0123456789a")).await;
+    assert_eq!(longer.faulty_fields(), ["text"]);
+    let large = ann.rest.post("/messages/send", send(&"x".repeat(1000))).await;
+    large.problem(413, "too_large");
+    let full = eve.rest.post_nothing(&format!("/chats/{chat_id}/join")).await;
+    assert!((400..500).contains(&full.status), "{}", full.body);
+    assert_eq!(ann.chat(chat_id).await["member_count"], 2);
+    let mut ws = ann.connect().await;
+    let mut command = send("0123456789a");
+    command["type"] = json!("send_message");
+    ws.refused(command, "invalid").await;
+    ws.send_text(&"x".repeat(501)).await;
+    assert_eq!(ws.expect_close(SOON).await.0, 1009);
+}

@@ -1,0 +1,109 @@
+//! Typing and reading: told to those who are there, never numbered.
+
+use std::time::{Duration, Instant};
+
+use crate::support::{Deployment, json};
+
+both_forms!(
+    typing_is_told_to_the_other_subscribers,
+    typing_is_told_at_most_once_in_two_seconds,
+    typing_needs_a_subscription,
+    reading_is_told_to_the_reader_and_the_subscribers,
+    reading_obeys_the_rules_of_rest,
+);
+
+async fn typing_is_told_to_the_other_subscribers(d: &Deployment) {
+    let (ann, bob) = (d.user().await, d.user().await);
+    let chat_id = ann.group_id(&[&bob]).await;
+    let (mut typist, mut reader) = (ann.connect_to(0).await, bob.connect_to(1).await);
+    let mut absent = bob.connect_to(0).await;
+    typist.subscribe(chat_id).await;
+    let head = reader.subscribe(chat_id).await["seq"].clone();
+    typist.send(json!({"type": "typing", "chat_id": chat_id})).await;
+    let told = reader.expect("typing").await;
+    assert_eq!((&told["chat_id"], &told["user_id"]), (&json!(chat_id), &json!(ann.id)));
+    assert_eq!((&told["username"], &told["is_typing"]), (&json!(ann.username), &json!(true)));
+    assert!(told["seq"].is_null(), "not numbered: {told}");
+    typist.none_of(&["typing", "error"]).await;
+    absent.none_of(&["typing"]).await;
+    assert_eq!(ann.chat(chat_id).await["seq"], head);
+
+    let other = ann.group_id(&[&bob]).await;
+    typist.subscribe(other).await;
+    reader.subscribe(other).await;
+    typist.send(json!({"type": "typing", "chat_id": other, "is_typing": false})).await;
+    assert_eq!(reader.expect_in("typing", other).await["is_typing"], false);
+}
+
+async fn typing_is_told_at_most_once_in_two_seconds(d: &Deployment) {
+    let (ann, bob) = (d.user().await, d.user().await);
+    let chat_id = ann.group_id(&[&bob]).await;
+    let (mut typist, mut reader) = (ann.connect_to(0).await, bob.connect_to(1).await);
+    typist.subscribe(chat_id).await;
+    reader.subscribe(chat_id).await;
+    let start = Instant::now();
+    let mut told = Vec::new();
+    while start.elapsed() < Duration::from_secs(5) {
+        typist.send(json!({"type": "typing", "chat_id": chat_id})).await;
+        typist.round_trip().await;
+        if let Some(frame) = reader.next_within(Duration::from_millis(100)).await
+            && frame["type"] == "typing"
+        {
+            told.push(Instant::now());
+        }
+    }
+    assert!((2..=3).contains(&told.len()), "{} in five seconds", told.len());
+    for pair in told.windows(2) {
+        let apart = pair[1] - pair[0];
+        assert!(apart > Duration::from_millis(1500), "{apart:?} apart");
+    }
+    typist.none_of(&["error"]).await;
+}
+
+async fn typing_needs_a_subscription(d: &Deployment) {
+    let (ann, eve) = (d.user().await, d.user().await);
+    let chat_id = ann.group_id(&[]).await;
+    let mut ws = ann.connect().await;
+    ws.refused(json!({"type": "typing", "chat_id": chat_id}), "not_subscribed").await;
+    let mut ws = eve.connect().await;
+    ws.refused(json!({"type": "typing", "chat_id": chat_id}), "not_subscribed").await;
+    ws.refused(json!({"type": "typing"}), "invalid").await;
+    let command = json!({"type": "typing", "chat_id": chat_id, "is_typing": "yes"});
+    ws.refused(command, "invalid").await;
+}
+
+async fn reading_is_told_to_the_reader_and_the_subscribers(d: &Deployment) {
+    let (ann, bob) = (d.user().await, d.user().await);
+    let chat_id = ann.group_id(&[&bob]).await;
+    let sent = ann.say(chat_id, "read me").await;
+    let (mut reader, mut author) = (bob.connect_to(0).await, ann.connect_to(1).await);
+    author.subscribe(chat_id).await;
+    let command = json!({"type": "read", "chat_id": chat_id, "seq": sent["seq"]});
+    let answer = reader.command(command).await;
+    for told in [answer, author.expect("message_read").await] {
+        assert_eq!(told["type"], "message_read");
+        assert_eq!((&told["chat_id"], &told["user_id"]), (&json!(chat_id), &json!(bob.id)));
+        assert_eq!(told["seq"], sent["seq"]);
+    }
+    let list = bob.rest.get("/chats/").await.ok(200);
+    assert_eq!(list["items"][0]["unread_count"], 0);
+    // over REST the subscribers are told, too
+    let next = ann.say(chat_id, "and me").await;
+    let body = json!({"seq": next["seq"]});
+    bob.rest.post(&format!("/chats/{chat_id}/read"), body).await.ok(204);
+    assert_eq!(author.expect("message_read").await["seq"], next["seq"]);
+    assert_eq!(ann.chat(chat_id).await["seq"], next["seq"], "reading takes no number");
+}
+
+async fn reading_obeys_the_rules_of_rest(d: &Deployment) {
+    let (ann, bob, eve) = (d.user().await, d.user().await, d.user().await);
+    let chat_id = ann.group_id(&[]).await;
+    let private = ann.private_chat_id(&bob).await;
+    let mut ws = eve.connect().await;
+    let read = |chat_id: i64| json!({"type": "read", "chat_id": chat_id, "seq": 1});
+    ws.refused(read(chat_id), "not_a_member").await;
+    ws.refused(read(private), "chat_not_found").await;
+    ws.refused(read(999_999_999), "chat_not_found").await;
+    ws.refused(json!({"type": "read", "chat_id": chat_id}), "invalid").await;
+    ws.refused(json!({"type": "read", "chat_id": chat_id, "seq": "x"}), "invalid").await;
+}
