@@ -81,7 +81,7 @@ async function enter() {
   store.on('people', render);
   store.on('chat', render);
   store.on('fault', toast);
-  store.on('gone', (id) => { if (id === openId()) { location.hash = ''; toast('This chat is no longer among yours.'); } });
+  store.on('gone', (id) => { if (id === addressed()) { location.hash = ''; route(); toast('This chat is no longer among yours.'); } });
   try {
     await store.start();
   } catch (error) {
@@ -102,8 +102,10 @@ function leaveStore() {
   store = /** @type {any} */ (undefined);
 }
 
+const addressed = () => Number(/^#\/chat\/(\d+)$/.exec(location.hash)?.[1] ?? 0);
+
 function openId() {
-  const id = Number(/^#\/chat\/(\d+)$/.exec(location.hash)?.[1] ?? 0);
+  const id = addressed();
   return store?.chats.has(id) ? id : 0;
 }
 

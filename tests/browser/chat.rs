@@ -204,6 +204,7 @@ async fn a_group_is_joined_by_its_number_and_left(d: &Deployment) {
     bobs.until_text("#confirm", "Leave").await;
     bobs.click("#confirm [value=yes]").await;
     bobs.until_text("#no-chats", "No chats yet").await;
+    bobs.until_text("#nothing-open", "Choose a chat").await;
     anns.until_no_text("#members", &bob.username).await;
     anns.assert_clean(&site.url).await;
     bobs.assert_own_host(&site.url).await;
