@@ -5,6 +5,7 @@
 //! speak of has run out.
 
 use super::AuthUser;
+use crate::dispatch::RevocationSink;
 use crate::error::Result;
 use crate::event::{Revocation, RevocationReason};
 use crate::id::{SessionId, UserId};
@@ -13,7 +14,7 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -38,6 +39,8 @@ struct Inner {
     changes: broadcast::Sender<Revocation>,
     /// For how long an access token holds, and some more for clocks that differ.
     keep: Duration,
+    /// Word may have been lost: the store is asked at once.
+    missed: Notify,
 }
 
 #[derive(Clone, Copy)]
@@ -51,7 +54,15 @@ impl Revocations {
     pub fn new(access_ttl: Duration) -> Self {
         let (changes, _) = broadcast::channel(CHANGES);
         let keep = access_ttl + Duration::from_mins(1);
-        Self { inner: Arc::new(Inner { sessions: DashMap::new(), users: DashMap::new(), changes, keep }) }
+        Self {
+            inner: Arc::new(Inner {
+                sessions: DashMap::new(),
+                users: DashMap::new(),
+                changes,
+                keep,
+                missed: Notify::new(),
+            }),
+        }
     }
 
     /// Whether the token's session has ended or its account was disabled, and which.
@@ -121,6 +132,8 @@ impl Revocations {
                 () = tokio::time::sleep_until(asked + beat) => {}
                 // The link went or came back: what was told meanwhile may be lost.
                 Ok(()) = bus_up.changed() => {}
+                // The same, of the one topic that tells it.
+                () = self.inner.missed.notified() => {}
             }
         }
     }
@@ -129,6 +142,16 @@ impl Revocations {
         let keep = self.inner.keep;
         self.inner.sessions.retain(|_, ended| ended.at.elapsed() < keep);
         self.inner.users.retain(|_, ended| ended.at.elapsed() < keep);
+    }
+}
+
+impl RevocationSink for Revocations {
+    fn revoked(&self, revocation: Revocation) {
+        self.apply(revocation);
+    }
+
+    fn missed(&self) {
+        self.inner.missed.notify_one();
     }
 }
 
