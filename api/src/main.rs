@@ -1,14 +1,13 @@
-//! `messenger-api`: a stateless REST instance.
+//! The REST server's process.
 
 use messenger_common::config::Program;
-use messenger_common::program::{self, Assembled};
+use messenger_common::program;
 use std::process::ExitCode;
 
+/// Gives memory back that a burst took, and fragments less over weeks than the system's.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    program::main(Program::Api, |config, _, ctx, _| {
-        Ok(Assembled { router: messenger_api::router(ctx, config), sink: None, drain: Box::pin(async {}) })
-    })
+    program::main(Program::Api, messenger_api::run)
 }

@@ -37,10 +37,10 @@ struct Inner {
     sessions: DashMap<SessionId, Ended>,
     users: DashMap<UserId, Ended>,
     changes: broadcast::Sender<Revocation>,
-    /// Word may have been lost: the store is asked at once.
-    missed: Notify,
     /// For how long an access token holds, and some more for clocks that differ.
     keep: Duration,
+    /// Word may have been lost: the store is asked at once.
+    missed: Notify,
 }
 
 #[derive(Clone, Copy)]
@@ -59,8 +59,8 @@ impl Revocations {
                 sessions: DashMap::new(),
                 users: DashMap::new(),
                 changes,
-                missed: Notify::new(),
                 keep,
+                missed: Notify::new(),
             }),
         }
     }
@@ -98,11 +98,6 @@ impl Revocations {
         self.inner.changes.subscribe()
     }
 
-    /// For how long an ended session is remembered: how far back a new process must read.
-    pub fn kept_for(&self) -> Duration {
-        self.inner.keep
-    }
-
     /// Reads from the store what has ended within `period`.
     pub async fn read(&self, store: &dyn Store, period: Duration) -> Result<()> {
         for ended in store.sessions_ended_within(period).await? {
@@ -135,9 +130,10 @@ impl Revocations {
             tokio::select! {
                 () = stopping.cancelled() => return,
                 () = tokio::time::sleep_until(asked + beat) => {}
-                () = self.inner.missed.notified() => {}
                 // The link went or came back: what was told meanwhile may be lost.
                 Ok(()) = bus_up.changed() => {}
+                // The same, of the one topic that tells it.
+                () = self.inner.missed.notified() => {}
             }
         }
     }

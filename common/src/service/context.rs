@@ -1,17 +1,20 @@
 //! What the rules work with: the back ends, the keys, the limits.
 
 use super::messages::SendQueue;
-use crate::auth::{AuthUser, Passwords, Revocations, Tokens};
-use crate::bus::{Publication, Topic};
+use crate::auth::{AuthUser, PasswordFault, Passwords, Revocations, Tokens};
+use crate::backends::Backends;
+use crate::bus::{Publication, Tasks, Topic};
 use crate::clock::Clock;
-use crate::config::Limits;
+use crate::config::{Config, Limits};
 use crate::error::{Error, Result};
 use crate::event::{Envelope, Revocation, RevocationReason};
-use crate::metrics::{AuthResult, Metrics};
+use crate::lifecycle::Lifecycle;
+use crate::metrics::{AuthResult, Metrics, PublishResult};
 use crate::presence::Presence;
 use crate::rate_limit::{Decision, Limit, RateLimiter};
 use crate::relay::Publisher;
 use crate::store::Store;
+use secrecy::ExposeSecret;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -48,7 +51,7 @@ pub struct Parts {
 }
 
 /// How many passwords are hashed at once: all cores but one, so that a flood of logins leaves the others' requests one.
-pub fn hashing_threads() -> usize {
+fn hashing_threads() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1))
 }
 
@@ -64,6 +67,32 @@ impl Context {
     /// A context of these parts.
     pub fn new(parts: Parts) -> Self {
         Self(Arc::new(parts))
+    }
+
+    /// A context over these back ends, with the tasks behind it.
+    pub fn start(config: &Config, backends: &Backends, lifecycle: &Lifecycle) -> Result<Self, PasswordFault> {
+        let metrics = backends.metrics.clone();
+        let tasks = Tasks::from(lifecycle);
+        let dropped = metrics.backplane_published(PublishResult::Dropped).clone();
+        let publisher = Publisher::start(backends.bus.clone(), backends.store.clone(), &tasks, dropped);
+        let revocations = Revocations::new(config.access_token_ttl);
+        let reading = revocations.clone().run(backends.store.clone(), backends.bus.up(), lifecycle.stopping());
+        lifecycle.spawn("revocations", reading);
+        let secret = config.secret_key.expose_secret().as_bytes();
+        Ok(Self::new(Parts {
+            sends: SendQueue::start(&backends.store, &publisher, &metrics, lifecycle),
+            store: backends.store.clone(),
+            publisher,
+            presence: backends.presence.clone(),
+            limiter: backends.limiter.clone(),
+            rate_limits: config.rate_limits,
+            tokens: Tokens::new(secret, config.access_token_ttl, config.refresh_token_ttl, backends.clock.clone()),
+            passwords: Passwords::new(config.argon2_memory_kib, hashing_threads())?,
+            revocations,
+            limits: config.limits.clone(),
+            clock: backends.clock.clone(),
+            metrics,
+        }))
     }
 
     /// Who an access token speaks for. `TokenInvalid`, `TokenExpired`, `SessionEnded`.

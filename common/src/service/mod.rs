@@ -14,7 +14,7 @@ pub mod online;
 pub mod sessions;
 
 pub use check::Faults;
-pub use context::{Context, Parts, hashing_threads};
+pub use context::{Context, Parts};
 pub use input::{Fields, FromFields, Query, Unchecked};
 pub use messages::SendQueue;
 
