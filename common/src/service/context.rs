@@ -1,7 +1,7 @@
 //! What the rules work with: the back ends, the keys, the limits.
 
 use super::messages::SendQueue;
-use crate::auth::{AuthUser, Passwords, Revocations, Tokens};
+use crate::auth::{AuthUser, PasswordFault, Passwords, Revocations, Tokens};
 use crate::backends::Backends;
 use crate::bus::{Publication, Topic};
 use crate::clock::Clock;
@@ -32,8 +32,6 @@ pub struct Parts {
     pub presence: Arc<dyn Presence>,
     /// Counts against [`Limits`].
     pub limiter: Arc<dyn RateLimiter>,
-    /// Whether it is asked at all.
-    pub rate_limits: bool,
     /// Issues and verifies tokens.
     pub tokens: Tokens,
     /// Hashes and checks passwords.
@@ -67,11 +65,11 @@ impl Context {
     /// A program's context, with the tasks behind it: the publisher, the lanes of the sends and the beat of the revocations. What
     /// ended while this program was not there is known when it returns, unless the store is away. An error is a configuration
     /// that no password can be hashed with.
-    pub async fn start(config: &Config, backends: &Backends, lifecycle: &Lifecycle) -> Result<Self> {
+    pub async fn start(config: &Config, backends: &Backends, lifecycle: &Lifecycle) -> Result<Self, PasswordFault> {
         let Backends { store, metrics, clock, .. } = backends;
         let secret = config.secret_key.expose_secret().as_bytes();
         let tokens = Tokens::new(secret, config.access_token_ttl, config.refresh_token_ttl, clock.clone());
-        let passwords = Passwords::new(config.argon2_memory_kib, hashing_threads()).map_err(Error::internal)?;
+        let passwords = Passwords::new(config.argon2_memory_kib, hashing_threads())?;
         let dropped = metrics.backplane_published(PublishResult::Dropped).clone();
         let publisher = Publisher::start(backends.bus.clone(), store.clone(), &lifecycle.into(), dropped);
         let revocations = Revocations::new(config.access_token_ttl);
@@ -82,7 +80,6 @@ impl Context {
             publisher,
             presence: backends.presence.clone(),
             limiter: backends.limiter.clone(),
-            rate_limits: config.rate_limits,
             tokens,
             passwords,
             revocations,
@@ -123,9 +120,6 @@ impl Context {
 
     /// Counts one of `subject` against a limit of the contract.
     pub(super) async fn limited(&self, limit: Limit, subject: &str) -> Result<()> {
-        if !self.rate_limits {
-            return Ok(());
-        }
         match self.limiter.check(&limit, subject).await {
             Decision::Allowed => Ok(()),
             Decision::Denied { retry_after } => {
