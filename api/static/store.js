@@ -199,6 +199,7 @@ export class Store extends Emitter {
       case 'welcome':
         this.online.clear();
         this.online.add(frame.user_id);
+        this.outbox.again();
         // What was told to connections while there was none here: chats that came and went.
         this.loadChats().catch((error) => this.emit('fault', error.message));
         return;
