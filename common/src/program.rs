@@ -100,7 +100,7 @@ async fn start(
     build: impl FnOnce(&Started<'_>) -> Result<App, StartError>,
 ) -> Result<App, StartError> {
     let backends = Backends::connect(config, metrics, lifecycle).await?;
-    let context = Context::start(config, &backends, lifecycle).map_err(|e| StartError::new(e.to_string()))?;
+    let context = Context::start(config, &backends, lifecycle).await.map_err(|e| StartError::new(e.to_string()))?;
     let tasks = Tasks::from(lifecycle);
     if config.program != Program::Gateway {
         let (bus, store) = (backends.bus.clone(), backends.store.clone());
