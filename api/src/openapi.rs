@@ -4,7 +4,7 @@
 //! answers them.
 
 use crate::routes::online::GatewayPaths;
-use messenger_common::config::Config;
+use crate::routes::pages::About;
 use messenger_common::error::{Error, FieldError};
 use messenger_common::http::problem::Problem;
 use serde_json::{Map, Value, json};
@@ -25,11 +25,11 @@ const TAGS: [(&str, &str); 7] = [
 ];
 
 /// The document of these handlers, as JSON.
-pub(crate) fn document(config: &Config, handlers: OpenApi) -> Value {
+pub(crate) fn document(about: &About, handlers: OpenApi) -> Value {
     let mut document = GatewayPaths::openapi();
     document.merge(handlers);
-    document.info = Info::new(&config.project_name, &config.version);
-    document.info.description = Some(config.description.clone());
+    document.info = Info::new(&about.name, &about.version);
+    document.info.description = Some(about.description.clone());
     let mut license = License::new("MIT");
     license.identifier = Some("MIT".to_owned());
     document.info.license = Some(license);
@@ -42,6 +42,7 @@ pub(crate) fn document(config: &Config, handlers: OpenApi) -> Value {
     Problem::schemas(&mut schemas);
     components.schemas.extend(schemas);
     let mut document = serde_json::to_value(document).unwrap_or_default();
+    document["servers"] = json!([{"url": "/", "description": "This program, or the load balancer before it"}]);
     document["tags"] =
         TAGS.iter().map(|(name, description)| json!({"name": name, "description": description})).collect();
     finish(&mut document);
@@ -136,3 +137,7 @@ fn every_error() -> Vec<Error> {
         Error::unavailable(inside),
     ]
 }
+
+#[cfg(test)]
+#[path = "openapi_tests.rs"]
+pub(crate) mod tests;
