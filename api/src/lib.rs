@@ -24,7 +24,7 @@ pub fn router(context: Context, config: &Config) -> Router {
     let (api, handlers) = routes::api().split_for_parts();
     let (home, page) = pages::home().split_for_parts();
     let about = About::of(config);
-    let openapi = openapi::document(&about, handlers.merge_from(page));
+    let openapi = openapi::document(&about, &config.limits, handlers.merge_from(page));
     let asyncapi = asyncapi::document(&about, &config.limits, &openapi);
     let mut assets = pages::fixed();
     let home_page = Home { about, page: pages::client(&assets) };

@@ -5,6 +5,7 @@
 
 use crate::routes::online::GatewayPaths;
 use crate::routes::pages::About;
+use messenger_common::config::Limits;
 use messenger_common::error::{Error, FieldError};
 use messenger_common::http::problem::Problem;
 use serde_json::{Map, Value, json};
@@ -25,7 +26,7 @@ const TAGS: [(&str, &str); 7] = [
 ];
 
 /// The document of these handlers, as JSON.
-pub(crate) fn document(about: &About, handlers: OpenApi) -> Value {
+pub(crate) fn document(about: &About, limits: &Limits, handlers: OpenApi) -> Value {
     let mut document = GatewayPaths::openapi();
     document.merge(handlers);
     document.info = Info::new(&about.name, &about.version);
@@ -45,6 +46,9 @@ pub(crate) fn document(about: &About, handlers: OpenApi) -> Value {
     document["servers"] = json!([{"url": "/", "description": "This program, or the load balancer before it"}]);
     document["tags"] =
         TAGS.iter().map(|(name, description)| json!({"name": name, "description": description})).collect();
+    for body in ["SendMessage", "EditMessage"] {
+        document["components"]["schemas"][body]["properties"]["text"]["maxLength"] = limits.max_message_chars.into();
+    }
     finish(&mut document);
     document
 }
@@ -106,7 +110,7 @@ fn problem(error: &Error) -> Value {
 
 /// One of each code that REST answers, in the order of their statuses.
 fn every_error() -> Vec<Error> {
-    let inside = "inside";
+    let inside = "told to nobody";
     vec![
         Error::BadJson("EOF while parsing an object at line 1 column 9".to_owned()),
         Error::Unauthenticated,

@@ -38,7 +38,8 @@ pub(crate) fn made() -> Value {
     let about = About { name: "M".into(), description: "d".into(), version: "1.2.3".into() };
     let (_, handlers) = api().split_for_parts();
     let (_, page) = pages::home().split_for_parts();
-    document(&about, handlers.merge_from(page))
+    let limits = Limits { max_message_chars: 77, ..Limits::default() };
+    document(&about, &limits, handlers.merge_from(page))
 }
 
 fn operations(document: &Value) -> impl Iterator<Item = (String, &Value)> {
@@ -96,6 +97,13 @@ fn every_code_that_a_handler_names_is_one() {
 }
 
 #[test]
+fn the_limits_are_those_of_the_configuration() {
+    let schemas = &made()["components"]["schemas"];
+    assert_eq!(schemas["SendMessage"]["properties"]["text"]["maxLength"], 77);
+    assert_eq!(schemas["EditMessage"]["properties"]["text"]["maxLength"], 77);
+}
+
+#[test]
 fn problems_are_answers_with_an_example_each() {
     let document = made();
     let register = &document["paths"]["/auth/register"]["post"];
@@ -113,5 +121,5 @@ fn problems_are_answers_with_an_example_each() {
     assert!(document["paths"]["/auth/me"]["get"]["responses"]["401"].is_object());
     assert_eq!(document["paths"]["/auth/me"]["get"]["security"], json!([{"bearer": []}]));
     let internal = &register["responses"]["500"]["content"]["application/problem+json"]["examples"]["internal"];
-    assert!(!internal.to_string().contains("inside\""), "nothing of the inside: {internal}");
+    assert!(!internal.to_string().contains("told to nobody"), "{internal}");
 }
