@@ -129,7 +129,8 @@ fn announce(config: &Config, public: Option<SocketAddr>, admin: Option<SocketAdd
     let mut out = std::io::stdout();
     // Nobody may read it: that is no reason to end.
     drop(out.write_all(lines.as_bytes()).and_then(|()| out.flush()));
-    tracing::info!(public.address = ?public, admin.address = ?admin, "{name} is up");
+    let shown = |address: Option<SocketAddr>| address.map(tracing::field::display);
+    tracing::info!(public.address = shown(public), admin.address = shown(admin), "{name} is up");
 }
 
 /// The process around a program: configuration, log, runtime, listeners, signals.

@@ -78,7 +78,7 @@ fn with_and_without_slash(router: Router) -> Router {
 fn toggle_slash(uri: &Uri) -> Option<Uri> {
     let path = uri.path();
     let toggled = match path.strip_suffix('/') {
-        Some(rest) => rest.trim_end_matches('/').to_owned(),
+        Some(rest) => rest.to_owned(),
         None => format!("{path}/"),
     };
     if !toggled.starts_with('/') {

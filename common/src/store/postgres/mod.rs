@@ -65,7 +65,7 @@ impl PostgresStore {
             .await
             .map_err(Fault::Sql)?;
         sqlx::raw_sql("set lock_timeout = 0").execute(&mut connection).await.map_err(Fault::Sql)?;
-        let migrated = migrator().run(&mut connection).await;
+        let migrated = migrator().run_direct(None, &mut connection, false).await;
         // The lock ends with the connection.
         connection.close().await.map_err(Fault::Sql)?;
         migrated.map_err(Error::internal)
