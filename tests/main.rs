@@ -11,6 +11,7 @@
 #[macro_use]
 mod support;
 
+mod browser;
 mod deploy;
 mod programs;
 mod rest;

@@ -11,9 +11,13 @@ use crate::asset::Asset;
 use crate::routes::pages::{self, About, Home};
 use axum::Router;
 use messenger_common::config::Config;
+use messenger_common::lifecycle::Lifecycle;
+use messenger_common::program::{self, App, Started};
 use messenger_common::service::Context;
 use serde_json::Value;
+use std::process::ExitCode;
 use std::sync::Arc;
+use tokio::net::TcpListener;
 
 /// The routes of the REST server, without the layers that every program puts around its own.
 pub fn router(context: Context, config: &Config) -> Router {
@@ -26,6 +30,12 @@ pub fn router(context: Context, config: &Config) -> Router {
     assets.push(json("/openapi.json", &openapi));
     assets.push(json("/asyncapi.json", &asyncapi));
     api.with_state(context).merge(home.with_state(Arc::new(home_page))).merge(pages::assets(assets))
+}
+
+/// The REST server, from its listeners to its exit code.
+pub async fn run(config: Config, listener: TcpListener, admin: TcpListener, lifecycle: Lifecycle) -> ExitCode {
+    let build = |started: &Started<'_>| Ok(App::of(router(started.context.clone(), started.config)));
+    program::run(config, listener, admin, lifecycle, build).await
 }
 
 fn json(path: &str, document: &Value) -> Asset {

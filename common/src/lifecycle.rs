@@ -17,10 +17,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// What the drain may take beyond `DRAIN_SECONDS`.
-const DRAIN_MARGIN: Duration = Duration::from_secs(5);
-/// How long tasks have to end once stopping.
-const STOP_DEADLINE: Duration = Duration::from_secs(5);
+/// What the drain may take beyond `DRAIN_SECONDS`, and how long tasks have to end once stopping.
+const MARGIN: Duration = Duration::from_secs(5);
 
 /// Why the process stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +63,7 @@ struct Inner {
     /// The first reason counts.
     reason: Mutex<Option<ExitReason>>,
     drain: Duration,
+    margin: Duration,
     readiness: Readiness,
 }
 
@@ -82,6 +81,10 @@ impl Lifecycle {
 
     /// A process whose drain takes that long.
     pub fn with_drain(drain: Duration) -> Self {
+        Self::with_margin(drain, MARGIN)
+    }
+
+    fn with_margin(drain: Duration, margin: Duration) -> Self {
         let draining = CancellationToken::new();
         Self {
             inner: Arc::new(Inner {
@@ -92,6 +95,7 @@ impl Lifecycle {
                 tasks: TaskTracker::new(),
                 reason: Mutex::new(None),
                 drain,
+                margin,
             }),
         }
     }
@@ -109,6 +113,16 @@ impl Lifecycle {
             } else if !this.inner.draining.is_cancelled() && !this.inner.stopping.is_cancelled() {
                 tracing::error!(task.name = name, "a task ended before its time: the process stops");
                 this.stop(ExitReason::TaskDied(name));
+            }
+        });
+    }
+
+    /// Starts work that may end at any time and that no drain waits for: it must end once [`Self::stopping`]. A panic in it is its own (logged).
+    #[allow(clippy::disallowed_methods, reason = "the one place that starts tasks")]
+    pub fn spawn_aside(&self, name: &'static str, future: impl Future<Output = ()> + Send + 'static) {
+        self.inner.tasks.spawn(async move {
+            if AssertUnwindSafe(future).catch_unwind().await.is_err() {
+                tracing::error!(task.name = name, "a task panicked");
             }
         });
     }
@@ -198,7 +212,7 @@ impl Lifecycle {
             inner.work.wait().await;
         };
         tokio::select! {
-            ended = tokio::time::timeout(inner.drain + DRAIN_MARGIN, orderly) => {
+            ended = tokio::time::timeout(inner.drain + inner.margin, orderly) => {
                 self.stop(if ended.is_ok() { ExitReason::Done } else { ExitReason::Deadline });
             }
             () = inner.stopping.cancelled() => {}
@@ -213,7 +227,7 @@ impl Lifecycle {
             inner.tasks.wait().await;
             inner.work.wait().await;
         };
-        let ended = tokio::time::timeout(STOP_DEADLINE, all).await.is_ok();
+        let ended = tokio::time::timeout(inner.margin, all).await.is_ok();
         let reason = match *inner.reason.lock() {
             Some(ExitReason::Done) | None if !ended => ExitReason::Deadline,
             Some(reason) => reason,
@@ -338,16 +352,20 @@ mod tests {
         assert!(!life.stopping().is_cancelled());
     }
 
-    #[tokio::test(start_paused = true)]
+    fn impatient() -> Lifecycle {
+        Lifecycle::with_margin(Duration::from_millis(20), Duration::from_millis(20))
+    }
+
+    #[tokio::test]
     async fn a_drain_over_its_deadline_is_another_code() {
-        let life = Lifecycle::with_drain(Duration::from_secs(1));
+        let life = impatient();
         life.begin_drain();
         assert_eq!(life.finish(pending()).await, ExitReason::Deadline);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_task_that_does_not_stop_is_another_code() {
-        let life = Lifecycle::new();
+        let life = impatient();
         life.spawn("deaf", pending());
         life.begin_drain();
         assert_eq!(life.finish(async {}).await, ExitReason::Deadline);

@@ -19,6 +19,10 @@ pub mod pool;
 pub mod redis;
 mod session;
 mod tasks;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 mod topology;
 mod wanted;
 

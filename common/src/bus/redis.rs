@@ -33,8 +33,20 @@ impl RedisBus {
         metrics: BusMetrics,
         random: impl Fn() -> u64 + Send + Sync + 'static,
     ) -> Result<Arc<dyn Bus>> {
+        Self::connect_with_queue(urls, cluster, node, tasks, metrics, random, EVENT_QUEUE)
+    }
+
+    pub(super) fn connect_with_queue(
+        urls: &[SecretString],
+        cluster: bool,
+        node: &NodeId,
+        tasks: &Tasks,
+        metrics: BusMetrics,
+        random: impl Fn() -> u64 + Send + Sync + 'static,
+        capacity: usize,
+    ) -> Result<Arc<dyn Bus>> {
         let nodes = connect::nodes(urls)?;
-        let (outlet, events) = Outlet::new(EVENT_QUEUE);
+        let (outlet, events) = Outlet::new(capacity);
         let outlet = Arc::new(outlet);
         let telling = outlet.clone();
         tasks.spawn("bus events", async move { telling.tell_dropped().await });

@@ -213,7 +213,9 @@ impl Ears {
             }
             return;
         }
-        if let Some(topic) = Topic::parse(name) {
+        if let Some(topic) = Topic::parse(name)
+            && (name != link.probe || link.wanted.lock().contains(&topic))
+        {
             link.shared.metrics.received.inc();
             link.shared.outlet.offer(BusEvent::Message { topic, payload });
         }

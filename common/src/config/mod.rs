@@ -185,7 +185,28 @@ impl Config {
             Err(e) if e.use_stderr() => return Err(command_line(&e)),
             Err(help) => help.exit(),
         };
+        if raw.asks_version() {
+            println!("{} {}", program.name(), env!("CARGO_PKG_VERSION"));
+            std::process::exit(0);
+        }
         Self::read(program, &raw, data_directory)
+    }
+
+    /// The configuration of these variables over a stand-in database and key: for unit tests that need one.
+    #[cfg(test)]
+    pub(crate) fn for_tests(program: Program, variables: &[(&'static str, &str)]) -> Self {
+        let given: std::collections::HashMap<String, String> = [
+            ("DATABASE_URL", "postgres://db/messenger"),
+            ("REDIS_URL", "redis://127.0.0.1:6379"),
+            ("SECRET_KEY", "0123456789abcdefghijklmnopqrstuvwxyzAB"),
+        ]
+        .iter()
+        .chain(variables)
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
+        let args = [std::ffi::OsString::from("test")];
+        let raw = Raw::new(program, args, |_| None, given).expect("no flags");
+        Self::read(program, &raw, || None).expect("a sound configuration")
     }
 
     fn read(program: Program, raw: &Raw, data: fn() -> Option<PathBuf>) -> Result<Self, ConfigError> {

@@ -48,11 +48,13 @@ impl Variable {
     }
 }
 
+const VERSION: &str = "VERSION";
+
 /// All variables, in the order of `--help`.
 pub const VARIABLES: &[Variable] = &[
     variable("PROJECT_NAME", "MessengerAPI", "MessengerAPI", "Name shown in the OpenAPI document and at GET /"),
     variable("DESCRIPTION", "API for a messenger", "API for a messenger", "Description shown beside it"),
-    variable("VERSION", env!("CARGO_PKG_VERSION"), "1.0.0", "Version shown beside it"),
+    variable(VERSION, env!("CARGO_PKG_VERSION"), "1.0.0", "Version shown beside it"),
     Variable {
         name: "DEBUG",
         help: "Readable logs, permissive origins, weak secrets accepted with a warning",
@@ -161,7 +163,8 @@ pub(super) fn find(name: &str) -> Option<&'static Variable> {
 /// The command line of a program.
 pub fn command(program: Program) -> Command {
     let mut command = Command::new(program.name())
-        .version(env!("CARGO_PKG_VERSION"))
+        // `--version` is a variable of its own; without a value it answers as everywhere.
+        .disable_version_flag(true)
         .about(program.about())
         .after_help("Each option is also an environment variable, read from `.env` in the working directory too.");
     for variable in VARIABLES {
@@ -171,13 +174,11 @@ pub fn command(program: Program) -> Command {
             _ => " [default: none]".to_owned(),
         };
         let help = format!("{} [env: {}]{default}", variable.help, variable.name);
-        command = command.arg(
-            Arg::new(variable.name)
-                .long(variable.flag())
-                .value_name("VALUE")
-                .allow_hyphen_values(true)
-                .help(StyledStr::from(help)),
-        );
+        let arg = Arg::new(variable.name).long(variable.flag()).value_name("VALUE").help(StyledStr::from(help));
+        command = command.arg(match variable.name {
+            VERSION => arg.num_args(0..=1).default_missing_value(""),
+            _ => arg.allow_hyphen_values(true),
+        });
     }
     command
 }
@@ -200,6 +201,11 @@ impl Raw {
     ) -> Result<Self, clap::Error> {
         let flags = command(program).try_get_matches_from(args)?;
         Ok(Self { program, flags, env: Box::new(env), file })
+    }
+
+    /// Whether `--version` stands there without a value.
+    pub(super) fn asks_version(&self) -> bool {
+        self.flags.get_one::<String>(VERSION).is_some_and(String::is_empty)
     }
 
     /// The value of a variable, if it was given or has a default.

@@ -3,13 +3,15 @@
 //! Unknown fields are ignored. A fault's `field` is the path as the client wrote it (`user_ids[3]`); `body` for the whole.
 
 use crate::error::{Error, FieldError};
+use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use std::time::Duration;
 
 /// How many bytes a body may have: put on the request by the middleware.
 #[derive(Clone, Copy, Debug)]
@@ -93,23 +95,35 @@ fn is_json(media_type: &str) -> bool {
 
 async fn read(request: Request) -> Result<Bytes, Error> {
     let limit = request.extensions().get::<BodyLimit>().map_or(DEFAULT_BODY_LIMIT, |limit| limit.0);
-    match Limited::new(request.into_body(), limit).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if is_length_limit(&*error) => Err(Error::TooLarge(limit)),
-        Err(_) => Err(Error::BadJson("the body ended early".to_owned())),
+    let mut body = request.into_body();
+    let mut bytes = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Error::BadJson("the body ended early".to_owned()))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if bytes.len() + data.len() > limit {
+            discard(body).await;
+            return Err(Error::TooLarge(limit));
+        }
+        bytes.extend_from_slice(&data);
     }
+    Ok(bytes.freeze())
 }
 
-/// Whether the limit, here or in the middleware's layer, was what went wrong.
-fn is_length_limit(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if error.is::<LengthLimitError>() {
-            return true;
+/// Reads on for a moment what nobody wants: a socket that is closed with bytes unread is reset, and the client may lose the answer.
+pub(super) async fn discard(mut body: Body) {
+    const ENOUGH: usize = 4 * 1024 * 1024;
+    const MOMENT: Duration = Duration::from_secs(2);
+    let reading = async {
+        let mut read = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            read += frame.data_ref().map_or(0, Bytes::len);
+            if read > ENOUGH {
+                return;
+            }
         }
-        next = error.source();
-    }
-    false
+    };
+    // Whether it ended or time was up comes to the same.
+    drop(tokio::time::timeout(MOMENT, reading).await);
 }
 
 /// Reads JSON: what is no JSON is `BadJson`, what does not fit is `Invalid` with every field that does not.

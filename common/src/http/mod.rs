@@ -1,4 +1,13 @@
 //! What REST, the WebSocket's upgrade and the admin port share of HTTP: problems, extractors, middleware, the accept loop.
 
+pub mod admin;
+pub mod client_ip;
 pub mod extract;
+pub mod middleware;
+pub mod origin;
 pub mod problem;
+pub mod serve;
+
+pub use client_ip::ClientIp;
+pub use middleware::{RequestId, layers};
+pub use serve::{serve, serve_admin};

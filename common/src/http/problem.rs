@@ -100,10 +100,9 @@ impl IntoResponse for Error {
 /// An error answer of the framework as a problem: what axum and hyper say in plain text or not at all.
 pub(super) fn normalise(response: Response) -> Response {
     let status = response.status();
-    let is_problem =
-        response.headers().get(CONTENT_TYPE).is_some_and(|t| t.as_bytes().starts_with(PROBLEM_JSON.as_bytes()));
+    let is_our_own = response.headers().get(CONTENT_TYPE).is_some_and(|t| t.as_bytes().starts_with(b"application/"));
     let is_error = status.is_client_error() || status.is_server_error();
-    if !is_error || is_problem {
+    if !is_error || is_our_own {
         return response;
     }
     let problem = match status {

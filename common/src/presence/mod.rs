@@ -13,6 +13,8 @@
 
 pub mod memory;
 pub mod redis;
+#[cfg(test)]
+mod tests;
 
 use crate::error::Result;
 use crate::id::{NodeId, UserId};

@@ -4,6 +4,9 @@
 //! - A check and its cost are one atomic step.
 //! - Away or slow (over 100 ms), it never blocks the request: the limiter falls back to counting in this process, and comes back by itself.
 
+pub mod memory;
+pub mod redis;
+
 use async_trait::async_trait;
 use std::time::Duration;
 
@@ -37,4 +40,15 @@ pub enum Decision {
 pub trait RateLimiter: Send + Sync + 'static {
     /// One more of `subject` (a user's id, an address) under `limit`.
     async fn check(&self, limit: &Limit, subject: &str) -> Decision;
+}
+
+/// `RATE_LIMITS=off`: nothing is counted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Off;
+
+#[async_trait]
+impl RateLimiter for Off {
+    async fn check(&self, _: &Limit, _: &str) -> Decision {
+        Decision::Allowed
+    }
 }

@@ -1,0 +1,157 @@
+// @ts-check
+/** The panel beside an open chat: its members, and what a member or an owner may do. @module */
+import { avatar, byId, confirmed, el, iconButton } from './dom.js';
+import { peopleSearch } from './chat_list.js';
+
+/** @typedef {import('./store.js').Store} Store */
+
+const panel = byId('details');
+const body = byId('details-body');
+
+export class Details {
+  #store;
+  #say;
+  #id = 0;
+  #signature = '';
+
+  /** @param {Store} store @param {(text: string) => void} say tells a fault */
+  constructor(store, say) {
+    this.#store = store;
+    this.#say = say;
+    panel.onkeydown = (event) => { if (event.key === 'Escape') this.toggle(false); };
+    this.toggle(false);
+  }
+
+  /** @param {boolean} [open] */
+  toggle(open = panel.hidden) {
+    const had = panel.contains(document.activeElement);
+    panel.hidden = !open;
+    byId('show-details').setAttribute('aria-expanded', String(open));
+    this.#signature = '';
+    if (open) {
+      this.#store.members(this.#id).catch((error) => this.#say(error.message));
+      this.render();
+      byId('hide-details').focus();
+    } else if (had) {
+      byId('show-details').focus();
+    }
+  }
+
+  /** @param {number} id */
+  show(id) {
+    if (id === this.#id) return;
+    this.#id = id;
+    this.#signature = '';
+    if (id === 0) this.toggle(false);
+    else if (!panel.hidden) this.#store.members(id).catch((error) => this.#say(error.message));
+    this.render();
+  }
+
+  render() {
+    const chat = this.#store.chats.get(this.#id);
+    if (panel.hidden || !chat) return;
+    const online = (chat.members ?? []).map((member) => this.#isOnline(member.user_id));
+    const signature = JSON.stringify([chat.info.name, chat.info.description, chat.info.role, chat.members, online, chat.info.peer && this.#isOnline(chat.info.peer.id)]);
+    if (signature === this.#signature) return;
+    // A field that is being used is not taken away under the fingers.
+    if (this.#signature && body.contains(document.activeElement) && /** @type {any} */ (document.activeElement).matches('input')) return;
+    this.#signature = signature;
+    const focused = document.activeElement?.id;
+    body.replaceChildren(...(chat.info.is_group ? this.#group(chat) : this.#person(chat)));
+    if (focused && body.querySelector(`#${CSS.escape(focused)}`)) byId(focused).focus();
+  }
+
+  #isOnline(userId) {
+    return this.#store.online.has(userId) || userId === this.#store.me.id;
+  }
+
+  /** Runs an owner's call, and shows what became of it. */
+  async #do(work) {
+    try {
+      await work();
+      await this.#store.members(this.#id, true);
+    } catch (error) {
+      this.#say(error.message);
+    }
+  }
+
+  #person(chat) {
+    const { peer } = chat.info;
+    return [el('section', {},
+      el('ul', { class: 'people' }, el('li', {}, this.#face(peer.username, peer.id), el('span', { class: 'who' }, peer.username), el('span', { class: 'role' }, this.#isOnline(peer.id) ? 'online' : 'offline'))),
+      el('p', { class: 'about' }, 'Only the two of you see this chat.'))];
+  }
+
+  #face(name, id) {
+    return el('span', { class: 'avatar-box' }, avatar(name, id, { class: 'avatar small' }), this.#isOnline(id) ? el('span', { class: 'dot', title: 'online' }) : null);
+  }
+
+  #group(chat) {
+    const owner = chat.info.role === 'owner';
+    const about = el('section', {},
+      chat.info.description ? el('p', { class: 'about' }, chat.info.description) : null,
+      el('p', { class: 'about' }, 'Group number ', el('strong', { id: 'group-number' }, String(chat.id)), '. Whoever knows it can join.'));
+    const members = chat.members ?? [];
+    const heading = el('h3', {}, chat.members ? `Members (${members.length})` : 'Members');
+    const list = el('section', {}, heading, el('ul', { class: 'people', id: 'members' }, ...members.map((member) => this.#member(chat, member, owner))));
+    const parts = [about, list];
+    if (owner) parts.splice(1, 0, this.#add(chat));
+    const leave = el('button', { type: 'button', id: 'leave', onclick: () => body.dispatchEvent(new CustomEvent('leave')) }, 'Leave group');
+    const last = el('section', {}, leave);
+    if (owner) {
+      parts.push(this.#rename(chat));
+      last.append(el('button', { type: 'button', id: 'delete-group', onclick: () => this.#delete(chat) }, 'Delete group'));
+    }
+    return [...parts, last];
+  }
+
+  #member(chat, member, owner) {
+    const mine = member.user_id === this.#store.me.id;
+    const item = el('li', {}, this.#face(member.username, member.user_id), el('span', { class: 'who' }, member.username, mine ? ' (you)' : ''));
+    if (this.#isOnline(member.user_id)) item.append(el('span', { class: 'hidden-label' }, 'online'));
+    if (!owner || mine) {
+      item.append(el('span', { class: 'role' }, member.role === 'owner' ? 'owner' : ''));
+      return item;
+    }
+    const path = `/chats/${chat.id}/members/${member.user_id}`;
+    const role = el('select', { 'aria-label': `Role of ${member.username}`, onchange: () => this.#do(() => this.#store.call('PATCH', path, { role: role.value })) },
+      ...['member', 'owner'].map((value) => el('option', { value, selected: member.role === value }, value)));
+    const remove = async () => {
+      if (await confirmed(`Remove ${member.username} from the group?`, 'Remove')) await this.#do(() => this.#store.call('DELETE', path));
+    };
+    item.append(role, iconButton('close', `Remove ${member.username}`, remove));
+    return item;
+  }
+
+  #add(chat) {
+    const input = el('input', { type: 'search', id: 'add-search', autocomplete: 'off', autocapitalize: 'none', spellcheck: 'false', placeholder: 'Beginning of the username' });
+    const found = el('ul', { class: 'people', 'aria-label': 'People found' });
+    const members = () => new Set((this.#store.chats.get(chat.id)?.members ?? []).map((member) => member.user_id));
+    const reset = peopleSearch(this.#store, input, found, (user) => {
+      reset();
+      input.blur();
+      this.#do(() => this.#store.call('POST', `/chats/${chat.id}/members`, { user_ids: [user.id] }));
+    }, members);
+    return el('section', {}, el('label', {}, 'Add people', input), found);
+  }
+
+  #rename(chat) {
+    const name = el('input', { value: chat.info.name, maxlength: 128, required: true });
+    const description = el('input', { value: chat.info.description ?? '', maxlength: 1024 });
+    const form = el('form', {}, el('label', {}, 'Name', name), el('label', {}, 'Description', description), el('button', {}, 'Save'));
+    form.addEventListener('submit', async (event) => {
+      event.preventDefault();
+      /** @type {any} */ (document.activeElement)?.blur();
+      await this.#do(async () => {
+        await this.#store.call('PATCH', `/chats/${chat.id}`, { name: name.value.trim(), description: description.value.trim() });
+        this.#store.refresh(chat.id);
+      });
+    });
+    return el('details', {}, el('summary', {}, 'Name and description'), form);
+  }
+
+  async #delete(chat) {
+    if (!await confirmed(`Delete “${chat.info.name}” and all its messages, for everyone?`, 'Delete')) return;
+    await this.#store.remove(chat.id).catch((error) => this.#say(error.message));
+  }
+}

@@ -1,0 +1,78 @@
+// @ts-check
+/** The dialog that begins a chat: with one person, with a group, or by joining a group. @module */
+import { byId, el, onSubmit } from './dom.js';
+import { peopleSearch } from './chat_list.js';
+
+/** @type {import('./store.js').Store} */
+let store;
+let opened = (/** @type {number} */ _id) => {};
+/** @type {Map<number, any>} */
+const chosen = new Map();
+/** @type {(() => void)[]} */
+let resets = [];
+
+const dialog = byId('new-dialog');
+const tabs = [...dialog.querySelectorAll('[role=tab]')];
+
+function select(tab, focus = true) {
+  for (const other of tabs) {
+    other.setAttribute('aria-selected', String(other === tab));
+    other.tabIndex = other === tab ? 0 : -1;
+    byId(other.getAttribute('aria-controls')).hidden = other !== tab;
+  }
+  if (focus) tab.focus();
+}
+
+for (const [index, tab] of tabs.entries()) {
+  tab.addEventListener('click', () => select(tab));
+  tab.addEventListener('keydown', (event) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (step) select(tabs[(index + step + tabs.length) % tabs.length]);
+  });
+}
+
+function renderChosen() {
+  byId('group-chosen').replaceChildren(...[...chosen.values()].map((user) => el('li', {},
+    el('button', { type: 'button', 'aria-label': `Take ${user.username} off`, onclick: () => { chosen.delete(user.id); renderChosen(); } }, `${user.username} ×`))));
+}
+
+function done(id) {
+  dialog.close();
+  opened(id);
+}
+
+async function withPerson(user) {
+  byId('person-fault').textContent = '';
+  try {
+    done(await store.create({ is_group: false, member_ids: [user.id] }));
+  } catch (error) {
+    byId('person-fault').textContent = error.message;
+  }
+}
+
+onSubmit(byId('pane-group'), async () => {
+  const { name, description } = byId('pane-group').elements;
+  const body = { is_group: true, name: name.value.trim(), description: description.value.trim(), member_ids: [...chosen.keys()] };
+  done(await store.create(body));
+});
+
+onSubmit(byId('pane-join'), async () => done(await store.join(Number(byId('pane-join').elements.id.value))));
+
+/** @param {import('./store.js').Store} inStore @param {(id: number) => void} whenOpened */
+export function newChatDialog(inStore, whenOpened) {
+  store = inStore;
+  opened = whenOpened;
+  chosen.clear();
+  renderChosen();
+  for (const reset of resets) reset();
+  const add = (user) => { chosen.set(user.id, user); renderChosen(); resets[1](); byId('group-search').focus(); };
+  resets = [
+    peopleSearch(store, byId('person-search'), byId('person-results'), withPerson),
+    peopleSearch(store, byId('group-search'), byId('group-results'), add, () => new Set(chosen.keys())),
+  ];
+  for (const form of dialog.querySelectorAll('form[role=tabpanel]')) form.reset();
+  for (const fault of dialog.querySelectorAll('[role=alert]')) fault.textContent = '';
+  select(tabs[0], false);
+  dialog.showModal();
+  byId('person-search').focus();
+}

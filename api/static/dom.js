@@ -1,0 +1,121 @@
+// @ts-check
+/**
+ * Building and writing the page. Every text goes in as text, never as markup: there is no `innerHTML` in these pages.
+ * @module
+ */
+
+/** @param {string} id @returns {any} the element, which the page is sure to have */
+export const byId = (id) => document.getElementById(id);
+
+/**
+ * An element with its attributes, listeners (`onclick: f`) and children; strings become text nodes.
+ * @param {string} tag @param {Record<string, any>} [attributes] `true` sets an empty attribute; `false`, null and undefined none
+ * @param {...(Node|string|null|undefined)} children @returns {any}
+ */
+export function el(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith('on')) node.addEventListener(name.slice(2), value);
+    else if (name === 'text') node.textContent = value;
+    else if (value === true) node.setAttribute(name, '');
+    else if (value !== false && value != null) node.setAttribute(name, String(value));
+  }
+  node.append(...children.filter((child) => child != null));
+  return node;
+}
+
+/** An icon of the page's own sprite, hidden from screen readers. @param {string} name */
+export function icon(name) {
+  const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
+  svg.setAttribute('class', 'icon');
+  svg.setAttribute('aria-hidden', 'true');
+  const use = document.createElementNS('http://www.w3.org/2000/svg', 'use');
+  use.setAttribute('href', `#i-${name}`);
+  svg.append(use);
+  return svg;
+}
+
+/** A button with an icon and a name for those who do not see it. */
+export const iconButton = (name, label, onclick, attributes = {}) =>
+  el('button', { type: 'button', class: 'icon-button', 'aria-label': label, title: label, onclick, ...attributes }, icon(name));
+
+/** A round sign with the first letters of a name, coloured by the id. @param {string} name @param {number} id */
+export function avatar(name, id, attributes = {}) {
+  const words = name.split(/[\s._-]+/).filter(Boolean);
+  const letters = (words.length > 1 ? words[0][0] + words[1][0] : [...name].slice(0, 2).join('')).toUpperCase();
+  return el('span', { class: 'avatar', 'data-hue': id % 8, 'aria-hidden': 'true', ...attributes }, letters);
+}
+
+/** Sets a text only if it changed, so that screen readers and selections are left alone. */
+export function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+/** Runs `render` soon and once, however often it was asked for. Works in a hidden tab too, unlike animation frames. */
+export function batched(render) {
+  let due = false;
+  return () => {
+    if (due) return;
+    due = true;
+    setTimeout(() => { due = false; render(); }, 16);
+  };
+}
+
+/** Disables a form's buttons while its work runs and shows a fault in its `[role=alert]`. */
+export function onSubmit(form, work) {
+  form.addEventListener('submit', async (event) => {
+    event.preventDefault();
+    const alert = form.querySelector('[role=alert]');
+    const buttons = [...form.querySelectorAll('button')].filter((button) => !button.disabled);
+    if (alert) alert.textContent = '';
+    for (const button of buttons) button.disabled = true;
+    try {
+      await work(event);
+    } catch (error) {
+      if (alert) alert.textContent = error.message;
+      else throw error;
+    } finally {
+      for (const button of buttons) button.disabled = false;
+    }
+  });
+}
+
+/** Asks before something that cannot be undone. @returns {Promise<boolean>} */
+export function confirmed(question, doIt) {
+  const dialog = byId('confirm');
+  setText(dialog.querySelector('p'), question);
+  setText(dialog.querySelector('[value=yes]'), doIt);
+  dialog.returnValue = 'no';
+  dialog.showModal();
+  return new Promise((answer) => dialog.addEventListener('close', () => answer(dialog.returnValue === 'yes'), { once: true }));
+}
+
+const TIME = new Intl.DateTimeFormat(undefined, { hour: 'numeric', minute: '2-digit' });
+const WEEKDAY = new Intl.DateTimeFormat(undefined, { weekday: 'short' });
+const SHORT = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short' });
+const LONG = new Intl.DateTimeFormat(undefined, { weekday: 'long', day: 'numeric', month: 'long', year: 'numeric' });
+const midnight = (date) => new Date(date.getFullYear(), date.getMonth(), date.getDate()).getTime();
+const daysAgo = (date) => Math.round((midnight(new Date()) - midnight(date)) / 86_400_000);
+
+/** @param {string} iso */
+export const clock = (iso) => TIME.format(new Date(iso));
+
+/** The time today, else the day: for a list. @param {string} iso */
+export function shortTime(iso) {
+  const date = new Date(iso);
+  const days = daysAgo(date);
+  if (days <= 0) return TIME.format(date);
+  return days < 7 ? WEEKDAY.format(date) : SHORT.format(date);
+}
+
+/** @param {string} iso */
+export function longDay(iso) {
+  const date = new Date(iso);
+  return { 0: 'Today', 1: 'Yesterday' }[daysAgo(date)] ?? LONG.format(date);
+}
+
+/** The text with its web addresses as links. @param {string} text @returns {(Node|string)[]} */
+export function withLinks(text) {
+  return text.split(/(https?:\/\/[^\s<>"']*[^\s<>"'.,;:!?)\]])/).map((part, index) =>
+    (index % 2 ? el('a', { href: part, target: '_blank', rel: 'noopener noreferrer nofollow' }, part) : part));
+}

@@ -1,0 +1,375 @@
+// @ts-check
+/**
+ * What the chat page knows: the chats, their messages, who is online and types. It is fed by REST and by the live
+ * connection and knows no DOM. Emits `chats` (the list changed), `chat` (id: that chat's content), `people` (online or
+ * typing changed), `gone` (id) and `fault` (text).
+ * @module
+ */
+import { ApiError, Emitter, backoff } from './messenger.js';
+import { Outbox } from './outbox.js';
+
+const PAGE = 50;
+const KEPT_MESSAGES = 600;
+
+/** @typedef {{id: number, chat_id: number, author_id: number, author_username: string, text: string, created_at: string, is_edited: boolean, seq: number, client_message_id: string|null}} Message */
+
+/** @param {any} chat as the server tells it */
+const entry = (chat) => ({
+  id: chat.id, info: chat, unread: chat.unread_count ?? 0, last: chat.last_message ?? null, countedSeq: chat.seq,
+  /** @type {Message[]} */ messages: [], loaded: false, /** @type {string|null} */ older: null,
+  /** @type {Promise<void>|null} */ loading: null, /** @type {any[]} */ missed: [], dropped: new Set(),
+  typing: new Map(), readSeq: 0, /** @type {any[]|null} */ members: null,
+});
+
+export class Store extends Emitter {
+  /** @type {any} */ me = null;
+  /** @type {Map<number, ReturnType<typeof entry>>} */ chats = new Map();
+  online = new Set();
+  #session;
+  #connection;
+  #closed = false;
+  #stale = new Map();
+  /** @type {(() => void)[]} */
+  #listening;
+
+  /** @param {import('./messenger.js').Session} session @param {import('./messenger.js').Connection} connection */
+  constructor(session, connection) {
+    super();
+    this.#session = session;
+    this.#connection = connection;
+    this.outbox = new Outbox(session, (chatId, message) => this.#sent(chatId, message), (chatId) => this.emit('chat', chatId));
+    this.#listening = [
+      connection.on('event', (frame) => this.apply(frame)),
+      connection.on('resync', ({ chat_id }) => this.#reload(chat_id)),
+      connection.on('refused', ({ chat_id, error }) => { if (['not_a_member', 'chat_not_found'].includes(error.code)) this.#forget(chat_id); }),
+    ];
+  }
+
+  /** Lets go of the connection, its subscriptions and all timers: another user may come. */
+  close() {
+    this.#closed = true;
+    for (const off of this.#listening) off();
+    for (const timer of this.#stale.values()) clearTimeout(timer);
+    for (const id of this.chats.keys()) this.#connection.unsubscribe(id);
+    this.outbox.close();
+    this.chats.clear();
+  }
+
+  /** Asks who is logged in, fetches the chats, and follows them. */
+  async start() {
+    this.me = await this.call('GET', '/auth/me');
+    await this.loadChats();
+    this.outbox.resume(this.me.id);
+  }
+
+  /** Fetches the list anew; chats that are no longer in it are forgotten. The newest first, so the first are followed first. */
+  async loadChats() {
+    const seen = new Set();
+    let cursor = null;
+    do {
+      const page = await this.call('GET', `/chats/?limit=100${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ''}`);
+      for (const chat of page.items) {
+        seen.add(chat.id);
+        this.#learn(chat);
+      }
+      cursor = page.next_cursor;
+      this.emit('chats');
+    } while (cursor && seen.size < 1000);
+    if (!cursor) for (const id of [...this.chats.keys()]) if (!seen.has(id)) this.#forget(id);
+  }
+
+  /** Takes in what an answer or an event says of a chat, and follows it. @param {any} chat */
+  #learn(chat) {
+    const known = this.chats.get(chat.id);
+    if (!known) {
+      this.chats.set(chat.id, entry(chat));
+      this.#connection.subscribe(chat.id, chat.seq);
+    } else {
+      known.info = { ...known.info, ...chat };
+      if (chat.seq >= known.countedSeq) {
+        known.countedSeq = chat.seq;
+        if (chat.unread_count != null) known.unread = chat.unread_count;
+        if (chat.last_message !== undefined) known.last = chat.last_message;
+      }
+    }
+    return this.chats.get(chat.id);
+  }
+
+  /** The chats, last active first. */
+  sorted() {
+    const at = (chat) => Date.parse(chat.last?.created_at ?? chat.info.created_at);
+    return [...this.chats.values()].sort((a, b) => at(b) - at(a) || b.id - a.id);
+  }
+
+  #forget(id) {
+    if (!this.chats.delete(id)) return;
+    this.#connection.unsubscribe(id);
+    this.outbox.forget(id);
+    this.emit('gone', id);
+    this.emit('chats');
+  }
+
+  /** Fetches the newest messages of a chat unless they are there. */
+  open(id) {
+    const chat = this.chats.get(id);
+    if (chat && !chat.loaded) return this.#page(chat, '');
+  }
+
+  loadOlder(id) {
+    const chat = this.chats.get(id);
+    if (chat?.loaded && chat.older) return this.#page(chat, `&cursor=${encodeURIComponent(chat.older)}`);
+  }
+
+  /** A page of history. Events that arrive meanwhile are newer than the page may be, so they are applied again after it. */
+  #page(chat, more) {
+    chat.loading ??= (async () => {
+      chat.missed = [];
+      try {
+        const page = await this.call('GET', `/messages/chat/${chat.id}?limit=${PAGE}${more}`);
+        for (const message of page.items) this.#put(chat, message);
+        chat.older = page.next_cursor;
+        chat.loaded = true;
+        for (const frame of chat.missed) if (frame.seq > page.seq) this.#change(chat, frame);
+      } catch (error) {
+        this.emit('fault', error.message);
+      } finally {
+        chat.loading = null;
+        this.emit('chat', chat.id);
+      }
+    })();
+    return chat.loading;
+  }
+
+  /** The server no longer keeps what was missed: what is here may be wrong, so it is fetched anew. */
+  async #reload(id) {
+    const chat = this.chats.get(id);
+    if (!chat) return;
+    await chat.loading;
+    const opened = chat.loaded;
+    chat.messages = [];
+    chat.loaded = false;
+    chat.members = null;
+    if (opened) await this.open(id);
+    this.refresh(id);
+  }
+
+  /** Asks for one chat's counts and last message again, soon and once. */
+  refresh(id) {
+    if (this.#stale.has(id)) return;
+    this.#stale.set(id, setTimeout(async () => {
+      this.#stale.delete(id);
+      try {
+        const chat = await this.call('GET', `/chats/${id}`);
+        if (!chat.role) return this.#forget(id);
+        this.#learn(chat);
+        this.emit('chats');
+        this.emit('chat', id);
+      } catch (error) {
+        if (error.status === 404 || error.status === 403) this.#forget(id);
+      }
+    }, 200 + backoff(0)));
+  }
+
+  #put(chat, message) {
+    if (chat.dropped.has(message.id)) return;
+    const list = chat.messages;
+    let at = list.length;
+    while (at > 0 && list[at - 1].id > message.id) at -= 1;
+    if (at > 0 && list[at - 1].id === message.id) list[at - 1] = message;
+    else list.splice(at, 0, message);
+    if (message.author_id === this.me.id && message.client_message_id) this.outbox.settled(chat.id, message.client_message_id);
+  }
+
+  /** One event into a chat's content. */
+  #change(chat, frame) {
+    if (frame.type === 'message_deleted' || frame.message?.is_deleted) {
+      const id = frame.message_id ?? frame.message.id;
+      chat.dropped.add(id);
+      chat.messages = chat.messages.filter((message) => message.id !== id);
+    } else if (frame.type === 'new_message') {
+      if (chat.loaded) this.#put(chat, frame.message);
+    } else if (frame.type === 'message_edited') {
+      const at = chat.messages.findIndex((message) => message.id === frame.message.id);
+      if (at >= 0) chat.messages[at] = frame.message;
+    }
+  }
+
+  /** One frame of the live connection. */
+  apply(frame) {
+    const chat = this.chats.get(frame.chat_id ?? frame.chat?.id);
+    switch (frame.type) {
+      case 'welcome':
+        this.online.clear();
+        this.online.add(frame.user_id);
+        this.outbox.again();
+        // What was told to connections while there was none here: chats that came and went.
+        this.loadChats().catch((error) => this.emit('fault', error.message));
+        return;
+      case 'subscribed':
+        for (const id of frame.online_user_ids ?? []) this.online.add(id);
+        return this.emit('people');
+      case 'user_status':
+        if (frame.status === 'online') this.online.add(frame.user_id);
+        else this.online.delete(frame.user_id);
+        return this.emit('people');
+      case 'chat_added':
+        this.#learn({ ...frame.chat });
+        this.refresh(frame.chat.id);
+        return this.emit('chats');
+      case 'chat_removed':
+      case 'chat_deleted':
+        return this.#forget(frame.chat_id ?? frame.chat?.id);
+      case 'typing':
+        return chat && this.#typing(chat, frame);
+      case 'message_read':
+        if (chat && frame.user_id === this.me.id && frame.seq >= chat.countedSeq) chat.unread = 0;
+        return this.emit('chats');
+      default:
+    }
+    if (!chat) {
+      if (frame.type === 'new_message' && frame.message) this.refresh(frame.chat_id);
+      return;
+    }
+    this.#event(chat, frame);
+  }
+
+  /** A sequenced event of a chat that is known here. */
+  #event(chat, frame) {
+    if (chat.loading) chat.missed.push(frame);
+    this.#change(chat, frame);
+    const fresh = frame.seq > chat.countedSeq;
+    if (fresh) chat.countedSeq = frame.seq;
+    if (frame.type === 'new_message') {
+      chat.typing.delete(frame.message.author_id);
+      if (fresh && !frame.message.is_deleted) {
+        chat.last = frame.message;
+        chat.unread = frame.message.author_id === this.me.id ? 0 : chat.unread + 1;
+      }
+    } else if (frame.type === 'message_edited' && chat.last?.id === frame.message.id) {
+      chat.last = frame.message;
+    } else if (frame.type === 'message_deleted' && (chat.unread > 0 || chat.last?.id === frame.message_id)) {
+      if (chat.last?.id === frame.message_id) chat.last = chat.messages.at(-1) ?? null;
+      this.refresh(chat.id);
+    } else if (frame.type === 'chat_updated') {
+      chat.info = { ...chat.info, name: frame.chat.name, description: frame.chat.description };
+    } else if (frame.type.startsWith('member_')) {
+      this.#member(chat, frame);
+    }
+    this.emit('chats');
+    this.emit('chat', chat.id);
+  }
+
+  #member(chat, frame) {
+    const mine = frame.user_id === this.me.id;
+    if (mine && frame.type === 'member_left') return this.#forget(chat.id);
+    if (mine && frame.role) chat.info = { ...chat.info, role: frame.role };
+    if (chat.members) this.members(chat.id, true).catch(() => { chat.members = null; });
+    if (frame.type !== 'member_updated') this.refresh(chat.id);
+  }
+
+  #typing(chat, frame) {
+    clearTimeout(chat.typing.get(frame.user_id)?.timer);
+    chat.typing.delete(frame.user_id);
+    if (frame.is_typing) {
+      const timer = setTimeout(() => { chat.typing.delete(frame.user_id); this.emit('people'); }, 6000);
+      chat.typing.set(frame.user_id, { username: frame.username, timer });
+    }
+    this.emit('people');
+  }
+
+  #sent(chatId, message) {
+    const chat = this.chats.get(chatId);
+    if (!chat) return;
+    if (chat.loaded) this.#put(chat, message);
+    if (!chat.last || message.id > chat.last.id) chat.last = message;
+    this.emit('chats');
+    this.emit('chat', chatId);
+  }
+
+  /** Lets go of old messages of a long session; they are fetched again when scrolled to. */
+  trim(id) {
+    const chat = this.chats.get(id);
+    if (!chat || chat.loading || chat.messages.length <= KEPT_MESSAGES) return false;
+    chat.messages = [];
+    chat.loaded = false;
+    this.open(id);
+    return true;
+  }
+
+  /** The user has seen the newest message. */
+  read(id) {
+    const chat = this.chats.get(id);
+    const seq = chat?.messages.at(-1)?.seq ?? 0;
+    if (!chat || seq <= chat.readSeq) return;
+    const before = chat.readSeq;
+    chat.readSeq = seq;
+    const counted = chat.unread;
+    if (counted === 0) return;
+    chat.unread = 0;
+    this.emit('chats');
+    this.call('POST', `/chats/${id}/read`, { seq }).catch(() => { chat.readSeq = Math.min(before, chat.readSeq); });
+  }
+
+  /** @param {number} id @param {boolean} [again] */
+  async members(id, again = false) {
+    const chat = this.chats.get(id);
+    if (!chat || (chat.members && !again)) return;
+    const items = [];
+    let cursor = null;
+    do {
+      const page = await this.call('GET', `/chats/${id}/members${cursor ? `?cursor=${encodeURIComponent(cursor)}` : ''}`);
+      items.push(...page.items);
+      cursor = page.next_cursor;
+    } while (cursor && items.length < 1000);
+    chat.members = items;
+    this.emit('chat', id);
+  }
+
+  async create(body) { return this.#entered(await this.call('POST', '/chats/create', body)); }
+  async join(id) { return this.#entered(await this.call('POST', `/chats/${id}/join`)); }
+
+  async leave(id) {
+    await this.call('DELETE', `/chats/${id}/leave`);
+    this.#forget(id);
+  }
+
+  async remove(id) {
+    await this.call('DELETE', `/chats/${id}`);
+    this.#forget(id);
+  }
+
+  #entered(chat) {
+    this.#learn(chat);
+    this.emit('chats');
+    return chat.id;
+  }
+
+  async edit(message, text) {
+    const now = await this.call('PUT', `/messages/edit/${message.id}`, { text });
+    const chat = this.chats.get(message.chat_id);
+    if (chat) this.#change(chat, { type: 'message_edited', message: now });
+    if (chat?.last?.id === now.id) chat.last = now;
+    this.emit('chat', message.chat_id);
+    this.emit('chats');
+  }
+
+  async delete(message) {
+    await this.call('DELETE', `/messages/delete/${message.id}`);
+    const chat = this.chats.get(message.chat_id);
+    if (chat) this.#change(chat, { type: 'message_deleted', message_id: message.id });
+    this.emit('chat', message.chat_id);
+    this.refresh(message.chat_id);
+  }
+
+  /** @param {string} prefix @returns {Promise<any[]>} other users whose names begin so */
+  async people(prefix) {
+    const page = await this.call('GET', `/users?q=${encodeURIComponent(prefix)}&limit=20`);
+    return page.items.filter((user) => user.id !== this.me.id && user.is_active !== false);
+  }
+
+  /** A REST call in this user's name; none once the user has left. @param {string} method @param {string} path @param {unknown} [body] */
+  async call(method, path, body) {
+    if (this.#closed) throw new ApiError(401, 'unauthenticated', 'Logged out.');
+    return this.#session.request(method, path, body);
+  }
+}

@@ -1,0 +1,99 @@
+//! What only a Redis Cluster can do to the bus.
+
+use super::*;
+use crate::bus::topology::slot;
+
+fn cluster(back_end: &mut BackEnd) -> &mut RedisCluster {
+    match back_end {
+        BackEnd::Cluster(cluster) => cluster,
+        _ => panic!("a cluster"),
+    }
+}
+
+async fn all_heard(sender: &Node, receiver: &mut Node, topics: &[Topic], text: &str) {
+    let mut missing: BTreeSet<_> = topics.iter().cloned().collect();
+    for topic in topics {
+        sender.publish_when_up(topic, text).await;
+    }
+    while !missing.is_empty() {
+        if let BusEvent::Message { topic, payload } = receiver.next().await
+            && payload == text.as_bytes()
+        {
+            missing.remove(&topic);
+        }
+    }
+}
+
+/// Trap 7, first half: the crate subscribes all slots of a lost node in one command, which is refused and ignored.
+#[tokio::test]
+async fn trap_7_after_a_lost_link_every_slot_is_subscribed_anew() {
+    let mut back_end = BackEnd::cluster().await;
+    let (mut one, two) = (back_end.node().await, back_end.node().await);
+    let topics: Vec<_> = (0..120).map(chat).collect();
+    one.subscribe(&topics).await;
+    for server in 0..3 {
+        let mut affected = Vec::new();
+        for topic in &topics {
+            if cluster(&mut back_end).server_of(slot(&topic.to_string())).await == server {
+                affected.push(topic.clone());
+            }
+        }
+        assert!(affected.len() > 10, "spread over the servers");
+        cluster(&mut back_end).servers[server].ask(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
+        one.told_subscribed(&affected).await;
+        all_heard(&two, &mut one, &topics, &format!("round {server}")).await;
+    }
+}
+
+/// Trap 7, second half: a slot that moves away unsubscribes its channels without being asked.
+#[tokio::test]
+async fn trap_7_a_slot_that_moves_is_followed() {
+    let mut back_end = BackEnd::cluster().await;
+    let (mut one, two) = (back_end.node().await, back_end.node().await);
+    let topics: Vec<_> = (0..30).map(chat).collect();
+    one.subscribe(&topics).await;
+    for topic in &topics[..5] {
+        cluster(&mut back_end).move_slot(slot(&topic.to_string())).await;
+        one.told_subscribed(std::slice::from_ref(topic)).await;
+    }
+    all_heard(&two, &mut one, &topics, "moved").await;
+    // And subscribed where they belong from the start.
+    let mut late = back_end.node().await;
+    late.subscribe(&topics).await;
+    all_heard(&two, &mut late, &topics, "late").await;
+}
+
+#[tokio::test]
+async fn a_frozen_server_of_the_cluster_is_noticed_and_its_return_too() {
+    let mut back_end = BackEnd::cluster().await;
+    let (mut one, two) = (back_end.node().await, back_end.node().await);
+    let topics: Vec<_> = (0..60).map(chat).collect();
+    one.subscribe(&topics).await;
+    cluster(&mut back_end).servers[1].freeze();
+    one.wait_up(false).await;
+    two.wait_up(false).await;
+    one.bus.subscribe(&[chat(1000)]);
+    cluster(&mut back_end).servers[1].thaw();
+    one.wait_up(true).await;
+    two.wait_up(true).await;
+    let all: Vec<_> = topics.iter().cloned().chain([chat(1000)]).collect();
+    all_heard(&two, &mut one, &all, "warm again").await;
+}
+
+#[tokio::test]
+async fn a_cluster_whose_first_seed_is_away_is_joined_by_another() {
+    let mut back_end = BackEnd::cluster().await;
+    let urls = {
+        let dead = RedisServer::start().await.url();
+        let mut urls = cluster(&mut back_end).urls();
+        urls.insert(0, dead);
+        urls
+    };
+    let tasks = TestTasks::new();
+    let node = NodeId::from_random(number());
+    let metrics = BusMetrics::unregistered();
+    let bus = RedisBus::connect(&urls, true, &node, &tasks.tasks, metrics, number).unwrap();
+    assert!(bus.publish(&[publication(&chat(1), "too soon")]).await.is_err());
+    within("it is up", bus.up().wait_for(|up| *up)).await.unwrap();
+    bus.publish(&[publication(&chat(1), "x"), publication(&chat(2), "y")]).await.unwrap();
+}

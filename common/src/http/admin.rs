@@ -1,0 +1,37 @@
+//! The admin port: `/metrics`, `/healthz` (alive), `/readyz` (may be sent work). Never on the public port.
+
+use super::problem::normalise;
+use crate::error::Error;
+use crate::lifecycle::Readiness;
+use crate::metrics::Metrics;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use http::StatusCode;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use serde_json::json;
+
+/// The admin port's router.
+pub fn router(metrics: Metrics, readiness: Readiness) -> Router {
+    Router::new()
+        .route("/metrics", get(render).with_state(metrics))
+        .route("/healthz", get(async || Json(json!({"status": "alive"}))))
+        .route("/readyz", get(ready).with_state(readiness))
+        .fallback(async || Error::NotFound)
+        .layer(axum::middleware::map_response(async |response: Response| {
+            ([(CACHE_CONTROL, "no-store")], normalise(response)).into_response()
+        }))
+}
+
+async fn render(State(metrics): State<Metrics>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.render())
+}
+
+async fn ready(State(readiness): State<Readiness>) -> impl IntoResponse {
+    let ready = readiness.is_ready();
+    let checks: serde_json::Map<_, _> =
+        readiness.checks().into_iter().map(|(name, up)| (name.to_owned(), up.into())).collect();
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(json!({"ready": ready, "draining": readiness.is_draining(), "checks": checks})))
+}

@@ -1,0 +1,220 @@
+//! What every answer goes through, in all three programs alike: request id, metrics, log span, limits, CORS, problems.
+//!
+//! No raw path reaches a log or a label: `/ws/chat/{token}` would carry a token.
+
+use super::client_ip::{ClientIp, Peer};
+use super::extract::{self, BodyLimit};
+use super::problem::{Cause, Problem, normalise};
+use crate::config::{AllowedOrigins, Config};
+use crate::error::{Error, chain};
+use crate::metrics::Metrics;
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use http::header::{
+    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderName, HeaderValue, Method, Uri};
+use ipnet::IpNet;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tower::ServiceExt;
+use tower_http::cors::{AllowOrigin, Any, CorsLayer};
+use tracing::Instrument;
+
+/// No request takes longer.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// A request's id: the caller's own if it is sane, else one of ours. On every answer and in every line of the log.
+#[derive(Clone, Debug)]
+pub struct RequestId(pub Arc<str>);
+
+struct Edge {
+    metrics: Metrics,
+    body_limit: usize,
+    timeout: Duration,
+    trusted_proxies: Vec<IpNet>,
+    ids: RequestIds,
+}
+
+/// A router as it is served: with all that this module adds, and with each path the same with and without its trailing slash.
+/// The router must have no fallback of its own.
+pub fn layers(router: Router, config: &Config, metrics: &Metrics) -> Router {
+    layers_with(router, config, metrics, REQUEST_TIMEOUT)
+}
+
+fn layers_with(router: Router, config: &Config, metrics: &Metrics, timeout: Duration) -> Router {
+    let edge = Arc::new(Edge {
+        metrics: metrics.clone(),
+        body_limit: config.limits.max_body_bytes,
+        timeout,
+        trusted_proxies: config.trusted_proxies.clone(),
+        ids: RequestIds::new(crate::random::bits()),
+    });
+    let router = router
+        .fallback(async || Error::NotFound)
+        .layer(DefaultBodyLimit::max(config.limits.max_body_bytes))
+        .layer(cors(&config.allowed_origins))
+        .layer(from_fn_with_state(edge, through));
+    with_and_without_slash(router)
+}
+
+/// Tries a path as it came, then with its trailing slash taken off or put on.
+fn with_and_without_slash(router: Router) -> Router {
+    let other = router.clone();
+    router.fallback_service(tower::service_fn(move |mut request: Request| {
+        if let Some(uri) = toggle_slash(request.uri()) {
+            *request.uri_mut() = uri;
+        }
+        other.clone().oneshot(request)
+    }))
+}
+
+fn toggle_slash(uri: &Uri) -> Option<Uri> {
+    let path = uri.path();
+    let toggled = match path.strip_suffix('/') {
+        Some(rest) => rest.to_owned(),
+        None => format!("{path}/"),
+    };
+    if !toggled.starts_with('/') {
+        return None;
+    }
+    let path_and_query = match uri.query() {
+        Some(query) => format!("{toggled}?{query}"),
+        None => toggled,
+    };
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(path_and_query.parse().ok()?);
+    Uri::from_parts(parts).ok()
+}
+
+fn cors(allowed: &AllowedOrigins) -> CorsLayer {
+    let origins = match allowed {
+        AllowedOrigins::Any => AllowOrigin::from(Any),
+        AllowedOrigins::List(list) => {
+            AllowOrigin::list(list.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()))
+        }
+    };
+    CorsLayer::new()
+        .allow_origin(origins)
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
+        .allow_headers([AUTHORIZATION, CONTENT_TYPE, X_REQUEST_ID])
+        .expose_headers([X_REQUEST_ID, RETRY_AFTER, ALLOW])
+        .max_age(Duration::from_secs(600))
+}
+
+/// The way of every request.
+async fn through(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let id = edge.ids.of(&request);
+    let method = request.method().clone();
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let route = matched.as_ref().map_or("unmatched", MatchedPath::as_str);
+    let span = tracing::info_span!("http", request.id = %id.0, http.method = %method, http.route = route);
+
+    if let Some(peer) = request.extensions().get::<Peer>().copied() {
+        let client = ClientIp::of(peer.0.ip(), request.headers(), &edge.trusted_proxies);
+        request.extensions_mut().insert(client);
+    }
+    request.extensions_mut().insert(BodyLimit(edge.body_limit));
+    request.extensions_mut().insert(id.clone());
+
+    let answered = answer(&edge, request, next).instrument(span.clone()).await;
+    let _in_span = span.enter();
+    let mut response = normalise(reveal(answered, &id));
+    let headers = response.headers_mut();
+    if let Ok(value) = HeaderValue::from_str(&id.0) {
+        headers.insert(X_REQUEST_ID, value);
+    }
+    headers.entry(X_CONTENT_TYPE_OPTIONS).or_insert(HeaderValue::from_static("nosniff"));
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    let (status, took) = (response.status().as_u16(), started.elapsed());
+    edge.metrics.http_request(known_method(&method), route, status, took);
+    tracing::debug!(http.status = status, http.micros = took.as_micros(), "answered");
+    response
+}
+
+/// The handler's answer, or what stands for it: too large, too slow, panicked.
+async fn answer(edge: &Edge, request: Request, next: Next) -> Response {
+    let length =
+        request.headers().get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
+    if length.is_some_and(|length| length > edge.body_limit as u64) {
+        // A client that waits for `100 Continue` has sent nothing yet that would have to be read.
+        if !request.headers().contains_key(EXPECT) {
+            extract::discard(request.into_body()).await;
+        }
+        return Error::TooLarge(edge.body_limit).into_response();
+    }
+    let handled = AssertUnwindSafe(next.run(request)).catch_unwind();
+    match tokio::time::timeout(edge.timeout, handled).await {
+        Ok(Ok(response)) => response,
+        // What it was, and where, the panic hook has logged.
+        Ok(Err(_)) => Error::internal("a handler panicked").into_response(),
+        Err(_) => Error::unavailable("the request took too long").into_response(),
+    }
+}
+
+/// Logs a fault of the inside, once; of our own, the client is told the request's id, by which it is found in the log.
+fn reveal(mut response: Response, id: &RequestId) -> Response {
+    let Some(Cause(error)) = response.extensions_mut().remove::<Cause>() else { return response };
+    let source = error.inside().map(|source| chain(&**source)).unwrap_or_default();
+    if matches!(*error, Error::Unavailable(_)) {
+        tracing::warn!(error = source, "unavailable");
+        return response;
+    }
+    tracing::error!(error = source, "an internal fault");
+    let detail = format!("something went wrong inside; request {}", id.0);
+    let mut answer = Problem { detail, ..Problem::of(&error) }.into_response();
+    std::mem::swap(answer.extensions_mut(), response.extensions_mut());
+    answer
+}
+
+/// A method as a label: HTTP lets a client make up any.
+fn known_method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
+
+/// Ids that differ between processes by their random start and within one by a counter.
+struct RequestIds {
+    start: u64,
+    count: AtomicU64,
+}
+
+impl RequestIds {
+    fn new(start: u64) -> Self {
+        Self { start, count: AtomicU64::new(0) }
+    }
+
+    fn of(&self, request: &Request) -> RequestId {
+        let given = request.headers().get(X_REQUEST_ID).and_then(|value| value.to_str().ok()).filter(|id| is_sane(id));
+        match given {
+            Some(id) => RequestId(id.into()),
+            None => {
+                let count = self.count.fetch_add(1, Ordering::Relaxed);
+                RequestId(format!("{:016x}-{count:x}", self.start).into())
+            }
+        }
+    }
+}
+
+fn is_sane(id: &str) -> bool {
+    (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+}
+
+#[cfg(test)]
+#[path = "middleware_tests.rs"]
+mod tests;

@@ -1,0 +1,155 @@
+use super::*;
+use crate::lifecycle::ExitReason;
+use axum::routing::get;
+use std::process::ExitCode;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+/// A server on a free port, its lifecycle, and how it ended.
+async fn server(router: Router) -> (SocketAddr, Lifecycle, JoinHandle<ExitCode>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let lifecycle = Lifecycle::with_drain(Duration::from_secs(1));
+    lifecycle.spawn("serve", serve(listener, router, lifecycle.clone()));
+    let done = tokio::spawn(lifecycle.clone().run_until_done(async {}));
+    (address, lifecycle, done)
+}
+
+async fn bounded<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(5), future).await.expect("in time")
+}
+
+async fn ask(stream: &mut TcpStream, path: &str) {
+    let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("sent");
+}
+
+/// Reads until the body, which every handler here ends with a full stop.
+async fn answer(stream: &mut TcpStream) -> String {
+    let mut text = String::new();
+    while !text.ends_with('.') {
+        let mut bytes = [0; 1024];
+        let read = bounded(stream.read(&mut bytes)).await.expect("read");
+        assert_ne!(read, 0, "closed after {text:?}");
+        text.push_str(std::str::from_utf8(&bytes[..read]).expect("UTF-8"));
+    }
+    text
+}
+
+async fn is_closed(stream: &mut TcpStream) -> bool {
+    bounded(stream.read(&mut [0; 16])).await.map_or(true, |read| read == 0)
+}
+
+fn router(entered: &Arc<Notify>, go_on: &Arc<Notify>) -> Router {
+    let (entered, go_on) = (entered.clone(), go_on.clone());
+    let slow = move || async move {
+        entered.notify_one();
+        go_on.notified().await;
+        "slow."
+    };
+    Router::new().route("/", get(async || "quick.")).route("/slow", get(slow))
+}
+
+#[tokio::test]
+async fn a_drain_finishes_what_runs_closes_what_idles_and_accepts_no_more() {
+    let (entered, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (address, lifecycle, done) = server(router(&entered, &go_on)).await;
+    let mut idle = TcpStream::connect(address).await.expect("accepted");
+    ask(&mut idle, "/").await;
+    assert!(answer(&mut idle).await.starts_with("HTTP/1.1 200"));
+    ask(&mut idle, "/").await;
+    assert!(answer(&mut idle).await.starts_with("HTTP/1.1 200"), "kept alive");
+    let mut fresh = TcpStream::connect(address).await.expect("accepted");
+    let mut running = TcpStream::connect(address).await.expect("accepted");
+    ask(&mut running, "/slow").await;
+    bounded(entered.notified()).await;
+
+    lifecycle.begin_drain();
+    assert!(is_closed(&mut idle).await);
+    assert!(is_closed(&mut fresh).await);
+    assert!(TcpStream::connect(address).await.is_err(), "nobody listens any more");
+    assert!(!done.is_finished());
+    go_on.notify_one();
+    let text = answer(&mut running).await;
+    assert!(text.starts_with("HTTP/1.1 200") && text.contains("connection: close"), "{text}");
+    assert_eq!(bounded(done).await.expect("no panic"), ExitCode::SUCCESS);
+}
+
+#[tokio::test]
+async fn a_request_that_was_on_its_way_when_the_drain_began_is_answered() {
+    let (entered, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (address, lifecycle, done) = server(router(&entered, &go_on)).await;
+    let mut stream = TcpStream::connect(address).await.expect("accepted");
+    // Another connection's answer shows that this one was accepted.
+    let mut other = TcpStream::connect(address).await.expect("accepted");
+    ask(&mut other, "/").await;
+    answer(&mut other).await;
+    lifecycle.begin_drain();
+    assert!(is_closed(&mut other).await);
+    ask(&mut stream, "/").await;
+    assert!(answer(&mut stream).await.contains("quick."));
+    assert_eq!(bounded(done).await.expect("no panic"), ExitCode::SUCCESS);
+}
+
+#[tokio::test]
+async fn a_request_that_never_ends_is_over_at_the_deadline() {
+    let (entered, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (address, lifecycle, done) = server(router(&entered, &go_on)).await;
+    let mut running = TcpStream::connect(address).await.expect("accepted");
+    ask(&mut running, "/slow").await;
+    bounded(entered.notified()).await;
+    lifecycle.stop(ExitReason::SecondSignal);
+    assert_eq!(bounded(done).await.expect("no panic"), ExitCode::from(130));
+}
+
+#[tokio::test]
+async fn the_admin_port_answers_while_draining() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let lifecycle = Lifecycle::new();
+    let metrics = crate::metrics::Metrics::new(crate::config::Program::Api);
+    let admin = crate::http::admin::router(metrics, lifecycle.readiness().clone());
+    lifecycle.spawn("admin", serve_admin(listener, admin, lifecycle.clone()));
+    let flag = lifecycle.readiness().register("database");
+
+    let status = async |path: &str| {
+        let mut stream = TcpStream::connect(address).await.expect("accepted");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        let mut text = String::new();
+        bounded(stream.read_to_string(&mut text)).await.expect("read");
+        text
+    };
+    assert!(status("/healthz").await.starts_with("HTTP/1.1 200"));
+    let down = status("/readyz").await;
+    assert!(down.starts_with("HTTP/1.1 503") && down.contains(r#""database":false"#), "{down}");
+    flag.set(true);
+    assert!(status("/readyz").await.starts_with("HTTP/1.1 200"));
+    assert!(status("/metrics").await.contains("messenger_build_info{"));
+    assert!(status("/nothing").await.contains(r#""code":"not_found""#));
+    lifecycle.begin_drain();
+    let draining = status("/readyz").await;
+    assert!(draining.starts_with("HTTP/1.1 503") && draining.contains(r#""draining":true"#), "{draining}");
+    assert!(status("/healthz").await.starts_with("HTTP/1.1 200"));
+    assert_eq!(bounded(lifecycle.run_until_done(async {})).await, ExitCode::SUCCESS);
+}
+
+#[tokio::test]
+async fn rubbish_ends_its_own_connection_only() {
+    let (entered, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (address, lifecycle, done) = server(router(&entered, &go_on)).await;
+    for rubbish in [&b"\x16\x03\x01\x02\x00\x01\x00"[..], b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", &[b'a'; 100_000]] {
+        let mut stream = TcpStream::connect(address).await.expect("accepted");
+        // The server may close before all of it is sent.
+        drop(stream.write_all(rubbish).await);
+        let mut bytes = Vec::new();
+        drop(bounded(stream.read_to_end(&mut bytes)).await);
+    }
+    let mut stream = TcpStream::connect(address).await.expect("accepted");
+    ask(&mut stream, "/").await;
+    assert!(answer(&mut stream).await.contains("quick."));
+    drop(stream);
+    lifecycle.begin_drain();
+    assert_eq!(bounded(done).await.expect("no panic"), ExitCode::SUCCESS);
+}

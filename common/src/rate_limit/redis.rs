@@ -1,0 +1,156 @@
+//! Limits counted in Redis, so that they hold across nodes.
+//!
+//! Each check is counted in this process too. Who is over the limit here alone is over it everywhere, so a flood costs Redis nothing; and while
+//! Redis is away or slow the count of this process decides, at once and without a gap.
+
+use super::memory::MemoryLimiter;
+use super::{Decision, Limit, RateLimiter};
+use crate::config::RedisConfig;
+use crate::error::{Error, Result};
+use crate::lifecycle::Lifecycle;
+use arc_swap::ArcSwapOption;
+use async_trait::async_trait;
+use redis::aio::MultiplexedConnection;
+use redis::cluster::ClusterClient;
+use redis::cluster_async::ClusterConnection;
+use redis::io::tcp::TcpSettings;
+use redis::{AsyncConnectionConfig, Client, IntoConnectionInfo, RedisResult};
+use secrecy::ExposeSecret;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// No request waits longer for its count.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// How long an attempt to connect may take, and the pause between two.
+const CONNECT: Duration = Duration::from_secs(1);
+
+/// Counts in Redis; see the module.
+pub struct RedisLimiter {
+    link: Arc<Link>,
+    here: MemoryLimiter,
+    script: redis::Script,
+}
+
+/// The connection, while there is one that answers.
+struct Link {
+    open: ArcSwapOption<Connection>,
+    broken: Notify,
+}
+
+#[derive(Clone)]
+enum Connection {
+    Single(MultiplexedConnection),
+    Cluster(ClusterConnection),
+}
+
+enum Server {
+    Single(Client),
+    Cluster(ClusterClient),
+}
+
+impl RedisLimiter {
+    /// Starts connecting, and counts in this process until connected. An address that cannot be read is `Internal`.
+    pub fn start(config: &RedisConfig, lifecycle: &Lifecycle) -> Result<Self> {
+        let server =
+            Server::new(config).map_err(|_| Error::internal("REDIS_URL is no redis:// or rediss:// address"))?;
+        let link = Arc::new(Link { open: ArcSwapOption::empty(), broken: Notify::new() });
+        let (kept, stopping) = (link.clone(), lifecycle.stopping());
+        lifecycle.spawn("rate limits' link", async move {
+            stopping.run_until_cancelled(kept.keep(&server)).await;
+        });
+        Ok(Self { link, here: MemoryLimiter::new(), script: redis::Script::new(include_str!("gcra.lua")) })
+    }
+
+    async fn ask(&self, connection: &Connection, limit: &Limit, subject: &str) -> RedisResult<u64> {
+        let interval = limit.period / limit.rate.max(1);
+        let mut call = self.script.key(format!("m:rl:{}:{{{subject}}}", limit.name));
+        call.arg(u64::try_from(interval.as_micros()).unwrap_or(u64::MAX)).arg(limit.burst.max(1));
+        match connection.clone() {
+            Connection::Single(mut connection) => call.invoke_async(&mut connection).await,
+            Connection::Cluster(mut connection) => call.invoke_async(&mut connection).await,
+        }
+    }
+}
+
+#[async_trait]
+impl RateLimiter for RedisLimiter {
+    async fn check(&self, limit: &Limit, subject: &str) -> Decision {
+        let here = self.here.check(limit, subject).await;
+        if here != Decision::Allowed {
+            return here;
+        }
+        let Some(connection) = self.link.open.load_full() else { return here };
+        match tokio::time::timeout(PATIENCE, self.ask(&connection, limit, subject)).await {
+            Ok(Ok(0)) => Decision::Allowed,
+            Ok(Ok(micros)) => Decision::Denied { retry_after: Duration::from_micros(micros) },
+            Ok(Err(error)) => {
+                self.link.give_up(&connection, &error.to_string());
+                here
+            }
+            Err(_) => {
+                self.link.give_up(&connection, "no answer in time");
+                here
+            }
+        }
+    }
+}
+
+impl Link {
+    /// Keeps a connection open: a new one after each that was given up, tried every second.
+    async fn keep(&self, server: &Server) {
+        loop {
+            match tokio::time::timeout(CONNECT, server.connect()).await {
+                Ok(Ok(connection)) => {
+                    self.open.store(Some(Arc::new(connection)));
+                    tracing::debug!("rate limits are counted in Redis");
+                    self.broken.notified().await;
+                }
+                Ok(Err(error)) => tracing::debug!(%error, "Redis is away; rate limits are counted here"),
+                Err(_) => tracing::debug!("Redis does not answer; rate limits are counted here"),
+            }
+            tokio::time::sleep(CONNECT).await;
+        }
+    }
+
+    /// Drops a connection that failed, unless somebody did before.
+    fn give_up(&self, failed: &Arc<Connection>, why: &str) {
+        let before = self.open.rcu(|open| open.clone().filter(|open| !Arc::ptr_eq(open, failed)));
+        if before.is_some_and(|before| Arc::ptr_eq(&before, failed)) {
+            tracing::warn!(error = why, "Redis is away; rate limits are counted in this process alone");
+            self.broken.notify_one();
+        }
+    }
+}
+
+impl Server {
+    fn new(config: &RedisConfig) -> RedisResult<Self> {
+        let nodes: Vec<_> = config.nodes.iter().map(|node| node.expose_secret().to_owned()).collect();
+        let tcp = TcpSettings::default().set_nodelay(true);
+        if config.cluster {
+            let builder = ClusterClient::builder(nodes).connection_timeout(CONNECT).response_timeout(CONNECT);
+            return builder.tcp_settings(tcp).build().map(Self::Cluster);
+        }
+        let info = nodes.first().map_or("", String::as_str).into_connection_info()?;
+        Client::open(info.set_tcp_settings(tcp)).map(Self::Single)
+    }
+
+    /// A connection that has answered.
+    async fn connect(&self) -> RedisResult<Connection> {
+        match self {
+            Self::Single(client) => {
+                let config = AsyncConnectionConfig::new()
+                    .set_connection_timeout(Some(CONNECT))
+                    .set_response_timeout(Some(CONNECT));
+                let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+                redis::cmd("PING").query_async::<()>(&mut connection).await?;
+                Ok(Connection::Single(connection))
+            }
+            Self::Cluster(client) => client.get_async_connection().await.map(Connection::Cluster),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "redis_tests.rs"]
+mod tests;

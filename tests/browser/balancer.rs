@@ -1,0 +1,98 @@
+//! What stands before a cluster: `/ws/…` goes to the gateways, all else to the apis, round and round.
+//!
+//! It takes one request a connection, so that each request has its own way; a node that is down is passed over, and with
+//! none left the connection is closed, as by a balancer whose upstreams are gone.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+use crate::support::{Deployment, Node};
+
+const MAX_HEAD: usize = 64 * 1024;
+
+pub(super) struct Balancer {
+    port: u16,
+    task: JoinHandle<()>,
+}
+
+struct Nodes {
+    apis: Vec<Arc<Node>>,
+    gateways: Vec<Arc<Node>>,
+    turn: AtomicUsize,
+}
+
+impl Balancer {
+    pub(super) async fn before(deployment: &Deployment) -> Self {
+        let nodes = Arc::new(Nodes {
+            apis: deployment.apis().to_vec(),
+            gateways: deployment.gateways().to_vec(),
+            turn: AtomicUsize::new(0),
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let task = tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let nodes = Arc::clone(&nodes);
+                tokio::spawn(async move { nodes.pass(client).await });
+            }
+        });
+        Self { port, task }
+    }
+
+    pub(super) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+}
+
+impl Drop for Balancer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Nodes {
+    async fn pass(&self, mut client: TcpStream) -> Option<()> {
+        let mut read = Vec::new();
+        let end = loop {
+            if client.read_buf(&mut read).await.ok()? == 0 || read.len() > MAX_HEAD {
+                return None;
+            }
+            if let Some(at) = read.windows(4).position(|four| four == b"\r\n\r\n") {
+                break at;
+            }
+        };
+        let head = String::from_utf8(read[..end].to_vec()).ok()?;
+        let path = head.split(' ').nth(1)?;
+        let mut server = self.connect(path).await?;
+        let upgrade = head.to_ascii_lowercase().contains("\r\nupgrade: websocket");
+        let mut passed = String::new();
+        for line in head.split("\r\n") {
+            if upgrade || !line.to_ascii_lowercase().starts_with("connection:") {
+                passed.push_str(line);
+                passed.push_str("\r\n");
+            }
+        }
+        passed.push_str(if upgrade { "\r\n" } else { "Connection: close\r\n\r\n" });
+        server.write_all(passed.as_bytes()).await.ok()?;
+        server.write_all(&read[end + 4..]).await.ok()?;
+        tokio::io::copy_bidirectional(&mut client, &mut server).await.ok()?;
+        Some(())
+    }
+
+    async fn connect(&self, path: &str) -> Option<TcpStream> {
+        let nodes = if path.starts_with("/ws/") { &self.gateways } else { &self.apis };
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        for n in 0..nodes.len() {
+            let node = &nodes[(turn + n) % nodes.len()];
+            if let Ok(stream) = TcpStream::connect(("127.0.0.1", node.port())).await {
+                stream.set_nodelay(true).ok();
+                return Some(stream);
+            }
+        }
+        None
+    }
+}

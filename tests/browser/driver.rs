@@ -1,0 +1,122 @@
+//! Chromium and its driver as processes that end with the test.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use fantoccini::ClientBuilder;
+use hyper_util::client::legacy::connect::HttpConnector;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+
+use super::page::Page;
+use crate::support::process::{self, Log, Process};
+
+/// How long chromedriver may take until it listens, and Chromium until its first window is there.
+const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// A chromedriver of this test's own. The driver asks the kernel to be killed with this process, and Chromium, started
+/// by a wrapper, to be killed with its driver: nothing is left behind however the test ends.
+pub(super) struct Browser {
+    driver: Mutex<Option<Process>>,
+    address: String,
+    dir: PathBuf,
+    _log: Arc<Log>,
+}
+
+impl Browser {
+    /// Starts chromedriver on a free port; the Debian packages are installed where they are missing.
+    pub(super) async fn start() -> Arc<Self> {
+        let started = crate::support::blocking(Self::launch).await;
+        Arc::new(started.unwrap_or_else(|error| panic!("{error}")))
+    }
+
+    fn launch() -> Result<Self, String> {
+        let driver = program("chromedriver", "chromium-driver")?;
+        let chromium = program("chromium", "chromium")?;
+        let dir = process::new_dir("browser");
+        let wrapper = format!("#!/bin/sh\nexec setpriv --pdeathsig KILL {} \"$@\"\n", chromium.display());
+        let told = |error: std::io::Error| error.to_string();
+        std::fs::write(dir.join("chromium"), wrapper).map_err(told)?;
+        std::fs::set_permissions(dir.join("chromium"), Permissions::from_mode(0o755)).map_err(told)?;
+        let log = Arc::<Log>::default();
+        let mut command = process::bound_command(driver, "KILL");
+        command.arg("--port=0").env("HOME", &dir).current_dir(&dir);
+        let process = Process::start(command, &log)?;
+        let port: u16 = log
+            .find(0, START_LIMIT, |line| {
+                let (_, port) = line.split_once("started successfully on port ")?;
+                port.trim_end_matches('.').parse().ok()
+            })
+            .ok_or_else(|| format!("chromedriver did not start:\n{}", log.since(0).join("\n")))?;
+        Ok(Self { driver: Mutex::new(Some(process)), address: format!("http://127.0.0.1:{port}"), dir, _log: log })
+    }
+
+    /// A browser with a profile of its own: another person at another machine.
+    pub(super) async fn window(self: &Arc<Self>) -> Page {
+        self.open(None).await
+    }
+
+    /// The same on a phone, 360 by 740 pixels. (A plain window is never narrower than 500.)
+    pub(super) async fn phone(self: &Arc<Self>) -> Page {
+        self.open(Some(
+            json!({"deviceMetrics": {"width": 360, "height": 740, "pixelRatio": 2.0, "touch": false, "mobile": true}}),
+        ))
+        .await
+    }
+
+    async fn open(self: &Arc<Self>, emulated: Option<Value>) -> Page {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let profile = self.dir.join(format!("profile-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
+        let arguments = json!([
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--no-proxy-server",
+            // whatever asks for another host gets nothing, and a fault in the log to show for it
+            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+            format!("--user-data-dir={}", profile.display()),
+            "--window-size=1280,800",
+        ]);
+        let mut capabilities = serde_json::Map::<String, Value>::new();
+        capabilities.insert("browserName".to_owned(), json!("chrome"));
+        let mut options = json!({"args": arguments, "binary": self.dir.join("chromium")});
+        if let Some(emulated) = emulated {
+            options["mobileEmulation"] = emulated;
+        }
+        capabilities.insert("goog:chromeOptions".to_owned(), options);
+        capabilities.insert("goog:loggingPrefs".to_owned(), json!({"browser": "ALL"}));
+        let mut builder = ClientBuilder::new(HttpConnector::new());
+        builder.capabilities(capabilities);
+        let connected = tokio::time::timeout(START_LIMIT, builder.connect(&self.address)).await;
+        let client = connected
+            .expect("Chromium takes too long to start")
+            .unwrap_or_else(|error| panic!("Chromium does not start: {error}"));
+        Page::new(client, Arc::clone(self))
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        drop(self.driver.lock().take());
+        process::remove_dir(&self.dir);
+    }
+}
+
+/// The executable, installed from `package` where it is missing.
+fn program(name: &str, package: &str) -> Result<PathBuf, String> {
+    if let Some(path) = process::find_program(name) {
+        return Ok(path);
+    }
+    process::install(package)?;
+    process::find_program(name).ok_or_else(|| format!("{package} brought no {name}"))
+}

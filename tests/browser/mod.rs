@@ -1,0 +1,47 @@
+//! The two pages in a real headless Chromium, on both forms of the messenger: what a person sees and does.
+//!
+//! The cluster is reached through a balancer of the suite's own, since a page knows one address only.
+
+mod balancer;
+mod chat;
+mod client;
+mod console;
+mod driver;
+mod page;
+mod recovery;
+
+use std::sync::Arc;
+
+use balancer::Balancer;
+use driver::Browser;
+use page::Page;
+
+use crate::support::{Deployment, User};
+
+/// The one address at which a page finds the whole deployment.
+struct Site {
+    url: String,
+    _balancer: Option<Balancer>,
+}
+
+impl Site {
+    async fn of(deployment: &Deployment) -> Self {
+        if !deployment.is_cluster() {
+            return Self { url: deployment.api(0).url(), _balancer: None };
+        }
+        let balancer = Balancer::before(deployment).await;
+        Self { url: balancer.url(), _balancer: Some(balancer) }
+    }
+}
+
+/// Logs `user` in on the chat page of a window of its own.
+async fn chat_page(browser: &Arc<Browser>, site: &Site, user: &User) -> Page {
+    let page = browser.window().await;
+    page.goto(&format!("{}/", site.url)).await;
+    page.fill("#entrance-form [name=username]", &user.username).await;
+    page.fill("#entrance-form [name=password]", &user.password).await;
+    page.click("#entrance-submit").await;
+    page.until_text("#me", &user.username).await;
+    page.until_connected().await;
+    page
+}

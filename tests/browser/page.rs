@@ -1,0 +1,219 @@
+//! One browser window, and how a test looks at it: by what a person would see, with a deadline on everything.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fantoccini::wd::WebDriverCompatibleCommand;
+use fantoccini::{Client, Locator};
+use serde_json::{Value, json};
+
+use super::driver::Browser;
+use crate::support::SOON;
+
+/// A window at some page. Dropped, its browser ends with the driver.
+pub(super) struct Page {
+    client: Client,
+    _browser: Arc<Browser>,
+}
+
+impl Page {
+    pub(super) fn new(client: Client, browser: Arc<Browser>) -> Self {
+        Self { client, _browser: browser }
+    }
+
+    pub(super) async fn goto(&self, url: &str) {
+        self.client.goto(url).await.unwrap();
+    }
+
+    pub(super) async fn reload(&self) {
+        self.client.refresh().await.unwrap();
+    }
+
+    /// Goes on in the window that the page has opened.
+    pub(super) async fn second_window(&self) {
+        self.to_window(1).await;
+    }
+
+    /// Goes back to the window that it began with.
+    pub(super) async fn first_window(&self) {
+        self.to_window(0).await;
+    }
+
+    async fn to_window(&self, n: usize) {
+        let windows = crate::support::eventually("a second window", SOON, async || {
+            let windows = self.client.windows().await.unwrap();
+            (windows.len() == 2).then_some(windows)
+        });
+        self.client.switch_to_window(windows.await[n].clone()).await.unwrap();
+    }
+
+    /// Runs the body of a function in the page; its value. Use it to look, and clicks and keys to act.
+    pub(super) async fn js(&self, body: &str, arguments: Vec<Value>) -> Value {
+        let ran = self.client.execute(body, arguments).await;
+        ran.unwrap_or_else(|error| panic!("{error}: {body}"))
+    }
+
+    /// Runs the body of an async function in the page; its value.
+    pub(super) async fn js_async(&self, body: &str) -> Value {
+        let script = format!(
+            "const done = arguments[arguments.length - 1];
+             (async () => {{ {body} }})().then((value) => done({{ value }}), (error) => done({{ error: String(error.stack) }}));"
+        );
+        let mut answer = self.client.execute_async(&script, vec![]).await.unwrap();
+        assert_eq!(answer["error"], Value::Null, "{body}");
+        answer["value"].take()
+    }
+
+    /// Waits until the expression is truthy in the page; its value.
+    pub(super) async fn until(&self, what: &str, expression: &str, arguments: &[Value]) -> Value {
+        self.until_within(SOON, what, expression, arguments).await
+    }
+
+    pub(super) async fn until_within(
+        &self,
+        limit: Duration,
+        what: &str,
+        expression: &str,
+        arguments: &[Value],
+    ) -> Value {
+        let body = format!("return {expression}");
+        let deadline = tokio::time::Instant::now() + limit;
+        loop {
+            let value = self.js(&body, arguments.to_vec()).await;
+            let truthy = !matches!(&value, Value::Null | Value::Bool(false)) && value != json!(0) && value != json!("");
+            if truthy {
+                return value;
+            }
+            if tokio::time::Instant::now() >= deadline {
+                let shown = self.js("return document.body.innerText", vec![]).await;
+                let log = self.console().await;
+                panic!("{what}: not within {limit:?}\nlog: {log:#?}\npage: {shown}");
+            }
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+    }
+
+    /// Waits until an element that `selector` finds is shown with `text` in it.
+    pub(super) async fn until_text(&self, selector: &str, text: &str) {
+        self.until(
+            &format!("`{text}` in `{selector}`"),
+            "[...document.querySelectorAll(arguments[0])].some((e) => e.checkVisibility() && e.textContent.includes(arguments[1]))",
+            &[json!(selector), json!(text)],
+        )
+        .await;
+    }
+
+    /// Waits until no element that `selector` finds has `text` in it.
+    pub(super) async fn until_no_text(&self, selector: &str, text: &str) {
+        self.until(
+            &format!("no `{text}` in `{selector}`"),
+            "![...document.querySelectorAll(arguments[0])].some((e) => e.checkVisibility() && e.textContent.includes(arguments[1]))",
+            &[json!(selector), json!(text)],
+        )
+        .await;
+    }
+
+    /// Waits until the chat page's connection is there.
+    pub(super) async fn until_connected(&self) {
+        self.until_within(
+            Duration::from_secs(60),
+            "the live connection",
+            "document.documentElement.dataset.connection === 'open'",
+            &[],
+        )
+        .await;
+    }
+
+    /// The texts of all elements that `selector` finds.
+    pub(super) async fn texts(&self, selector: &str) -> Vec<String> {
+        let body = "return [...document.querySelectorAll(arguments[0])].map((e) => e.textContent)";
+        serde_json::from_value(self.js(body, vec![json!(selector)]).await).unwrap()
+    }
+
+    /// Clicks the element, which must come to be there, visible and not covered.
+    pub(super) async fn click(&self, selector: &str) {
+        let found = self.shown(selector).await;
+        found.click().await.unwrap_or_else(|error| panic!("{selector}: {error}"));
+    }
+
+    /// Clicks the first element among those that `selector` finds whose text has `text` in it.
+    pub(super) async fn click_text(&self, selector: &str, text: &str) {
+        self.until_text(selector, text).await;
+        let position = "return [...document.querySelectorAll(arguments[0])].findIndex((e) => e.checkVisibility() && e.textContent.includes(arguments[1]))";
+        let index = self.js(position, vec![json!(selector), json!(text)]).await;
+        let index = usize::try_from(index.as_i64().unwrap()).unwrap();
+        let all = self.client.find_all(Locator::Css(selector)).await.unwrap();
+        all[index].click().await.unwrap_or_else(|error| panic!("{selector} with {text}: {error}"));
+    }
+
+    /// Empties the field and types `text` into it.
+    pub(super) async fn fill(&self, selector: &str, text: &str) {
+        let field = self.shown(selector).await;
+        field.clear().await.unwrap();
+        field.send_keys(text).await.unwrap();
+    }
+
+    /// Types into the field; `\u{e007}` is Enter, as WebDriver has it.
+    pub(super) async fn keys(&self, selector: &str, keys: &str) {
+        self.shown(selector).await.send_keys(keys).await.unwrap();
+    }
+
+    async fn shown(&self, selector: &str) -> fantoccini::elements::Element {
+        self.until(
+            &format!("`{selector}` to be shown"),
+            "document.querySelector(arguments[0])?.checkVisibility()",
+            &[json!(selector)],
+        )
+        .await;
+        self.client.find(Locator::Css(selector)).await.unwrap()
+    }
+
+    /// What the browser has complained of since the last call: errors and warnings, scripts' and its own.
+    pub(super) async fn console(&self) -> Vec<String> {
+        let entries = self.client.issue_cmd(BrowserLog).await.unwrap();
+        let grave = |entry: &&Value| entry["level"] == "SEVERE" || entry["level"] == "WARNING";
+        let text = |entry: &Value| entry["message"].as_str().unwrap_or_default().to_owned();
+        let entries = entries.as_array().unwrap();
+        entries.iter().filter(grave).map(text).collect()
+    }
+
+    /// Nothing was complained of, and nothing was asked of another host.
+    pub(super) async fn assert_clean(&self, site: &str) {
+        let complaints = self.console().await;
+        assert!(complaints.is_empty(), "the browser's log: {complaints:#?}");
+        self.assert_own_host(site).await;
+    }
+
+    /// Nothing was asked of another host than `site`.
+    pub(super) async fn assert_own_host(&self, site: &str) {
+        let body = "return performance.getEntries().filter((e) => ['navigation', 'resource'].includes(e.entryType)).map((e) => e.name)";
+        let asked: Vec<String> = serde_json::from_value(self.js(body, vec![]).await).unwrap();
+        assert!(asked.len() > 1, "{asked:?}");
+        for address in &asked {
+            assert!(address.starts_with(site), "{address} of {asked:?}");
+        }
+    }
+
+    /// Keeps a picture in the folder that `MESSENGER_SCREENSHOTS` names, if it does: for people to look at.
+    pub(super) async fn picture(&self, name: &str) {
+        let Some(dir) = std::env::var_os("MESSENGER_SCREENSHOTS") else {
+            return;
+        };
+        let png = self.client.screenshot().await.unwrap();
+        std::fs::write(std::path::Path::new(&dir).join(format!("{name}.png")), png).unwrap();
+    }
+}
+
+/// chromedriver's own command for the browser's log.
+#[derive(Debug)]
+struct BrowserLog;
+
+impl WebDriverCompatibleCommand for BrowserLog {
+    fn endpoint(&self, base: &url::Url, session: Option<&str>) -> Result<url::Url, url::ParseError> {
+        base.join(&format!("session/{}/se/log", session.unwrap_or_default()))
+    }
+
+    fn method_and_body(&self, _: &url::Url) -> (http::Method, Option<String>) {
+        (http::Method::POST, Some(json!({"type": "browser"}).to_string()))
+    }
+}
