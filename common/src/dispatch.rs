@@ -75,3 +75,71 @@ impl Dispatcher {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bus::memory::MemoryHub;
+    use crate::bus::testing::{TestTasks, within};
+    use crate::bus::{BusMetrics, Publication};
+    use crate::event::{EventKind, RevocationReason};
+    use crate::id::{ChatId, UserId};
+    use bytes::Bytes;
+    use tokio::sync::mpsc;
+
+    #[derive(Debug, PartialEq)]
+    enum Told {
+        Revoked(Revocation),
+        Missed,
+        Events(Vec<SinkEvent>),
+    }
+
+    struct Listener(mpsc::UnboundedSender<Told>);
+
+    impl RevocationSink for Listener {
+        fn revoked(&self, revocation: Revocation) {
+            self.0.send(Told::Revoked(revocation)).unwrap();
+        }
+        fn missed(&self) {
+            self.0.send(Told::Missed).unwrap();
+        }
+    }
+
+    #[async_trait]
+    impl EventSink for Listener {
+        async fn handle(&self, events: Vec<SinkEvent>) {
+            self.0.send(Told::Events(events)).unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn revocations_are_for_every_program_and_the_rest_for_the_sink() {
+        let tasks = TestTasks::new();
+        let bus = MemoryHub::new().join(&tasks.tasks, BusMetrics::unregistered());
+        let (told, mut heard) = mpsc::unbounded_channel();
+        let (revocations, sink) = (Arc::new(Listener(told.clone())), Arc::new(Listener(told)));
+        tasks.tasks.spawn("bus receiver", Dispatcher::run(bus.clone(), revocations, Some(sink)));
+        assert_eq!(within("subscribed", heard.recv()).await, Some(Told::Missed));
+        assert_eq!(
+            within("told on", heard.recv()).await,
+            Some(Told::Events(vec![SinkEvent::Subscribed(Topic::Nodes)]))
+        );
+        let revocation = Revocation { user_id: UserId(1), session_id: None, reason: RevocationReason::SessionEnded };
+        let typing = Envelope::Ephemeral {
+            chat_id: ChatId(1),
+            user_id: UserId(1),
+            kind: EventKind::Typing,
+            json: Bytes::from_static(b"{}"),
+        };
+        let payloads = [
+            Envelope::Probe(1).encode(),
+            Bytes::from_static(b"?"),
+            typing.encode(),
+            Envelope::Revoked(revocation).encode(),
+        ];
+        bus.publish(&payloads.map(|payload| Publication { topic: Topic::Nodes, payload })).await.unwrap();
+        let mut rest = vec![within("one", heard.recv()).await.unwrap(), within("two", heard.recv()).await.unwrap()];
+        rest.sort_by_key(|told| matches!(told, Told::Events(_)));
+        assert_eq!(rest, [Told::Revoked(revocation), Told::Events(vec![SinkEvent::Envelope(typing)])]);
+    }
+}

@@ -7,6 +7,8 @@
 mod encode;
 mod outbox;
 mod publisher;
+#[cfg(test)]
+mod tests;
 
 pub use outbox::Relay;
 pub use publisher::Publisher;

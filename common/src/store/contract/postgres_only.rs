@@ -137,11 +137,6 @@ async fn hot_statements_use_their_indexes() {
         ann.id
     ))
     .await;
-    at.sql(
-        "insert into events (chat_id, seq, kind, message_id, created_at)
-         select chat_id, seq, 1, id, created_at from messages",
-    )
-    .await;
     at.sql("analyze").await;
     let before = scanned(&at).await;
     for _ in 0..8 {

@@ -61,7 +61,7 @@ pub(super) async fn log_after(
         log_columns!(),
         " from chats c
          left join lateral (
-             select * from events o where o.chat_id = c.id and o.seq > greatest($2, c.floor) order by o.seq limit $3
+             select * from log o where o.chat_id = c.id and o.seq > greatest($2, c.floor) order by o.seq limit $3
          ) e on true
          left join messages x on x.id = e.message_id and e.kind in (1, 2)
          left join users a on a.id = x.author_id
@@ -182,7 +182,7 @@ async fn events_of(connection: &mut PgConnection, ranges: &[Range]) -> Result<Ve
         " from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) as r (ord, chat_id, first, last)
          join chats c on c.id = r.chat_id
          join lateral (
-             select * from events o where o.chat_id = c.id and o.seq between r.first and r.last order by o.seq limit 1000000
+             select * from log o where o.chat_id = c.id and o.seq between r.first and r.last order by o.seq limit 1000000
          ) e on true
          left join messages x on x.id = e.message_id and e.kind in (1, 2)
          left join users a on a.id = x.author_id
@@ -259,9 +259,40 @@ async fn prune_log(connection: &mut PgConnection, older_than: Duration, limit: i
     .bind(limit)
     .execute(&mut *connection)
     .await?;
+    let removed = i64::try_from(removed.rows_affected()).unwrap_or(i64::MAX);
+    let passed = pass_messages(connection, older_than, limit - removed).await?;
     erase_deleted_chats(connection, limit).await?;
     forget_sessions(connection, limit).await?;
-    Ok(usize::try_from(removed.rows_affected()).unwrap_or(usize::MAX))
+    Ok(usize::try_from(removed + passed).unwrap_or_default())
+}
+
+/// Messages stay, but a replay no longer reaches them: raises the floors of their chats, going on where the last pruning left off,
+/// and says how many it passed. A chat that a writer holds just now is raised by a later message of its.
+async fn pass_messages(connection: &mut PgConnection, older_than: Duration, limit: i64) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar(
+        "with place as materialized (
+             select message_id from pruned for update skip locked
+         ), next as materialized (
+             select m.id, m.chat_id, m.seq, m.created_at from messages m
+             where m.id > (select message_id from place) order by m.id limit $2
+         ), old as materialized (
+             select id, chat_id, seq from next where created_at < clock_timestamp() - make_interval(secs => $1)
+         ), free as materialized (
+             select c.id, t.top from chats c
+             join (select chat_id, max(seq) as top from old group by chat_id) t on t.chat_id = c.id
+             where c.floor < t.top
+             order by c.id for no key update of c skip locked
+         ), raised as (
+             update chats c set floor = f.top from free f where c.id = f.id and c.floor < f.top
+         ), moved as (
+             update pruned set message_id = (select max(id) from old) where exists (select from old)
+         )
+         select count(*) from old",
+    )
+    .bind(older_than.as_secs_f64())
+    .bind(limit.max(0))
+    .fetch_one(connection)
+    .await
 }
 
 /// Erases the texts of deleted chats, a batch at a time; until then nobody can read them any more either.
