@@ -188,5 +188,9 @@ fn no_descriptors_left_is_survived() {
         .output()
         .expect("a shell");
     let said = String::from_utf8_lossy(&starved.stdout);
-    assert!(starved.status.success() && said.contains("survived"), "{said}{}", String::from_utf8_lossy(&starved.stderr));
+    assert!(
+        starved.status.success() && said.contains("survived"),
+        "{said}{}",
+        String::from_utf8_lossy(&starved.stderr)
+    );
 }

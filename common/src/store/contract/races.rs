@@ -42,6 +42,7 @@ async fn one_message_whoever_sends_it_at_once(at: Fixture) {
 async fn numbers_have_no_gap_and_readers_see_none(at: Fixture) {
     const WRITERS: usize = 12;
     const EACH: usize = 25;
+    const WITHIN: std::time::Duration = std::time::Duration::from_secs(60);
     let ann = at.user().await;
     let chat = at.group(&ann, &[]).await.id;
     let mut writers = JoinSet::new();
@@ -61,10 +62,15 @@ async fn numbers_have_no_gap_and_readers_see_none(at: Fixture) {
     }
     // A reader that polls meanwhile sees each number after the one before: order of numbers is order of commits.
     let total = i64::try_from((0..WRITERS).map(|n| (1 + n % 3) * EACH).sum::<usize>()).unwrap();
-    let mut cursor = Seq(0);
+    let (mut cursor, began) = (Seq(0), std::time::Instant::now());
     while cursor < Seq(total) {
         let page = at.store.log_after(chat, cursor, 7).await.unwrap().unwrap();
         assert!(page.head >= cursor);
+        // A writer that failed leaves the log short for ever.
+        assert!(
+            !page.events.is_empty() || page.head == cursor && began.elapsed() < WITHIN,
+            "the log ends at {cursor} of {total}"
+        );
         for event in page.events {
             assert_eq!(event.seq, cursor.next());
             cursor = event.seq;
