@@ -14,6 +14,7 @@ mod support;
 
 mod browser;
 mod deploy;
+mod model;
 mod programs;
 mod rest;
 mod ws;

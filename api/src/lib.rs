@@ -23,10 +23,11 @@ use tokio::net::TcpListener;
 pub fn router(context: Context, config: &Config) -> Router {
     let (api, handlers) = routes::api().split_for_parts();
     let (home, page) = pages::home().split_for_parts();
-    let openapi = openapi::document(config, handlers.merge_from(page));
-    let asyncapi = asyncapi::document(config, &openapi);
+    let about = About::of(config);
+    let openapi = openapi::document(&about, &config.limits, handlers.merge_from(page));
+    let asyncapi = asyncapi::document(&about, &config.limits, &openapi);
     let mut assets = pages::fixed();
-    let home_page = Home { about: About::of(config), page: pages::client(&assets) };
+    let home_page = Home { about, page: pages::client(&assets) };
     assets.push(json("/openapi.json", &openapi));
     assets.push(json("/asyncapi.json", &asyncapi));
     api.with_state(context).merge(home.with_state(Arc::new(home_page))).merge(pages::assets(assets))

@@ -20,6 +20,7 @@ pub(super) enum Action {
     RelayCrashes,
     LinkDies { g: usize },
     ConnectionCut { c: usize },
+    StartsOver { c: usize },
     GatewayCrashes { g: usize },
     FillFails { g: usize },
     SubscriptionReadFails { c: usize },
@@ -43,6 +44,7 @@ pub(super) enum Action {
     SubscriptionReadRuns { c: usize },
     SubscriptionReadArrives { c: usize },
     ShareRead { c: usize },
+    LeftoverArrives { c: usize },
     CatchUp { c: usize },
     ClientReads { c: usize },
 }
@@ -94,13 +96,13 @@ impl Protocol {
                 continue;
             }
             let stage = client.subscription.stage;
+            if left.restarts > 0 && matches!(stage, Stage::CatchUp { .. }) {
+                out.push(Action::StartsOver { c });
+            }
             if left.cuts > 0 && stage != Stage::Ended {
                 out.push(Action::ConnectionCut { c });
             }
-            let answered = matches!(
-                stage,
-                Stage::Admission(Read::Answered(_)) | Stage::CatchUp(_)
-            );
+            let answered = matches!(stage, Stage::Admission(Read::Answered(_)) | Stage::CatchUp { .. });
             if left.failed_reads > 0 && answered {
                 out.push(Action::SubscriptionReadFails { c });
             }
@@ -139,12 +141,9 @@ impl Protocol {
         }
         match s.relay {
             Relay::Idle if self.has(Flaw::NoRelay) => {}
-            Relay::Idle => out.extend(
-                s.db.outbox
-                    .iter()
-                    .filter(|&seq| self.is_for_the_relay(s, seq))
-                    .map(Action::RelayTakes),
-            ),
+            Relay::Idle => {
+                out.extend(s.db.outbox.iter().filter(|&seq| self.is_for_the_relay(s, seq)).map(Action::RelayTakes));
+            }
             Relay::Holding(_) => out.push(Action::RelayFinishes),
         }
     }
@@ -182,6 +181,9 @@ impl Protocol {
         if !client.frames.is_empty() {
             out.push(Action::ClientReads { c });
         }
+        if client.leftover.is_some() {
+            out.push(Action::LeftoverArrives { c });
+        }
         match client.subscription.stage {
             Stage::Membership(Read::Asked) | Stage::Admission(Read::Asked) => {
                 out.push(Action::SubscriptionReadRuns { c });
@@ -189,9 +191,7 @@ impl Protocol {
                     out.push(Action::ShareRead { c });
                 }
             }
-            Stage::Membership(Read::Answered(_))
-            | Stage::Admission(Read::Answered(_))
-            | Stage::CatchUp(_) => {
+            Stage::Membership(Read::Answered(_)) | Stage::Admission(Read::Answered(_)) | Stage::CatchUp { .. } => {
                 out.push(Action::SubscriptionReadArrives { c });
             }
             Stage::Behind if self.has_room(client) => out.push(Action::CatchUp { c }),
@@ -228,6 +228,11 @@ impl Protocol {
                 s.left.cuts -= 1;
                 self.disconnect(s, c);
             }
+            Action::StartsOver { c } => {
+                s.left.restarts -= 1;
+                self.start_over(s, c);
+            }
+            Action::LeftoverArrives { c } => self.leftover_arrives(s, c),
             Action::GatewayCrashes { g } => {
                 s.left.gateway_crashes -= 1;
                 self.crash_gateway(s, g);
@@ -298,6 +303,8 @@ impl fmt::Display for Action {
             Self::RelayCrashes => write!(f, "FAULT the relay dies, its row is free again"),
             Self::LinkDies { g } => write!(f, "FAULT gateway {g}'s bus link goes deaf"),
             Self::ConnectionCut { c } => write!(f, "FAULT client {c} is cut off"),
+            Self::StartsOver { c } => write!(f, "client {c} unsubscribes, and subscribes from the beginning"),
+            Self::LeftoverArrives { c } => write!(f, "the read for client {c}'s former subscription is there"),
             Self::GatewayCrashes { g } => write!(f, "FAULT gateway {g} dies"),
             Self::FillFails { g } => write!(f, "FAULT gateway {g}'s fill fails"),
             Self::SubscriptionReadFails { c } => write!(f, "FAULT the read for client {c} fails"),
@@ -318,10 +325,9 @@ impl fmt::Display for Action {
             Self::SubscriptionReadRuns { c } => write!(f, "the store runs the read for client {c}"),
             Self::SubscriptionReadArrives { c } => write!(f, "the read for client {c} is there"),
             Self::ShareRead { c } => write!(f, "client {c} gets the answer to another's read"),
-            Self::CatchUp { c } => write!(
-                f,
-                "client {c}'s subscription catches up: from the ring, or the store runs its read"
-            ),
+            Self::CatchUp { c } => {
+                write!(f, "client {c}'s subscription catches up: from the ring, or the store runs its read")
+            }
             Self::ClientReads { c } => write!(f, "client {c} reads a frame"),
         }
     }

@@ -9,11 +9,7 @@ fn delivery() -> Scenario {
         name: "delivery",
         events: 3,
         starts: &[Some(0), None],
-        budget: Budget {
-            writer_crashes: 1,
-            dead_links: 1,
-            ..NO_FAULTS
-        },
+        budget: Budget { writer_crashes: 1, dead_links: 1, ..NO_FAULTS },
         ..Scenario::default()
     }
 }
@@ -22,26 +18,14 @@ fn delivery() -> Scenario {
 fn what_dead_apis_and_links_leave_behind_arrives() {
     check(
         delivery(),
-        &[
-            Rule::HeldOutOfOrder,
-            Rule::FillOlderThanEnvelope,
-            Rule::RelayPublished,
-            Rule::CursorAheadOfFeed,
-        ],
+        &[Rule::HeldOutOfOrder, Rule::FillOlderThanEnvelope, Rule::RelayPublished, Rule::CursorAheadOfFeed],
     );
 }
 
 #[test]
 fn a_link_may_die_again_and_again() {
     check(
-        Scenario {
-            name: "links",
-            budget: Budget {
-                dead_links: 3,
-                ..NO_FAULTS
-            },
-            ..delivery()
-        },
+        Scenario { name: "links", budget: Budget { dead_links: 3, ..NO_FAULTS }, ..delivery() },
         &[Rule::FillAskedAgain],
     );
 }
@@ -52,10 +36,7 @@ fn a_check_at_the_first_confirmation_does_no_harm() {
         Scenario {
             name: "first confirmation",
             checks_first_confirmation: true,
-            budget: Budget {
-                dead_links: 1,
-                ..NO_FAULTS
-            },
+            budget: Budget { dead_links: 1, ..NO_FAULTS },
             ..delivery()
         },
         &[Rule::FillAskedAgain],
@@ -69,12 +50,7 @@ fn a_relay_in_a_hurry_doubles_nothing() {
             name: "relay",
             relay_takes_all: true,
             events: 2,
-            budget: Budget {
-                writer_crashes: 1,
-                relay_crashes: 1,
-                dead_links: 1,
-                ..NO_FAULTS
-            },
+            budget: Budget { writer_crashes: 1, relay_crashes: 1, dead_links: 1, ..NO_FAULTS },
             ..delivery()
         },
         &[Rule::DuplicateDropped, Rule::RelayPublished],
@@ -91,18 +67,10 @@ fn clients_share_a_feed_and_a_read() {
             shares_reads: true,
             ring: 1,
             starts: &[Some(0)],
-            budget: Budget {
-                membership_changes: 1,
-                cuts: 1,
-                ..NO_FAULTS
-            },
+            budget: Budget { membership_changes: 1, cuts: 1, ..NO_FAULTS },
             ..delivery()
         },
-        &[
-            Rule::ReadShared,
-            Rule::SharedAnswerDoubted,
-            Rule::CaughtUpFromRing,
-        ],
+        &[Rule::ReadShared, Rule::SharedAnswerDoubted, Rule::CaughtUpFromRing],
     );
 }
 
@@ -114,12 +82,7 @@ fn a_client_goes_on_at_another_gateway() {
             events: 2,
             gateways: 2,
             starts: &[Some(0)],
-            budget: Budget {
-                writer_crashes: 1,
-                dead_links: 1,
-                cuts: 1,
-                ..NO_FAULTS
-            },
+            budget: Budget { writer_crashes: 1, dead_links: 1, cuts: 1, ..NO_FAULTS },
             ..delivery()
         },
         &[Rule::RelayPublished, Rule::CursorAheadOfFeed],
@@ -132,10 +95,7 @@ fn a_gateway_dies() {
         Scenario {
             name: "gateway crash",
             gateways: 2,
-            budget: Budget {
-                gateway_crashes: 2,
-                ..NO_FAULTS
-            },
+            budget: Budget { gateway_crashes: 2, ..NO_FAULTS },
             ..delivery()
         },
         &[Rule::HeldOutOfOrder],
@@ -152,11 +112,7 @@ fn nothing_is_lost_in_queues() {
             inbound_queue: 4,
             send_queue: 4,
             starts: &[Some(0)],
-            budget: Budget {
-                cuts: 1,
-                dead_links: 1,
-                ..NO_FAULTS
-            },
+            budget: Budget { cuts: 1, dead_links: 1, ..NO_FAULTS },
             ..delivery()
         },
         &[Rule::HeldOutOfOrder],
@@ -171,11 +127,7 @@ fn a_channel_is_left_and_asked_for_again() {
             events: 2,
             inbound_queue: 4,
             leaves_idle_channel: true,
-            budget: Budget {
-                cuts: 2,
-                dead_links: 1,
-                ..NO_FAULTS
-            },
+            budget: Budget { cuts: 2, dead_links: 1, ..NO_FAULTS },
             ..delivery()
         },
         &[Rule::ConfirmedTwice],
@@ -184,15 +136,7 @@ fn a_channel_is_left_and_asked_for_again() {
 
 #[test]
 fn a_full_queue_between_bus_and_feed_is_a_dead_link() {
-    check(
-        Scenario {
-            name: "overflow",
-            inbound_queue: 1,
-            budget: NO_FAULTS,
-            ..delivery()
-        },
-        &[Rule::LinkOverflowed],
-    );
+    check(Scenario { name: "overflow", inbound_queue: 1, budget: NO_FAULTS, ..delivery() }, &[Rule::LinkOverflowed]);
 }
 
 #[test]
@@ -203,10 +147,7 @@ fn little_room_for_what_is_held_and_small_pages() {
             pending_limit: 1,
             page: 1,
             events: 4,
-            budget: Budget {
-                dead_links: 1,
-                ..NO_FAULTS
-            },
+            budget: Budget { dead_links: 1, ..NO_FAULTS },
             ..delivery()
         },
         &[Rule::PendingFull, Rule::PageFull],
@@ -220,18 +161,23 @@ fn a_slow_reader_catches_up() {
             name: "slow reader",
             send_queue: 1,
             ring: 1,
-            budget: Budget {
-                dead_links: 1,
-                cuts: 1,
-                ..NO_FAULTS
-            },
+            budget: Budget { dead_links: 1, cuts: 1, ..NO_FAULTS },
             ..delivery()
         },
-        &[
-            Rule::SendQueueFull,
-            Rule::CaughtUpFromRing,
-            Rule::CaughtUpFromLog,
-        ],
+        &[Rule::SendQueueFull, Rule::CaughtUpFromRing, Rule::CaughtUpFromLog],
+    );
+}
+
+#[test]
+fn a_client_starts_over_while_it_catches_up() {
+    check(
+        Scenario {
+            name: "starting over",
+            starts: &[Some(0)],
+            budget: Budget { restarts: 2, dead_links: 1, ..NO_FAULTS },
+            ..delivery()
+        },
+        &[Rule::LeftoverDropped, Rule::CaughtUpFromLog],
     );
 }
 
@@ -242,12 +188,7 @@ fn what_retention_took_is_told() {
             name: "retention",
             starts: &[Some(0), None, Some(6)],
             ring: 2,
-            budget: Budget {
-                prunes: 2,
-                dead_links: 1,
-                cuts: 1,
-                ..NO_FAULTS
-            },
+            budget: Budget { prunes: 2, dead_links: 1, cuts: 1, ..NO_FAULTS },
             ..delivery()
         },
         &[Rule::HeadJumped, Rule::ResyncTold, Rule::CaughtUpFromRing],
@@ -259,11 +200,7 @@ fn the_database_is_away_for_a_while() {
     check(
         Scenario {
             name: "database away",
-            budget: Budget {
-                failed_reads: 2,
-                dead_links: 2,
-                ..NO_FAULTS
-            },
+            budget: Budget { failed_reads: 2, dead_links: 2, ..NO_FAULTS },
             ..delivery()
         },
         &[Rule::ReadRetried],
@@ -277,20 +214,10 @@ fn nothing_comes_after_the_removal() {
             name: "removal",
             events: 4,
             starts: &[Some(0)],
-            budget: Budget {
-                membership_changes: 2,
-                dead_links: 1,
-                ..NO_FAULTS
-            },
+            budget: Budget { membership_changes: 2, dead_links: 1, ..NO_FAULTS },
             ..delivery()
         },
-        &[
-            Rule::FencedLive,
-            Rule::FencedInReplay,
-            Rule::OldLeaveReplayed,
-            Rule::CameBack,
-            Rule::Refused,
-        ],
+        &[Rule::FencedLive, Rule::FencedInReplay, Rule::OldLeaveReplayed, Rule::CameBack, Rule::Refused],
     );
 }
 
@@ -302,12 +229,7 @@ fn nothing_comes_after_the_removal_of_a_slow_reader() {
             send_queue: 1,
             ring: 1,
             starts: &[Some(0)],
-            budget: Budget {
-                membership_changes: 2,
-                dead_links: 1,
-                prunes: 1,
-                ..NO_FAULTS
-            },
+            budget: Budget { membership_changes: 2, dead_links: 1, prunes: 1, ..NO_FAULTS },
             ..delivery()
         },
         &[Rule::FencedWhileBehind, Rule::ResyncTold],
@@ -322,11 +244,7 @@ fn a_sweep_finds_what_a_failover_lost() {
         Scenario {
             name: "failover",
             head_sweep: true,
-            budget: Budget {
-                lost_publishes: 2,
-                dead_links: 1,
-                ..NO_FAULTS
-            },
+            budget: Budget { lost_publishes: 2, dead_links: 1, ..NO_FAULTS },
             ..delivery()
         },
         &[Rule::Swept],
@@ -340,23 +258,13 @@ fn no_run_goes_in_circles() {
         gateways: 2,
         events: 2,
         send_queue: 1,
-        budget: Budget {
-            writer_crashes: 1,
-            cuts: 1,
-            ..NO_FAULTS
-        },
+        budget: Budget { writer_crashes: 1, cuts: 1, ..NO_FAULTS },
         ..delivery()
     });
     check_that_progress_ends(Scenario {
         name: "circles, with removals and retention",
         events: 2,
-        budget: Budget {
-            membership_changes: 2,
-            dead_links: 1,
-            prunes: 1,
-            failed_reads: 1,
-            ..NO_FAULTS
-        },
+        budget: Budget { membership_changes: 2, dead_links: 1, prunes: 1, failed_reads: 1, ..NO_FAULTS },
         ..delivery()
     });
 }
@@ -385,6 +293,7 @@ fn random_runs_of_all_together() {
                 relay_crashes: 1,
                 dead_links: 2,
                 cuts: 2,
+                restarts: 1,
                 gateway_crashes: 1,
                 failed_reads: 1,
                 lost_publishes: 1,

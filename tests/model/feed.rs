@@ -1,6 +1,7 @@
 //! A gateway's feed of the chat: puts what the bus tells into order, and asks the log for what the bus forgot.
 //!
-//! In the code: `gateway::feed`.
+//! In the code: `gateway::feed`, and `gateway::shard` that acts on what it says. Whether a read was enough the code
+//! knows by a number that the log is known to have reached; here the same is [`Feed::pending`] and [`Feed::again`].
 
 use super::scenario::{Flaw, Protocol, Rule};
 use super::state::{Feed, Read, Seq, Stage, State};
@@ -27,7 +28,6 @@ impl Protocol {
         if self.scenario.checks_first_confirmation || !self.nobody_has_read(s, g) {
             let unchecked = self.has(Flaw::NoHeadCheck)
                 || self.has(Flaw::HeadCheckBeforeConfirmation)
-                || (headless && self.has(Flaw::StoreBeforeChannel))
                 || (headless && self.has(Flaw::ConfirmationUncheckedWithoutHead));
             if !unchecked {
                 self.head_check(s, g);
@@ -43,14 +43,11 @@ impl Protocol {
 
     /// Whether the feed has no head, and no subscription here is beyond waiting for the channel.
     fn nobody_has_read(&self, s: &State, g: usize) -> bool {
-        let headless = s.gateways[g]
-            .feed
-            .as_ref()
-            .is_some_and(|feed| feed.head.is_none());
+        let headless = s.gateways[g].feed.as_ref().is_some_and(|feed| feed.head.is_none());
         headless
-            && s.clients.iter().all(|client| {
-                client.gateway != Some(g) || client.subscription.stage == Stage::AwaitingChannel
-            })
+            && s.clients
+                .iter()
+                .all(|client| client.gateway != Some(g) || client.subscription.stage == Stage::AwaitingChannel)
     }
 
     /// Asks the log for the head and what is new. A read that is already under way may have run before whatever was
@@ -109,8 +106,7 @@ impl Protocol {
         if let Some(feed) = &mut s.gateways[g].feed {
             feed.head = Some(seq);
             feed.ring.insert(seq);
-            feed.ring
-                .forget_up_to(seq.saturating_sub(self.scenario.ring));
+            feed.ring.forget_up_to(seq.saturating_sub(self.scenario.ring));
         }
         for c in 0..s.clients.len() {
             if s.clients[c].gateway == Some(g) {
@@ -183,16 +179,13 @@ impl Protocol {
         for c in 0..s.clients.len() {
             let client = &mut s.clients[c];
             let subscription = &mut client.subscription;
-            if client.gateway != Some(g)
-                || subscription.stage != Stage::Live
-                || subscription.cursor >= to
-            {
+            if client.gateway != Some(g) || subscription.stage != Stage::Live || subscription.cursor >= to {
                 continue;
             }
-            if self.has(Flaw::FeedTellsResync) {
-                self.tell_resync(s, c, to);
-            } else {
+            if !self.has(Flaw::FeedTellsResync) {
                 subscription.stage = Stage::Behind;
+            } else if self.has_room(client) {
+                self.tell_resync(s, c, to);
             }
         }
     }

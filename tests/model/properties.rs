@@ -18,12 +18,10 @@ pub(super) const COMMITTED: &str = "nothing is delivered that is not committed";
 /// G6: nothing after the removal's own number.
 pub(super) const FENCED: &str = "nothing is delivered after one's own removal";
 /// The other side of G6: a member's subscription goes on.
-pub(super) const ENDED_WITH_CAUSE: &str =
-    "a subscription ends only by a removal after its admission";
+pub(super) const ENDED_WITH_CAUSE: &str = "a subscription ends only by a removal after its admission";
 /// G2 and G3: with no fault any more, and nothing left to do, nothing is missing. That nothing is left to do some day
 /// is what [`check_that_progress_ends`] checks.
-pub(super) const COMPLETE: &str =
-    "when faults stop, all members reach the head and the outbox is empty";
+pub(super) const COMPLETE: &str = "when faults stop, all members reach the head and the outbox is empty";
 
 impl Model for Protocol {
     type State = State;
@@ -50,23 +48,14 @@ impl Model for Protocol {
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
             Property::always(CONSECUTIVE, |_, s: &State| {
-                !matches!(
-                    s.breach,
-                    Some(Breach::NotConsecutive { .. } | Breach::ResyncBackwards { .. })
-                )
+                !matches!(s.breach, Some(Breach::NotConsecutive { .. } | Breach::ResyncBackwards { .. }))
             }),
             Property::always(RESYNC_WITH_CAUSE, |_, s: &State| {
                 !matches!(s.breach, Some(Breach::NeedlessResync { .. }))
             }),
-            Property::always(COMMITTED, |_, s: &State| {
-                !matches!(s.breach, Some(Breach::Uncommitted(_)))
-            }),
-            Property::always(FENCED, |_, s: &State| {
-                !matches!(s.breach, Some(Breach::AfterRemoval(_)))
-            }),
-            Property::always(ENDED_WITH_CAUSE, |_, s: &State| {
-                !matches!(s.breach, Some(Breach::UnjustEnd))
-            }),
+            Property::always(COMMITTED, |_, s: &State| !matches!(s.breach, Some(Breach::Uncommitted(_)))),
+            Property::always(FENCED, |_, s: &State| !matches!(s.breach, Some(Breach::AfterRemoval(_)))),
+            Property::always(ENDED_WITH_CAUSE, |_, s: &State| !matches!(s.breach, Some(Breach::UnjustEnd))),
             Property::always(COMPLETE, |protocol: &Protocol, s: &State| {
                 s.breach.is_some() || is_complete(s) || protocol.has_progress(s)
             }),
@@ -109,11 +98,7 @@ pub(super) fn check(scenario: Scenario, uses: &[Rule]) {
 pub(super) fn check_with(scenario: Scenario, flaws: &'static [Flaw], uses: &[Rule]) {
     let name = scenario.name;
     let begun = Instant::now();
-    let checker = Protocol::new(scenario, flaws)
-        .checker()
-        .finish_when(HasDiscoveries::AnyFailures)
-        .spawn_bfs()
-        .join();
+    let checker = Protocol::new(scenario, flaws).checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
     println!(
         "{name}: {} states, {} steps, depth {}, {:.1} s",
         checker.unique_state_count(),
@@ -126,10 +111,7 @@ pub(super) fn check_with(scenario: Scenario, flaws: &'static [Flaw], uses: &[Rul
     }
     assert!(checker.is_done(), "{name}: not all states were visited");
     for &rule in uses {
-        assert!(
-            checker.model().has_used(rule),
-            "{name}: never came to {rule:?}"
-        );
+        assert!(checker.model().has_used(rule), "{name}: never came to {rule:?}");
     }
 }
 
@@ -151,10 +133,7 @@ pub(super) fn wander(scenario: Scenario, seed: u64, states: usize) {
         begun.elapsed().as_secs_f32(),
     );
     if let Some((property, path)) = checker.discoveries().into_iter().next() {
-        panic!(
-            "{name}, seed {seed}: not so: {property}\n{}",
-            trace(path.into_vec())
-        );
+        panic!("{name}, seed {seed}: not so: {property}\n{}", trace(path.into_vec()));
     }
 }
 
@@ -233,9 +212,5 @@ pub(super) fn check_that_progress_ends(scenario: Scenario) {
             }
         }
     }
-    println!(
-        "{name}: {} states, no circle, {:.1} s",
-        open.len(),
-        begun.elapsed().as_secs_f32(),
-    );
+    println!("{name}: {} states, no circle, {:.1} s", open.len(), begun.elapsed().as_secs_f32());
 }

@@ -7,10 +7,7 @@ use super::state::Seq;
 /// Sizes and faults of one exhaustive run. Small on purpose: a flaw of such a protocol shows with two or three
 /// events, or it hides in a fault that the scenario does not have.
 #[derive(Clone, Debug)]
-#[allow(
-    clippy::struct_excessive_bools,
-    reason = "independent switches, each named where it is set"
-)]
+#[allow(clippy::struct_excessive_bools, reason = "independent switches, each named where it is set")]
 pub(super) struct Scenario {
     /// Printed with the counts.
     pub(super) name: &'static str,
@@ -65,6 +62,8 @@ pub(super) struct Budget {
     pub(super) dead_links: u8,
     /// A client's connection is cut; what was under way to it is lost.
     pub(super) cuts: u8,
+    /// A client subscribes anew, from the beginning, while a read for it is under way.
+    pub(super) restarts: u8,
     /// A gateway dies with its feeds, its link and its connections.
     pub(super) gateway_crashes: u8,
     /// A read of the store fails (database away, restarted, too slow).
@@ -83,6 +82,7 @@ pub(super) const NO_FAULTS: Budget = Budget {
     relay_crashes: 0,
     dead_links: 0,
     cuts: 0,
+    restarts: 0,
     gateway_crashes: 0,
     failed_reads: 0,
     lost_publishes: 0,
@@ -116,7 +116,7 @@ impl Default for Scenario {
 /// A rule of the protocol that is broken on purpose. `mutants.rs` says what comes of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flaw {
-    /// The subscription reads the store at once, and trusts that reading when the channel is confirmed.
+    /// The subscription reads the store at once, without waiting for the channel.
     StoreBeforeChannel,
     /// A confirmation is checked only by a feed that has a head already.
     ConfirmationUncheckedWithoutHead,
@@ -148,6 +148,8 @@ pub(super) enum Flaw {
     OverflowDrops,
     /// What finds no room among the held is dropped without asking for it.
     FullPendingForgets,
+    /// The answer to a former subscription's read is taken for the present one's.
+    LeftoverTaken,
     /// The ring is kept when the head jumps.
     RingSurvivesJump,
     /// `after_seq` above the *feed's* head counts as beyond the head of the log.
@@ -160,7 +162,7 @@ pub(super) enum Flaw {
     FenceIgnoresAdmission,
     /// Membership is read in a statement of its own before head and floor are.
     MembershipThenHead,
-    /// A feed that has to jump tells every live subscription a resync itself.
+    /// A feed that has to jump tells every live subscription a resync itself, if its queue has room for that.
     FeedTellsResync,
     /// A resync jumps over pruned events without asking whether the user is still a member.
     ResyncKeepsAdmission,
@@ -187,6 +189,7 @@ pub(super) enum Rule {
     Refused,
     ReadShared,
     SharedAnswerDoubted,
+    LeftoverDropped,
     FencedLive,
     FencedInReplay,
     FencedWhileBehind,
@@ -206,11 +209,7 @@ pub(super) struct Protocol {
 
 impl Protocol {
     pub(super) fn new(scenario: Scenario, flaws: &'static [Flaw]) -> Self {
-        Self {
-            scenario,
-            flaws,
-            used: AtomicU64::new(0),
-        }
+        Self { scenario, flaws, used: AtomicU64::new(0) }
     }
 
     pub(super) fn has(&self, flaw: Flaw) -> bool {

@@ -191,7 +191,7 @@ pub(super) enum Stage {
     /// Below what the feed has, or stopped by a full send queue: catches up when there is room.
     Behind,
     /// Has this answer under way from the log. (Waiting for it to be run is no different from being behind.)
-    CatchUp(Snapshot),
+    CatchUp { after: Seq, answer: Snapshot },
     /// Refused, or ended by the fence.
     Ended,
 }
@@ -228,6 +228,8 @@ pub(super) struct Client {
     pub(super) gateway: Option<usize>,
     /// The gateway's record of its subscription.
     pub(super) subscription: Subscription,
+    /// A catch-up read that was on its way when its subscription ended.
+    pub(super) leftover: Option<Stage>,
     /// The send queue and the socket: written, not read.
     pub(super) frames: Vec<Frame>,
 }
@@ -272,19 +274,13 @@ impl State {
                 .flat_map(|others| {
                     scenario.starts.iter().map(move |&seen| {
                         let mut clients: Vec<Client> = others.clone();
-                        clients.push(Client {
-                            seen,
-                            ..Client::default()
-                        });
+                        clients.push(Client { seen, ..Client::default() });
                         clients
                     })
                 })
                 .collect();
         }
-        starts
-            .into_iter()
-            .map(|clients| Self::with(scenario, clients))
-            .collect()
+        starts.into_iter().map(|clients| Self::with(scenario, clients)).collect()
     }
 
     fn with(scenario: &Scenario, clients: Vec<Client>) -> Self {
@@ -301,10 +297,7 @@ impl State {
 
     /// What a statement sees that runs now.
     pub(super) fn snapshot(&self) -> Snapshot {
-        Snapshot {
-            head: self.db.head,
-            floor: self.db.floor,
-        }
+        Snapshot { head: self.db.head, floor: self.db.floor }
     }
 
     /// Keeps the first breach.
@@ -323,13 +316,7 @@ impl fmt::Debug for Seqs {
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let db = &self.db;
-        write!(
-            f,
-            "log {}..={} outbox {:?}",
-            db.floor + 1,
-            db.head,
-            db.outbox
-        )?;
+        write!(f, "log {}..={} outbox {:?}", db.floor + 1, db.head, db.outbox)?;
         for (g, gateway) in self.gateways.iter().enumerate() {
             let deaf = if gateway.link.deaf { " deaf" } else { "" };
             write!(f, " | g{g}{deaf} in {:?}", gateway.link.inbound)?;
@@ -344,11 +331,7 @@ impl fmt::Display for State {
             let subscription = &client.subscription;
             write!(f, " | c{c} seen {:?}", client.seen)?;
             if client.gateway.is_some() {
-                write!(
-                    f,
-                    " {:?} cursor {}",
-                    subscription.stage, subscription.cursor
-                )?;
+                write!(f, " {:?} cursor {}", subscription.stage, subscription.cursor)?;
             }
         }
         Ok(())

@@ -1,26 +1,15 @@
-//! A subscription: a cursor over the chat's log, and the client at the other end of the connection.
-//!
-//! In the code: `gateway::subscription`, `gateway::writer` (the send queue).
+//! A subscription: a cursor over the chat's log. In the code: `gateway::subscription`, with `gateway::loader`.
 
-use super::scenario::{DIRECT, Flaw, Protocol, Rule};
-use super::state::{
-    Breach, Client, Command, Frame, Read, Seq, Snapshot, Stage, State, Subscription,
-};
+use super::scenario::{Flaw, Protocol, Rule};
+use super::state::{Breach, Frame, Read, Seq, Snapshot, Stage, State, Subscription};
 
 impl Protocol {
-    pub(super) fn has_room(&self, client: &Client) -> bool {
-        self.scenario.send_queue == DIRECT || client.frames.len() < self.scenario.send_queue
-    }
-
     /// `subscribe_chat`: the channel first.
     pub(super) fn subscribe(&self, s: &mut State, c: usize, g: usize) {
         let confirmed = s.gateways[g].feed.as_ref().is_some_and(|f| f.confirmed);
         let head = s.db.head;
         let client = &mut s.clients[c];
-        client.subscription = Subscription {
-            granted: head,
-            ..Subscription::default()
-        };
+        client.subscription = Subscription { granted: head, ..Subscription::default() };
         if confirmed || self.has(Flaw::StoreBeforeChannel) {
             client.subscription.stage = self.first_read();
         }
@@ -28,18 +17,7 @@ impl Protocol {
 
     /// What a subscription asks of the store once the channel is confirmed.
     pub(super) fn first_read(&self) -> Stage {
-        if self.has(Flaw::MembershipThenHead) {
-            Stage::Membership(Read::Asked)
-        } else {
-            Stage::Admission(Read::Asked)
-        }
-    }
-
-    pub(super) fn come_back(&self, s: &mut State, c: usize) {
-        self.uses(Rule::CameBack);
-        if let Some(g) = s.clients[c].gateway {
-            self.subscribe(s, c, g);
-        }
+        if self.has(Flaw::MembershipThenHead) { Stage::Membership(Read::Asked) } else { Stage::Admission(Read::Asked) }
     }
 
     pub(super) fn subscription_read_runs(&self, s: &mut State, c: usize) {
@@ -71,7 +49,7 @@ impl Protocol {
             }
             Stage::Membership(Read::Answered(_)) => self.refuse(s, c),
             Stage::Admission(Read::Answered(answer)) => self.admit(s, c, answer),
-            Stage::CatchUp(answer) => self.replay(s, c, answer),
+            Stage::CatchUp { after, answer } => self.replay(s, c, after, answer),
             _ => {}
         }
     }
@@ -117,10 +95,7 @@ impl Protocol {
         if resync {
             self.uses(Rule::ResyncTold);
         }
-        let told = Frame::Subscribed {
-            seq: answer.head,
-            resync,
-        };
+        let told = Frame::Subscribed { seq: answer.head, resync };
         self.send(s, c, told);
         let subscription = &mut s.clients[c].subscription;
         subscription.cursor = match after {
@@ -139,8 +114,7 @@ impl Protocol {
     /// included; where it says no, it may be wrong already, and the subscription asks for itself.
     fn is_doubtful(&self, s: &State, c: usize, answer: Snapshot) -> bool {
         let client = &s.clients[c];
-        let says_no =
-            !s.db.is_member(c, answer.head) || client.seen.is_some_and(|after| after > answer.head);
+        let says_no = !s.db.is_member(c, answer.head) || client.seen.is_some_and(|after| after > answer.head);
         let doubtful = client.subscription.joined && says_no;
         if doubtful {
             self.uses(Rule::SharedAnswerDoubted);
@@ -151,18 +125,13 @@ impl Protocol {
     /// Another subscription's answer that is on its way here, and could serve this one too.
     pub(super) fn answer_to_share(&self, s: &State, c: usize) -> Option<Snapshot> {
         let client = &s.clients[c];
-        if !self.scenario.shares_reads || client.subscription.stage != Stage::Admission(Read::Asked)
-        {
+        if !self.scenario.shares_reads || client.subscription.stage != Stage::Admission(Read::Asked) {
             return None;
         }
-        s.clients
-            .iter()
-            .find_map(|other| match other.subscription.stage {
-                Stage::Admission(Read::Answered(answer)) if other.gateway == client.gateway => {
-                    Some(answer)
-                }
-                _ => None,
-            })
+        s.clients.iter().find_map(|other| match other.subscription.stage {
+            Stage::Admission(Read::Answered(answer)) if other.gateway == client.gateway => Some(answer),
+            _ => None,
+        })
     }
 
     pub(super) fn share_read(&self, s: &mut State, c: usize) {
@@ -189,8 +158,7 @@ impl Protocol {
         if head.is_some_and(|head| head < subscription.cursor) {
             self.uses(Rule::CursorAheadOfFeed);
         }
-        let behind =
-            known > subscription.cursor || (feed_has_more && !self.has(Flaw::LiveWithoutCompare));
+        let behind = known > subscription.cursor || (feed_has_more && !self.has(Flaw::LiveWithoutCompare));
         subscription.stage = if behind { Stage::Behind } else { Stage::Live };
     }
 
@@ -216,7 +184,7 @@ impl Protocol {
                 }
             }
             Stage::Live => s.clients[c].subscription.stage = Stage::Behind,
-            Stage::Behind | Stage::CatchUp(_) => self.fence_if_behind(s, c, seq),
+            Stage::Behind | Stage::CatchUp { .. } => self.fence_if_behind(s, c, seq),
             Stage::AwaitingChannel | Stage::Membership(_) | Stage::Admission(_) | Stage::Ended => {}
         }
     }
@@ -253,20 +221,20 @@ impl Protocol {
             self.send_all(s, c, ring.iter().filter(|&seq| seq > cursor));
             self.go_live(s, c, 0);
         } else {
-            s.clients[c].subscription.stage = Stage::CatchUp(s.snapshot());
+            s.clients[c].subscription.stage = Stage::CatchUp { after: cursor, answer: s.snapshot() };
         }
     }
 
-    /// The log's answer after the cursor.
-    fn replay(&self, s: &mut State, c: usize, answer: Snapshot) {
+    /// The log's answer after the cursor, which was `after` when it was asked, and is so still.
+    pub(super) fn replay(&self, s: &mut State, c: usize, after: Seq, answer: Snapshot) {
         let cursor = s.clients[c].subscription.cursor;
         if answer.floor > cursor {
             self.resync(s, c, answer);
             return;
         }
         self.uses(Rule::CaughtUpFromLog);
-        let page_end = answer.head.min(cursor.saturating_add(self.scenario.page));
-        self.send_all(s, c, cursor + 1..=page_end);
+        let page_end = answer.head.min(after.saturating_add(self.scenario.page));
+        self.send_all(s, c, (after + 1..=page_end).filter(|&seq| seq > cursor));
         self.go_live(s, c, answer.head);
     }
 
@@ -331,49 +299,6 @@ impl Protocol {
             self.end(s, c);
         } else {
             self.uses(Rule::OldLeaveReplayed);
-        }
-    }
-
-    fn send(&self, s: &mut State, c: usize, frame: Frame) {
-        s.clients[c].frames.push(frame);
-        if self.scenario.send_queue == DIRECT {
-            self.client_reads(s, c);
-        }
-    }
-
-    /// The client takes the next frame off the wire and holds it against what it has.
-    pub(super) fn client_reads(&self, s: &mut State, c: usize) {
-        let client = &mut s.clients[c];
-        let frame = client.frames.remove(0);
-        let seen = client.seen;
-        match (frame, seen) {
-            (Frame::Subscribed { resync: false, .. }, Some(_)) => {}
-            (Frame::Resync(to), Some(seen)) if to < seen => {
-                s.breaks(Breach::ResyncBackwards { seen, to });
-            }
-            (Frame::Subscribed { seq, .. } | Frame::Resync(seq), _) => client.seen = Some(seq),
-            (Frame::Event(got), seen) => {
-                let seen = seen.unwrap_or(0);
-                client.seen = Some(got);
-                if got != seen + 1 {
-                    s.breaks(Breach::NotConsecutive { seen, got });
-                }
-            }
-        }
-    }
-
-    /// The connection is gone, with all that was under way on it.
-    pub(super) fn disconnect(&self, s: &mut State, c: usize) {
-        let client = &mut s.clients[c];
-        client.frames.clear();
-        client.subscription = Subscription::default();
-        let Some(g) = client.gateway.take() else {
-            return;
-        };
-        let nobody_left = s.clients.iter().all(|other| other.gateway != Some(g));
-        if nobody_left && self.scenario.leaves_idle_channel {
-            s.gateways[g].feed = None;
-            self.command(s, g, Command::Unsubscribe);
         }
     }
 }

@@ -127,7 +127,7 @@ async fn claim(connection: &mut PgConnection, age: Duration, limit: usize) -> Re
              select id from (select id, sum(size) over (order by id) - size as before from free) f where before < $3
          ), claimed as (
              update outbox o set claimed_until = clock_timestamp() + interval '5 seconds'
-             from few where o.id = few.id returning o.id, o.payload::text as payload
+             where o.id = any (array(select id from few)) returning o.id, o.payload::text as payload
          )
          select id, payload from claimed order by id",
     )
@@ -218,113 +218,4 @@ pub(super) async fn outbox_pending(pool: &Arc<Pool>) -> Result<i64, Fault> {
         .fetch_one(lease.connection())
         .await;
     lease.end(count)
-}
-
-pub(super) async fn prune(pool: &Arc<Pool>, older_than: Duration, limit: usize) -> Result<usize, Fault> {
-    let mut lease = pool.lease().await?;
-    let pruned = prune_log(lease.connection(), older_than, i64::try_from(limit).unwrap_or(i64::MAX)).await;
-    lease.end(pruned)
-}
-
-async fn prune_log(connection: &mut PgConnection, older_than: Duration, limit: i64) -> Result<usize, sqlx::Error> {
-    // First the floors, so that no reader takes a missing entry for one that is still to come. A chat that a writer holds just
-    // now is left for the next time; the lock is had for this one statement.
-    sqlx::query(
-        "with old as materialized (
-             select chat_id, seq from events
-             where created_at < clock_timestamp() - make_interval(secs => $1) order by created_at limit $2
-         ), tops as (
-             select chat_id, max(seq) as top from old group by chat_id
-         ), free as materialized (
-             select c.id, t.top from chats c join tops t on t.chat_id = c.id
-             where c.floor < t.top
-             order by c.id for no key update of c skip locked
-         )
-         update chats c set floor = f.top from free f where c.id = f.id and c.floor < f.top",
-    )
-    .bind(older_than.as_secs_f64())
-    .bind(limit)
-    .execute(&mut *connection)
-    .await?;
-    // Then what stands below them, without a lock on any chat.
-    let removed = sqlx::query(
-        "with old as materialized (
-             select e.chat_id, e.seq from events e join chats c on c.id = e.chat_id
-             where e.created_at < clock_timestamp() - make_interval(secs => $1) and e.seq <= c.floor
-             order by e.created_at limit $2
-         )
-         delete from events e using old o where e.chat_id = o.chat_id and e.seq = o.seq",
-    )
-    .bind(older_than.as_secs_f64())
-    .bind(limit)
-    .execute(&mut *connection)
-    .await?;
-    let removed = i64::try_from(removed.rows_affected()).unwrap_or(i64::MAX);
-    let passed = pass_messages(connection, older_than, limit - removed).await?;
-    erase_deleted_chats(connection, limit).await?;
-    forget_sessions(connection, limit).await?;
-    Ok(usize::try_from(removed + passed).unwrap_or_default())
-}
-
-/// Messages stay, but a replay no longer reaches them: raises the floors of their chats, going on where the last pruning left off,
-/// and says how many it passed. A chat that a writer holds just now is raised by a later message of its.
-async fn pass_messages(connection: &mut PgConnection, older_than: Duration, limit: i64) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar(
-        "with place as materialized (
-             select message_id from pruned for update skip locked
-         ), next as materialized (
-             select m.id, m.chat_id, m.seq, m.created_at from messages m
-             where m.id > (select message_id from place) order by m.id limit $2
-         ), old as materialized (
-             select id, chat_id, seq from next where created_at < clock_timestamp() - make_interval(secs => $1)
-         ), free as materialized (
-             select c.id, t.top from chats c
-             join (select chat_id, max(seq) as top from old group by chat_id) t on t.chat_id = c.id
-             where c.floor < t.top
-             order by c.id for no key update of c skip locked
-         ), raised as (
-             update chats c set floor = f.top from free f where c.id = f.id and c.floor < f.top
-         ), moved as (
-             update pruned set message_id = (select max(id) from old) where exists (select from old)
-         )
-         select count(*) from old",
-    )
-    .bind(older_than.as_secs_f64())
-    .bind(limit.max(0))
-    .fetch_one(connection)
-    .await
-}
-
-/// Erases the texts of deleted chats, a batch at a time; until then nobody can read them any more either.
-async fn erase_deleted_chats(connection: &mut PgConnection, limit: i64) -> Result<(), sqlx::Error> {
-    let chat: Option<ChatId> =
-        sqlx::query_scalar("select id from chats where deleted_at is not null and not erased order by id limit 1")
-            .fetch_optional(&mut *connection)
-            .await?;
-    let Some(chat) = chat else { return Ok(()) };
-    let erased = sqlx::query(
-        "update messages set text = '', text_digest = null, deleted_at = clock_timestamp()
-         where id in (select id from messages where chat_id = $1 and deleted_at is null order by seq limit $2)",
-    )
-    .bind(chat)
-    .bind(limit)
-    .execute(&mut *connection)
-    .await?;
-    if erased.rows_affected() == 0 {
-        sqlx::query("update chats set erased = true where id = $1").bind(chat).execute(connection).await?;
-    }
-    Ok(())
-}
-
-/// Forgets sessions that expired more than a day ago: no token of theirs lives.
-async fn forget_sessions(connection: &mut PgConnection, limit: i64) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "delete from sessions where id in (
-             select id from sessions where expires_at < clock_timestamp() - interval '1 day' order by expires_at limit $1
-         )",
-    )
-    .bind(limit)
-    .execute(connection)
-    .await
-    .map(drop)
 }

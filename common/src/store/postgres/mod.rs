@@ -9,6 +9,7 @@ mod log;
 mod members;
 mod messages;
 mod pool;
+mod prune;
 mod sessions;
 
 use self::pool::Pool;
@@ -278,7 +279,7 @@ impl Store for PostgresStore {
     }
 
     async fn prune(&self, older_than: Duration, limit: usize) -> Result<usize> {
-        self.run(|| log::prune(&self.pool, older_than, limit)).await
+        self.run(|| prune::prune(&self.pool, older_than, limit)).await
     }
 
     fn pool(&self) -> PoolState {
