@@ -2,6 +2,7 @@
 //! over real sockets, against a real Postgres and a real Redis. [`support`] starts all that they need.
 #![allow(
     clippy::unwrap_used,
+    clippy::disallowed_methods,
     clippy::large_futures,
     clippy::needless_pass_by_value,
     unreachable_pub,

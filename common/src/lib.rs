@@ -2,6 +2,8 @@
 //!
 //! The only crate with SQL and Redis commands. Imports point down: `service → store, bus, presence, rate_limit → event, model, error, id, clock`.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "a test starts and ends what it needs"))]
+
 pub mod auth;
 pub mod backends;
 pub mod bus;

@@ -238,11 +238,13 @@ impl Lifecycle {
     }
 }
 
+type Flag = (&'static str, Arc<AtomicBool>);
+
 /// What the program depends on: `/readyz` is 200 only while every flag is up and nothing drains.
 #[derive(Clone)]
 pub struct Readiness {
     draining: CancellationToken,
-    flags: Arc<Mutex<Vec<(&'static str, Arc<AtomicBool>)>>>,
+    flags: Arc<Mutex<Vec<Flag>>>,
 }
 
 impl Readiness {

@@ -115,17 +115,18 @@ async fn start(
 /// Says on stdout where the program is, for people and for whoever started it on any free port.
 fn announce(config: &Config, public: Option<SocketAddr>, admin: Option<SocketAddr>) {
     let name = config.program.name();
-    let mut lines = String::new();
-    if let Database::Sqlite(path) = &config.database {
-        let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
-        lines.push_str(&format!("{name} database {}\n", path.display()));
-    }
-    if let Some(address) = admin {
-        lines.push_str(&format!("{name} admin on http://{address}\n"));
-    }
-    if let Some(address) = public {
-        lines.push_str(&format!("{name} listening on http://{address}\n"));
-    }
+    let database = match &config.database {
+        Database::Sqlite(path) => std::path::absolute(path).ok(),
+        Database::Postgres(_) => None,
+    };
+    let lines: String = [
+        database.map(|path| format!("{name} database {}\n", path.display())),
+        admin.map(|address| format!("{name} admin on http://{address}\n")),
+        public.map(|address| format!("{name} listening on http://{address}\n")),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     let mut out = std::io::stdout();
     // Nobody may read it: that is no reason to end.
     drop(out.write_all(lines.as_bytes()).and_then(|()| out.flush()));
@@ -154,8 +155,8 @@ where
         }
     };
     let code = runtime.block_on(async {
-        let listening =
-            async { Ok((listen("PORT", config.listen).await?, listen("ADMIN_PORT", config.admin_listen).await?)) };
+        // Inside the runtime, which listeners belong to.
+        let listening = async { Ok((listen("PORT", config.listen)?, listen("ADMIN_PORT", config.admin_listen)?)) };
         let (public, admin) = match listening.await {
             Ok(listeners) => listeners,
             Err::<_, StartError>(error) => {
@@ -175,7 +176,7 @@ where
 /// As many waiting connections as the kernel allows: a node's clients all come at once after a restart.
 const BACKLOG: u32 = 4096;
 
-async fn listen(variable: &str, address: SocketAddr) -> Result<TcpListener, StartError> {
+fn listen(variable: &str, address: SocketAddr) -> Result<TcpListener, StartError> {
     let listening = || {
         let socket =
             if address.is_ipv4() { tokio::net::TcpSocket::new_v4()? } else { tokio::net::TcpSocket::new_v6()? };

@@ -40,12 +40,11 @@ fn database(program: Program, url: &str) -> Result<Database, ConfigError> {
     const NAME: &str = "DATABASE_URL";
     let url = url.trim();
     if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-        let sound = url::Url::parse(url).is_ok() && sqlx::postgres::PgConnectOptions::from_str(url).is_ok();
+        if url::Url::parse(url).is_ok() && sqlx::postgres::PgConnectOptions::from_str(url).is_ok() {
+            return Ok(Database::Postgres(url.into()));
+        }
         // The value holds the password, so the fault is told without it.
-        return match sound {
-            true => Ok(Database::Postgres(url.into())),
-            false => Err(ConfigError::of(NAME, "is no valid Postgres address")),
-        };
+        return Err(ConfigError::of(NAME, "is no valid Postgres address"));
     }
     let path = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:"));
     match path {

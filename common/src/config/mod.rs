@@ -177,6 +177,7 @@ const ARGON2_RECOMMENDED_KIB: u32 = 19_456;
 
 impl Config {
     /// Reads flags, environment and `.env`, and validates all. `--help` and `--version` are answered here and end the process.
+    #[allow(clippy::disallowed_methods, reason = "nothing runs yet that would have to end in order")]
     pub fn load(program: Program) -> Result<Self, ConfigError> {
         let directory = std::env::current_dir().unwrap_or_default();
         let file = variables::read_env_file(&directory)?;

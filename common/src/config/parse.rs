@@ -28,7 +28,7 @@ pub(super) fn switch(raw: &Raw, name: &'static str) -> Result<bool> {
 /// A number from `low` to `high`.
 pub(super) fn number<T>(raw: &Raw, name: &'static str, low: T, high: T) -> Result<T>
 where
-    T: FromStr + PartialOrd + Display,
+    T: FromStr + PartialOrd + Display + Copy,
 {
     let value = text(raw, name)?;
     match value.trim().parse::<T>() {

@@ -70,7 +70,7 @@ pub(super) fn read_or_make(path: &Path) -> Result<SecretString, ConfigError> {
 
 /// Makes the file whole or not at all: of two programs that start at once, one makes it and both read the same.
 fn make(path: &Path) -> io::Result<()> {
-    let key: String = crate::random::bytes::<32>().iter().map(|byte| format!("{byte:02x}")).collect();
+    let key = [(); 4].map(|()| format!("{:016x}", crate::random::bits())).concat();
     let mut draft = path.as_os_str().to_owned();
     draft.push(format!(".{:016x}", crate::random::bits()));
     let draft = PathBuf::from(draft);

@@ -49,8 +49,8 @@ fn an_api_has_the_contracts_defaults() {
     assert!(!redis.cluster);
     assert_eq!(config.listen.to_string(), "0.0.0.0:8000");
     assert_eq!(config.admin_listen.to_string(), "0.0.0.0:9000");
-    assert_eq!(config.access_token_ttl, Duration::from_secs(900));
-    assert_eq!(config.refresh_token_ttl, Duration::from_secs(2_592_000));
+    assert_eq!(config.access_token_ttl, Duration::from_mins(15));
+    assert_eq!(config.refresh_token_ttl, Duration::from_hours(30 * 24));
     assert_eq!(config.presence_grace, Duration::from_secs(5));
     assert_eq!(config.presence_lease, Duration::from_secs(15));
     assert_eq!(config.drain, Duration::from_secs(10));
@@ -193,7 +193,7 @@ fn lists_and_switches_are_read_as_people_write_them() {
     assert!(!config.migrate && !config.rate_limits);
     assert_eq!((config.listen.port(), config.admin_listen.port()), (0, 0));
     assert!(config.admin_listen.is_ipv6());
-    assert_eq!(config.limits.event_retention, Duration::from_secs(43_200));
+    assert_eq!(config.limits.event_retention, Duration::from_hours(12));
     assert_eq!(config.drain, Duration::from_millis(250));
 }
 

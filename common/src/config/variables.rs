@@ -183,11 +183,13 @@ pub fn command(program: Program) -> Command {
     command
 }
 
+type Environment = dyn Fn(&str) -> Option<OsString>;
+
 /// The values as given, before they are read.
 pub(super) struct Raw {
     program: Program,
     flags: ArgMatches,
-    env: Box<dyn Fn(&str) -> Option<OsString>>,
+    env: Box<Environment>,
     file: HashMap<String, String>,
 }
 

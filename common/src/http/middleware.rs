@@ -105,7 +105,7 @@ fn cors(allowed: &AllowedOrigins) -> CorsLayer {
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
         .allow_headers([AUTHORIZATION, CONTENT_TYPE, X_REQUEST_ID])
         .expose_headers([X_REQUEST_ID, RETRY_AFTER, ALLOW])
-        .max_age(Duration::from_secs(600))
+        .max_age(Duration::from_mins(10))
 }
 
 /// The way of every request.
@@ -201,13 +201,11 @@ impl RequestIds {
 
     fn of(&self, request: &Request) -> RequestId {
         let given = request.headers().get(X_REQUEST_ID).and_then(|value| value.to_str().ok()).filter(|id| is_sane(id));
-        match given {
-            Some(id) => RequestId(id.into()),
-            None => {
-                let count = self.count.fetch_add(1, Ordering::Relaxed);
-                RequestId(format!("{:016x}-{count:x}", self.start).into())
-            }
+        if let Some(id) = given {
+            return RequestId(id.into());
         }
+        let count = self.count.fetch_add(1, Ordering::Relaxed);
+        RequestId(format!("{:016x}-{count:x}", self.start).into())
     }
 }
 

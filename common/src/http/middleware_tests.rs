@@ -62,7 +62,7 @@ impl Server {
             request.push_str("\r\n");
         }
         if !body.is_empty() {
-            request.push_str(&format!("content-length: {}\r\n", body.len()));
+            request = format!("{request}content-length: {}\r\n", body.len());
         }
         Answer(self.raw(format!("{request}\r\n{body}").as_bytes()).await)
     }

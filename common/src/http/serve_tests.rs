@@ -139,7 +139,9 @@ async fn the_admin_port_answers_while_draining() {
 async fn rubbish_ends_its_own_connection_only() {
     let (entered, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let (address, lifecycle, done) = server(router(&entered, &go_on)).await;
-    for rubbish in [&b"\x16\x03\x01\x02\x00\x01\x00"[..], b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", &[b'a'; 100_000]] {
+    for rubbish in
+        [&b"\x16\x03\x01\x02\x00\x01\x00"[..], b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", &vec![b'a'; 100_000]]
+    {
         let mut stream = TcpStream::connect(address).await.expect("accepted");
         // The server may close before all of it is sent.
         drop(stream.write_all(rubbish).await);

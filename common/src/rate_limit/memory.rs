@@ -13,11 +13,14 @@ use std::time::{Duration, Instant};
 const CAPACITY: usize = 1 << 20;
 const SHARDS: usize = 16;
 
+/// The theoretical time of the next arrival, by limit and subject.
+type Arrivals = HashMap<(&'static str, Box<str>), Duration>;
+
 /// Counts in this process.
 pub struct MemoryLimiter {
     start: Instant,
     hasher: RandomState,
-    shards: [Mutex<HashMap<(&'static str, Box<str>), Duration>>; SHARDS],
+    shards: [Mutex<Arrivals>; SHARDS],
 }
 
 impl Default for MemoryLimiter {

@@ -45,8 +45,8 @@ enum Connection {
 }
 
 enum Server {
-    Single(Client),
-    Cluster(ClusterClient),
+    Single(Box<Client>),
+    Cluster(Box<ClusterClient>),
 }
 
 impl RedisLimiter {
@@ -129,10 +129,10 @@ impl Server {
         let tcp = TcpSettings::default().set_nodelay(true);
         if config.cluster {
             let builder = ClusterClient::builder(nodes).connection_timeout(CONNECT).response_timeout(CONNECT);
-            return builder.tcp_settings(tcp).build().map(Self::Cluster);
+            return builder.tcp_settings(tcp).build().map(|client| Self::Cluster(Box::new(client)));
         }
         let info = nodes.first().map_or("", String::as_str).into_connection_info()?;
-        Client::open(info.set_tcp_settings(tcp)).map(Self::Single)
+        Client::open(info.set_tcp_settings(tcp)).map(|client| Self::Single(Box::new(client)))
     }
 
     /// A connection that has answered.

@@ -3,7 +3,7 @@ use crate::bus::testing::{RedisCluster, RedisServer, until};
 use crate::lifecycle::ExitReason;
 use std::time::Instant;
 
-const LOGINS: Limit = Limit { name: "logins", rate: 10, period: Duration::from_secs(60), burst: 10 };
+const LOGINS: Limit = Limit { name: "logins", rate: 10, period: Duration::from_mins(1), burst: 10 };
 
 /// A limiter of one node, ended with the test.
 struct Node {

@@ -127,7 +127,7 @@ impl Shard {
 
     /// Closes a connection because this node drains, and tells its client when to come back.
     pub(super) fn release(&self, conn: &Rc<Conn>) {
-        let delay = rand::random_range(crate::drain::RECONNECT_AFTER_MS);
+        let delay = messenger_common::random::within(crate::drain::RECONNECT_AFTER_MS);
         let reason = format!("{{\"reconnect_after_ms\": {delay}}}");
         self.close_with(conn, CloseCode::Draining, Some(&reason));
     }
