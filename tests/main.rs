@@ -13,6 +13,7 @@ mod support;
 
 mod browser;
 mod deploy;
+mod model;
 mod programs;
 mod rest;
 mod ws;

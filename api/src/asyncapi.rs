@@ -2,8 +2,11 @@
 //!
 //! The shapes of messages, chats and ids are those of the OpenAPI document, from the same types.
 
-use messenger_common::config::Config;
+use crate::routes::pages::About;
+use messenger_common::config::Limits;
+use messenger_common::model::Status;
 use serde_json::{Map, Value, json};
+use utoipa::PartialSchema;
 
 /// A field of a frame: its name, its schema, whether it is always there.
 struct Field(&'static str, Value, bool);
@@ -36,8 +39,8 @@ fn or_null(mut schema: Value) -> Value {
 /// What a client sends, and the frames that answer it.
 struct Command(&'static str, &'static str, Vec<Field>, &'static [&'static str]);
 
-fn commands(config: &Config) -> Vec<Command> {
-    let text = json!({"type": "string", "minLength": 1, "maxLength": config.limits.max_message_chars});
+fn commands(limits: &Limits) -> Vec<Command> {
+    let text = json!({"type": "string", "minLength": 1, "maxLength": limits.max_message_chars});
     let key = json!({"type": "string", "minLength": 1, "maxLength": 64});
     vec![
         Command(
@@ -221,16 +224,15 @@ binary frame, 1007 not UTF-8, 1009 frame over the limit, 4501 token missing or b
 many connections of one user.";
 
 /// The document; `openapi` lends its schemas.
-pub(crate) fn document(config: &Config, openapi: &Value) -> Value {
-    let commands = commands(config);
+pub(crate) fn document(about: &About, limits: &Limits, openapi: &Value) -> Value {
+    let commands = commands(limits);
     let (answers, events) = (answers(), events());
     let mut messages = Map::new();
     let mut operations = Map::new();
     for Command(name, summary, fields, replies) in &commands {
         let id = format!("client_{name}");
         messages.insert(id.clone(), message(name, summary, fields, true));
-        let mut operation =
-            json!({"action": "receive", "channel": channel(), "summary": summary, "messages": [in_channel(&id)]});
+        let mut operation = json!({"action": "receive", "channel": channel(), "title": name, "summary": summary, "messages": [in_channel(&id)]});
         if !replies.is_empty() {
             let messages: Vec<_> = replies.iter().copied().chain(["error"]).map(in_channel).collect();
             operation["reply"] = json!({"channel": channel(), "messages": messages});
@@ -253,9 +255,9 @@ pub(crate) fn document(config: &Config, openapi: &Value) -> Value {
     json!({
         "asyncapi": "3.0.0",
         "info": {
-            "title": config.project_name,
-            "version": config.version,
-            "description": format!("{}\n\n{ABOUT}", config.description),
+            "title": about.name,
+            "version": about.version,
+            "description": format!("{}\n\n{ABOUT}", about.description),
             "license": {"name": "MIT"},
         },
         "defaultContentType": "application/json",
@@ -319,7 +321,11 @@ fn lent(document: &Value, openapi: &Value) -> Map<String, Value> {
         if schemas.contains_key(&name) {
             continue;
         }
-        let schema = openapi["components"]["schemas"][&name].clone();
+        // No REST call speaks of a status.
+        let schema = match name.as_str() {
+            "Status" => json!(Status::schema()),
+            name => openapi["components"]["schemas"][name].clone(),
+        };
         wanted.extend(references(&schema));
         schemas.insert(name, schema);
     }
@@ -337,3 +343,7 @@ fn references(value: &Value) -> Vec<String> {
         _ => Vec::new(),
     }
 }
+
+#[cfg(test)]
+#[path = "asyncapi_tests.rs"]
+mod tests;

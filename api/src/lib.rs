@@ -11,21 +11,32 @@ use crate::asset::Asset;
 use crate::routes::pages::{self, About, Home};
 use axum::Router;
 use messenger_common::config::Config;
+use messenger_common::lifecycle::Lifecycle;
+use messenger_common::program::{self, App, Started};
 use messenger_common::service::Context;
 use serde_json::Value;
+use std::process::ExitCode;
 use std::sync::Arc;
+use tokio::net::TcpListener;
 
 /// The routes of the REST server, without the layers that every program puts around its own.
 pub fn router(context: Context, config: &Config) -> Router {
     let (api, handlers) = routes::api().split_for_parts();
     let (home, page) = pages::home().split_for_parts();
-    let openapi = openapi::document(config, handlers.merge_from(page));
-    let asyncapi = asyncapi::document(config, &openapi);
+    let about = About::of(config);
+    let openapi = openapi::document(&about, &config.limits, handlers.merge_from(page));
+    let asyncapi = asyncapi::document(&about, &config.limits, &openapi);
     let mut assets = pages::fixed();
-    let home_page = Home { about: About::of(config), page: pages::client(&assets) };
+    let home_page = Home { about, page: pages::client(&assets) };
     assets.push(json("/openapi.json", &openapi));
     assets.push(json("/asyncapi.json", &asyncapi));
     api.with_state(context).merge(home.with_state(Arc::new(home_page))).merge(pages::assets(assets))
+}
+
+/// The REST server, from its listeners to its exit code.
+pub async fn run(config: Config, listener: TcpListener, admin: TcpListener, lifecycle: Lifecycle) -> ExitCode {
+    let build = |started: &Started<'_>| Ok(App::of(router(started.context.clone(), started.config)));
+    program::run(config, listener, admin, lifecycle, build).await
 }
 
 fn json(path: &str, document: &Value) -> Asset {

@@ -4,7 +4,8 @@
 //! answers them.
 
 use crate::routes::online::GatewayPaths;
-use messenger_common::config::Config;
+use crate::routes::pages::About;
+use messenger_common::config::Limits;
 use messenger_common::error::{Error, FieldError};
 use messenger_common::http::problem::Problem;
 use serde_json::{Map, Value, json};
@@ -25,11 +26,11 @@ const TAGS: [(&str, &str); 7] = [
 ];
 
 /// The document of these handlers, as JSON.
-pub(crate) fn document(config: &Config, handlers: OpenApi) -> Value {
+pub(crate) fn document(about: &About, limits: &Limits, handlers: OpenApi) -> Value {
     let mut document = GatewayPaths::openapi();
     document.merge(handlers);
-    document.info = Info::new(&config.project_name, &config.version);
-    document.info.description = Some(config.description.clone());
+    document.info = Info::new(&about.name, &about.version);
+    document.info.description = Some(about.description.clone());
     let mut license = License::new("MIT");
     license.identifier = Some("MIT".to_owned());
     document.info.license = Some(license);
@@ -42,8 +43,12 @@ pub(crate) fn document(config: &Config, handlers: OpenApi) -> Value {
     Problem::schemas(&mut schemas);
     components.schemas.extend(schemas);
     let mut document = serde_json::to_value(document).unwrap_or_default();
+    document["servers"] = json!([{"url": "/", "description": "This program, or the load balancer before it"}]);
     document["tags"] =
         TAGS.iter().map(|(name, description)| json!({"name": name, "description": description})).collect();
+    for body in ["SendMessage", "EditMessage"] {
+        document["components"]["schemas"][body]["properties"]["text"]["maxLength"] = limits.max_message_chars.into();
+    }
     finish(&mut document);
     document
 }
@@ -105,7 +110,7 @@ fn problem(error: &Error) -> Value {
 
 /// One of each code that REST answers, in the order of their statuses.
 fn every_error() -> Vec<Error> {
-    let inside = "inside";
+    let inside = "told to nobody";
     vec![
         Error::BadJson("EOF while parsing an object at line 1 column 9".to_owned()),
         Error::Unauthenticated,
@@ -136,3 +141,7 @@ fn every_error() -> Vec<Error> {
         Error::unavailable(inside),
     ]
 }
+
+#[cfg(test)]
+#[path = "openapi_tests.rs"]
+pub(crate) mod tests;

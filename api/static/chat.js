@@ -68,7 +68,7 @@ onSubmit(byId('entrance-form'), async () => {
 async function enter() {
   byId('entrance').hidden = true;
   byId('app').hidden = false;
-  store = new Store(session, connection);
+  const mine = store = new Store(session, connection);
   list = new ChatList(store);
   thread = new Thread(store, connection);
   details = new Details(store, (text) => toast(text));
@@ -81,17 +81,17 @@ async function enter() {
   store.on('people', render);
   store.on('chat', render);
   store.on('fault', toast);
-  store.on('gone', (id) => { if (id === openId()) { location.hash = ''; toast('This chat is no longer among yours.'); } });
+  store.on('gone', (id) => { if (id === addressed()) { location.hash = ''; route(); toast('This chat is no longer among yours.'); } });
   try {
     await store.start();
   } catch (error) {
-    if (!session.signedIn) return;
+    if (store !== mine) return;
     // The server is away: say so, and come back when it does.
-    setText(byId('connection').firstElementChild, `${error.message} Trying again…`);
-    byId('connection').hidden = false;
-    setTimeout(() => { leaveStore(); enter(); }, 1000 + Math.random() * 2000);
+    say(`${error.message} Trying again…`);
+    setTimeout(() => { if (store === mine) { leaveStore(); enter(); } }, 1000 + Math.random() * 2000);
     return;
   }
+  if (store !== mine) return; // the session ended meanwhile
   setText(byId('me'), store.me.username);
   connection.start();
   route();
@@ -102,8 +102,10 @@ function leaveStore() {
   store = /** @type {any} */ (undefined);
 }
 
+const addressed = () => Number(/^#\/chat\/(\d+)$/.exec(location.hash)?.[1] ?? 0);
+
 function openId() {
-  const id = Number(/^#\/chat\/(\d+)$/.exec(location.hash)?.[1] ?? 0);
+  const id = addressed();
   return store?.chats.has(id) ? id : 0;
 }
 

@@ -142,7 +142,7 @@ export class Thread {
       const after = all[index + 1];
       const day = new Date(message.created_at).toDateString();
       if (!before || new Date(before.created_at).toDateString() !== day) {
-        wanted.push(this.#keep(`day ${day}`, day, () => el('li', { class: 'day', role: 'separator' }, longDay(message.created_at))));
+        wanted.push(this.#keep(`day ${day}`, day, () => el('li', { class: 'day' }, longDay(message.created_at))));
       }
       const joins = (a, b) => a && b && a.author_id === b.author_id && Date.parse(b.created_at) - Date.parse(a.created_at) < TOGETHER_MS;
       const look = {

@@ -9,7 +9,7 @@ import { backoff, randomId } from './messenger.js';
 const TRIES = 6;
 const KEY = 'messenger.outbox';
 
-/** @typedef {{client_message_id: string, chat_id: number, author_id: number, text: string, created_at: string, state: 'sending'|'failed', fault: string}} Pending */
+/** @typedef {{client_message_id: string, chat_id: number, author_id: number, text: string, created_at: string, state: 'sending'|'failed', fault: string, transient?: boolean}} Pending */
 
 export class Outbox {
   /** @type {Map<number, Pending[]>} */
@@ -19,6 +19,8 @@ export class Outbox {
   #sent;
   #changed;
   #author = 0;
+  /** @type {Set<() => void>} */
+  #waiting = new Set();
   #closed = false;
 
   /**
@@ -62,6 +64,12 @@ export class Outbox {
     pending.state = 'sending';
     this.#changed(pending.chat_id);
     this.#run(pending.chat_id);
+  }
+
+  /** The server is there again: whatever only its absence held up is tried now. */
+  again() {
+    for (const pending of [...this.#pending.values()].flat()) if (pending.state === 'failed' && pending.transient) this.retry(pending);
+    for (const go of this.#waiting) go();
   }
 
   /** The server has this one, as an answer or an event says. @param {number} chatId @param {string} clientMessageId */
@@ -114,10 +122,22 @@ export class Outbox {
         if (!error.transient || attempt + 1 >= TRIES || !this.#session.signedIn) {
           pending.state = 'failed';
           pending.fault = error.message;
+          pending.transient = error.transient;
           return this.#changed(chat_id);
         }
-        await new Promise((done) => setTimeout(done, Math.max(error.retryAfterMs, 300 + backoff(attempt + 1))));
+        await this.#pause(Math.max(error.retryAfterMs, 300 + backoff(attempt + 1)), error.retryAfterMs > 0);
       }
     }
+  }
+
+  /** Waits; unless the server has set the time, no longer than until it is there {@link again}. */
+  async #pause(ms, set) {
+    let go = () => {};
+    await new Promise((done) => {
+      go = () => done(null);
+      setTimeout(go, ms);
+      if (!set) this.#waiting.add(go);
+    });
+    this.#waiting.delete(go);
   }
 }

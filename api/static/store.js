@@ -5,7 +5,7 @@
  * typing changed), `gone` (id) and `fault` (text).
  * @module
  */
-import { Emitter, backoff } from './messenger.js';
+import { ApiError, Emitter, backoff } from './messenger.js';
 import { Outbox } from './outbox.js';
 
 const PAGE = 50;
@@ -27,6 +27,7 @@ export class Store extends Emitter {
   online = new Set();
   #session;
   #connection;
+  #closed = false;
   #stale = new Map();
   /** @type {(() => void)[]} */
   #listening;
@@ -46,6 +47,7 @@ export class Store extends Emitter {
 
   /** Lets go of the connection, its subscriptions and all timers: another user may come. */
   close() {
+    this.#closed = true;
     for (const off of this.#listening) off();
     for (const timer of this.#stale.values()) clearTimeout(timer);
     for (const id of this.chats.keys()) this.#connection.unsubscribe(id);
@@ -55,7 +57,7 @@ export class Store extends Emitter {
 
   /** Asks who is logged in, fetches the chats, and follows them. */
   async start() {
-    this.me = await this.#session.request('GET', '/auth/me');
+    this.me = await this.call('GET', '/auth/me');
     await this.loadChats();
     this.outbox.resume(this.me.id);
   }
@@ -65,7 +67,7 @@ export class Store extends Emitter {
     const seen = new Set();
     let cursor = null;
     do {
-      const page = await this.#session.request('GET', `/chats/?limit=100${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ''}`);
+      const page = await this.call('GET', `/chats/?limit=100${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ''}`);
       for (const chat of page.items) {
         seen.add(chat.id);
         this.#learn(chat);
@@ -123,7 +125,7 @@ export class Store extends Emitter {
     chat.loading ??= (async () => {
       chat.missed = [];
       try {
-        const page = await this.#session.request('GET', `/messages/chat/${chat.id}?limit=${PAGE}${more}`);
+        const page = await this.call('GET', `/messages/chat/${chat.id}?limit=${PAGE}${more}`);
         for (const message of page.items) this.#put(chat, message);
         chat.older = page.next_cursor;
         chat.loaded = true;
@@ -157,7 +159,7 @@ export class Store extends Emitter {
     this.#stale.set(id, setTimeout(async () => {
       this.#stale.delete(id);
       try {
-        const chat = await this.#session.request('GET', `/chats/${id}`);
+        const chat = await this.call('GET', `/chats/${id}`);
         if (!chat.role) return this.#forget(id);
         this.#learn(chat);
         this.emit('chats');
@@ -199,6 +201,7 @@ export class Store extends Emitter {
       case 'welcome':
         this.online.clear();
         this.online.add(frame.user_id);
+        this.outbox.again();
         // What was told to connections while there was none here: chats that came and went.
         this.loadChats().catch((error) => this.emit('fault', error.message));
         return;
@@ -304,7 +307,7 @@ export class Store extends Emitter {
     if (counted === 0) return;
     chat.unread = 0;
     this.emit('chats');
-    this.#session.request('POST', `/chats/${id}/read`, { seq }).catch(() => { chat.readSeq = Math.min(before, chat.readSeq); });
+    this.call('POST', `/chats/${id}/read`, { seq }).catch(() => { chat.readSeq = Math.min(before, chat.readSeq); });
   }
 
   /** @param {number} id @param {boolean} [again] */
@@ -314,7 +317,7 @@ export class Store extends Emitter {
     const items = [];
     let cursor = null;
     do {
-      const page = await this.#session.request('GET', `/chats/${id}/members${cursor ? `?cursor=${encodeURIComponent(cursor)}` : ''}`);
+      const page = await this.call('GET', `/chats/${id}/members${cursor ? `?cursor=${encodeURIComponent(cursor)}` : ''}`);
       items.push(...page.items);
       cursor = page.next_cursor;
     } while (cursor && items.length < 1000);
@@ -322,16 +325,16 @@ export class Store extends Emitter {
     this.emit('chat', id);
   }
 
-  async create(body) { return this.#entered(await this.#session.request('POST', '/chats/create', body)); }
-  async join(id) { return this.#entered(await this.#session.request('POST', `/chats/${id}/join`)); }
+  async create(body) { return this.#entered(await this.call('POST', '/chats/create', body)); }
+  async join(id) { return this.#entered(await this.call('POST', `/chats/${id}/join`)); }
 
   async leave(id) {
-    await this.#session.request('DELETE', `/chats/${id}/leave`);
+    await this.call('DELETE', `/chats/${id}/leave`);
     this.#forget(id);
   }
 
   async remove(id) {
-    await this.#session.request('DELETE', `/chats/${id}`);
+    await this.call('DELETE', `/chats/${id}`);
     this.#forget(id);
   }
 
@@ -342,7 +345,7 @@ export class Store extends Emitter {
   }
 
   async edit(message, text) {
-    const now = await this.#session.request('PUT', `/messages/edit/${message.id}`, { text });
+    const now = await this.call('PUT', `/messages/edit/${message.id}`, { text });
     const chat = this.chats.get(message.chat_id);
     if (chat) this.#change(chat, { type: 'message_edited', message: now });
     if (chat?.last?.id === now.id) chat.last = now;
@@ -351,7 +354,7 @@ export class Store extends Emitter {
   }
 
   async delete(message) {
-    await this.#session.request('DELETE', `/messages/delete/${message.id}`);
+    await this.call('DELETE', `/messages/delete/${message.id}`);
     const chat = this.chats.get(message.chat_id);
     if (chat) this.#change(chat, { type: 'message_deleted', message_id: message.id });
     this.emit('chat', message.chat_id);
@@ -360,10 +363,13 @@ export class Store extends Emitter {
 
   /** @param {string} prefix @returns {Promise<any[]>} other users whose names begin so */
   async people(prefix) {
-    const page = await this.#session.request('GET', `/users?q=${encodeURIComponent(prefix)}&limit=20`);
+    const page = await this.call('GET', `/users?q=${encodeURIComponent(prefix)}&limit=20`);
     return page.items.filter((user) => user.id !== this.me.id && user.is_active !== false);
   }
 
-  /** Owners' and members' other calls. */
-  call(method, path, body) { return this.#session.request(method, path, body); }
+  /** A REST call in this user's name; none once the user has left. @param {string} method @param {string} path @param {unknown} [body] */
+  async call(method, path, body) {
+    if (this.#closed) throw new ApiError(401, 'unauthenticated', 'Logged out.');
+    return this.#session.request(method, path, body);
+  }
 }

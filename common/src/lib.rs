@@ -16,6 +16,7 @@ pub mod lifecycle;
 pub mod metrics;
 pub mod model;
 pub mod presence;
+pub mod program;
 pub mod random;
 pub mod rate_limit;
 pub mod relay;

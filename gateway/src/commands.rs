@@ -113,14 +113,9 @@ async fn on_the_servers_runtime<T: Send + 'static>(
 
 async fn within_rate(shard: &Shard, conn: &Conn) -> Result<()> {
     let ctx = &shard.hub.ctx;
-    if !ctx.rate_limits {
-        return Ok(());
-    }
     let rate = ctx.limits.rate_commands_per_second;
     let limit = Limit { name: "commands", rate, period: Duration::from_secs(1), burst: rate };
-    let (limiter, subject) = (std::sync::Arc::clone(&ctx.limiter), conn.user_id.to_string());
-    let decision = on_the_servers_runtime(shard, async move { Ok(limiter.check(&limit, &subject).await) }).await?;
-    match decision {
+    match ctx.limiter.check(&limit, &conn.user_id.to_string()).await {
         Decision::Allowed => Ok(()),
         Decision::Denied { retry_after } => {
             ctx.metrics.rate_limited(limit.name).inc();

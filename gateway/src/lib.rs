@@ -22,16 +22,19 @@ mod upgrade;
 use axum::Router;
 use axum::extract::FromRef;
 use hub::Hub;
-use messenger_common::backends::Backends;
+use messenger_common::backends::{Backends, StartError};
 use messenger_common::config::{AllowedOrigins, Config};
 use messenger_common::dispatch::EventSink;
 use messenger_common::lifecycle::Lifecycle;
+use messenger_common::program::{self, App, Started};
 use messenger_common::service::Context;
 use presence::{Parts, PresenceKeeper};
 use shard::Shard;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 /// A running gateway, without its listener.
@@ -69,6 +72,14 @@ impl Gateway {
         Ok(Self { hub, origins: config.allowed_origins.clone(), next_shard: Arc::default(), drain: config.drain })
     }
 
+    /// Starts a gateway for [`program::run`].
+    pub fn app(started: &Started<'_>) -> Result<App, StartError> {
+        let gateway = Self::start(started.config, started.backends, started.context.clone(), started.lifecycle)
+            .map_err(|error| StartError::new(format!("the gateway's shards cannot start: {error}")))?;
+        let (router, sink) = (gateway.router(), Some(gateway.sink()));
+        Ok(App { router, sink, drained: Box::pin(async move { gateway.drain().await }) })
+    }
+
     /// All of `/ws`.
     pub fn router(&self) -> Router {
         routes::router(self.clone())
@@ -83,6 +94,11 @@ impl Gateway {
     pub async fn drain(&self) {
         drain::drain(&self.hub, self.drain).await;
     }
+}
+
+/// The WebSocket server, from its listeners to its exit code.
+pub async fn run(config: Config, listener: TcpListener, admin: TcpListener, lifecycle: Lifecycle) -> ExitCode {
+    program::run(config, listener, admin, lifecycle, Gateway::app).await
 }
 
 impl FromRef<Gateway> for Context {

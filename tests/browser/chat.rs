@@ -14,6 +14,7 @@ both_forms!(
     old_messages_come_when_scrolled_to,
     it_fits_a_phone_and_the_keyboard,
     the_end_of_a_session_is_told,
+    a_copied_tab_lets_go_of_the_session,
 );
 
 const ENTER: &str = "\u{e007}";
@@ -203,6 +204,7 @@ async fn a_group_is_joined_by_its_number_and_left(d: &Deployment) {
     bobs.until_text("#confirm", "Leave").await;
     bobs.click("#confirm [value=yes]").await;
     bobs.until_text("#no-chats", "No chats yet").await;
+    bobs.until_text("#nothing-open", "Choose a chat").await;
     anns.until_no_text("#members", &bob.username).await;
     anns.assert_clean(&site.url).await;
     bobs.assert_own_host(&site.url).await;
@@ -283,4 +285,21 @@ async fn the_end_of_a_session_is_told(d: &Deployment) {
     let kept = page.js("return sessionStorage.getItem('messenger.session')", vec![]).await;
     assert_eq!(kept, json!(null), "the tokens are forgotten");
     page.assert_own_host(&site.url).await;
+}
+
+/// Two tabs with one refresh token would end each other's session: a token may be spent once.
+async fn a_copied_tab_lets_go_of_the_session(d: &Deployment) {
+    let ann = d.user_named("ann").await;
+    let site = Site::of(d).await;
+    let browser = Browser::start().await;
+    let page = chat_page(&browser, &site, &ann).await;
+    page.js("window.open('/')", vec![]).await;
+    page.second_window().await;
+    page.until_text("#entrance-note", "This tab is a copy of another one.").await;
+    page.first_window().await;
+    page.until_text("#me", &ann.username).await;
+    page.until_connected().await;
+    let kept = page.js("return sessionStorage.getItem('messenger.session') !== null", vec![]).await;
+    assert_eq!(kept, json!(true));
+    page.assert_clean(&site.url).await;
 }

@@ -29,6 +29,24 @@ impl Page {
         self.client.refresh().await.unwrap();
     }
 
+    /// Goes on in the window that the page has opened.
+    pub(super) async fn second_window(&self) {
+        self.to_window(1).await;
+    }
+
+    /// Goes back to the window that it began with.
+    pub(super) async fn first_window(&self) {
+        self.to_window(0).await;
+    }
+
+    async fn to_window(&self, n: usize) {
+        let windows = crate::support::eventually("a second window", SOON, async || {
+            let windows = self.client.windows().await.unwrap();
+            (windows.len() == 2).then_some(windows)
+        });
+        self.client.switch_to_window(windows.await[n].clone()).await.unwrap();
+    }
+
     /// Runs the body of a function in the page; its value. Use it to look, and clicks and keys to act.
     pub(super) async fn js(&self, body: &str, arguments: Vec<Value>) -> Value {
         let ran = self.client.execute(body, arguments).await;

@@ -32,7 +32,7 @@ fn known_variables() -> BTreeSet<String> {
 }
 
 fn is_variable(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
 }
 
 /// Copies a folder of the repository, so that a test may put its own addresses into the copy.

@@ -133,7 +133,11 @@ async fn metrics_are_there_from_zero_and_count(builder: Builder) {
     counts("messenger_http_requests_total", &send, 3.0).await;
     assert!(total(&nodes, "messenger_auth_attempts_total", &[]).await >= 3.0);
     assert!(total(&nodes, "messenger_delivery_latency_seconds_count", &[]).await >= 3.0);
-    assert!(total(&nodes, "messenger_presence_online_users", &[]).await >= 1.0);
+    // told now and then, for counting all of them has its price
+    eventually("messenger_presence_online_users", SOON, || async {
+        (total(&nodes, "messenger_presence_online_users", &[]).await > 0.5).then_some(())
+    })
+    .await;
     ws.round_trip().await;
     counts("messenger_ws_commands_total", &["type=\"ping\""], 1.0).await;
     ws.close().await;

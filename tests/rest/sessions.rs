@@ -1,6 +1,9 @@
 //! Refreshing, reuse of a spent refresh token, logging out, and tokens that have expired.
 
+use std::time::{Duration, Instant};
+
 use crate::support::deployment::Builder;
+use crate::support::user::fresh_name;
 use crate::support::{Deployment, SOON, eventually, json};
 
 both_forms!(
@@ -11,7 +14,7 @@ both_forms!(
     a_refresh_token_that_never_was_is_refused,
 );
 
-both_forms_alone!(an_access_token_expires);
+both_forms_alone!(an_access_token_expires, bad_credentials_take_the_same_time_for_a_stranger,);
 
 async fn a_refresh_gives_new_tokens_and_spends_the_old(d: &Deployment) {
     let mut user = d.user().await;
@@ -83,4 +86,25 @@ async fn an_access_token_expires(builder: Builder) {
     expired.problem(401, "token_expired");
     let tokens = d.rest().post("/auth/refresh", json!({"refresh_token": user.refresh})).await.ok(200);
     assert_eq!(tokens["expires_in"], 1);
+}
+
+async fn bad_credentials_take_the_same_time_for_a_stranger(builder: Builder) {
+    // the hash at its real strength, so that leaving it out would show
+    let d = builder.without("ARGON2_MEMORY_KIB").start().await;
+    let user = d.user().await;
+    let (mut known, mut unknown) = (Vec::new(), Vec::new());
+    for _ in 0..9 {
+        for (name, times) in [(&user.username, &mut known), (&fresh_name("nobody"), &mut unknown)] {
+            let body = json!({"username": name, "password": "not the password"});
+            let start = Instant::now();
+            d.rest().post("/auth/login", body).await.problem(401, "bad_credentials");
+            times.push(start.elapsed());
+        }
+    }
+    known.sort();
+    unknown.sort();
+    let (known, unknown) = (known[4], unknown[4]);
+    assert!(known > Duration::from_millis(5), "a hash in {known:?} is none");
+    let ratio = known.as_secs_f64() / unknown.as_secs_f64();
+    assert!((0.6..1.6).contains(&ratio), "{known:?} for a user, {unknown:?} for a stranger");
 }

@@ -153,8 +153,8 @@ async fn who_keeps_on_over_the_rate_is_closed_with_4429(builder: Builder) {
 async fn smaller_limits_are_the_limits(builder: Builder) {
     let builder = builder
         .env("MAX_MESSAGE_CHARS", 10)
-        .env("MAX_BODY_BYTES", 1000)
-        .env("MAX_FRAME_BYTES", 500)
+        .env("MAX_BODY_BYTES", 2000)
+        .env("MAX_FRAME_BYTES", 1500)
         .env("MAX_GROUP_MEMBERS", 2);
     let d = builder.start().await;
     let (ann, bob, eve) = (d.user().await, d.user().await, d.user().await);
@@ -163,7 +163,7 @@ async fn smaller_limits_are_the_limits(builder: Builder) {
     let send = |text: &str| json!({"chat_id": chat_id, "text": text});
     let longer = ann.rest.post("/messages/send", send("0123456789a")).await;
     assert_eq!(longer.faulty_fields(), ["text"]);
-    let large = ann.rest.post("/messages/send", send(&"x".repeat(1000))).await;
+    let large = ann.rest.post("/messages/send", send(&"x".repeat(2000))).await;
     large.problem(413, "too_large");
     let full = eve.rest.post_nothing(&format!("/chats/{chat_id}/join")).await;
     assert!((400..500).contains(&full.status), "{}", full.body);
@@ -172,6 +172,6 @@ async fn smaller_limits_are_the_limits(builder: Builder) {
     let mut command = send("0123456789a");
     command["type"] = json!("send_message");
     ws.refused(command, "invalid").await;
-    ws.send_text(&"x".repeat(501)).await;
+    ws.send_text(&"x".repeat(1501)).await;
     assert_eq!(ws.expect_close(SOON).await.0, 1009);
 }

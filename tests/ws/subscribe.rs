@@ -1,5 +1,8 @@
 //! Subscribing: the answer, replay after a number, and what is no longer or not yet there.
 
+use std::time::Duration;
+
+use crate::support::deployment::Builder;
 use crate::support::user::id;
 use crate::support::{Deployment, Value, Ws, json};
 
@@ -15,6 +18,8 @@ both_forms!(
     those_online_are_told,
     every_subscriber_sees_each_number_once,
 );
+
+both_forms_alone!(what_is_no_longer_kept_means_fetching_anew);
 
 /// Reads `count` sequenced events of the chat, which must be numbered from `from` without a gap.
 pub async fn numbered(ws: &mut Ws, chat_id: i64, from: i64, count: i64) -> Vec<Value> {
@@ -207,4 +212,27 @@ async fn every_subscriber_sees_each_number_once(d: &Deployment) {
         numbered(ws, chat_id, head + 1, 40).await;
         ws.none_of(&["new_message"]).await;
     }
+}
+
+async fn what_is_no_longer_kept_means_fetching_anew(builder: Builder) {
+    // kept for less than a second; what is older goes when a program starts, and now and then
+    let d = builder.env("EVENT_RETENTION_DAYS", "0.00001").start().await;
+    let ann = d.user().await;
+    let chat_id = ann.group_id(&[]).await;
+    let first = ann.say(chat_id, "one").await["seq"].as_i64().unwrap();
+    let head = ann.say(chat_id, "two").await["seq"].as_i64().unwrap();
+    let limit = Duration::from_mins(1);
+    let mut ws = crate::support::eventually("a resync", limit, async || {
+        d.api(0).restart().await;
+        let mut ws = ann.connect_to(0).await;
+        let subscribed = ws.subscribe_after(chat_id, first - 1).await;
+        assert_eq!(subscribed["seq"], head);
+        (subscribed["resync"] == true).then_some(ws)
+    })
+    .await;
+    ws.none_of(&["new_message"]).await;
+    ann.say(chat_id, "three").await;
+    assert_eq!(ws.expect("new_message").await["seq"], head + 1);
+    let history = ann.history(chat_id).await;
+    assert_eq!(history["items"].as_array().unwrap().len(), 3, "messages are kept");
 }

@@ -29,11 +29,11 @@ pub(super) struct ListParams {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct About {
     /// The project's name.
-    name: String,
+    pub(crate) name: String,
     /// What it is.
-    description: String,
+    pub(crate) description: String,
     /// Its version.
-    version: String,
+    pub(crate) version: String,
 }
 
 impl About {

@@ -93,12 +93,12 @@ create unique index messages_seq_key on messages (chat_id, seq) include (author_
 create unique index messages_client_key on messages (chat_id, author_id, client_message_id)
     where client_message_id is not null;
 
--- The log: what happened, never what was said.
+-- What happened beside the sending of messages; never what was said. A message's own row is its entry in the log.
 create table events (
     chat_id bigint not null references chats,
     seq bigint not null,
-    -- The byte of EventKind.
-    kind smallint not null,
+    -- The byte of EventKind; 1 is a message.
+    kind smallint not null check (kind between 2 and 8),
     message_id bigint references messages,
     user_id bigint references users,
     role smallint,
@@ -108,6 +108,20 @@ create table events (
 ) with (autovacuum_vacuum_scale_factor = 0.05);
 -- Pruning, oldest first.
 create index events_created on events (created_at);
+
+-- The log of every chat: 1, 2, 3, … without a gap above the chat's floor.
+create view log as
+    select chat_id, seq, 1::smallint as kind, id as message_id, null::bigint as user_id, null::smallint as role, created_at
+    from messages
+    union all
+    select chat_id, seq, kind, message_id, user_id, role, created_at from events;
+
+-- How far pruning has come through the messages, which stay: only the floors of their chats rise. Ids rise with time.
+create table pruned (
+    only_row boolean primary key default true check (only_row),
+    message_id bigint not null
+);
+insert into pruned (message_id) values (0);
 
 -- What was committed and perhaps not published yet: names of events and notices, never a text. Read by id only.
 create table outbox (

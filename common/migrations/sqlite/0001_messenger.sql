@@ -90,12 +90,12 @@ create index messages_live on messages (chat_id, seq, author_id) where deleted_a
 create unique index messages_client_key on messages (chat_id, author_id, client_message_id)
     where client_message_id is not null;
 
--- The log: what happened, never what was said.
+-- What happened beside the sending of messages; never what was said. A message's own row is its entry in the log.
 create table events (
     chat_id integer not null references chats,
     seq integer not null,
-    -- The byte of EventKind.
-    kind integer not null,
+    -- The byte of EventKind; 1 is a message.
+    kind integer not null check (kind between 2 and 8),
     message_id integer references messages,
     user_id integer references users,
     role integer,
@@ -105,6 +105,13 @@ create table events (
 ) strict, without rowid;
 -- Pruning, oldest first.
 create index events_created on events (created_at);
+
+-- How far pruning has come through the messages, which stay: only the floors of their chats rise. Ids rise with time.
+create table pruned (
+    only_row integer primary key default 1 check (only_row = 1),
+    message_id integer not null
+) strict;
+insert into pruned (message_id) values (0);
 
 -- What was committed and perhaps not published yet: names of events and notices, never a text. Read by id only.
 create table outbox (

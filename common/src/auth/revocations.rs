@@ -5,15 +5,17 @@
 //! speak of has run out.
 
 use super::AuthUser;
+use crate::dispatch::RevocationSink;
 use crate::error::Result;
 use crate::event::{Revocation, RevocationReason};
 use crate::id::{SessionId, UserId};
+use crate::lifecycle::Lifecycle;
 use crate::store::Store;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +38,8 @@ struct Inner {
     sessions: DashMap<SessionId, Ended>,
     users: DashMap<UserId, Ended>,
     changes: broadcast::Sender<Revocation>,
+    /// Word may have been lost: the store is read at once.
+    missed: Notify,
     /// For how long an access token holds, and some more for clocks that differ.
     keep: Duration,
 }
@@ -51,7 +55,15 @@ impl Revocations {
     pub fn new(access_ttl: Duration) -> Self {
         let (changes, _) = broadcast::channel(CHANGES);
         let keep = access_ttl + Duration::from_mins(1);
-        Self { inner: Arc::new(Inner { sessions: DashMap::new(), users: DashMap::new(), changes, keep }) }
+        Self {
+            inner: Arc::new(Inner {
+                sessions: DashMap::new(),
+                users: DashMap::new(),
+                changes,
+                missed: Notify::new(),
+                keep,
+            }),
+        }
     }
 
     /// Whether the token's session has ended or its account was disabled, and which.
@@ -103,25 +115,34 @@ impl Revocations {
         Ok(())
     }
 
-    /// Reads the store at a beat until `stopping`: first what ended within the life of any access token, then what is new.
-    /// While the store is away the next question reaches back to the last answer.
-    pub async fn run(self, store: Arc<dyn Store>, mut bus_up: watch::Receiver<bool>, stopping: CancellationToken) {
-        let mut answered: Option<Instant> = None;
+    /// Reads from the store what has ended while any access token of it may still hold, then starts the beat at which the store is
+    /// read again. While the store is away the next question reaches back to the last answer.
+    pub async fn start(&self, store: Arc<dyn Store>, bus_up: watch::Receiver<bool>, lifecycle: &Lifecycle) {
+        let mut beat = Beat { store, answered: None };
+        let asked = Instant::now();
+        beat.read(self, asked).await;
+        lifecycle.spawn("revocations", self.clone().run(beat, asked, bus_up, lifecycle.stopping()));
+    }
+
+    async fn run(
+        self,
+        mut beat: Beat,
+        mut asked: Instant,
+        mut bus_up: watch::Receiver<bool>,
+        stopping: CancellationToken,
+    ) {
         loop {
-            let asked = Instant::now();
-            let period = answered.map_or(self.inner.keep, |at| at.elapsed() + OVERLAP).min(self.inner.keep);
-            match self.read(store.as_ref(), period).await {
-                Ok(()) => answered = Some(asked),
-                Err(error) => tracing::warn!(%error, "ended sessions could not be read; asking again"),
-            }
-            self.forget();
-            let beat = if *bus_up.borrow_and_update() && answered == Some(asked) { SLOW_BEAT } else { FAST_BEAT };
+            let calm = *bus_up.borrow_and_update() && beat.answered == Some(asked);
             tokio::select! {
                 () = stopping.cancelled() => return,
-                () = tokio::time::sleep_until(asked + beat) => {}
+                () = tokio::time::sleep_until(asked + if calm { SLOW_BEAT } else { FAST_BEAT }) => {}
                 // The link went or came back: what was told meanwhile may be lost.
                 Ok(()) = bus_up.changed() => {}
+                () = self.inner.missed.notified() => {}
             }
+            asked = Instant::now();
+            beat.read(&self, asked).await;
+            self.forget();
         }
     }
 
@@ -129,6 +150,34 @@ impl Revocations {
         let keep = self.inner.keep;
         self.inner.sessions.retain(|_, ended| ended.at.elapsed() < keep);
         self.inner.users.retain(|_, ended| ended.at.elapsed() < keep);
+    }
+}
+
+impl RevocationSink for Revocations {
+    fn revoked(&self, revocation: Revocation) {
+        self.apply(revocation);
+    }
+
+    fn missed(&self) {
+        self.inner.missed.notify_one();
+    }
+}
+
+/// The beat at which the store is read.
+struct Beat {
+    store: Arc<dyn Store>,
+    /// When the last question was asked that was answered.
+    answered: Option<Instant>,
+}
+
+impl Beat {
+    async fn read(&mut self, revocations: &Revocations, asked: Instant) {
+        let keep = revocations.inner.keep;
+        let period = self.answered.map_or(keep, |at| at.elapsed() + OVERLAP).min(keep);
+        match revocations.read(self.store.as_ref(), period).await {
+            Ok(()) => self.answered = Some(asked),
+            Err(error) => tracing::warn!(%error, "ended sessions could not be read; asking again"),
+        }
     }
 }
 

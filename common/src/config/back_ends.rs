@@ -3,6 +3,7 @@
 use super::variables::Raw;
 use super::{ConfigError, Database, Program, RedisConfig, parse, secret};
 use secrecy::SecretString;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -98,6 +99,10 @@ pub(super) fn secret_key(
 
 fn make_directory(database: &Path) -> Result<(), ConfigError> {
     let Some(parent) = database.parent().filter(|p| !p.as_os_str().is_empty()) else { return Ok(()) };
-    std::fs::create_dir_all(parent)
+    // What is made here is the owner's alone: it will hold accounts.
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(parent)
         .map_err(|e| ConfigError::of("DATABASE_URL", format!("the directory {} cannot be made: {e}", parent.display())))
 }

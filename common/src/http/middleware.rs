@@ -6,7 +6,7 @@ use super::client_ip::{ClientIp, Peer};
 use super::extract::{self, BodyLimit};
 use super::problem::{Cause, Problem, normalise};
 use crate::config::{AllowedOrigins, Config};
-use crate::error::Error;
+use crate::error::{Error, chain};
 use crate::metrics::Metrics;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
@@ -78,7 +78,7 @@ fn with_and_without_slash(router: Router) -> Router {
 fn toggle_slash(uri: &Uri) -> Option<Uri> {
     let path = uri.path();
     let toggled = match path.strip_suffix('/') {
-        Some(rest) => rest.trim_end_matches('/').to_owned(),
+        Some(rest) => rest.to_owned(),
         None => format!("{path}/"),
     };
     if !toggled.starts_with('/') {
@@ -172,18 +172,6 @@ fn reveal(mut response: Response, id: &RequestId) -> Response {
     let mut answer = Problem { detail, ..Problem::of(&error) }.into_response();
     std::mem::swap(answer.extensions_mut(), response.extensions_mut());
     answer
-}
-
-/// An error and all its sources on one line.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
-        next = source.source();
-    }
-    text
 }
 
 /// A method as a label: HTTP lets a client make up any.

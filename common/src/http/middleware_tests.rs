@@ -107,7 +107,6 @@ async fn a_path_is_the_same_with_and_without_its_slash() {
         ("/", "home"),
         ("/chats/", "chats"),
         ("/chats", "chats"),
-        ("/chats//", "chats"),
         ("/users", "users"),
         ("/users/", "users"),
         ("/users/?q=a", "users"),

@@ -153,3 +153,40 @@ async fn rubbish_ends_its_own_connection_only() {
     lifecycle.begin_drain();
     assert_eq!(bounded(done).await.expect("no panic"), ExitCode::SUCCESS);
 }
+
+/// Run by [`no_descriptors_left_is_survived`] in a process that may open few files.
+#[tokio::test]
+#[ignore = "starves its whole process; run by the test below it"]
+async fn in_a_starved_process() {
+    let (entered, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (address, lifecycle, done) = server(router(&entered, &go_on)).await;
+    for _ in 0..2 {
+        // Each takes two of the process's descriptors, its own and the server's, until there are none.
+        let mut clients = Vec::new();
+        while let Ok(client) = TcpStream::connect(address).await {
+            clients.push(client);
+        }
+        assert!(clients.len() > 5, "{}", clients.len());
+        // The last ones could not be accepted: they are once there is room again.
+        let mut last = clients.pop().expect("one");
+        drop(clients);
+        ask(&mut last, "/").await;
+        assert!(answer(&mut last).await.contains("quick."));
+    }
+    lifecycle.begin_drain();
+    assert_eq!(bounded(done).await.expect("no panic"), ExitCode::SUCCESS);
+    println!("survived");
+}
+
+#[test]
+fn no_descriptors_left_is_survived() {
+    let own = std::env::current_exe().expect("a path");
+    let starved = std::process::Command::new("sh")
+        .args(["-c", r#"ulimit -n 40; exec "$0" --exact "$1" --ignored --nocapture"#])
+        .arg(own)
+        .arg("http::serve::tests::in_a_starved_process")
+        .output()
+        .expect("a shell");
+    let said = String::from_utf8_lossy(&starved.stdout);
+    assert!(starved.status.success() && said.contains("survived"), "{said}{}", String::from_utf8_lossy(&starved.stderr));
+}

@@ -1,1 +1,108 @@
+use super::*;
 
+fn messages(check: impl FnOnce(&mut Faults)) -> Vec<String> {
+    let mut faults = Faults::default();
+    check(&mut faults);
+    faults.0.into_iter().map(|fault| fault.message).collect()
+}
+
+fn fits(check: impl FnOnce(&mut Faults)) -> bool {
+    messages(check).is_empty()
+}
+
+#[test]
+fn usernames_have_3_to_32_of_their_characters() {
+    for good in ["ann", "A-Z_a.z09", &"x".repeat(32), "...", "-_."] {
+        assert!(fits(|f| f.username("username", good)), "{good:?}");
+    }
+    let too_long = "x".repeat(33);
+    for bad in ["", "ab", &too_long, "an n", "änn", "ann\n", "ann\0", "a@b", "анна", "ann "] {
+        assert!(!fits(|f| f.username("username", bad)), "{bad:?}");
+    }
+}
+
+#[test]
+fn an_email_could_be_one() {
+    let longest = format!("{}@b.org", "a".repeat(248));
+    assert_eq!(longest.chars().count(), 254);
+    for good in ["a@b", "ann@example.org", "ann+tag@ex-ample.org", "ü@bücher.example", &longest] {
+        assert!(fits(|f| f.email("email", good)), "{good:?}");
+    }
+    let too_long = format!("a{longest}");
+    for bad in [
+        "",
+        "ann",
+        "@b.org",
+        "ann@",
+        "a@b@c",
+        "an n@b.org",
+        "ann@b.org\n",
+        "ann@b\0",
+        "ann@.org",
+        "ann@org.",
+        &too_long,
+    ] {
+        assert!(!fits(|f| f.email("email", bad)), "{bad:?}");
+    }
+}
+
+#[test]
+fn passwords_have_8_to_128_characters_of_any_kind() {
+    for good in ["12345678", "        ", &"ü".repeat(8), &"🙂".repeat(128)] {
+        assert!(fits(|f| f.password("password", good)), "{good:?}");
+    }
+    for bad in ["", "1234567", &"ü".repeat(7), &"x".repeat(129), "1234567\0"] {
+        assert!(!fits(|f| f.password("password", bad)), "{bad:?}");
+    }
+}
+
+#[test]
+fn names_and_descriptions_count_scalar_values() {
+    assert!(fits(|f| f.name("name", &"é".repeat(128))));
+    for bad in ["", " ", "\u{a0}\t", "a\0b", &"é".repeat(129)] {
+        assert!(!fits(|f| f.name("name", bad)), "{bad:?}");
+    }
+    assert!(fits(|f| f.description("description", "")));
+    assert!(fits(|f| f.description("description", &"é".repeat(1024))));
+    for bad in ["a\0", &"é".repeat(1025)] {
+        assert!(!fits(|f| f.description("description", bad)), "{bad:?}");
+    }
+}
+
+#[test]
+fn a_text_is_neither_blank_nor_too_long() {
+    for good in ["x", " x ", &"🙂".repeat(4096), "e\u{301}", "👩\u{200d}👩\u{200d}👧"] {
+        assert!(fits(|f| f.text("text", good, 4096)), "{good:?}");
+    }
+    for bad in ["", " \n\t", "\u{200b}", "\u{feff}\u{2060}", "\u{3000}", "a\0b", "\0", &"🙂".repeat(4097)] {
+        assert!(!fits(|f| f.text("text", bad, 4096)), "{bad:?}");
+    }
+}
+
+#[test]
+fn a_client_message_id_has_1_to_64_characters() {
+    for good in ["1", &"é".repeat(64)] {
+        assert!(fits(|f| f.client_message_id("client_message_id", good)), "{good:?}");
+    }
+    for bad in ["", &"x".repeat(65), "a\0"] {
+        assert!(!fits(|f| f.client_message_id("client_message_id", bad)), "{bad:?}");
+    }
+}
+
+#[test]
+fn a_page_has_1_to_100_items() {
+    for (limit, good) in [(i64::MIN, false), (0, false), (1, true), (100, true), (101, false), (i64::MAX, false)] {
+        assert_eq!(fits(|f| f.limit("limit", limit)), good, "{limit}");
+    }
+}
+
+#[test]
+fn each_field_is_told_once_and_all_fields_are() {
+    let told = messages(|f| {
+        f.username("username", "a\0");
+        f.email("email", "");
+        f.password("password", "\0");
+        f.add("email", "again");
+    });
+    assert_eq!(told.len(), 3);
+}

@@ -13,6 +13,8 @@
 //! - Races are decided by constraints, never by check-then-insert.
 
 mod change;
+#[cfg(test)]
+mod contract;
 mod cursor;
 mod fault;
 pub mod postgres;

@@ -143,8 +143,6 @@ pub(super) struct ChatRow {
     pub(super) created_at: Time,
     pub(super) seq: Seq,
     pub(super) member_count: i64,
-    pub(super) pair_low: Option<UserId>,
-    pub(super) pair_high: Option<UserId>,
     pub(super) is_deleted: bool,
 }
 
@@ -164,11 +162,6 @@ impl ChatRow {
             unread_count: None,
             peer: None,
         }
-    }
-
-    /// The two users of a private chat.
-    pub(super) fn pair(&self) -> Option<[UserId; 2]> {
-        Some([self.pair_low?, self.pair_high?])
     }
 }
 

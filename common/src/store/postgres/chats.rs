@@ -49,7 +49,7 @@ async fn insert_chat(
         "insert into chats (is_group, name, description, created_at, active_at, member_count, pair_low, pair_high)
          select $1, $2, $3, t.now, t.now, $4, $5, $6 from (select clock_timestamp() as now) t
          on conflict (pair_low, pair_high) where pair_low is not null do nothing
-         returning id, is_group, name, description, created_at, seq, member_count, pair_low, pair_high, false as is_deleted",
+         returning id, is_group, name, description, created_at, seq, member_count, false as is_deleted",
     )
     .bind(group.is_some())
     .bind(group.map_or("", |(name, _)| name))

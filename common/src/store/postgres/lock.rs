@@ -12,8 +12,7 @@ use sqlx::PgConnection;
 /// Locks the chat until the transaction ends, then reads who acts: the second statement sees what was committed before the lock was had.
 pub(super) async fn lock(connection: &mut PgConnection, chat: ChatId, by: UserId) -> Result<Change, Fault> {
     let row: Option<ChatRow> = sqlx::query_as(
-        "select id, is_group, name, description, created_at, seq, member_count, pair_low, pair_high,
-                deleted_at is not null as is_deleted
+        "select id, is_group, name, description, created_at, seq, member_count, deleted_at is not null as is_deleted
          from chats where id = $1 for no key update",
     )
     .bind(chat)

@@ -61,7 +61,7 @@ pub(super) async fn log_after(
         log_columns!(),
         " from chats c
          left join lateral (
-             select * from events o where o.chat_id = c.id and o.seq > greatest($2, c.floor) order by o.seq limit $3
+             select * from log o where o.chat_id = c.id and o.seq > greatest($2, c.floor) order by o.seq limit $3
          ) e on true
          left join messages x on x.id = e.message_id and e.kind in (1, 2)
          left join users a on a.id = x.author_id
@@ -127,7 +127,7 @@ async fn claim(connection: &mut PgConnection, age: Duration, limit: usize) -> Re
              select id from (select id, sum(size) over (order by id) - size as before from free) f where before < $3
          ), claimed as (
              update outbox o set claimed_until = clock_timestamp() + interval '5 seconds'
-             from few where o.id = few.id returning o.id, o.payload::text as payload
+             where o.id = any (array(select id from few)) returning o.id, o.payload::text as payload
          )
          select id, payload from claimed order by id",
     )
@@ -182,7 +182,7 @@ async fn events_of(connection: &mut PgConnection, ranges: &[Range]) -> Result<Ve
         " from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) as r (ord, chat_id, first, last)
          join chats c on c.id = r.chat_id
          join lateral (
-             select * from events o where o.chat_id = c.id and o.seq between r.first and r.last order by o.seq limit 1000000
+             select * from log o where o.chat_id = c.id and o.seq between r.first and r.last order by o.seq limit 1000000
          ) e on true
          left join messages x on x.id = e.message_id and e.kind in (1, 2)
          left join users a on a.id = x.author_id
@@ -218,82 +218,4 @@ pub(super) async fn outbox_pending(pool: &Arc<Pool>) -> Result<i64, Fault> {
         .fetch_one(lease.connection())
         .await;
     lease.end(count)
-}
-
-pub(super) async fn prune(pool: &Arc<Pool>, older_than: Duration, limit: usize) -> Result<usize, Fault> {
-    let mut lease = pool.lease().await?;
-    let pruned = prune_log(lease.connection(), older_than, i64::try_from(limit).unwrap_or(i64::MAX)).await;
-    lease.end(pruned)
-}
-
-async fn prune_log(connection: &mut PgConnection, older_than: Duration, limit: i64) -> Result<usize, sqlx::Error> {
-    // First the floors, so that no reader takes a missing entry for one that is still to come. A chat that a writer holds just
-    // now is left for the next time; the lock is had for this one statement.
-    sqlx::query(
-        "with old as materialized (
-             select chat_id, seq from events
-             where created_at < clock_timestamp() - make_interval(secs => $1) order by created_at limit $2
-         ), tops as (
-             select chat_id, max(seq) as top from old group by chat_id
-         ), free as materialized (
-             select c.id, t.top from chats c join tops t on t.chat_id = c.id
-             where c.floor < t.top
-             order by c.id for no key update of c skip locked
-         )
-         update chats c set floor = f.top from free f where c.id = f.id and c.floor < f.top",
-    )
-    .bind(older_than.as_secs_f64())
-    .bind(limit)
-    .execute(&mut *connection)
-    .await?;
-    // Then what stands below them, without a lock on any chat.
-    let removed = sqlx::query(
-        "with old as materialized (
-             select e.chat_id, e.seq from events e join chats c on c.id = e.chat_id
-             where e.created_at < clock_timestamp() - make_interval(secs => $1) and e.seq <= c.floor
-             order by e.created_at limit $2
-         )
-         delete from events e using old o where e.chat_id = o.chat_id and e.seq = o.seq",
-    )
-    .bind(older_than.as_secs_f64())
-    .bind(limit)
-    .execute(&mut *connection)
-    .await?;
-    erase_deleted_chats(connection, limit).await?;
-    forget_sessions(connection, limit).await?;
-    Ok(usize::try_from(removed.rows_affected()).unwrap_or(usize::MAX))
-}
-
-/// Erases the texts of deleted chats, a batch at a time; until then nobody can read them any more either.
-async fn erase_deleted_chats(connection: &mut PgConnection, limit: i64) -> Result<(), sqlx::Error> {
-    let chat: Option<ChatId> =
-        sqlx::query_scalar("select id from chats where deleted_at is not null and not erased order by id limit 1")
-            .fetch_optional(&mut *connection)
-            .await?;
-    let Some(chat) = chat else { return Ok(()) };
-    let erased = sqlx::query(
-        "update messages set text = '', text_digest = null, deleted_at = clock_timestamp()
-         where id in (select id from messages where chat_id = $1 and deleted_at is null order by seq limit $2)",
-    )
-    .bind(chat)
-    .bind(limit)
-    .execute(&mut *connection)
-    .await?;
-    if erased.rows_affected() == 0 {
-        sqlx::query("update chats set erased = true where id = $1").bind(chat).execute(connection).await?;
-    }
-    Ok(())
-}
-
-/// Forgets sessions that expired more than a day ago: no token of theirs lives.
-async fn forget_sessions(connection: &mut PgConnection, limit: i64) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "delete from sessions where id in (
-             select id from sessions where expires_at < clock_timestamp() - interval '1 day' order by expires_at limit $1
-         )",
-    )
-    .bind(limit)
-    .execute(connection)
-    .await
-    .map(drop)
 }

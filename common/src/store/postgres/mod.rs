@@ -9,6 +9,7 @@ mod log;
 mod members;
 mod messages;
 mod pool;
+mod prune;
 mod sessions;
 
 use self::pool::Pool;
@@ -65,7 +66,7 @@ impl PostgresStore {
             .await
             .map_err(Fault::Sql)?;
         sqlx::raw_sql("set lock_timeout = 0").execute(&mut connection).await.map_err(Fault::Sql)?;
-        let migrated = migrator().run(&mut connection).await;
+        let migrated = migrator().run_direct(None, &mut connection, false).await;
         // The lock ends with the connection.
         connection.close().await.map_err(Fault::Sql)?;
         migrated.map_err(Error::internal)
@@ -278,7 +279,7 @@ impl Store for PostgresStore {
     }
 
     async fn prune(&self, older_than: Duration, limit: usize) -> Result<usize> {
-        self.run(|| log::prune(&self.pool, older_than, limit)).await
+        self.run(|| prune::prune(&self.pool, older_than, limit)).await
     }
 
     fn pool(&self) -> PoolState {

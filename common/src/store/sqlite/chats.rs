@@ -36,7 +36,7 @@ async fn insert_chat(
     sqlx::query_as(
         "insert into chats (is_group, name, description, created_at, active_at, member_count, pair_low, pair_high)
          values ($1, $2, $3, $4, $4, $5, $6, $7)
-         returning id, is_group, name, description, created_at, seq, member_count, pair_low, pair_high, 0 as is_deleted",
+         returning id, is_group, name, description, created_at, seq, member_count, 0 as is_deleted",
     )
     .bind(group.is_some())
     .bind(group.map_or("", |(name, _)| name))

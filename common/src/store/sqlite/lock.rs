@@ -18,8 +18,7 @@ pub(super) async fn lock(
     by: UserId,
 ) -> Result<Change, Fault> {
     let row: Option<ChatRow> = sqlx::query_as(
-        "select id, is_group, name, description, created_at, seq, member_count, pair_low, pair_high,
-                deleted_at is not null as is_deleted
+        "select id, is_group, name, description, created_at, seq, member_count, deleted_at is not null as is_deleted
          from chats where id = $1",
     )
     .bind(chat)

@@ -3,13 +3,13 @@
 use super::lock::views;
 use super::{Database, commit, json, moved};
 use crate::error::Error;
-use crate::id::{ChatId, Seq, UserId};
+use crate::id::{ChatId, MessageId, Seq, UserId};
 use crate::store::change::{OutboxPayload, StoredNoticeKind, rebuilt};
 use crate::store::fault::Fault;
 use crate::store::row::{LogRow, Time};
 use crate::store::{Committed, LogPage, OutboxId};
 use sqlx::SqliteConnection;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 pub(super) async fn ping(database: &Database) -> Result<(), Fault> {
@@ -65,10 +65,19 @@ async fn log_rows(
                 x.client_message_id as m_client_message_id, x.reply_to_id as m_reply_to_id
          from chats c
          left join (
-             select * from events
-             where chat_id = $1 and seq > max($2, (select floor from chats where id = $1)) and seq <= $3
+             select * from (
+                 select seq, 1 as kind, id as message_id, null as user_id, null as role, created_at from messages
+                 where chat_id = $1 and seq > max($2, (select floor from chats where id = $1)) and seq <= $3
+                 order by seq limit $4
+             )
+             union all
+             select * from (
+                 select seq, kind, message_id, user_id, role, created_at from events
+                 where chat_id = $1 and seq > max($2, (select floor from chats where id = $1)) and seq <= $3
+                 order by seq limit $4
+             )
              order by seq limit $4
-         ) e on e.chat_id = c.id
+         ) e on true
          left join messages x on x.id = e.message_id and e.kind in (1, 2)
          left join users a on a.id = x.author_id
          left join users u on u.id = e.user_id
@@ -208,6 +217,8 @@ pub(super) async fn prune(database: &Database, older_than: Duration, limit: usiz
             .await?;
         removed += usize::try_from(gone.rows_affected()).unwrap_or(usize::MAX);
     }
+    let left = limit - i64::try_from(removed).unwrap_or(limit);
+    removed += pass_messages(&mut transaction, before, left.max(0)).await?;
     erase_deleted_chats(&mut transaction, limit, database.now()).await?;
     // Sessions that expired more than a day ago: no token of theirs lives.
     sqlx::query(
@@ -218,6 +229,36 @@ pub(super) async fn prune(database: &Database, older_than: Duration, limit: usiz
     .execute(&mut *transaction)
     .await?;
     commit(transaction, removed).await
+}
+
+/// Messages stay, but a replay no longer reaches them: raises the floors of their chats, going on where the last pruning left off,
+/// and says how many it passed.
+async fn pass_messages(connection: &mut SqliteConnection, before: Time, limit: i64) -> Result<usize, sqlx::Error> {
+    let next: Vec<(MessageId, ChatId, Seq, Time)> = sqlx::query_as(
+        "select id, chat_id, seq, created_at from messages
+         where id > (select message_id from pruned) order by id limit $1",
+    )
+    .bind(limit)
+    .fetch_all(&mut *connection)
+    .await?;
+    let mut tops: BTreeMap<ChatId, Seq> = BTreeMap::new();
+    let (mut passed, mut place) = (0, None);
+    for (id, chat, seq, _) in next.into_iter().filter(|(.., created_at)| *created_at < before) {
+        tops.insert(chat, seq);
+        place = Some(id);
+        passed += 1;
+    }
+    for (chat, top) in tops {
+        sqlx::query("update chats set floor = max(floor, $2) where id = $1")
+            .bind(chat)
+            .bind(top)
+            .execute(&mut *connection)
+            .await?;
+    }
+    if let Some(place) = place {
+        sqlx::query("update pruned set message_id = $1").bind(place).execute(connection).await?;
+    }
+    Ok(passed)
 }
 
 /// Erases the texts of deleted chats, a batch at a time; until then nobody can read them any more either.

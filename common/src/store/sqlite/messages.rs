@@ -3,7 +3,7 @@
 use super::lock::{lock, message_columns, record, tell};
 use super::{Database, commit};
 use crate::error::Error;
-use crate::event::{EventBody, EventKind};
+use crate::event::EventBody;
 use crate::id::{ChatId, MessageId, Seq, UserId};
 use crate::model::{HistoryPage, Message, Role};
 use crate::store::change::{Change, OutboxPayload, may_read};
@@ -170,14 +170,6 @@ async fn insert_message(
     .bind(entry.reply_to_id)
     .fetch_one(&mut *connection)
     .await?;
-    sqlx::query("insert into events (chat_id, seq, kind, message_id, created_at) values ($1, $2, $3, $4, $5)")
-        .bind(entry.chat_id)
-        .bind(seq)
-        .bind(i16::from(EventKind::NewMessage as u8))
-        .bind(id)
-        .bind(now)
-        .execute(&mut *connection)
-        .await?;
     sqlx::query("update members set read_seq = $3 where chat_id = $1 and user_id = $2")
         .bind(entry.chat_id)
         .bind(entry.author_id)

@@ -125,7 +125,8 @@ impl SqliteStore {
 
     /// Brings the schema up.
     pub async fn migrate(&self) -> Result<()> {
-        migrator().run(&self.database.writer).await.map_err(Error::internal)
+        let mut writer = self.database.writer.acquire().await.map_err(Fault::Sql)?;
+        migrator().run_direct(None, &mut *writer, false).await.map_err(Error::internal)
     }
 
     /// Whether all migrations of this release are applied.

@@ -1,0 +1,125 @@
+use super::*;
+use crate::routes::{api, pages};
+use std::collections::BTreeSet;
+
+/// Contract section 2: every call that answers JSON.
+const CALLS: [&str; 28] = [
+    "POST /auth/register",
+    "POST /auth/login",
+    "POST /auth/refresh",
+    "POST /auth/logout",
+    "GET /auth/me",
+    "PATCH /auth/me",
+    "DELETE /auth/me",
+    "GET /users",
+    "GET /users/{user_id}",
+    "POST /chats/create",
+    "GET /chats/",
+    "GET /chats/{chat_id}",
+    "PATCH /chats/{chat_id}",
+    "DELETE /chats/{chat_id}",
+    "POST /chats/{chat_id}/join",
+    "DELETE /chats/{chat_id}/leave",
+    "GET /chats/{chat_id}/members",
+    "POST /chats/{chat_id}/members",
+    "PATCH /chats/{chat_id}/members/{user_id}",
+    "DELETE /chats/{chat_id}/members/{user_id}",
+    "POST /chats/{chat_id}/read",
+    "POST /messages/send",
+    "GET /messages/chat/{chat_id}",
+    "PUT /messages/edit/{message_id}",
+    "DELETE /messages/delete/{message_id}",
+    "GET /ws/online-users",
+    "GET /ws/chat/{chat_id}/online-users",
+    "GET /",
+];
+
+pub(crate) fn made() -> Value {
+    let about = About { name: "M".into(), description: "d".into(), version: "1.2.3".into() };
+    let (_, handlers) = api().split_for_parts();
+    let (_, page) = pages::home().split_for_parts();
+    let limits = Limits { max_message_chars: 77, ..Limits::default() };
+    document(&about, &limits, handlers.merge_from(page))
+}
+
+fn operations(document: &Value) -> impl Iterator<Item = (String, &Value)> {
+    let paths = document["paths"].as_object().unwrap();
+    paths.iter().flat_map(|(path, item)| {
+        let methods = item.as_object().unwrap().iter();
+        methods.map(move |(method, operation)| (format!("{} {path}", method.to_uppercase()), operation))
+    })
+}
+
+#[test]
+fn every_call_of_the_contract_is_in_it_and_no_other() {
+    let document = made();
+    assert_eq!(document["openapi"], "3.1.0");
+    assert_eq!(document["info"]["version"], "1.2.3");
+    let documented: BTreeSet<_> = operations(&document).map(|(call, _)| call).collect();
+    let contract: BTreeSet<_> = CALLS.iter().map(|&call| call.to_owned()).collect();
+    assert_eq!(documented, contract);
+}
+
+#[test]
+fn ids_of_operations_are_unique_and_references_lead_somewhere() {
+    let document = made();
+    let ids: BTreeSet<_> =
+        operations(&document).map(|(_, operation)| operation["operationId"].as_str().unwrap()).collect();
+    assert_eq!(ids.len(), CALLS.len());
+    let mut stack = vec![&document];
+    while let Some(value) = stack.pop() {
+        match value {
+            Value::Object(object) => {
+                if let Some(to) = object.get("$ref").and_then(Value::as_str) {
+                    assert!(document.pointer(to.trim_start_matches('#')).is_some(), "{to}");
+                }
+                stack.extend(object.values());
+            }
+            Value::Array(array) => stack.extend(array),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn every_code_that_a_handler_names_is_one() {
+    let (_, handlers) = api().split_for_parts();
+    let document = serde_json::to_value(handlers).unwrap();
+    let known: BTreeSet<_> = every_error().iter().map(Error::code).collect();
+    let mut named = 0;
+    for (call, operation) in operations(&document) {
+        for code in operation["x-problems"].as_array().into_iter().flatten() {
+            assert!(known.contains(code.as_str().unwrap()), "{call}: {code}");
+            named += 1;
+        }
+    }
+    assert!(named > 30);
+}
+
+#[test]
+fn the_limits_are_those_of_the_configuration() {
+    let schemas = &made()["components"]["schemas"];
+    assert_eq!(schemas["SendMessage"]["properties"]["text"]["maxLength"], 77);
+    assert_eq!(schemas["EditMessage"]["properties"]["text"]["maxLength"], 77);
+}
+
+#[test]
+fn problems_are_answers_with_an_example_each() {
+    let document = made();
+    let register = &document["paths"]["/auth/register"]["post"];
+    assert!(register.get("x-problems").is_none());
+    let conflict = &register["responses"]["409"]["content"]["application/problem+json"]["examples"];
+    assert_eq!(conflict["username_taken"]["value"]["code"], "username_taken");
+    assert_eq!(conflict["email_taken"]["value"]["status"], 409);
+    assert_eq!(
+        register["responses"]["422"]["content"]["application/problem+json"]["examples"]["invalid"]["value"]["errors"]
+            [0]["field"],
+        "field"
+    );
+    assert!(register["responses"]["429"]["headers"]["Retry-After"].is_object());
+    assert!(register["responses"].get("401").is_none(), "registering is public");
+    assert!(document["paths"]["/auth/me"]["get"]["responses"]["401"].is_object());
+    assert_eq!(document["paths"]["/auth/me"]["get"]["security"], json!([{"bearer": []}]));
+    let internal = &register["responses"]["500"]["content"]["application/problem+json"]["examples"]["internal"];
+    assert!(!internal.to_string().contains("told to nobody"), "{internal}");
+}

@@ -1,0 +1,237 @@
+//! What a program stands on: store, bus, presence, limits. Each is waited for, for a minute, and watched from then on.
+
+use crate::bus::memory::MemoryHub;
+use crate::bus::pool::RedisPool;
+use crate::bus::redis::RedisBus;
+use crate::bus::{Bus, BusMetrics, Tasks};
+use crate::clock::Clock;
+use crate::config::{Config, Database, Program, RedisConfig};
+use crate::error::{Error, Result};
+use crate::id::NodeId;
+use crate::lifecycle::{Lifecycle, ReadyFlag};
+use crate::metrics::{Metrics, PoolUse};
+use crate::presence::Presence;
+use crate::presence::memory::MemoryPresence;
+use crate::presence::redis::RedisPresence;
+use crate::rate_limit::memory::MemoryLimiter;
+use crate::rate_limit::redis::RedisLimiter;
+use crate::rate_limit::{Off, RateLimiter};
+use crate::store::Store;
+use crate::store::postgres::PostgresStore;
+use crate::store::sqlite::SqliteStore;
+use std::fmt;
+use std::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+
+/// How long a back end that is not up yet is waited for.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// How often it is asked, and how often that is told.
+const RETRY: Duration = Duration::from_millis(250);
+const TELL: Duration = Duration::from_secs(5);
+/// How often the database is asked whether it answers: `/readyz` turns within ten seconds.
+const BEAT: Duration = Duration::from_secs(2);
+/// No call of presence waits longer for Redis.
+const PRESENCE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The back ends of a running program.
+#[derive(Clone)]
+pub struct Backends {
+    /// Where everything is kept.
+    pub store: Arc<dyn Store>,
+    /// How word crosses between nodes.
+    pub bus: Arc<dyn Bus>,
+    /// Who is online.
+    pub presence: Arc<dyn Presence>,
+    /// Counts against limits.
+    pub limiter: Arc<dyn RateLimiter>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// The time.
+    pub clock: Clock,
+    /// This process, among those of the cluster.
+    pub node: NodeId,
+}
+
+/// Why a program does not start: one line.
+#[derive(Debug)]
+pub struct StartError(String);
+
+impl StartError {
+    /// An error of that line.
+    pub fn new(line: impl Into<String>) -> Self {
+        Self(line.into().replace(['\n', '\r'], " "))
+    }
+
+    fn of(what: &str, error: &Error) -> Self {
+        Self::new(format!("{what}: {}", cause(error)))
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl Backends {
+    /// Connects what the configuration names: waits for a database or a Redis that is not up yet, brings the schema up or waits for it, and
+    /// from then on says on `/readyz` whether they answer.
+    pub async fn connect(config: &Config, metrics: &Metrics, lifecycle: &Lifecycle) -> Result<Self, StartError> {
+        let database_ready = lifecycle.readiness().register("database");
+        let bus_ready = lifecycle.readiness().register("bus");
+        let (clock, node) = (Clock::system(), NodeId::from_random(crate::random::bits()));
+        let tasks = Tasks::from(lifecycle);
+        let store = store(config).await?;
+        tasks.spawn("database watch", watch_store(store.clone(), database_ready, metrics.clone()));
+        let bus_metrics = BusMetrics::of(metrics);
+        let (bus, presence, counting): (Arc<dyn Bus>, Arc<dyn Presence>, Arc<dyn RateLimiter>) = match &config.redis {
+            None => {
+                let bus = MemoryHub::new().join(&tasks, bus_metrics);
+                (bus, Arc::new(MemoryPresence::new(&clock, config.presence_lease)), Arc::new(MemoryLimiter::new()))
+            }
+            Some(redis) => redis_back_ends(config, redis, &node, &tasks, bus_metrics, lifecycle)
+                .map_err(|error| StartError::of("REDIS_URL", &error))?,
+        };
+        tasks.spawn("bus watch", watch_bus(bus.clone(), bus_ready));
+        wait_for_bus(&bus).await?;
+        let limiter: Arc<dyn RateLimiter> = if config.rate_limits { counting } else { Arc::new(Off) };
+        Ok(Self { store, bus, presence, limiter, metrics: metrics.clone(), clock, node })
+    }
+}
+
+type OverRedis = (Arc<dyn Bus>, Arc<dyn Presence>, Arc<dyn RateLimiter>);
+
+fn redis_back_ends(
+    config: &Config,
+    redis: &RedisConfig,
+    node: &NodeId,
+    tasks: &Tasks,
+    metrics: BusMetrics,
+    lifecycle: &Lifecycle,
+) -> Result<OverRedis> {
+    let bus = RedisBus::connect(&redis.nodes, redis.cluster, node, tasks, metrics, crate::random::bits)?;
+    let pool = Arc::new(RedisPool::new(&redis.nodes, redis.cluster, PRESENCE_PATIENCE)?);
+    let presence = Arc::new(RedisPresence::new(pool, config.presence_lease));
+    Ok((bus, presence, Arc::new(RedisLimiter::start(redis, lifecycle)?)))
+}
+
+async fn store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
+    match &config.database {
+        Database::Sqlite(path) => sqlite(path, config.migrate).await,
+        Database::Postgres(url) => {
+            let fault = |error: Error| StartError::of("DATABASE_URL", &error);
+            let store = PostgresStore::connect(url, config.db_pool_size).await.map_err(fault)?;
+            until("the database", || store.ping()).await?;
+            if config.migrate && config.program != Program::Gateway {
+                until("the database's schema", || store.migrate()).await?;
+            } else {
+                until("the database's schema (an api with MIGRATE=on brings it up)", || schema(store.schema_ready()))
+                    .await?;
+            }
+            Ok(Arc::new(store))
+        }
+    }
+}
+
+async fn sqlite(path: &Path, migrate: bool) -> Result<Arc<dyn Store>, StartError> {
+    let fault = |error: Error| StartError::of(&format!("the database {}", path.display()), &error);
+    let store = SqliteStore::open(path).await.map_err(fault)?;
+    if migrate {
+        store.migrate().await.map_err(fault)?;
+    } else {
+        schema(store.schema_ready()).await.map_err(fault)?;
+    }
+    Ok(Arc::new(store))
+}
+
+async fn schema(ready: impl Future<Output = Result<bool>>) -> Result<()> {
+    match ready.await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Error::unavailable("the schema is not up to date yet")),
+        Err(error) => Err(error),
+    }
+}
+
+/// Tries until it works: while it is unavailable, for a minute, saying so; any other error is one at once.
+async fn until<F>(what: &str, attempt: impl Fn() -> F) -> Result<(), StartError>
+where
+    F: Future<Output = Result<()>>,
+{
+    let begun = Instant::now();
+    let mut told: Option<Instant> = None;
+    loop {
+        // Each attempt is bounded by itself, but for a migration, which may take what it takes.
+        let error = match attempt().await {
+            Ok(()) => return Ok(()),
+            Err(error @ Error::Unavailable(_)) => error,
+            Err(error) => return Err(StartError::of(what, &error)),
+        };
+        if begun.elapsed() + RETRY >= PATIENCE {
+            return Err(StartError::new(format!("waited {} s for {what}: {}", PATIENCE.as_secs(), cause(&error))));
+        }
+        if told.is_none_or(|at| at.elapsed() >= TELL) {
+            told = Some(Instant::now());
+            tracing::warn!(error = cause(&error), "waiting for {what}");
+        }
+        sleep(RETRY).await;
+    }
+}
+
+async fn wait_for_bus(bus: &Arc<dyn Bus>) -> Result<(), StartError> {
+    let up = bus.up();
+    until("Redis", || {
+        let mut up = up.clone();
+        async move {
+            match timeout(RETRY, up.wait_for(|up| *up)).await {
+                Ok(Ok(_)) => Ok(()),
+                Ok(Err(closed)) => Err(Error::internal(closed)),
+                Err(_) => Err(Error::unavailable("not connected")),
+            }
+        }
+    })
+    .await
+}
+
+async fn watch_store(store: Arc<dyn Store>, ready: ReadyFlag, metrics: Metrics) {
+    let mut beat = interval(BEAT);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut was_up = true;
+    loop {
+        beat.tick().await;
+        let pool = store.pool();
+        metrics.db_pool(PoolUse::InUse).set(pool.in_use.into());
+        metrics.db_pool(PoolUse::Idle).set(pool.idle.into());
+        let answer = store.ping().await;
+        ready.set(answer.is_ok());
+        match answer {
+            Err(error) if was_up => tracing::warn!(error = cause(&error), "the database does not answer"),
+            Ok(()) if !was_up => tracing::info!("the database answers again"),
+            _ => continue,
+        }
+        was_up = !was_up;
+    }
+}
+
+async fn watch_bus(bus: Arc<dyn Bus>, ready: ReadyFlag) {
+    let mut up = bus.up();
+    loop {
+        ready.set(*up.borrow_and_update());
+        if up.changed().await.is_err() {
+            // Its own end is told by its own task.
+            return std::future::pending().await;
+        }
+    }
+}
+
+/// An error with what is behind it, on one line.
+fn cause(error: &Error) -> String {
+    match error.inside() {
+        Some(source) => crate::error::chain(&**source),
+        None => error.to_string(),
+    }
+}

@@ -1,0 +1,198 @@
+//! The frame of every program: read the configuration, listen, connect, serve, drain. What differs is the [`App`].
+//!
+//! `run` of each server is the whole program but for the process around it: a test calls it on a port of its own.
+
+use crate::backends::{Backends, StartError};
+use crate::bus::Tasks;
+use crate::config::{Config, Database, Program};
+use crate::dispatch::{Dispatcher, EventSink};
+use crate::http;
+use crate::lifecycle::{ExitReason, Lifecycle};
+use crate::metrics::Metrics;
+use crate::relay::Relay;
+use crate::service::Context;
+use crate::telemetry;
+use axum::Router;
+use futures_util::future::BoxFuture;
+use std::fmt::Display;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+/// The exit code of a configuration that cannot be used.
+const BAD_CONFIGURATION: u8 = 2;
+/// How long blocking work (a password's hash) may hold up the end.
+const LAST_MOMENT: Duration = Duration::from_millis(500);
+
+/// What an app is built from, once its back ends are there.
+pub struct Started<'a> {
+    /// The configuration.
+    pub config: &'a Config,
+    /// The back ends.
+    pub backends: &'a Backends,
+    /// What the rules work with.
+    pub context: &'a Context,
+    /// The process.
+    pub lifecycle: &'a Lifecycle,
+}
+
+/// What a program does.
+pub struct App {
+    /// Its routes, without the layers.
+    pub router: Router,
+    /// Where the bus's events go.
+    pub sink: Option<Arc<dyn EventSink>>,
+    /// What draining means beyond finishing the requests that run.
+    pub drained: BoxFuture<'static, ()>,
+}
+
+impl App {
+    /// An app that holds nothing beyond requests.
+    pub fn of(router: Router) -> Self {
+        Self { router, sink: None, drained: Box::pin(std::future::ready(())) }
+    }
+}
+
+/// A whole program: from its listeners to its exit code.
+pub async fn run(
+    config: Config,
+    listener: TcpListener,
+    admin: TcpListener,
+    lifecycle: Lifecycle,
+    build: impl FnOnce(&Started<'_>) -> Result<App, StartError>,
+) -> ExitCode {
+    let metrics = Metrics::new(config.program);
+    // Down until all stands: the admin port answers before.
+    let started = lifecycle.readiness().register("started");
+    let admin_address = admin.local_addr();
+    let admin_router = http::admin::router(metrics.clone(), lifecycle.readiness().clone());
+    lifecycle.spawn("admin", http::serve_admin(admin, admin_router, lifecycle.clone()));
+
+    let draining = lifecycle.draining();
+    let app = tokio::select! {
+        app = start(&config, &metrics, &lifecycle, build) => app,
+        // Told to end while still waiting for a back end.
+        () = draining.cancelled() => return lifecycle.run_until_done(async {}).await,
+    };
+    let app = match app {
+        Ok(app) => app,
+        Err(error) => {
+            complain(config.program, &error);
+            lifecycle.stop(ExitReason::Failed("start"));
+            return lifecycle.run_until_done(async {}).await;
+        }
+    };
+    let address = listener.local_addr();
+    let router = http::layers(app.router, &config, &metrics);
+    lifecycle.spawn("public", http::serve(listener, router, lifecycle.clone()));
+    started.set(true);
+    announce(&config, address.ok(), admin_address.ok());
+    lifecycle.run_until_done(app.drained).await
+}
+
+async fn start(
+    config: &Config,
+    metrics: &Metrics,
+    lifecycle: &Lifecycle,
+    build: impl FnOnce(&Started<'_>) -> Result<App, StartError>,
+) -> Result<App, StartError> {
+    let backends = Backends::connect(config, metrics, lifecycle).await?;
+    let context = Context::start(config, &backends, lifecycle).await.map_err(|e| StartError::new(e.to_string()))?;
+    let tasks = Tasks::from(lifecycle);
+    if config.program != Program::Gateway {
+        let (bus, store) = (backends.bus.clone(), backends.store.clone());
+        Relay::start(bus, store, &tasks, metrics.outbox_pending.clone(), config.limits.event_retention);
+    }
+    let app = build(&Started { config, backends: &backends, context: &context, lifecycle })?;
+    let revocations = Arc::new(context.revocations.clone());
+    tasks.spawn("bus receiver", Dispatcher::run(backends.bus.clone(), revocations, app.sink.clone()));
+    Ok(app)
+}
+
+/// Says on stdout where the program is, for people and for whoever started it on any free port.
+fn announce(config: &Config, public: Option<SocketAddr>, admin: Option<SocketAddr>) {
+    let name = config.program.name();
+    let mut lines = String::new();
+    if let Database::Sqlite(path) = &config.database {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        lines.push_str(&format!("{name} database {}\n", path.display()));
+    }
+    if let Some(address) = admin {
+        lines.push_str(&format!("{name} admin on http://{address}\n"));
+    }
+    if let Some(address) = public {
+        lines.push_str(&format!("{name} listening on http://{address}\n"));
+    }
+    let mut out = std::io::stdout();
+    // Nobody may read it: that is no reason to end.
+    drop(out.write_all(lines.as_bytes()).and_then(|()| out.flush()));
+    let shown = |address: Option<SocketAddr>| address.map(tracing::field::display);
+    tracing::info!(public.address = shown(public), admin.address = shown(admin), "{name} is up");
+}
+
+/// The process around a program: configuration, log, runtime, listeners, signals.
+pub fn main<F>(program: Program, run: impl FnOnce(Config, TcpListener, TcpListener, Lifecycle) -> F) -> ExitCode
+where
+    F: Future<Output = ExitCode>,
+{
+    let config = match Config::load(program) {
+        Ok(config) => config,
+        Err(error) => {
+            complain(program, &error);
+            return ExitCode::from(BAD_CONFIGURATION);
+        }
+    };
+    telemetry::init(&config);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(program, &format!("no threads to run on: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(async {
+        let listening =
+            async { Ok((listen("PORT", config.listen).await?, listen("ADMIN_PORT", config.admin_listen).await?)) };
+        let (public, admin) = match listening.await {
+            Ok(listeners) => listeners,
+            Err::<_, StartError>(error) => {
+                complain(program, &error);
+                return ExitCode::FAILURE;
+            }
+        };
+        let lifecycle = Lifecycle::with_drain(config.drain);
+        let signalled = lifecycle.clone();
+        lifecycle.spawn("signals", async move { signalled.wait_signals().await });
+        run(config, public, admin, lifecycle).await
+    });
+    runtime.shutdown_timeout(LAST_MOMENT);
+    code
+}
+
+/// As many waiting connections as the kernel allows: a node's clients all come at once after a restart.
+const BACKLOG: u32 = 4096;
+
+async fn listen(variable: &str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    let listening = || {
+        let socket =
+            if address.is_ipv4() { tokio::net::TcpSocket::new_v4()? } else { tokio::net::TcpSocket::new_v6()? };
+        // A restart need not wait for the last connections' time to be over.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listening().map_err(|error: std::io::Error| {
+        StartError::new(format!(
+            "{variable}: cannot listen on {address}: {error}; for example {variable}=0 takes any free port"
+        ))
+    })
+}
+
+/// One line on stderr, where nothing may be logged yet.
+fn complain(program: Program, error: &dyn Display) {
+    let line = format!("{}: {error}\n", program.name());
+    drop(std::io::stderr().write_all(line.as_bytes()));
+}

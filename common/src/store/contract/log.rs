@@ -1,0 +1,127 @@
+//! The log, its outbox, and pruning.
+
+use super::*;
+
+contract!(
+    the_log_is_read_in_pieces,
+    the_outbox_keeps_what_nobody_published,
+    a_dead_relays_entries_come_back,
+    a_claim_is_bounded_in_events,
+    the_log_is_pruned_from_its_oldest,
+    expired_sessions_are_forgotten,
+    it_answers,
+);
+
+async fn the_log_is_read_in_pieces(at: Fixture) {
+    let (ann, ben) = (at.user().await, at.user().await);
+    let chat = at.group(&ann, &[]).await.id;
+    let mut all = Vec::new();
+    for n in 0..3 {
+        let sent = at.send_batch(vec![new(chat, &ann, &n.to_string()), new(chat, &ann, "x")]).await;
+        all.extend(sent.committed.events);
+    }
+    let (_, committed) = at.store.join(chat, ben.id, MANY).await.unwrap();
+    all.extend(committed.events);
+    let page = at.store.log_after(chat, Seq(0), 100).await.unwrap().unwrap();
+    assert_eq!(page, LogPage { events: all.clone(), head: Seq(7), floor: Seq(0) });
+    let page = at.store.log_after(chat, Seq(2), 3).await.unwrap().unwrap();
+    assert_eq!(page, LogPage { events: all[2..5].to_vec(), head: Seq(7), floor: Seq(0) });
+    for beyond in [7, 8, i64::MAX] {
+        let page = at.store.log_after(chat, Seq(beyond), 3).await.unwrap().unwrap();
+        assert_eq!(page, LogPage { events: vec![], head: Seq(7), floor: Seq(0) });
+    }
+    assert_eq!(at.store.log_after(ChatId(0), Seq(0), 3).await.unwrap(), None);
+    let fresh = at.store.log_after(at.store.private_chat(ann.id, ben.id).await.unwrap().0.id, Seq(0), 3).await;
+    assert_eq!(fresh.unwrap(), Some(LogPage { events: vec![], head: Seq(0), floor: Seq(0) }));
+}
+
+async fn the_outbox_keeps_what_nobody_published(at: Fixture) {
+    let ann = at.user().await;
+    let chat = at.group(&ann, &[]).await.id;
+    let sent = at.store.send(vec![new(chat, &ann, "1"), new(chat, &ann, "2")]).await.unwrap().committed;
+    let more = at.store.send(vec![new(chat, &ann, "3")]).await.unwrap().committed;
+    assert_eq!(at.store.outbox_pending().await.unwrap(), 2);
+    // Too young for a relay: its publisher is at it.
+    assert_eq!(at.store.outbox_claim(HOUR, 500).await.unwrap(), []);
+    assert_eq!(at.store.outbox_claim(Duration::ZERO, 1).await.unwrap(), [sent.clone()]);
+    // What one relay holds no other takes.
+    assert_eq!(at.store.outbox_claim(Duration::ZERO, 500).await.unwrap(), [more.clone()]);
+    assert_eq!(at.store.outbox_claim(Duration::ZERO, 500).await.unwrap(), []);
+    assert_eq!(at.store.outbox_pending().await.unwrap(), 2);
+    at.store.outbox_remove(&[sent.outbox.unwrap(), more.outbox.unwrap()]).await.unwrap();
+    at.store.outbox_remove(&[sent.outbox.unwrap()]).await.unwrap();
+    at.store.outbox_remove(&[]).await.unwrap();
+    assert_eq!(at.store.outbox_pending().await.unwrap(), 0);
+}
+
+async fn a_dead_relays_entries_come_back(at: Fixture) {
+    let ann = at.user().await;
+    let chat = at.group(&ann, &[]).await.id;
+    let message = at.store.send(vec![new(chat, &ann, "text")]).await.unwrap().results.remove(0).unwrap().message;
+    assert_eq!(at.store.outbox_claim(Duration::ZERO, 500).await.unwrap().len(), 1);
+    assert_eq!(at.store.outbox_claim(Duration::ZERO, 500).await.unwrap(), []);
+    let (edited, committed) = at.store.edit(message.id, ann.id, "new".into()).await.unwrap();
+    at.store.outbox_remove(&[committed.outbox.unwrap()]).await.unwrap();
+    // Its five seconds are over.
+    assert_eq!(at.sql("update outbox set claimed_until = created_at").await, 1);
+    let claimed = at.store.outbox_claim(Duration::ZERO, 500).await.unwrap();
+    assert_eq!(claimed.len(), 1);
+    // As it stands now, under the number of then.
+    assert_eq!(claimed[0].events[0].body, EventBody::NewMessage { message: edited });
+    assert_eq!(claimed[0].events[0].seq, Seq(1));
+}
+
+async fn a_claim_is_bounded_in_events(at: Fixture) {
+    let ann = at.user().await;
+    let chat = at.group(&ann, &[]).await.id;
+    for _ in 0..3 {
+        let batch = (0..2000).map(|n| new(chat, &ann, &n.to_string())).collect();
+        at.store.send(batch).await.unwrap();
+    }
+    at.store.send(vec![new(chat, &ann, "last")]).await.unwrap();
+    let claimed = at.store.outbox_claim(Duration::ZERO, 500).await.unwrap();
+    assert_eq!(claimed.iter().map(|one| one.events.len()).collect::<Vec<_>>(), [2000, 2000, 2000]);
+    let rest = at.store.outbox_claim(Duration::ZERO, 500).await.unwrap();
+    assert_eq!(rest.len(), 1);
+    let seqs: Vec<_> = claimed.iter().chain(&rest).flat_map(|one| &one.events).map(|event| event.seq.0).collect();
+    assert_eq!(seqs, (1..=6001).collect::<Vec<_>>());
+}
+
+async fn the_log_is_pruned_from_its_oldest(at: Fixture) {
+    let ann = at.user().await;
+    let (one, two) = (at.group(&ann, &[]).await.id, at.group(&ann, &[]).await.id);
+    for n in 0..6 {
+        at.send(if n % 2 == 0 { one } else { two }, &ann, &n.to_string()).await;
+    }
+    assert_eq!(at.store.prune(HOUR, 100).await.unwrap(), 0);
+    assert_eq!(at.store.prune(Duration::ZERO, 3).await.unwrap(), 3);
+    let page = at.store.log_after(one, Seq(0), 9).await.unwrap().unwrap();
+    assert_eq!((page.floor, page.head), (Seq(2), Seq(3)));
+    assert_eq!(page.events.iter().map(|event| event.seq.0).collect::<Vec<_>>(), [3]);
+    assert_eq!(at.store.access(&[(two, ann.id)]).await.unwrap()[0].unwrap().floor, Seq(1));
+    assert_eq!(at.store.log_after(two, Seq(1), 9).await.unwrap().unwrap().events.len(), 2);
+    while at.store.prune(Duration::ZERO, 2).await.unwrap() > 0 {}
+    for chat in [one, two] {
+        let page = at.store.log_after(chat, Seq(0), 9).await.unwrap().unwrap();
+        assert_eq!(page, LogPage { events: vec![], head: Seq(3), floor: Seq(3) });
+        // The messages stay, and the sequence goes on.
+        assert_eq!(at.history(chat, &ann).await.len(), 3);
+        assert_eq!(at.send(chat, &ann, "next").await.seq, Seq(4));
+    }
+}
+
+async fn expired_sessions_are_forgotten(at: Fixture) {
+    let ann = at.user().await;
+    let live = at.store.create_session(ann.id, HOUR).await.unwrap();
+    let old = at.store.create_session(ann.id, HOUR).await.unwrap();
+    at.sql(&format!("update sessions set expires_at = {} where id = {old}", at.long_ago(), old = old.id)).await;
+    at.store.prune(HOUR, 100).await.unwrap();
+    assert_eq!(at.number("select count(*) from sessions").await, 1);
+    assert!(matches!(at.store.rotate_session(live.id, 0, HOUR).await.unwrap(), Rotation::Rotated(..)));
+}
+
+async fn it_answers(at: Fixture) {
+    at.store.ping().await.unwrap();
+    let pool = at.store.pool();
+    assert!(pool.in_use + pool.idle > 0);
+}

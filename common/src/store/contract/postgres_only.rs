@@ -1,0 +1,181 @@
+//! What only Postgres has: a server that goes away, plans, and many nodes that bring the schema up.
+
+use super::*;
+use std::time::Instant;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_nodes_bring_the_schema_up_at_once() {
+    let url = Server::shared().database().await;
+    let mut nodes = tokio::task::JoinSet::new();
+    for _ in 0..6 {
+        let store = PostgresStore::connect(&url.clone().into(), 2).await.unwrap();
+        nodes.spawn(async move {
+            store.migrate().await.unwrap();
+            assert!(store.schema_ready().await.unwrap());
+        });
+    }
+    let late = PostgresStore::connect(&url.into(), 2).await.unwrap();
+    while !late.schema_ready().await.unwrap() {}
+    nodes.join_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_away_is_told_in_time_and_found_again() {
+    let server = Server::start();
+    let url = server.database().await;
+    let store = Arc::new(PostgresStore::connect(&url.clone().into(), 8).await.unwrap());
+    store.migrate().await.unwrap();
+    let at = Fixture { store: store.clone(), raw: Raw::Postgres(url), users: AtomicU32::new(0) };
+    let ann = at.user().await;
+    let chat = at.group(&ann, &[]).await.id;
+    // Fill the pool, so that a restart leaves many stale connections behind.
+    let fill = async || {
+        let reads = (0..8).map(|_| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move { store.ping().await })
+        });
+        for read in reads.collect::<Vec<_>>() {
+            read.await.unwrap().unwrap();
+        }
+    };
+    for mode in ["fast", "immediate"] {
+        fill().await;
+        server.down(mode);
+        for _ in 0..3 {
+            let asked = Instant::now();
+            assert_eq!(code(store.heads(&[chat]).await), "unavailable");
+            assert_eq!(code(store.send(vec![new(chat, &ann, "x")]).await), "unavailable");
+            assert_eq!(code(store.leave(chat, ann.id).await), "unavailable");
+            assert!(asked.elapsed() < Duration::from_secs(2), "a closed port is told at once");
+        }
+        server.up();
+        at.send(chat, &ann, "back").await;
+        fill().await;
+        // Gone and back between two uses: no read and no transaction notices.
+        server.down(mode);
+        server.up();
+        let head = at.head(chat).await;
+        assert!(head > Seq(0));
+        fill().await;
+        server.down(mode);
+        server.up();
+        let (_, committed) = at.store.update_chat(chat, ann.id, renamed(mode)).await.unwrap();
+        assert_eq!(kinds(&committed), ["chat_updated"]);
+        at.store.outbox_remove(&[committed.outbox.unwrap()]).await.unwrap();
+        at.send(chat, &ann, "and a send after it").await;
+    }
+}
+
+fn renamed(name: &str) -> ChatPatch {
+    ChatPatch { name: Some(name.into()), description: None }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_that_goes_away_leaves_no_connection_behind() {
+    let url = Server::shared().database().await;
+    let store = Arc::new(PostgresStore::connect(&url.clone().into(), 2).await.unwrap());
+    store.migrate().await.unwrap();
+    let at = Fixture { store: store.clone(), raw: Raw::Postgres(url.clone()), users: AtomicU32::new(0) };
+    let ann = at.user().await;
+    let chat = at.group(&ann, &[]).await.id;
+    // Someone holds the chat's row; senders come and give up.
+    let mut holder = sqlx::PgConnection::connect(&url).await.unwrap();
+    let mut held = holder.begin().await.unwrap();
+    sqlx::query("select id from chats for update").fetch_all(&mut *held).await.unwrap();
+    for _ in 0..6 {
+        let gone = tokio::time::timeout(Duration::from_millis(50), at.store.send(vec![new(chat, &ann, "x")])).await;
+        assert!(gone.is_err());
+    }
+    let asked = Instant::now();
+    assert_eq!(code(at.store.send(vec![new(chat, &ann, "x")]).await), "unavailable");
+    assert!(asked.elapsed() < Duration::from_millis(2200));
+    assert_eq!(at.store.heads(&[chat]).await.unwrap(), [(chat, Seq(0))]);
+    held.rollback().await.unwrap();
+    at.store.ping().await.unwrap();
+    assert!(store.pool().in_use == 0 && store.pool().idle <= 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_standby_is_unavailable() {
+    let url = Server::shared().database().await;
+    let store = PostgresStore::connect(&url.clone().into(), 2).await.unwrap();
+    store.migrate().await.unwrap();
+    let at = Fixture { store: Arc::new(store.clone()), raw: Raw::Postgres(url.clone()), users: AtomicU32::new(0) };
+    let ann = at.user().await;
+    let name = url.rsplit('/').next().unwrap();
+    at.sql(&format!("alter database {name} set default_transaction_read_only = on")).await;
+    let demoted = PostgresStore::connect(&url.into(), 2).await.unwrap();
+    assert_eq!(code(demoted.create_session(ann.id, HOUR).await), "unavailable");
+    assert_eq!(demoted.users(&[ann.id]).await.unwrap().len(), 1);
+}
+
+/// The hot statements reach their rows by an index, on a database large enough that it matters.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hot_statements_use_their_indexes() {
+    let at = Fixture::postgres().await;
+    let (ann, ben) = (at.user().await, at.user().await);
+    let chat = at.group(&ann, &[&ben]).await.id;
+    at.sql(
+        "insert into users (username, username_lower, email, email_lower, password_hash)
+         select 'u' || n, 'u' || n, 'u' || n || '@x', 'u' || n || '@x', '' from generate_series(1, 5000) n",
+    )
+    .await;
+    at.sql(
+        "insert into chats (is_group, name, created_at, active_at, seq, member_count)
+         select true, 'c', now(), now(), 20, 2 from generate_series(1, 2000) n",
+    )
+    .await;
+    at.sql(&format!(
+        "insert into members (chat_id, user_id, role, joined_at)
+         select id, u, 1, now() from chats, unnest(array[{}, {}]::bigint[]) u where seq = 20",
+        ann.id, ben.id
+    ))
+    .await;
+    at.sql(&format!(
+        "insert into messages (chat_id, seq, author_id, text, created_at)
+         select id, s, {}, 'text', now() from chats, generate_series(1, 20) s where seq = 20",
+        ann.id
+    ))
+    .await;
+    at.sql("analyze").await;
+    let others = "select count(*) from pg_stat_activity
+                  where datname = current_database() and pid <> pg_backend_pid() and application_name <> 'messenger'";
+    within(async || at.number(others).await == 0).await;
+    let before = at.number(SCANNED).await;
+    let probed = at.number(PROBED).await;
+    for _ in 0..8 {
+        at.store.send(vec![with_id(chat, &ann, "x", "k")]).await.unwrap();
+        at.send(chat, &ben, "y").await;
+        at.history(chat, &ann).await;
+        at.store.chat(chat, ann.id).await.unwrap();
+        at.store.access(&[(chat, ann.id)]).await.unwrap();
+        at.store.log_after(chat, Seq(0), 10).await.unwrap();
+        at.store.mark_read(chat, ann.id, Seq(1)).await.unwrap();
+        at.store.credentials("u77").await.unwrap();
+        at.store.search_users("u77", &first(10)).await.unwrap();
+        at.store.members(chat, ann.id, &first(10)).await.unwrap();
+        at.store.private_chat(ann.id, ben.id).await.unwrap();
+        at.store.outbox_remove(&at.all_pending().await).await.unwrap();
+    }
+    // A session's counters are seen a second after it took them, with its next statement.
+    within(async || at.store.ping().await.is_ok() && at.number(PROBED).await > probed + 8).await;
+    assert_eq!(at.number(SCANNED).await - before, 0, "rows of large tables were read by sequential scans");
+    let list = Instant::now();
+    assert_eq!(at.store.chats_of(ann.id, &first(50)).await.unwrap().items.len(), 50);
+    println!("a page of 50 of 2,000 chats: {:?}", list.elapsed());
+}
+
+/// How many rows of the large tables sequential scans have read.
+const SCANNED: &str = "select coalesce(sum(seq_tup_read), 0)::bigint from pg_stat_user_tables
+                       where relname in ('users', 'chats', 'members', 'messages', 'events')";
+/// How often an index of the messages was used.
+const PROBED: &str = "select idx_scan from pg_stat_user_tables where relname = 'messages'";
+
+/// Waits until it holds.
+async fn within(holds: impl AsyncFn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !holds().await {
+        assert!(Instant::now() < deadline, "it does not come to hold");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

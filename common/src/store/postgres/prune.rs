@@ -1,0 +1,142 @@
+//! Pruning: the log beyond its retention, the texts of deleted chats, sessions long over.
+//!
+//! Small statements of their own, each holding its locks for milliseconds. Which rows they touch goes from one to the next as
+//! arrays: a join would be planned for a tenth of the table, that being what the planner makes of a limit it does not know.
+
+use super::pool::Pool;
+use crate::id::ChatId;
+use crate::store::fault::Fault;
+use sqlx::PgConnection;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(super) async fn prune(pool: &Arc<Pool>, older_than: Duration, limit: usize) -> Result<usize, Fault> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut lease = pool.lease().await?;
+    let connection = lease.connection();
+    let pruned = async {
+        let removed = remove_events(connection, older_than, limit).await?;
+        let passed = pass_messages(connection, older_than, limit - removed).await?;
+        erase_deleted_chats(connection, limit).await?;
+        forget_sessions(connection, limit).await?;
+        Ok(usize::try_from(removed + passed).unwrap_or_default())
+    }
+    .await;
+    lease.end(pruned)
+}
+
+/// Raises the floors to these numbers, so that no reader takes a missing entry for one that is still to come. A chat that a writer
+/// holds just now is left for the next time.
+async fn raise_floors(connection: &mut PgConnection, tops: &BTreeMap<i64, i64>) -> Result<(), sqlx::Error> {
+    if tops.is_empty() {
+        return Ok(());
+    }
+    let (chats, seqs): (Vec<i64>, Vec<i64>) = tops.iter().unzip();
+    sqlx::query(
+        "with free as materialized (
+             select id from chats where id = any ($1) order by id for no key update skip locked
+         )
+         update chats c set floor = t.top
+         from unnest($1::bigint[], $2::bigint[]) as t (id, top) join free using (id)
+         where c.id = t.id and c.floor < t.top",
+    )
+    .bind(chats)
+    .bind(seqs)
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// First the floors, then what stands below them, the latter without a lock on any chat. Says how many entries went.
+async fn remove_events(connection: &mut PgConnection, older_than: Duration, limit: i64) -> Result<i64, sqlx::Error> {
+    let old: Vec<(i64, i64)> = sqlx::query_as(
+        "select chat_id, seq from events
+         where created_at < clock_timestamp() - make_interval(secs => $1) order by created_at limit $2",
+    )
+    .bind(older_than.as_secs_f64())
+    .bind(limit)
+    .fetch_all(&mut *connection)
+    .await?;
+    if old.is_empty() {
+        return Ok(0);
+    }
+    let mut tops = BTreeMap::new();
+    for (chat, seq) in &old {
+        let top = tops.entry(*chat).or_insert(*seq);
+        *top = (*top).max(*seq);
+    }
+    raise_floors(connection, &tops).await?;
+    let (chats, seqs): (Vec<i64>, Vec<i64>) = old.into_iter().unzip();
+    let removed = sqlx::query(
+        "delete from events e
+         using unnest($1::bigint[], $2::bigint[]) as o (chat_id, seq), chats c
+         where e.chat_id = o.chat_id and e.seq = o.seq and c.id = o.chat_id and o.seq <= c.floor",
+    )
+    .bind(chats)
+    .bind(seqs)
+    .execute(connection)
+    .await?;
+    Ok(i64::try_from(removed.rows_affected()).unwrap_or(i64::MAX))
+}
+
+/// Messages stay, but a replay no longer reaches them: raises the floors of their chats, going on where the last pruning left off,
+/// and says how many it passed. Two nodes at once do the same twice.
+async fn pass_messages(connection: &mut PgConnection, older_than: Duration, limit: i64) -> Result<i64, sqlx::Error> {
+    let next: Vec<(i64, i64, i64, bool)> = sqlx::query_as(
+        "select id, chat_id, seq, created_at < clock_timestamp() - make_interval(secs => $1)
+         from messages where id > (select message_id from pruned) order by id limit $2",
+    )
+    .bind(older_than.as_secs_f64())
+    .bind(limit.max(0))
+    .fetch_all(&mut *connection)
+    .await?;
+    let mut tops = BTreeMap::new();
+    let (mut passed, mut place) = (0, None);
+    for (id, chat, seq, _) in next.into_iter().filter(|(.., old)| *old) {
+        tops.insert(chat, seq);
+        place = Some(id);
+        passed += 1;
+    }
+    if place.is_some() {
+        raise_floors(connection, &tops).await?;
+        sqlx::query("update pruned set message_id = $1 where message_id < $1").bind(place).execute(connection).await?;
+    }
+    Ok(passed)
+}
+
+/// Erases the texts of deleted chats, a batch at a time; until then nobody can read them any more either.
+async fn erase_deleted_chats(connection: &mut PgConnection, limit: i64) -> Result<(), sqlx::Error> {
+    let chat: Option<ChatId> =
+        sqlx::query_scalar("select id from chats where deleted_at is not null and not erased order by id limit 1")
+            .fetch_optional(&mut *connection)
+            .await?;
+    let Some(chat) = chat else { return Ok(()) };
+    let erased = sqlx::query(
+        "update messages set text = '', text_digest = null, deleted_at = clock_timestamp()
+         where id = any (array(
+             select id from messages where chat_id = $1 and deleted_at is null order by seq limit $2
+         ))",
+    )
+    .bind(chat)
+    .bind(limit)
+    .execute(&mut *connection)
+    .await?;
+    if erased.rows_affected() == 0 {
+        sqlx::query("update chats set erased = true where id = $1").bind(chat).execute(connection).await?;
+    }
+    Ok(())
+}
+
+/// Forgets sessions that expired more than a day ago: no token of theirs lives.
+async fn forget_sessions(connection: &mut PgConnection, limit: i64) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "delete from sessions where id = any (array(
+             select id from sessions where expires_at < clock_timestamp() - interval '1 day' order by expires_at limit $1
+         ))",
+    )
+    .bind(limit)
+    .execute(connection)
+    .await
+    .map(drop)
+}
