@@ -77,9 +77,10 @@ impl ClusterBus {
     async fn keep(&self) {
         let mut links = JoinSet::new();
         loop {
-            match self.ask().await {
-                Some(ranges) => self.apply(&ranges, &mut links),
-                None => tracing::warn!("no node of the Redis Cluster tells its whole topology; asking on"),
+            if let Some(ranges) = self.ask().await {
+                self.apply(&ranges, &mut links);
+            } else {
+                tracing::warn!("no node of the Redis Cluster tells its whole topology; asking on");
             }
             while links.try_join_next().is_some() {}
             let pause = if self.tell_up() { REFRESH_EVERY } else { REFRESH_SOON };

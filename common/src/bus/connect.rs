@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use redis::aio::{AsyncPushSender, MultiplexedConnection};
-use redis::{AsyncConnectionConfig, ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
+use redis::{AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
 use secrecy::{ExposeSecret, SecretString};
 use std::time::Duration;
 
@@ -22,6 +22,10 @@ fn node(url: &SecretString) -> Result<ConnectionInfo> {
         .expose_secret()
         .into_connection_info()
         .map_err(|_| Error::internal("REDIS_URL is no redis:// or rediss:// address"))?;
+    if matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
+        // rustls refuses to choose where a build has more than one; who chose before keeps the choice.
+        drop(rustls::crypto::ring::default_provider().install_default());
+    }
     // Small messages must not wait for Nagle's algorithm: the crate's default leaves it on.
     let tcp = info.tcp_settings().clone().set_nodelay(true);
     Ok(info.set_tcp_settings(tcp))

@@ -12,8 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
-/// How long one publication waits for a receiver whose queue is full.
+/// How long one call of `publish` waits for receivers whose queues are full.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Where the nodes of one process meet.
@@ -74,12 +75,13 @@ pub struct MemoryBus {
 #[async_trait]
 impl Bus for MemoryBus {
     async fn publish(&self, publications: &[Publication]) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
         for Publication { topic, payload } in publications {
             let subscribers = self.hub.topics.read().get(topic).cloned().unwrap_or_default();
             for subscriber in subscribers {
                 subscriber.metrics.received.inc();
                 let event = BusEvent::Message { topic: topic.clone(), payload: payload.clone() };
-                subscriber.outlet.offer_within(event, PATIENCE).await;
+                subscriber.outlet.offer_until(event, deadline).await;
             }
         }
         self.subscriber.metrics.published_ok.inc_by(publications.len() as u64);

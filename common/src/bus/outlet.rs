@@ -3,8 +3,8 @@
 use super::{BusEvent, Topic};
 use parking_lot::Mutex;
 use std::collections::HashSet;
-use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
 
 /// How many events wait for the receiver. When full, further ones are dropped and their topics told `Subscribed` anew once there is
 /// room, so that the receiver compares heads with the log.
@@ -32,12 +32,12 @@ impl Outlet {
         }
     }
 
-    /// Waits for room, at most this long.
-    pub(super) async fn offer_within(&self, event: BusEvent, patience: Duration) {
+    /// Waits for room, until then.
+    pub(super) async fn offer_until(&self, event: BusEvent, deadline: Instant) {
         match self.queue.try_send(event) {
             Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => {}
             Err(mpsc::error::TrySendError::Full(event)) => {
-                match tokio::time::timeout(patience, self.queue.reserve()).await {
+                match tokio::time::timeout_at(deadline, self.queue.reserve()).await {
                     Ok(Ok(place)) => place.send(event),
                     Ok(Err(_)) => {}
                     Err(_) => self.remember(event),

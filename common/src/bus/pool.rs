@@ -141,8 +141,8 @@ impl RedisPool {
                     pipeline.add_command(command.clone());
                 }
                 let answers = connection.req_packed_commands(&pipeline, 0, commands.len()).await;
-                if answers.is_err() {
-                    // Whatever happened to it, the next call gets another.
+                if answers.as_ref().map_or(true, |answers| answers.iter().any(is_not_primary)) {
+                    // Lost, or to a server that is no primary (any more): the next call gets another.
                     drop(deadpool_redis::Connection::take(connection));
                 }
                 Ok(answers.map_err(Error::unavailable)?.into_iter().map(Ok).collect())
@@ -173,6 +173,12 @@ fn refusal_as_value(answer: RedisResult<Value>) -> RedisResult<Value> {
 
 fn is_unknown_script(answer: &RedisResult<Value>) -> bool {
     matches!(answer, Ok(Value::ServerError(error)) if error.kind() == Some(ServerErrorKind::NoScript))
+}
+
+/// What a replica answers, or a server that is still loading.
+fn is_not_primary(answer: &Value) -> bool {
+    use ServerErrorKind::{BusyLoading, MasterDown, ReadOnly};
+    matches!(answer, Value::ServerError(error) if matches!(error.kind(), Some(BusyLoading | MasterDown | ReadOnly)))
 }
 
 impl fmt::Debug for RedisPool {

@@ -55,6 +55,8 @@ struct Ears {
     /// Which session: a probe of an earlier one says nothing of this one.
     nonce: u64,
     lost: Notify,
+    /// Told when all that was wanted at the session's beginning is subscribed.
+    told: Notify,
     life: Mutex<Life>,
 }
 
@@ -70,6 +72,7 @@ impl Session {
             link: Arc::downgrade(link),
             nonce: (link.shared.random)(),
             lost: Notify::new(),
+            told: Notify::new(),
             life: Mutex::new(Life { alive: true, probed: Instant::now() }),
         });
         let (for_hearing, for_telling) = (ears.clone(), ears.clone());
@@ -100,7 +103,8 @@ impl Session {
         end
     }
 
-    /// Publishes a probe every second and looks whether one came back lately.
+    /// Publishes a probe every second and looks whether one came back lately. The first one, which says that the link is up, goes
+    /// out when all that was wanted is subscribed: what others publish because the link is up again is then heard.
     async fn probe(&self, link: &Link) -> End {
         let mut hearing = self.hearing.clone();
         match tokio::time::timeout(CONFIRM_TIMEOUT, subscribe(&mut hearing, link.kind, vec![link.probe.clone()])).await
@@ -115,6 +119,8 @@ impl Session {
             }
             Ok(Ok(_)) => {}
         }
+        self.ears.told.notified().await;
+        self.ears.life.lock().probed = Instant::now();
         let mut telling = self.telling.clone();
         let payload = Envelope::Probe(self.ears.nonce).encode();
         let command = match link.kind {
@@ -141,9 +147,13 @@ impl Session {
     /// Tells the server what is wanted, as it changes.
     async fn reconcile(&self, link: &Link) -> End {
         let mut hearing = self.hearing.clone();
+        let mut told = false;
         loop {
             let changes = link.wanted.lock().take(BATCH);
             if changes.is_empty() {
+                if !std::mem::replace(&mut told, true) {
+                    self.ears.told.notify_one();
+                }
                 link.changed.notified().await;
                 continue;
             }

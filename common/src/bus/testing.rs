@@ -18,10 +18,8 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Fails with that name when it takes longer than [`DEADLINE`].
 pub(crate) async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(DEADLINE, work).await {
-        Ok(done) => done,
-        Err(_) => panic!("{what}: not within {DEADLINE:?}"),
-    }
+    let done = tokio::time::timeout(DEADLINE, work).await;
+    done.unwrap_or_else(|_| panic!("{what}: not within {DEADLINE:?}"))
 }
 
 /// Asks again and again, at short intervals, until it is so.
@@ -160,6 +158,26 @@ impl RedisCluster {
         let cluster = Self { servers };
         until("the cluster is whole", || cluster.is_whole()).await;
         cluster
+    }
+
+    /// Adds a replica of the server with that place and waits until it is in step.
+    pub(crate) async fn add_replica(&mut self, of: usize) {
+        let primary = self.id(of).await;
+        let bus_port = free_port().to_string();
+        let options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port", &bus_port];
+        let replica = RedisServer::start_with(free_port(), options.map(str::to_owned).to_vec()).await;
+        for server in &self.servers {
+            server.ask(&["CLUSTER", "MEET", "127.0.0.1", &replica.port.to_string(), &bus_port]).await;
+        }
+        self.servers.push(replica);
+        until("the replica is known", || self.is_whole()).await;
+        let replica = &self.servers[self.servers.len() - 1];
+        until("it replicates", || async { replica.try_ask(&["CLUSTER", "REPLICATE", &primary]).await.is_ok() }).await;
+        until("it is in step", || async {
+            let info: String = redis::from_redis_value(replica.ask(&["INFO", "replication"]).await).unwrap();
+            info.contains("master_link_status:up")
+        })
+        .await;
     }
 
     async fn is_whole(&self) -> bool {

@@ -99,31 +99,41 @@ impl RedisPresence {
         calls
     }
 
-    /// Runs the calls and reads what came of them with `read` (of the time and the rest of the answer).
+    /// Runs the calls and reads what came of them with `read` (of the time and the rest of the answer): the transitions, and the failure of
+    /// those that failed.
     async fn run(
         &self,
         calls: Vec<(usize, ScriptCall<'_>)>,
         read: impl Fn(OffsetDateTime, &[Value]) -> Option<Vec<Transition>>,
-    ) -> Result<Vec<Transition>> {
-        let mut told = Vec::new();
-        let mut failure = None;
-        if !calls.is_empty() {
-            let (buckets, calls): (Vec<_>, Vec<_>) = calls.into_iter().unzip();
-            for (bucket, answer) in buckets.into_iter().zip(self.pool.run(&calls).await?) {
-                match answer.and_then(|answer| self.read(bucket, &answer, &read).ok_or_else(unreadable)) {
-                    Ok(transitions) => told.extend(transitions),
-                    Err(error) => failure = Some(error),
-                }
+    ) -> (Vec<Transition>, Result<()>) {
+        let mut told = std::mem::take(&mut *self.untold.lock());
+        if calls.is_empty() {
+            return (told, Ok(()));
+        }
+        let (buckets, calls): (Vec<_>, Vec<_>) = calls.into_iter().unzip();
+        let answers = match self.pool.run(&calls).await {
+            Ok(answers) => answers,
+            Err(error) => return (told, Err(error)),
+        };
+        let mut outcome = Ok(());
+        for (bucket, answer) in buckets.into_iter().zip(answers) {
+            match answer.and_then(|answer| self.read(bucket, &answer, &read).ok_or_else(unreadable)) {
+                Ok(transitions) => told.extend(transitions),
+                Err(error) => outcome = Err(error),
             }
         }
-        let mut untold = self.untold.lock();
-        if let Some(error) = failure {
-            untold.extend(told);
-            return Err(error);
+        (told, outcome)
+    }
+
+    /// All or an error, upon which the caller repeats the call; what is told already, a later call returns.
+    fn whole(&self, (told, outcome): (Vec<Transition>, Result<()>)) -> Result<Vec<Transition>> {
+        match outcome {
+            Ok(()) => Ok(told),
+            Err(error) => {
+                self.untold.lock().extend(told);
+                Err(error)
+            }
         }
-        let mut all = std::mem::take(&mut *untold);
-        all.extend(told);
-        Ok(all)
     }
 
     fn read(
@@ -174,19 +184,19 @@ impl RedisPresence {
 #[async_trait]
 impl Presence for RedisPresence {
     async fn arrive(&self, node: &NodeId, users: &[UserId]) -> Result<Vec<Transition>> {
-        self.run(self.calls(&self.scripts.arrive, node, users, None), came_online).await
+        self.whole(self.run(self.calls(&self.scripts.arrive, node, users, None), came_online).await)
     }
 
     async fn depart(&self, node: &NodeId, users: &[UserId], grace: Duration) -> Result<()> {
         let calls = self.calls(&self.scripts.depart, node, users, Some(grace));
-        let waiting = self.run(calls, |_, _| Some(Vec::new())).await?;
+        let (waiting, outcome) = self.run(calls, |_, _| Some(Vec::new())).await;
         // Nothing can be told from here: the next call does.
         self.untold.lock().extend(waiting);
-        Ok(())
+        outcome
     }
 
     async fn renew(&self, node: &NodeId, users: &[UserId]) -> Result<Vec<Transition>> {
-        self.run(self.calls(&self.scripts.renew, node, users, None), came_online).await
+        self.whole(self.run(self.calls(&self.scripts.renew, node, users, None), came_online).await)
     }
 
     async fn sweep(&self) -> Result<Vec<Transition>> {
@@ -195,7 +205,15 @@ impl Presence for RedisPresence {
             call.arg(CHUNK);
             (bucket, call)
         });
-        self.run(calls.collect(), went_offline).await
+        // Of a cluster one server may be away: what the others say is told.
+        match self.run(calls.collect(), went_offline).await {
+            (told, Err(error)) if told.is_empty() => Err(error),
+            (told, Err(error)) => {
+                tracing::warn!(%error, "presence: not all buckets could be swept");
+                Ok(told)
+            }
+            (told, Ok(())) => Ok(told),
+        }
     }
 
     async fn online(&self, users: &[UserId]) -> Result<Vec<Option<OffsetDateTime>>> {
@@ -261,7 +279,7 @@ impl Presence for RedisPresence {
 }
 
 fn bucket(user: UserId) -> usize {
-    usize::try_from(user.0.rem_euclid(BUCKETS as i64)).unwrap_or(0)
+    usize::try_from(user.0.cast_unsigned() % BUCKETS as u64).unwrap_or(0)
 }
 
 fn read_cursor(cursor: &str) -> Option<(usize, Option<UserId>)> {

@@ -22,7 +22,7 @@ const COUNT_EVERY: Duration = Duration::from_secs(5);
 /// How much of the log is pruned at once, the pause between, and the pause once nothing is left to prune.
 const PRUNE: usize = 1_000;
 const PRUNE_PAUSE: Duration = Duration::from_millis(200);
-const PRUNE_EVERY: Duration = Duration::from_secs(60);
+const PRUNE_EVERY: Duration = Duration::from_mins(1);
 
 /// The relay; any number of processes may run one.
 #[derive(Debug)]

@@ -97,3 +97,21 @@ async fn a_cluster_whose_first_seed_is_away_is_joined_by_another() {
     within("it is up", bus.up().wait_for(|up| *up)).await.unwrap();
     bus.publish(&[publication(&chat(1), "x"), publication(&chat(2), "y")]).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_primary_that_dies_is_followed_to_its_replica() {
+    let mut back_end = BackEnd::cluster().await;
+    cluster(&mut back_end).add_replica(1).await;
+    let (mut one, two) = (back_end.node().await, back_end.node().await);
+    let topics: Vec<_> = (0..60).map(chat).collect();
+    one.subscribe(&topics).await;
+    cluster(&mut back_end).servers[1].kill();
+    one.wait_up(false).await;
+    two.wait_up(false).await;
+    one.bus.subscribe(&[chat(1000)]);
+    one.bus.unsubscribe(&[chat(0)]);
+    one.wait_up(true).await;
+    two.wait_up(true).await;
+    let all: Vec<_> = topics[1..].iter().cloned().chain([chat(1000)]).collect();
+    all_heard(&two, &mut one, &all, "from the replica").await;
+}

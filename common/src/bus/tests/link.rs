@@ -2,6 +2,7 @@
 
 use super::*;
 use std::time::{Duration, Instant};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
 fn server(back_end: &mut BackEnd) -> &mut RedisServer {
@@ -187,4 +188,20 @@ async fn a_server_that_is_not_there_at_the_start_is_waited_for() {
     within("it is heard", heard).await;
     bus.unsubscribe(&[Topic::Node(node)]);
     assert_eq!(metrics.reconnects.get(), 0);
+}
+
+#[tokio::test]
+async fn a_server_that_speaks_no_tls_is_an_outage_and_no_panic() {
+    let stranger = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let tasks = TestTasks::new();
+    let url = format!("rediss://127.0.0.1:{}", stranger.local_addr().unwrap().port()).into();
+    let node = NodeId::from_random(number());
+    let bus = RedisBus::connect(&[url], false, &node, &tasks.tasks, BusMetrics::unregistered(), number).unwrap();
+    // A try that panicked would be the last one.
+    for _ in 0..6 {
+        let (mut connection, _) = within("another try", stranger.accept()).await.unwrap();
+        drop(connection.write_all(b"-ERR this is no TLS\r\n").await);
+    }
+    assert!(!*bus.up().borrow());
+    assert!(bus.publish(&[publication(&chat(1), "x")]).await.is_err());
 }
