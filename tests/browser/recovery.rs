@@ -29,7 +29,7 @@ async fn shown_once(page: &Page, texts: &[&str]) {
     .await;
 }
 
-async fn kill_all(d: &Deployment) {
+fn kill_all(d: &Deployment) {
     for node in d.nodes() {
         node.kill_9();
     }
@@ -54,7 +54,7 @@ async fn after_a_crash_the_page_shows_what_was_sent_meanwhile(builder: Builder) 
     shown_once(&page, &["before"]).await;
     page.assert_clean(&site.url).await;
 
-    kill_all(&d).await;
+    kill_all(&d);
     page.until_text("#connection", "Trying again").await;
     // written while nobody is there to take it: kept, and sent when it can be
     page.fill("#text", "into the void").await;

@@ -63,7 +63,7 @@ fn stages() -> BTreeMap<String, Stage> {
         let (instruction, rest) = step.split_once(' ').unwrap();
         if instruction == "FROM" {
             let (from, name) = rest.split_once(" AS ").expect("a stage has a name");
-            current = name.to_owned();
+            name.clone_into(&mut current);
             stages.insert(current.clone(), Stage { from: from.to_owned(), steps: Vec::new() });
         } else {
             let stage = stages.get_mut(&current).expect("FROM comes first");

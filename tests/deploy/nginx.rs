@@ -172,6 +172,7 @@ async fn the_walk_through_goes_through_it() {
             user.say(chat, &text).await;
             expected.push(text);
         }
+        #[expect(clippy::needless_range_loop, reason = "the others are indexed too")]
         for number in 0..sockets.len() {
             let text = format!("over socket {number}");
             let command = json!({"type": "send_message", "chat_id": chat, "text": text});

@@ -5,11 +5,11 @@ fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     match payload.len() {
         len @ 0..126 => out.put_u8(0x80 | u8::try_from(len).unwrap()),
         len @ 126..65_536 => {
-            out.put_u8(0x80 | 126);
+            out.put_u8(0xFE);
             out.put_u16(u16::try_from(len).unwrap());
         }
         len => {
-            out.put_u8(0x80 | 127);
+            out.put_u8(0xFF);
             out.put_u64(len as u64);
         }
     }

@@ -43,7 +43,7 @@ over_all! {
 async fn what_is_published_is_heard_by_those_who_subscribed(back_end: BackEnd) {
     let (mut one, mut two) = (back_end.node().await, back_end.node().await);
     let (shared, own) = (chat(1), Topic::User(UserId(7)));
-    one.subscribe(&[shared.clone()]).await;
+    one.subscribe(std::slice::from_ref(&shared)).await;
     two.subscribe(&[shared.clone(), own.clone(), Topic::Nodes]).await;
     one.bus
         .publish(&[publication(&shared, "a"), publication(&own, "b"), publication(&chat(2), "nobody's")])

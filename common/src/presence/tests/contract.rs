@@ -173,7 +173,8 @@ async fn a_dead_nodes_users_go_once_whoever_sweeps(back_end: BackEnd) {
     assert!(took >= LEASE - Duration::from_millis(50) && took < LEASE + Duration::from_secs(5), "{took:?}");
     survivors[1].arrive(&[1000]).await;
     survivors[1].depart(&[1000]).await;
-    told.lock().extend(survivors[0].sweep_until(&users[..10], 1).await);
+    let swept = survivors[0].sweep_until(&users[..10], 1).await;
+    told.lock().extend(swept);
     let told = by_user(&told.lock());
     assert_eq!(told.len(), 291);
     assert!(told.values().all(|told| told == &[false]));

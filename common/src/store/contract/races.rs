@@ -52,7 +52,7 @@ async fn numbers_have_no_gap_and_readers_see_none(at: Fixture) {
         writers.spawn(async move {
             let mut seqs = Vec::new();
             for m in 0..EACH {
-                let batch = (0..1 + n % 3).map(|_| new(chat, &ann, &m.to_string())).collect();
+                let batch = (0..=n % 3).map(|_| new(chat, &ann, &m.to_string())).collect();
                 let sent = store.send(batch).await.unwrap();
                 seqs.extend(sent.results.into_iter().map(|one| one.unwrap().message.seq.0));
             }

@@ -183,12 +183,14 @@ impl Lease {
     fn lost(&mut self) {
         self.clean = false;
         // Only the first to notice raises it: the others' connections are of the same past.
-        let _ = self.pool.generation.compare_exchange(
+        // Another may have been first.
+        let raised = self.pool.generation.compare_exchange(
             self.generation,
             self.generation + 1,
             Ordering::AcqRel,
             Ordering::Acquire,
         );
+        tracing::trace!(first = raised.is_ok(), "a pool's generation was raised");
     }
 
     /// Whether the connection still answers; one that does is as good as new.

@@ -31,7 +31,8 @@ pub(super) async fn create_user(database: &Database, user: &NewUser) -> Result<U
 
 /// Names what a unique constraint found taken. SQLite tells the columns, not the constraint's name.
 fn taken(error: sqlx::Error) -> Fault {
-    let message = error.as_database_error().filter(|error| error.is_unique_violation()).map(|error| error.message());
+    let message =
+        error.as_database_error().filter(|error| error.is_unique_violation()).map(sqlx::error::DatabaseError::message);
     match message {
         Some(message) if message.contains("users.username_lower") => Error::UsernameTaken.into(),
         Some(message) if message.contains("users.email_lower") => Error::EmailTaken.into(),

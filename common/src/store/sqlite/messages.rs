@@ -84,6 +84,7 @@ async fn send_one(
     if let Some(error) = send::refuse(entry) {
         return Ok(Outcome::Refused(error));
     }
+    #[expect(clippy::map_entry, reason = "an entry cannot be held while its value is awaited")]
     if !places.contains_key(&entry.chat_id) {
         places.insert(entry.chat_id, place(connection, entry.chat_id).await?);
     }
