@@ -67,10 +67,16 @@ pub fn remove_dir(dir: &Path) {
     std::fs::remove_dir_all(dir).ok();
 }
 
-/// A loopback port that was free a moment ago.
+/// A loopback port that nobody listens on, given out once. It lies below the ports that the kernel takes for
+/// outgoing connections, so that none of those can take it before its server does.
 pub fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+    const PORTS: std::ops::Range<u32> = 12_000..32_000;
+    static NEXT: LazyLock<AtomicU32> = LazyLock::new(|| AtomicU32::new(std::process::id().wrapping_mul(97)));
+    PORTS
+        .map(|_| PORTS.start + NEXT.fetch_add(1, Ordering::Relaxed) % PORTS.len() as u32)
+        .filter_map(|port| u16::try_from(port).ok())
+        .find(|&port| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok())
+        .expect("a free loopback port")
 }
 
 /// Whether this process may act as another user.
@@ -101,6 +107,13 @@ struct Lines {
     open: usize,
 }
 
+impl Lines {
+    fn since(&self, mark: usize) -> impl Iterator<Item = &String> {
+        let dropped = self.written - self.kept.len();
+        self.kept.iter().skip(mark.saturating_sub(dropped))
+    }
+}
+
 impl Log {
     const KEPT: usize = 20_000;
 
@@ -121,22 +134,18 @@ impl Log {
 
     /// The lines written after `mark`.
     pub fn since(&self, mark: usize) -> Vec<String> {
-        let lines = self.lines.lock();
-        let dropped = lines.written - lines.kept.len();
-        let skip = mark.saturating_sub(dropped);
-        lines.kept.iter().skip(skip).cloned().collect()
+        self.lines.lock().since(mark).cloned().collect()
     }
 
     /// The first line after `mark` from which `find` gets something, or `None` after `limit`.
     pub fn find<T>(&self, mark: usize, limit: Duration, find: impl Fn(&str) -> Option<T>) -> Option<T> {
         let deadline = Instant::now() + limit;
+        // held from the look to the wait: a line that came in between would wake nobody
+        let mut lines = self.lines.lock();
         loop {
-            if let Some(found) = self.since(mark).iter().find_map(|line| find(line)) {
-                return Some(found);
-            }
-            let mut lines = self.lines.lock();
-            if self.grown.wait_until(&mut lines, deadline).timed_out() {
-                return None;
+            let found = lines.since(mark).find_map(|line| find(line));
+            if found.is_some() || self.grown.wait_until(&mut lines, deadline).timed_out() {
+                return found;
             }
         }
     }
