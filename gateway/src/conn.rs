@@ -171,7 +171,18 @@ impl Conn {
 
     /// Whether there is room enough to go on with what was held back.
     pub(crate) fn has_room(&self) -> bool {
-        self.queued.get() <= self.most_queued / 2
+        self.queued.get() <= self.most_queued / 2 && self.queue.borrow().len() <= self.most_frames() / 2
+    }
+
+    /// Frames that may wait: a short one takes more memory than its bytes.
+    fn most_frames(&self) -> usize {
+        (self.most_queued / 64).max(16)
+    }
+
+    /// Whether a frame of this length is one too many. An empty queue takes any.
+    fn is_full_for(&self, bytes: usize) -> bool {
+        let queued = self.queued.get();
+        queued > 0 && (queued + bytes > self.most_queued || self.queue.borrow().len() >= self.most_frames())
     }
 
     /// Takes a frame if it fits. Written at once when `now` and nothing waits.
@@ -194,7 +205,7 @@ impl Conn {
                 }
             },
             State::Opening | State::Open => {
-                if self.queued.get() > 0 && self.queued.get() + frame.len() > self.most_queued {
+                if self.is_full_for(frame.len()) {
                     return Push::Full;
                 }
                 self.enqueue(frame.clone())
@@ -211,9 +222,9 @@ impl Conn {
         }
     }
 
-    /// Writes what waits; what the socket does not take, its task writes when it does.
+    /// Writes what waits; what the socket does not take, its task writes when it does. It also goes on with what the full queue held back.
     pub(crate) fn flush_or_wake(&self) {
-        if !self.flush() {
+        if !self.flush() || self.behind.get() {
             self.wake();
         }
     }
@@ -221,6 +232,10 @@ impl Conn {
     /// Takes a frame of which only the newest of its kind, chat and user matters. Behind what waits, it waits aside and never grows
     /// past [`EPHEMERAL`]: the oldest goes.
     pub(crate) fn push_newest(&self, kind: EventKind, chat_id: ChatId, user_id: UserId, frame: &Bytes, now: bool) {
+        // What waits aside of the same is older, whichever way this one goes.
+        if let Some(rare) = self.rare.borrow_mut().as_mut() {
+            rare.ephemeral.retain(|other| (other.kind, other.chat_id, other.user_id) != (kind, chat_id, user_id));
+        }
         if self.has_room() && self.push(frame, now) != Push::Full {
             return;
         }
@@ -229,7 +244,6 @@ impl Conn {
         }
         let mut rare = self.rare.borrow_mut();
         let waiting = &mut rare.get_or_insert_default().ephemeral;
-        waiting.retain(|other| (other.kind, other.chat_id, other.user_id) != (kind, chat_id, user_id));
         if waiting.len() == EPHEMERAL {
             waiting.pop_front();
         }

@@ -28,7 +28,7 @@ use messenger_common::dispatch::EventSink;
 use messenger_common::lifecycle::Lifecycle;
 use messenger_common::program::{self, App, Started};
 use messenger_common::service::Context;
-use presence::{Parts, PresenceKeeper};
+use presence::{Parts, PresenceKeeper, Teller};
 use shard::Shard;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -53,12 +53,14 @@ impl Gateway {
             Parts {
                 node: backends.node.clone(),
                 presence: Arc::clone(&backends.presence),
-                store: Arc::clone(&backends.store),
-                publisher: ctx.publisher.clone(),
+                teller: Teller::new(
+                    Arc::clone(&backends.store),
+                    ctx.publisher.clone(),
+                    config.limits.status_max_members,
+                ),
                 metrics: backends.metrics.clone(),
                 grace: config.presence_grace,
                 lease: config.presence_lease,
-                status_max_members: config.limits.status_max_members,
             },
             lifecycle,
         );
