@@ -79,6 +79,18 @@ pub(crate) enum Offer {
     Held,
 }
 
+/// Whether the log is being asked for a chat's head.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Check {
+    /// It is not.
+    #[default]
+    Idle,
+    /// It is.
+    Asked,
+    /// It is, and since then there was a reason to ask anew.
+    AskAgain,
+}
+
 /// One chat's state in one shard.
 #[derive(Debug, Default)]
 pub(crate) struct Feed {
@@ -95,9 +107,8 @@ pub(crate) struct Feed {
     pub(crate) known: Seq,
     /// Whether a fill is under way.
     pub(crate) filling: bool,
-    /// Whether the log is being asked for the head, and whether to ask once more behind that.
-    pub(crate) checking: bool,
-    pub(crate) check_again: bool,
+    /// Whether the log is being asked for the head.
+    pub(crate) check: Check,
     /// How often the bus told that the channel is heard: what was read before the last time may lack an event.
     pub(crate) ups: u32,
     /// Whether the bus has confirmed the channel to this shard.

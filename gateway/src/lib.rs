@@ -1,6 +1,6 @@
 //! The gateway: holds WebSocket connections, follows the chats that somebody here reads, and answers who is online from any node.
 //!
-//! Imports point down: `routes, upgrade → session → commands → subscription → shard → hub, feed, conn → frame, protocol`. All SQL and
+//! Imports point down: `routes, upgrade → session → commands → subscription → heal → shard → hub, feed, conn → frame, protocol`. All SQL and
 //! Redis is behind the traits of `messenger_common`. Keeps G2 (the cursor), G5 (presence), G6 (the fence), G7 (bounded queues), G8 (drain).
 
 mod commands;
@@ -8,6 +8,7 @@ mod conn;
 mod drain;
 mod feed;
 mod frame;
+mod heal;
 mod hub;
 mod loader;
 mod presence;

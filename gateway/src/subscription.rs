@@ -6,6 +6,7 @@
 
 use crate::conn::{Conn, Push};
 use crate::feed::{Event, Feed, Phase};
+use crate::heal::{PAUSES, check_feed, check_members, fill};
 use crate::loader::Piece;
 use crate::protocol::Reply;
 use crate::shard::Shard;
@@ -20,128 +21,6 @@ use std::time::Duration;
 
 /// A subscription waits this long for its channel to be heard; then it begins all the same, and the channel's word closes the gap.
 const CHANNEL_WITHIN: Duration = Duration::from_secs(1);
-/// The pauses after a read of the log that failed or brought nothing: the first and the longest.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
-
-/// Asks the log for what a feed is missing, unless that is under way; after `hold`, in which it may come by itself.
-pub(crate) fn fill(shard: &Rc<Shard>, chat: ChatId, feed: &mut Feed, cause: GapCause, hold: Duration) {
-    if !std::mem::replace(&mut feed.filling, true) {
-        shard.spawn("gap fill", fill_until_whole(Rc::clone(shard), chat, cause, hold));
-    }
-}
-
-async fn fill_until_whole(shard: Rc<Shard>, chat: ChatId, cause: GapCause, hold: Duration) {
-    if !hold.is_zero() {
-        tokio::time::sleep(hold).await;
-    }
-    let mut pause = PAUSES.0;
-    loop {
-        let (head, known) = {
-            let mut chats = shard.chats.borrow_mut();
-            let Some(feed) = chats.get_mut(&chat) else { return };
-            match feed.head {
-                Some(head) if feed.has_gap() => (head, feed.known),
-                _ => {
-                    feed.filling = false;
-                    return;
-                }
-            }
-        };
-        shard.hub.metrics.gap_fills(cause).inc();
-        let loaded = shard.hub.log.load(chat, head, known).await;
-        let moved = match loaded {
-            Ok(piece) => shard.on_piece(chat, &piece),
-            Err(error) => {
-                tracing::warn!(chat.id = %chat, error = %error, "the log could not be read; trying again");
-                false
-            }
-        };
-        if moved {
-            pause = PAUSES.0;
-        } else {
-            // Read before the commit was to be seen, or not read at all.
-            shard.hub.log.forget(chat);
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(PAUSES.1);
-        }
-    }
-}
-
-/// Compares a feed's head with the log's: word of something may have been lost.
-pub(crate) fn check_head(shard: &Rc<Shard>, chat: ChatId, cause: GapCause) {
-    if let Some(feed) = shard.chats.borrow_mut().get_mut(&chat) {
-        check_feed(shard, chat, feed, cause);
-    }
-}
-
-fn check_feed(shard: &Rc<Shard>, chat: ChatId, feed: &mut Feed, cause: GapCause) {
-    // What is being asked may be answered from before the reason to ask again.
-    if std::mem::replace(&mut feed.checking, true) {
-        feed.check_again = true;
-        return;
-    }
-    shard.spawn("head check", head_checked(Rc::clone(shard), chat, cause));
-}
-
-async fn head_checked(shard: Rc<Shard>, chat: ChatId, cause: GapCause) {
-    let mut pause = PAUSES.0;
-    loop {
-        let asked = shard.hub.heads.get(chat).await;
-        {
-            let mut chats = shard.chats.borrow_mut();
-            let Some(feed) = chats.get_mut(&chat) else { return };
-            if let Ok(head) = asked {
-                if let Some(head) = head {
-                    feed.reached(head);
-                    if feed.has_gap() {
-                        fill(&shard, chat, feed, cause, Duration::ZERO);
-                    }
-                }
-                if !std::mem::take(&mut feed.check_again) {
-                    feed.checking = false;
-                    return;
-                }
-                continue;
-            }
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(PAUSES.1);
-    }
-}
-
-/// Ends the subscriptions of those who are no longer members, where the log cannot tell of it any more (G6).
-pub(crate) fn check_members(shard: &Rc<Shard>, chat: ChatId) {
-    shard.spawn("membership check", members_checked(Rc::clone(shard), chat));
-}
-
-async fn members_checked(shard: Rc<Shard>, chat: ChatId) {
-    let users = |shard: &Shard| -> Vec<UserId> {
-        let chats = shard.chats.borrow();
-        let subs = chats.get(&chat).map(|feed| feed.subs.iter().map(|(_, sub)| sub.conn.user_id).collect());
-        subs.unwrap_or_default()
-    };
-    let mut pause = PAUSES.0;
-    loop {
-        let mut asked = users(&shard);
-        asked.sort_unstable();
-        asked.dedup();
-        let (store, of) = (Arc::clone(&shard.hub.ctx.store), asked.clone());
-        let answered = shard.hub.spawn("membership check", async move { store.still_members(chat, &of).await }).await;
-        if let Ok(Ok(members)) = answered {
-            let conns: Vec<Rc<Conn>> = {
-                let chats = shard.chats.borrow();
-                let Some(feed) = chats.get(&chat) else { return };
-                let gone = |user: &UserId| asked.binary_search(user).is_ok() && !members.contains(user);
-                feed.subs.iter().filter(|(_, sub)| gone(&sub.conn.user_id)).map(|(_, s)| Rc::clone(&s.conn)).collect()
-            };
-            conns.iter().for_each(|conn| drop(shard.close_sub(chat, conn)));
-            return;
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(PAUSES.1);
-    }
-}
-
 /// Begins a subscription and answers it. On an error nothing of it is left.
 pub(crate) async fn begin(
     shard: &Rc<Shard>,

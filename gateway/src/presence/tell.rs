@@ -75,7 +75,9 @@ impl Teller {
     pub(super) fn tell(&self, transitions: Vec<Transition>) {
         if !transitions.is_empty() {
             let mut waiting = self.waiting.lock();
-            transitions.into_iter().for_each(|transition| waiting.add(transition));
+            for transition in transitions {
+                waiting.add(transition);
+            }
             self.came.notify_one();
         }
     }
@@ -107,7 +109,9 @@ impl Teller {
 
     fn put_back(&self, some: Vec<Transition>) {
         let mut waiting = self.waiting.lock();
-        some.into_iter().for_each(|transition| waiting.add(transition));
+        for transition in some {
+            waiting.add(transition);
+        }
     }
 
     async fn tell_some(&self, transitions: &[Transition]) -> Result<()> {

@@ -3,9 +3,9 @@
 use super::{Delivery, Shard};
 use crate::conn::{Conn, Push, State};
 use crate::feed::{Event, Feed, Offer, Phase};
+use crate::heal;
 use crate::loader::Piece;
 use crate::protocol::Reply;
-use crate::subscription;
 use bytes::Bytes;
 use messenger_common::event::{Effect, EventKind};
 use messenger_common::id::{ChatId, Seq, UserId};
@@ -41,7 +41,7 @@ impl Shard {
             self.go_on(chat, feed);
         }
         if feed.has_gap() {
-            subscription::fill(self, chat, feed, GapCause::Jump, HOLD);
+            heal::fill(self, chat, feed, GapCause::Jump, HOLD);
         }
     }
 
@@ -90,7 +90,7 @@ impl Shard {
             }
         }
         // What was skipped may have been somebody's removal.
-        subscription::check_members(self, chat);
+        heal::check_members(self, chat);
     }
 
     /// Delivers an event to all who have had everything before it.
@@ -160,7 +160,7 @@ impl Shard {
         // Who no longer waits is gone.
         feed.waiting.drain(..).for_each(|waiting| waiting.send(()).unwrap_or(()));
         if feed.head.is_some() {
-            subscription::check_head(self, chat, GapCause::LinkRestored);
+            heal::check_head(self, chat, GapCause::LinkRestored);
         }
     }
 

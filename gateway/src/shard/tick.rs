@@ -4,8 +4,8 @@
 use super::{Shard, TICK};
 use crate::conn::{Conn, State};
 use crate::frame;
+use crate::heal;
 use crate::protocol::CloseCode;
-use crate::subscription;
 use messenger_common::event::Revocation;
 use messenger_common::id::ChatId;
 use messenger_common::metrics::GapCause;
@@ -79,7 +79,7 @@ impl Shard {
             self.hub.drop_chat(chat, self.id);
         }
         for chat in due {
-            subscription::check_head(self, chat, GapCause::HeadCheck);
+            heal::check_head(self, chat, GapCause::HeadCheck);
         }
     }
 
