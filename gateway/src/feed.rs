@@ -101,6 +101,11 @@ impl Feed {
         Self { confirmed, ..Self::default() }
     }
 
+    /// The connections that hear what is not sequenced.
+    pub(crate) fn listeners(&self) -> impl Iterator<Item = &Rc<Conn>> {
+        self.subs.iter().filter(|(_, sub)| sub.phase != Phase::Pending).map(|(_, sub)| &sub.conn)
+    }
+
     /// Takes word of an event.
     pub(crate) fn offer(&mut self, event: &Event) -> Offer {
         self.known = self.known.max(event.seq);

@@ -21,6 +21,8 @@ use tokio::sync::{Notify, oneshot};
 
 /// Users told of in one call at most.
 const AT_ONCE: usize = 256;
+/// Chats named in one publication, about: one user more may bring all of his.
+const CHATS_AT_ONCE: usize = 4096;
 /// How often transitions that time brings are looked for.
 const SWEEP: Duration = Duration::from_millis(500);
 
@@ -164,19 +166,21 @@ impl PresenceKeeper {
                 gone.map(|(user, ..)| *user).collect()
             };
             let (left, released) = (went(false), went(true));
-            let outcome = async {
+            let mut transitions = Vec::new();
+            let outcome: messenger_common::error::Result<()> = async {
                 if !came.is_empty() {
-                    let transitions = parts.presence.arrive(&parts.node, &came).await?;
-                    parts.tell(transitions).await;
+                    transitions = parts.presence.arrive(&parts.node, &came).await?;
                 }
                 for (users, grace) in [(&left, parts.grace), (&released, parts.grace + EXTRA_GRACE)] {
                     if !users.is_empty() {
                         parts.presence.depart(&parts.node, users, grace).await?;
                     }
                 }
-                messenger_common::error::Result::<()>::Ok(())
-            };
-            match outcome.await {
+                Ok(())
+            }
+            .await;
+            let failed = outcome.is_err();
+            match outcome {
                 Ok(()) => {
                     registered.extend(came);
                     registered.retain(|user| !left.contains(user) && !released.contains(user));
@@ -189,8 +193,12 @@ impl PresenceKeeper {
                     // Whether it was registered or not: repeating it does no harm.
                     registered.extend(came);
                     self.put_back(changes);
-                    tokio::time::sleep(SWEEP).await;
                 }
+            }
+            // Behind the answer to who waits: nobody's `welcome` waits for the telling.
+            parts.tell(transitions).await;
+            if failed {
+                tokio::time::sleep(SWEEP).await;
             }
         }
     }
@@ -249,10 +257,27 @@ impl Parts {
             })
             .filter(|change| !change.chats.is_empty())
             .collect();
-        if !changes.is_empty() {
-            let payload = Envelope::Status(changes).encode();
+        for some in pieces(changes) {
+            let payload = Envelope::Status(some).encode();
             self.publisher.publish_now(vec![Publication { topic: Topic::Nodes, payload }]);
         }
         Ok(())
     }
+}
+
+/// Splits changes so that no publication names many more than [`CHATS_AT_ONCE`] chats.
+fn pieces(changes: Vec<StatusChange>) -> Vec<Vec<StatusChange>> {
+    let (mut pieces, mut piece, mut chats) = (Vec::new(), Vec::new(), 0);
+    for change in changes {
+        chats += change.chats.len();
+        piece.push(change);
+        if chats >= CHATS_AT_ONCE {
+            pieces.push(std::mem::take(&mut piece));
+            chats = 0;
+        }
+    }
+    if !piece.is_empty() {
+        pieces.push(piece);
+    }
+    pieces
 }

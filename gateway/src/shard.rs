@@ -4,6 +4,7 @@
 //! here, without waking a task a connection. What cannot be delivered at once is the business of [`crate::subscription`].
 
 mod deliver;
+mod status;
 mod tick;
 
 pub(crate) use deliver::answered_read;
@@ -72,6 +73,7 @@ pub(crate) struct Shard {
     dirty: RefCell<Vec<Rc<Conn>>>,
     batching: Cell<bool>,
     ticks: Cell<u32>,
+    statuses: RefCell<status::Statuses>,
     status_stamp: Cell<u64>,
     started: Instant,
     draining: Cell<bool>,
@@ -114,6 +116,7 @@ impl Shard {
             dirty: RefCell::default(),
             batching: Cell::new(false),
             ticks: Cell::new(0),
+            statuses: RefCell::default(),
             status_stamp: Cell::new(0),
             started: Instant::now(),
             draining: Cell::new(false),

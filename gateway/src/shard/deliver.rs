@@ -3,7 +3,6 @@
 use super::{Delivery, Shard};
 use crate::conn::{Conn, Push, State};
 use crate::feed::{Event, Feed, Offer, Phase};
-use crate::hub::StatusFrame;
 use crate::loader::Piece;
 use crate::protocol::Reply;
 use crate::subscription;
@@ -28,7 +27,7 @@ impl Shard {
             Delivery::Notice { user_id, chat_id, seq, kind, frame } => {
                 self.on_notice(user_id, chat_id, seq, kind, &frame);
             }
-            Delivery::Status(changes) => changes.iter().for_each(|change| self.on_status(change)),
+            Delivery::Status(changes) => self.on_statuses(&changes),
         }
     }
 
@@ -156,11 +155,9 @@ impl Shard {
     fn on_ephemeral(&self, chat: ChatId, user: UserId, kind: EventKind, frame: &Bytes) {
         let mut told = 0;
         if let Some(feed) = self.chats.borrow().get(&chat) {
-            for (_, sub) in &feed.subs {
-                if sub.phase != Phase::Pending && sub.conn.user_id != user {
-                    sub.conn.push_newest(kind, chat, user, frame, true);
-                    told += 1;
-                }
+            for conn in feed.listeners().filter(|conn| conn.user_id != user) {
+                self.push_newest(conn, kind, chat, user, frame);
+                told += 1;
             }
         }
         if kind == EventKind::MessageRead
@@ -168,7 +165,7 @@ impl Shard {
         {
             for conn in &local.conns {
                 if conn.state.get() == State::Open && !answered_lately(conn, chat) {
-                    conn.push_newest(kind, chat, user, frame, true);
+                    self.push_newest(conn, kind, chat, user, frame);
                     told += 1;
                 }
             }
@@ -201,34 +198,19 @@ impl Shard {
         self.hub.metrics.ws_deliveries(kind).inc_by(told);
     }
 
-    fn on_status(&self, change: &StatusFrame) {
-        let stamp = self.status_stamp.get() + 1;
-        self.status_stamp.set(stamp);
-        let chats = self.chats.borrow();
-        let mut told = 0;
-        for feed in change.chats.iter().filter_map(|chat| chats.get(chat)) {
-            for (_, sub) in &feed.subs {
-                let conn = &sub.conn;
-                if sub.phase != Phase::Pending
-                    && conn.user_id != change.user_id
-                    && conn.status_stamp.replace(stamp) != stamp
-                {
-                    conn.push_newest(EventKind::UserStatus, ChatId(0), change.user_id, &change.frame, true);
-                    told += 1;
-                }
-            }
-        }
-        self.hub.metrics.ws_deliveries(EventKind::UserStatus).inc_by(told);
-    }
-
     /// Gives a frame to a connection: at once, or with the batch.
     pub(crate) fn push(&self, conn: &Rc<Conn>, frame: &Bytes) -> Push {
         let now = !self.batching.get();
         let pushed = conn.push(frame, now);
-        if !now && pushed == Push::Taken && !conn.dirty.replace(true) {
+        self.flush_later(conn, now);
+        pushed
+    }
+
+    /// Has a connection flushed at the end of the batch, where there is one.
+    pub(super) fn flush_later(&self, conn: &Rc<Conn>, now: bool) {
+        if !now && conn.queued() > 0 && !conn.dirty.replace(true) {
             self.dirty.borrow_mut().push(Rc::clone(conn));
         }
-        pushed
     }
 }
 

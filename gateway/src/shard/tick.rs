@@ -36,6 +36,7 @@ impl Shard {
                 State::Opening | State::Closing(_) | State::Dead => {}
             }
         }
+        self.renew_status_budget();
         self.look_after_feeds();
         if self.ticks.get().is_multiple_of(SLOW_BEAT) {
             self.recheck();
