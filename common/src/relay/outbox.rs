@@ -1,6 +1,7 @@
 //! The relay: tells what stands in the outbox because its publisher died, was refused, or had its hands full. And the log's pruning.
 
-use super::encode::encode;
+use super::chunk::Chunk;
+use super::encode::Telling;
 use crate::bus::{Bus, Tasks};
 use crate::store::{Committed, Store};
 use prometheus::IntGauge;
@@ -14,10 +15,9 @@ const EVERY: Duration = Duration::from_millis(500);
 const AGE: Duration = Duration::from_millis(500);
 /// How many entries are taken at once.
 const CLAIM: usize = 500;
-/// About how many publications are told at once.
-const PUBLICATIONS: usize = 1_000;
-/// After a failure; and how often the gauge is set.
+/// After a failure, and after how many of them it is passed over; and how often the gauge is set.
 const RETRY: Duration = Duration::from_millis(200);
+const TRIES: u32 = 5;
 const COUNT_EVERY: Duration = Duration::from_secs(5);
 /// How much of the log is pruned at once, the pause between, and the pause once nothing is left to prune.
 const PRUNE: usize = 1_000;
@@ -41,6 +41,7 @@ async fn relay(bus: Arc<dyn Bus>, store: Arc<dyn Store>) {
     let mut up = bus.up();
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut careful = false;
     loop {
         // While the bus is down nothing is claimed: a claim holds others off for seconds.
         if up.wait_for(|up| *up).await.is_err() {
@@ -51,7 +52,9 @@ async fn relay(bus: Arc<dyn Bus>, store: Arc<dyn Store>) {
             Ok(claimed) => {
                 tracing::info!(outbox.entries = claimed.len(), "telling what was left in the outbox");
                 let full = claimed.len() == CLAIM;
-                tell(bus.as_ref(), store.as_ref(), &mut up, claimed).await;
+                let (bus, store) = (bus.as_ref(), store.as_ref());
+                let mut told = Told { bus, store, up: &mut up, chunk: Chunk::default(), careful };
+                careful = !told.all(claimed).await;
                 if full {
                     continue;
                 }
@@ -62,31 +65,66 @@ async fn relay(bus: Arc<dyn Bus>, store: Arc<dyn Store>) {
     }
 }
 
-/// Publishes and removes what was claimed, however long it takes: nobody else may for the time of the claim.
-async fn tell(bus: &dyn Bus, store: &dyn Store, up: &mut watch::Receiver<bool>, claimed: Vec<Committed>) {
-    let mut publications = Vec::new();
-    let mut ids = Vec::new();
-    let mut rest = claimed.into_iter().peekable();
-    while let Some(committed) = rest.next() {
-        encode(&committed, &mut publications);
-        ids.extend(committed.outbox);
-        if publications.len() < PUBLICATIONS && rest.peek().is_some() {
-            continue;
+/// A claim that is being told.
+struct Told<'a> {
+    bus: &'a dyn Bus,
+    store: &'a dyn Store,
+    up: &'a mut watch::Receiver<bool>,
+    chunk: Chunk,
+    /// Each entry by itself and tried once: something in an earlier claim was not taken, and shall take nothing else with it.
+    careful: bool,
+}
+
+impl Told<'_> {
+    /// Publishes and removes what was claimed; false where the bus did not take all of it. What it did not take is passed over: once
+    /// the claim has run out it is free for any relay, and it holds up nothing that is behind it.
+    async fn all(&mut self, claimed: Vec<Committed>) -> bool {
+        let mut all = true;
+        for committed in claimed {
+            let mut told = true;
+            for publication in Telling::of(&committed) {
+                if self.chunk.push(publication) {
+                    told = self.flush().await;
+                }
+                if !told {
+                    break;
+                }
+            }
+            // Only a whole one leaves the outbox.
+            self.chunk.ids.extend(committed.outbox.filter(|_| told));
+            if self.careful {
+                told &= self.flush().await;
+            }
+            all &= told;
         }
-        while bus.publish(&publications).await.is_err() {
+        self.flush().await && all
+    }
+
+    /// Whether the bus took the chunk, at last.
+    async fn flush(&mut self) -> bool {
+        if self.chunk.is_empty() {
+            return true;
+        }
+        let mut tries = if self.careful { TRIES } else { 1 };
+        while self.bus.publish(&self.chunk.publications).await.is_err() {
+            if tries == TRIES {
+                self.chunk.clear();
+                return false;
+            }
+            tries += 1;
             // At once when the link comes back; a link that claims to be up is given a moment.
             let came_back = async {
-                if up.wait_for(|up| !up).await.is_ok() {
-                    drop(up.wait_for(|up| *up).await);
+                if self.up.wait_for(|up| !up).await.is_ok() {
+                    drop(self.up.wait_for(|up| *up).await);
                 }
             };
             _ = tokio::time::timeout(RETRY, came_back).await;
         }
-        if let Err(error) = store.outbox_remove(&ids).await {
+        if let Err(error) = self.store.outbox_remove(&self.chunk.ids).await {
             tracing::debug!(%error, "outbox entries could not be removed: they will be told again");
         }
-        publications.clear();
-        ids.clear();
+        self.chunk.clear();
+        true
     }
 }
 

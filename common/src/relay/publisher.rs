@@ -1,6 +1,7 @@
 //! The publisher: takes what requests committed off their hands and tells it in batches, as fast as the bus takes them.
 
-use super::encode::encode;
+use super::chunk::Chunk;
+use super::encode::Telling;
 use crate::bus::{Bus, Publication, Tasks};
 use crate::store::{Committed, OutboxId, Store};
 use prometheus::IntCounter;
@@ -12,9 +13,8 @@ use tokio::sync::mpsc;
 const QUEUE: usize = 8_192;
 /// Below this much room, what is not stored (typing, status) is dropped, so that it never displaces what is.
 const RESERVED: usize = QUEUE / 4;
-/// How many commits are told at once, and about how many publications.
+/// How many commits are taken off the queue at once.
 const BATCH: usize = 512;
-const PUBLICATIONS: usize = 1_000;
 /// How many outbox entries wait for their removal. When full, further ones are left to the relay, which tells them twice.
 const REMOVALS: usize = 65_536;
 /// Removals are gathered for this long, or this many.
@@ -64,33 +64,48 @@ impl Publisher {
 
 async fn publish(bus: Arc<dyn Bus>, mut items: mpsc::Receiver<Item>, removals: mpsc::Sender<OutboxId>) {
     let mut batch = Vec::with_capacity(BATCH);
-    let mut told: Vec<Publication> = Vec::new();
-    let mut ids: Vec<OutboxId> = Vec::new();
+    let mut chunk = Chunk::default();
     while items.recv_many(&mut batch, BATCH).await > 0 {
-        let mut rest = batch.drain(..).peekable();
-        while let Some(item) = rest.next() {
+        for item in batch.drain(..) {
             match item {
                 Item::Committed(committed) => {
-                    encode(&committed, &mut told);
-                    ids.extend(committed.outbox);
+                    let mut told = true;
+                    for publication in Telling::of(&committed) {
+                        if chunk.push(publication) {
+                            told = tell(bus.as_ref(), &mut chunk, &removals).await;
+                        }
+                        if !told {
+                            break;
+                        }
+                    }
+                    // Only a whole one leaves the outbox.
+                    chunk.ids.extend(committed.outbox.filter(|_| told));
                 }
-                Item::Unstored(publications) => told.extend(publications),
-            }
-            if told.len() < PUBLICATIONS && rest.peek().is_some() {
-                continue;
-            }
-            // An error leaves the entries in the outbox, for the relay.
-            if bus.publish(&told).await.is_ok() {
-                for id in ids.drain(..) {
-                    if removals.try_send(id).is_err() {
-                        tracing::debug!("the queue of outbox removals is full");
+                Item::Unstored(publications) => {
+                    for publication in publications {
+                        if chunk.push(publication) {
+                            tell(bus.as_ref(), &mut chunk, &removals).await;
+                        }
                     }
                 }
             }
-            told.clear();
-            ids.clear();
+        }
+        tell(bus.as_ref(), &mut chunk, &removals).await;
+    }
+}
+
+/// Whether the bus took the chunk. An error leaves the entries in the outbox, for the relay.
+async fn tell(bus: &dyn Bus, chunk: &mut Chunk, removals: &mpsc::Sender<OutboxId>) -> bool {
+    let told = chunk.publications.is_empty() || bus.publish(&chunk.publications).await.is_ok();
+    if told {
+        for id in chunk.ids.drain(..) {
+            if removals.try_send(id).is_err() {
+                tracing::debug!("the queue of outbox removals is full");
+            }
         }
     }
+    chunk.clear();
+    told
 }
 
 async fn remove(store: Arc<dyn Store>, mut ids: mpsc::Receiver<OutboxId>) {

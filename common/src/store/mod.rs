@@ -27,6 +27,7 @@ use crate::event::LogEvent;
 use crate::id::{ChatId, MessageId, Seq, SessionId, UserId};
 use crate::model::{Chat, HistoryPage, Member, Message, Role, User};
 use async_trait::async_trait;
+use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
 
@@ -61,8 +62,8 @@ pub struct UserNotice {
 /// What a user is told beside a chat's sequence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoticeBody {
-    /// The user came into the chat, here as that user sees it.
-    ChatAdded(Box<Chat>),
+    /// The user came into the chat, here as that user sees it: one value for all who see the same.
+    ChatAdded(Arc<Chat>),
     /// The user came out of it, or it was deleted.
     ChatRemoved,
     /// A message of a private chat, the same frame as its event.
