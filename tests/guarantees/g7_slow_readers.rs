@@ -6,6 +6,7 @@ use futures_util::future::join_all;
 use futures_util::{SinkExt, StreamExt};
 use hdrhistogram::Histogram;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use socket2::SockRef;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -24,18 +25,32 @@ const QUEUE: usize = 64 * 1024;
 const RATE: u32 = 100;
 const MEASURED: Duration = Duration::from_secs(8);
 
+/// Long enough to fill what a network keeps of a socket that is not read, and its queue.
+const FILLING: Duration = Duration::from_secs(4);
+
+/// How a reader is connected.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Link {
+    /// as the loopback interface does it
+    Loopback,
+    /// with a small receive buffer and the segments of an Ethernet: with those of the loopback interface the kernel
+    /// would take mebibytes for a socket that is not read
+    Narrow,
+}
+
 /// A subscribed socket that reads only when told to, without more work than that takes.
 struct Reader {
     stream: WebSocketStream<TcpStream>,
 }
 
 impl Reader {
-    /// Subscribes on the first gateway; with a receive buffer of about so many bytes, where given.
-    async fn open(d: &Deployment, user: &User, chat_id: i64, buffer: Option<u32>) -> Self {
+    /// Subscribes on the first gateway.
+    async fn open(d: &Deployment, user: &User, chat_id: i64, link: Link) -> Self {
         let gateway = d.gateway(0);
         let socket = TcpSocket::new_v4().unwrap();
-        if let Some(buffer) = buffer {
-            socket.set_recv_buffer_size(buffer).unwrap();
+        if link == Link::Narrow {
+            socket.set_recv_buffer_size(4096).unwrap();
+            SockRef::from(&socket).set_tcp_mss(1448).unwrap();
         }
         let open = async {
             let tcp = socket.connect(([127, 0, 0, 1], gateway.port()).into()).await.unwrap();
@@ -100,13 +115,18 @@ fn measure(mut reader: Reader, epoch: Instant, mut done: watch::Receiver<u64>) -
     })
 }
 
-/// The chat flows and the live readers read: their latencies, and what flowed.
-async fn flow(author: &User, chat_id: i64, live: Vec<Reader>) -> (Vec<Reader>, Histogram<u64>, Flowed) {
+/// The chat flows for that long and the live readers read: their latencies, and what flowed.
+async fn flow(
+    author: &User,
+    chat_id: i64,
+    live: Vec<Reader>,
+    period: Duration,
+) -> (Vec<Reader>, Histogram<u64>, Flowed) {
     let epoch = Instant::now();
     let (done, awaited) = watch::channel(u64::MAX);
     let measuring: Vec<_> = live.into_iter().map(|reader| measure(reader, epoch, awaited.clone())).collect();
     let flow = Flow::start(&author.rest, chat_id, RATE, stamped(epoch));
-    tokio::time::sleep(MEASURED).await;
+    tokio::time::sleep(period).await;
     let flowed = flow.stop().await;
     assert!(flowed.refused.is_empty(), "{:?}", flowed.refused);
     done.send(flowed.seqs.len() as u64).unwrap();
@@ -149,24 +169,28 @@ async fn stalled_readers_cost_live_ones_nothing_and_catch_up_when_they_read() {
             .await;
         let (author, reading, stalling) = (d.user().await, d.user().await, d.user().await);
         let chat_id = author.group_id(&[&reading, &stalling]).await;
-        let live = join_all((0..LIVE).map(|_| Reader::open(&d, &reading, chat_id, None))).await;
-        let (live, alone, _) = flow(&author, chat_id, live).await;
+        let live = join_all((0..LIVE).map(|_| Reader::open(&d, &reading, chat_id, Link::Loopback))).await;
+        let (live, alone, _) = flow(&author, chat_id, live, MEASURED).await;
         let rss_alone = resident(d.gateway(0));
 
         let mut stalled = Vec::new();
         for _ in 0..STALLED / 50 {
-            stalled.extend(join_all((0..50).map(|_| Reader::open(&d, &stalling, chat_id, Some(4096)))).await);
+            stalled.extend(join_all((0..50).map(|_| Reader::open(&d, &stalling, chat_id, Link::Narrow))).await);
         }
         let rss_connected = resident(d.gateway(0));
-        let (_live, beside, flowed) = flow(&author, chat_id, live).await;
+        let (live, _, filled) = flow(&author, chat_id, live, FILLING).await;
+        let delivered = async || total(d.gateways(), "messenger_ws_deliveries_total", &["type=\"new_message\""]).await;
+        let before = delivered().await;
+        let (_live, beside, flowed) = flow(&author, chat_id, live, MEASURED).await;
         let rss_stalled = resident(d.gateway(0));
+        let to_live = (LIVE * flowed.seqs.len()) as f64;
+        assert!(delivered().await - before < to_live + STALLED as f64, "the others do not take anything any more");
         let sockets = total(d.gateways(), "messenger_ws_connections", &[]).await;
         assert!(sockets > (LIVE + STALLED) as f64 - 0.5, "nobody was closed: {sockets}");
-        let behind = total(d.gateways(), "messenger_ws_deliveries_total", &["type=\"new_message\""]).await;
 
         println!("G7 {LIVE} live readers at {RATE} messages/s of 1 KiB: alone {}; beside {STALLED} stalled ones {}", shown(&alone), shown(&beside));
         println!(
-            "G7 memory of the gateway: {} MiB with the live ones, {} MiB with {STALLED} more connected, {} MiB when those had stalled for {MEASURED:?} ({behind:.0} deliveries)",
+            "G7 memory of the gateway: {} MiB with the live ones, {} MiB with {STALLED} more connected, {} MiB when those had stalled for {MEASURED:?}",
             mebibytes(rss_alone),
             mebibytes(rss_connected),
             mebibytes(rss_stalled)
@@ -181,7 +205,7 @@ async fn stalled_readers_cost_live_ones_nothing_and_catch_up_when_they_read() {
         let caught_up = Instant::now();
         let read = join_all(again.iter_mut().map(|reader| reader.read_up_to(flowed.head()))).await;
         for seqs in &read {
-            assert_eq!(seqs[0], flowed.seqs[0], "from where they stalled");
+            assert_eq!(seqs[0], filled.seqs[0], "from where they stalled");
             assert_consecutive(seqs, "a reader that stalled");
         }
         println!("G7 20 stalled readers read again: all {} events each, in order, after {:.1?}", read[0].len(), caught_up.elapsed());
@@ -198,13 +222,11 @@ async fn only_who_takes_nothing_for_thirty_seconds_is_closed() {
         let d = Deployment::cluster(1, 1).env("MAX_SEND_QUEUE_BYTES", QUEUE).start().await;
         let (author, stalling, trickling) = (d.user().await, d.user().await, d.user().await);
         let chat_id = author.group_id(&[&stalling, &trickling]).await;
-        let mut stalled = join_all((0..3).map(|_| Reader::open(&d, &stalling, chat_id, Some(4096)))).await;
-        let mut slow = Reader::open(&d, &trickling, chat_id, Some(4096)).await;
-        let flow = Flow::start(&author.rest, chat_id, 400, stamped(Instant::now()));
+        let mut stalled = join_all((0..3).map(|_| Reader::open(&d, &stalling, chat_id, Link::Narrow))).await;
+        let mut slow = Reader::open(&d, &trickling, chat_id, Link::Narrow).await;
         let flowing = Instant::now();
-        // more than the kernel takes of a connection, in a few seconds; then nothing but the trickle moves
-        tokio::time::sleep(Duration::from_secs(5)).await;
-        let flowed = flow.stop().await;
+        let (_, _, flowed) = flow(&author, chat_id, Vec::new(), FILLING).await;
+        // nothing but the trickle moves from here on
         let full = Instant::now();
         let mut trickled = Vec::new();
         let trickle = async {

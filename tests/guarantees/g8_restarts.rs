@@ -157,7 +157,6 @@ async fn gateways_restarted_one_by_one_lose_nothing_and_nobody_is_told_offline()
             let followed = follower.stop().await;
             assert_eq!((followed.faults, followed.offline), (Vec::<String>::new(), Vec::new()));
             assert_consecutive(&followed.seqs, "a follower");
-            assert!(followed.seqs.len() >= flowed.seqs.len() - 5);
             all_closes.extend(followed.closes);
         }
         for (gateway, (began, took)) in drains.into_iter().enumerate() {
