@@ -19,22 +19,25 @@ pub struct Watched(Vec<(&'static str, Part)>);
 /// CPU time of each, in nanoseconds.
 pub type Times = BTreeMap<&'static str, u64>;
 
+/// What each process has used since it began.
+pub struct Moment(BTreeMap<(&'static str, u32), u64>);
+
 impl Watched {
     pub fn with(mut self, name: &'static str, part: Part) -> Self {
         self.0.push((name, part));
         self
     }
 
-    /// What each has used since it began.
-    pub fn now(&self) -> Times {
-        self.0.iter().map(|(name, part)| (*name, part.pids().into_iter().map(cpu_nanos).sum())).collect()
+    pub fn now(&self) -> Moment {
+        let pids = self.0.iter().flat_map(|(name, part)| part.pids().into_iter().map(|pid| (*name, pid)));
+        Moment(pids.map(|(name, pid)| ((name, pid), cpu_nanos(pid))).collect())
     }
 
-    /// What each has used since `before`.
-    pub fn since(&self, before: &Times) -> Times {
-        let mut times = self.now();
-        for (name, nanos) in &mut times {
-            *nanos = nanos.saturating_sub(before.get(name).copied().unwrap_or(0));
+    /// What each has used since `before`. A child that has ended meanwhile is not counted, one that has begun is.
+    pub fn since(&self, before: &Moment) -> Times {
+        let mut times: Times = self.0.iter().map(|(name, _)| (*name, 0)).collect();
+        for (key, nanos) in self.now().0 {
+            *times.entry(key.0).or_default() += nanos.saturating_sub(before.0.get(&key).copied().unwrap_or(0));
         }
         times
     }

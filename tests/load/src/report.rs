@@ -46,6 +46,9 @@ impl Row {
 
     /// Percentiles in milliseconds.
     pub fn latency(mut self, what: &str, histogram: &Histogram<u64>) -> Self {
+        if histogram.is_empty() {
+            return self;
+        }
         for (name, quantile) in [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)] {
             self = self.with(format!("{what} {name} ms"), float(histogram.value_at_quantile(quantile)) / 1e6);
         }
@@ -56,11 +59,16 @@ impl Row {
     pub fn tally(self, tally: &Tally, expected: u64, seconds: f64) -> Self {
         self.with("deliveries/s", float(tally.events) / seconds)
             .with("bytes/event", float(tally.bytes) / float(tally.events.max(1)))
-            .with("gaps", float(tally.gaps))
+            .order(tally, expected)
+            .latency("delivery", &tally.latency)
+    }
+
+    /// What must be 0.
+    pub fn order(self, tally: &Tally, expected: u64) -> Self {
+        self.with("gaps", float(tally.gaps))
             .with("doubles", float(tally.doubles))
             .with("disorder", float(tally.disorder))
             .with("lost", float(expected.saturating_sub(tally.events)))
-            .latency("delivery", &tally.latency)
     }
 
     fn key(&self) -> (&str, &str, &str) {

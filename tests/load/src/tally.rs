@@ -58,7 +58,7 @@ impl Tally {
         let text = text + 8;
         self.events += 1;
         self.bytes += size as u64;
-        if let Some(moment) = payload.get(text..text + STAMP).and_then(digits) {
+        if let Some(moment) = payload.get(text..text + STAMP).and_then(digits).filter(|moment| *moment > 0) {
             self.latency.saturating_record(now.saturating_sub(moment));
         }
         if let Some(commit) = &mut self.commit

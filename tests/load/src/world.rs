@@ -76,6 +76,16 @@ impl World {
             .with("postgres", Part::Family(pid(self.postgres.pid())))
     }
 
+    /// Stops the gateway where it is: what is published meanwhile waits for it in Redis.
+    pub fn freeze_gateway(&self) {
+        self.gateway.sigstop();
+    }
+
+    /// Lets it go on.
+    pub fn thaw_gateway(&self) {
+        self.gateway.sigcont();
+    }
+
     /// What the programs have complained of.
     pub fn complaints(&self) -> String {
         let shown = |node: &Node| if node.log().since(0).len() > 2 { node.tail(10) } else { String::new() };

@@ -7,6 +7,7 @@ use crate::fleet::Fleet;
 use crate::report::{Report, Row, float};
 use crate::sender::Pace;
 use crate::world::World;
+use std::time::Duration;
 
 const SUBSCRIBERS: usize = 1_000;
 /// Messages on their way at full throttle: several wait for each socket, and none is so late that it comes from the log.
@@ -75,7 +76,7 @@ fn bare_row(
     let expected = write()?;
     // its work is done, and what it wrote is read in a moment; the writer waits for its next word meanwhile
     let times = watched.since(&times);
-    fleet.wait_for(events + expected, std::time::Duration::from_secs(2));
+    fleet.wait_for(events + expected, Duration::from_secs(2));
     let seconds = float(crate::clock::now() - begin) / 1e9;
     let tally = fleet.tally();
     Ok(Row::new(scenario, "bare write", at, run).cpu(&times, tally.events).tally(&tally, expected, seconds))
@@ -141,10 +142,44 @@ pub fn many_chats(options: &Options, report: &mut Report) -> Result<(), String> 
             Traffic { world: &world, senders: &senders, chat: &mut chat, pace, lasts }.run()
         })?;
         report.add(row("c", "highest rate", run, &measured));
+        report.add(backlog(&world, &fleet, &senders, &mut chat, run, options.lasts)?);
         for peer in &peers {
             report.add(peer.steady("c", run, 2_000.0, options.lasts)?);
             report.add(peer.full("c", "highest rate", run, 4_000, options.lasts)?);
         }
     }
     Ok(())
+}
+
+/// What gateway and Redis alone can do, with events that the api has committed and published like all others: the gateway stands still
+/// while it does, and then has them all at once.
+fn backlog(
+    world: &World,
+    fleet: &Fleet,
+    senders: &[usize],
+    chat: &mut dyn FnMut(u64) -> usize,
+    run: usize,
+    lasts: Duration,
+) -> Result<Row, String> {
+    const EACH: u64 = 10;
+    /// Within what Redis keeps for a subscriber that does not read.
+    const MESSAGES: u64 = 15_000;
+    fleet.reset();
+    world.freeze_gateway();
+    let mut gate = |sent: u64| sent < MESSAGES;
+    let sent = Traffic { world, senders, chat, pace: Pace::Full(&mut gate), lasts }.run();
+    let (watched, events) = (world.watched(), fleet.events());
+    let (times, begin) = (watched.now(), crate::clock::now());
+    world.thaw_gateway();
+    let expected = sent?.answered * EACH;
+    fleet.wait_for(events + expected, Duration::from_secs(5));
+    let seconds = float(crate::clock::now() - begin) / 1e9;
+    let times = watched.since(&times);
+    fleet.check()?;
+    let tally = fleet.tally();
+    Ok(Row::new("c", "messenger", "a backlog", run)
+        .with("messages", float(expected / EACH))
+        .cpu(&times, tally.events)
+        .with("deliveries/s", float(tally.events) / seconds)
+        .order(&tally, expected))
 }

@@ -63,8 +63,12 @@ pub fn reads(options: &Options, report: &mut Report) -> Result<(), String> {
          select 1 + n % {CHATS}, 1 + n / {CHATS}, 1 + n % {USERS}, repeat('.', 100), now() - (({MESSAGES} - n) || ' ms')::interval
          from generate_series(0, {MESSAGES} - 1) n order by n;
          update chats set seq = {MESSAGES} / {CHATS}, active_at = now() - (id || ' seconds')::interval;
-         analyze;"
+         update members set read_seq = {MESSAGES} / {CHATS} - user_id % 10;"
     ))?;
+    // as a server that has run for a while stands
+    for upkeep in ["vacuum analyze", "checkpoint"] {
+        world.sql(upkeep.to_owned())?;
+    }
     let tokens: Vec<String> = (1..=32).map(|user| world.token(user)).collect();
     for run in 1..=options.runs {
         for what in ["history page", "older history page", "chat list"] {
