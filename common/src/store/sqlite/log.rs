@@ -14,7 +14,8 @@ use std::time::Duration;
 
 pub(super) async fn ping(database: &Database) -> Result<(), Fault> {
     sqlx::query("select 1").execute(&database.reader).await?;
-    Ok(())
+    // The writer too: it may be ill while the readers are well.
+    Ok(database.begin().await?.rollback().await?)
 }
 
 /// The versions of the migrations that are applied; none where there is no schema at all.

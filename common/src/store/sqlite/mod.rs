@@ -10,6 +10,8 @@ mod log;
 mod members;
 mod messages;
 mod sessions;
+#[cfg(test)]
+mod tests;
 
 use super::fault::Fault;
 use super::row::Time;
@@ -26,7 +28,7 @@ use async_trait::async_trait;
 use serde::Serialize;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Sqlite, Transaction};
+use sqlx::{ConnectOptions, Connection, Sqlite, Transaction};
 use std::path::Path;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -118,7 +120,13 @@ impl SqliteStore {
                 .max_lifetime(None)
                 .idle_timeout(None)
         };
-        let writer = pool().max_connections(1).connect_with(options.clone()).await.map_err(Fault::Sql)?;
+        // A full disk ends a transaction without the library's knowing: it would take every later one for a part of it. Such a
+        // connection is made anew.
+        let writer = pool().max_connections(1).before_acquire(|connection, _| {
+            let fit = !connection.is_in_transaction();
+            Box::pin(async move { Ok(fit) })
+        });
+        let writer = writer.connect_with(options.clone()).await.map_err(Fault::Sql)?;
         let reader = pool().max_connections(READERS).connect_lazy_with(options.read_only(true));
         Ok(Self { database: Database { writer, reader, clock } })
     }
