@@ -299,7 +299,7 @@ pub trait Store: Send + Sync + 'static {
     /// The private chat of two users and whether it was made now; both are told `ChatAdded` then. `UserNotFound` for an
     /// unknown or deactivated `other`.
     async fn private_chat(&self, user: UserId, other: UserId) -> Result<(Chat, bool, Committed)>;
-    /// The user's chats, last active first, with `role`, `last_message`, `unread_count`.
+    /// The user's chats, last active first, with `role`, `last_message`, `unread_count` (counted up to 1,000).
     async fn chats_of(&self, user: UserId, page: &PageRequest) -> Result<Rows<Chat>>;
     /// A chat as that user sees it: a group's members see all of it, others no content; `None`: it does not exist for that user.
     async fn chat(&self, chat: ChatId, viewer: UserId) -> Result<Option<Chat>>;
