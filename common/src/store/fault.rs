@@ -83,7 +83,9 @@ fn is_away(error: &sqlx::Error) -> bool {
         sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => true,
         sqlx::Error::Database(database) if database.try_downcast_ref::<SqliteError>().is_some() => {
             // Busy, locked, an I/O error, full, cannot be opened; above the primary code's byte stands which kind of it.
-            code(error).and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| matches!(code & 0xff, 5 | 6 | 10 | 13 | 14))
+            code(error)
+                .and_then(|code| code.parse::<u32>().ok())
+                .is_some_and(|code| matches!(code & 0xff, 5 | 6 | 10 | 13 | 14))
         }
         // Insufficient resources; cancelled by the statement's time-out; a lock not had in time; a deadlock's victim.
         sqlx::Error::Database(_) => {

@@ -268,10 +268,12 @@ pub trait Store: Send + Sync + 'static {
     async fn users(&self, ids: &[UserId]) -> Result<Vec<UserRow>>;
     /// By prefix of the username without case, ordered by it; active users only. `%` and `_` stand for themselves.
     async fn search_users(&self, prefix: &str, page: &PageRequest) -> Result<Rows<UserRow>>;
-    /// Changes e-mail or password hash; a new hash ends all sessions but `keep`. `EmailTaken`. `None`: no such user.
+    /// Changes e-mail or password hash; a new hash ends all sessions but `keep`. `EmailTaken`. `None`: no such user, or `verified` is no
+    /// longer the account's hash, decided by the same statement that changes it.
     async fn update_user(
         &self,
         user: UserId,
+        verified: &str,
         email: Option<String>,
         password_hash: Option<String>,
         keep: SessionId,
@@ -283,8 +285,9 @@ pub trait Store: Send + Sync + 'static {
 
     // Sessions
 
-    /// Opens one of generation 0.
-    async fn create_session(&self, user: UserId, ttl: Duration) -> Result<Session>;
+    /// Opens one of generation 0 for who knew the password of that hash. `AccountDisabled`; `BadCredentials` where the account's hash is
+    /// another by now: no session outlives a new password unseen.
+    async fn create_session(&self, user: UserId, verified: &str, ttl: Duration) -> Result<Session>;
     /// Spends the refresh token of that generation, atomically: of two at once one is `Rotated`, the other `Reused`.
     async fn rotate_session(&self, session: SessionId, generation: i64, ttl: Duration) -> Result<Rotation>;
     /// Ends one; ended already is no error.

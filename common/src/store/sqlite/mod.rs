@@ -192,11 +192,13 @@ impl Store for SqliteStore {
     async fn update_user(
         &self,
         user: UserId,
+        verified: &str,
         email: Option<String>,
         password_hash: Option<String>,
         keep: SessionId,
     ) -> Result<Option<(User, Vec<SessionId>)>> {
-        self.run(|| accounts::update_user(&self.database, user, email.as_deref(), password_hash.as_deref(), keep)).await
+        let (email, password_hash) = (email.as_deref(), password_hash.as_deref());
+        self.run(|| accounts::update_user(&self.database, user, verified, email, password_hash, keep)).await
     }
 
     async fn deactivate_user(&self, user: UserId) -> Result<()> {
@@ -207,8 +209,8 @@ impl Store for SqliteStore {
         self.run(|| accounts::set_last_seen(&self.database, seen)).await
     }
 
-    async fn create_session(&self, user: UserId, ttl: Duration) -> Result<Session> {
-        self.run(|| sessions::create_session(&self.database, user, ttl)).await
+    async fn create_session(&self, user: UserId, verified: &str, ttl: Duration) -> Result<Session> {
+        self.run(|| sessions::create_session(&self.database, user, verified, ttl)).await
     }
 
     async fn rotate_session(&self, session: SessionId, generation: i64, ttl: Duration) -> Result<Rotation> {
