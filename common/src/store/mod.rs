@@ -31,6 +31,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
 
+/// How long a claimed entry of the outbox is held for its relay.
+pub const CLAIM_LEASE: Duration = Duration::from_millis(1500);
+
 /// An entry of the outbox: what one transaction committed and nobody may have published yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OutboxId(pub i64);
@@ -357,7 +360,7 @@ pub trait Store: Send + Sync + 'static {
     /// Removes what was published.
     async fn outbox_remove(&self, ids: &[OutboxId]) -> Result<()>;
     /// Takes up to `limit` entries older than `age` (database's clock), that no other relay holds, and rebuilds what they must tell. They stay in the
-    /// outbox, leased to the caller for 5 s, until removed: a relay that dies loses nothing.
+    /// outbox, leased to the caller for [`CLAIM_LEASE`], until removed: a relay that dies loses nothing.
     async fn outbox_claim(&self, age: Duration, limit: usize) -> Result<Vec<Committed>>;
     /// How many entries there are, counted up to 10,000.
     async fn outbox_pending(&self) -> Result<i64>;

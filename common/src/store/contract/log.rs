@@ -62,7 +62,7 @@ async fn a_dead_relays_entries_come_back(at: Fixture) {
     assert_eq!(at.store.outbox_claim(Duration::ZERO, 500).await.unwrap(), []);
     let (edited, committed) = at.store.edit(message.id, ann.id, "new".into()).await.unwrap();
     at.store.outbox_remove(&[committed.outbox.unwrap()]).await.unwrap();
-    // Its five seconds are over.
+    // Its lease is over.
     assert_eq!(at.sql("update outbox set claimed_until = created_at").await, 1);
     let claimed = at.store.outbox_claim(Duration::ZERO, 500).await.unwrap();
     assert_eq!(claimed.len(), 1);
