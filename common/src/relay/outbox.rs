@@ -3,16 +3,19 @@
 use super::chunk::Chunk;
 use super::encode::Telling;
 use crate::bus::{Bus, Tasks};
-use crate::store::{Committed, Store};
+use crate::store::{CLAIM_LEASE, Committed, Store};
 use prometheus::IntGauge;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
-/// How often the outbox is looked at, and how old an entry must be for its publisher to be given up.
-const EVERY: Duration = Duration::from_millis(500);
-const AGE: Duration = Duration::from_millis(500);
+/// How often the outbox is looked at, and how old an entry must be for its publisher to be given up: one that only lags is left to
+/// its work. Together, and with the telling, they stay below the two seconds; so does the lease of a relay that died.
+const EVERY: Duration = Duration::from_millis(400);
+const AGE: Duration = Duration::from_secs(1);
+/// After the bus came back: until the gateways have subscribed anew, notices would reach nobody.
+const SETTLE: Duration = Duration::from_millis(700);
 /// How many entries are taken at once.
 const CLAIM: usize = 500;
 /// After a failure, and after how many of them it is passed over; and how often the gauge is set.
@@ -43,26 +46,35 @@ async fn relay(bus: Arc<dyn Bus>, store: Arc<dyn Store>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut careful = false;
     loop {
-        // While the bus is down nothing is claimed: a claim holds others off for seconds.
-        if up.wait_for(|up| *up).await.is_err() {
+        // While the bus is down nothing is claimed: a claim holds others off.
+        if settled(&mut up).await.is_err() {
             return;
         }
+        let asked = Instant::now();
         match store.outbox_claim(AGE, CLAIM).await {
             Ok(claimed) if claimed.is_empty() => {}
             Ok(claimed) => {
                 tracing::info!(outbox.entries = claimed.len(), "telling what was left in the outbox");
-                let full = claimed.len() == CLAIM;
                 let (bus, store) = (bus.as_ref(), store.as_ref());
-                let mut told = Told { bus, store, up: &mut up, chunk: Chunk::default(), careful };
+                let until = asked + CLAIM_LEASE;
+                let mut told = Told { bus, store, up: &mut up, chunk: Chunk::default(), careful, until };
                 careful = !told.all(claimed).await;
-                if full {
-                    continue;
-                }
+                // There may be more: a claim is bounded. What is held already comes only once its lease is over.
+                continue;
             }
             Err(error) => tracing::debug!(%error, "the outbox cannot be read"),
         }
         ticks.tick().await;
     }
+}
+
+/// Waits until the bus is up and, where it was away since this was last asked, has been for long enough.
+async fn settled(up: &mut watch::Receiver<bool>) -> Result<(), watch::error::RecvError> {
+    while up.has_changed()? || !*up.borrow() {
+        up.wait_for(|up| *up).await?;
+        tokio::time::sleep(SETTLE).await;
+    }
+    Ok(())
 }
 
 /// A claim that is being told.
@@ -73,6 +85,8 @@ struct Told<'a> {
     chunk: Chunk,
     /// Each entry by itself and tried once: something in an earlier claim was not taken, and shall take nothing else with it.
     careful: bool,
+    /// When the claim has run out.
+    until: Instant,
 }
 
 impl Told<'_> {
@@ -81,6 +95,10 @@ impl Told<'_> {
     async fn all(&mut self, claimed: Vec<Committed>) -> bool {
         let mut all = true;
         for committed in claimed {
+            if Instant::now() > self.until && !self.careful {
+                // The rest is anybody's by now. Not of a careful claim, whose first ones may hold up every one.
+                break;
+            }
             let mut told = true;
             for publication in Telling::of(&committed) {
                 if self.chunk.push(publication) {
@@ -112,13 +130,10 @@ impl Told<'_> {
                 return false;
             }
             tries += 1;
-            // At once when the link comes back; a link that claims to be up is given a moment.
-            let came_back = async {
-                if self.up.wait_for(|up| !up).await.is_ok() {
-                    drop(self.up.wait_for(|up| *up).await);
-                }
-            };
-            _ = tokio::time::timeout(RETRY, came_back).await;
+            // A link that claims to be up is given a moment; one that is known to be away is waited for, as long as the claim holds.
+            if tokio::time::timeout(RETRY, self.up.wait_for(|up| !up)).await.is_ok_and(|down| down.is_ok()) {
+                _ = tokio::time::timeout_at(self.until, settled(self.up)).await;
+            }
         }
         if let Err(error) = self.store.outbox_remove(&self.chunk.ids).await {
             tracing::debug!(%error, "outbox entries could not be removed: they will be told again");

@@ -17,6 +17,10 @@ const RESERVED: usize = QUEUE / 4;
 const BATCH: usize = 512;
 /// How many outbox entries wait for their removal. When full, further ones are left to the relay, which tells them twice.
 const REMOVALS: usize = 65_536;
+/// How many words of ended access wait to be told, how often one is tried, and for how long. Beyond it the nodes read it from the store.
+const ENDED: usize = 1_024;
+const ENDED_RETRY: Duration = Duration::from_millis(100);
+const ENDED_TRIES: u32 = 30;
 /// Removals are gathered for this long, or this many.
 const GATHER: Duration = Duration::from_millis(50);
 const REMOVE_BATCH: usize = 500;
@@ -25,6 +29,7 @@ const REMOVE_BATCH: usize = 500;
 #[derive(Clone, Debug)]
 pub struct Publisher {
     queue: mpsc::Sender<Item>,
+    ended: mpsc::Sender<Publication>,
     dropped: IntCounter,
 }
 
@@ -39,9 +44,11 @@ impl Publisher {
     pub fn start(bus: Arc<dyn Bus>, store: Arc<dyn Store>, tasks: &Tasks, dropped: IntCounter) -> Self {
         let (queue, items) = mpsc::channel(QUEUE);
         let (removals, ids) = mpsc::channel(REMOVALS);
-        tasks.spawn("publisher", publish(bus, items, removals));
+        let (ended, words) = mpsc::channel(ENDED);
+        tasks.spawn("publisher", publish(bus.clone(), items, removals));
+        tasks.spawn("ended access", tell_ended(bus, words));
         tasks.spawn("outbox removal", remove(store, ids));
-        Self { queue, dropped }
+        Self { queue, ended, dropped }
     }
 
     /// Tells what was committed, soon; never waits, and nothing is lost where it cannot be told now.
@@ -54,7 +61,14 @@ impl Publisher {
         }
     }
 
-    /// Tells what is stored nowhere: typing, read marks, status, revocations. Best effort; never waits.
+    /// Tells that access has ended: past all that waits, and again for some seconds where the bus does not take it. Never waits.
+    pub fn publish_ended(&self, publication: Publication) {
+        if self.ended.try_send(publication).is_err() {
+            self.dropped.inc();
+        }
+    }
+
+    /// Tells what is stored nowhere: typing, read marks, status. Best effort; never waits.
     pub fn publish_now(&self, publications: Vec<Publication>) {
         if self.queue.capacity() < RESERVED || self.queue.try_send(Item::Unstored(publications)).is_err() {
             self.dropped.inc();
@@ -106,6 +120,24 @@ async fn tell(bus: &dyn Bus, chunk: &mut Chunk, removals: &mpsc::Sender<OutboxId
     }
     chunk.clear();
     told
+}
+
+async fn tell_ended(bus: Arc<dyn Bus>, mut words: mpsc::Receiver<Publication>) {
+    let mut batch = Vec::new();
+    while words.recv_many(&mut batch, ENDED).await > 0 {
+        let mut tries = 0;
+        while bus.publish(&batch).await.is_err() && tries < ENDED_TRIES {
+            tries += 1;
+            tokio::time::sleep(ENDED_RETRY).await;
+            // What comes meanwhile goes with them.
+            while batch.len() < ENDED
+                && let Ok(word) = words.try_recv()
+            {
+                batch.push(word);
+            }
+        }
+        batch.clear();
+    }
 }
 
 async fn remove(store: Arc<dyn Store>, mut ids: mpsc::Receiver<OutboxId>) {
