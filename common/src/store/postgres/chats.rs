@@ -176,7 +176,10 @@ pub(super) async fn chats_of(pool: &Arc<Pool>, user: UserId, page: &PageRequest)
              where m.user_id = $1 and c.deleted_at is null and (c.active_at, c.id) < ($2, $3)
              order by c.active_at desc, c.id desc limit $4
          ) c
-         left join users p on p.id = case when c.pair_low = $1 then c.pair_high else c.pair_low end
+         left join lateral (
+             select u.id, u.username from users u
+             where u.id = case when c.pair_low = $1 then c.pair_high else c.pair_low end limit 1
+         ) p on true
          left join lateral (
              select x.id as m_id, x.author_id as m_author_id, a.username as m_author_username, x.text as m_text,
                     x.created_at as m_created_at, x.edited_at as m_edited_at, false as m_is_deleted, x.seq as m_seq,

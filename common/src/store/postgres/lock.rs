@@ -133,7 +133,10 @@ pub(super) async fn views(
          from unnest($1::bigint[], $2::bigint[]) as asked (chat_id, user_id)
          join chats c on c.id = asked.chat_id and c.deleted_at is null
          left join members m on m.chat_id = c.id and m.user_id = asked.user_id
-         left join users p on p.id = case when c.pair_low = asked.user_id then c.pair_high else c.pair_low end
+         left join lateral (
+             select u.id, u.username from users u
+             where u.id = case when c.pair_low = asked.user_id then c.pair_high else c.pair_low end limit 1
+         ) p on true
          left join lateral (
              select x.id as m_id, x.author_id as m_author_id, a.username as m_author_username, x.text as m_text,
                     x.created_at as m_created_at, x.edited_at as m_edited_at, false as m_is_deleted, x.seq as m_seq,
