@@ -2,10 +2,9 @@
 
 use super::lock::views;
 use super::{Database, commit, json, moved};
-use crate::error::Error;
 use crate::id::{ChatId, MessageId, Seq, UserId};
 use crate::store::change::{OutboxPayload, StoredNoticeKind, rebuilt};
-use crate::store::fault::Fault;
+use crate::store::fault::{Fault, is_lost};
 use crate::store::row::{LogRow, Time};
 use crate::store::{CLAIM_LEASE, Committed, LogPage, OutboxId};
 use sqlx::SqliteConnection;
@@ -145,9 +144,15 @@ pub(super) async fn outbox_claim(database: &Database, age: Duration, limit: usiz
     let claimed = commit(transaction, claimed).await?;
     let mut reader = database.reader.acquire().await?;
     let mut rebuilt = Vec::with_capacity(claimed.len());
-    for (id, payload) in claimed {
-        let payload: OutboxPayload = serde_json::from_str(&payload).map_err(Error::internal)?;
-        rebuilt.push(rebuild(&mut reader, OutboxId(id), &payload).await?);
+    for (id, payload) in claimed.iter().filter_map(|(id, payload)| OutboxPayload::read(*id, payload)) {
+        match rebuild(&mut reader, id, &payload).await {
+            Ok(committed) => rebuilt.push(committed),
+            // It shall not hold up the others.
+            Err(Fault::Sql(error)) if !is_lost(&error) => {
+                tracing::error!(outbox.id = id.0, %error, "an outbox entry cannot be rebuilt");
+            }
+            Err(fault) => return Err(fault),
+        }
     }
     Ok(rebuilt)
 }
