@@ -225,6 +225,12 @@ impl Config {
             Some(_) => parse::number(raw, "GATEWAY_SHARDS", 1, 1024)?,
             None => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         };
+        let access_token_ttl = whole_seconds(raw, "ACCESS_TOKEN_TTL_SECONDS")?;
+        let refresh_token_ttl = whole_seconds(raw, "REFRESH_TOKEN_TTL_SECONDS")?;
+        if access_token_ttl > refresh_token_ttl {
+            // A session is forgotten some time after its refresh token: no access token may outlive what could end it.
+            return Err(ConfigError::of("ACCESS_TOKEN_TTL_SECONDS", "must not be more than REFRESH_TOKEN_TTL_SECONDS"));
+        }
         Ok(Self {
             program,
             project_name: parse::text(raw, "PROJECT_NAME")?,
@@ -233,8 +239,8 @@ impl Config {
             debug,
             log: log_directives(raw)?,
             migrate: parse::switch(raw, "MIGRATE")?,
-            access_token_ttl: whole_seconds(raw, "ACCESS_TOKEN_TTL_SECONDS")?,
-            refresh_token_ttl: whole_seconds(raw, "REFRESH_TOKEN_TTL_SECONDS")?,
+            access_token_ttl,
+            refresh_token_ttl,
             presence_grace: seconds("PRESENCE_GRACE_SECONDS", 0.0, 3600.0)?,
             presence_lease: seconds("PRESENCE_LEASE_SECONDS", 0.3, 3600.0)?,
             drain: seconds("DRAIN_SECONDS", 0.0, 3600.0)?,

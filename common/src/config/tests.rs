@@ -113,6 +113,7 @@ fn a_bad_value_is_one_line_with_variable_fault_and_example() {
         ("SECRET_KEY", "change-me-change-me-change-me-change-me"),
         ("SECRET_KEY", "00000000000000000000000000000000000000"),
         ("ACCESS_TOKEN_TTL_SECONDS", "0"),
+        ("ACCESS_TOKEN_TTL_SECONDS", "2592001"),
         ("PRESENCE_LEASE_SECONDS", "NaN"),
         ("DRAIN_SECONDS", "-1"),
         ("ALLOWED_ORIGINS", "https://example.org/path"),
