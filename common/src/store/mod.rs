@@ -315,7 +315,7 @@ pub trait Store: Send + Sync + 'static {
     async fn delete_chat(&self, chat: ChatId, by: UserId) -> Result<Committed>;
     /// `ChatNotFound`, `PrivateChat` never (a private chat of others does not exist; one's own: a member already), `GroupFull`.
     async fn join(&self, chat: ChatId, user: UserId, max_members: i64) -> Result<(Chat, Committed)>;
-    /// `ChatNotFound`, `NotAMember`, `PrivateChat`. The last owner's role passes to the longest-standing member (`MemberUpdated`, after
+    /// `ChatNotFound`, `NotAMember`, `PrivateChat`. The last owner's role passes to the longest-standing active member (`MemberUpdated`, after
     /// the `MemberLeft`); the last member's leaving deletes the group.
     async fn leave(&self, chat: ChatId, user: UserId) -> Result<Committed>;
     /// Members by user id. `ChatNotFound`, `NotAMember`.
