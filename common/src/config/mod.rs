@@ -261,8 +261,14 @@ impl Config {
     }
 }
 
-/// A fault of the command line itself: the first line of what clap says of it.
+/// A fault of the command line itself: the first line of what clap says of it, but never a value, which may be a secret that lost its flag.
 fn command_line(error: &clap::Error) -> ConfigError {
+    if error.kind() == clap::error::ErrorKind::UnknownArgument {
+        let said = error.get(clap::error::ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
+        let flag = said.split('=').next().filter(|flag| flag.starts_with("--"));
+        let fault = flag.map_or_else(|| "has a value without a flag".to_owned(), |flag| format!("has no flag {flag}"));
+        return ConfigError::new("command line", fault, "--port 8000; --help lists all");
+    }
     let text = error.to_string();
     let first = text.lines().next().unwrap_or_default();
     ConfigError::new("command line", first.strip_prefix("error: ").unwrap_or(first), "--port 8000; --help lists all")

@@ -229,9 +229,21 @@ fn the_tables_examples_and_defaults_are_good_values() {
 
 #[test]
 fn a_fault_of_the_command_line_is_one_line_too() {
-    for flags in [&["--no-such-flag"][..], &["--port"], &["stray"]] {
-        let line = read_with(Program::Api, flags, &cluster(&[]), &[]).expect_err("must not start").to_string();
+    for flags in [
+        &["--no-such-flag"][..],
+        &["--port"],
+        &["hunter2"],
+        &["--secret-key", KEY, "hunter2"],
+        &["--sekret-key=hunter2"],
+        &["--sekret-key", "hunter2"],
+        &["-hunter2"],
+        &["-xhunter2"],
+        &["--", "hunter2"],
+    ] {
+        let read = read_with(Program::Api, flags, &cluster(&[]), &[]);
+        let line = read.expect_err("must not start").to_string();
         assert!(!line.contains('\n') && line.starts_with("command line: "), "{line}");
+        assert!(!line.contains("hunter2") && !line.contains(KEY), "{line}");
     }
 }
 
