@@ -364,7 +364,8 @@ pub trait Store: Send + Sync + 'static {
     async fn outbox_claim(&self, age: Duration, limit: usize) -> Result<Vec<Committed>>;
     /// How many entries there are, counted up to 10,000.
     async fn outbox_pending(&self) -> Result<i64>;
-    /// Removes up to `limit` log entries older than the retention, oldest first, raising the chats' floors; says how many. Blocks no writer.
+    /// Removes up to `limit` log entries older than the retention, oldest first, raising the chats' floors, and erases as many texts of deleted
+    /// chats; says how many, 0 when there is nothing left to do. Blocks no writer.
     async fn prune(&self, older_than: Duration, limit: usize) -> Result<usize>;
     /// Open and idle connections of the pool, for the metrics.
     fn pool(&self) -> PoolState;

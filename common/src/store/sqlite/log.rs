@@ -223,7 +223,7 @@ pub(super) async fn prune(database: &Database, older_than: Duration, limit: usiz
     }
     let left = limit - i64::try_from(removed).unwrap_or(limit);
     removed += pass_messages(&mut transaction, before, left.max(0)).await?;
-    erase_deleted_chats(&mut transaction, limit, database.now()).await?;
+    removed += erase_deleted_chats(&mut transaction, limit, database.now()).await?;
     // Sessions that expired more than a day ago: no token of theirs lives.
     sqlx::query(
         "delete from sessions where id in (select id from sessions where expires_at < $1 order by expires_at limit $2)",
@@ -265,13 +265,14 @@ async fn pass_messages(connection: &mut SqliteConnection, before: Time, limit: i
     Ok(passed)
 }
 
-/// Erases the texts of deleted chats, a batch at a time; until then nobody can read them any more either.
-async fn erase_deleted_chats(connection: &mut SqliteConnection, limit: i64, now: Time) -> Result<(), sqlx::Error> {
+/// Erases the texts of deleted chats, a batch at a time; until then nobody can read them any more either. Says how many, a chat that is
+/// done counting as one: 0 when none is left.
+async fn erase_deleted_chats(connection: &mut SqliteConnection, limit: i64, now: Time) -> Result<usize, sqlx::Error> {
     let chat: Option<ChatId> =
         sqlx::query_scalar("select id from chats where deleted_at is not null and not erased order by id limit 1")
             .fetch_optional(&mut *connection)
             .await?;
-    let Some(chat) = chat else { return Ok(()) };
+    let Some(chat) = chat else { return Ok(0) };
     let erased = sqlx::query(
         "update messages set text = '', text_digest = null, deleted_at = $3
          where id in (select id from messages where chat_id = $1 and deleted_at is null order by seq limit $2)",
@@ -284,5 +285,5 @@ async fn erase_deleted_chats(connection: &mut SqliteConnection, limit: i64, now:
     if erased.rows_affected() == 0 {
         sqlx::query("update chats set erased = 1 where id = $1").bind(chat).execute(connection).await?;
     }
-    Ok(())
+    Ok(usize::try_from(erased.rows_affected()).unwrap_or(usize::MAX).max(1))
 }
