@@ -222,8 +222,8 @@ impl Config {
             warnings.push(format!("ARGON2_MEMORY_KIB is below {ARGON2_RECOMMENDED_KIB}: passwords are hashed weakly"));
         }
         let gateway_shards = match raw.get("GATEWAY_SHARDS")? {
-            Some(_) => parse::number(raw, "GATEWAY_SHARDS", 1, 1024)?,
-            None => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            Some(_) => parse::number(raw, "GATEWAY_SHARDS", 1, 63)?,
+            None => std::thread::available_parallelism().map_or(1, |cores| cores.get().min(63)),
         };
         let access_token_ttl = whole_seconds(raw, "ACCESS_TOKEN_TTL_SECONDS")?;
         let refresh_token_ttl = whole_seconds(raw, "REFRESH_TOKEN_TTL_SECONDS")?;

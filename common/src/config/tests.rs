@@ -126,6 +126,7 @@ fn a_bad_value_is_one_line_with_variable_fault_and_example() {
         ("EVENT_RETENTION_DAYS", "forever"),
         ("ARGON2_MEMORY_KIB", "7"),
         ("GATEWAY_SHARDS", "0"),
+        ("GATEWAY_SHARDS", "64"),
     ] {
         let line = fault(Program::Api, &[(name, value)]);
         assert!(line.starts_with(&format!("{name}: ")), "{line}");
