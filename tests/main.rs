@@ -14,6 +14,7 @@ mod support;
 
 mod browser;
 mod deploy;
+mod guarantees;
 mod model;
 mod programs;
 mod rest;

@@ -57,6 +57,29 @@ async fn run_named(
     request_id: &mut Option<String>,
     kind: &mut CommandType,
 ) -> Result<()> {
+    let parsed = parse(text, request_id, kind);
+    // What cannot be read counts like the rest.
+    within_rate(shard, conn).await?;
+    let fields = parsed?;
+    let request_id = request_id.as_deref();
+    match kind {
+        CommandType::SubscribeChat => subscribe::subscribe(shard, conn, fields, request_id).await,
+        CommandType::UnsubscribeChat => subscribe::unsubscribe(shard, conn, fields, request_id),
+        CommandType::PrivateMessage => messages::private(shard, conn, fields, request_id).await,
+        CommandType::SendMessage => messages::send(shard, conn, fields, request_id).await,
+        CommandType::Typing => typing::typing(shard, conn, fields),
+        CommandType::Read => read::read(shard, conn, fields, request_id).await,
+        CommandType::Authenticate => authenticate::authenticate(shard, conn, fields, request_id),
+        CommandType::Ping => {
+            conn.answer(Reply::Pong.to_frame(request_id));
+            Ok(())
+        }
+        CommandType::Unknown => Err(Error::UnknownType),
+    }
+}
+
+/// A command's fields, less its name and its `request_id`.
+fn parse(text: &str, request_id: &mut Option<String>, kind: &mut CommandType) -> Result<Map<String, Value>> {
     let mut fields = match serde_json::from_str::<Value>(text) {
         Ok(Value::Object(fields)) => fields,
         Ok(_) => return Err(Error::BadJson("a command is an object".into())),
@@ -73,22 +96,7 @@ async fn run_named(
         Some(_) => return Err(Error::invalid("type", "must be a string")),
     };
     *kind = CommandType::ALL.iter().copied().find(|known| known.value() == name).unwrap_or(CommandType::Unknown);
-    within_rate(shard, conn).await?;
-    let request_id = request_id.as_deref();
-    match kind {
-        CommandType::SubscribeChat => subscribe::subscribe(shard, conn, fields, request_id).await,
-        CommandType::UnsubscribeChat => subscribe::unsubscribe(shard, conn, fields, request_id),
-        CommandType::PrivateMessage => messages::private(shard, conn, fields, request_id).await,
-        CommandType::SendMessage => messages::send(shard, conn, fields, request_id).await,
-        CommandType::Typing => typing::typing(shard, conn, fields),
-        CommandType::Read => read::read(shard, conn, fields, request_id).await,
-        CommandType::Authenticate => authenticate::authenticate(shard, conn, fields, request_id),
-        CommandType::Ping => {
-            conn.answer(Reply::Pong.to_frame(request_id));
-            Ok(())
-        }
-        CommandType::Unknown => Err(Error::UnknownType),
-    }
+    Ok(fields)
 }
 
 /// A command's fields, or all that is wrong with them.

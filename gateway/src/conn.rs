@@ -3,14 +3,15 @@
 //!
 //! Lives on one shard's thread; fan-out and the connection's own task share it by `Rc`. No I/O here ever waits.
 
-use crate::feed::Sub;
+mod rare;
+
 use crate::frame;
 use crate::protocol::CloseCode;
 use bytes::{Buf, Bytes};
 use messenger_common::auth::AuthUser;
-use messenger_common::event::EventKind;
-use messenger_common::id::{ChatId, Seq, UserId};
+use messenger_common::id::{ChatId, UserId};
 use prometheus_gauge::Guard;
+use rare::Rare;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io::{ErrorKind, IoSlice};
@@ -22,11 +23,6 @@ use tokio::net::TcpStream;
 
 /// Frames that leave in one `writev` at most.
 const AT_ONCE: usize = 64;
-/// Newest-wins frames kept for a reader that is behind.
-const EPHEMERAL: usize = 256;
-/// Notices kept while a subscription to their chat begins.
-const NOTICES: usize = 64;
-
 /// Where a connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
@@ -49,31 +45,6 @@ pub(crate) enum Push {
     Full,
     /// The connection is closing or dead: nothing of it was taken.
     Gone,
-}
-
-/// A frame of which only the newest matters.
-#[derive(Debug)]
-struct Ephemeral {
-    kind: EventKind,
-    chat_id: ChatId,
-    user_id: UserId,
-    frame: Bytes,
-}
-
-/// What only some connections need, made when they do.
-#[derive(Debug, Default)]
-pub(crate) struct Rare {
-    ephemeral: VecDeque<Ephemeral>,
-    /// Notices of chats whose subscription is pending here.
-    pub(crate) held_notices: VecDeque<(ChatId, Seq, Bytes)>,
-    /// Where subscriptions that were given up stood: no notice repeats what they brought.
-    pub(crate) left_off: VecDeque<(ChatId, Seq)>,
-    /// When typing was last told, by chat.
-    pub(crate) typing: Vec<(ChatId, Instant)>,
-    /// Reads answered to this connection whose broadcast it need not see again.
-    pub(crate) reads: Vec<(ChatId, Instant)>,
-    /// Since when commands come over the rate, and when the last did.
-    pub(crate) limited: Option<(Instant, Instant)>,
 }
 
 /// A connection.
@@ -171,7 +142,18 @@ impl Conn {
 
     /// Whether there is room enough to go on with what was held back.
     pub(crate) fn has_room(&self) -> bool {
-        self.queued.get() <= self.most_queued / 2
+        self.queued.get() <= self.most_queued / 2 && self.queue.borrow().len() <= self.most_frames() / 2
+    }
+
+    /// Frames that may wait: a short one takes more memory than its bytes.
+    fn most_frames(&self) -> usize {
+        (self.most_queued / 64).max(16)
+    }
+
+    /// Whether a frame of this length is one too many. An empty queue takes any.
+    fn is_full_for(&self, bytes: usize) -> bool {
+        let queued = self.queued.get();
+        queued > 0 && (queued + bytes > self.most_queued || self.queue.borrow().len() >= self.most_frames())
     }
 
     /// Takes a frame if it fits. Written at once when `now` and nothing waits.
@@ -194,7 +176,7 @@ impl Conn {
                 }
             },
             State::Opening | State::Open => {
-                if self.queued.get() > 0 && self.queued.get() + frame.len() > self.most_queued {
+                if self.is_full_for(frame.len()) {
                     return Push::Full;
                 }
                 self.enqueue(frame.clone())
@@ -211,29 +193,11 @@ impl Conn {
         }
     }
 
-    /// Writes what waits; what the socket does not take, its task writes when it does.
+    /// Writes what waits; what the socket does not take, its task writes when it does. It also goes on with what the full queue held back.
     pub(crate) fn flush_or_wake(&self) {
-        if !self.flush() {
+        if !self.flush() || self.behind.get() {
             self.wake();
         }
-    }
-
-    /// Takes a frame of which only the newest of its kind, chat and user matters. Behind what waits, it waits aside and never grows
-    /// past [`EPHEMERAL`]: the oldest goes.
-    pub(crate) fn push_newest(&self, kind: EventKind, chat_id: ChatId, user_id: UserId, frame: &Bytes, now: bool) {
-        if self.has_room() && self.push(frame, now) != Push::Full {
-            return;
-        }
-        if kind == EventKind::Typing {
-            return;
-        }
-        let mut rare = self.rare.borrow_mut();
-        let waiting = &mut rare.get_or_insert_default().ephemeral;
-        waiting.retain(|other| (other.kind, other.chat_id, other.user_id) != (kind, chat_id, user_id));
-        if waiting.len() == EPHEMERAL {
-            waiting.pop_front();
-        }
-        waiting.push_back(Ephemeral { kind, chat_id, user_id, frame: frame.clone() });
     }
 
     fn enqueue(&self, frame: Bytes) -> Push {
@@ -292,17 +256,6 @@ impl Conn {
         true
     }
 
-    fn flush_ephemeral(&self) {
-        let mut rare = self.rare.borrow_mut();
-        let Some(rare) = rare.as_mut() else { return };
-        while let Some(newest) = rare.ephemeral.pop_front() {
-            if self.push(&newest.frame, true) == Push::Full {
-                rare.ephemeral.push_front(newest);
-                return;
-            }
-        }
-    }
-
     /// Begins to close: nothing more is delivered, what waits is dropped but for a frame that has begun to leave. `until`: when it is let
     /// go of though the client does not close.
     pub(crate) fn close(&self, code: CloseCode, reason: Option<&str>, until: Instant) {
@@ -345,44 +298,6 @@ impl Conn {
     /// Where its subscription to a chat stands in that chat's feed.
     pub(crate) fn sub(&self, chat: ChatId) -> Option<usize> {
         self.subs.borrow().iter().find(|(of, _)| *of == chat).map(|(_, at)| *at)
-    }
-
-    /// Keeps a notice until the pending subscription to its chat knows where it begins.
-    pub(crate) fn hold_notice(&self, chat: ChatId, seq: Seq, frame: Bytes) {
-        let mut rare = self.rare.borrow_mut();
-        let held = &mut rare.get_or_insert_default().held_notices;
-        if held.len() == NOTICES {
-            held.pop_front();
-        }
-        held.push_back((chat, seq, frame));
-    }
-
-    /// The notices that were kept for a chat.
-    pub(crate) fn take_notices(&self, chat: ChatId) -> Vec<(Seq, Bytes)> {
-        let mut rare = self.rare.borrow_mut();
-        let Some(rare) = rare.as_mut() else { return Vec::new() };
-        let (of_chat, others) = rare.held_notices.drain(..).partition::<VecDeque<_>, _>(|(of, ..)| *of == chat);
-        rare.held_notices = others;
-        of_chat.into_iter().map(|(_, seq, frame)| (seq, frame)).collect()
-    }
-
-    /// Remembers where a subscription stood that ends.
-    pub(crate) fn left_off(&self, chat: ChatId, sub: &Sub) {
-        let mut rare = self.rare.borrow_mut();
-        let left = &mut rare.get_or_insert_default().left_off;
-        left.retain(|(of, _)| *of != chat);
-        if left.len() == 16 {
-            left.pop_front();
-        }
-        left.push_back((chat, sub.cursor));
-    }
-
-    /// Whether an earlier subscription brought this event.
-    pub(crate) fn had(&self, chat: ChatId, seq: Seq) -> bool {
-        self.rare
-            .borrow()
-            .as_ref()
-            .is_some_and(|rare| rare.left_off.iter().any(|(of, up_to)| *of == chat && seq <= *up_to))
     }
 }
 

@@ -49,6 +49,23 @@ pub(crate) struct Sub {
     pub(crate) cursor: Seq,
     /// The head when its rights were checked: a removal after this ends it.
     pub(crate) since: Seq,
+    /// Where it began: what is not after this it does not bring.
+    pub(crate) began: Seq,
+    /// A removal of its user was heard of that it has yet to come to: it is told nothing any more but what is before that.
+    pub(crate) ending: bool,
+}
+
+impl Sub {
+    /// One that knows neither its rights nor its place yet.
+    pub(crate) fn pending(conn: &Rc<Conn>) -> Self {
+        let (phase, zero) = (Phase::Pending, Seq(0));
+        Self { conn: Rc::clone(conn), phase, cursor: zero, since: zero, began: zero, ending: false }
+    }
+
+    /// Whether it is told what is not sequenced.
+    pub(crate) fn listens(&self) -> bool {
+        self.phase != Phase::Pending && !self.ending
+    }
 }
 
 /// What became of an event that was offered.
@@ -60,6 +77,18 @@ pub(crate) enum Offer {
     Had,
     /// Something before it is missing; it is held.
     Held,
+}
+
+/// Whether the log is being asked for a chat's head.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Check {
+    /// It is not.
+    #[default]
+    Idle,
+    /// It is.
+    Asked,
+    /// It is, and since then there was a reason to ask anew.
+    AskAgain,
 }
 
 /// One chat's state in one shard.
@@ -78,6 +107,10 @@ pub(crate) struct Feed {
     pub(crate) known: Seq,
     /// Whether a fill is under way.
     pub(crate) filling: bool,
+    /// Whether the log is being asked for the head.
+    pub(crate) check: Check,
+    /// How often the bus told that the channel is heard: what was read before the last time may lack an event.
+    pub(crate) ups: u32,
     /// Whether the bus has confirmed the channel to this shard.
     pub(crate) confirmed: bool,
     /// Who waits for that.
@@ -103,7 +136,21 @@ impl Feed {
 
     /// The connections that hear what is not sequenced.
     pub(crate) fn listeners(&self) -> impl Iterator<Item = &Rc<Conn>> {
-        self.subs.iter().filter(|(_, sub)| sub.phase != Phase::Pending).map(|(_, sub)| &sub.conn)
+        self.subs.iter().filter(|(_, sub)| sub.listens()).map(|(_, sub)| &sub.conn)
+    }
+
+    /// Word of a removal, of one user or of all, in its turn or before it.
+    pub(crate) fn removal_heard(&mut self, seq: Seq, effect: Effect) {
+        let whose = match effect {
+            Effect::Left(user) => Some(user),
+            Effect::ChatDeleted => None,
+            Effect::None | Effect::Joined(_) => return,
+        };
+        for (_, sub) in &mut self.subs {
+            if sub.phase != Phase::Pending && seq > sub.since && whose.is_none_or(|user| user == sub.conn.user_id) {
+                sub.ending = true;
+            }
+        }
     }
 
     /// Takes word of an event.

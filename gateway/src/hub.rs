@@ -69,6 +69,7 @@ pub(crate) enum Delivery {
 /// A presence transition, framed.
 pub(crate) struct StatusFrame {
     pub(crate) user_id: UserId,
+    pub(crate) decided_at_micros: i64,
     pub(crate) chats: Vec<ChatId>,
     pub(crate) frame: Bytes,
 }
@@ -88,8 +89,8 @@ struct LocalUser {
 
 /// A connection was counted.
 pub(crate) struct Came {
-    /// Whether it is the node's first of its user.
-    pub(crate) first: bool,
+    /// Of the node's first connection of its user: what to wait for until he is registered as online.
+    pub(crate) online: Option<oneshot::Receiver<()>>,
     /// What to wait for before `welcome`: the user's channel, where it is not heard yet.
     pub(crate) heard: Option<oneshot::Receiver<()>>,
 }
@@ -248,25 +249,26 @@ impl Hub {
             local.waiting.push(confirmed);
             wait
         });
-        Some(Came { first: total == 0, heard })
+        // Told under the lock, so that another shard's going and this coming are told in the order in which they were.
+        let online = (total == 0).then(|| self.presence.came(user));
+        Some(Came { online, heard })
     }
 
-    /// A connection of the user on that shard ended. Says whether it was the node's last.
-    pub(crate) fn user_went(&self, user: UserId, shard: usize) -> bool {
+    /// A connection of the user on that shard ended; `released` by a drain, he is expected elsewhere.
+    pub(crate) fn user_went(&self, user: UserId, shard: usize, released: bool) {
         let mut users = self.users.lock();
-        let Some(local) = users.get_mut(&user) else { return false };
+        let Some(local) = users.get_mut(&user) else { return };
         if let Some(at) = local.per_shard.iter().position(|(at, _)| *at == shard) {
             local.per_shard[at].1 -= 1;
             if local.per_shard[at].1 == 0 {
                 local.per_shard.swap_remove(at);
             }
         }
-        if !local.per_shard.is_empty() {
-            return false;
+        if local.per_shard.is_empty() {
+            users.remove(&user);
+            self.bus.unsubscribe(&[Topic::User(user)]);
+            self.presence.went(user, released);
         }
-        users.remove(&user);
-        self.bus.unsubscribe(&[Topic::User(user)]);
-        true
     }
 
     /// The shards that hold a connection of the user, as bits.
@@ -346,7 +348,12 @@ impl From<StatusChange> for StatusFrame {
             status: change.status,
             last_seen_at: change.last_seen_at,
         };
-        Self { user_id: change.user_id, frame: frame::text(&notice.to_json()), chats: change.chats }
+        Self {
+            user_id: change.user_id,
+            decided_at_micros: change.decided_at_micros,
+            frame: frame::text(&notice.to_json()),
+            chats: change.chats,
+        }
     }
 }
 

@@ -1,13 +1,16 @@
 //! The gateway: holds WebSocket connections, follows the chats that somebody here reads, and answers who is online from any node.
 //!
-//! Imports point down: `routes, upgrade → session → commands → subscription → shard → hub, feed, conn → frame, protocol`. All SQL and
+//! Imports point down: `routes, upgrade → session → commands → subscription → heal → shard → hub, feed, conn → frame, protocol`. All SQL and
 //! Redis is behind the traits of `messenger_common`. Keeps G2 (the cursor), G5 (presence), G6 (the fence), G7 (bounded queues), G8 (drain).
 
+#[cfg(feature = "bench")]
+pub mod bench;
 mod commands;
 mod conn;
 mod drain;
 mod feed;
 mod frame;
+mod heal;
 mod hub;
 mod loader;
 mod presence;
@@ -28,7 +31,7 @@ use messenger_common::dispatch::EventSink;
 use messenger_common::lifecycle::Lifecycle;
 use messenger_common::program::{self, App, Started};
 use messenger_common::service::Context;
-use presence::{Parts, PresenceKeeper};
+use presence::{Parts, PresenceKeeper, Teller};
 use shard::Shard;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -53,12 +56,14 @@ impl Gateway {
             Parts {
                 node: backends.node.clone(),
                 presence: Arc::clone(&backends.presence),
-                store: Arc::clone(&backends.store),
-                publisher: ctx.publisher.clone(),
+                teller: Teller::new(
+                    Arc::clone(&backends.store),
+                    ctx.publisher.clone(),
+                    config.limits.status_max_members,
+                ),
                 metrics: backends.metrics.clone(),
                 grace: config.presence_grace,
                 lease: config.presence_lease,
-                status_max_members: config.limits.status_max_members,
             },
             lifecycle,
         );

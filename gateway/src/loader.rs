@@ -111,8 +111,6 @@ impl LogLoader {
     pub(crate) const PIECE: usize = 256;
     /// How long a read serves others after it began.
     const KEPT: Duration = Duration::from_secs(1);
-    /// Reads kept at most; at this number the oldest go.
-    const MOST: usize = 1024;
 
     pub(crate) fn new(store: Arc<dyn Store>, lifecycle: Lifecycle) -> Self {
         Self { store, lifecycle, runtime: Handle::current(), loads: Mutex::default() }
@@ -133,15 +131,17 @@ impl LogLoader {
             if let Some((_, load)) = kept {
                 load.clone()
             } else {
-                if loads.len() >= Self::MOST {
-                    loads.retain(|_, (at, load)| at.elapsed() < Self::KEPT || load.peek().is_none());
-                }
                 let load = self.start(chat, from);
                 loads.insert((chat, from), (Instant::now(), load.clone()));
                 load
             }
         };
         load.await
+    }
+
+    /// Forgets what has served its time, so that nothing of it stays in memory.
+    pub(crate) fn sweep(&self) {
+        self.loads.lock().retain(|_, (at, load)| at.elapsed() < Self::KEPT || load.peek().is_none());
     }
 
     /// Forgets what was read of a chat: a message was edited or deleted, and a replay bears its text of now.

@@ -88,11 +88,14 @@ impl Session {
     fn take(&mut self, buffer: &mut [u8]) -> usize {
         let limit = self.shard.hub.limits.max_frame_bytes;
         let mut done = 0;
+        let mut ping = None;
         while self.may_read() {
             match frame::parse(&mut buffer[done..], limit) {
                 Ok(Some((frame, end))) => {
                     let payload = done + frame.payload.start..done + frame.payload.end;
-                    if let Err(violation) = self.on_frame(&frame, &buffer[payload]) {
+                    if frame.kind == Kind::Ping {
+                        ping = Some(payload);
+                    } else if let Err(violation) = self.on_frame(&frame, &buffer[payload]) {
                         self.violated(violation);
                     }
                     done += end;
@@ -104,6 +107,10 @@ impl Session {
                 }
             }
         }
+        // Of several only the last (RFC 6455, section 5.5.3), so that a flood of them is not a flood of writes.
+        if let Some(ping) = ping {
+            self.conn.answer(frame::pong(&buffer[ping]));
+        }
         debug_assert!(done <= buffer.len() && buffer.len() - done <= limit + frame::MAX_HEADER_BYTES + 64 * 1024);
         done
     }
@@ -114,8 +121,7 @@ impl Session {
 
     fn on_frame(&mut self, frame: &Frame, payload: &[u8]) -> Result<(), Violation> {
         match frame.kind {
-            Kind::Ping => self.conn.answer(frame::pong(payload)),
-            Kind::Pong => {}
+            Kind::Ping | Kind::Pong => {}
             Kind::Close => {
                 let code = frame::close_answer(payload)?;
                 self.shard.close_with(&self.conn, CloseCode::Normal, None);
@@ -178,7 +184,8 @@ impl Session {
         }
         match subscription::catch_up(&self.shard, &self.conn, None) {
             Step::Done => Poll::Ready(true),
-            Step::Full => Poll::Ready(false),
+            // What filled the queue may have left meanwhile.
+            Step::Full => Poll::Ready(self.conn.queued() == 0),
             Step::Read(chat, after) => {
                 let (shard, conn) = (Rc::clone(&self.shard), Rc::clone(&self.conn));
                 self.catching_up = Some(Box::pin(subscription::read_and_catch_up(shard, conn, chat, after)));
@@ -239,6 +246,8 @@ impl Future for Session {
                 && job.as_mut().poll(cx).is_ready()
             {
                 this.job = None;
+                // What it sent meanwhile was not read: it was not silent.
+                this.conn.last_read.set(this.shard.clock.get());
                 progress = true;
             }
             progress |= this.poll_read(cx) == Poll::Ready(true);

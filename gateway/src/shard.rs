@@ -4,19 +4,25 @@
 //! here, without waking a task a connection. What cannot be delivered at once is the business of [`crate::subscription`].
 
 mod deliver;
+mod notices;
 mod status;
 mod tick;
 
-pub(crate) use deliver::answered_read;
+pub(crate) use deliver::{answered_read, no_read_answered};
 
 use crate::conn::{Conn, Counted, NewConn};
 use crate::feed::{Feed, Phase, Sub};
 use crate::hub::{Accepted, Delivery, Hub, ToShard};
 use crate::protocol::{CloseCode, Reply};
 use crate::session::Session;
-use messenger_common::id::{ChatId, Seq, UserId};
+use futures_util::FutureExt;
+use messenger_common::id::{ChatId, UserId};
+use messenger_common::lifecycle::ExitReason;
+use notices::LocalUser;
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,30 +41,6 @@ pub(crate) const LINGER: Duration = Duration::from_secs(2);
 const OPEN_WITHIN: Duration = Duration::from_secs(1);
 /// Read at once from any connection.
 const SCRATCH_BYTES: usize = 64 * 1024;
-
-/// A user's connections here.
-#[derive(Default)]
-pub(crate) struct LocalUser {
-    pub(crate) conns: Vec<Rc<Conn>>,
-    /// The newest notice told, by chat: the relay may publish one again.
-    told: VecDeque<(ChatId, Seq)>,
-}
-
-impl LocalUser {
-    /// Chats of which the newest notice is remembered.
-    const TOLD: usize = 64;
-
-    /// Whether this notice is news.
-    fn is_news(&mut self, chat: ChatId, seq: Seq) -> bool {
-        let before = self.told.iter().position(|(of, _)| *of == chat).and_then(|at| self.told.remove(at));
-        let news = before.is_none_or(|(_, last)| seq > last);
-        if self.told.len() == Self::TOLD {
-            self.told.pop_front();
-        }
-        self.told.push_back((chat, before.map_or(seq, |(_, last)| last.max(seq))));
-        news
-    }
-}
 
 /// See the module.
 pub(crate) struct Shard {
@@ -90,15 +72,15 @@ impl Shard {
             let shard = Rc::new(Self::new(id, hub));
             let local = tokio::task::LocalSet::new();
             local.block_on(&runtime, Rc::clone(&shard).run(inbox));
-            // Connections that are left go with the local set.
-            drop(ended);
+            // Connections that are left go with the local set. Nobody waits once the process stops.
+            ended.send(()).unwrap_or(());
         })?;
-        let stopping = lifecycle.stopping();
+        let own = lifecycle.clone();
         lifecycle.spawn("gateway shard", async move {
-            // The sender is dropped when the thread ends, however it does.
-            drop(end.await);
-            if !stopping.is_cancelled() {
-                tracing::error!(shard = id, "a shard's thread has ended");
+            // The sender is dropped when the thread panics.
+            if end.await.is_err() {
+                tracing::error!(shard = id, "a shard's thread has panicked: the process stops");
+                own.stop(ExitReason::TaskDied("gateway shard"));
             }
         });
         Ok(())
@@ -146,6 +128,17 @@ impl Shard {
                 }
             }
         }
+    }
+
+    /// Starts work of the shard's own on its thread. A panic in it would leave a feed waiting for ever: it ends the process.
+    pub(crate) fn spawn(&self, name: &'static str, work: impl Future<Output = ()> + 'static) {
+        let lifecycle = self.hub.lifecycle.clone();
+        tokio::task::spawn_local(async move {
+            if AssertUnwindSafe(work).catch_unwind().await.is_err() {
+                tracing::error!(task.name = name, "a shard's task panicked: the process stops");
+                lifecycle.stop(ExitReason::TaskDied(name));
+            }
+        });
     }
 
     pub(crate) fn look_at_the_clock(&self) {
@@ -227,7 +220,6 @@ impl Shard {
             return None;
         };
         self.users.borrow_mut().entry(conn.user_id).or_default().conns.push(Rc::clone(conn));
-        let online = came.first.then(|| self.hub.presence.came(conn.user_id));
         let welcome = Reply::Welcome {
             user_id: conn.user_id,
             connection_id: &format!("{}-{}", self.hub.node, conn.id),
@@ -243,7 +235,7 @@ impl Shard {
                     if let Some(heard) = came.heard {
                         drop(heard.await);
                     }
-                    if let Some(online) = online {
+                    if let Some(online) = came.online {
                         drop(online.await);
                     }
                 };
@@ -289,9 +281,7 @@ impl Shard {
             users.remove(&conn.user_id);
         }
         drop(users);
-        if self.hub.user_went(conn.user_id, self.id) {
-            self.hub.presence.went(conn.user_id, self.draining.get());
-        }
+        self.hub.user_went(conn.user_id, self.id, self.draining.get());
     }
 
     /// Registers a subscription that knows neither its rights nor its place yet. Says its place in the feed and, where the chat's channel
@@ -300,7 +290,7 @@ impl Shard {
         let mut chats = self.chats.borrow_mut();
         let feed = chats.entry(chat).or_insert_with(|| Feed::new(self.hub.want_chat(chat, self.id)));
         feed.idle_ticks = 0;
-        let sub = Sub { conn: Rc::clone(conn), phase: Phase::Pending, cursor: Seq(0), since: Seq(0) };
+        let sub = Sub::pending(conn);
         let at = feed.subs.insert(sub);
         conn.subs.borrow_mut().push((chat, at));
         self.hub.metrics.ws_subscriptions.inc();
@@ -322,6 +312,13 @@ impl Shard {
             conn.left_off(chat, &sub);
         }
         Some(sub)
+    }
+
+    /// Whether the connection takes part in what is not sequenced.
+    pub(crate) fn listens(&self, conn: &Conn, chat: ChatId) -> bool {
+        let chats = self.chats.borrow();
+        let sub = conn.sub(chat).and_then(|at| chats.get(&chat)?.subs.get(at));
+        sub.is_some_and(Sub::listens)
     }
 
     fn forget_subs(&self, conn: &Rc<Conn>) {

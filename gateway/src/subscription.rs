@@ -6,12 +6,13 @@
 
 use crate::conn::{Conn, Push};
 use crate::feed::{Event, Feed, Phase};
+use crate::heal::{PAUSES, check_feed, check_members, fill};
 use crate::loader::Piece;
 use crate::protocol::Reply;
 use crate::shard::Shard;
 use messenger_common::error::{Error, Result};
 use messenger_common::event::Effect;
-use messenger_common::id::{ChatId, Seq};
+use messenger_common::id::{ChatId, Seq, UserId};
 use messenger_common::metrics::GapCause;
 use messenger_common::store::Access;
 use std::rc::Rc;
@@ -20,80 +21,6 @@ use std::time::Duration;
 
 /// A subscription waits this long for its channel to be heard; then it begins all the same, and the channel's word closes the gap.
 const CHANNEL_WITHIN: Duration = Duration::from_secs(1);
-/// The pauses after a read of the log that failed or brought nothing: the first and the longest.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
-
-/// Asks the log for what a feed is missing, unless that is under way; after `hold`, in which it may come by itself.
-pub(crate) fn fill(shard: &Rc<Shard>, chat: ChatId, feed: &mut Feed, cause: GapCause, hold: Duration) {
-    if !std::mem::replace(&mut feed.filling, true) {
-        tokio::task::spawn_local(fill_until_whole(Rc::clone(shard), chat, cause, hold));
-    }
-}
-
-async fn fill_until_whole(shard: Rc<Shard>, chat: ChatId, cause: GapCause, hold: Duration) {
-    if !hold.is_zero() {
-        tokio::time::sleep(hold).await;
-    }
-    let mut pause = PAUSES.0;
-    loop {
-        let (head, known) = {
-            let mut chats = shard.chats.borrow_mut();
-            let Some(feed) = chats.get_mut(&chat) else { return };
-            match feed.head {
-                Some(head) if feed.has_gap() => (head, feed.known),
-                _ => {
-                    feed.filling = false;
-                    return;
-                }
-            }
-        };
-        shard.hub.metrics.gap_fills(cause).inc();
-        let loaded = shard.hub.log.load(chat, head, known).await;
-        let moved = match loaded {
-            Ok(piece) => shard.on_piece(chat, &piece),
-            Err(error) => {
-                tracing::warn!(chat.id = %chat, error = %error, "the log could not be read; trying again");
-                false
-            }
-        };
-        if moved {
-            pause = PAUSES.0;
-        } else {
-            // Read before the commit was to be seen, or not read at all.
-            shard.hub.log.forget(chat);
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(PAUSES.1);
-        }
-    }
-}
-
-/// Compares a feed's head with the log's: word of something may have been lost.
-pub(crate) fn check_head(shard: &Rc<Shard>, chat: ChatId, cause: GapCause) {
-    let shard = Rc::clone(shard);
-    tokio::task::spawn_local(async move {
-        let mut pause = PAUSES.0;
-        loop {
-            match shard.hub.heads.get(chat).await {
-                Ok(head) => {
-                    let mut chats = shard.chats.borrow_mut();
-                    if let (Some(head), Some(feed)) = (head, chats.get_mut(&chat)) {
-                        feed.reached(head);
-                        if feed.has_gap() {
-                            fill(&shard, chat, feed, cause, Duration::ZERO);
-                        }
-                    }
-                    return;
-                }
-                Err(_) if shard.chats.borrow().contains_key(&chat) => {
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(PAUSES.1);
-                }
-                Err(_) => return,
-            }
-        }
-    });
-}
-
 /// Begins a subscription and answers it. On an error nothing of it is left.
 pub(crate) async fn begin(
     shard: &Rc<Shard>,
@@ -102,8 +29,8 @@ pub(crate) async fn begin(
     after: Option<Seq>,
     request_id: Option<&str>,
 ) -> Result<()> {
-    if let Some(at) = conn.sub(chat) {
-        return answer_again(shard, conn, chat, at, request_id).await;
+    if conn.sub(chat).is_some() {
+        return answer_again(shard, conn, chat, request_id).await;
     }
     if conn.subs.borrow().len() >= shard.hub.limits.max_subscriptions {
         return Err(Error::TooManySubscriptions);
@@ -115,8 +42,8 @@ pub(crate) async fn begin(
         return Ok(());
     }
     match begun {
-        Ok((access, online)) => {
-            activate(shard, conn, chat, after, &access, online.as_deref(), request_id);
+        Ok(found) => {
+            activate(shard, conn, chat, after, &found, request_id);
             Ok(())
         }
         Err(error) => {
@@ -129,24 +56,34 @@ pub(crate) async fn begin(
     }
 }
 
-type Roster = Option<Vec<messenger_common::id::UserId>>;
+type Roster = Option<Vec<UserId>>;
+
+/// What a subscription must know to begin.
+struct Found {
+    access: Access,
+    online: Roster,
+    /// How often the channel had been heard when that was read.
+    ups: u32,
+}
 
 async fn look_up(
     shard: &Rc<Shard>,
     conn: &Rc<Conn>,
     chat: ChatId,
     heard: Option<tokio::sync::oneshot::Receiver<()>>,
-) -> Result<(Access, Roster)> {
+) -> Result<Found> {
     if let Some(heard) = heard
         && *shard.hub.bus.up().borrow()
     {
         drop(tokio::time::timeout(CHANNEL_WITHIN, heard).await);
     }
+    let ups = shard.chats.borrow().get(&chat).map_or(0, |feed| feed.ups);
     let access = shard.hub.access.get((chat, conn.user_id)).await?.ok_or(Error::ChatNotFound)?;
     if access.role.is_none() {
         return Err(Error::NotAMember);
     }
-    Ok((access, roster(shard, chat, access.member_count).await))
+    let online = roster(shard, chat, access.member_count).await;
+    Ok(Found { access, online, ups })
 }
 
 /// Who of a small chat is online; unknown, rather than a failed subscription, while presence is away.
@@ -157,16 +94,12 @@ async fn roster(shard: &Rc<Shard>, chat: ChatId, member_count: i64) -> Roster {
     shard.hub.rosters.get(chat).await.ok().flatten()
 }
 
-async fn answer_again(
-    shard: &Rc<Shard>,
-    conn: &Rc<Conn>,
-    chat: ChatId,
-    at: usize,
-    request_id: Option<&str>,
-) -> Result<()> {
+async fn answer_again(shard: &Rc<Shard>, conn: &Rc<Conn>, chat: ChatId, request_id: Option<&str>) -> Result<()> {
     let access = shard.hub.access.get((chat, conn.user_id)).await?.ok_or(Error::ChatNotFound)?;
     let online = roster(shard, chat, access.member_count).await;
-    let seq = shard.chats.borrow().get(&chat).and_then(|feed| feed.subs.get(at)).map_or(access.head, |sub| sub.cursor);
+    // It may have ended meanwhile.
+    let cursor = conn.sub(chat).and_then(|at| Some(shard.chats.borrow().get(&chat)?.subs.get(at)?.cursor));
+    let seq = cursor.filter(|_| access.role.is_some()).ok_or(Error::NotAMember)?;
     let again =
         Reply::Subscribed { chat_id: chat, seq, recovered: 0, online_user_ids: online.as_deref(), resync: false };
     conn.answer(again.to_frame(request_id));
@@ -178,11 +111,10 @@ fn activate(
     conn: &Rc<Conn>,
     chat: ChatId,
     after: Option<Seq>,
-    access: &Access,
-    online: Option<&[messenger_common::id::UserId]>,
+    found: &Found,
     request_id: Option<&str>,
 ) {
-    let (head, floor) = (access.head, access.floor);
+    let (head, floor) = (found.access.head, found.access.floor);
     let resync = after.is_some_and(|after| after > head || after < floor);
     let cursor = if resync { head } else { after.unwrap_or(head) };
     let mut chats = shard.chats.borrow_mut();
@@ -191,6 +123,7 @@ fn activate(
     let Some(at) = conn.sub(chat) else { return };
     let Some(sub) = feed.subs.get_mut(at) else { return };
     sub.cursor = cursor;
+    sub.began = cursor;
     sub.since = head;
     sub.phase = Phase::Behind;
     conn.behind.set(true);
@@ -201,12 +134,17 @@ fn activate(
         }
     }
     let recovered = head.0 - cursor.0;
-    let begun = Reply::Subscribed { chat_id: chat, seq: head, recovered, online_user_ids: online, resync };
+    let online_user_ids = found.online.as_deref();
+    let begun = Reply::Subscribed { chat_id: chat, seq: head, recovered, online_user_ids, resync };
     conn.answer(begun.to_frame(request_id));
     // What the first subscription's head has unlocked, and what is known to be missing.
     shard.go_on(chat, feed);
     if feed.has_gap() {
         fill(shard, chat, feed, GapCause::HeadCheck, Duration::from_millis(20));
+    }
+    if feed.ups != found.ups {
+        // Since the head was read the channel was heard anew: what was committed in between was told to nobody.
+        check_feed(shard, chat, feed, GapCause::LinkRestored);
     }
     drop(chats);
     if let Step::Read(chat, after) = catch_up(shard, conn, None) {
@@ -228,7 +166,7 @@ pub(crate) enum Step {
 }
 
 /// Moves a connection's subscriptions on that are behind, from `piece` (of the chat that was asked for) and the rings.
-pub(crate) fn catch_up(shard: &Shard, conn: &Rc<Conn>, piece: Option<(ChatId, &Piece)>) -> Step {
+pub(crate) fn catch_up(shard: &Rc<Shard>, conn: &Rc<Conn>, piece: Option<(ChatId, &Piece)>) -> Step {
     if !conn.is_live() {
         return Step::Done;
     }
@@ -255,7 +193,7 @@ pub(crate) fn catch_up(shard: &Shard, conn: &Rc<Conn>, piece: Option<(ChatId, &P
 }
 
 fn catch_up_one(
-    shard: &Shard,
+    shard: &Rc<Shard>,
     conn: &Rc<Conn>,
     chat: ChatId,
     feed: &mut Feed,
@@ -270,8 +208,13 @@ fn catch_up_one(
             return Step::Full;
         }
         feed.subs[at].cursor = piece.head;
+        check_members(shard, chat);
     }
-    for event in piece.map_or(&[][..], |piece| piece.after(feed.subs[at].cursor)) {
+    // A piece that was read for an earlier subscription may begin further on.
+    let cursor = feed.subs[at].cursor;
+    let rest = piece.map_or(&[][..], |piece| piece.after(cursor));
+    let rest = if rest.first().is_some_and(|first| first.seq == cursor.next()) { rest } else { &[] };
+    for event in rest {
         match give(shard, conn, chat, feed, at, event) {
             Given::Taken => {}
             Given::Ended => return Step::Done,

@@ -102,8 +102,7 @@ fn upgrade(
     let auth = match token.map(|token| gateway.hub.ctx.authenticate(token)) {
         Some(Ok(auth)) => Ok(auth),
         Some(Err(Error::TokenExpired)) => Err(CloseCode::TokenExpired),
-        Some(Err(Error::AccountDisabled)) => Err(CloseCode::AccountDisabled),
-        Some(Err(Error::SessionEnded)) => Err(CloseCode::SessionEnded),
+        Some(Err(Error::SessionEnded)) => Err(why_revoked(gateway, token)),
         Some(Err(_)) | None => Err(CloseCode::TokenInvalid),
     };
     let upgraded = hyper::upgrade::on(&mut request);
@@ -136,6 +135,14 @@ fn upgrade(
         headers.insert(SEC_WEBSOCKET_PROTOCOL, subprotocol);
     }
     Ok(response)
+}
+
+/// REST makes no difference between these; a socket's close code does.
+fn why_revoked(gateway: &Gateway, token: Option<&str>) -> CloseCode {
+    let ctx = &gateway.hub.ctx;
+    let who = token.and_then(|token| ctx.tokens.verify_access(token).ok());
+    let reason = who.and_then(|who| ctx.revocations.is_revoked(&who));
+    reason.map_or(CloseCode::SessionEnded, crate::revocation::close_code)
 }
 
 /// Whose a connection is that is refused: nobody's.

@@ -55,6 +55,9 @@ pub struct StatusChange {
     /// When the user was last told offline.
     #[serde(with = "time::serde::rfc3339::option")]
     pub last_seen_at: Option<time::OffsetDateTime>,
+    /// When presence decided that, microseconds since the Unix epoch: an older change that comes after a newer is none.
+    #[serde(default)]
+    pub decided_at_micros: i64,
     /// The user's chats that are small enough to be told.
     pub chats: Vec<ChatId>,
 }
@@ -277,6 +280,7 @@ mod tests {
             username: "ann".into(),
             status: Status::Online,
             last_seen_at: None,
+            decided_at_micros: 7,
             chats: vec![chat_id],
         }]));
         all.push(Envelope::Probe(u64::MAX));

@@ -68,7 +68,7 @@ impl MemoryPresence {
         for &user_id in users {
             held.users.insert(user_id);
             let user = state.online.entry(user_id).or_insert_with(|| {
-                came.push(Transition { user_id, online: true, at });
+                came.push(Transition { user_id, online: true, at, decided_at: at });
                 User { since: at, nodes: Vec::new(), gone: None }
             });
             if let Some((due, _)) = user.gone.take() {
@@ -127,7 +127,7 @@ impl Presence for MemoryPresence {
         while let Some((due, user_id)) = state.grace.first().copied().filter(|(due, _)| *due <= now) {
             state.grace.remove(&(due, user_id));
             if let Some(User { gone: Some((_, at)), .. }) = state.online.remove(&user_id) {
-                went.push(Transition { user_id, online: false, at });
+                went.push(Transition { user_id, online: false, at, decided_at: self.at(now) });
             }
         }
         let online = &mut state.online;
@@ -140,7 +140,8 @@ impl Presence for MemoryPresence {
                     user.nodes.retain(|other| other != id);
                     if user.nodes.is_empty() {
                         online.remove(&user_id);
-                        went.push(Transition { user_id, online: false, at: self.at(node.lease_ends) });
+                        let at = self.at(node.lease_ends);
+                        went.push(Transition { user_id, online: false, at, decided_at: self.at(now) });
                     }
                 }
             }

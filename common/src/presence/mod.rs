@@ -30,6 +30,8 @@ pub struct Transition {
     pub online: bool,
     /// When; of offline, when the last connection went (or its lease ended).
     pub at: OffsetDateTime,
+    /// When that was decided, by the back end's one clock: of two transitions of a user the later decided is the truth.
+    pub decided_at: OffsetDateTime,
 }
 
 /// Someone who is online, and since when.

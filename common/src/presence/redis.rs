@@ -290,14 +290,16 @@ fn read_cursor(cursor: &str) -> Option<(usize, Option<UserId>)> {
 }
 
 fn came_online(now: OffsetDateTime, users: &[Value]) -> Option<Vec<Transition>> {
-    users.iter().map(|user| Some(Transition { user_id: UserId(number(user)?), online: true, at: now })).collect()
+    let online = |user| Some(Transition { user_id: UserId(number(user)?), online: true, at: now, decided_at: now });
+    users.iter().map(online).collect()
 }
 
-fn went_offline(_: OffsetDateTime, pairs: &[Value]) -> Option<Vec<Transition>> {
-    let pairs = pairs.chunks_exact(2);
-    pairs
-        .map(|pair| Some(Transition { user_id: UserId(number(&pair[0])?), online: false, at: at(number(&pair[1])?)? }))
-        .collect()
+fn went_offline(now: OffsetDateTime, pairs: &[Value]) -> Option<Vec<Transition>> {
+    let offline = |pair: &[Value]| {
+        let (user_id, at) = (UserId(number(&pair[0])?), at(number(&pair[1])?)?);
+        Some(Transition { user_id, online: false, at, decided_at: now })
+    };
+    pairs.chunks_exact(2).map(offline).collect()
 }
 
 fn number(value: &Value) -> Option<i64> {

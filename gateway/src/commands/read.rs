@@ -3,7 +3,7 @@
 use crate::conn::Conn;
 use crate::protocol::Reply;
 use crate::shard::Shard;
-use crate::shard::answered_read;
+use crate::shard::{answered_read, no_read_answered};
 use messenger_common::error::{Error, Result};
 use messenger_common::id::{ChatId, Seq};
 use messenger_common::service::{Fields, FromFields, chats};
@@ -35,7 +35,11 @@ pub(super) async fn read(
     // The telling of it may overtake the answer; this connection is told by the answer alone.
     answered_read(conn, chat_id);
     let work = async move { chats::mark_read(&ctx, &by, chat_id, seq).await };
-    let seq = super::on_the_servers_runtime(shard, work).await?;
-    conn.answer(Reply::MessageRead { chat_id, user_id: conn.user_id, seq }.to_frame(request_id));
+    let outcome = super::on_the_servers_runtime(shard, work).await;
+    if outcome.as_ref().map_or(true, |stands| *stands > seq) {
+        // Nothing is told: the next telling is another device's.
+        no_read_answered(conn, chat_id);
+    }
+    conn.answer(Reply::MessageRead { chat_id, user_id: conn.user_id, seq: outcome? }.to_frame(request_id));
     Ok(())
 }

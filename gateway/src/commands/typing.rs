@@ -27,7 +27,7 @@ impl FromFields for Typing {
 
 pub(super) fn typing(shard: &Shard, conn: &Rc<Conn>, fields: Map<String, Value>) -> Result<()> {
     let Typing { chat_id, is_typing } = super::fields(fields)?;
-    if conn.sub(chat_id).is_none() {
+    if !shard.listens(conn, chat_id) {
         return Err(Error::NotSubscribed);
     }
     if !is_due(conn, chat_id) {

@@ -3,9 +3,9 @@
 use super::{Delivery, Shard};
 use crate::conn::{Conn, Push, State};
 use crate::feed::{Event, Feed, Offer, Phase};
+use crate::heal;
 use crate::loader::Piece;
 use crate::protocol::Reply;
-use crate::subscription;
 use bytes::Bytes;
 use messenger_common::event::{Effect, EventKind};
 use messenger_common::id::{ChatId, Seq, UserId};
@@ -35,12 +35,13 @@ impl Shard {
     fn on_event(self: &Rc<Self>, chat: ChatId, event: &Event) {
         let mut chats = self.chats.borrow_mut();
         let Some(feed) = chats.get_mut(&chat) else { return };
+        feed.removal_heard(event.seq, event.effect);
         if feed.offer(event) == Offer::Next {
             self.fan_out(chat, feed, event);
             self.go_on(chat, feed);
         }
         if feed.has_gap() {
-            subscription::fill(self, chat, feed, GapCause::Jump, HOLD);
+            heal::fill(self, chat, feed, GapCause::Jump, HOLD);
         }
     }
 
@@ -52,7 +53,7 @@ impl Shard {
     }
 
     /// A piece of the log. Says whether it moved the feed on.
-    pub(crate) fn on_piece(&self, chat: ChatId, piece: &Piece) -> bool {
+    pub(crate) fn on_piece(self: &Rc<Self>, chat: ChatId, piece: &Piece) -> bool {
         let mut chats = self.chats.borrow_mut();
         let Some(feed) = chats.get_mut(&chat) else { return true };
         let Some(head) = feed.head else { return true };
@@ -72,14 +73,24 @@ impl Shard {
     }
 
     /// The log no longer has what is missing: said to who missed it, never passed over.
-    fn resync(&self, chat: ChatId, feed: &mut Feed, head: Seq) {
+    fn resync(self: &Rc<Self>, chat: ChatId, feed: &mut Feed, head: Seq) {
         feed.skip_to(head);
         let frame = Reply::Resync { chat_id: chat, seq: head }.to_frame(None);
         for (_, sub) in &mut feed.subs {
-            if sub.phase == Phase::Live && sub.cursor < head && self.push(&sub.conn, &frame) == Push::Taken {
-                sub.cursor = head;
+            if sub.phase != Phase::Live || sub.cursor >= head {
+                continue;
+            }
+            match self.push(&sub.conn, &frame) {
+                Push::Taken => sub.cursor = head,
+                Push::Full => {
+                    sub.phase = Phase::Behind;
+                    sub.conn.behind.set(true);
+                }
+                Push::Gone => {}
             }
         }
+        // What was skipped may have been somebody's removal.
+        heal::check_members(self, chat);
     }
 
     /// Delivers an event to all who have had everything before it.
@@ -145,10 +156,11 @@ impl Shard {
         let mut chats = self.chats.borrow_mut();
         let Some(feed) = chats.get_mut(&chat) else { return };
         feed.confirmed = true;
+        feed.ups = feed.ups.wrapping_add(1);
         // Who no longer waits is gone.
         feed.waiting.drain(..).for_each(|waiting| waiting.send(()).unwrap_or(()));
         if feed.head.is_some() {
-            subscription::check_head(self, chat, GapCause::LinkRestored);
+            heal::check_feed(self, chat, feed, GapCause::LinkRestored);
         }
     }
 
@@ -167,31 +179,6 @@ impl Shard {
                 if conn.state.get() == State::Open && !answered_lately(conn, chat) {
                     self.push_newest(conn, kind, chat, user, frame);
                     told += 1;
-                }
-            }
-        }
-        self.hub.metrics.ws_deliveries(kind).inc_by(told);
-    }
-
-    fn on_notice(&self, user: UserId, chat: ChatId, seq: Seq, kind: EventKind, frame: &Bytes) {
-        let mut users = self.users.borrow_mut();
-        let Some(local) = users.get_mut(&user) else { return };
-        if !local.is_news(chat, seq) {
-            return;
-        }
-        let chats = self.chats.borrow();
-        let mut told = 0;
-        for conn in &local.conns {
-            let phase = conn.sub(chat).and_then(|at| chats.get(&chat)?.subs.get(at)).map(|sub| sub.phase);
-            match phase {
-                // A message comes to a subscription by its cursor; the notice is for who has none.
-                Some(Phase::Live | Phase::Behind) if kind == EventKind::NewMessage => {}
-                Some(Phase::Pending) if kind == EventKind::NewMessage => conn.hold_notice(chat, seq, frame.clone()),
-                _ if kind == EventKind::NewMessage && conn.had(chat, seq) => {}
-                _ => {
-                    if self.push(conn, frame) == Push::Taken {
-                        told += 1;
-                    }
                 }
             }
         }
@@ -232,4 +219,13 @@ pub(crate) fn answered_read(conn: &Conn, chat: ChatId) {
     let reads = &mut rare.get_or_insert_default().reads;
     reads.retain(|(_, at)| at.elapsed() < READ_ECHO);
     reads.push((chat, Instant::now()));
+}
+
+/// Takes that back: what was answered is not told.
+pub(crate) fn no_read_answered(conn: &Conn, chat: ChatId) {
+    if let Some(rare) = conn.rare.borrow_mut().as_mut()
+        && let Some(at) = rare.reads.iter().rposition(|(of, _)| *of == chat)
+    {
+        rare.reads.swap_remove(at);
+    }
 }

@@ -17,6 +17,9 @@ const FRAMES_PER_TICK: u64 = 10_000;
 /// Users whose status waits at most; beyond it the oldest is dropped: the endpoints know.
 const WAITING: usize = 10_000;
 
+/// In ticks.
+const MINUTE: u32 = 120;
+
 /// What is still to be told.
 #[derive(Default)]
 pub(super) struct Statuses {
@@ -24,6 +27,9 @@ pub(super) struct Statuses {
     newest: HashMap<UserId, (Arc<[StatusFrame]>, usize)>,
     /// Frames told since the last tick.
     spent: u64,
+    /// When the newest change of a user was decided, of the last minute and the one before it.
+    decided: [HashMap<UserId, i64>; 2],
+    ticks: u32,
 }
 
 impl Statuses {
@@ -31,6 +37,9 @@ impl Statuses {
     fn add(&mut self, changes: &Arc<[StatusFrame]>) -> u64 {
         let mut dropped = 0;
         for (at, change) in changes.iter().enumerate() {
+            if self.is_outdated(change) {
+                continue;
+            }
             if self.newest.insert(change.user_id, (Arc::clone(changes), at)).is_some() {
                 continue;
             }
@@ -41,6 +50,25 @@ impl Statuses {
             }
         }
         dropped
+    }
+
+    /// Whether a later decision about the user was heard before: those who decide tell in no order.
+    fn is_outdated(&mut self, change: &StatusFrame) -> bool {
+        let heard = self.decided.iter().find_map(|of| of.get(&change.user_id)).copied();
+        let outdated = heard.is_some_and(|heard| change.decided_at_micros < heard);
+        if !outdated {
+            self.decided[0].insert(change.user_id, change.decided_at_micros);
+        }
+        outdated
+    }
+
+    /// A new tick, a new budget.
+    fn tick(&mut self) {
+        self.spent = 0;
+        self.ticks = self.ticks.wrapping_add(1);
+        if self.ticks.is_multiple_of(MINUTE) {
+            self.decided[1] = std::mem::take(&mut self.decided[0]);
+        }
     }
 
     fn next(&mut self) -> Option<(Arc<[StatusFrame]>, usize)> {
@@ -66,9 +94,8 @@ impl Shard {
         self.tell_statuses();
     }
 
-    /// A new tick, a new budget.
     pub(super) fn renew_status_budget(&self) {
-        self.statuses.borrow_mut().spent = 0;
+        self.statuses.borrow_mut().tick();
         self.tell_statuses();
     }
 
@@ -113,7 +140,16 @@ mod tests {
     use super::*;
 
     fn changes(users: impl IntoIterator<Item = i64>) -> Arc<[StatusFrame]> {
-        let change = |user| StatusFrame { user_id: UserId(user), chats: Vec::new(), frame: bytes::Bytes::new() };
+        decided(users.into_iter().map(|user| (user, 1)))
+    }
+
+    fn decided(users: impl IntoIterator<Item = (i64, i64)>) -> Arc<[StatusFrame]> {
+        let change = |(user, decided_at_micros)| StatusFrame {
+            user_id: UserId(user),
+            decided_at_micros,
+            chats: Vec::new(),
+            frame: bytes::Bytes::new(),
+        };
         users.into_iter().map(change).collect()
     }
 
@@ -164,6 +200,20 @@ mod tests {
         assert!(Arc::ptr_eq(&kept, &newer) && at == 1);
         statuses.spent = 0;
         assert_eq!(told(&mut statuses, 1), [2, 3]);
+    }
+
+    #[test]
+    fn an_older_decision_that_comes_later_is_not_told() {
+        let mut statuses = Statuses::default();
+        statuses.add(&decided([(1, 10), (2, 10)]));
+        statuses.add(&decided([(1, 9), (2, 11)]));
+        assert_eq!(told(&mut statuses, 1), [1, 2]);
+        (0..MINUTE).for_each(|_| statuses.tick());
+        statuses.add(&decided([(1, 9)]));
+        assert_eq!(told(&mut statuses, 1), [] as [i64; 0], "remembered for a minute at least");
+        (0..2 * MINUTE).for_each(|_| statuses.tick());
+        statuses.add(&decided([(1, 9)]));
+        assert_eq!(told(&mut statuses, 1), [1], "and not for ever");
     }
 
     #[test]

@@ -4,8 +4,8 @@
 use super::{Shard, TICK};
 use crate::conn::{Conn, State};
 use crate::frame;
+use crate::heal;
 use crate::protocol::CloseCode;
-use crate::subscription;
 use messenger_common::event::Revocation;
 use messenger_common::id::ChatId;
 use messenger_common::metrics::GapCause;
@@ -38,6 +38,7 @@ impl Shard {
         }
         self.renew_status_budget();
         self.look_after_feeds();
+        self.hub.log.sweep();
         if self.ticks.get().is_multiple_of(SLOW_BEAT) {
             self.recheck();
         }
@@ -78,7 +79,7 @@ impl Shard {
             self.hub.drop_chat(chat, self.id);
         }
         for chat in due {
-            subscription::check_head(self, chat, GapCause::HeadCheck);
+            heal::check_head(self, chat, GapCause::HeadCheck);
         }
     }
 
@@ -113,7 +114,7 @@ impl Shard {
         }
         let conns: Vec<Rc<Conn>> = self.conns.borrow().iter().map(|(_, conn)| Rc::clone(conn)).collect();
         let shard = Rc::clone(self);
-        tokio::task::spawn_local(async move {
+        self.spawn("drain", async move {
             let (began, total) = (Instant::now(), conns.len());
             for (at, conn) in conns.into_iter().enumerate() {
                 #[expect(clippy::cast_precision_loss, reason = "connections are counted in thousands")]

@@ -31,8 +31,8 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::time::timeout;
 
-/// No operation takes longer.
-const BOUND: Duration = Duration::from_millis(1950);
+/// No operation takes longer: the contract gives two seconds from the request to its 503, and a busy machine wants some of them.
+const BOUND: Duration = Duration::from_millis(1750);
 /// The lock under which one node brings the schema up and the others wait.
 const MIGRATION_LOCK: i64 = 0x6d65_7373_656e_6765;
 

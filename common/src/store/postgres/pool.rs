@@ -23,7 +23,7 @@ const PROBE: Duration = Duration::from_millis(500);
 /// What every connection is set to. In statements, not in the startup packet, which poolers refuse to pass on. Every statement
 /// reaches few rows by a key: one plan serves all parameters, is made once a connection, and takes the index whatever the
 /// statistics of a young table say.
-const SETTINGS: &str = "set statement_timeout = 1900; set idle_in_transaction_session_timeout = 5000; set jit = off;
+const SETTINGS: &str = "set statement_timeout = 1700; set idle_in_transaction_session_timeout = 5000; set jit = off;
     set plan_cache_mode = force_generic_plan; set enable_seqscan = off";
 
 /// The pool. A caller beyond its size waits, and is `Unavailable` after 1.5 s.

@@ -1,0 +1,17 @@
+//! The contract's guarantees, each tested by breaking something on purpose: processes killed, links cut, stalled and refused, servers
+//! stopped and started again. The tests of G1 to G3 run a [`load`] meanwhile and count what became of it; each prints a line.
+
+mod figures;
+mod g1_durable;
+mod g2_order;
+mod g3_soon;
+mod g4_once;
+mod g5_presence;
+mod g6_access;
+mod g7_slow_readers;
+mod g8_restarts;
+mod load;
+mod reader;
+mod tally;
+mod watch;
+mod writer;
