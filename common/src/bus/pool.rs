@@ -4,18 +4,14 @@ use super::connect;
 use crate::error::{Error, Result};
 use deadpool_redis::{Runtime, cluster};
 use futures_util::future::join_all;
-use parking_lot::Mutex;
 use redis::aio::ConnectionLike;
 use redis::{AsyncConnectionConfig, Cmd, Pipeline, RedisResult, ServerError, ServerErrorKind, Value};
 use secrecy::SecretString;
 use std::fmt;
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// How many connections at most.
 const CONNECTIONS: usize = 8;
-/// By then a cluster has put another in the place of a server that is gone.
-const FAILOVER: Duration = Duration::from_secs(10);
 
 /// A Lua script: called by its digest, sent whole where the server does not know it (yet, or any more).
 #[derive(Debug)]
@@ -70,8 +66,6 @@ impl ScriptCall<'_> {
 pub struct RedisPool {
     inner: Inner,
     timeout: Duration,
-    /// Since when some server of a cluster has not answered.
-    mute_since: Mutex<Option<Instant>>,
 }
 
 enum Inner {
@@ -98,7 +92,7 @@ impl RedisPool {
             let builder = builder.wait_timeout(Some(timeout)).create_timeout(Some(timeout));
             Inner::Single(builder.recycle_timeout(Some(timeout)).build().map_err(Error::internal)?)
         };
-        Ok(Self { inner, timeout, mute_since: Mutex::new(None) })
+        Ok(Self { inner, timeout })
     }
 
     /// Runs the scripts in one round trip (of a cluster: each by itself, at the same time) and answers for each, in their order. An error of all or of
@@ -161,32 +155,19 @@ impl RedisPool {
                     let mut connection = (*connection).clone();
                     // Each by itself: of a cluster of which one server is frozen the others' answers count.
                     async move {
-                        tokio::time::timeout(share, connection.req_packed_command(command)).await.map(refusal_as_value)
+                        match tokio::time::timeout(share, connection.req_packed_command(command)).await {
+                            Ok(answer) => refusal_as_value(answer),
+                            Err(_) => Err((redis::ErrorKind::Io, "no answer in time").into()),
+                        }
                     }
                 });
                 let answers = join_all(each).await;
-                let mute = answers.iter().any(Result::is_err);
-                if self.is_stale(mute) || answers.iter().any(|answer| matches!(answer, Ok(Err(_)))) {
+                if answers.iter().any(RedisResult::is_err) {
                     drop(cluster::Connection::take(connection));
                 }
-                let in_time = |_| Err((redis::ErrorKind::Io, "no answer in time").into());
-                Ok(answers.into_iter().map(|answer| answer.unwrap_or_else(in_time)).collect())
+                Ok(answers)
             }
         }
-    }
-}
-
-impl RedisPool {
-    /// Whether a cluster's connection is to be made anew: a server that is mute would hold up the making too, and so cost the others'
-    /// answers; only when it has been for so long that another has taken its place is the connection what is wrong.
-    fn is_stale(&self, mute: bool) -> bool {
-        let mut since = self.mute_since.lock();
-        if !mute {
-            *since = None;
-        } else if since.is_none() {
-            *since = Some(Instant::now());
-        }
-        since.is_some_and(|since| since.elapsed() > FAILOVER)
     }
 }
 
@@ -211,36 +192,5 @@ fn is_not_primary(answer: &Value) -> bool {
 impl fmt::Debug for RedisPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("RedisPool")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::bus::testing::RedisCluster;
-
-    #[tokio::test]
-    async fn of_a_cluster_with_a_frozen_server_the_others_answer() {
-        let cluster = RedisCluster::start(3).await;
-        let pool = RedisPool::new(&cluster.urls(), true, Duration::from_secs(1)).unwrap();
-        let script = Script::new("return 1");
-        let keys: Vec<_> = (0..30).map(|n| format!("key{n}")).collect();
-        let calls: Vec<_> = keys.iter().map(|key| script.call(&[key.as_str()])).collect();
-        let answered = async || {
-            let answers = pool.run(&calls).await.unwrap();
-            answers.iter().filter(|answer| answer.is_ok()).count()
-        };
-        assert_eq!(answered().await, 30);
-        cluster.servers[1].freeze();
-        // Not for longer: a cluster that takes it for gone refuses all.
-        for _ in 0..2 {
-            let count = answered().await;
-            assert!((1..30).contains(&count), "{count}");
-        }
-        cluster.servers[1].thaw();
-        crate::bus::testing::until("all answer again", || async {
-            pool.run(&calls).await.is_ok_and(|all| all.iter().all(Result::is_ok))
-        })
-        .await;
     }
 }
