@@ -156,7 +156,9 @@ where
     };
     let code = runtime.block_on(async {
         // Inside the runtime, which listeners belong to.
-        let listening = async { Ok((listen("PORT", config.listen)?, listen("ADMIN_PORT", config.admin_listen)?)) };
+        let listening = async {
+            Ok((listen("HOST", "PORT", config.listen)?, listen("ADMIN_HOST", "ADMIN_PORT", config.admin_listen)?))
+        };
         let (public, admin) = match listening.await {
             Ok(listeners) => listeners,
             Err::<_, StartError>(error) => {
@@ -176,7 +178,7 @@ where
 /// As many waiting connections as the kernel allows: a node's clients all come at once after a restart.
 const BACKLOG: u32 = 4096;
 
-fn listen(variable: &str, address: SocketAddr) -> Result<TcpListener, StartError> {
+fn listen(host: &str, port: &str, address: SocketAddr) -> Result<TcpListener, StartError> {
     let listening = || {
         let socket =
             if address.is_ipv4() { tokio::net::TcpSocket::new_v4()? } else { tokio::net::TcpSocket::new_v6()? };
@@ -186,9 +188,13 @@ fn listen(variable: &str, address: SocketAddr) -> Result<TcpListener, StartError
         socket.listen(BACKLOG)
     };
     listening().map_err(|error: std::io::Error| {
-        StartError::new(format!(
-            "{variable}: cannot listen on {address}: {error}; for example {variable}=0 takes any free port"
-        ))
+        let (variable, example) = match error.kind() {
+            std::io::ErrorKind::AddrNotAvailable => {
+                (host, format!("{host}=127.0.0.1; it must be an address of this machine"))
+            }
+            _ => (port, format!("{port}=0 takes any free port")),
+        };
+        StartError::new(format!("{variable}: cannot listen on {address}: {error}; for example {example}"))
     })
 }
 

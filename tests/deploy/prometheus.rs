@@ -11,7 +11,7 @@ use crate::support::process::{self, Log, Process};
 use crate::support::{Node, SOON, Value, blocking, eventually, limited, shared};
 
 /// Of every program.
-const COMMON: [&str; 11] = [
+const COMMON: [&str; 12] = [
     "messenger_build_info",
     "messenger_http_requests_total",
     "messenger_http_request_duration_seconds",
@@ -22,9 +22,10 @@ const COMMON: [&str; 11] = [
     "messenger_db_pool_connections",
     "messenger_messages_stored_total",
     "messenger_rate_limited_total",
+    "messenger_auth_attempts_total",
     "process_resident_memory_bytes",
 ];
-const API: [&str; 2] = ["messenger_outbox_pending", "messenger_auth_attempts_total"];
+const API: [&str; 1] = ["messenger_outbox_pending"];
 const GATEWAY: [&str; 8] = [
     "messenger_ws_connections",
     "messenger_ws_subscriptions",

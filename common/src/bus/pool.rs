@@ -149,9 +149,17 @@ impl RedisPool {
             }
             Inner::Cluster(pool) => {
                 let connection = pool.get().await.map_err(Error::unavailable)?;
+                // Less than the whole call's, so that what did answer is told within it.
+                let share = self.timeout * 3 / 4;
                 let each = commands.iter().map(|command| {
                     let mut connection = (*connection).clone();
-                    async move { refusal_as_value(connection.req_packed_command(command).await) }
+                    // Each by itself: of a cluster of which one server is frozen the others' answers count.
+                    async move {
+                        match tokio::time::timeout(share, connection.req_packed_command(command)).await {
+                            Ok(answer) => refusal_as_value(answer),
+                            Err(_) => Err((redis::ErrorKind::Io, "no answer in time").into()),
+                        }
+                    }
                 });
                 let answers = join_all(each).await;
                 if answers.iter().any(RedisResult::is_err) {

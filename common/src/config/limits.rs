@@ -19,7 +19,7 @@ pub struct Limits {
     pub max_subscriptions: usize,
     /// Unsent bytes queued for a connection.
     pub max_send_queue_bytes: usize,
-    /// WebSocket connections of a user, on all nodes of one gateway.
+    /// WebSocket connections of a user on one gateway.
     pub max_connections_per_user: usize,
     /// Between pings.
     pub heartbeat: Duration,

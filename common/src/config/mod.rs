@@ -222,9 +222,15 @@ impl Config {
             warnings.push(format!("ARGON2_MEMORY_KIB is below {ARGON2_RECOMMENDED_KIB}: passwords are hashed weakly"));
         }
         let gateway_shards = match raw.get("GATEWAY_SHARDS")? {
-            Some(_) => parse::number(raw, "GATEWAY_SHARDS", 1, 1024)?,
-            None => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            Some(_) => parse::number(raw, "GATEWAY_SHARDS", 1, 63)?,
+            None => std::thread::available_parallelism().map_or(1, |cores| cores.get().min(63)),
         };
+        let access_token_ttl = whole_seconds(raw, "ACCESS_TOKEN_TTL_SECONDS")?;
+        let refresh_token_ttl = whole_seconds(raw, "REFRESH_TOKEN_TTL_SECONDS")?;
+        if access_token_ttl > refresh_token_ttl {
+            // A session is forgotten some time after its refresh token: no access token may outlive what could end it.
+            return Err(ConfigError::of("ACCESS_TOKEN_TTL_SECONDS", "must not be more than REFRESH_TOKEN_TTL_SECONDS"));
+        }
         Ok(Self {
             program,
             project_name: parse::text(raw, "PROJECT_NAME")?,
@@ -233,8 +239,8 @@ impl Config {
             debug,
             log: log_directives(raw)?,
             migrate: parse::switch(raw, "MIGRATE")?,
-            access_token_ttl: whole_seconds(raw, "ACCESS_TOKEN_TTL_SECONDS")?,
-            refresh_token_ttl: whole_seconds(raw, "REFRESH_TOKEN_TTL_SECONDS")?,
+            access_token_ttl,
+            refresh_token_ttl,
             presence_grace: seconds("PRESENCE_GRACE_SECONDS", 0.0, 3600.0)?,
             presence_lease: seconds("PRESENCE_LEASE_SECONDS", 0.3, 3600.0)?,
             drain: seconds("DRAIN_SECONDS", 0.0, 3600.0)?,
@@ -255,8 +261,14 @@ impl Config {
     }
 }
 
-/// A fault of the command line itself: the first line of what clap says of it.
+/// A fault of the command line itself: the first line of what clap says of it, but never a value, which may be a secret that lost its flag.
 fn command_line(error: &clap::Error) -> ConfigError {
+    if error.kind() == clap::error::ErrorKind::UnknownArgument {
+        let said = error.get(clap::error::ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
+        let flag = said.split('=').next().filter(|flag| flag.starts_with("--"));
+        let fault = flag.map_or_else(|| "has a value without a flag".to_owned(), |flag| format!("has no flag {flag}"));
+        return ConfigError::new("command line", fault, "--port 8000; --help lists all");
+    }
     let text = error.to_string();
     let first = text.lines().next().unwrap_or_default();
     ConfigError::new("command line", first.strip_prefix("error: ").unwrap_or(first), "--port 8000; --help lists all")

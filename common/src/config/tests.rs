@@ -113,6 +113,7 @@ fn a_bad_value_is_one_line_with_variable_fault_and_example() {
         ("SECRET_KEY", "change-me-change-me-change-me-change-me"),
         ("SECRET_KEY", "00000000000000000000000000000000000000"),
         ("ACCESS_TOKEN_TTL_SECONDS", "0"),
+        ("ACCESS_TOKEN_TTL_SECONDS", "2592001"),
         ("PRESENCE_LEASE_SECONDS", "NaN"),
         ("DRAIN_SECONDS", "-1"),
         ("ALLOWED_ORIGINS", "https://example.org/path"),
@@ -125,6 +126,7 @@ fn a_bad_value_is_one_line_with_variable_fault_and_example() {
         ("EVENT_RETENTION_DAYS", "forever"),
         ("ARGON2_MEMORY_KIB", "7"),
         ("GATEWAY_SHARDS", "0"),
+        ("GATEWAY_SHARDS", "64"),
     ] {
         let line = fault(Program::Api, &[(name, value)]);
         assert!(line.starts_with(&format!("{name}: ")), "{line}");
@@ -228,9 +230,21 @@ fn the_tables_examples_and_defaults_are_good_values() {
 
 #[test]
 fn a_fault_of_the_command_line_is_one_line_too() {
-    for flags in [&["--no-such-flag"][..], &["--port"], &["stray"]] {
-        let line = read_with(Program::Api, flags, &cluster(&[]), &[]).expect_err("must not start").to_string();
+    for flags in [
+        &["--no-such-flag"][..],
+        &["--port"],
+        &["hunter2"],
+        &["--secret-key", KEY, "hunter2"],
+        &["--sekret-key=hunter2"],
+        &["--sekret-key", "hunter2"],
+        &["-hunter2"],
+        &["-xhunter2"],
+        &["--", "hunter2"],
+    ] {
+        let read = read_with(Program::Api, flags, &cluster(&[]), &[]);
+        let line = read.expect_err("must not start").to_string();
         assert!(!line.contains('\n') && line.starts_with("command line: "), "{line}");
+        assert!(!line.contains("hunter2") && !line.contains(KEY), "{line}");
     }
 }
 

@@ -106,7 +106,7 @@ table! {
     backplane_reconnects: IntCounter = "messenger_backplane_reconnects_total", Both;
     /// Reads of the log to fill what subscriptions missed, by cause.
     gap_fill_counters: Counters<GapCause> = "messenger_gap_fills_total", Gateway;
-    /// Committed events that nobody is known to have published, counted up to 10,000.
+    /// Transactions whose events nobody is known to have published yet, counted up to 10,000.
     outbox_pending: IntGauge = "messenger_outbox_pending", Api;
     /// Users with a connection anywhere.
     presence_online_users: IntGauge = "messenger_presence_online_users", Gateway;
@@ -114,8 +114,8 @@ table! {
     db_pool_gauges: Gauges<PoolUse> = "messenger_db_pool_connections", Both;
     /// Messages stored by this process.
     messages_stored: IntCounter = "messenger_messages_stored_total", Both;
-    /// Attempts to log in or refresh, by what came of them.
-    auth_attempt_counters: Counters<AuthResult> = "messenger_auth_attempts_total", Api;
+    /// Attempts to log in, to refresh, to confirm one's password or to come in with a token that was refused, by what came of them.
+    auth_attempt_counters: Counters<AuthResult> = "messenger_auth_attempts_total", Both;
     /// Requests and commands refused for their rate, by limit.
     rate_limited_counters: Counters<RateLimit> = "messenger_rate_limited_total", Both;
 }

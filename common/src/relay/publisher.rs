@@ -3,14 +3,18 @@
 use super::chunk::Chunk;
 use super::encode::Telling;
 use crate::bus::{Bus, Publication, Tasks};
-use crate::store::{Committed, OutboxId, Store};
+use crate::event::EventBody;
+use crate::store::{Committed, NoticeBody, OutboxId, Store};
 use prometheus::IntCounter;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// How many commits wait to be told. When full, further ones are left to the relay.
 const QUEUE: usize = 8_192;
+/// And about how many bytes of them. Beyond it too they are left to the relay.
+const BYTES: usize = 64 << 20;
 /// Below this much room, what is not stored (typing, status) is dropped, so that it never displaces what is.
 const RESERVED: usize = QUEUE / 4;
 /// How many commits are taken off the queue at once.
@@ -29,6 +33,8 @@ const REMOVE_BATCH: usize = 500;
 #[derive(Clone, Debug)]
 pub struct Publisher {
     queue: mpsc::Sender<Item>,
+    /// About how many bytes wait in it.
+    waiting: Arc<AtomicUsize>,
     ended: mpsc::Sender<Publication>,
     dropped: IntCounter,
 }
@@ -45,10 +51,11 @@ impl Publisher {
         let (queue, items) = mpsc::channel(QUEUE);
         let (removals, ids) = mpsc::channel(REMOVALS);
         let (ended, words) = mpsc::channel(ENDED);
-        tasks.spawn("publisher", publish(bus.clone(), items, removals));
+        let waiting = Arc::new(AtomicUsize::new(0));
+        tasks.spawn("publisher", publish(bus.clone(), items, removals, waiting.clone()));
         tasks.spawn("ended access", tell_ended(bus, words));
         tasks.spawn("outbox removal", remove(store, ids));
-        Self { queue, ended, dropped }
+        Self { queue, waiting, ended, dropped }
     }
 
     /// Tells what was committed, soon; never waits, and nothing is lost where it cannot be told now.
@@ -56,7 +63,10 @@ impl Publisher {
         if committed.outbox.is_none() && committed.events.is_empty() && committed.notices.is_empty() {
             return;
         }
-        if self.queue.try_send(Item::Committed(committed)).is_err() {
+        let weight = weight(&committed);
+        let fits = self.waiting.fetch_add(weight, Ordering::Relaxed) < BYTES;
+        if !fits || self.queue.try_send(Item::Committed(committed)).is_err() {
+            self.waiting.fetch_sub(weight, Ordering::Relaxed);
             self.dropped.inc();
         }
     }
@@ -76,13 +86,32 @@ impl Publisher {
     }
 }
 
-async fn publish(bus: Arc<dyn Bus>, mut items: mpsc::Receiver<Item>, removals: mpsc::Sender<OutboxId>) {
+/// About how many bytes it holds: its texts, and something for all else.
+fn weight(committed: &Committed) -> usize {
+    let events = committed.events.iter().map(|event| match &event.body {
+        EventBody::NewMessage { message } | EventBody::MessageEdited { message } => 512 + message.text.len(),
+        _ => 512,
+    });
+    let notices = committed.notices.iter().map(|notice| match &notice.body {
+        NoticeBody::NewMessage(message) => 512 + message.text.len(),
+        NoticeBody::ChatAdded(_) | NoticeBody::ChatRemoved => 64,
+    });
+    events.sum::<usize>() + notices.sum::<usize>()
+}
+
+async fn publish(
+    bus: Arc<dyn Bus>,
+    mut items: mpsc::Receiver<Item>,
+    removals: mpsc::Sender<OutboxId>,
+    waiting: Arc<AtomicUsize>,
+) {
     let mut batch = Vec::with_capacity(BATCH);
     let mut chunk = Chunk::default();
     while items.recv_many(&mut batch, BATCH).await > 0 {
         for item in batch.drain(..) {
             match item {
                 Item::Committed(committed) => {
+                    waiting.fetch_sub(weight(&committed), Ordering::Relaxed);
                     let mut told = true;
                     for publication in Telling::of(&committed) {
                         if chunk.push(publication) {

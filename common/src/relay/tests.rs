@@ -260,6 +260,28 @@ async fn a_full_queue_leaves_the_rest_to_the_relay_and_drops_what_is_not_stored_
 }
 
 #[tokio::test]
+async fn what_waits_is_bounded_in_bytes_too() {
+    let world = World::new().await;
+    let mut committed = world.send("x").await;
+    let EventBody::NewMessage { message } = &mut committed.events[0].body else { panic!("a message") };
+    message.text = "x".repeat((1 << 20) - 512);
+    // Nothing runs between these, so nothing is taken off the queue.
+    for _ in 0..64 {
+        world.publisher.publish(committed.clone());
+    }
+    assert_eq!(world.dropped.get(), 0);
+    world.publisher.publish(committed.clone());
+    assert_eq!(world.dropped.get(), 1);
+    until("there is room again", || async {
+        world.publisher.publish(committed.clone());
+        let dropped = world.dropped.get();
+        world.publisher.publish(committed.clone());
+        world.dropped.get() == dropped
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn ended_access_is_told_past_a_full_queue_and_tried_until_the_bus_takes_it() {
     let mut world = World::new().await;
     let committed = world.send("x").await;

@@ -114,6 +114,7 @@ pub async fn update_me(ctx: &Context, by: &AuthUser, body: impl Into<Unchecked<U
     let known = ctx.store.credentials_of(by.user_id).await?.ok_or(Error::TokenInvalid)?;
     let current = body.current_password.ok_or(Error::WrongPassword)?;
     if !ctx.passwords.verify(current, Some(known.password_hash.clone())).await? {
+        ctx.count_refused(&Error::WrongPassword);
         return Err(Error::WrongPassword);
     }
     let password_hash = match body.password {

@@ -234,6 +234,19 @@ pub(super) struct OutboxPayload {
     pub(super) notices: Vec<StoredNotice>,
 }
 
+impl OutboxPayload {
+    /// What an entry's row says; `None`, and told to the log, where it cannot be read.
+    pub(super) fn read(id: i64, payload: &str) -> Option<(OutboxId, Self)> {
+        match serde_json::from_str(payload) {
+            Ok(payload) => Some((OutboxId(id), payload)),
+            Err(error) => {
+                tracing::error!(outbox.id = id, %error, "an outbox entry cannot be read");
+                None
+            }
+        }
+    }
+}
+
 /// Notices of one kind because of one event. A private chat's `NewMessage` is not stored: the event implies it.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct StoredNotice {

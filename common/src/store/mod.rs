@@ -315,7 +315,7 @@ pub trait Store: Send + Sync + 'static {
     async fn delete_chat(&self, chat: ChatId, by: UserId) -> Result<Committed>;
     /// `ChatNotFound`, `PrivateChat` never (a private chat of others does not exist; one's own: a member already), `GroupFull`.
     async fn join(&self, chat: ChatId, user: UserId, max_members: i64) -> Result<(Chat, Committed)>;
-    /// `ChatNotFound`, `NotAMember`, `PrivateChat`. The last owner's role passes to the longest-standing member (`MemberUpdated`, after
+    /// `ChatNotFound`, `NotAMember`, `PrivateChat`. The last owner's role passes to the longest-standing active member (`MemberUpdated`, after
     /// the `MemberLeft`); the last member's leaving deletes the group.
     async fn leave(&self, chat: ChatId, user: UserId) -> Result<Committed>;
     /// Members by user id. `ChatNotFound`, `NotAMember`.
@@ -364,7 +364,8 @@ pub trait Store: Send + Sync + 'static {
     async fn outbox_claim(&self, age: Duration, limit: usize) -> Result<Vec<Committed>>;
     /// How many entries there are, counted up to 10,000.
     async fn outbox_pending(&self) -> Result<i64>;
-    /// Removes up to `limit` log entries older than the retention, oldest first, raising the chats' floors; says how many. Blocks no writer.
+    /// Removes up to `limit` log entries older than the retention, oldest first, raising the chats' floors, and erases as many texts of deleted
+    /// chats; says how many, 0 when there is nothing left to do. Blocks no writer.
     async fn prune(&self, older_than: Duration, limit: usize) -> Result<usize>;
     /// Open and idle connections of the pool, for the metrics.
     fn pool(&self) -> PoolState;

@@ -7,6 +7,7 @@ contract!(
     the_outbox_keeps_what_nobody_published,
     a_dead_relays_entries_come_back,
     a_claim_is_bounded_in_events,
+    an_entry_that_cannot_be_read_holds_up_no_other,
     the_log_is_pruned_from_its_oldest,
     expired_sessions_are_forgotten,
     it_answers,
@@ -85,6 +86,18 @@ async fn a_claim_is_bounded_in_events(at: Fixture) {
     assert_eq!(rest.len(), 1);
     let seqs: Vec<_> = claimed.iter().chain(&rest).flat_map(|one| &one.events).map(|event| event.seq.0).collect();
     assert_eq!(seqs, (1..=6001).collect::<Vec<_>>());
+}
+
+async fn an_entry_that_cannot_be_read_holds_up_no_other(at: Fixture) {
+    let ann = at.user().await;
+    let chat = at.group(&ann, &[]).await.id;
+    let bad = at.store.send(vec![new(chat, &ann, "bad")]).await.unwrap().committed.outbox.unwrap();
+    let good = at.store.send(vec![new(chat, &ann, "good")]).await.unwrap().committed;
+    assert_eq!(
+        at.sql(&format!(r#"update outbox set payload = '{{"of": "another release"}}' where id = {}"#, bad.0)).await,
+        1
+    );
+    assert_eq!(at.store.outbox_claim(Duration::ZERO, 500).await.unwrap(), [good]);
 }
 
 async fn the_log_is_pruned_from_its_oldest(at: Fixture) {

@@ -13,7 +13,22 @@ contract!(
     an_owner_removes_members,
     access_is_told_for_pairs,
     member_lists_are_told_for_many,
+    an_active_member_is_the_heir,
 );
+
+async fn an_active_member_is_the_heir(at: Fixture) {
+    let (ann, ben, cem) = (at.user().await, at.user().await, at.user().await);
+    let chat = at.group(&ann, &[&ben, &cem]).await.id;
+    at.store.deactivate_user(ben.id).await.unwrap();
+    let committed = at.store.leave(chat, ann.id).await.unwrap();
+    at.told(&committed).await;
+    assert_eq!(kinds(&committed), ["member_left", "member_updated"]);
+    assert_eq!(changed(&committed.events[1]), (cem.id, Role::Owner));
+    // Of nobody but inactive ones one inherits all the same.
+    let committed = at.store.leave(chat, cem.id).await.unwrap();
+    at.told(&committed).await;
+    assert_eq!(changed(&committed.events[1]), (ben.id, Role::Owner));
+}
 
 async fn one_joins_and_leaves(at: Fixture) {
     let (ann, ben) = (at.user().await, at.user().await);

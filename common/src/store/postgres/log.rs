@@ -2,11 +2,10 @@
 
 use super::lock::views;
 use super::pool::Pool;
-use crate::error::Error;
 use crate::event::LogEvent;
 use crate::id::{ChatId, Seq, UserId};
 use crate::store::change::{OutboxPayload, StoredNoticeKind, rebuilt};
-use crate::store::fault::Fault;
+use crate::store::fault::{Fault, is_lost};
 use crate::store::row::LogRow;
 use crate::store::{CLAIM_LEASE, Committed, LogPage, OutboxId};
 use sqlx::PgConnection;
@@ -104,13 +103,25 @@ pub(super) async fn outbox_claim(pool: &Arc<Pool>, age: Duration, limit: usize) 
     if claimed.is_empty() {
         return Ok(Vec::new());
     }
-    let mut entries = Vec::with_capacity(claimed.len());
-    for (id, payload) in claimed {
-        let payload: OutboxPayload = serde_json::from_str(&payload).map_err(Error::internal)?;
-        entries.push((OutboxId(id), payload));
+    let entries: Vec<_> = claimed.into_iter().filter_map(|(id, payload)| OutboxPayload::read(id, &payload)).collect();
+    let rebuilt = rebuild(lease.connection(), &entries).await;
+    match lease.settle(rebuilt) {
+        Err(Fault::Sql(error)) if !is_lost(&error) => {}
+        other => return other,
     }
-    let rebuilt = rebuild(lease.connection(), entries).await;
-    lease.end(rebuilt)
+    // One of them cannot be rebuilt: it shall not hold up the others.
+    let mut good = Vec::with_capacity(entries.len());
+    for entry in &entries {
+        let one = rebuild(lease.connection(), std::slice::from_ref(entry)).await;
+        match lease.settle(one) {
+            Ok(one) => good.extend(one),
+            Err(Fault::Sql(error)) if !is_lost(&error) => {
+                tracing::error!(outbox.id = entry.0.0, %error, "an outbox entry cannot be rebuilt");
+            }
+            Err(fault) => return Err(fault),
+        }
+    }
+    Ok(good)
 }
 
 /// How much a claim takes at once, in events and notices; a single entry may be larger.
@@ -142,7 +153,7 @@ async fn claim(connection: &mut PgConnection, age: Duration, limit: usize) -> Re
 /// What these entries must tell, as it stands now.
 async fn rebuild(
     connection: &mut PgConnection,
-    entries: Vec<(OutboxId, OutboxPayload)>,
+    entries: &[(OutboxId, OutboxPayload)],
 ) -> Result<Vec<Committed>, sqlx::Error> {
     let mut ranges = Vec::new();
     let mut added = Vec::new();

@@ -100,14 +100,16 @@ async fn go(connection: &mut PgConnection, chat: ChatId, by: UserId, user: UserI
         .execute(&mut *connection)
         .await?;
     change.left(&leaver);
-    if let Some(heir) = crown_heir(connection, &change).await? {
+    if role(leaver.role) == Role::Owner
+        && let Some(heir) = crown_heir(connection, &change).await?
+    {
         change.push(EventBody::MemberUpdated(heir.change()));
     }
     record(connection, &change).await?;
     tell(connection, change).await
 }
 
-/// Where no owner is left, makes one of the longest-standing member.
+/// Where no owner is left, makes one of the longest-standing member, of those whose account is active if there are any.
 async fn crown_heir(connection: &mut PgConnection, change: &Change) -> Result<Option<MemberRow>, sqlx::Error> {
     if change.chat.is_deleted {
         return Ok(None);
@@ -116,7 +118,8 @@ async fn crown_heir(connection: &mut PgConnection, change: &Change) -> Result<Op
         "update members m set role = 1
          from users u
          where u.id = m.user_id and m.chat_id = $1 and m.user_id = (
-             select user_id from members where chat_id = $1 order by joined_at, user_id limit 1
+             select h.user_id from members h join users a on a.id = h.user_id
+             where h.chat_id = $1 order by a.is_active desc, h.joined_at, h.user_id limit 1
          ) and not exists (select from members where chat_id = $1 and role = 1)
          returning m.user_id, u.username, m.role, m.joined_at",
     )

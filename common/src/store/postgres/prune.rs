@@ -18,9 +18,9 @@ pub(super) async fn prune(pool: &Arc<Pool>, older_than: Duration, limit: usize) 
     let pruned = async {
         let removed = remove_events(connection, older_than, limit).await?;
         let passed = pass_messages(connection, older_than, limit - removed).await?;
-        erase_deleted_chats(connection, limit).await?;
+        let erased = erase_deleted_chats(connection, limit).await?;
         forget_sessions(connection, limit).await?;
-        Ok(usize::try_from(removed + passed).unwrap_or_default())
+        Ok(usize::try_from(removed + passed + erased).unwrap_or_default())
     }
     .await;
     lease.end(pruned)
@@ -105,13 +105,14 @@ async fn pass_messages(connection: &mut PgConnection, older_than: Duration, limi
     Ok(passed)
 }
 
-/// Erases the texts of deleted chats, a batch at a time; until then nobody can read them any more either.
-async fn erase_deleted_chats(connection: &mut PgConnection, limit: i64) -> Result<(), sqlx::Error> {
+/// Erases the texts of deleted chats, a batch at a time; until then nobody can read them any more either. Says how many, a chat that is
+/// done counting as one: 0 when none is left.
+async fn erase_deleted_chats(connection: &mut PgConnection, limit: i64) -> Result<i64, sqlx::Error> {
     let chat: Option<ChatId> =
         sqlx::query_scalar("select id from chats where deleted_at is not null and not erased order by id limit 1")
             .fetch_optional(&mut *connection)
             .await?;
-    let Some(chat) = chat else { return Ok(()) };
+    let Some(chat) = chat else { return Ok(0) };
     let erased = sqlx::query(
         "update messages set text = '', text_digest = null, deleted_at = clock_timestamp()
          where id = any (array(
@@ -125,7 +126,7 @@ async fn erase_deleted_chats(connection: &mut PgConnection, limit: i64) -> Resul
     if erased.rows_affected() == 0 {
         sqlx::query("update chats set erased = true where id = $1").bind(chat).execute(connection).await?;
     }
-    Ok(())
+    Ok(i64::try_from(erased.rows_affected()).unwrap_or(i64::MAX).max(1))
 }
 
 /// Forgets sessions that expired more than a day ago: no token of theirs lives.

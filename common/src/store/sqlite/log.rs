@@ -2,10 +2,9 @@
 
 use super::lock::views;
 use super::{Database, commit, json, moved};
-use crate::error::Error;
 use crate::id::{ChatId, MessageId, Seq, UserId};
 use crate::store::change::{OutboxPayload, StoredNoticeKind, rebuilt};
-use crate::store::fault::Fault;
+use crate::store::fault::{Fault, is_lost};
 use crate::store::row::{LogRow, Time};
 use crate::store::{CLAIM_LEASE, Committed, LogPage, OutboxId};
 use sqlx::SqliteConnection;
@@ -145,9 +144,15 @@ pub(super) async fn outbox_claim(database: &Database, age: Duration, limit: usiz
     let claimed = commit(transaction, claimed).await?;
     let mut reader = database.reader.acquire().await?;
     let mut rebuilt = Vec::with_capacity(claimed.len());
-    for (id, payload) in claimed {
-        let payload: OutboxPayload = serde_json::from_str(&payload).map_err(Error::internal)?;
-        rebuilt.push(rebuild(&mut reader, OutboxId(id), &payload).await?);
+    for (id, payload) in claimed.iter().filter_map(|(id, payload)| OutboxPayload::read(*id, payload)) {
+        match rebuild(&mut reader, id, &payload).await {
+            Ok(committed) => rebuilt.push(committed),
+            // It shall not hold up the others.
+            Err(Fault::Sql(error)) if !is_lost(&error) => {
+                tracing::error!(outbox.id = id.0, %error, "an outbox entry cannot be rebuilt");
+            }
+            Err(fault) => return Err(fault),
+        }
     }
     Ok(rebuilt)
 }
@@ -218,7 +223,7 @@ pub(super) async fn prune(database: &Database, older_than: Duration, limit: usiz
     }
     let left = limit - i64::try_from(removed).unwrap_or(limit);
     removed += pass_messages(&mut transaction, before, left.max(0)).await?;
-    erase_deleted_chats(&mut transaction, limit, database.now()).await?;
+    removed += erase_deleted_chats(&mut transaction, limit, database.now()).await?;
     // Sessions that expired more than a day ago: no token of theirs lives.
     sqlx::query(
         "delete from sessions where id in (select id from sessions where expires_at < $1 order by expires_at limit $2)",
@@ -260,13 +265,14 @@ async fn pass_messages(connection: &mut SqliteConnection, before: Time, limit: i
     Ok(passed)
 }
 
-/// Erases the texts of deleted chats, a batch at a time; until then nobody can read them any more either.
-async fn erase_deleted_chats(connection: &mut SqliteConnection, limit: i64, now: Time) -> Result<(), sqlx::Error> {
+/// Erases the texts of deleted chats, a batch at a time; until then nobody can read them any more either. Says how many, a chat that is
+/// done counting as one: 0 when none is left.
+async fn erase_deleted_chats(connection: &mut SqliteConnection, limit: i64, now: Time) -> Result<usize, sqlx::Error> {
     let chat: Option<ChatId> =
         sqlx::query_scalar("select id from chats where deleted_at is not null and not erased order by id limit 1")
             .fetch_optional(&mut *connection)
             .await?;
-    let Some(chat) = chat else { return Ok(()) };
+    let Some(chat) = chat else { return Ok(0) };
     let erased = sqlx::query(
         "update messages set text = '', text_digest = null, deleted_at = $3
          where id in (select id from messages where chat_id = $1 and deleted_at is null order by seq limit $2)",
@@ -279,5 +285,5 @@ async fn erase_deleted_chats(connection: &mut SqliteConnection, limit: i64, now:
     if erased.rows_affected() == 0 {
         sqlx::query("update chats set erased = 1 where id = $1").bind(chat).execute(connection).await?;
     }
-    Ok(())
+    Ok(usize::try_from(erased.rows_affected()).unwrap_or(usize::MAX).max(1))
 }

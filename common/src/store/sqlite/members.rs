@@ -81,7 +81,9 @@ pub(super) async fn remove_member(
         .execute(&mut *transaction)
         .await?;
     change.left(&leaver);
-    if let Some(heir) = crown_heir(&mut transaction, &change).await? {
+    if role(leaver.role) == Role::Owner
+        && let Some(heir) = crown_heir(&mut transaction, &change).await?
+    {
         change.push(EventBody::MemberUpdated(heir.change()));
     }
     record(&mut transaction, &change).await?;
@@ -89,7 +91,7 @@ pub(super) async fn remove_member(
     commit(transaction, committed).await
 }
 
-/// Where no owner is left, makes one of the longest-standing member.
+/// Where no owner is left, makes one of the longest-standing member, of those whose account is active if there are any.
 async fn crown_heir(connection: &mut SqliteConnection, change: &Change) -> Result<Option<MemberRow>, Fault> {
     let chat = change.chat.id;
     if change.chat.is_deleted {
@@ -98,7 +100,8 @@ async fn crown_heir(connection: &mut SqliteConnection, change: &Change) -> Resul
     let heir: Option<UserId> = sqlx::query_scalar(
         "update members set role = 1
          where chat_id = $1 and user_id = (
-             select user_id from members where chat_id = $1 order by joined_at, user_id limit 1
+             select h.user_id from members h join users a on a.id = h.user_id
+             where h.chat_id = $1 order by a.is_active desc, h.joined_at, h.user_id limit 1
          ) and not exists (select 1 from members where chat_id = $1 and role = 1)
          returning user_id",
     )
