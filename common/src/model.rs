@@ -81,7 +81,7 @@ pub struct Chat {
     pub member_count: i64,
     /// The newest message that is not deleted; members only.
     pub last_message: Option<Message>,
-    /// Others' messages after what the caller has read, not deleted; members only.
+    /// Others' messages after what the caller has read, not deleted, counted up to 1,000; members only.
     pub unread_count: Option<i64>,
     /// The other user of a private chat, else null.
     pub peer: Option<Peer>,

@@ -3,6 +3,8 @@
 //! Imports point down: `routes, upgrade → session → commands → subscription → heal → shard → hub, feed, conn → frame, protocol`. All SQL and
 //! Redis is behind the traits of `messenger_common`. Keeps G2 (the cursor), G5 (presence), G6 (the fence), G7 (bounded queues), G8 (drain).
 
+#[cfg(feature = "bench")]
+pub mod bench;
 mod commands;
 mod conn;
 mod drain;

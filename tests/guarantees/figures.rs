@@ -38,10 +38,15 @@ pub async fn backplane_shows(nodes: &[Arc<Node>], up: bool) {
     all_answer(nodes, if up { 200 } else { 503 }).await;
 }
 
-/// Waits until every api counts committed events that nobody published, or none any more.
-pub async fn outbox_shows(apis: &[Arc<Node>], pending: bool) {
-    let wanted = if pending { "above 0" } else { "0" };
-    each_tells(apis, "messenger_outbox_pending", wanted, |told| (told > 0.5) == pending).await;
+/// Waits until every api counts at least so many committed events that nobody has published.
+pub async fn outbox_rises(apis: &[Arc<Node>], entries: u32) {
+    each_tells(apis, "messenger_outbox_pending", &format!("at least {entries}"), |told| told >= f64::from(entries))
+        .await;
+}
+
+/// Waits until no api counts any; not under load, of which some are always on their way.
+pub async fn outbox_empties(apis: &[Arc<Node>]) {
+    each_tells(apis, "messenger_outbox_pending", "0", |told| told < 0.5).await;
 }
 
 async fn each_tells(nodes: &[Arc<Node>], metric: &str, wanted: &str, is: impl Fn(f64) -> bool) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::figures::{all_answer, gap_fills};
 use super::load::{Load, READERS};
+use super::tally::ms;
 use crate::support::{Deployment, Postgres, limited};
 
 #[tokio::test]
@@ -66,7 +67,7 @@ async fn postgres_crashes_and_comes_back() {
         assert!(slowest < Duration::from_secs(2), "a refusal took {slowest:?}");
         assert_eq!(tally.unanswered, 0, "every request is answered");
         assert_eq!(tally.connections, READERS, "the sockets stay open");
-        println!("  refused {} times, the slowest within {slowest:.1?}", tally.refused.len());
+        println!("  refused {} times, the slowest within {}", tally.refused.len(), ms(slowest));
     })
     .await;
 }

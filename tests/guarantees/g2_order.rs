@@ -9,6 +9,7 @@ use sqlx::{Connection, Executor, PgConnection};
 
 use super::figures::{backplane_shows, gap_fills, reconnects};
 use super::load::{Load, READERS};
+use super::tally::ms;
 use crate::support::proxy::Mode;
 use crate::support::{Deployment, Postgres, Proxy, Redis, SOON, Way, Ws, eventually, json, limited, process};
 
@@ -198,8 +199,8 @@ async fn a_crowd_comes_back_at_once() {
         let mut crowd = join_all((0..CROWD).map(|_| subscribed(&first, &bob.access, chat_id, None))).await;
         let mut head = 0;
         let mut heads = Vec::new();
-        for n in 0..230 {
-            if n == 130 {
+        for n in 0..100 {
+            if n == 50 {
                 d.gateway(0).kill_9();
             }
             head = ann.say(chat_id, &format!("number {n}")).await["seq"].as_i64().unwrap();
@@ -208,7 +209,7 @@ async fn a_crowd_comes_back_at_once() {
         for ws in &mut crowd {
             assert_eq!(ws.expect_close(SOON).await.0, 1006);
         }
-        // ten each left off at the same place
+        // ten each left off at the same place, further back than what a gateway keeps in memory
         let left_off: Vec<i64> = (0..CROWD).map(|n| heads[n / 10]).collect();
         log_statements(&postgres).await;
         let mark = postgres.log().len();
@@ -216,27 +217,31 @@ async fn a_crowd_comes_back_at_once() {
         let begun = std::time::Instant::now();
         let back = join_all(left_off.iter().map(async |&after| {
             let mut ws = subscribed(&other, &bob.access, chat_id, Some(after)).await;
-            let mut last = after;
-            while last < head {
-                let event = ws.expect_in("new_message", chat_id).await;
-                last += 1;
-                assert_eq!(event["seq"], last);
+            let answered = begun.elapsed();
+            for seq in after + 1..=head {
+                assert_eq!(ws.expect_in("new_message", chat_id).await["seq"], seq);
             }
-            ws
+            (answered, ws)
         }));
-        let mut crowd = back.await;
-        let took = begun.elapsed();
+        let (answered, mut crowd): (Vec<_>, Vec<_>) = back.await.into_iter().unzip();
+        let (answered, took) = (answered.into_iter().max().unwrap(), begun.elapsed());
         let log = postgres.log();
         let mut statements = BTreeMap::<_, usize>::new();
         for line in log[mark..].iter().filter_map(|line| line.split_once("execute ")) {
             *statements.entry(line.1.split_once(": ").map_or(line.1, |(_, text)| text)).or_default() += 1;
         }
         let reads = log[mark..].iter().filter(|line| line.contains("from log o where o.chat_id = c.id")).count();
-        let all: usize = statements.values().sum();
-        println!("{CROWD} clients back after kill -9 of their gateway: {took:.1?}, the log read {reads} times, {all} statements in all");
+        let most = statements.values().copied().max().unwrap_or_default();
+        println!(
+            "{CROWD} clients back after kill -9 of their gateway: subscribed within {}, caught up within {}, \
+             the log read {reads} times, no statement more than {most} times",
+            ms(answered),
+            ms(took)
+        );
         assert!(reads >= 1, "the statement is known by its text:\n{}", log[mark..].join("\n"));
         assert!(reads <= CROWD / 10, "{statements:#?}");
-        assert!(all <= CROWD / 2, "{statements:#?}");
+        // how many share one depends on how close together they come
+        assert!(most <= CROWD / 2, "{statements:#?}");
 
         let live = ann.say(chat_id, "live").await["seq"].as_i64().unwrap();
         for ws in &mut crowd {

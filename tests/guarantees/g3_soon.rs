@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use reqwest::Method;
 
-use super::figures::{all_answer, backplane_shows, gap_fills, outbox_shows, reconnects};
+use super::figures::{all_answer, backplane_shows, gap_fills, outbox_empties, outbox_rises, reconnects};
 use super::load::{Load, READERS};
-use super::tally::{AGAIN_WITHIN, Tally};
+use super::tally::{AGAIN_WITHIN, Tally, ms};
 use crate::support::deployment::Builder;
 use crate::support::proxy::Mode;
 use crate::support::{Answer, Deployment, Postgres, Proxy, Redis, SOON, json, limited};
@@ -47,14 +47,14 @@ async fn redis_is_stopped_and_comes_back_empty() {
         load.fault_begins();
         d.redis().stop().await;
         backplane_shows(&d.nodes(), false).await;
-        outbox_shows(d.apis(), true).await;
+        outbox_rises(d.apis(), 100).await;
         load.go_on(100).await;
         d.redis().start().await;
         load.fault_is_over();
         backplane_shows(&d.nodes(), true).await;
-        outbox_shows(d.apis(), false).await;
         let tally = load.finish("Redis stopped and started empty").await;
         redis_alone_failed(&tally);
+        outbox_empties(d.apis()).await;
         assert!(gap_fills(d.gateways()).await > fills, "what was missed was read from the log");
         assert!(reconnects(&d.nodes()).await >= links + 4.0, "each node has made its link anew");
     })
@@ -69,13 +69,13 @@ async fn redis_freezes_and_thaws() {
         load.fault_begins();
         d.redis().freeze();
         backplane_shows(&d.nodes(), false).await;
-        outbox_shows(d.apis(), true).await;
+        outbox_rises(d.apis(), 100).await;
         load.go_on(100).await;
         d.redis().thaw();
         load.fault_is_over();
         backplane_shows(&d.nodes(), true).await;
-        outbox_shows(d.apis(), false).await;
         redis_alone_failed(&load.finish("Redis frozen and thawed").await);
+        outbox_empties(d.apis()).await;
     })
     .await;
 }
@@ -110,9 +110,9 @@ async fn an_api_is_killed_between_commit_and_publish() {
             proxy.set(Mode::Forward);
             d.api(0).restart().await;
         }
-        println!("kill -9 of an api between commit and publish, three times: the event came within {slowest:.2?}");
+        println!("kill -9 of an api between commit and publish, three times: the event came within {}", ms(slowest));
         assert!(slowest < AGAIN_WITHIN, "{slowest:?}");
-        outbox_shows(d.apis(), false).await;
+        outbox_empties(d.apis()).await;
         for ws in &mut sockets {
             ws.none_of(&["new_message", "resync"]).await;
         }
@@ -147,7 +147,7 @@ async fn postgres_goes_silent() {
         let tally = load.finish("the links to Postgres stalled").await;
         tally.check();
         let slowest = tally.refused.iter().map(|refused| refused.took).fold(slowest, Duration::max);
-        println!("  503 within {slowest:.2?}");
+        println!("  503 within {}", ms(slowest));
         assert!(slowest < Duration::from_secs(2), "{slowest:?}");
         assert_eq!(tally.codes().into_iter().collect::<Vec<_>>(), [(503, "unavailable")]);
         assert_eq!((tally.unanswered, tally.connections), (0, READERS), "{tally}");
@@ -177,7 +177,7 @@ async fn an_event_comes_at_once() {
         }
         took.sort_unstable();
         let (median, p99) = (took[took.len() / 2], took[took.len() * 99 / 100]);
-        println!("with everything up, from the request to the event: median {median:.1?}, 99 % within {p99:.1?}");
+        println!("with everything up, from the request to the event: median {}, 99 % within {}", ms(median), ms(p99));
         assert!(median < Duration::from_millis(100), "{median:?}");
         assert!(took[took.len() - 1] < SOON);
     })

@@ -190,25 +190,22 @@ fn history_faults(written: &[Written], chats: &[Chat]) -> Vec<String> {
     faults
 }
 
+/// For a printed line.
+pub fn ms(time: Duration) -> String {
+    format!("{} ms", time.as_millis())
+}
+
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { fault, lasted, acknowledged, delivered, unanswered, .. } = self;
-        let refused = self.refused.len();
-        write!(
-            f,
-            "{fault} ({lasted:.1?}): messages acknowledged {acknowledged} (tries refused {refused}, unanswered {unanswered}), "
-        )?;
-        write!(f, "events delivered {delivered} over {} connections, ", self.connections)?;
-        write!(
-            f,
-            "lost {}, doubled {}, out of order {}, ",
-            self.lost + self.history_faults.len(),
-            self.doubled,
-            self.out_of_order
-        )?;
-        write!(f, "altered {}, resync {}; ", self.altered, self.resyncs)?;
-        write!(f, "longest silence during the fault {:.2?}, after it {:.2?}; ", self.silence, self.silence_after)?;
-        write!(f, "caught up {:.2?} after it; sends meanwhile: {}, ", self.caught_up, self.sends.len())?;
-        write!(f, "99 % within {:.1?}, the slowest {:.1?}", self.p99_send(), self.slowest_send())
+        let Self { fault, acknowledged, delivered, unanswered, connections, .. } = self;
+        let (refused, lost) = (self.refused.len(), self.lost + self.history_faults.len());
+        write!(f, "{fault} ({}): messages acknowledged {acknowledged} ", ms(self.lasted))?;
+        write!(f, "(tries refused {refused}, unanswered {unanswered}), ")?;
+        write!(f, "events delivered {delivered} over {connections} connections, lost {lost}, ")?;
+        write!(f, "doubled {}, out of order {}, ", self.doubled, self.out_of_order)?;
+        write!(f, "altered {}, resync {}; longest silence ", self.altered, self.resyncs)?;
+        write!(f, "during the fault {}, after it {}; ", ms(self.silence), ms(self.silence_after))?;
+        write!(f, "caught up {} after it; sends meanwhile: {}, ", ms(self.caught_up), self.sends.len())?;
+        write!(f, "99 % within {}, the slowest {}", ms(self.p99_send()), ms(self.slowest_send()))
     }
 }

@@ -103,6 +103,7 @@ async fn a_chat_is_made_only_of_users_that_exist(d: &Deployment) {
         json!({"is_group": false, "member_ids": []}),
         json!({"is_group": false}),
         json!({"is_group": false, "member_ids": [bob.id, eve.id]}),
+        json!({"name": "x", "member_ids": (1..=1001).map(|n| 999_000_000 + n).collect::<Vec<i64>>()}),
     ];
     for body in faults {
         let fields = ann.rest.post("/chats/create", body.clone()).await.faulty_fields();

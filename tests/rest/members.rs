@@ -140,6 +140,10 @@ async fn adding_needs_users_that_exist(d: &Deployment) {
     let body = json!({"user_ids": [bob.id, 999_999_999]});
     assert_eq!(ann.rest.post(&path, body).await.faulty_fields(), ["user_ids"]);
     assert_eq!(ann.chat(chat_id).await["member_count"], 1, "all or nothing");
+    // One request names a thousand users at most; a name said twice is one said twice.
+    let asked = async |count| ann.rest.post(&path, json!({"user_ids": vec![bob.id; count]})).await;
+    assert_eq!(asked(1001).await.faulty_fields(), ["user_ids"]);
+    asked(1000).await.ok(200);
     for body in [json!({}), json!({"user_ids": bob.id}), json!({"user_ids": ["x"]})] {
         let fields = ann.rest.post(&path, body.clone()).await.faulty_fields();
         assert!(fields.iter().all(|field| field.starts_with("user_ids")), "{body}: {fields:?}");

@@ -99,6 +99,16 @@ impl Postgres {
         self.port
     }
 
+    /// The process id of the server, whose children serve its connections, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.lock().as_ref().map(Process::pid)
+    }
+
+    /// The folder of the server's programs, `pgbench` among them.
+    pub fn bin(&self) -> &Path {
+        &self.bin
+    }
+
     /// The address of a database of this server.
     pub fn url(&self, database: &str) -> String {
         format!("postgresql://postgres@127.0.0.1:{}/{database}", self.port)

@@ -70,6 +70,11 @@ impl Redis {
         self.port
     }
 
+    /// The process id, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.lock().as_ref().map(Process::pid)
+    }
+
     /// `host:port`, for a [`super::Proxy`] in front of it.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)

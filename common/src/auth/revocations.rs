@@ -1,7 +1,7 @@
 //! Which sessions have ended while their access tokens still hold (guarantee G6).
 //!
 //! An access token says by itself until when it holds, so each node keeps the few sessions that ended sooner: told over the bus,
-//! and read from the store at a slow beat, should the word have been lost. An entry is forgotten once every token that it could
+//! and read from the store at a beat, should the word have been lost. An entry is forgotten once every token that it could
 //! speak of has run out.
 
 use super::AuthUser;
@@ -19,9 +19,9 @@ use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// How often the store is asked while the bus carries.
-const SLOW_BEAT: Duration = Duration::from_secs(5);
-/// And while it does not: word must be there within a second.
+/// How often the store is asked while the bus carries: word is there within a second even where it was lost. A short range of an index.
+const SLOW_BEAT: Duration = Duration::from_millis(750);
+/// And while it does not, or the store did not answer.
 const FAST_BEAT: Duration = Duration::from_millis(500);
 /// Each question reaches this far back beyond the last answer, so that a transaction that committed late is not missed.
 const OVERLAP: Duration = Duration::from_secs(10);

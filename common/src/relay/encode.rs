@@ -2,50 +2,87 @@
 
 use crate::bus::{Publication, Topic};
 use crate::event::{Envelope, EventKind, LogEvent, Notice};
+use crate::model::Chat;
 use crate::store::{Committed, NoticeBody, UserNotice};
 use bytes::Bytes;
+use std::sync::Arc;
 
-/// Adds to `publications` what is to be told: the events in their order, then the notices.
-pub(super) fn encode(committed: &Committed, publications: &mut Vec<Publication>) {
-    let jsons: Vec<Bytes> = committed.events.iter().map(|event| log(event, publications)).collect();
-    for notice in &committed.notices {
-        let json = match &notice.body {
-            NoticeBody::ChatAdded(chat) => Notice::ChatAdded { chat }.to_json(),
-            NoticeBody::ChatRemoved => Notice::ChatRemoved { chat_id: notice.chat_id }.to_json(),
-            NoticeBody::NewMessage(_) => message_json(committed, notice, &jsons),
-        };
-        let kind = match &notice.body {
-            NoticeBody::ChatAdded(_) => EventKind::ChatAdded,
-            NoticeBody::ChatRemoved => EventKind::ChatRemoved,
-            NoticeBody::NewMessage(_) => EventKind::NewMessage,
+/// What is to be told, one by one as it is asked for: the events in their order, then the notices. A large change is never whole in
+/// memory as publications.
+pub(super) struct Telling<'a> {
+    committed: &'a Committed,
+    next: usize,
+    /// The frames of the events so far: a private message's notices bear the same.
+    frames: Vec<Bytes>,
+    /// The last chat that was told of, and its frame: newcomers see the same one.
+    added: Option<(&'a Arc<Chat>, Bytes)>,
+}
+
+impl<'a> Telling<'a> {
+    pub(super) fn of(committed: &'a Committed) -> Self {
+        Self { committed, next: 0, frames: Vec::new(), added: None }
+    }
+
+    fn event(&mut self, event: &LogEvent) -> Publication {
+        let envelope = event.to_envelope();
+        let publication = Publication { topic: Topic::Chat(event.chat_id), payload: envelope.encode() };
+        self.frames.push(match envelope {
+            Envelope::Log { json, .. } => json,
+            _ => Bytes::new(),
+        });
+        publication
+    }
+
+    fn notice(&mut self, notice: &'a UserNotice) -> Publication {
+        let (kind, json) = match &notice.body {
+            NoticeBody::ChatAdded(chat) => (EventKind::ChatAdded, self.added_frame(chat)),
+            NoticeBody::ChatRemoved => {
+                (EventKind::ChatRemoved, Notice::ChatRemoved { chat_id: notice.chat_id }.to_json())
+            }
+            NoticeBody::NewMessage(_) => (EventKind::NewMessage, self.message_frame(notice)),
         };
         let (user_id, chat_id, seq) = (notice.user_id, notice.chat_id, notice.seq);
         let envelope = Envelope::Notice { user_id, chat_id, seq, kind, json };
-        publications.push(Publication { topic: Topic::User(user_id), payload: envelope.encode() });
+        Publication { topic: Topic::User(user_id), payload: envelope.encode() }
+    }
+
+    fn added_frame(&mut self, chat: &'a Arc<Chat>) -> Bytes {
+        if let Some((last, frame)) = &self.added
+            && Arc::ptr_eq(last, chat)
+        {
+            return frame.clone();
+        }
+        let frame = Notice::ChatAdded { chat }.to_json();
+        self.added = Some((chat, frame.clone()));
+        frame
+    }
+
+    /// The same frame as its event's: serialised once, where the event is of the same transaction.
+    fn message_frame(&self, notice: &UserNotice) -> Bytes {
+        let same = |event: &LogEvent| event.chat_id == notice.chat_id && event.seq == notice.seq;
+        if let Some(frame) = self.committed.events.iter().position(same).and_then(|at| self.frames.get(at)) {
+            return frame.clone();
+        }
+        let NoticeBody::NewMessage(message) = &notice.body else { return Bytes::new() };
+        let event = LogEvent {
+            chat_id: notice.chat_id,
+            seq: notice.seq,
+            committed_at: message.created_at,
+            body: crate::event::EventBody::NewMessage { message: (**message).clone() },
+        };
+        event.to_json()
     }
 }
 
-fn log(event: &LogEvent, publications: &mut Vec<Publication>) -> Bytes {
-    let envelope = event.to_envelope();
-    publications.push(Publication { topic: Topic::Chat(event.chat_id), payload: envelope.encode() });
-    match envelope {
-        Envelope::Log { json, .. } => json,
-        _ => Bytes::new(),
-    }
-}
+impl Iterator for Telling<'_> {
+    type Item = Publication;
 
-/// The same frame as its event's: serialised once, where the event is of the same transaction.
-fn message_json(committed: &Committed, notice: &UserNotice, jsons: &[Bytes]) -> Bytes {
-    let same = |event: &LogEvent| event.chat_id == notice.chat_id && event.seq == notice.seq;
-    if let Some(at) = committed.events.iter().position(same) {
-        return jsons[at].clone();
+    fn next(&mut self) -> Option<Publication> {
+        let (at, committed) = (self.next, self.committed);
+        self.next += 1;
+        if let Some(event) = committed.events.get(at) {
+            return Some(self.event(event));
+        }
+        committed.notices.get(at - committed.events.len()).map(|notice| self.notice(notice))
     }
-    let NoticeBody::NewMessage(message) = &notice.body else { return Bytes::new() };
-    let event = LogEvent {
-        chat_id: notice.chat_id,
-        seq: notice.seq,
-        committed_at: message.created_at,
-        body: crate::event::EventBody::NewMessage { message: (**message).clone() },
-    };
-    event.to_json()
 }

@@ -1,23 +1,26 @@
 //! The relay: tells what stands in the outbox because its publisher died, was refused, or had its hands full. And the log's pruning.
 
-use super::encode::encode;
+use super::chunk::Chunk;
+use super::encode::Telling;
 use crate::bus::{Bus, Tasks};
-use crate::store::{Committed, Store};
+use crate::store::{CLAIM_LEASE, Committed, Store};
 use prometheus::IntGauge;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
-/// How often the outbox is looked at, and how old an entry must be for its publisher to be given up.
-const EVERY: Duration = Duration::from_millis(500);
-const AGE: Duration = Duration::from_millis(500);
+/// How often the outbox is looked at, and how old an entry must be for its publisher to be given up: one that only lags is left to
+/// its work. Together, and with the telling, they stay below the two seconds; so does the lease of a relay that died.
+const EVERY: Duration = Duration::from_millis(400);
+const AGE: Duration = Duration::from_secs(1);
+/// After the bus came back: until the gateways have subscribed anew, notices would reach nobody.
+const SETTLE: Duration = Duration::from_millis(700);
 /// How many entries are taken at once.
 const CLAIM: usize = 500;
-/// About how many publications are told at once.
-const PUBLICATIONS: usize = 1_000;
-/// After a failure; and how often the gauge is set.
+/// After a failure, and after how many of them it is passed over; and how often the gauge is set.
 const RETRY: Duration = Duration::from_millis(200);
+const TRIES: u32 = 5;
 const COUNT_EVERY: Duration = Duration::from_secs(5);
 /// How much of the log is pruned at once, the pause between, and the pause once nothing is left to prune.
 const PRUNE: usize = 1_000;
@@ -41,20 +44,23 @@ async fn relay(bus: Arc<dyn Bus>, store: Arc<dyn Store>) {
     let mut up = bus.up();
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut careful = false;
     loop {
-        // While the bus is down nothing is claimed: a claim holds others off for seconds.
-        if up.wait_for(|up| *up).await.is_err() {
+        // While the bus is down nothing is claimed: a claim holds others off.
+        if settled(&mut up).await.is_err() {
             return;
         }
+        let asked = Instant::now();
         match store.outbox_claim(AGE, CLAIM).await {
             Ok(claimed) if claimed.is_empty() => {}
             Ok(claimed) => {
                 tracing::info!(outbox.entries = claimed.len(), "telling what was left in the outbox");
-                let full = claimed.len() == CLAIM;
-                tell(bus.as_ref(), store.as_ref(), &mut up, claimed).await;
-                if full {
-                    continue;
-                }
+                let (bus, store) = (bus.as_ref(), store.as_ref());
+                let until = asked + CLAIM_LEASE;
+                let mut told = Told { bus, store, up: &mut up, chunk: Chunk::default(), careful, until };
+                careful = !told.all(claimed).await;
+                // There may be more: a claim is bounded. What is held already comes only once its lease is over.
+                continue;
             }
             Err(error) => tracing::debug!(%error, "the outbox cannot be read"),
         }
@@ -62,31 +68,78 @@ async fn relay(bus: Arc<dyn Bus>, store: Arc<dyn Store>) {
     }
 }
 
-/// Publishes and removes what was claimed, however long it takes: nobody else may for the time of the claim.
-async fn tell(bus: &dyn Bus, store: &dyn Store, up: &mut watch::Receiver<bool>, claimed: Vec<Committed>) {
-    let mut publications = Vec::new();
-    let mut ids = Vec::new();
-    let mut rest = claimed.into_iter().peekable();
-    while let Some(committed) = rest.next() {
-        encode(&committed, &mut publications);
-        ids.extend(committed.outbox);
-        if publications.len() < PUBLICATIONS && rest.peek().is_some() {
-            continue;
-        }
-        while bus.publish(&publications).await.is_err() {
-            // At once when the link comes back; a link that claims to be up is given a moment.
-            let came_back = async {
-                if up.wait_for(|up| !up).await.is_ok() {
-                    drop(up.wait_for(|up| *up).await);
+/// Waits until the bus is up and, where it was away since this was last asked, has been for long enough.
+async fn settled(up: &mut watch::Receiver<bool>) -> Result<(), watch::error::RecvError> {
+    while up.has_changed()? || !*up.borrow() {
+        up.wait_for(|up| *up).await?;
+        tokio::time::sleep(SETTLE).await;
+    }
+    Ok(())
+}
+
+/// A claim that is being told.
+struct Told<'a> {
+    bus: &'a dyn Bus,
+    store: &'a dyn Store,
+    up: &'a mut watch::Receiver<bool>,
+    chunk: Chunk,
+    /// Each entry by itself and tried once: something in an earlier claim was not taken, and shall take nothing else with it.
+    careful: bool,
+    /// When the claim has run out.
+    until: Instant,
+}
+
+impl Told<'_> {
+    /// Publishes and removes what was claimed; false where the bus did not take all of it. What it did not take is passed over: once
+    /// the claim has run out it is free for any relay, and it holds up nothing that is behind it.
+    async fn all(&mut self, claimed: Vec<Committed>) -> bool {
+        let mut all = true;
+        for committed in claimed {
+            if Instant::now() > self.until && !self.careful {
+                // The rest is anybody's by now. Not of a careful claim, whose first ones may hold up every one.
+                break;
+            }
+            let mut told = true;
+            for publication in Telling::of(&committed) {
+                if self.chunk.push(publication) {
+                    told = self.flush().await;
                 }
-            };
-            _ = tokio::time::timeout(RETRY, came_back).await;
+                if !told {
+                    break;
+                }
+            }
+            // Only a whole one leaves the outbox.
+            self.chunk.ids.extend(committed.outbox.filter(|_| told));
+            if self.careful {
+                told &= self.flush().await;
+            }
+            all &= told;
         }
-        if let Err(error) = store.outbox_remove(&ids).await {
+        self.flush().await && all
+    }
+
+    /// Whether the bus took the chunk, at last.
+    async fn flush(&mut self) -> bool {
+        if self.chunk.is_empty() {
+            return true;
+        }
+        let mut tries = if self.careful { TRIES } else { 1 };
+        while self.bus.publish(&self.chunk.publications).await.is_err() {
+            if tries == TRIES {
+                self.chunk.clear();
+                return false;
+            }
+            tries += 1;
+            // A link that claims to be up is given a moment; one that is known to be away is waited for, as long as the claim holds.
+            if tokio::time::timeout(RETRY, self.up.wait_for(|up| !up)).await.is_ok_and(|down| down.is_ok()) {
+                _ = tokio::time::timeout_at(self.until, settled(self.up)).await;
+            }
+        }
+        if let Err(error) = self.store.outbox_remove(&self.chunk.ids).await {
             tracing::debug!(%error, "outbox entries could not be removed: they will be told again");
         }
-        publications.clear();
-        ids.clear();
+        self.chunk.clear();
+        true
     }
 }
 

@@ -1,6 +1,7 @@
 //! The publisher: takes what requests committed off their hands and tells it in batches, as fast as the bus takes them.
 
-use super::encode::encode;
+use super::chunk::Chunk;
+use super::encode::Telling;
 use crate::bus::{Bus, Publication, Tasks};
 use crate::store::{Committed, OutboxId, Store};
 use prometheus::IntCounter;
@@ -12,11 +13,14 @@ use tokio::sync::mpsc;
 const QUEUE: usize = 8_192;
 /// Below this much room, what is not stored (typing, status) is dropped, so that it never displaces what is.
 const RESERVED: usize = QUEUE / 4;
-/// How many commits are told at once, and about how many publications.
+/// How many commits are taken off the queue at once.
 const BATCH: usize = 512;
-const PUBLICATIONS: usize = 1_000;
 /// How many outbox entries wait for their removal. When full, further ones are left to the relay, which tells them twice.
 const REMOVALS: usize = 65_536;
+/// How many words of ended access wait to be told, how often one is tried, and for how long. Beyond it the nodes read it from the store.
+const ENDED: usize = 1_024;
+const ENDED_RETRY: Duration = Duration::from_millis(100);
+const ENDED_TRIES: u32 = 30;
 /// Removals are gathered for this long, or this many.
 const GATHER: Duration = Duration::from_millis(50);
 const REMOVE_BATCH: usize = 500;
@@ -25,6 +29,7 @@ const REMOVE_BATCH: usize = 500;
 #[derive(Clone, Debug)]
 pub struct Publisher {
     queue: mpsc::Sender<Item>,
+    ended: mpsc::Sender<Publication>,
     dropped: IntCounter,
 }
 
@@ -39,9 +44,11 @@ impl Publisher {
     pub fn start(bus: Arc<dyn Bus>, store: Arc<dyn Store>, tasks: &Tasks, dropped: IntCounter) -> Self {
         let (queue, items) = mpsc::channel(QUEUE);
         let (removals, ids) = mpsc::channel(REMOVALS);
-        tasks.spawn("publisher", publish(bus, items, removals));
+        let (ended, words) = mpsc::channel(ENDED);
+        tasks.spawn("publisher", publish(bus.clone(), items, removals));
+        tasks.spawn("ended access", tell_ended(bus, words));
         tasks.spawn("outbox removal", remove(store, ids));
-        Self { queue, dropped }
+        Self { queue, ended, dropped }
     }
 
     /// Tells what was committed, soon; never waits, and nothing is lost where it cannot be told now.
@@ -54,7 +61,14 @@ impl Publisher {
         }
     }
 
-    /// Tells what is stored nowhere: typing, read marks, status, revocations. Best effort; never waits.
+    /// Tells that access has ended: past all that waits, and again for some seconds where the bus does not take it. Never waits.
+    pub fn publish_ended(&self, publication: Publication) {
+        if self.ended.try_send(publication).is_err() {
+            self.dropped.inc();
+        }
+    }
+
+    /// Tells what is stored nowhere: typing, read marks, status. Best effort; never waits.
     pub fn publish_now(&self, publications: Vec<Publication>) {
         if self.queue.capacity() < RESERVED || self.queue.try_send(Item::Unstored(publications)).is_err() {
             self.dropped.inc();
@@ -64,32 +78,65 @@ impl Publisher {
 
 async fn publish(bus: Arc<dyn Bus>, mut items: mpsc::Receiver<Item>, removals: mpsc::Sender<OutboxId>) {
     let mut batch = Vec::with_capacity(BATCH);
-    let mut told: Vec<Publication> = Vec::new();
-    let mut ids: Vec<OutboxId> = Vec::new();
+    let mut chunk = Chunk::default();
     while items.recv_many(&mut batch, BATCH).await > 0 {
-        let mut rest = batch.drain(..).peekable();
-        while let Some(item) = rest.next() {
+        for item in batch.drain(..) {
             match item {
                 Item::Committed(committed) => {
-                    encode(&committed, &mut told);
-                    ids.extend(committed.outbox);
+                    let mut told = true;
+                    for publication in Telling::of(&committed) {
+                        if chunk.push(publication) {
+                            told = tell(bus.as_ref(), &mut chunk, &removals).await;
+                        }
+                        if !told {
+                            break;
+                        }
+                    }
+                    // Only a whole one leaves the outbox.
+                    chunk.ids.extend(committed.outbox.filter(|_| told));
                 }
-                Item::Unstored(publications) => told.extend(publications),
-            }
-            if told.len() < PUBLICATIONS && rest.peek().is_some() {
-                continue;
-            }
-            // An error leaves the entries in the outbox, for the relay.
-            if bus.publish(&told).await.is_ok() {
-                for id in ids.drain(..) {
-                    if removals.try_send(id).is_err() {
-                        tracing::debug!("the queue of outbox removals is full");
+                Item::Unstored(publications) => {
+                    for publication in publications {
+                        if chunk.push(publication) {
+                            tell(bus.as_ref(), &mut chunk, &removals).await;
+                        }
                     }
                 }
             }
-            told.clear();
-            ids.clear();
         }
+        tell(bus.as_ref(), &mut chunk, &removals).await;
+    }
+}
+
+/// Whether the bus took the chunk. An error leaves the entries in the outbox, for the relay.
+async fn tell(bus: &dyn Bus, chunk: &mut Chunk, removals: &mpsc::Sender<OutboxId>) -> bool {
+    let told = chunk.publications.is_empty() || bus.publish(&chunk.publications).await.is_ok();
+    if told {
+        for id in chunk.ids.drain(..) {
+            if removals.try_send(id).is_err() {
+                tracing::debug!("the queue of outbox removals is full");
+            }
+        }
+    }
+    chunk.clear();
+    told
+}
+
+async fn tell_ended(bus: Arc<dyn Bus>, mut words: mpsc::Receiver<Publication>) {
+    let mut batch = Vec::new();
+    while words.recv_many(&mut batch, ENDED).await > 0 {
+        let mut tries = 0;
+        while bus.publish(&batch).await.is_err() && tries < ENDED_TRIES {
+            tries += 1;
+            tokio::time::sleep(ENDED_RETRY).await;
+            // What comes meanwhile goes with them.
+            while batch.len() < ENDED
+                && let Ok(word) = words.try_recv()
+            {
+                batch.push(word);
+            }
+        }
+        batch.clear();
     }
 }
 

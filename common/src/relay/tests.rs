@@ -5,10 +5,11 @@ use crate::bus::memory::{MemoryBus, MemoryHub};
 use crate::bus::testing::{TestTasks, until, within};
 use crate::bus::{Bus, BusEvent, BusMetrics, Publication, Topic};
 use crate::error::{Error, Result};
-use crate::event::{Envelope, EventKind};
+use crate::event::{Envelope, EventBody, EventKind};
 use crate::id::{ChatId, Seq, UserId};
+use crate::model::{Chat, Message};
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Committed, NewGroup, NewMessage, NewUser, Store};
+use crate::store::{Committed, NewGroup, NewMessage, NewUser, NoticeBody, Store, UserNotice};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use prometheus::{IntCounter, IntGauge};
@@ -21,6 +22,8 @@ use tokio::sync::{mpsc, watch};
 /// A bus that takes nothing while it is down, whether it says so or not.
 struct FaultyBus {
     inner: Arc<MemoryBus>,
+    /// Never takes what goes to this user.
+    poison: Mutex<Option<UserId>>,
     takes: watch::Sender<bool>,
     says_up: watch::Sender<bool>,
     calls: Mutex<Vec<usize>>,
@@ -37,7 +40,8 @@ impl FaultyBus {
 #[async_trait]
 impl Bus for FaultyBus {
     async fn publish(&self, publications: &[Publication]) -> Result<()> {
-        if !*self.takes.borrow() {
+        let poison = self.poison.lock().map(Topic::User);
+        if !*self.takes.borrow() || publications.iter().any(|one| Some(&one.topic) == poison.as_ref()) {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return Err(Error::unavailable("the bus is away"));
         }
@@ -83,6 +87,7 @@ impl World {
         let inner = MemoryHub::new().join(&tasks.tasks, BusMetrics::unregistered());
         let bus = Arc::new(FaultyBus {
             inner,
+            poison: Mutex::default(),
             takes: watch::Sender::new(true),
             says_up: watch::Sender::new(true),
             calls: Mutex::default(),
@@ -212,7 +217,9 @@ async fn what_was_refused_is_told_when_the_bus_is_back() {
     for seq in seqs {
         assert_eq!(world.seq().await, seq);
     }
-    assert!(back.elapsed() < Duration::from_secs(1), "{:?}", back.elapsed());
+    let took = back.elapsed();
+    // Not before the gateways had time to subscribe anew, and yet in time.
+    assert!((Duration::from_millis(650)..Duration::from_millis(1500)).contains(&took), "{took:?}");
     world.until_outbox_is_empty().await;
     until("the gauge is set", || async { world.pending.get() == 0 }).await;
 }
@@ -250,6 +257,92 @@ async fn a_full_queue_leaves_the_rest_to_the_relay_and_drops_what_is_not_stored_
         world.publisher.publish(committed.clone());
     }
     assert_eq!(world.dropped.get(), 1 + 6_144 + 1 + 3_000 - 8_192);
+}
+
+#[tokio::test]
+async fn ended_access_is_told_past_a_full_queue_and_tried_until_the_bus_takes_it() {
+    let mut world = World::new().await;
+    let committed = world.send("x").await;
+    for _ in 0..9_000 {
+        world.publisher.publish(committed.clone());
+    }
+    let dropped = world.dropped.get();
+    world.bus.takes.send_replace(false);
+    world.publisher.publish_ended(Publication { topic: Topic::User(world.user), payload: Envelope::Probe(7).encode() });
+    assert_eq!(world.dropped.get(), dropped);
+    // The publisher's few calls, and then those of the word's own.
+    until("it was tried", || async { world.bus.refused.load(Ordering::Relaxed) >= 20 }).await;
+    world.bus.takes.send_replace(true);
+    assert_eq!(world.envelope().await, Envelope::Probe(7));
+}
+
+/// As of one request that names as many users as it may, in a chat whose last message is as long as it may be.
+fn large(first: Committed, newcomers: i64) -> Committed {
+    let Some(EventBody::NewMessage { message }) = first.events.first().map(|event| event.body.clone()) else {
+        panic!("a message")
+    };
+    let chat_id = message.chat_id;
+    let chat = Arc::new(Chat {
+        id: chat_id,
+        name: "room".into(),
+        description: None,
+        is_group: true,
+        created_at: message.created_at,
+        seq: message.seq,
+        role: None,
+        member_count: 1,
+        last_message: Some(Message { text: "x".repeat(16_384), ..message }),
+        unread_count: None,
+        peer: None,
+    });
+    let notices = (1..=newcomers)
+        .map(|user| UserNotice {
+            user_id: UserId(user),
+            chat_id,
+            seq: Seq(1),
+            body: NoticeBody::ChatAdded(chat.clone()),
+        })
+        .collect();
+    Committed { notices, ..first }
+}
+
+#[tokio::test]
+async fn a_large_change_is_told_in_pieces_and_leaves_the_outbox_whole() {
+    let world = World::new().await;
+    let committed = large(world.send("x").await, 1_000);
+    world.publisher.publish(committed);
+    world.until_outbox_is_empty().await;
+    let calls = world.bus.calls.lock().clone();
+    assert_eq!(calls.iter().sum::<usize>(), 1_001);
+    assert!(calls.iter().all(|&count| count <= 65), "a mebibyte each: {calls:?}");
+}
+
+#[tokio::test]
+async fn a_large_change_of_which_a_piece_is_refused_stays_in_the_outbox() {
+    let world = World::new().await;
+    let committed = large(world.send("x").await, 300);
+    let after = world.send("y").await;
+    *world.bus.poison.lock() = Some(UserId(150));
+    world.publisher.publish(committed.clone());
+    world.publisher.publish(after);
+    until("the other left", || async { world.store.outbox_pending().await.unwrap() == 1 }).await;
+    let left = world.store.outbox_claim(Duration::ZERO, 10).await.unwrap();
+    assert_eq!(left.iter().map(|one| one.outbox).collect::<Vec<_>>(), [committed.outbox]);
+}
+
+/// What the bus never takes holds up nothing that comes after it.
+#[tokio::test]
+async fn the_relay_passes_over_what_cannot_be_told() {
+    let mut world = World::new().await;
+    let (_, poisoned) = world.store.join(world.chat, world.other, 10).await.unwrap();
+    *world.bus.poison.lock() = Some(world.other);
+    let later = world.send("later").await;
+    world.start_relay();
+    assert_eq!(world.seq().await, later.events[0].seq);
+    until("one is left", || async { world.store.outbox_pending().await.unwrap() == 1 }).await;
+    *world.bus.poison.lock() = None;
+    assert_eq!(world.seq().await, poisoned.events[0].seq);
+    world.until_outbox_is_empty().await;
 }
 
 #[tokio::test]

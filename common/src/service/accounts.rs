@@ -113,15 +113,17 @@ pub async fn update_me(ctx: &Context, by: &AuthUser, body: impl Into<Unchecked<U
     ctx.limited(super::sessions::logins(ctx), &format!("u{}", by.user_id)).await?;
     let known = ctx.store.credentials_of(by.user_id).await?.ok_or(Error::TokenInvalid)?;
     let current = body.current_password.ok_or(Error::WrongPassword)?;
-    if !ctx.passwords.verify(current, Some(known.password_hash)).await? {
+    if !ctx.passwords.verify(current, Some(known.password_hash.clone())).await? {
         return Err(Error::WrongPassword);
     }
     let password_hash = match body.password {
         Some(password) => Some(ctx.passwords.hash(password).await?),
         None => None,
     };
-    let changed = ctx.store.update_user(by.user_id, body.email, password_hash, by.session_id).await?;
-    let (user, ended) = changed.ok_or(Error::TokenInvalid)?;
+    let changed =
+        ctx.store.update_user(by.user_id, &known.password_hash, body.email, password_hash, by.session_id).await?;
+    // Another change came first: what was checked is the password no more.
+    let (user, ended) = changed.ok_or(Error::WrongPassword)?;
     for session in ended {
         ctx.revoke(Revocation {
             user_id: by.user_id,

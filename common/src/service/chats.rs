@@ -24,7 +24,7 @@ pub struct CreateChat {
     #[schema(default = true)]
     pub is_group: bool,
     /// A group's first members beside its maker; the other user of a private chat.
-    #[schema(default = json!([]))]
+    #[schema(default = json!([]), max_items = 1000)]
     pub member_ids: Vec<UserId>,
 }
 
@@ -73,6 +73,7 @@ impl FromFields for MarkRead {
 /// Makes a chat and says whether it is new: a private chat that exists is answered as it stands. `Invalid`, `GroupFull`.
 pub async fn create(ctx: &Context, by: &AuthUser, body: impl Into<Unchecked<CreateChat>>) -> Result<(Chat, bool)> {
     let (mut body, mut faults) = body.into().split();
+    faults.users("member_ids", &body.member_ids);
     body.member_ids.sort_unstable();
     body.member_ids.dedup();
     if body.member_ids.contains(&by.user_id) {

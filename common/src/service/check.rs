@@ -1,6 +1,7 @@
 //! What each field must be. Lengths count Unicode scalar values.
 
 use crate::error::{Error, FieldError, Result};
+use crate::id::UserId;
 use std::ops::RangeInclusive;
 
 const USERNAME: RangeInclusive<usize> = 3..=32;
@@ -10,6 +11,8 @@ const MAX_DESCRIPTION: usize = 1024;
 /// RFC 5321, section 4.5.3.1.3, less the angle brackets (erratum 1690).
 const MAX_EMAIL: usize = 254;
 const MAX_CLIENT_MESSAGE_ID: usize = 64;
+/// How many users one request may name: what it commits is told to each of them at once.
+const MAX_USERS: usize = 1000;
 
 /// The faults of a request: one a field, the first that was found.
 #[derive(Clone, Debug, Default)]
@@ -73,6 +76,12 @@ impl Faults {
             self.add(field, "must have at most 1024 characters");
         }
         self.no_nul(field, value);
+    }
+
+    pub(super) fn users(&mut self, field: &str, ids: &[UserId]) {
+        if ids.len() > MAX_USERS {
+            self.add(field, format!("must name at most {MAX_USERS} users"));
+        }
     }
 
     pub(super) fn text(&mut self, field: &str, value: &str, max: usize) {

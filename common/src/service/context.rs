@@ -133,7 +133,7 @@ impl Context {
     pub(super) fn revoke(&self, revocation: Revocation) {
         self.revocations.apply(revocation);
         let payload = Envelope::Revoked(revocation).encode();
-        self.publisher.publish_now(vec![Publication { topic: Topic::Nodes, payload }]);
+        self.publisher.publish_ended(Publication { topic: Topic::Nodes, payload });
     }
 }
 

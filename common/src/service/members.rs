@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 #[derive(Clone, Debug, ToSchema)]
 pub struct AddMembers {
     /// Who is a member already is passed over.
-    #[schema(min_items = 1)]
+    #[schema(min_items = 1, max_items = 1000)]
     pub user_ids: Vec<UserId>,
 }
 
@@ -58,6 +58,7 @@ pub async fn add(
     if body.user_ids.is_empty() {
         faults.add("user_ids", "must name at least one user");
     }
+    faults.users("user_ids", &body.user_ids);
     faults.none()?;
     body.user_ids.sort_unstable();
     body.user_ids.dedup();

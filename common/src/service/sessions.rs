@@ -8,7 +8,7 @@ use crate::event::{Revocation, RevocationReason};
 use crate::metrics::AuthResult;
 use crate::model::{TokenPair, User};
 use crate::rate_limit::Limit;
-use crate::store::{Rotation, Session};
+use crate::store::{Credentials, Rotation, Session};
 use std::time::Duration;
 use utoipa::ToSchema;
 
@@ -57,13 +57,14 @@ async fn open(ctx: &Context, from: &str, body: Login) -> Result<TokenPair> {
         name if name.contains('\0') => None,
         name => ctx.store.credentials(name).await?,
     };
-    let (user, hash) = known.map(|known| (known.user, known.password_hash)).unzip();
+    let hash = known.as_ref().map(|known| known.password_hash.clone());
     let right = ctx.passwords.verify(body.password, hash).await?;
-    let user = user.filter(|_| right).ok_or(Error::BadCredentials)?;
+    let Credentials { user, password_hash } = known.filter(|_| right).ok_or(Error::BadCredentials)?;
     if !user.is_active {
         return Err(Error::AccountDisabled);
     }
-    let session = ctx.store.create_session(user.id, ctx.tokens.refresh_ttl()).await?;
+    // Under the hash that was checked: the password may have been changed meanwhile.
+    let session = ctx.store.create_session(user.id, &password_hash, ctx.tokens.refresh_ttl()).await?;
     pair(ctx, &user, &session)
 }
 

@@ -8,6 +8,7 @@ use crate::id::{ChatId, MessageId, Seq, UserId};
 use crate::model::{Chat, Member, Message, Role};
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// A chat as it stands under its lock, and what the transaction makes of it.
 pub(super) struct Change {
@@ -176,12 +177,12 @@ impl Change {
 
     /// Gives each newcomer's notice, with the chat as it stands after the whole change.
     pub(super) fn welcome(&mut self, newcomers: impl IntoIterator<Item = (UserId, Seq)>, view: &Chat) {
-        let chat_id = self.chat.id;
+        let (chat_id, view) = (self.chat.id, Arc::new(view.clone()));
         self.notices.extend(newcomers.into_iter().map(|(user_id, seq)| UserNotice {
             user_id,
             chat_id,
             seq,
-            body: NoticeBody::ChatAdded(Box::new(view.clone())),
+            body: NoticeBody::ChatAdded(view.clone()),
         }));
     }
 }
@@ -282,13 +283,19 @@ pub(super) fn rebuilt(
             notices.extend(private_notices(message, *pair));
         }
     }
+    let mut shared: Option<Arc<Chat>> = None;
     for stored in &payload.notices {
         for user in &stored.users {
             let body = match stored.kind {
                 StoredNoticeKind::Removed => NoticeBody::ChatRemoved,
                 // Who has left since is told nothing: the removal has its own entry.
                 StoredNoticeKind::Added => match seen.get(&(stored.chat, *user)) {
-                    Some(chat) if chat.role.is_some() => NoticeBody::ChatAdded(Box::new(chat.clone())),
+                    Some(chat) if chat.role.is_some() => {
+                        let view = shared.take().filter(|last| **last == *chat);
+                        let view = view.unwrap_or_else(|| Arc::new(chat.clone()));
+                        shared = Some(view.clone());
+                        NoticeBody::ChatAdded(view)
+                    }
                     _ => continue,
                 },
             };

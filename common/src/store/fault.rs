@@ -1,6 +1,7 @@
 //! Why a transaction did not end well: a rule, the database before anything was committed, or the database at the commit itself.
 
 use crate::error::Error;
+use sqlx::sqlite::SqliteError;
 
 /// What ended a transaction.
 #[derive(Debug)]
@@ -29,7 +30,9 @@ impl From<Fault> for Error {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Rule(error) => error,
-            Fault::Sql(error) | Fault::Unknown(error) => {
+            // Never an error that says that nothing was committed: it may have been.
+            Fault::Unknown(error) => Self::unavailable(error),
+            Fault::Sql(error) => {
                 if is_away(&error) {
                     Self::unavailable(error)
                 } else {
@@ -78,15 +81,38 @@ pub(super) fn is_lost(error: &sqlx::Error) -> bool {
 fn is_away(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => true,
-        // Insufficient resources; cancelled by the statement's time-out; a lock not had in time; a deadlock's victim; SQLite's
-        // busy, I/O error and full.
+        sqlx::Error::Database(database) if database.try_downcast_ref::<SqliteError>().is_some() => {
+            // Busy, locked, an I/O error, full, cannot be opened; above the primary code's byte stands which kind of it.
+            code(error)
+                .and_then(|code| code.parse::<u32>().ok())
+                .is_some_and(|code| matches!(code & 0xff, 5 | 6 | 10 | 13 | 14))
+        }
+        // Insufficient resources; cancelled by the statement's time-out; a lock not had in time; a deadlock's victim.
         sqlx::Error::Database(_) => {
             is_lost(error)
                 || code(error).is_some_and(|code| {
-                    code.starts_with("53")
-                        || matches!(&*code, "57014" | "55P03" | "40P01" | "40001" | "5" | "261" | "517" | "13")
+                    code.starts_with("53") || matches!(&*code, "57014" | "55P03" | "40P01" | "40001")
                 })
         }
         other => is_lost(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sqlx::Connection;
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_opened_is_away_and_a_bad_statement_is_a_fault() {
+        let dir = tempfile::tempdir().unwrap();
+        let opened = sqlx::SqliteConnection::connect(&format!("sqlite:{}", dir.path().display())).await;
+        assert_eq!(Error::from(Fault::Sql(opened.unwrap_err())).code(), "unavailable");
+        let mut memory = sqlx::SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        let bad = sqlx::query("select nothing").execute(&mut memory).await.unwrap_err();
+        assert_eq!(Error::from(Fault::Sql(bad)).code(), "internal");
+        // Whether it was committed is not known, whatever the error was: it must not be taken for one that may be tried again.
+        let bad = sqlx::query("select nothing").execute(&mut memory).await.unwrap_err();
+        assert_eq!(Error::from(Fault::Unknown(bad)).code(), "unavailable");
     }
 }

@@ -27,8 +27,12 @@ use crate::event::LogEvent;
 use crate::id::{ChatId, MessageId, Seq, SessionId, UserId};
 use crate::model::{Chat, HistoryPage, Member, Message, Role, User};
 use async_trait::async_trait;
+use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
+
+/// How long a claimed entry of the outbox is held for its relay.
+pub const CLAIM_LEASE: Duration = Duration::from_millis(1500);
 
 /// An entry of the outbox: what one transaction committed and nobody may have published yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -61,8 +65,8 @@ pub struct UserNotice {
 /// What a user is told beside a chat's sequence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoticeBody {
-    /// The user came into the chat, here as that user sees it.
-    ChatAdded(Box<Chat>),
+    /// The user came into the chat, here as that user sees it: one value for all who see the same.
+    ChatAdded(Arc<Chat>),
     /// The user came out of it, or it was deleted.
     ChatRemoved,
     /// A message of a private chat, the same frame as its event.
@@ -267,10 +271,12 @@ pub trait Store: Send + Sync + 'static {
     async fn users(&self, ids: &[UserId]) -> Result<Vec<UserRow>>;
     /// By prefix of the username without case, ordered by it; active users only. `%` and `_` stand for themselves.
     async fn search_users(&self, prefix: &str, page: &PageRequest) -> Result<Rows<UserRow>>;
-    /// Changes e-mail or password hash; a new hash ends all sessions but `keep`. `EmailTaken`. `None`: no such user.
+    /// Changes e-mail or password hash; a new hash ends all sessions but `keep`. `EmailTaken`. `None`: no such user, or `verified` is no
+    /// longer the account's hash, decided by the same statement that changes it.
     async fn update_user(
         &self,
         user: UserId,
+        verified: &str,
         email: Option<String>,
         password_hash: Option<String>,
         keep: SessionId,
@@ -282,8 +288,9 @@ pub trait Store: Send + Sync + 'static {
 
     // Sessions
 
-    /// Opens one of generation 0.
-    async fn create_session(&self, user: UserId, ttl: Duration) -> Result<Session>;
+    /// Opens one of generation 0 for who knew the password of that hash. `AccountDisabled`; `BadCredentials` where the account's hash is
+    /// another by now: no session outlives a new password unseen.
+    async fn create_session(&self, user: UserId, verified: &str, ttl: Duration) -> Result<Session>;
     /// Spends the refresh token of that generation, atomically: of two at once one is `Rotated`, the other `Reused`.
     async fn rotate_session(&self, session: SessionId, generation: i64, ttl: Duration) -> Result<Rotation>;
     /// Ends one; ended already is no error.
@@ -298,7 +305,7 @@ pub trait Store: Send + Sync + 'static {
     /// The private chat of two users and whether it was made now; both are told `ChatAdded` then. `UserNotFound` for an
     /// unknown or deactivated `other`.
     async fn private_chat(&self, user: UserId, other: UserId) -> Result<(Chat, bool, Committed)>;
-    /// The user's chats, last active first, with `role`, `last_message`, `unread_count`.
+    /// The user's chats, last active first, with `role`, `last_message`, `unread_count` (counted up to 1,000).
     async fn chats_of(&self, user: UserId, page: &PageRequest) -> Result<Rows<Chat>>;
     /// A chat as that user sees it: a group's members see all of it, others no content; `None`: it does not exist for that user.
     async fn chat(&self, chat: ChatId, viewer: UserId) -> Result<Option<Chat>>;
@@ -353,7 +360,7 @@ pub trait Store: Send + Sync + 'static {
     /// Removes what was published.
     async fn outbox_remove(&self, ids: &[OutboxId]) -> Result<()>;
     /// Takes up to `limit` entries older than `age` (database's clock), that no other relay holds, and rebuilds what they must tell. They stay in the
-    /// outbox, leased to the caller for 5 s, until removed: a relay that dies loses nothing.
+    /// outbox, leased to the caller for [`CLAIM_LEASE`], until removed: a relay that dies loses nothing.
     async fn outbox_claim(&self, age: Duration, limit: usize) -> Result<Vec<Committed>>;
     /// How many entries there are, counted up to 10,000.
     async fn outbox_pending(&self) -> Result<i64>;

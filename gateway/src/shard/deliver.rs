@@ -160,7 +160,7 @@ impl Shard {
         // Who no longer waits is gone.
         feed.waiting.drain(..).for_each(|waiting| waiting.send(()).unwrap_or(()));
         if feed.head.is_some() {
-            heal::check_head(self, chat, GapCause::LinkRestored);
+            heal::check_feed(self, chat, feed, GapCause::LinkRestored);
         }
     }
 

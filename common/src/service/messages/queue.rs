@@ -146,9 +146,15 @@ impl Lane {
         // Nothing was committed, yet the store is there: one of them may be what it cannot digest, and the others shall not suffer
         // for it.
         if batch.len() > 1 && matches!(&outcome, Err(error) if !matches!(error, Error::Unavailable(_))) {
-            for entry in batch {
+            let mut rest = VecDeque::from(batch);
+            while let Some(entry) = rest.pop_front() {
                 let alone = vec![entry];
                 let outcome = within_patience(commit(messages(&alone))).await;
+                if let Err(Error::Unavailable(source)) = outcome {
+                    // Gone meanwhile: the others would each wait for a time-out of their own.
+                    let refused = alone.into_iter().chain(rest).collect();
+                    return self.refuse(refused, &source.to_string());
+                }
                 self.tell_and_answer(alone, outcome, tell);
             }
         } else {

@@ -178,6 +178,25 @@ async fn when_the_store_is_away_nobody_waits_for_a_second_try() {
 }
 
 #[tokio::test]
+async fn when_the_store_goes_away_during_the_tries_one_by_one_the_rest_is_refused() {
+    let rig = rig(|batch| match batch {
+        [one] if one.text == "first" => Ok(()),
+        [_] => Err(Error::unavailable("away")),
+        _ => Err(Error::internal("poisoned")),
+    });
+    let first = rig.send(message(1, "first", None));
+    rig.until_begun(1).await;
+    let rest: Vec<_> = (0..100).map(|i| rig.send(message(1, &i.to_string(), None))).collect();
+    rig.until_waiting(100).await;
+    rig.gate.add_permits(3);
+    first.await.unwrap().unwrap();
+    for send in rest {
+        assert!(matches!(send.await.unwrap(), Err(Error::Unavailable(_))));
+    }
+    assert_eq!(rig.sizes(), [1, 100, 1]);
+}
+
+#[tokio::test]
 async fn a_full_queue_refuses_at_once() {
     let rig = rig(|_| Ok(()));
     let first = rig.send(message(1, "first", None));

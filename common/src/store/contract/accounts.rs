@@ -9,6 +9,7 @@ contract!(
     users_are_found_by_id,
     search_is_by_literal_prefix_in_order_and_pages,
     a_new_address_or_password_is_kept,
+    a_password_that_was_changed_opens_and_changes_nothing,
     a_deactivated_account_keeps_nothing_open,
     last_seen_never_moves_back,
 );
@@ -75,34 +76,49 @@ async fn search_is_by_literal_prefix_in_order_and_pages(at: Fixture) {
 
 async fn a_new_address_or_password_is_kept(at: Fixture) {
     let (ann, ben) = (at.user().await, at.user().await);
-    let keep = at.store.create_session(ann.id, HOUR).await.unwrap();
-    let other = at.store.create_session(ann.id, HOUR).await.unwrap();
-    let bens = at.store.create_session(ben.id, HOUR).await.unwrap();
-    let taken = at.store.update_user(ann.id, Some(ben.email.to_uppercase()), None, keep.id).await;
+    let keep = at.store.create_session(ann.id, HASH, HOUR).await.unwrap();
+    let other = at.store.create_session(ann.id, HASH, HOUR).await.unwrap();
+    let bens = at.store.create_session(ben.id, HASH, HOUR).await.unwrap();
+    let taken = at.store.update_user(ann.id, HASH, Some(ben.email.to_uppercase()), None, keep.id).await;
     assert_eq!(code(taken), "email_taken");
     let (user, ended) =
-        at.store.update_user(ann.id, Some("New@example.org".into()), None, keep.id).await.unwrap().unwrap();
+        at.store.update_user(ann.id, HASH, Some("New@example.org".into()), None, keep.id).await.unwrap().unwrap();
     assert_eq!((user.email.as_str(), ended), ("New@example.org", vec![]));
     assert!(at.store.credentials("new@EXAMPLE.org").await.unwrap().is_some());
-    let (_, ended) = at.store.update_user(ann.id, None, Some("new".into()), keep.id).await.unwrap().unwrap();
+    let (_, ended) = at.store.update_user(ann.id, HASH, None, Some("new".into()), keep.id).await.unwrap().unwrap();
     assert_eq!(ended, [other.id]);
     assert_eq!(at.store.credentials_of(ann.id).await.unwrap().unwrap().password_hash, "new");
     assert!(matches!(at.store.rotate_session(keep.id, 0, HOUR).await.unwrap(), Rotation::Rotated(..)));
     assert_eq!(at.store.rotate_session(other.id, 0, HOUR).await.unwrap(), Rotation::Ended);
     assert!(matches!(at.store.rotate_session(bens.id, 0, HOUR).await.unwrap(), Rotation::Rotated(..)));
-    assert_eq!(at.store.update_user(UserId(0), None, Some("x".into()), keep.id).await.unwrap(), None);
+    assert_eq!(at.store.update_user(UserId(0), HASH, None, Some("x".into()), keep.id).await.unwrap(), None);
+}
+
+/// Checked before the change, used after it: the race of a login with a new password.
+async fn a_password_that_was_changed_opens_and_changes_nothing(at: Fixture) {
+    let ann = at.user().await;
+    let own = at.store.create_session(ann.id, HASH, HOUR).await.unwrap();
+    at.store.update_user(ann.id, HASH, None, Some("new".into()), own.id).await.unwrap().unwrap();
+    assert_eq!(code(at.store.create_session(ann.id, HASH, HOUR).await), "bad_credentials");
+    let late = at.store.update_user(ann.id, HASH, Some("late@example.org".into()), None, own.id).await;
+    assert_eq!(late.unwrap(), None);
+    let late = at.store.update_user(ann.id, HASH, None, Some("late".into()), own.id).await;
+    assert_eq!(late.unwrap(), None);
+    let kept = at.store.credentials_of(ann.id).await.unwrap().unwrap();
+    assert_eq!((kept.password_hash.as_str(), kept.user.email), ("new", ann.email));
+    at.store.create_session(ann.id, "new", HOUR).await.unwrap();
 }
 
 async fn a_deactivated_account_keeps_nothing_open(at: Fixture) {
     let ann = at.user().await;
-    let open = at.store.create_session(ann.id, HOUR).await.unwrap();
-    let ended = at.store.create_session(ann.id, HOUR).await.unwrap();
+    let open = at.store.create_session(ann.id, HASH, HOUR).await.unwrap();
+    let ended = at.store.create_session(ann.id, HASH, HOUR).await.unwrap();
     at.store.end_session(ended.id).await.unwrap();
     at.store.deactivate_user(ann.id).await.unwrap();
     at.store.deactivate_user(ann.id).await.unwrap();
     assert!(!at.store.credentials_of(ann.id).await.unwrap().unwrap().user.is_active);
     assert_eq!(at.store.rotate_session(open.id, 0, HOUR).await.unwrap(), Rotation::Disabled);
-    assert_eq!(code(at.store.create_session(ann.id, HOUR).await), "account_disabled");
+    assert_eq!(code(at.store.create_session(ann.id, HASH, HOUR).await), "account_disabled");
     let mut told = at.store.sessions_ended_within(HOUR).await.unwrap();
     told.sort_by_key(|session| session.id);
     let told: Vec<_> = told.iter().map(|session| (session.id, session.user_id, session.disabled)).collect();

@@ -10,6 +10,7 @@ contract!(
     a_chat_is_seen_as_far_as_one_may,
     chats_are_listed_last_active_first,
     what_is_unread_is_counted,
+    unread_messages_are_counted_up_to_a_thousand,
     a_group_is_changed_by_its_owner,
     a_deleted_group_is_gone_but_its_log,
 );
@@ -129,6 +130,17 @@ async fn chats_are_listed_last_active_first(at: Fixture) {
     let top = &at.store.chats_of(ann.id, &first(1)).await.unwrap().items[0];
     assert_eq!((top.id, top.name.as_str()), (private.id, ben.username.as_str()));
     assert_eq!(field(at.store.chats_of(ann.id, &next(Some("m1".into()), 2)).await), "cursor");
+}
+
+async fn unread_messages_are_counted_up_to_a_thousand(at: Fixture) {
+    let (ann, ben) = (at.user().await, at.user().await);
+    let chat = at.group(&ann, &[&ben]).await.id;
+    for (more, unread) in [(999, 999), (1, 1000), (500, 1000)] {
+        let batch = (0..more).map(|n| new(chat, &ann, &n.to_string())).collect();
+        at.store.send(batch).await.unwrap();
+        assert_eq!(at.store.chat(chat, ben.id).await.unwrap().unwrap().unread_count, Some(unread));
+        assert_eq!(at.store.chats_of(ben.id, &first(1)).await.unwrap().items[0].unread_count, Some(unread));
+    }
 }
 
 async fn what_is_unread_is_counted(at: Fixture) {

@@ -62,7 +62,7 @@ async fn a_dead_relays_entries_come_back(at: Fixture) {
     assert_eq!(at.store.outbox_claim(Duration::ZERO, 500).await.unwrap(), []);
     let (edited, committed) = at.store.edit(message.id, ann.id, "new".into()).await.unwrap();
     at.store.outbox_remove(&[committed.outbox.unwrap()]).await.unwrap();
-    // Its five seconds are over.
+    // Its lease is over.
     assert_eq!(at.sql("update outbox set claimed_until = created_at").await, 1);
     let claimed = at.store.outbox_claim(Duration::ZERO, 500).await.unwrap();
     assert_eq!(claimed.len(), 1);
@@ -112,8 +112,8 @@ async fn the_log_is_pruned_from_its_oldest(at: Fixture) {
 
 async fn expired_sessions_are_forgotten(at: Fixture) {
     let ann = at.user().await;
-    let live = at.store.create_session(ann.id, HOUR).await.unwrap();
-    let old = at.store.create_session(ann.id, HOUR).await.unwrap();
+    let live = at.store.create_session(ann.id, HASH, HOUR).await.unwrap();
+    let old = at.store.create_session(ann.id, HASH, HOUR).await.unwrap();
     at.sql(&format!("update sessions set expires_at = {} where id = {old}", at.long_ago(), old = old.id)).await;
     at.store.prune(HOUR, 100).await.unwrap();
     assert_eq!(at.number("select count(*) from sessions").await, 1);

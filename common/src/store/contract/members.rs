@@ -27,7 +27,7 @@ async fn one_joins_and_leaves(at: Fixture) {
     assert_eq!((kinds(&committed), changed(&committed.events[0])), (vec!["member_joined"], (ben.id, Role::Member)));
     assert_eq!(notified(&committed, "chat_added"), [ben.id]);
     assert_eq!(committed.notices[0].seq, Seq(2));
-    assert_eq!(committed.notices[0].body, NoticeBody::ChatAdded(Box::new(joined.clone())));
+    assert_eq!(committed.notices[0].body, NoticeBody::ChatAdded(Arc::new(joined.clone())));
     let (again, committed) = at.store.join(chat, ben.id, 1).await.unwrap();
     assert_eq!((again, committed), (joined, Committed::default()));
     let committed = at.store.leave(chat, ben.id).await.unwrap();

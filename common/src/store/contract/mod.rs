@@ -54,6 +54,8 @@ enum Raw {
 }
 
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
+/// Every fresh user's.
+pub(super) const HASH: &str = "$argon2id$x";
 pub(super) const MANY: i64 = 100_000;
 
 impl Fixture {
@@ -114,7 +116,7 @@ impl Fixture {
 
     pub(super) async fn named(&self, username: &str) -> User {
         let email = format!("{username}@example.org");
-        let user = NewUser { username: username.into(), email, password_hash: "$argon2id$x".into() };
+        let user = NewUser { username: username.into(), email, password_hash: HASH.into() };
         self.store.create_user(user).await.unwrap()
     }
 

@@ -11,7 +11,7 @@ contract!(
 
 async fn a_refresh_token_is_spent_once(at: Fixture) {
     let ann = at.user().await;
-    let session = at.store.create_session(ann.id, HOUR).await.unwrap();
+    let session = at.store.create_session(ann.id, HASH, HOUR).await.unwrap();
     assert_eq!((session.user_id, session.generation), (ann.id, 0));
     for generation in 0..3 {
         let rotated = at.store.rotate_session(session.id, generation, HOUR).await.unwrap();
@@ -25,15 +25,15 @@ async fn a_refresh_token_is_spent_once(at: Fixture) {
 
 async fn an_ended_expired_or_unknown_session_goes_on_for_nobody(at: Fixture) {
     let ann = at.user().await;
-    let ended = at.store.create_session(ann.id, HOUR).await.unwrap();
+    let ended = at.store.create_session(ann.id, HASH, HOUR).await.unwrap();
     at.store.end_session(ended.id).await.unwrap();
     at.store.end_session(ended.id).await.unwrap();
     at.store.end_session(SessionId(-1)).await.unwrap();
-    let expired = at.store.create_session(ann.id, Duration::ZERO).await.unwrap();
+    let expired = at.store.create_session(ann.id, HASH, Duration::ZERO).await.unwrap();
     for (id, generation) in [(ended.id, 0), (expired.id, 0), (SessionId(-1), 0)] {
         assert_eq!(at.store.rotate_session(id, generation, HOUR).await.unwrap(), Rotation::Ended);
     }
-    let live = at.store.create_session(ann.id, HOUR).await.unwrap();
+    let live = at.store.create_session(ann.id, HASH, HOUR).await.unwrap();
     assert_eq!(at.store.rotate_session(live.id, 1, HOUR).await.unwrap(), Rotation::Ended);
     // A rotation under a short life is kept: the next one is late.
     assert!(matches!(at.store.rotate_session(live.id, 0, Duration::ZERO).await.unwrap(), Rotation::Rotated(..)));
@@ -42,7 +42,7 @@ async fn an_ended_expired_or_unknown_session_goes_on_for_nobody(at: Fixture) {
 
 async fn ended_sessions_are_told_for_a_while(at: Fixture) {
     let ann = at.user().await;
-    let session = at.store.create_session(ann.id, HOUR).await.unwrap();
+    let session = at.store.create_session(ann.id, HASH, HOUR).await.unwrap();
     assert_eq!(at.store.sessions_ended_within(HOUR).await.unwrap(), []);
     at.store.end_session(session.id).await.unwrap();
     let ended = EndedSession { id: session.id, user_id: ann.id, disabled: false };
@@ -53,7 +53,7 @@ async fn ended_sessions_are_told_for_a_while(at: Fixture) {
 async fn of_two_at_once_one_is_rotated(at: Fixture) {
     let ann = at.user().await;
     for _ in 0..5 {
-        let session = at.store.create_session(ann.id, HOUR).await.unwrap();
+        let session = at.store.create_session(ann.id, HASH, HOUR).await.unwrap();
         let tries: Vec<_> = (0..6)
             .map(|_| {
                 let store = Arc::clone(&at.store);

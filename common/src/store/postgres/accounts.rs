@@ -102,6 +102,7 @@ pub(super) async fn search_users(pool: &Arc<Pool>, prefix: &str, page: &PageRequ
 pub(super) async fn update_user(
     pool: &Arc<Pool>,
     user: UserId,
+    verified: &str,
     email: Option<&str>,
     password_hash: Option<&str>,
     keep: SessionId,
@@ -109,7 +110,7 @@ pub(super) async fn update_user(
     let mut lease = pool.begin().await?;
     let connection = lease.connection();
     let updated = async {
-        let Some(row) = write_user(connection, user, email, password_hash).await? else {
+        let Some(row) = write_user(connection, user, verified, email, password_hash).await? else {
             return Ok(None);
         };
         let ended = match password_hash {
@@ -125,19 +126,21 @@ pub(super) async fn update_user(
 async fn write_user(
     connection: &mut PgConnection,
     user: UserId,
+    verified: &str,
     email: Option<&str>,
     password_hash: Option<&str>,
 ) -> Result<Option<AccountRow>, sqlx::Error> {
     sqlx::query_as(
         "update users set email = coalesce($2, email), email_lower = coalesce($3, email_lower),
              password_hash = coalesce($4, password_hash)
-         where id = $1 and is_active
+         where id = $1 and is_active and password_hash = $5
          returning id, username, email, password_hash, is_active, created_at, last_seen_at",
     )
     .bind(user)
     .bind(email)
     .bind(email.map(fold))
     .bind(password_hash)
+    .bind(verified)
     .fetch_optional(connection)
     .await
 }

@@ -186,8 +186,11 @@ pub(super) async fn chats_of(pool: &Arc<Pool>, user: UserId, page: &PageRequest)
              order by x.seq desc limit 1
          ) last on true
          left join lateral (
-             select count(*) as count from messages x
-             where x.chat_id = c.id and x.seq > c.read_seq and x.author_id <> $1 and x.deleted_at is null
+             select count(*) as count from (
+                 select from messages x
+                 where x.chat_id = c.id and x.seq > c.read_seq and x.author_id <> $1 and x.deleted_at is null
+                 limit 1000
+             ) counted
          ) unread on true
          order by c.active_at desc, c.id desc",
     )

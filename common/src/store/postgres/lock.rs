@@ -143,8 +143,11 @@ pub(super) async fn views(
              order by x.seq desc limit 1
          ) last on m.user_id is not null
          left join lateral (
-             select count(*) as count from messages x
-             where x.chat_id = c.id and x.seq > m.read_seq and x.author_id <> asked.user_id and x.deleted_at is null
+             select count(*) as count from (
+                 select from messages x
+                 where x.chat_id = c.id and x.seq > m.read_seq and x.author_id <> asked.user_id and x.deleted_at is null
+                 limit 1000
+             ) counted
          ) unread on m.user_id is not null
          where c.is_group or m.user_id is not null",
     )

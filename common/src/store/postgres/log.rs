@@ -8,7 +8,7 @@ use crate::id::{ChatId, Seq, UserId};
 use crate::store::change::{OutboxPayload, StoredNoticeKind, rebuilt};
 use crate::store::fault::Fault;
 use crate::store::row::LogRow;
-use crate::store::{Committed, LogPage, OutboxId};
+use crate::store::{CLAIM_LEASE, Committed, LogPage, OutboxId};
 use sqlx::PgConnection;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -126,7 +126,7 @@ async fn claim(connection: &mut PgConnection, age: Duration, limit: usize) -> Re
          ), few as (
              select id from (select id, sum(size) over (order by id) - size as before from free) f where before < $3
          ), claimed as (
-             update outbox o set claimed_until = clock_timestamp() + interval '5 seconds'
+             update outbox o set claimed_until = clock_timestamp() + make_interval(secs => $4)
              where o.id = any (array(select id from few)) returning o.id, o.payload::text as payload
          )
          select id, payload from claimed order by id",
@@ -134,6 +134,7 @@ async fn claim(connection: &mut PgConnection, age: Duration, limit: usize) -> Re
     .bind(age.as_secs_f64())
     .bind(i64::try_from(limit).unwrap_or(i64::MAX))
     .bind(CLAIM_SIZE)
+    .bind(CLAIM_LEASE.as_secs_f64())
     .fetch_all(connection)
     .await
 }

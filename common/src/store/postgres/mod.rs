@@ -137,11 +137,13 @@ impl Store for PostgresStore {
     async fn update_user(
         &self,
         user: UserId,
+        verified: &str,
         email: Option<String>,
         password_hash: Option<String>,
         keep: SessionId,
     ) -> Result<Option<(User, Vec<SessionId>)>> {
-        self.run(|| accounts::update_user(&self.pool, user, email.as_deref(), password_hash.as_deref(), keep)).await
+        let (email, password_hash) = (email.as_deref(), password_hash.as_deref());
+        self.run(|| accounts::update_user(&self.pool, user, verified, email, password_hash, keep)).await
     }
 
     async fn deactivate_user(&self, user: UserId) -> Result<()> {
@@ -152,8 +154,8 @@ impl Store for PostgresStore {
         self.run(|| accounts::set_last_seen(&self.pool, seen)).await
     }
 
-    async fn create_session(&self, user: UserId, ttl: Duration) -> Result<Session> {
-        self.run(|| sessions::create_session(&self.pool, user, ttl)).await
+    async fn create_session(&self, user: UserId, verified: &str, ttl: Duration) -> Result<Session> {
+        self.run(|| sessions::create_session(&self.pool, user, verified, ttl)).await
     }
 
     async fn rotate_session(&self, session: SessionId, generation: i64, ttl: Duration) -> Result<Rotation> {

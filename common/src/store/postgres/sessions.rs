@@ -15,21 +15,34 @@ fn seconds(duration: Duration) -> f64 {
     duration.as_secs_f64()
 }
 
-pub(super) async fn create_session(pool: &Arc<Pool>, user: UserId, ttl: Duration) -> Result<Session, Fault> {
+pub(super) async fn create_session(
+    pool: &Arc<Pool>,
+    user: UserId,
+    verified: &str,
+    ttl: Duration,
+) -> Result<Session, Fault> {
     let mut lease = pool.lease().await?;
-    // The account's row is locked against a deactivation that would miss the session.
-    let id: Result<Option<SessionId>, _> = sqlx::query_scalar(
-        "insert into sessions (user_id, expires_at)
-         select u.id, clock_timestamp() + make_interval(secs => $2)
-         from (select id, is_active from users where id = $1 for share) u where u.is_active
-         returning id",
+    // The account's row is locked against a deactivation or a new password that would miss the session.
+    let opened: Result<Option<(bool, Option<SessionId>)>, _> = sqlx::query_as(
+        "with account as materialized (
+             select id, is_active, password_hash = $3 as fits from users where id = $1 for share
+         ), opened as (
+             insert into sessions (user_id, expires_at)
+             select id, clock_timestamp() + make_interval(secs => $2) from account where is_active and fits
+             returning id
+         )
+         select is_active, (select id from opened) from account",
     )
     .bind(user)
     .bind(seconds(ttl))
+    .bind(verified)
     .fetch_optional(lease.connection())
     .await;
-    let id = lease.end_written(id)?.ok_or(Error::AccountDisabled)?;
-    Ok(Session { id, user_id: user, generation: 0 })
+    match lease.end_written(opened)? {
+        Some((_, Some(id))) => Ok(Session { id, user_id: user, generation: 0 }),
+        Some((true, None)) => Err(Error::BadCredentials.into()),
+        Some((false, None)) | None => Err(Error::AccountDisabled.into()),
+    }
 }
 
 pub(super) async fn rotate_session(

@@ -103,6 +103,7 @@ pub(super) async fn search_users(
 pub(super) async fn update_user(
     database: &Database,
     user: UserId,
+    verified: &str,
     email: Option<&str>,
     password_hash: Option<&str>,
     keep: SessionId,
@@ -111,13 +112,14 @@ pub(super) async fn update_user(
     let row: Option<AccountRow> = sqlx::query_as(
         "update users set email = coalesce($2, email), email_lower = coalesce($3, email_lower),
              password_hash = coalesce($4, password_hash)
-         where id = $1 and is_active
+         where id = $1 and is_active and password_hash = $5
          returning id, username, email, password_hash, is_active, created_at, last_seen_at",
     )
     .bind(user)
     .bind(email)
     .bind(email.map(fold))
     .bind(password_hash)
+    .bind(verified)
     .fetch_optional(&mut *transaction)
     .await
     .map_err(taken)?;

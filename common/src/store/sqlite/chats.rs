@@ -146,8 +146,11 @@ pub(super) async fn chats_of(database: &Database, user: UserId, page: &PageReque
         "select $1 as viewer_id, c.id, c.is_group, c.name, c.description, c.created_at, c.active_at, c.seq,
                 c.member_count, c.role, p.id as peer_id, p.username as peer_username,
                 (
-                    select count(*) from messages y
-                    where y.chat_id = c.id and y.seq > c.read_seq and y.author_id <> $1 and y.deleted_at is null
+                    select count(*) from (
+                        select 1 from messages y
+                        where y.chat_id = c.id and y.seq > c.read_seq and y.author_id <> $1 and y.deleted_at is null
+                        limit 1000
+                    )
                 ) as unread_count, ",
         message_columns!(),
         " from (

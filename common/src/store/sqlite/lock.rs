@@ -137,8 +137,12 @@ pub(super) async fn views(
         "select asked.user_id as viewer_id, c.id, c.is_group, c.name, c.description, c.created_at, c.active_at, c.seq,
                 c.member_count, m.role, p.id as peer_id, p.username as peer_username,
                 case when m.user_id is not null then (
-                    select count(*) from messages y
-                    where y.chat_id = c.id and y.seq > m.read_seq and y.author_id <> asked.user_id and y.deleted_at is null
+                    select count(*) from (
+                        select 1 from messages y
+                        where y.chat_id = c.id and y.seq > m.read_seq and y.author_id <> asked.user_id
+                          and y.deleted_at is null
+                        limit 1000
+                    )
                 ) end as unread_count, ",
         message_columns!(),
         " from (select value ->> 0 as chat_id, value ->> 1 as user_id from json_each($1)) asked

@@ -7,14 +7,15 @@ use crate::id::{ChatId, MessageId, Seq, UserId};
 use crate::store::change::{OutboxPayload, StoredNoticeKind, rebuilt};
 use crate::store::fault::Fault;
 use crate::store::row::{LogRow, Time};
-use crate::store::{Committed, LogPage, OutboxId};
+use crate::store::{CLAIM_LEASE, Committed, LogPage, OutboxId};
 use sqlx::SqliteConnection;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 pub(super) async fn ping(database: &Database) -> Result<(), Fault> {
     sqlx::query("select 1").execute(&database.reader).await?;
-    Ok(())
+    // The writer too: it may be ill while the readers are well.
+    Ok(database.begin().await?.rollback().await?)
 }
 
 /// The versions of the migrations that are applied; none where there is no schema at all.
@@ -111,8 +112,6 @@ pub(super) async fn outbox_remove(database: &Database, ids: &[OutboxId]) -> Resu
 
 /// How much a claim takes at once, in events and notices; a single entry may be larger.
 const CLAIM_SIZE: i64 = 5_000;
-/// How long a claimed entry is held for its relay.
-const LEASE: Duration = Duration::from_secs(5);
 
 pub(super) async fn outbox_claim(database: &Database, age: Duration, limit: usize) -> Result<Vec<Committed>, Fault> {
     let free: bool = sqlx::query_scalar("select exists (select 1 from outbox)").fetch_one(&database.reader).await?;
@@ -137,7 +136,7 @@ pub(super) async fn outbox_claim(database: &Database, age: Duration, limit: usiz
     )
     .bind(moved(now, -i64::try_from(age.as_micros()).unwrap_or(i64::MAX)))
     .bind(now)
-    .bind(database.after(LEASE))
+    .bind(database.after(CLAIM_LEASE))
     .bind(i64::try_from(limit).unwrap_or(i64::MAX))
     .bind(CLAIM_SIZE)
     .fetch_all(&mut *transaction)

@@ -10,6 +10,8 @@ mod log;
 mod members;
 mod messages;
 mod sessions;
+#[cfg(test)]
+mod tests;
 
 use super::fault::Fault;
 use super::row::Time;
@@ -26,7 +28,7 @@ use async_trait::async_trait;
 use serde::Serialize;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Sqlite, Transaction};
+use sqlx::{ConnectOptions, Connection, Sqlite, Transaction};
 use std::path::Path;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -118,7 +120,13 @@ impl SqliteStore {
                 .max_lifetime(None)
                 .idle_timeout(None)
         };
-        let writer = pool().max_connections(1).connect_with(options.clone()).await.map_err(Fault::Sql)?;
+        // A full disk ends a transaction without the library's knowing: it would take every later one for a part of it. Such a
+        // connection is made anew.
+        let writer = pool().max_connections(1).before_acquire(|connection, _| {
+            let fit = !connection.is_in_transaction();
+            Box::pin(async move { Ok(fit) })
+        });
+        let writer = writer.connect_with(options.clone()).await.map_err(Fault::Sql)?;
         let reader = pool().max_connections(READERS).connect_lazy_with(options.read_only(true));
         Ok(Self { database: Database { writer, reader, clock } })
     }
@@ -184,11 +192,13 @@ impl Store for SqliteStore {
     async fn update_user(
         &self,
         user: UserId,
+        verified: &str,
         email: Option<String>,
         password_hash: Option<String>,
         keep: SessionId,
     ) -> Result<Option<(User, Vec<SessionId>)>> {
-        self.run(|| accounts::update_user(&self.database, user, email.as_deref(), password_hash.as_deref(), keep)).await
+        let (email, password_hash) = (email.as_deref(), password_hash.as_deref());
+        self.run(|| accounts::update_user(&self.database, user, verified, email, password_hash, keep)).await
     }
 
     async fn deactivate_user(&self, user: UserId) -> Result<()> {
@@ -199,8 +209,8 @@ impl Store for SqliteStore {
         self.run(|| accounts::set_last_seen(&self.database, seen)).await
     }
 
-    async fn create_session(&self, user: UserId, ttl: Duration) -> Result<Session> {
-        self.run(|| sessions::create_session(&self.database, user, ttl)).await
+    async fn create_session(&self, user: UserId, verified: &str, ttl: Duration) -> Result<Session> {
+        self.run(|| sessions::create_session(&self.database, user, verified, ttl)).await
     }
 
     async fn rotate_session(&self, session: SessionId, generation: i64, ttl: Duration) -> Result<Rotation> {

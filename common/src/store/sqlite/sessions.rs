@@ -9,19 +9,30 @@ use crate::store::{EndedSession, Rotation, Session};
 use sqlx::SqliteConnection;
 use std::time::Duration;
 
-pub(super) async fn create_session(database: &Database, user: UserId, ttl: Duration) -> Result<Session, Fault> {
+pub(super) async fn create_session(
+    database: &Database,
+    user: UserId,
+    verified: &str,
+    ttl: Duration,
+) -> Result<Session, Fault> {
     let mut transaction = database.begin().await?;
-    let id: Option<SessionId> = sqlx::query_scalar(
-        "insert into sessions (user_id, created_at, expires_at)
-         select id, $2, $3 from users where id = $1 and is_active
-         returning id",
-    )
-    .bind(user)
-    .bind(database.now())
-    .bind(database.after(ttl))
-    .fetch_optional(&mut *transaction)
-    .await?;
-    let id = id.ok_or(Error::AccountDisabled)?;
+    let account: Option<(bool, bool)> = sqlx::query_as("select is_active, password_hash = $2 from users where id = $1")
+        .bind(user)
+        .bind(verified)
+        .fetch_optional(&mut *transaction)
+        .await?;
+    match account {
+        Some((true, true)) => {}
+        Some((true, false)) => return Err(Error::BadCredentials.into()),
+        Some((false, _)) | None => return Err(Error::AccountDisabled.into()),
+    }
+    let id =
+        sqlx::query_scalar("insert into sessions (user_id, created_at, expires_at) values ($1, $2, $3) returning id")
+            .bind(user)
+            .bind(database.now())
+            .bind(database.after(ttl))
+            .fetch_one(&mut *transaction)
+            .await?;
     commit(transaction, Session { id, user_id: user, generation: 0 }).await
 }
 

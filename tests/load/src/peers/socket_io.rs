@@ -1,0 +1,75 @@
+//! Socket.IO with its Redis adapter, from npm: one process that holds the sockets, another in which messages come in.
+
+use super::Peer;
+use crate::cpu::{Part, Watched};
+use crate::fleet::{Fleet, source};
+use crate::socket::{Spec, Step, handshake, text_frame};
+use crate::support::Redis;
+use crate::support::process::{self, Log, Process};
+use crate::world;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long it may take to install and to start.
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// Socket.IO with `channels` of `each`, as rooms.
+pub fn peer(channels: usize, each: usize) -> Result<Peer, String> {
+    let dir = process::new_dir("socket-io");
+    let mut install = Command::new("npm");
+    install
+        .args([
+            "install",
+            "--no-audit",
+            "--no-fund",
+            "--loglevel=error",
+            "socket.io@4",
+            "@socket.io/redis-adapter@8",
+            "redis@4",
+        ])
+        .current_dir(&dir);
+    std::fs::write(dir.join("package.json"), "{}").map_err(|error| error.to_string())?;
+    std::fs::write(dir.join("server.js"), include_str!("socket_io.js")).map_err(|error| error.to_string())?;
+    process::run(install)?;
+    let redis = world::runtime()?.block_on(Redis::private());
+    let (holder, address) = start(&dir, &redis)?;
+    let (publisher, publish_to) = start(&dir, &redis)?;
+    let spec = |n: usize| Spec {
+        server: address,
+        source: source(n),
+        hello: handshake("/socket.io/?EIO=4&transport=websocket", ""),
+        steps: Arc::new([
+            Step { expect: "\"sid\"", then: text_frame("40") },
+            Step { expect: "\"sid\"", then: text_frame(&format!(r#"420["join","{}"]"#, n / each)) },
+            Step { expect: "430", then: Vec::new() },
+        ]),
+    };
+    let fleet = Fleet::open((0..channels * each).map(spec).collect(), false)?;
+    let watched = Watched::default()
+        .with("socket.io", Part::Alone(holder.pid()))
+        .with("redis", Part::Alone(redis.pid().unwrap_or(0)));
+    Ok(Peer {
+        name: "Socket.IO",
+        watched,
+        fleet,
+        publisher: publish_to,
+        path: |channel| format!("/{channel}"),
+        channels,
+        reach: each as u64,
+        slower: 0.3,
+        _servers: vec![Box::new(holder), Box::new(publisher), Box::new(redis)],
+    })
+}
+
+fn start(dir: &Path, redis: &Redis) -> Result<(Process, SocketAddr), String> {
+    let log = Arc::new(Log::default());
+    let mut command = process::bound_command("node", "KILL");
+    command.arg("server.js").current_dir(dir).env("REDIS_URL", redis.url()).env("NODE_ENV", "production");
+    let process = Process::start(command, &log)?;
+    let port = log.find(0, START_LIMIT, |line| line.strip_prefix("listening ")?.parse::<u16>().ok());
+    let port = port.ok_or_else(|| format!("Socket.IO did not start:\n{}", log.since(0).join("\n")))?;
+    Ok((process, ([127, 0, 0, 1], port).into()))
+}

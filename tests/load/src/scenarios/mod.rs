@@ -1,0 +1,111 @@
+//! What is measured, by name.
+
+mod connections;
+mod fan_out;
+mod growth;
+mod latency;
+mod sends;
+
+use super::cpu::Watched;
+use super::report::{Report, float};
+use super::sender::{self, Pace, Plan, Sent};
+use super::world::World;
+use super::{clock, fleet::Fleet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How it is measured.
+pub struct Options {
+    /// Runs of each measurement.
+    pub runs: usize,
+    /// How long one lasts.
+    pub lasts: Duration,
+    /// Whether others' servers are measured too.
+    pub peers: bool,
+    /// Where curves are drawn.
+    pub plots: Option<PathBuf>,
+}
+
+type Scenario = fn(&Options, &mut Report) -> Result<(), String>;
+
+/// Name, what it measures, how.
+pub const ALL: &[(&str, &str, Scenario)] = &[
+    ("a", "CPU per delivery: one chat of 1,000 subscribers, 100 and 200 messages/s", fan_out::steady),
+    ("b", "the same at full throttle", fan_out::full),
+    ("c", "500 chats of 10 subscribers: 2,000 messages/s, and the highest rate", fan_out::many_chats),
+    ("d", "memory per idle connection, 10,000 connections", connections::memory),
+    ("e", "CPU per accepted connection", connections::accepted),
+    ("f", "durable sends: 32 keep-alive clients, 1,000 chats", sends::many_chats),
+    ("g", "sends into one hot chat", sends::one_chat),
+    ("h", "commit to socket on another node, 500 messages/s over 100 chats", latency::commit_to_socket),
+    ("i", "history page and chat list, 500 requests/s on 1,000,000 messages in 10,000 chats", latency::reads),
+    ("growth-subscribers", "deliveries against subscribers of a chat", growth::subscribers),
+    ("growth-connections", "memory against connections", growth::connections),
+    ("growth-chats", "sends against chats", growth::chats),
+    ("redis-commands", "commands to Redis per message", growth::redis_commands),
+];
+
+/// The body of a message with its moment in it, so that an event of it has `text` characters.
+fn message(chat: usize, moment: u64, text: usize) -> String {
+    let filling = text.saturating_sub(clock::STAMP);
+    format!(r#"{{"chat_id":{chat},"text":"{}{:.<filling$}"}}"#, clock::stamp(moment), "")
+}
+
+/// Sends messages through the api: the nth goes to the chat that `chat` names, from the user of its connection.
+struct Traffic<'a> {
+    world: &'a World,
+    /// Whose token each connection bears.
+    senders: &'a [usize],
+    chat: &'a mut dyn FnMut(u64) -> usize,
+    pace: Pace<'a>,
+    lasts: Duration,
+}
+
+impl Traffic<'_> {
+    fn run(self) -> Result<Sent, String> {
+        let tokens: Vec<String> = self.senders.iter().map(|user| self.world.token(*user)).collect();
+        let sent = sender::run(Plan {
+            server: self.world.api(),
+            connections: tokens.len(),
+            pace: self.pace,
+            lasts: self.lasts,
+            request: &mut |out, connection, n, due| {
+                let body = message((self.chat)(n), due, 40);
+                sender::post(out, "/messages/send", &tokens[connection], &body);
+            },
+        })
+        .map_err(|error| format!("the senders: {error}\n{}", self.world.complaints()))?;
+        if sent.refused > 0 {
+            println!("  !! refused: {}", sent.first_refusal);
+        }
+        Ok(sent)
+    }
+}
+
+/// What one measured run gives.
+pub struct Measured {
+    pub sent: Sent,
+    pub tally: super::tally::Tally,
+    pub times: super::cpu::Times,
+    pub expected: u64,
+    pub seconds: f64,
+}
+
+/// Measures `traffic` against a fleet of which each message reaches `reach`.
+pub fn measure(
+    watched: &Watched,
+    fleet: &Fleet,
+    reach: u64,
+    traffic: impl FnOnce() -> Result<Sent, String>,
+) -> Result<Measured, String> {
+    fleet.check()?;
+    fleet.reset();
+    let (events, times, begin) = (fleet.events(), watched.now(), clock::now());
+    let sent = traffic()?;
+    let expected = sent.answered * reach;
+    fleet.wait_for(events + expected, Duration::from_secs(3));
+    let seconds = float(clock::now() - begin) / 1e9;
+    let times = watched.since(&times);
+    fleet.check()?;
+    Ok(Measured { sent, tally: fleet.tally(), times, expected, seconds })
+}

@@ -1,0 +1,104 @@
+//! Durable sends: f and g, and beside them what `pgbench` gets out of the same server.
+
+use super::{Options, Traffic, measure};
+use crate::clock;
+use crate::fleet::Fleet;
+use crate::pgbench;
+use crate::report::{Report, Row, float};
+use crate::sender::{Pace, Sent};
+use crate::world::World;
+
+const CLIENTS: usize = 32;
+
+/// Users 1 to 32, all in chats 1 to `chats`.
+pub(super) fn world(chats: usize) -> Result<World, String> {
+    let world = World::start()?;
+    let members = format!("select c, u from generate_series(1, {chats}) c, generate_series(1, {CLIENTS}) u");
+    world.seed(CLIENTS, chats, &members)?;
+    Ok(world)
+}
+
+/// Sends as fast as they are answered.
+pub(super) fn full(world: &World, chats: usize, options: &Options, scenario: &str, run: usize) -> Result<Row, String> {
+    let watched = world.watched();
+    let senders: Vec<usize> = (1..=CLIENTS).collect();
+    let (times, begin) = (watched.now(), clock::now());
+    let sent = Traffic {
+        world,
+        senders: &senders,
+        chat: &mut spread(chats),
+        pace: Pace::Full(&mut |_| true),
+        lasts: options.lasts,
+    }
+    .run()?;
+    let times = watched.since(&times);
+    let seconds = float(clock::now() - begin) / 1e9;
+    let row = Row::new(scenario, "messenger", format!("{CLIENTS} clients, {chats} chats"), run);
+    Ok(figures(row, &sent, seconds).cpu(&times, sent.answered))
+}
+
+/// Chats in an order that is even and not in turn.
+fn spread(chats: usize) -> impl FnMut(u64) -> usize {
+    move |n| 1 + (n.wrapping_mul(7_919) % chats as u64) as usize
+}
+
+fn figures(row: Row, sent: &Sent, seconds: f64) -> Row {
+    row.with("sends/s", float(sent.answered) / seconds)
+        .with("refused", float(sent.refused))
+        .latency("send", &sent.latency)
+}
+
+/// f
+pub fn many_chats(options: &Options, report: &mut Report) -> Result<(), String> {
+    const CHATS: usize = 1_000;
+    let world = world(CHATS)?;
+    let bench = pgbench::Bench::new(&world, CHATS)?;
+    let senders: Vec<usize> = (1..=CLIENTS).collect();
+    for run in 1..=options.runs {
+        let row = full(&world, CHATS, options, "f", run)?;
+        let half = (row.figure("sends/s").unwrap_or(0.0) / 2.0).round().max(1.0);
+        report.add(row);
+        // latency, where it can be told from the queue in front of a full server
+        let sent = Traffic {
+            world: &world,
+            senders: &senders,
+            chat: &mut spread(CHATS),
+            pace: Pace::Rate(half),
+            lasts: options.lasts,
+        }
+        .run()?;
+        let row = Row::new("f", "messenger", "half that rate", run);
+        report.add(figures(row, &sent, sent.seconds));
+        for way in pgbench::Way::ALL {
+            report.add(bench.run(&world, "f", way, run, CLIENTS, options.lasts)?);
+        }
+    }
+    Ok(())
+}
+
+/// g
+pub fn one_chat(options: &Options, report: &mut Report) -> Result<(), String> {
+    let world = world(1)?;
+    // one who sees that the numbers are in order and without a gap
+    let fleet = Fleet::open(vec![world.subscriber(1, 1)], false)?;
+    let bench = pgbench::Bench::new(&world, 1)?;
+    let senders: Vec<usize> = (1..=CLIENTS).collect();
+    for run in 1..=options.runs {
+        let measured = measure(&world.watched(), &fleet, 1, || {
+            let (pace, lasts) = (Pace::Full(&mut |_| true), options.lasts);
+            Traffic { world: &world, senders: &senders, chat: &mut |_| 1, pace, lasts }.run()
+        })?;
+        let row = Row::new("g", "messenger", format!("{CLIENTS} clients, one chat"), run);
+        report.add(
+            figures(row, &measured.sent, measured.sent.seconds).cpu(&measured.times, measured.sent.answered).tally(
+                &measured.tally,
+                measured.expected,
+                measured.seconds,
+            ),
+        );
+        for way in pgbench::Way::ALL {
+            report.add(bench.run(&world, "g", way, run, CLIENTS, options.lasts)?);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,172 @@
+//! A messenger to measure: Postgres, Redis, an api and a gateway, and what is in the database before.
+
+use super::cpu::{Part, Watched};
+use super::fleet::source;
+use super::socket::{Spec, Step, handshake, text_frame};
+use super::support::{Node, Postgres, Program, Redis};
+use messenger_common::auth::Tokens;
+use messenger_common::clock::Clock;
+use messenger_common::id::{SessionId, UserId};
+use messenger_common::model::User;
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use time::OffsetDateTime;
+use tokio::runtime::Runtime;
+
+const SECRET_KEY: &str = "a secret of the measurements, 0123456789abcdef";
+
+/// See the module. What ends first stands first: no program sees its database go.
+pub struct World {
+    api: Node,
+    gateway: Node,
+    pub postgres: Arc<Postgres>,
+    pub redis: Arc<Redis>,
+    runtime: Runtime,
+    tokens: Tokens,
+    database: String,
+}
+
+impl World {
+    pub fn start() -> Result<Self, String> {
+        let runtime = runtime()?;
+        let (postgres, redis, database) = runtime.block_on(async {
+            let (postgres, redis) = tokio::join!(Postgres::private(), Redis::private());
+            let database = postgres.new_database().await;
+            (postgres, redis, database)
+        });
+        let env: BTreeMap<String, String> = [
+            ("HOST", "127.0.0.1"),
+            ("SECRET_KEY", SECRET_KEY),
+            ("RATE_LIMITS", "off"),
+            ("RUST_LOG", "warn"),
+            ("DATABASE_URL", database.as_str()),
+            ("REDIS_URL", redis.url().as_str()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+        let api = Node::start("api", Program::Api, env.clone())?;
+        api.wait_ready()?;
+        let gateway = Node::start("gateway", Program::Gateway, env)?;
+        gateway.wait_ready()?;
+        let day = Duration::from_hours(24);
+        let tokens = Tokens::new(SECRET_KEY.as_bytes(), day, day, Clock::system());
+        Ok(Self { api, gateway, postgres, redis, runtime, tokens, database })
+    }
+
+    /// Where messages are sent.
+    pub fn api(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.api.port()).into()
+    }
+
+    /// Where sockets are opened.
+    pub fn gateway(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.gateway.port()).into()
+    }
+
+    /// The servers' processes.
+    pub fn watched(&self) -> Watched {
+        let pid = |pid: Option<u32>| pid.unwrap_or(0);
+        Watched::default()
+            .with("api", Part::Alone(pid(self.api.pid())))
+            .with("gateway", Part::Alone(pid(self.gateway.pid())))
+            .with("redis", Part::Alone(pid(self.redis.pid())))
+            .with("postgres", Part::Family(pid(self.postgres.pid())))
+    }
+
+    /// Stops the gateway where it is: what is published meanwhile waits for it in Redis.
+    pub fn freeze_gateway(&self) {
+        self.gateway.sigstop();
+    }
+
+    /// Lets it go on.
+    pub fn thaw_gateway(&self) {
+        self.gateway.sigcont();
+    }
+
+    /// What the programs have complained of.
+    pub fn complaints(&self) -> String {
+        let shown = |node: &Node| if node.log().since(0).len() > 2 { node.tail(10) } else { String::new() };
+        shown(&self.api) + &shown(&self.gateway)
+    }
+
+    /// Runs SQL on the messenger's database.
+    pub fn sql(&self, sql: String) -> Result<(), String> {
+        self.sql_on(&self.database, sql)
+    }
+
+    /// Runs SQL on a database of the server.
+    pub fn sql_on(&self, database: &str, sql: String) -> Result<(), String> {
+        let run = async {
+            let mut link = PgConnection::connect(database).await?;
+            link.execute(AssertSqlSafe(sql)).await?;
+            link.close().await
+        };
+        self.runtime.block_on(run).map_err(|error| error.to_string())
+    }
+
+    /// A database of its own, for another subject.
+    pub fn new_database(&self) -> String {
+        self.runtime.block_on(self.postgres.new_database())
+    }
+
+    /// Asks Redis.
+    pub fn redis_info(&self, section: &str) -> String {
+        match self.runtime.block_on(self.redis.command(&["INFO", section])) {
+            redis::Value::BulkString(text) => String::from_utf8_lossy(&text).into_owned(),
+            redis::Value::VerbatimString { text, .. } => text,
+            other => format!("{other:?}"),
+        }
+    }
+
+    /// Users 1 to `users`, groups 1 to `chats`, and the memberships that the query `members` gives as `(chat_id, user_id)`.
+    /// Nothing was said in them.
+    pub fn seed(&self, users: usize, chats: usize, members: &str) -> Result<(), String> {
+        self.sql(format!(
+            "insert into users (username, username_lower, email, email_lower, password_hash)
+             select 'user' || n, 'user' || n, 'user' || n || '@example.org', 'user' || n || '@example.org', '!'
+             from generate_series(1, {users}) n order by n;
+             insert into chats (is_group, name, created_at, active_at, member_count)
+             select true, 'chat ' || n, now(), now(), 1 from generate_series(1, {chats}) n order by n;
+             insert into members (chat_id, user_id, role, joined_at)
+             select chat_id, user_id, 2, now() from ({members}) m (chat_id, user_id);
+             update chats set member_count = (select count(*) from members m where m.chat_id = chats.id);
+             analyze;"
+        ))
+    }
+
+    /// An access token of the nth user, counted from 1.
+    pub fn token(&self, user: usize) -> String {
+        let user = User {
+            id: UserId(i64::try_from(user).unwrap_or(0)),
+            username: format!("user{user}"),
+            email: String::new(),
+            is_active: true,
+            created_at: OffsetDateTime::UNIX_EPOCH,
+        };
+        let session = SessionId(user.id.0);
+        self.tokens.issue_access(&user, session).map_or_else(|error| error.to_string(), |(token, _)| token)
+    }
+
+    /// A socket of that user that subscribes to that chat.
+    pub fn subscriber(&self, user: usize, chat: usize) -> Spec {
+        let subscribe = text_frame(&format!(r#"{{"type":"subscribe_chat","chat_id":{chat}}}"#));
+        Spec {
+            server: self.gateway(),
+            source: source(user),
+            hello: handshake("/ws/chat", &format!("authorization: Bearer {}\r\n", self.token(user))),
+            steps: Arc::new([
+                Step { expect: "", then: subscribe },
+                Step { expect: "\"subscribed\"", then: Vec::new() },
+            ]),
+        }
+    }
+}
+
+/// A runtime for what the harness waits for; measurements have threads of their own.
+pub fn runtime() -> Result<Runtime, String> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(1).enable_all().build().map_err(|error| error.to_string())
+}
