@@ -68,13 +68,17 @@ async fn a_killed_gateways_users_are_told_offline_once() {
         let d = Deployment::cluster(1, 3).start().await;
         let (observer, sentinel) = (d.user().await, d.user().await);
         let (gone, elsewhere, movers) = (users(&d, 30).await, users(&d, 6).await, users(&d, 6).await);
+        let leaving = &gone[26..];
         let all: Vec<&User> = gone.iter().chain(&elsewhere).chain(&movers).collect();
         let chat_id = group_of(&[&[&observer, &sentinel], &all[..]].concat()).await;
         let watches = observe(&observer, chat_id, &[1, 2]).await;
-        let _here = (sockets(&gone, 0).await, sockets(&elsewhere, 0).await, sockets(&movers, 0).await);
+        let _here = (sockets(&gone[..26], 0).await, sockets(&elsewhere, 0).await, sockets(&movers, 0).await);
+        let last_moments = sockets(leaving, 0).await;
         let _second = sockets(&elsewhere, 1).await;
         expect_online(&watches, &all).await;
 
+        // some go just before it: what it had begun for them is for the others to end
+        drop(last_moments);
         d.gateway(0).kill_9();
         let killed = Instant::now();
         let back = async {
@@ -113,6 +117,53 @@ async fn a_killed_gateways_users_are_told_offline_once() {
         crate::rest::assert_time(&seen["last_seen_at"]);
         let (first, last) = (times.iter().min().unwrap(), times.iter().max().unwrap());
         println!("G5 gateway killed -9, lease 15 s: its 30 users told offline once after {first:.1?} to {last:.1?}, 12 who were or came back elsewhere never");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_gateway_that_was_frozen_beyond_its_lease_makes_it_true_again() {
+    const LEASE: Duration = Duration::from_secs(3);
+    limited(async {
+        let d = Deployment::cluster(1, 3).env("PRESENCE_LEASE_SECONDS", LEASE.as_secs()).start().await;
+        let (observer, sentinel) = (d.user().await, d.user().await);
+        let (frozen, elsewhere) = (users(&d, 10).await, users(&d, 4).await);
+        let all: Vec<&User> = frozen.iter().chain(&elsewhere).collect();
+        let chat_id = group_of(&[&[&observer, &sentinel], &all[..]].concat()).await;
+        let watches = observe(&observer, chat_id, &[1, 2]).await;
+        let mut here = sockets(&frozen, 0).await;
+        let _more = (sockets(&elsewhere, 0).await, sockets(&elsewhere, 2).await);
+        expect_online(&watches, &all).await;
+
+        d.gateway(0).sigstop();
+        let stopped = Instant::now();
+        let mut after = Vec::new();
+        for (watch, user) in watches.iter().flat_map(|watch| frozen.iter().map(move |user| (watch, user))) {
+            let left = (LEASE + MARGIN).saturating_sub(stopped.elapsed());
+            after.push(watch.expect_status(user, "offline", left).await.at - stopped);
+        }
+        d.gateway(0).sigcont();
+        let resumed = Instant::now();
+        let expected = ids(all.iter().copied().chain([&observer]));
+        eventually("all online again", LEASE + MARGIN, async || {
+            (online_ids(&observer, 1).await.as_ref() == Some(&expected)).then_some(())
+        })
+        .await;
+        let again = resumed.elapsed();
+        here[0].round_trip().await;
+        comes_and_goes(&sentinel, 1, &watches).await;
+        for watch in &watches {
+            for user in &frozen {
+                assert_eq!(watch.statuses(user), ["online", "offline", "online"], "{}", user.username);
+            }
+            for user in &elsewhere {
+                assert_eq!(watch.statuses(user), ["online"], "{} was never away", user.username);
+            }
+        }
+        println!(
+            "G5 gateway frozen beyond its lease of 3 s: its 10 users told offline once after {:.1?}, online again once {again:.1?} after it went on",
+            after.iter().max().unwrap()
+        );
     })
     .await;
 }
