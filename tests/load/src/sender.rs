@@ -57,7 +57,6 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 /// Sends and reads the answers until the time is up.
 pub fn run(mut plan: Plan<'_, '_>) -> io::Result<Sent> {
     let mut poll = Poll::new()?;
-    let mut timer = None;
     let mut links = Vec::new();
     for n in 0..plan.connections {
         let stream = std::net::TcpStream::connect(plan.server)?;
@@ -67,14 +66,9 @@ pub fn run(mut plan: Plan<'_, '_>) -> io::Result<Sent> {
         poll.registry().register(&mut stream, Token(n), Interest::READABLE)?;
         links.push(Link { stream, due: None, answer: Vec::new() });
     }
-    if let Pace::Rate(rate) = plan.pace {
-        // a period of its own, so that no poll's whole milliseconds blur the schedule
-        let ticks = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK)?;
-        let period = TimeSpec::from_duration(Duration::from_secs_f64((1.0 / rate).max(0.000_2)));
-        ticks.set(Expiration::IntervalDelayed(period, period), TimerSetTimeFlags::empty())?;
-        poll.registry().register(&mut SourceFd(&ticks.as_fd().as_raw_fd()), TIMER, Interest::READABLE)?;
-        timer = Some(ticks);
-    }
+    // for the moment of the next request: a poll's own limit is in whole milliseconds
+    let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK)?;
+    poll.registry().register(&mut SourceFd(&timer.as_fd().as_raw_fd()), TIMER, Interest::READABLE)?;
     let mut sent =
         Sent { sent: 0, answered: 0, refused: 0, first_refusal: String::new(), latency: histogram(), seconds: 0.0 };
     let mut events = Events::with_capacity(256);
@@ -83,24 +77,30 @@ pub fn run(mut plan: Plan<'_, '_>) -> io::Result<Sent> {
     let mut free: VecDeque<usize> = (0..links.len()).collect();
     let begin = clock::now();
     let end = begin + clock::nanos(plan.lasts);
+    let last = end + clock::nanos(ANSWERS_WITHIN);
     loop {
         let now = clock::now();
-        while now < end && !free.is_empty() {
+        // all that is due before the end is sent, however late, or what a server keeps waiting would not be told of
+        let mut over = now >= last;
+        while !over && !free.is_empty() {
             let due = match &mut plan.pace {
-                Pace::Rate(rate) => {
-                    let due = begin + (sent.sent as f64 * 1e9 / *rate) as u64;
-                    if due > now {
-                        break;
-                    }
-                    due
-                }
+                Pace::Rate(rate) => begin + (sent.sent as f64 * 1e9 / *rate) as u64,
                 Pace::Full(gate) => {
-                    if !gate(sent.sent) {
+                    if now < end && !gate(sent.sent) {
                         break;
                     }
                     clock::now()
                 }
             };
+            if due >= end {
+                over = true;
+                break;
+            }
+            if due > now && matches!(plan.pace, Pace::Rate(_)) {
+                let wait = TimeSpec::from_duration(Duration::from_nanos(due - now));
+                timer.set(Expiration::OneShot(wait), TimerSetTimeFlags::empty())?;
+                break;
+            }
             let Some(n) = free.pop_front() else { break };
             out.clear();
             (plan.request)(&mut out, n, sent.sent, due);
@@ -108,17 +108,15 @@ pub fn run(mut plan: Plan<'_, '_>) -> io::Result<Sent> {
             links[n].due = Some(due);
             sent.sent += 1;
         }
-        if now >= end && (free.len() == links.len() || now > end + clock::nanos(ANSWERS_WITHIN)) {
+        if over && (free.len() == links.len() || now >= last) {
             break;
         }
         let wait = if matches!(plan.pace, Pace::Full(_)) && !free.is_empty() { 1 } else { 50 };
         poll.poll(&mut events, Some(Duration::from_millis(wait)))?;
         for event in &events {
             if event.token() == TIMER {
-                if let Some(timer) = &timer {
-                    // how often it has run out is in the schedule already
-                    timer.wait().ok();
-                }
+                // what is due is in the schedule
+                timer.wait().ok();
                 continue;
             }
             let n = event.token().0;
@@ -138,8 +136,7 @@ pub fn run(mut plan: Plan<'_, '_>) -> io::Result<Sent> {
             }
         }
     }
-    let seconds = (clock::now().min(end) - begin) as f64 / 1e9;
-    sent.seconds = seconds;
+    sent.seconds = (clock::now().max(end) - begin) as f64 / 1e9;
     Ok(sent)
 }
 

@@ -39,12 +39,18 @@ pub fn fan_out(options: &Options, subscribers: usize) -> Result<Vec<Peer>, Strin
     Ok(vec![nchan::peer(1, subscribers, false)?, socket_io::peer(1, subscribers)?])
 }
 
-/// Those that are asked for, each with `channels` of `each`, and their messages through Redis.
-pub fn many_channels(options: &Options, channels: usize, each: usize) -> Result<Vec<Peer>, String> {
-    if !options.peers {
-        return Ok(Vec::new());
+/// Measures those that are asked for, each with `channels` of `each` and its messages through Redis. One after the other: all their
+/// sockets at once are more than a process may have.
+pub fn many_channels(
+    options: &Options,
+    (channels, each): (usize, usize),
+    mut work: impl FnMut(&Peer) -> Result<(), String>,
+) -> Result<(), String> {
+    if options.peers {
+        work(&nchan::peer(channels, each, true)?)?;
+        work(&socket_io::peer(channels, each)?)?;
     }
-    Ok(vec![nchan::peer(channels, each, true)?, socket_io::peer(channels, each)?])
+    Ok(())
 }
 
 impl Peer {

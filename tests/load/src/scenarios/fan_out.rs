@@ -124,7 +124,6 @@ pub fn many_chats(options: &Options, report: &mut Report) -> Result<(), String> 
     let fleet = Fleet::open(specs, false)?;
     let senders: Vec<usize> = (subscribers + 1..=subscribers + senders).collect();
     let (mut bare, bare_fleet, bare_watched) = bare(CHATS * EACH)?;
-    let peers = crate::peers::many_channels(options, CHATS, EACH)?;
     let mut chat = |n: u64| 1 + n as usize % CHATS;
     for run in 1..=options.runs {
         let measured = measure(&world.watched(), &fleet, EACH as u64, || {
@@ -143,12 +142,15 @@ pub fn many_chats(options: &Options, report: &mut Report) -> Result<(), String> 
         })?;
         report.add(row("c", "highest rate", run, &measured));
         report.add(backlog(&world, &fleet, &senders, &mut chat, run, options.lasts)?);
-        for peer in &peers {
+    }
+    drop((fleet, bare_fleet));
+    crate::peers::many_channels(options, (CHATS, EACH), |peer| {
+        for run in 1..=options.runs {
             report.add(peer.steady("c", run, 2_000.0, options.lasts)?);
             report.add(peer.full("c", "highest rate", run, 4_000, options.lasts)?);
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 /// What gateway and Redis alone can do, with events that the api has committed and published like all others: the gateway stands still
