@@ -4,6 +4,9 @@
     clippy::unwrap_used,
     clippy::disallowed_methods,
     clippy::large_futures,
+    clippy::cast_precision_loss,
+    clippy::many_single_char_names,
+    clippy::similar_names,
     clippy::needless_pass_by_value,
     unreachable_pub,
     reason = "a test that unwraps nothing has failed, reads better than it runs, and nothing here is public to anyone"

@@ -59,6 +59,7 @@ impl Gateway {
                 teller: Teller::new(
                     Arc::clone(&backends.store),
                     ctx.publisher.clone(),
+                    backends.bus.up(),
                     config.limits.status_max_members,
                 ),
                 metrics: backends.metrics.clone(),

@@ -130,7 +130,7 @@ impl PresenceKeeper {
                 // First the lease: whatever cannot be registered must not cost all the others theirs.
                 biased;
                 _ = renewals.tick() => {
-                    let here: Vec<UserId> = self.held.lock().here.iter().copied().collect();
+                    let here = self.settled_here();
                     let renewed = parts.presence.renew(&parts.node, &here).await;
                     // It registers whom it finds unknown, perhaps also where it failed: who goes from now on departs.
                     registered.extend(here);
@@ -142,6 +142,13 @@ impl PresenceKeeper {
                 () = self.changed.notified() => self.register_some(parts, &mut registered).await,
             }
         }
+    }
+
+    /// Whom the node holds, but for those who are being registered: `arrive` tells them online, which a `renew` does not while an
+    /// emptied Redis heals.
+    fn settled_here(&self) -> Vec<UserId> {
+        let held = self.held.lock();
+        held.here.iter().filter(|user| !held.changed.contains_key(user)).copied().collect()
     }
 
     fn put_back(&self, changes: Vec<(UserId, bool, Change)>) {

@@ -104,18 +104,12 @@ impl Watch {
                 grown.await;
             }
         };
-        match tokio::time::timeout(limit, found).await {
-            Ok(found) => found,
-            Err(_) => {
-                let log = self.log.lock();
-                let last: Vec<String> = log.frames.iter().rev().take(10).map(|seen| seen.frame.to_string()).collect();
-                panic!(
-                    "{what}: not within {limit:?} (closed: {:?}); the last frames:\n  {}",
-                    log.closed,
-                    last.join("\n  ")
-                )
-            }
+        if let Ok(found) = tokio::time::timeout(limit, found).await {
+            return found;
         }
+        let log = self.log.lock();
+        let last: Vec<String> = log.frames.iter().rev().take(10).map(|seen| seen.frame.to_string()).collect();
+        panic!("{what}: not within {limit:?} (closed: {:?}); the last frames:\n  {}", log.closed, last.join("\n  "))
     }
 
     /// The first frame that `wanted` accepts, of those read so far too.

@@ -15,7 +15,7 @@ use messenger_common::store::Store;
 use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// Chats named in one publication, about: one user more may bring all of his.
 const CHATS_AT_ONCE: usize = 4096;
@@ -26,6 +26,8 @@ const WAITING: usize = 100_000;
 pub(crate) struct Teller {
     store: Arc<dyn Store>,
     publisher: Publisher,
+    /// Whether the bus carries: what is published while it does not is told to nobody.
+    bus_up: watch::Receiver<bool>,
     status_max_members: i64,
     waiting: Mutex<Waiting>,
     came: Notify,
@@ -67,8 +69,13 @@ impl Waiting {
 }
 
 impl Teller {
-    pub(crate) fn new(store: Arc<dyn Store>, publisher: Publisher, status_max_members: i64) -> Self {
-        Self { store, publisher, status_max_members, waiting: Mutex::default(), came: Notify::new() }
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        publisher: Publisher,
+        bus_up: watch::Receiver<bool>,
+        status_max_members: i64,
+    ) -> Self {
+        Self { store, publisher, bus_up, status_max_members, waiting: Mutex::default(), came: Notify::new() }
     }
 
     /// Takes transitions; never waits.
@@ -90,7 +97,11 @@ impl Teller {
 
     /// Tells what comes; `settled` hears of each pause.
     pub(super) async fn run(&self, settled: &Notify) {
+        let mut bus_up = self.bus_up.clone();
         loop {
+            if bus_up.wait_for(|up| *up).await.is_err() {
+                return;
+            }
             let some = self.take();
             if some.is_empty() {
                 settled.notify_waiters();

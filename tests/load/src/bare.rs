@@ -140,7 +140,7 @@ fn write(sockets: &mut [mio::net::TcpStream], rate: f64, seconds: f64, each: usi
         sent += 1;
         for socket in &mut sockets[first..first + each] {
             // what a full socket does not take is missed, and counted as a gap where it is read
-            socket.write(&frame).ok();
+            let _written: Option<usize> = socket.write(&frame).ok();
         }
     }
 }
@@ -184,7 +184,9 @@ fn flood(sockets: &mut [mio::net::TcpStream], seconds: f64) -> io::Result<u64> {
         if ready.len() < sockets.len() {
             poll.poll(&mut events, Some(wait))?;
             let mut is_ready = vec![false; sockets.len()];
-            ready.iter().for_each(|&n| is_ready[n] = true);
+            for &n in &ready {
+                is_ready[n] = true;
+            }
             for event in &events {
                 if !std::mem::replace(&mut is_ready[event.token().0], true) {
                     ready.push(event.token().0);
