@@ -2,7 +2,7 @@
 //! Allocations are counted first: a delivery makes none.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods, missing_docs, reason = "a bench")]
 
-use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use messenger_gateway::bench::{Crowd, Cursor, frame, read_frame};
 use std::hint::black_box;
 use std::io::Read;
@@ -63,6 +63,7 @@ fn pairs(size: usize) -> (Vec<TcpStream>, Vec<TcpStream>) {
 fn fan_out(criterion: &mut Criterion) {
     let frame = frame(JSON);
     let mut group = criterion.benchmark_group("fan-out");
+    group.sampling_mode(SamplingMode::Flat).sample_size(30);
     for size in [1_usize, 10, 100, 1_000] {
         let (own, mut ends) = pairs(size);
         let stop = Arc::new(AtomicBool::new(false));

@@ -7,6 +7,7 @@ use crate::socket::{Spec, handshake};
 use crate::support::process::{self, Log, Process};
 use crate::support::{Redis, eventually_blocking};
 use crate::world;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -43,7 +44,7 @@ impl Nchan {
         let log = Arc::new(Log::default());
         let process = Process::start(command, &log)?;
         let address = ([127, 0, 0, 1], port).into();
-        eventually_blocking("nchan", Duration::from_secs(20), || TcpStream::connect(address).ok())
+        eventually_blocking("nchan", Duration::from_secs(20), || takes_messages(address).then_some(()))
             .map_err(|error| format!("{error}\n{}", log.since(0).join("\n")))?;
         Ok(Self { process, address, redis, _log: log })
     }
@@ -87,6 +88,19 @@ pub fn peer(channels: usize, each: usize, with_redis: bool) -> Result<Peer, Stri
         slower: 1.0,
         _servers: vec![Box::new(nchan)],
     })
+}
+
+/// Whether it answers a message with success; until it has its Redis, it refuses.
+fn takes_messages(address: SocketAddr) -> bool {
+    let ask = || -> std::io::Result<bool> {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+        write!(stream, "POST /pub/probe HTTP/1.1\r\nhost: load\r\ncontent-length: 1\r\nconnection: close\r\n\r\n.")?;
+        let mut answer = [0; 10];
+        stream.read_exact(&mut answer)?;
+        Ok(answer.ends_with(b"2"))
+    };
+    ask().unwrap_or(false)
 }
 
 /// The module out of Debian's package, which need not be installed for it.
