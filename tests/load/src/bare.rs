@@ -139,8 +139,11 @@ fn write(sockets: &mut [mio::net::TcpStream], rate: f64, seconds: f64, each: usi
         let first = sent as usize % groups * each;
         sent += 1;
         for socket in &mut sockets[first..first + each] {
-            // what a full socket does not take is missed, and counted as a gap where it is read
-            socket.write(&frame).ok();
+            // what a full socket does not take is missed, and counted as a gap where it is read; a part that it took is followed by the rest
+            let mut taken = socket.write(&frame).unwrap_or(FRAME);
+            while taken < FRAME {
+                taken += socket.write(&frame[taken..]).unwrap_or(0);
+            }
         }
     }
 }
@@ -184,7 +187,9 @@ fn flood(sockets: &mut [mio::net::TcpStream], seconds: f64) -> io::Result<u64> {
         if ready.len() < sockets.len() {
             poll.poll(&mut events, Some(wait))?;
             let mut is_ready = vec![false; sockets.len()];
-            ready.iter().for_each(|&n| is_ready[n] = true);
+            for &n in &ready {
+                is_ready[n] = true;
+            }
             for event in &events {
                 if !std::mem::replace(&mut is_ready[event.token().0], true) {
                     ready.push(event.token().0);

@@ -54,12 +54,12 @@ impl Plot<'_> {
         for &(across, up) in self.points {
             let (px, py) = (x(across), y(up));
             write!(curve, "{px:.1},{py:.1} ").ok();
-            write!(out, "<circle cx=\"{px:.1}\" cy=\"{py:.1}\" r=\"3.5\" fill=\"#1f6feb\"/>\n").ok();
+            writeln!(out, "<circle cx=\"{px:.1}\" cy=\"{py:.1}\" r=\"3.5\" fill=\"#1f6feb\"/>").ok();
             // labels that would run into each other are left out
             if px - previous >= 44.0 {
                 previous = px;
                 let under = HEIGHT - bottom + 18.0;
-                write!(out, "<text x=\"{px:.1}\" y=\"{under}\" text-anchor=\"middle\">{}</text>\n", label(across)).ok();
+                writeln!(out, "<text x=\"{px:.1}\" y=\"{under}\" text-anchor=\"middle\">{}</text>", label(across)).ok();
             }
         }
         let middle = f64::midpoint(left, WIDTH - right);

@@ -4,6 +4,7 @@ use super::cpu::Times;
 use super::tally::Tally;
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
+use std::fmt::Write as _;
 
 /// What one run of one subject gave.
 pub struct Row {
@@ -117,19 +118,16 @@ impl Report {
             }
             done.push(key);
             let of: Vec<&Row> = self.rows.iter().filter(|row| row.key() == key).collect();
-            out += &format!(
-                "\n{} · {} · {} ({} runs)\n\n| figure | median | least | most |\n|---|---|---|---|\n",
-                key.0,
-                key.1,
-                key.2,
-                of.len()
-            );
+            let (scenario, subject, at) = key;
+            // writing to a string cannot fail
+            writeln!(out, "\n{scenario} · {subject} · {at} ({} runs)\n", of.len()).ok();
+            writeln!(out, "| figure | median | least | most |\n|---|---|---|---|").ok();
             for (name, _) in &row.figures {
                 let mut values: Vec<f64> = of.iter().filter_map(|row| row.figure(name)).collect();
                 values.sort_by(f64::total_cmp);
                 let (least, most) = (values[0], values[values.len() - 1]);
-                out +=
-                    &format!("| {name} | {} | {} | {} |\n", short(values[values.len() / 2]), short(least), short(most));
+                let median = short(values[values.len() / 2]);
+                writeln!(out, "| {name} | {median} | {} | {} |", short(least), short(most)).ok();
             }
         }
         out

@@ -48,7 +48,7 @@ fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     match u8::try_from(payload.len()) {
         Ok(short) if short < 126 => frame.push(0x80 | short),
         _ => {
-            frame.push(0x80 | 126);
+            frame.push(0x80 | 0x7e);
             frame.extend(u16::try_from(payload.len()).unwrap_or(u16::MAX).to_be_bytes());
         }
     }
@@ -159,7 +159,7 @@ impl Socket {
             at = end + 4;
             self.phase = Phase::Steps(0);
             // a first step that expects nothing begins the conversation
-            self.say_if(|expect| expect.is_empty())?;
+            self.say_if(str::is_empty)?;
         }
         while let Some((opcode, start, end)) = frame_at(have, at) {
             let payload = &have[start..end];
