@@ -139,8 +139,11 @@ fn write(sockets: &mut [mio::net::TcpStream], rate: f64, seconds: f64, each: usi
         let first = sent as usize % groups * each;
         sent += 1;
         for socket in &mut sockets[first..first + each] {
-            // what a full socket does not take is missed, and counted as a gap where it is read
-            let _written: Option<usize> = socket.write(&frame).ok();
+            // what a full socket does not take is missed, and counted as a gap where it is read; a part that it took is followed by the rest
+            let mut taken = socket.write(&frame).unwrap_or(FRAME);
+            while taken < FRAME {
+                taken += socket.write(&frame[taken..]).unwrap_or(0);
+            }
         }
     }
 }

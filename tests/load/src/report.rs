@@ -118,15 +118,16 @@ impl Report {
             }
             done.push(key);
             let of: Vec<&Row> = self.rows.iter().filter(|row| row.key() == key).collect();
-            let (scenario, who, what, runs) = (key.0, key.1, key.2, of.len());
-            writeln!(out, "\n{scenario} · {who} · {what} ({runs} runs)\n").ok();
+            let (scenario, subject, at) = key;
+            // writing to a string cannot fail
+            writeln!(out, "\n{scenario} · {subject} · {at} ({} runs)\n", of.len()).ok();
             writeln!(out, "| figure | median | least | most |\n|---|---|---|---|").ok();
             for (name, _) in &row.figures {
                 let mut values: Vec<f64> = of.iter().filter_map(|row| row.figure(name)).collect();
                 values.sort_by(f64::total_cmp);
                 let (least, most) = (values[0], values[values.len() - 1]);
-                let median = values[values.len() / 2];
-                writeln!(out, "| {name} | {} | {} | {} |", short(median), short(least), short(most)).ok();
+                let median = short(values[values.len() / 2]);
+                writeln!(out, "| {name} | {median} | {} | {} |", short(least), short(most)).ok();
             }
         }
         out
