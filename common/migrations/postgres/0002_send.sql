@@ -64,8 +64,9 @@ begin
             where x.chat_id = e.chat_id and x.author_id = e.author_id and x.client_message_id = e.client_id limit 1
         ) old on e.client_id is not null
         left join lateral (
+            -- `+ 0`: by its id; by the index that begins with the chat, all of the chat's messages would be read.
             select x.id from messages x
-            where x.id = e.reply_id and x.chat_id = e.chat_id and x.deleted_at is null limit 1
+            where x.id = e.reply_id and x.chat_id + 0 = e.chat_id and x.deleted_at is null limit 1
         ) target on e.reply_id is not null
     ), numbered as materialized (
         select e.*, e.head + count(*) filter (where e.outcome = 0) over (partition by e.chat_id order by e.ord) as seq
@@ -141,7 +142,7 @@ begin
         end if;
     end if;
     if p_reply is not null then
-        perform 1 from messages x where x.id = p_reply and x.chat_id = p_chat and x.deleted_at is null;
+        perform 1 from messages x where x.id = p_reply and x.chat_id + 0 = p_chat and x.deleted_at is null;
         if not found then
             outcome := 4;
             return;

@@ -165,6 +165,38 @@ async fn hot_statements_use_their_indexes() {
     println!("a page of 50 of 2,000 chats: {:?}", list.elapsed());
 }
 
+/// Plans are made once a connection, also while the tables are small; what a send reads must not grow with the chat for that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_send_reads_no_more_of_a_long_chat() {
+    const READ: &str = "select coalesce(sum(idx_tup_read), 0)::bigint from pg_stat_user_indexes where relname = 'messages'";
+    let at = Fixture::postgres().await;
+    let ann = at.user().await;
+    let chat = at.group(&ann, &[]).await.id;
+    let first = at.send(chat, &ann, "x").await;
+    let reply = || NewMessage { reply_to_id: Some(first.id), ..new(chat, &ann, "z") };
+    let several = || vec![new(chat, &ann, "x"), new(chat, &ann, "y"), reply()];
+    for _ in 0..3 {
+        at.store.send(several()).await.unwrap();
+        at.store.send(vec![reply()]).await.unwrap();
+    }
+    at.sql(&format!(
+        "insert into messages (chat_id, seq, author_id, text, created_at)
+         select {chat}, s, {}, 'text', now() from generate_series(101, 5100) s;
+         update chats set seq = 5100 where id = {chat}",
+        ann.id
+    ))
+    .await;
+    within(async || at.number(PROBED).await > 0).await;
+    let (before, probed) = (at.number(READ).await, at.number(PROBED).await);
+    for _ in 0..10 {
+        at.store.send(several()).await.unwrap();
+        at.store.send(vec![reply()]).await.unwrap();
+    }
+    within(async || at.store.ping().await.is_ok() && at.number(PROBED).await > probed + 20).await;
+    let read = at.number(READ).await - before;
+    assert!(read < 1000, "{read} rows of the messages were read for 40 sends");
+}
+
 /// How many rows of the large tables sequential scans have read.
 const SCANNED: &str = "select coalesce(sum(seq_tup_read), 0)::bigint from pg_stat_user_tables
                        where relname in ('users', 'chats', 'members', 'messages', 'events')";

@@ -110,7 +110,7 @@ macro_rules! history {
             "select c.is_group, c.seq as head, me.user_id is not null as is_member, origin.seq as from_seq, page.*
              from chats c
              left join members me on me.chat_id = c.id and me.user_id = $2
-             left join lateral (select o.seq from messages o where o.id = $3 and o.chat_id = c.id) origin on true
+             left join lateral (select o.seq from messages o where o.id = $3 and o.chat_id + 0 = c.id) origin on true
              left join lateral (
                  select x.id as m_id, x.author_id as m_author_id, a.username as m_author_username, x.text as m_text,
                         x.created_at as m_created_at, x.edited_at as m_edited_at, false as m_is_deleted, x.seq as m_seq,
