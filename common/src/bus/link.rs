@@ -108,7 +108,8 @@ impl Link {
     }
 
     pub(super) fn set_up(&self, up: bool) {
-        if self.up.send_replace(up) != up {
+        // Told only as it changes: whoever waits for the link to come back would take each probe for that.
+        if self.up.send_if_modified(|was| std::mem::replace(was, up) != up) {
             self.shared.attention.notify_one();
         }
     }
