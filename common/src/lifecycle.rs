@@ -3,12 +3,15 @@
 //! Stages: running → draining (not ready, nothing new is taken, what runs finishes) → stopping (everything ends). A long-lived
 //! task that ends before its time stops the process with a failure: a half-dead server is worse than one that is restarted.
 
+mod readiness;
+
+pub use readiness::{Readiness, ReadyFlag};
+
 use parking_lot::Mutex;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -88,7 +91,7 @@ impl Lifecycle {
         let draining = CancellationToken::new();
         Self {
             inner: Arc::new(Inner {
-                readiness: Readiness { draining: draining.clone(), flags: Arc::default() },
+                readiness: Readiness::new(draining.clone()),
                 draining,
                 stopping: CancellationToken::new(),
                 work: TaskTracker::new(),
@@ -238,50 +241,6 @@ impl Lifecycle {
     }
 }
 
-type Flag = (&'static str, Arc<AtomicBool>);
-
-/// What the program depends on: `/readyz` is 200 only while every flag is up and nothing drains.
-#[derive(Clone)]
-pub struct Readiness {
-    draining: CancellationToken,
-    flags: Arc<Mutex<Vec<Flag>>>,
-}
-
-impl Readiness {
-    /// Adds something to depend on; it is down until said to be up.
-    pub fn register(&self, name: &'static str) -> ReadyFlag {
-        let flag = Arc::new(AtomicBool::new(false));
-        self.flags.lock().push((name, flag.clone()));
-        ReadyFlag(flag)
-    }
-
-    /// Whether new work may be sent here.
-    pub fn is_ready(&self) -> bool {
-        !self.is_draining() && self.flags.lock().iter().all(|(_, up)| up.load(Ordering::Relaxed))
-    }
-
-    /// Whether the program is on its way out.
-    pub fn is_draining(&self) -> bool {
-        self.draining.is_cancelled()
-    }
-
-    /// Each thing depended on, and whether it is up.
-    pub fn checks(&self) -> Vec<(&'static str, bool)> {
-        self.flags.lock().iter().map(|(name, up)| (*name, up.load(Ordering::Relaxed))).collect()
-    }
-}
-
-/// One thing depended on.
-#[derive(Clone)]
-pub struct ReadyFlag(Arc<AtomicBool>);
-
-impl ReadyFlag {
-    /// Says whether it is up.
-    pub fn set(&self, up: bool) {
-        self.0.store(up, Ordering::Relaxed);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -387,19 +346,5 @@ mod tests {
         assert!(!life.stopping().is_cancelled());
         nix::sys::signal::kill(own, nix::sys::signal::Signal::SIGTERM).expect("sent");
         assert_eq!(bounded(life.finish(pending())).await, ExitReason::SecondSignal);
-    }
-
-    #[test]
-    fn ready_means_every_flag_is_up() {
-        let life = Lifecycle::new();
-        let database = life.readiness().register("database");
-        let bus = life.readiness().register("bus");
-        assert!(!life.readiness().is_ready());
-        database.set(true);
-        assert_eq!(life.readiness().checks(), [("database", true), ("bus", false)]);
-        bus.set(true);
-        assert!(life.readiness().is_ready());
-        bus.set(false);
-        assert!(!life.readiness().is_ready());
     }
 }

@@ -1,0 +1,74 @@
+//! What a program depends on, for `/readyz`.
+
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio_util::sync::CancellationToken;
+
+type Flag = (&'static str, Arc<AtomicBool>);
+
+/// What the program depends on: `/readyz` is 200 only while every flag is up and nothing drains.
+#[derive(Clone)]
+pub struct Readiness {
+    draining: CancellationToken,
+    flags: Arc<Mutex<Vec<Flag>>>,
+}
+
+impl Readiness {
+    /// Nothing to depend on yet.
+    pub(super) fn new(draining: CancellationToken) -> Self {
+        Self { draining, flags: Arc::default() }
+    }
+
+    /// Adds something to depend on; it is down until said to be up.
+    pub fn register(&self, name: &'static str) -> ReadyFlag {
+        let flag = Arc::new(AtomicBool::new(false));
+        self.flags.lock().push((name, flag.clone()));
+        ReadyFlag(flag)
+    }
+
+    /// Whether new work may be sent here.
+    pub fn is_ready(&self) -> bool {
+        !self.is_draining() && self.flags.lock().iter().all(|(_, up)| up.load(Ordering::Relaxed))
+    }
+
+    /// Whether the program is on its way out.
+    pub fn is_draining(&self) -> bool {
+        self.draining.is_cancelled()
+    }
+
+    /// Each thing depended on, and whether it is up.
+    pub fn checks(&self) -> Vec<(&'static str, bool)> {
+        self.flags.lock().iter().map(|(name, up)| (*name, up.load(Ordering::Relaxed))).collect()
+    }
+}
+
+/// One thing depended on.
+#[derive(Clone)]
+pub struct ReadyFlag(Arc<AtomicBool>);
+
+impl ReadyFlag {
+    /// Says whether it is up.
+    pub fn set(&self, up: bool) {
+        self.0.store(up, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ready_means_every_flag_is_up() {
+        let readiness = Readiness::new(CancellationToken::new());
+        let database = readiness.register("database");
+        let bus = readiness.register("bus");
+        assert!(!readiness.is_ready());
+        database.set(true);
+        assert_eq!(readiness.checks(), [("database", true), ("bus", false)]);
+        bus.set(true);
+        assert!(readiness.is_ready());
+        bus.set(false);
+        assert!(!readiness.is_ready());
+    }
+}
