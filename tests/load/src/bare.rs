@@ -9,7 +9,7 @@ use std::io::{self, BufRead, BufReader, ErrorKind, IoSlice, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The name under which the program is the bare writer.
 pub const NAME: &str = "bare-writer";
@@ -102,7 +102,7 @@ pub fn run() -> io::Result<()> {
                 }
                 sockets.len() as u64
             }
-            "write" => write(&mut sockets, number(1), number(2), number(3) as usize),
+            "write" => write(&mut sockets, number(1), number(2), number(3) as usize)?,
             "flood" => flood(&mut sockets, number(1))?,
             _ => 0,
         };
@@ -124,14 +124,14 @@ fn frame(seq: u64, moment: u64) -> Vec<u8> {
     frame
 }
 
-fn write(sockets: &mut [mio::net::TcpStream], rate: f64, seconds: f64, each: usize) -> u64 {
+fn write(sockets: &mut [mio::net::TcpStream], rate: f64, seconds: f64, each: usize) -> io::Result<u64> {
     let groups = (sockets.len() / each).max(1);
     let begin = clock::now();
     let mut sent = 0_u64;
     loop {
         let at = super::report::float(sent) / rate;
         if at >= seconds {
-            return sent * each as u64;
+            return Ok(sent * each as u64);
         }
         let due = begin + clock::nanos(Duration::from_secs_f64(at));
         std::thread::sleep(Duration::from_nanos(due.saturating_sub(clock::now())));
@@ -140,12 +140,29 @@ fn write(sockets: &mut [mio::net::TcpStream], rate: f64, seconds: f64, each: usi
         sent += 1;
         for socket in &mut sockets[first..first + each] {
             // what a full socket does not take is missed, and counted as a gap where it is read; a part that it took is followed by the rest
-            let mut taken = socket.write(&frame).unwrap_or(FRAME);
-            while taken < FRAME {
-                taken += socket.write(&frame[taken..]).unwrap_or(0);
+            match socket.write(&frame) {
+                Ok(taken) => write_rest(socket, &frame[taken..])?,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
             }
         }
     }
+}
+
+/// Writes the rest of what was begun, so that the frames on the wire stay whole; a reader that takes nothing for so long is an error.
+fn write_rest(socket: &mut mio::net::TcpStream, mut rest: &[u8]) -> io::Result<()> {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    let deadline = Instant::now() + PATIENCE;
+    while !rest.is_empty() {
+        match socket.write(rest) {
+            Ok(written) => rest = &rest[written..],
+            Err(error) if error.kind() == ErrorKind::WouldBlock && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 fn flood(sockets: &mut [mio::net::TcpStream], seconds: f64) -> io::Result<u64> {
@@ -197,19 +214,11 @@ fn flood(sockets: &mut [mio::net::TcpStream], seconds: f64) -> io::Result<u64> {
             }
         }
     }
-    // the rest of what was begun, so that the frames on the wire stay whole
-    for (n, socket) in sockets.iter_mut().enumerate() {
+    let joined = frames.concat();
+    for (socket, taken) in sockets.iter_mut().zip(taken) {
         poll.registry().deregister(socket)?;
-        let joined = frames.concat();
-        while taken[n] > 0 && taken[n] < whole {
-            match socket.write(&joined[taken[n]..]) {
-                Ok(written) => taken[n] += written,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(Duration::from_millis(1)),
-                Err(error) => return Err(error),
-            }
-        }
-        if taken[n] == whole {
-            taken[n] = 0;
+        if taken > 0 {
+            write_rest(socket, &joined[taken..])?;
             sent += AT_ONCE as u64;
         }
     }
