@@ -17,6 +17,9 @@ pub mod id;
 pub mod lifecycle;
 pub mod metrics;
 pub mod model;
+#[cfg(test)]
+#[path = "../../tests/support/ports.rs"]
+mod ports;
 pub mod presence;
 pub mod program;
 pub mod random;

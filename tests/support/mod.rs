@@ -22,6 +22,7 @@
 
 pub mod deployment;
 pub mod node;
+pub mod ports;
 pub mod postgres;
 pub mod process;
 pub mod programs;

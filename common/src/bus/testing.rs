@@ -1,11 +1,11 @@
 //! Real Redis servers for tests: started on free loopback ports, frozen, killed and started empty again at will, ended with the test.
 
 use super::Tasks;
+use crate::ports::free_port;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use redis::Value;
 use secrecy::SecretString;
-use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::sync::Once;
 use std::time::Duration;
@@ -229,11 +229,6 @@ impl RedisCluster {
     async fn id(&self, server: usize) -> String {
         redis::from_redis_value(self.servers[server].ask(&["CLUSTER", "MYID"]).await).unwrap()
     }
-}
-
-/// A loopback port that was free a moment ago.
-fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
 /// Installs Debian's `redis-server` where it is missing and we may.

@@ -3,6 +3,8 @@
 
 #[path = "../../support/node.rs"]
 pub mod node;
+#[path = "../../support/ports.rs"]
+pub mod ports;
 #[path = "../../support/postgres.rs"]
 pub mod postgres;
 #[path = "../../support/process.rs"]

@@ -1,6 +1,5 @@
 //! A Postgres server of the suite's own, in a temporary directory, gone with the test process however that ends.
 
-use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -35,7 +34,7 @@ impl Server {
         run(privileged(&bin.join("initdb"))
             .args(["--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "-D"])
             .arg(&data));
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = crate::ports::free_port();
         let server = Self { bin, data, port, databases: AtomicU32::new(0) };
         server.up();
         sweep_at_exit(&dir);
