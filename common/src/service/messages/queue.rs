@@ -1,26 +1,32 @@
 //! Sends that arrive together commit together.
 //!
-//! A send waits for nobody: an idle lane commits it at once. What arrives while a commit runs makes up the next one, so that the
-//! batches grow by themselves with the load. A chat belongs to one lane, which keeps the order in which its messages came and the
-//! lanes from waiting for each other's rows.
+//! A send waits for nobody: when no commit runs, it is committed at once. What arrives while one runs makes up the next, so that the
+//! batches grow by themselves with the load: one round trip, one transaction and one flush of the log for all of it. Beside a commit that
+//! is slow another begins, of other chats: a chat whose row somebody holds shall hold up no other.
 
 use crate::error::{Error, Result};
+use crate::id::ChatId;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
 use crate::relay::Publisher;
 use crate::store::{Committed, NewMessage, Sent, SentBatch, Store};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+/// A commit that takes longer no longer holds up those behind it.
+const SLOW: Duration = Duration::from_millis(25);
 /// How many commits may run at once.
-const LANES: usize = 2;
+const AT_ONCE: usize = 4;
 /// How many sends one transaction takes.
 const MAX_BATCH: usize = 256;
-/// How many may wait in a lane; one more is answered `Unavailable` at once.
-const MAX_WAITING: usize = 4096;
+/// How many may wait; one more is answered `Unavailable` at once. As many again may be held back behind slow commits.
+const MAX_WAITING: usize = 8192;
 /// The store answers within two seconds (its obligation); this only bounds what breaks it.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -28,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// refused together, so that nobody waits for more than one try.
 #[derive(Clone)]
 pub struct SendQueue {
-    lanes: Arc<[mpsc::Sender<Entry>]>,
+    entries: mpsc::Sender<Entry>,
 }
 
 struct Entry {
@@ -37,46 +43,53 @@ struct Entry {
     answer: oneshot::Sender<Result<Sent>>,
 }
 
-struct Lane {
+/// The task that makes up the batches.
+struct Committer {
     entries: mpsc::Receiver<Entry>,
-    /// Entries that may not share a batch with one before them; they lead the next one. At most a batch of them.
-    deferred: VecDeque<Entry>,
+    /// Taken and not begun, in their order: entries of a chat in a commit that runs, and those that may not share a batch with one
+    /// before them.
+    held: VecDeque<Entry>,
+    /// The chats of the commits that run; each is in one of them.
+    busy: HashSet<ChatId>,
+    /// When the store last answered.
+    answered: Option<Instant>,
+}
+
+/// A commit that is over.
+struct Settled {
+    began: Instant,
+    chats: HashSet<ChatId>,
+    /// Why it was refused, where the store was away.
+    away: Option<String>,
 }
 
 impl SendQueue {
-    /// Starts the lanes as tasks of `lifecycle`.
+    /// Starts the queue's task as one of `lifecycle`.
     pub fn start(store: &Arc<dyn Store>, publisher: &Publisher, metrics: &Metrics, lifecycle: &Lifecycle) -> Self {
-        let (queue, lanes) = Self::new(LANES);
-        for lane in lanes {
-            let (store, publisher, metrics) = (store.clone(), publisher.clone(), metrics.clone());
-            let commit = move |batch| {
-                let store = store.clone();
-                async move { store.send(batch).await }
-            };
-            let tell = move |created, committed| {
-                metrics.messages_stored.inc_by(created);
-                publisher.publish(committed);
-            };
-            lifecycle.spawn("send lane", lane.run(commit, tell, lifecycle.stopping()));
-        }
+        let (queue, committer) = Self::new();
+        let (store, publisher, metrics) = (store.clone(), publisher.clone(), metrics.clone());
+        let commit = move |batch| {
+            let store = store.clone();
+            async move { store.send(batch).await }
+        };
+        let tell = move |created, committed| {
+            metrics.messages_stored.inc_by(created);
+            publisher.publish(committed);
+        };
+        lifecycle.spawn("sends", committer.run(commit, tell, lifecycle.stopping()));
         queue
     }
 
-    fn new(lanes: usize) -> (Self, Vec<Lane>) {
-        let (senders, lanes): (Vec<_>, _) = (0..lanes)
-            .map(|_| {
-                let (sender, entries) = mpsc::channel(MAX_WAITING);
-                (sender, Lane { entries, deferred: VecDeque::new() })
-            })
-            .unzip();
-        (Self { lanes: senders.into() }, lanes)
+    fn new() -> (Self, Committer) {
+        let (sender, entries) = mpsc::channel(MAX_WAITING);
+        let (held, busy) = (VecDeque::new(), HashSet::new());
+        (Self { entries: sender }, Committer { entries, held, busy, answered: None })
     }
 
     /// Commits a checked message, in one transaction with those that wait beside it.
     pub(super) async fn send(&self, message: NewMessage) -> Result<Sent> {
         let (answer, answered) = oneshot::channel();
-        let lane = usize::try_from(message.chat_id.0.unsigned_abs()).unwrap_or(0) % self.lanes.len();
-        self.lanes[lane]
+        self.entries
             .try_send(Entry { message, answer })
             .map_err(|_| Error::unavailable("the queue of sends is full"))?;
         match tokio::time::timeout(PATIENCE, answered).await {
@@ -87,7 +100,8 @@ impl SendQueue {
     }
 }
 
-impl Lane {
+impl Committer {
+    /// Commits until the program stops and nothing waits any more.
     async fn run<F>(
         mut self,
         commit: impl Fn(Vec<NewMessage>) -> F,
@@ -96,89 +110,124 @@ impl Lane {
     ) where
         F: Future<Output = Result<SentBatch>>,
     {
-        while let Some(batch) = self.next(&stopping).await {
-            self.settle(batch, &commit, &tell).await;
+        let mut running = FuturesUnordered::new();
+        let mut next = Instant::now();
+        loop {
+            let now = Instant::now();
+            let may_begin = running.is_empty() || (running.len() < AT_ONCE && now >= next);
+            if may_begin {
+                let batch = self.batch();
+                if !batch.is_empty() {
+                    let chats: HashSet<_> = batch.iter().map(|entry| entry.message.chat_id).collect();
+                    self.busy.extend(&chats);
+                    next = now + SLOW;
+                    let settled = settle(batch, &commit, &tell);
+                    running.push(async move { Settled { began: now, chats, away: settled.await } });
+                    continue;
+                }
+            }
+            tokio::select! {
+                Some(settled) = running.next(), if !running.is_empty() => self.settled(settled),
+                first = self.entries.recv(), if may_begin && self.held.len() < MAX_WAITING => match first {
+                    Some(first) => self.held.push_back(first),
+                    // Nobody can send any more.
+                    None if running.is_empty() => return,
+                    None => if let Some(settled) = running.next().await { self.settled(settled); }
+                },
+                () = tokio::time::sleep_until(next), if !may_begin && running.len() < AT_ONCE => {}
+                () = stopping.cancelled(), if running.is_empty() => return,
+            }
         }
     }
 
-    /// What waits now; when nothing does, the next to come. `None` when the program stops.
-    async fn next(&mut self, stopping: &CancellationToken) -> Option<Vec<Entry>> {
+    /// What may be committed now of what waits.
+    fn batch(&mut self) -> Vec<Entry> {
         let mut batch = Vec::new();
         let mut keys = HashSet::new();
-        let waiting = std::mem::take(&mut self.deferred);
-        for entry in waiting {
+        for entry in std::mem::take(&mut self.held) {
             self.admit(entry, &mut batch, &mut keys);
         }
-        if batch.is_empty() {
-            let first = tokio::select! {
-                first = self.entries.recv() => first?,
-                () = stopping.cancelled() => return None,
-            };
-            self.admit(first, &mut batch, &mut keys);
-        }
-        while batch.len() + self.deferred.len() < MAX_BATCH
+        while batch.len() < MAX_BATCH
+            && self.held.len() < MAX_WAITING
             && let Ok(entry) = self.entries.try_recv()
         {
             self.admit(entry, &mut batch, &mut keys);
         }
-        Some(batch)
+        batch
     }
 
     /// The store takes no two of one author, chat and `client_message_id` at once: the later waits, and finds the first.
     fn admit(&mut self, entry: Entry, batch: &mut Vec<Entry>, keys: &mut HashSet<(i64, i64, String)>) {
         let message = &entry.message;
-        let fresh = match &message.client_message_id {
-            Some(id) => keys.insert((message.author_id.0, message.chat_id.0, id.clone())),
-            None => true,
+        let fits = batch.len() < MAX_BATCH
+            && !self.busy.contains(&message.chat_id)
+            && match &message.client_message_id {
+                Some(id) => keys.insert((message.author_id.0, message.chat_id.0, id.clone())),
+                None => true,
+            };
+        if fits { batch.push(entry) } else { self.held.push_back(entry) }
+    }
+
+    /// Whoever waits for a store that is away would only wait for the next time-out.
+    fn settled(&mut self, settled: Settled) {
+        self.busy.retain(|chat| !settled.chats.contains(chat));
+        let Some(reason) = settled.away else {
+            self.answered = Some(Instant::now());
+            return;
         };
-        if fresh { batch.push(entry) } else { self.deferred.push_back(entry) }
-    }
-
-    async fn settle<F>(
-        &mut self,
-        batch: Vec<Entry>,
-        commit: &impl Fn(Vec<NewMessage>) -> F,
-        tell: &impl Fn(u64, Committed),
-    ) where
-        F: Future<Output = Result<SentBatch>>,
-    {
-        let outcome = within_patience(commit(messages(&batch))).await;
-        // Nothing was committed, yet the store is there: one of them may be what it cannot digest, and the others shall not suffer
-        // for it.
-        if batch.len() > 1 && matches!(&outcome, Err(error) if !matches!(error, Error::Unavailable(_))) {
-            let mut rest = VecDeque::from(batch);
-            while let Some(entry) = rest.pop_front() {
-                let alone = vec![entry];
-                let outcome = within_patience(commit(messages(&alone))).await;
-                if let Err(Error::Unavailable(source)) = outcome {
-                    // Gone meanwhile: the others would each wait for a time-out of their own.
-                    let refused = alone.into_iter().chain(rest).collect();
-                    return self.refuse(refused, &source.to_string());
-                }
-                self.tell_and_answer(alone, outcome, tell);
-            }
-        } else {
-            self.tell_and_answer(batch, outcome, tell);
+        if self.answered.is_some_and(|answered| answered > settled.began) {
+            // It has answered others meanwhile: it was these chats that it could not come by.
+            let (refused, held) = self.held.drain(..).partition(|entry| settled.chats.contains(&entry.message.chat_id));
+            self.held = held;
+            return fail::<VecDeque<_>>(refused, Error::unavailable, &reason);
         }
-    }
-
-    fn tell_and_answer(&mut self, batch: Vec<Entry>, outcome: Result<SentBatch>, tell: &impl Fn(u64, Committed)) {
-        match outcome {
-            Ok(sent) => answer(batch, sent, tell),
-            Err(Error::Unavailable(source)) => self.refuse(batch, &source.to_string()),
-            Err(error) => fail(batch, Error::internal, &inside(&error)),
-        }
-    }
-
-    /// The store is away: whoever waits would only wait for the next time-out.
-    fn refuse(&mut self, batch: Vec<Entry>, reason: &str) {
-        let mut refused: VecDeque<_> = batch.into();
-        refused.append(&mut self.deferred);
+        let mut refused = std::mem::take(&mut self.held);
         while let Ok(entry) = self.entries.try_recv() {
             refused.push_back(entry);
         }
-        fail(refused, Error::unavailable, reason);
+        fail(refused, Error::unavailable, &reason);
     }
+}
+
+/// Commits a batch and answers it. Says why, where the store is away.
+async fn settle<F>(
+    batch: Vec<Entry>,
+    commit: &impl Fn(Vec<NewMessage>) -> F,
+    tell: &impl Fn(u64, Committed),
+) -> Option<String>
+where
+    F: Future<Output = Result<SentBatch>>,
+{
+    let outcome = within_patience(commit(messages(&batch))).await;
+    // Nothing was committed, yet the store is there: one of them may be what it cannot digest, and the others shall not suffer
+    // for it.
+    if batch.len() == 1 || !matches!(&outcome, Err(error) if !matches!(error, Error::Unavailable(_))) {
+        return tell_and_answer(batch, outcome, tell);
+    }
+    let mut rest = VecDeque::from(batch);
+    while let Some(entry) = rest.pop_front() {
+        let alone = vec![entry];
+        let outcome = within_patience(commit(messages(&alone))).await;
+        if let Some(away) = tell_and_answer(alone, outcome, tell) {
+            // Gone meanwhile: the others would each wait for a time-out of their own.
+            fail(rest, Error::unavailable, &away);
+            return Some(away);
+        }
+    }
+    None
+}
+
+fn tell_and_answer(batch: Vec<Entry>, outcome: Result<SentBatch>, tell: &impl Fn(u64, Committed)) -> Option<String> {
+    match outcome {
+        Ok(sent) => answer(batch, sent, tell),
+        Err(Error::Unavailable(source)) => {
+            let reason = source.to_string();
+            fail(batch, Error::unavailable, &reason);
+            return Some(reason);
+        }
+        Err(error) => fail(batch, Error::internal, &inside(&error)),
+    }
+    None
 }
 
 fn messages(batch: &[Entry]) -> Vec<NewMessage> {
@@ -202,7 +251,7 @@ fn answer(batch: Vec<Entry>, sent: SentBatch, tell: &impl Fn(u64, Committed)) {
     }
 }
 
-fn fail(entries: impl IntoIterator<Item = Entry>, error: fn(String) -> Error, reason: &str) {
+fn fail<E: IntoIterator<Item = Entry>>(entries: E, error: fn(String) -> Error, reason: &str) {
     for entry in entries {
         drop(entry.answer.send(Err(error(reason.to_owned()))));
     }

@@ -19,22 +19,32 @@ struct Rig {
     fake: Arc<Fake>,
     /// One permit lets one commit through.
     gate: Arc<Semaphore>,
+    /// The same for those with a message of a chat from [`STUCK`] on.
+    stuck: Arc<Semaphore>,
     /// Commits that have begun.
     begun: Arc<Semaphore>,
     stopping: CancellationToken,
-    lane: JoinHandle<()>,
+    task: JoinHandle<()>,
+}
+
+/// Chats whose rows somebody else holds, from this one on.
+const STUCK: ChatId = ChatId(100);
+
+fn is_stuck(batch: &[NewMessage]) -> bool {
+    batch.iter().any(|message| message.chat_id >= STUCK)
 }
 
 type Outcome = fn(&[NewMessage]) -> Result<()>;
 
 fn rig(outcome: Outcome) -> Rig {
-    let (queue, mut lanes) = SendQueue::new(1);
+    let (queue, committer) = SendQueue::new();
     let fake = Arc::new(Fake::default());
-    let (gate, begun) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let [gate, stuck, begun] = [(); 3].map(|()| Arc::new(Semaphore::new(0)));
     let commit = {
-        let (fake, gate, begun) = (fake.clone(), gate.clone(), begun.clone());
+        let (fake, gate, stuck, begun) = (fake.clone(), gate.clone(), stuck.clone(), begun.clone());
         move |batch: Vec<NewMessage>| {
-            let (fake, gate, begun) = (fake.clone(), gate.clone(), begun.clone());
+            let gate = if is_stuck(&batch) { stuck.clone() } else { gate.clone() };
+            let (fake, begun) = (fake.clone(), begun.clone());
             async move {
                 begun.add_permits(1);
                 gate.acquire().await.unwrap().forget();
@@ -52,8 +62,8 @@ fn rig(outcome: Outcome) -> Rig {
         }
     };
     let stopping = CancellationToken::new();
-    let lane = tokio::spawn(lanes.remove(0).run(commit, tell, stopping.clone()));
-    Rig { queue, fake, gate, begun, stopping, lane }
+    let task = tokio::spawn(committer.run(commit, tell, stopping.clone()));
+    Rig { queue, fake, gate, stuck, begun, stopping, task }
 }
 
 impl Rig {
@@ -68,7 +78,7 @@ impl Rig {
 
     /// Until so many wait behind the commit that runs.
     async fn until_waiting(&self, entries: usize) {
-        while MAX_WAITING - self.queue.lanes[0].capacity() < entries {
+        while MAX_WAITING - self.queue.entries.capacity() < entries {
             tokio::task::yield_now().await;
         }
     }
@@ -89,6 +99,10 @@ fn message(author: i64, text: &str, key: Option<&str>) -> NewMessage {
     }
 }
 
+fn in_chat(chat: ChatId, text: &str) -> NewMessage {
+    NewMessage { chat_id: chat, ..message(1, text, None) }
+}
+
 fn stored(message: NewMessage) -> Message {
     Message {
         id: MessageId(1),
@@ -106,7 +120,7 @@ fn stored(message: NewMessage) -> Message {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn alone_a_send_waits_for_nobody_and_the_next_batch_takes_what_came() {
     let rig = rig(|_| Ok(()));
     let first = rig.send(message(1, "first", None));
@@ -122,7 +136,7 @@ async fn alone_a_send_waits_for_nobody_and_the_next_batch_takes_what_came() {
     assert_eq!(rig.fake.told.load(Ordering::Relaxed), 301);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn one_key_never_stands_twice_in_a_batch() {
     let rig = rig(|_| Ok(()));
     let first = rig.send(message(1, "first", None));
@@ -145,7 +159,7 @@ async fn one_key_never_stands_twice_in_a_batch() {
     assert_eq!(batches, [vec!["first"], vec!["a", "c", "e"], vec!["b"], vec!["d"]]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_the_store_cannot_digest_fails_alone() {
     let rig = rig(|batch| {
         if batch.iter().any(|message| message.text == "poison") { Err(Error::internal("poisoned")) } else { Ok(()) }
@@ -163,7 +177,7 @@ async fn what_the_store_cannot_digest_fails_alone() {
     assert_eq!(rig.fake.told.load(Ordering::Relaxed), 3);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn when_the_store_is_away_nobody_waits_for_a_second_try() {
     let rig = rig(|_| Err(Error::unavailable("away")));
     let first = rig.send(message(1, "first", None));
@@ -177,7 +191,7 @@ async fn when_the_store_is_away_nobody_waits_for_a_second_try() {
     assert_eq!(rig.sizes(), [1]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn when_the_store_goes_away_during_the_tries_one_by_one_the_rest_is_refused() {
     let rig = rig(|batch| match batch {
         [one] if one.text == "first" => Ok(()),
@@ -196,7 +210,69 @@ async fn when_the_store_goes_away_during_the_tries_one_by_one_the_rest_is_refuse
     assert_eq!(rig.sizes(), [1, 100, 1]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
+async fn a_slow_commit_holds_up_its_own_chats_only() {
+    let rig = rig(|_| Ok(()));
+    let slow = rig.send(in_chat(STUCK, "slow"));
+    rig.until_begun(1).await;
+    let other = rig.send(in_chat(ChatId(1), "other"));
+    let same = rig.send(in_chat(STUCK, "same"));
+    rig.until_waiting(2).await;
+    tokio::time::sleep(SLOW / 2).await;
+    assert_eq!(rig.begun.available_permits(), 0, "it may yet be quick");
+    // The clock stands still but while all wait: after SLOW.
+    rig.until_begun(1).await;
+    rig.gate.add_permits(1);
+    other.await.unwrap().unwrap();
+    rig.gate.add_permits(1);
+    rig.send(in_chat(ChatId(2), "later")).await.unwrap().unwrap();
+    assert!(!slow.is_finished() && !same.is_finished());
+    rig.stuck.add_permits(2);
+    slow.await.unwrap().unwrap();
+    same.await.unwrap().unwrap();
+    let texts: Vec<_> = rig.fake.batches.lock().iter().flatten().map(|message| message.text.clone()).collect();
+    assert_eq!(texts, ["other", "later", "slow", "same"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_so_many_commits_run_at_once() {
+    let rig = rig(|_| Ok(()));
+    let mut stuck = Vec::new();
+    for chat in 0..=i64::try_from(AT_ONCE).unwrap() {
+        stuck.push(rig.send(in_chat(ChatId(STUCK.0 + chat), "stuck")));
+        tokio::time::sleep(SLOW * 2).await;
+    }
+    assert_eq!(rig.begun.available_permits(), AT_ONCE);
+    rig.stuck.add_permits(1);
+    rig.until_begun(u32::try_from(AT_ONCE).unwrap() + 1).await;
+    rig.stuck.add_permits(AT_ONCE);
+    for send in stuck {
+        send.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chat_that_cannot_be_come_by_is_refused_alone() {
+    let rig = rig(|batch| if is_stuck(batch) { Err(Error::unavailable("locked")) } else { Ok(()) });
+    let slow = rig.send(in_chat(STUCK, "slow"));
+    rig.until_begun(1).await;
+    rig.gate.add_permits(1);
+    rig.send(in_chat(ChatId(1), "other")).await.unwrap().unwrap();
+    let (same, beside) = (rig.send(in_chat(STUCK, "same")), rig.send(in_chat(ChatId(1), "beside")));
+    rig.until_begun(2).await;
+    let behind = rig.send(in_chat(ChatId(1), "behind"));
+    tokio::time::sleep(SLOW * 2).await;
+    rig.stuck.add_permits(1);
+    for refused in [slow, same] {
+        assert!(matches!(refused.await.unwrap(), Err(Error::Unavailable(_))));
+    }
+    rig.gate.add_permits(2);
+    for send in [beside, behind] {
+        send.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_full_queue_refuses_at_once() {
     let rig = rig(|_| Ok(()));
     let first = rig.send(message(1, "first", None));
@@ -210,7 +286,7 @@ async fn a_full_queue_refuses_at_once() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_sender_who_hangs_up_has_sent() {
     let rig = rig(|_| Ok(()));
     let first = rig.send(message(1, "first", None));
@@ -227,11 +303,11 @@ async fn a_sender_who_hangs_up_has_sent() {
     }
 }
 
-#[tokio::test]
-async fn a_lane_ends_when_the_program_stops() {
+#[tokio::test(start_paused = true)]
+async fn the_queue_ends_when_the_program_stops() {
     let rig = rig(|_| Ok(()));
     rig.stopping.cancel();
-    rig.lane.await.unwrap();
+    rig.task.await.unwrap();
     assert!(matches!(rig.queue.send(message(1, "late", None)).await, Err(Error::Unavailable(_))));
 }
 
