@@ -25,8 +25,11 @@ const SLOW: Duration = Duration::from_millis(25);
 const AT_ONCE: usize = 4;
 /// How many sends one transaction takes.
 const MAX_BATCH: usize = 256;
-/// How many may wait; one more is answered `Unavailable` at once. As many again may be held back behind slow commits.
+/// How many may wait; one more is answered `Unavailable` at once. As many again may be held back behind slow commits, or twice that when
+/// one failed.
 const MAX_WAITING: usize = 8192;
+/// Who has waited for longer beside a commit that failed is refused with it: a try of his own would end beyond the two seconds of G3.
+const ANOTHER_TRY: Duration = Duration::from_millis(200);
 /// The store answers within two seconds (its obligation); this only bounds what breaks it.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -39,6 +42,7 @@ pub struct SendQueue {
 
 struct Entry {
     message: NewMessage,
+    came: Instant,
     /// Dropped when its caller hung up; the message is committed all the same.
     answer: oneshot::Sender<Result<Sent>>,
 }
@@ -90,7 +94,7 @@ impl SendQueue {
     pub(super) async fn send(&self, message: NewMessage) -> Result<Sent> {
         let (answer, answered) = oneshot::channel();
         self.entries
-            .try_send(Entry { message, answer })
+            .try_send(Entry { message, came: Instant::now(), answer })
             .map_err(|_| Error::unavailable("the queue of sends is full"))?;
         match tokio::time::timeout(PATIENCE, answered).await {
             Ok(Ok(outcome)) => outcome,
@@ -171,20 +175,19 @@ impl Committer {
     /// Whoever waits for a store that is away would only wait for the next time-out.
     fn settled(&mut self, settled: Settled) {
         self.busy.retain(|chat| !settled.chats.contains(chat));
+        let now = Instant::now();
         let Some(reason) = settled.away else {
-            self.answered = Some(Instant::now());
+            self.answered = Some(now);
             return;
         };
-        if self.answered.is_some_and(|answered| answered > settled.began) {
-            // It has answered others meanwhile: it was these chats that it could not come by.
-            let (refused, held) = self.held.drain(..).partition(|entry| settled.chats.contains(&entry.message.chat_id));
-            self.held = held;
-            return fail::<VecDeque<_>>(refused, Error::unavailable, &reason);
-        }
-        let mut refused = std::mem::take(&mut self.held);
-        while let Ok(entry) = self.entries.try_recv() {
-            refused.push_back(entry);
-        }
+        // Where it has answered others meanwhile, it was these chats that it could not come by.
+        let away = self.answered.is_none_or(|answered| answered < settled.began);
+        let mut waiting = std::mem::take(&mut self.held);
+        waiting.extend(std::iter::from_fn(|| self.entries.try_recv().ok()));
+        let (refused, held): (VecDeque<_>, _) = waiting.into_iter().partition(|entry| {
+            away || settled.chats.contains(&entry.message.chat_id) || now - entry.came > ANOTHER_TRY
+        });
+        self.held = held;
         fail(refused, Error::unavailable, &reason);
     }
 }
@@ -251,7 +254,7 @@ fn answer(batch: Vec<Entry>, sent: SentBatch, tell: &impl Fn(u64, Committed)) {
     }
 }
 
-fn fail<E: IntoIterator<Item = Entry>>(entries: E, error: fn(String) -> Error, reason: &str) {
+fn fail(entries: impl IntoIterator<Item = Entry>, error: fn(String) -> Error, reason: &str) {
     for entry in entries {
         drop(entry.answer.send(Err(error(reason.to_owned()))));
     }

@@ -260,10 +260,12 @@ async fn a_chat_that_cannot_be_come_by_is_refused_alone() {
     rig.send(in_chat(ChatId(1), "other")).await.unwrap().unwrap();
     let (same, beside) = (rig.send(in_chat(STUCK, "same")), rig.send(in_chat(ChatId(1), "beside")));
     rig.until_begun(2).await;
+    let too_late = rig.send(in_chat(ChatId(1), "too late"));
+    tokio::time::sleep(ANOTHER_TRY + SLOW).await;
     let behind = rig.send(in_chat(ChatId(1), "behind"));
-    tokio::time::sleep(SLOW * 2).await;
+    tokio::time::sleep(SLOW).await;
     rig.stuck.add_permits(1);
-    for refused in [slow, same] {
+    for refused in [slow, same, too_late] {
         assert!(matches!(refused.await.unwrap(), Err(Error::Unavailable(_))));
     }
     rig.gate.add_permits(2);

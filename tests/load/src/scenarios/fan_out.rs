@@ -2,16 +2,24 @@
 
 use super::{Measured, Options, Traffic, measure};
 use crate::bare::Bare;
+use crate::clock;
 use crate::cpu::{Part, Watched};
 use crate::fleet::Fleet;
 use crate::report::{Report, Row, float};
 use crate::sender::Pace;
 use crate::world::World;
+use messenger_common::bus::Topic;
+use messenger_common::event::{EventBody, LogEvent};
+use messenger_common::id::{ChatId, MessageId, Seq, UserId};
+use messenger_common::model::Message;
 use std::time::Duration;
+use time::OffsetDateTime;
 
 const SUBSCRIBERS: usize = 1_000;
 /// Messages on their way at full throttle: several wait for each socket, and none is so late that it comes from the log.
 const UNDER_WAY: u64 = 48;
+/// The same over all chats of c.
+const UNDER_WAY_IN_GROUPS: u64 = 4_000;
 
 /// One chat, its subscribers users 1 to `subscribers`, its senders the next.
 pub(super) fn one_chat(subscribers: usize, senders: usize) -> Result<(World, Fleet, Vec<usize>), String> {
@@ -72,12 +80,12 @@ fn bare_row(
     fleet.check()?;
     fleet.forget_numbers();
     fleet.reset();
-    let (events, times, begin) = (fleet.events(), watched.now(), crate::clock::now());
+    let (events, times, begin) = (fleet.events(), watched.now(), clock::now());
     let expected = write()?;
     // its work is done, and what it wrote is read in a moment; the writer waits for its next word meanwhile
     let times = watched.since(&times);
     fleet.wait_for(events + expected, Duration::from_secs(2));
-    let seconds = float(crate::clock::now() - begin) / 1e9;
+    let seconds = float(clock::now() - begin) / 1e9;
     let tally = fleet.tally();
     Ok(Row::new(scenario, "bare write", at, run).cpu(&times, tally.events).tally(&tally, expected, seconds))
 }
@@ -106,10 +114,12 @@ pub fn full(options: &Options, report: &mut Report) -> Result<(), String> {
     Ok(())
 }
 
-/// c
-pub fn many_chats(options: &Options, report: &mut Report) -> Result<(), String> {
-    const CHATS: usize = 500;
-    const EACH: usize = 10;
+/// Chats of c, and the subscribers of each.
+const CHATS: usize = 500;
+const EACH: usize = 10;
+
+/// A messenger with the chats of c and their subscribers, and users who are in all of them.
+fn groups() -> Result<(World, Fleet, Vec<usize>), String> {
     let world = World::start()?;
     let (subscribers, senders) = (CHATS * EACH, 64);
     world.seed(
@@ -122,7 +132,12 @@ pub fn many_chats(options: &Options, report: &mut Report) -> Result<(), String> 
     )?;
     let specs = (1..=subscribers).map(|user| world.subscriber(user, 1 + (user - 1) / EACH)).collect();
     let fleet = Fleet::open(specs, false)?;
-    let senders: Vec<usize> = (subscribers + 1..=subscribers + senders).collect();
+    Ok((world, fleet, (subscribers + 1..=subscribers + senders).collect()))
+}
+
+/// c
+pub fn many_chats(options: &Options, report: &mut Report) -> Result<(), String> {
+    let (world, fleet, senders) = groups()?;
     let (mut bare, bare_fleet, bare_watched) = bare(CHATS * EACH)?;
     let mut chat = |n: u64| 1 + n as usize % CHATS;
     for run in 1..=options.runs {
@@ -135,7 +150,7 @@ pub fn many_chats(options: &Options, report: &mut Report) -> Result<(), String> 
             bare.ask(&format!("write 2000 {} {EACH}", options.lasts.as_secs_f64()))
         })?);
         let before = fleet.events();
-        let mut gate = |sent: u64| sent < (fleet.events() - before) / EACH as u64 + 4_000;
+        let mut gate = |sent: u64| sent < (fleet.events() - before) / EACH as u64 + UNDER_WAY_IN_GROUPS;
         let measured = measure(&world.watched(), &fleet, EACH as u64, || {
             let (pace, lasts) = (Pace::Full(&mut gate), options.lasts);
             Traffic { world: &world, senders: &senders, chat: &mut chat, pace, lasts }.run()
@@ -144,13 +159,81 @@ pub fn many_chats(options: &Options, report: &mut Report) -> Result<(), String> 
         report.add(backlog(&world, &fleet, &senders, &mut chat, run, options.lasts)?);
     }
     drop((fleet, bare_fleet));
+    let (world, fleet, _) = groups()?;
+    let mut published = 0;
+    for run in 1..=options.runs {
+        report.add(through_redis(&world, &fleet, &mut published, run, options.lasts)?);
+    }
+    drop((world, fleet));
     crate::peers::many_channels(options, (CHATS, EACH), |peer| {
         for run in 1..=options.runs {
             report.add(peer.steady("c", run, 2_000.0, options.lasts)?);
-            report.add(peer.full("c", "highest rate", run, 4_000, options.lasts)?);
+            report.add(peer.full("c", "highest rate", run, UNDER_WAY_IN_GROUPS, options.lasts)?);
         }
         Ok(())
     })
+}
+
+/// What gateway and Redis can do where nothing is stored, as others do it: events as an api would publish them, sixteen at a time, as fast
+/// as they are delivered. The messages do not exist: the chats are of no use afterwards but for more of them.
+fn through_redis(
+    world: &World,
+    fleet: &Fleet,
+    published: &mut u64,
+    run: usize,
+    lasts: Duration,
+) -> Result<Row, String> {
+    let fault = |error: redis::RedisError| format!("redis: {error}");
+    let mut redis = redis::Client::open(world.redis.url()).and_then(|client| client.get_connection()).map_err(fault)?;
+    fleet.check()?;
+    fleet.reset();
+    let (watched, events, first) = (world.watched(), fleet.events(), *published);
+    let (times, begin) = (watched.now(), clock::now());
+    while clock::now() < begin + clock::nanos(lasts) {
+        if *published - first > (fleet.events() - events) / EACH as u64 + UNDER_WAY_IN_GROUPS {
+            std::thread::sleep(Duration::from_micros(100));
+            continue;
+        }
+        let mut pipeline = redis::pipe();
+        for _ in 0..16 {
+            let (chat, seq) = (1 + published.rem_euclid(CHATS as u64), 1 + *published / CHATS as u64);
+            let event = stored(chat.cast_signed(), seq.cast_signed());
+            let topic = Topic::Chat(event.chat_id).to_string();
+            pipeline.publish(topic, &event.to_envelope().encode()[..]).ignore();
+            *published += 1;
+        }
+        pipeline.query::<()>(&mut redis).map_err(fault)?;
+    }
+    let expected = (*published - first) * EACH as u64;
+    fleet.wait_for(events + expected, Duration::from_secs(3));
+    let seconds = float(clock::now() - begin) / 1e9;
+    let times = watched.since(&times);
+    fleet.check()?;
+    let tally = fleet.tally();
+    Ok(Row::new("c", "messenger", "published to Redis", run)
+        .with("messages/s", float(expected / EACH as u64) / seconds)
+        .cpu(&times, tally.events)
+        .tally(&tally, expected, seconds))
+}
+
+/// An event of a message as the api would tell it, but that there is no such message.
+fn stored(chat: i64, seq: i64) -> LogEvent {
+    let now = OffsetDateTime::now_utc();
+    let message = Message {
+        id: MessageId(seq * CHATS as i64 + chat),
+        chat_id: ChatId(chat),
+        author_id: UserId((CHATS * EACH) as i64 + 1),
+        author_username: format!("user{}", CHATS * EACH + 1),
+        text: format!("{}{:.<21}", clock::stamp(clock::now()), ""),
+        created_at: now,
+        is_edited: false,
+        edited_at: None,
+        is_deleted: false,
+        seq: Seq(seq),
+        client_message_id: None,
+        reply_to_id: None,
+    };
+    LogEvent { chat_id: ChatId(chat), seq: Seq(seq), committed_at: now, body: EventBody::NewMessage { message } }
 }
 
 /// What gateway and Redis alone can do, with events that the api has committed and published like all others: the gateway stands still
@@ -163,7 +246,6 @@ fn backlog(
     run: usize,
     lasts: Duration,
 ) -> Result<Row, String> {
-    const EACH: u64 = 10;
     /// Within what Redis keeps for a subscriber that does not read.
     const MESSAGES: u64 = 15_000;
     fleet.reset();
@@ -171,16 +253,16 @@ fn backlog(
     let mut gate = |sent: u64| sent < MESSAGES;
     let sent = Traffic { world, senders, chat, pace: Pace::Full(&mut gate), lasts }.run();
     let (watched, events) = (world.watched(), fleet.events());
-    let (times, begin) = (watched.now(), crate::clock::now());
+    let (times, begin) = (watched.now(), clock::now());
     world.thaw_gateway();
-    let expected = sent?.answered * EACH;
+    let expected = sent?.answered * EACH as u64;
     fleet.wait_for(events + expected, Duration::from_secs(5));
-    let seconds = float(crate::clock::now() - begin) / 1e9;
+    let seconds = float(clock::now() - begin) / 1e9;
     let times = watched.since(&times);
     fleet.check()?;
     let tally = fleet.tally();
     Ok(Row::new("c", "messenger", "a backlog", run)
-        .with("messages", float(expected / EACH))
+        .with("messages", float(expected / EACH as u64))
         .cpu(&times, tally.events)
         .with("deliveries/s", float(tally.events) / seconds)
         .order(&tally, expected))
