@@ -1,7 +1,8 @@
 //! Sending, editing and deleting messages.
 
 use crate::support::user::id;
-use crate::support::{Deployment, User, Value, json};
+use crate::support::{Deployment, User, Value, json, shared};
+use sqlx::{Connection, Executor, PgConnection};
 
 both_forms!(
     a_message_is_answered_as_it_is_stored,
@@ -229,4 +230,32 @@ async fn a_chat_that_does_not_exist_takes_no_message(d: &Deployment) {
             assert!([404, 422].contains(&answer.status), "{}", answer.body);
         }
     }
+}
+
+/// A chat whose row somebody holds, an operator's transaction say, keeps nobody from sending to the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chat_that_is_held_holds_up_no_other() {
+    let d = shared::cluster().await;
+    let ann = d.user_named("Ann").await;
+    let (held, free) = (ann.group_id(&[]).await, ann.group_id(&[]).await);
+    let mut holder = PgConnection::connect(d.database_url()).await.unwrap();
+    holder.execute("begin").await.unwrap();
+    sqlx::query("select from chats where id = $1 for update").bind(held).execute(&mut holder).await.unwrap();
+
+    let api = ann.rest.on(0);
+    let waits = tokio::spawn({
+        let api = api.clone();
+        async move { api.post("/messages/send", json!({"chat_id": held, "text": "waits"})).await }
+    });
+    let mut waiting = false;
+    while !waiting {
+        let blocked =
+            "select exists (select from pg_stat_activity where pg_backend_pid() = any (pg_blocking_pids(pid)))";
+        waiting = sqlx::query_scalar(blocked).fetch_one(&mut holder).await.unwrap();
+        assert!(!waits.is_finished(), "it is held");
+    }
+    api.post("/messages/send", json!({"chat_id": free, "text": "passes"})).await.ok(201);
+    assert!(!waits.is_finished(), "one did not wait for the other");
+    holder.execute("rollback").await.unwrap();
+    waits.await.unwrap().ok(201);
 }

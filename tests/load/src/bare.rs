@@ -5,6 +5,7 @@ use super::clock;
 use super::fleet::Fleet;
 use super::socket::Spec;
 use mio::{Events, Interest, Poll, Token};
+use socket2::{Domain, Socket, Type};
 use std::io::{self, BufRead, BufReader, ErrorKind, IoSlice, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -84,7 +85,7 @@ impl Drop for Bare {
 /// What the writer does: `accept N`, `write RATE SECONDS EACH` (messages at a rate, each by one `write` to each of the next EACH
 /// sockets), `flood SECONDS` (`writev` of ten frames).
 pub fn run() -> io::Result<()> {
-    let listener = TcpListener::bind(("127.0.0.1", 0))?;
+    let listener = listen()?;
     let mut out = io::stdout();
     writeln!(out, "{}", listener.local_addr()?.port())?;
     let mut sockets = Vec::new();
@@ -109,6 +110,19 @@ pub fn run() -> io::Result<()> {
         writeln!(out, "{done}")?;
     }
     Ok(())
+}
+
+/// A backlog as large as the kernel allows: of a connection that finds it full, a server that speaks first never hears. A client that does
+/// not come is an error.
+fn listen() -> io::Result<TcpListener> {
+    const BACKLOG: i32 = 4096;
+    const PATIENCE: Duration = Duration::from_secs(20);
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
+    socket.listen(BACKLOG)?;
+    // of a listener this bounds `accept`
+    socket.set_read_timeout(Some(PATIENCE))?;
+    Ok(socket.into())
 }
 
 /// A text frame like an event's, with that number and moment.
