@@ -149,7 +149,7 @@ impl RedisPresence {
         if *known != epoch {
             epoch.clone_into(&mut known);
         }
-        read(at(number(now)?)?, rest)
+        read(micros(number(now)?)?, rest)
     }
 
     /// What the commands made for each of these buckets answer.
@@ -311,7 +311,11 @@ fn number(value: &Value) -> Option<i64> {
 }
 
 fn at(millis: i64) -> Option<OffsetDateTime> {
-    OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * 1_000_000).ok()
+    micros(millis.checked_mul(1_000)?)
+}
+
+fn micros(micros: i64) -> Option<OffsetDateTime> {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000).ok()
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -4,7 +4,7 @@
 -- ARGV[4…] the users
 --
 -- Answers the users that came online.
-local answer = { epoch, now }
+local answer = { epoch, decided }
 call('ZADD', leases, now + lease, ARGV[3])
 for i = 4, #ARGV do
     if register(ARGV[i], ARGV[3]) then answer[#answer + 1] = ARGV[i] end

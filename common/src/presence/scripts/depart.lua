@@ -26,4 +26,4 @@ for i = 5, #ARGV do
         begin_grace(user)
     end
 end
-return { epoch, now }
+return { epoch, decided }

@@ -8,13 +8,14 @@
 --       `grace` user -> when it is to be told offline · `gone` user -> when its last connection went
 --       `leases` node -> when its lease ends · `n:<node>` users that the node holds · `state` epoch, healing, beat
 --
--- Every answer begins with the epoch and the time, ms.
+-- Every answer begins with the epoch and the time, µs: finer than all else, for of two transitions of a user the later holds.
 local bucket, lease = KEYS[1], tonumber(ARGV[1])
 local held, online, since = bucket .. ':held', bucket .. ':online', bucket .. ':since'
 local grace, gone, leases, state = bucket .. ':grace', bucket .. ':gone', bucket .. ':leases', bucket .. ':state'
 local call = redis.call
 local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local decided = time[1] * 1000000 + time[2]
 
 local epoch = call('HGET', state, 'epoch')
 if not epoch then

@@ -4,7 +4,7 @@
 -- ARGV[4…] the users
 --
 -- Answers the users that came online by it: nobody while the bucket heals, for then they were online before.
-local answer = { epoch, now }
+local answer = { epoch, decided }
 call('ZADD', leases, now + lease, ARGV[3])
 local known = call('SMISMEMBER', bucket .. ':n:' .. ARGV[3], unpack(ARGV, 4))
 for i = 4, #ARGV do

@@ -3,7 +3,7 @@
 -- ARGV[3]  how many users at most
 --
 -- Answers user, when it went (ms), user, when, …: those that went offline.
-local answer = { epoch, now }
+local answer = { epoch, decided }
 local room = tonumber(ARGV[3])
 
 local beat = tonumber(call('HGET', state, 'beat') or '0')
