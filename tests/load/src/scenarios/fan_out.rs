@@ -220,10 +220,10 @@ fn through_redis(
 fn stored(chat: i64, seq: i64) -> LogEvent {
     let now = OffsetDateTime::now_utc();
     let message = Message {
-        id: MessageId(seq * CHATS as i64 + chat),
+        id: MessageId(seq * 1_000 + chat),
         chat_id: ChatId(chat),
-        author_id: UserId((CHATS * EACH) as i64 + 1),
-        author_username: format!("user{}", CHATS * EACH + 1),
+        author_id: UserId(5_001),
+        author_username: "user5001".to_owned(),
         text: format!("{}{:.<21}", clock::stamp(clock::now()), ""),
         created_at: now,
         is_edited: false,
