@@ -3,6 +3,7 @@
 use crate::support::user::id;
 use crate::support::{Deployment, User, Value, json, shared};
 use sqlx::{Connection, Executor, PgConnection};
+use std::time::Duration;
 
 both_forms!(
     a_message_is_answered_as_it_is_stored,
@@ -253,6 +254,7 @@ async fn a_chat_that_is_held_holds_up_no_other() {
             "select exists (select from pg_stat_activity where pg_backend_pid() = any (pg_blocking_pids(pid)))";
         waiting = sqlx::query_scalar(blocked).fetch_one(&mut holder).await.unwrap();
         assert!(!waits.is_finished(), "it is held");
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
     api.post("/messages/send", json!({"chat_id": free, "text": "passes"})).await.ok(201);
     assert!(!waits.is_finished(), "one did not wait for the other");

@@ -367,6 +367,8 @@ pub trait Store: Send + Sync + 'static {
     /// Removes up to `limit` log entries older than the retention, oldest first, raising the chats' floors, and erases as many texts of deleted
     /// chats; says how many, 0 when there is nothing left to do. Blocks no writer.
     async fn prune(&self, older_than: Duration, limit: usize) -> Result<usize>;
+    /// How many commits gain by running at once; at least 1.
+    fn writers(&self) -> usize;
     /// Open and idle connections of the pool, for the metrics.
     fn pool(&self) -> PoolState;
 }

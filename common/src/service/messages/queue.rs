@@ -21,13 +21,13 @@ use tokio_util::sync::CancellationToken;
 
 /// A commit that takes longer no longer holds up those behind it.
 const SLOW: Duration = Duration::from_millis(25);
-/// How many commits may run at once.
-const AT_ONCE: usize = 4;
 /// How many sends one transaction takes.
 const MAX_BATCH: usize = 256;
 /// How many may wait; one more is answered `Unavailable` at once. As many again may be held back behind slow commits, or twice that when
 /// one failed.
 const MAX_WAITING: usize = 8192;
+/// A store that has answered nothing for so long is away, whatever it answered when a commit that failed had begun.
+const SILENT: Duration = Duration::from_secs(1);
 /// Who has waited for longer beside a commit that failed is refused with it: a try of his own would end beyond the two seconds of G3.
 const ANOTHER_TRY: Duration = Duration::from_millis(200);
 /// The store answers within two seconds (its obligation); this only bounds what breaks it.
@@ -55,6 +55,10 @@ struct Committer {
     held: VecDeque<Entry>,
     /// The chats of the commits that run; each is in one of them.
     busy: HashSet<ChatId>,
+    /// Chats of a commit that the store could not do while it did others: each is tried by itself until it is done.
+    suspects: HashSet<ChatId>,
+    /// How many commits may run at once.
+    at_once: usize,
     /// When the store last answered.
     answered: Option<Instant>,
 }
@@ -70,7 +74,7 @@ struct Settled {
 impl SendQueue {
     /// Starts the queue's task as one of `lifecycle`.
     pub fn start(store: &Arc<dyn Store>, publisher: &Publisher, metrics: &Metrics, lifecycle: &Lifecycle) -> Self {
-        let (queue, committer) = Self::new();
+        let (queue, committer) = Self::new(store.writers());
         let (store, publisher, metrics) = (store.clone(), publisher.clone(), metrics.clone());
         let commit = move |batch| {
             let store = store.clone();
@@ -84,10 +88,10 @@ impl SendQueue {
         queue
     }
 
-    fn new() -> (Self, Committer) {
+    fn new(at_once: usize) -> (Self, Committer) {
         let (sender, entries) = mpsc::channel(MAX_WAITING);
-        let (held, busy) = (VecDeque::new(), HashSet::new());
-        (Self { entries: sender }, Committer { entries, held, busy, answered: None })
+        let (held, busy, suspects) = (VecDeque::new(), HashSet::new(), HashSet::new());
+        (Self { entries: sender }, Committer { entries, held, busy, suspects, at_once, answered: None })
     }
 
     /// Commits a checked message, in one transaction with those that wait beside it.
@@ -118,7 +122,7 @@ impl Committer {
         let mut next = Instant::now();
         loop {
             let now = Instant::now();
-            let may_begin = running.is_empty() || (running.len() < AT_ONCE && now >= next);
+            let may_begin = running.is_empty() || (running.len() < self.at_once && now >= next);
             if may_begin {
                 let batch = self.batch();
                 if !batch.is_empty() {
@@ -131,14 +135,20 @@ impl Committer {
                 }
             }
             tokio::select! {
-                Some(settled) = running.next(), if !running.is_empty() => self.settled(settled),
+                Some(settled) = running.next(), if !running.is_empty() => {
+                    // The newest is over: what comes next waits for none of those that still run.
+                    if settled.began + SLOW == next {
+                        next = settled.began;
+                    }
+                    self.settled(settled);
+                }
                 first = self.entries.recv(), if may_begin && self.held.len() < MAX_WAITING => match first {
                     Some(first) => self.held.push_back(first),
                     // Nobody can send any more.
                     None if running.is_empty() => return,
                     None => if let Some(settled) = running.next().await { self.settled(settled); }
                 },
-                () = tokio::time::sleep_until(next), if !may_begin && running.len() < AT_ONCE => {}
+                () = tokio::time::sleep_until(next), if !may_begin && running.len() < self.at_once => {}
                 () = stopping.cancelled(), if running.is_empty() => return,
             }
         }
@@ -165,11 +175,26 @@ impl Committer {
         let message = &entry.message;
         let fits = batch.len() < MAX_BATCH
             && !self.busy.contains(&message.chat_id)
+            && self.may_share(message.chat_id, batch)
             && match &message.client_message_id {
                 Some(id) => keys.insert((message.author_id.0, message.chat_id.0, id.clone())),
                 None => true,
             };
         if fits { batch.push(entry) } else { self.held.push_back(entry) }
+    }
+
+    /// A suspect shares a batch with no other chat, and leaves the others a commit of their own.
+    fn may_share(&self, chat: ChatId, batch: &[Entry]) -> bool {
+        if self.suspects.is_empty() {
+            return true;
+        }
+        let first = batch.first().map(|entry| entry.message.chat_id);
+        match (first, self.suspects.contains(&chat)) {
+            (None, true) => self.busy.intersection(&self.suspects).count() + 1 < self.at_once.max(2),
+            (None, false) => true,
+            (Some(first), false) => !self.suspects.contains(&first),
+            (Some(first), true) => first == chat,
+        }
     }
 
     /// Whoever waits for a store that is away would only wait for the next time-out.
@@ -178,10 +203,14 @@ impl Committer {
         let now = Instant::now();
         let Some(reason) = settled.away else {
             self.answered = Some(now);
+            self.suspects.retain(|chat| !settled.chats.contains(chat));
             return;
         };
         // Where it has answered others meanwhile, it was these chats that it could not come by.
-        let away = self.answered.is_none_or(|answered| answered < settled.began);
+        let away = self.answered.is_none_or(|answered| answered < settled.began || now - answered > SILENT);
+        if !away && self.suspects.len() < MAX_WAITING {
+            self.suspects.extend(&settled.chats);
+        }
         let mut waiting = std::mem::take(&mut self.held);
         waiting.extend(std::iter::from_fn(|| self.entries.try_recv().ok()));
         let (refused, held): (VecDeque<_>, _) = waiting.into_iter().partition(|entry| {

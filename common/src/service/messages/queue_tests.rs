@@ -27,6 +27,9 @@ struct Rig {
     task: JoinHandle<()>,
 }
 
+/// Commits that run at once.
+const AT_ONCE: usize = 4;
+
 /// Chats whose rows somebody else holds, from this one on.
 const STUCK: ChatId = ChatId(100);
 
@@ -37,7 +40,7 @@ fn is_stuck(batch: &[NewMessage]) -> bool {
 type Outcome = fn(&[NewMessage]) -> Result<()>;
 
 fn rig(outcome: Outcome) -> Rig {
-    let (queue, committer) = SendQueue::new();
+    let (queue, committer) = SendQueue::new(AT_ONCE);
     let fake = Arc::new(Fake::default());
     let [gate, stuck, begun] = [(); 3].map(|()| Arc::new(Semaphore::new(0)));
     let commit = {
@@ -182,7 +185,7 @@ async fn when_the_store_is_away_nobody_waits_for_a_second_try() {
     let rig = rig(|_| Err(Error::unavailable("away")));
     let first = rig.send(message(1, "first", None));
     rig.until_begun(1).await;
-    let rest: Vec<_> = (0..300).map(|i| rig.send(message(1, &i.to_string(), Some("k")))).collect();
+    let rest: Vec<_> = (0..300).map(|i| rig.send(in_chat(ChatId(2 + i), "elsewhere"))).collect();
     rig.until_waiting(300).await;
     rig.gate.add_permits(1);
     for send in rest.into_iter().chain([first]) {
@@ -225,7 +228,9 @@ async fn a_slow_commit_holds_up_its_own_chats_only() {
     rig.gate.add_permits(1);
     other.await.unwrap().unwrap();
     rig.gate.add_permits(1);
+    let asked = Instant::now();
     rig.send(in_chat(ChatId(2), "later")).await.unwrap().unwrap();
+    assert_eq!(asked.elapsed(), Duration::ZERO, "it waits for no clock");
     assert!(!slow.is_finished() && !same.is_finished());
     rig.stuck.add_permits(2);
     slow.await.unwrap().unwrap();
@@ -258,11 +263,11 @@ async fn a_chat_that_cannot_be_come_by_is_refused_alone() {
     rig.until_begun(1).await;
     rig.gate.add_permits(1);
     rig.send(in_chat(ChatId(1), "other")).await.unwrap().unwrap();
-    let (same, beside) = (rig.send(in_chat(STUCK, "same")), rig.send(in_chat(ChatId(1), "beside")));
+    let beside = rig.send(in_chat(ChatId(1), "beside"));
     rig.until_begun(2).await;
     let too_late = rig.send(in_chat(ChatId(1), "too late"));
     tokio::time::sleep(ANOTHER_TRY + SLOW).await;
-    let behind = rig.send(in_chat(ChatId(1), "behind"));
+    let (same, behind) = (rig.send(in_chat(STUCK, "same")), rig.send(in_chat(ChatId(1), "behind")));
     tokio::time::sleep(SLOW).await;
     rig.stuck.add_permits(1);
     for refused in [slow, same, too_late] {
@@ -272,6 +277,69 @@ async fn a_chat_that_cannot_be_come_by_is_refused_alone() {
     for send in [beside, behind] {
         send.await.unwrap().unwrap();
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chat_that_was_not_come_by_takes_no_other_with_it_again() {
+    let rig = rig(|batch| if is_stuck(batch) { Err(Error::unavailable("locked")) } else { Ok(()) });
+    let first = rig.send(in_chat(ChatId(3), "first"));
+    rig.until_begun(1).await;
+    let (stuck, beside) = (rig.send(in_chat(STUCK, "stuck")), rig.send(in_chat(ChatId(1), "beside")));
+    rig.until_waiting(2).await;
+    rig.gate.add_permits(2);
+    first.await.unwrap().unwrap();
+    rig.until_begun(1).await;
+    rig.send(in_chat(ChatId(2), "other")).await.unwrap().unwrap();
+    rig.until_begun(1).await;
+    rig.stuck.add_permits(1);
+    for refused in [stuck, beside] {
+        assert!(matches!(refused.await.unwrap(), Err(Error::Unavailable(_))), "in one batch, once");
+    }
+    let (stuck, beside) = (rig.send(in_chat(STUCK, "stuck")), rig.send(in_chat(ChatId(1), "beside")));
+    rig.gate.add_permits(1);
+    beside.await.unwrap().unwrap();
+    assert!(!stuck.is_finished());
+    let batches: Vec<usize> = rig.sizes();
+    assert_eq!(batches, [1, 1, 2, 1]);
+    rig.stuck.add_permits(1);
+    assert!(matches!(stuck.await.unwrap(), Err(Error::Unavailable(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn chats_that_cannot_be_come_by_leave_a_commit_to_the_others() {
+    let rig = rig(|batch| if is_stuck(batch) { Err(Error::unavailable("locked")) } else { Ok(()) });
+    rig.gate.add_permits(100);
+    let stuck = |rig: &Rig| -> Vec<_> { (0..6).map(|n| rig.send(in_chat(ChatId(STUCK.0 + n), "stuck"))).collect() };
+    let first = stuck(&rig);
+    rig.until_begun(1).await;
+    rig.send(in_chat(ChatId(1), "other")).await.unwrap().unwrap();
+    rig.stuck.add_permits(1);
+    for refused in first {
+        refused.await.unwrap().unwrap_err();
+    }
+    let again = stuck(&rig);
+    tokio::time::sleep(SLOW * 10).await;
+    rig.send(in_chat(ChatId(1), "other")).await.unwrap().unwrap();
+    assert!(again.iter().all(|send| !send.is_finished()));
+    rig.stuck.add_permits(6);
+    for refused in again {
+        refused.await.unwrap().unwrap_err();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_when_the_program_stops_is_committed() {
+    let rig = rig(|_| Ok(()));
+    let first = rig.send(message(1, "first", None));
+    rig.until_begun(1).await;
+    let rest: Vec<_> = (0..5).map(|_| rig.send(message(1, "waits", None))).collect();
+    rig.until_waiting(5).await;
+    rig.stopping.cancel();
+    rig.gate.add_permits(2);
+    for send in rest.into_iter().chain([first]) {
+        send.await.unwrap().unwrap();
+    }
+    rig.task.await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -284,6 +284,11 @@ impl Store for PostgresStore {
         self.run(|| prune::prune(&self.pool, older_than, limit)).await
     }
 
+    fn writers(&self) -> usize {
+        // The others are for reads.
+        (self.pool.size() / 2).clamp(1, 4)
+    }
+
     fn pool(&self) -> PoolState {
         self.pool.state()
     }

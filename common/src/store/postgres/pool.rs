@@ -29,6 +29,7 @@ const SETTINGS: &str = "set statement_timeout = 1700; set idle_in_transaction_se
 /// The pool. A caller beyond its size waits, and is `Unavailable` after 1.5 s.
 pub(super) struct Pool {
     options: PgConnectOptions,
+    size: usize,
     permits: Arc<Semaphore>,
     idle: Mutex<Vec<Idle>>,
     open: AtomicU32,
@@ -44,13 +45,20 @@ struct Idle {
 
 impl Pool {
     pub(super) fn new(options: PgConnectOptions, size: u32) -> Arc<Self> {
+        let size = usize::try_from(size.max(1)).unwrap_or(1);
         Arc::new(Self {
             options: options.disable_statement_logging(),
-            permits: Arc::new(Semaphore::new(usize::try_from(size.max(1)).unwrap_or(1))),
+            size,
+            permits: Arc::new(Semaphore::new(size)),
             idle: Mutex::new(Vec::new()),
             open: AtomicU32::new(0),
             generation: AtomicU64::new(0),
         })
+    }
+
+    /// How many connections it may have.
+    pub(super) fn size(&self) -> usize {
+        self.size
     }
 
     /// Where it connects to.

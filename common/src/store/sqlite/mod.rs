@@ -339,6 +339,10 @@ impl Store for SqliteStore {
         self.run(|| log::prune(&self.database, older_than, limit)).await
     }
 
+    fn writers(&self) -> usize {
+        1
+    }
+
     fn pool(&self) -> PoolState {
         self.database.state()
     }
