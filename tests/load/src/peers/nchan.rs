@@ -132,7 +132,7 @@ fn configuration(dir: &Path, module: &Path, port: u16, redis: Option<&Redis>) ->
     format!(
         "load_module {module};
 {user}
-daemon off;
+daemon off; master_process off;
 pid {dir}/nginx.pid;
 error_log stderr error;
 worker_processes 1;
