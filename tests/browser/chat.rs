@@ -293,10 +293,9 @@ async fn a_copied_tab_lets_go_of_the_session(d: &Deployment) {
     let site = Site::of(d).await;
     let browser = Browser::start().await;
     let page = chat_page(&browser, &site, &ann).await;
-    page.js("window.open('/')", vec![]).await;
-    page.second_window().await;
+    let first = page.open_window("/").await;
     page.until_text("#entrance-note", "This tab is a copy of another one.").await;
-    page.first_window().await;
+    page.back_to(first).await;
     page.until_text("#me", &ann.username).await;
     page.until_connected().await;
     let kept = page.js("return sessionStorage.getItem('messenger.session') !== null", vec![]).await;

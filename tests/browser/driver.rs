@@ -24,7 +24,7 @@ pub(super) struct Browser {
     driver: Mutex<Option<Process>>,
     address: String,
     dir: PathBuf,
-    _log: Arc<Log>,
+    log: Arc<Log>,
 }
 
 impl Browser {
@@ -44,7 +44,9 @@ impl Browser {
         std::fs::set_permissions(dir.join("chromium"), Permissions::from_mode(0o755)).map_err(told)?;
         let log = Arc::<Log>::default();
         let mut command = process::bound_command(driver, "KILL");
-        command.arg("--port=0").env("HOME", &dir).current_dir(&dir);
+        command.args(["--port=0", "--log-level=INFO"]).env("HOME", &dir).env("TMPDIR", &dir).current_dir(&dir);
+        // There is no desktop to talk to, and nothing to wait for.
+        command.env("DBUS_SESSION_BUS_ADDRESS", "disabled:");
         let process = Process::start(command, &log)?;
         let port: u16 = log
             .find(0, START_LIMIT, |line| {
@@ -52,7 +54,7 @@ impl Browser {
                 port.trim_end_matches('.').parse().ok()
             })
             .ok_or_else(|| format!("chromedriver did not start:\n{}", log.since(0).join("\n")))?;
-        Ok(Self { driver: Mutex::new(Some(process)), address: format!("http://127.0.0.1:{port}"), dir, _log: log })
+        Ok(Self { driver: Mutex::new(Some(process)), address: format!("http://127.0.0.1:{port}"), dir, log })
     }
 
     /// A browser with a profile of its own: another person at another machine.
@@ -82,6 +84,10 @@ impl Browser {
             "--disable-component-update",
             "--disable-sync",
             "--no-proxy-server",
+            // a window behind another one is as awake as it
+            "--disable-renderer-backgrounding",
+            "--disable-backgrounding-occluded-windows",
+            "--disable-background-timer-throttling",
             // whatever asks for another host gets nothing, and a fault in the log to show for it
             "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
             format!("--user-data-dir={}", profile.display()),
@@ -98,9 +104,10 @@ impl Browser {
         let mut builder = ClientBuilder::new(HttpConnector::new());
         builder.capabilities(capabilities);
         let connected = tokio::time::timeout(START_LIMIT, builder.connect(&self.address)).await;
+        let said = || self.log.since(0).join("\n");
         let client = connected
-            .expect("Chromium takes too long to start")
-            .unwrap_or_else(|error| panic!("Chromium does not start: {error}"));
+            .unwrap_or_else(|_| panic!("Chromium takes longer than {START_LIMIT:?} to start:\n{}", said()))
+            .unwrap_or_else(|error| panic!("Chromium does not start: {error}\n{}", said()));
         Page::new(client, Arc::clone(self))
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fantoccini::wd::WebDriverCompatibleCommand;
+use fantoccini::wd::{WebDriverCompatibleCommand, WindowHandle};
 use fantoccini::{Client, Locator};
 use serde_json::{Value, json};
 
@@ -29,22 +29,20 @@ impl Page {
         self.client.refresh().await.unwrap();
     }
 
-    /// Goes on in the window that the page has opened.
-    pub(super) async fn second_window(&self) {
-        self.to_window(1).await;
-    }
-
-    /// Goes back to the window that it began with.
-    pub(super) async fn first_window(&self) {
-        self.to_window(0).await;
-    }
-
-    async fn to_window(&self, n: usize) {
-        let windows = crate::support::eventually("a second window", SOON, async || {
-            let windows = self.client.windows().await.unwrap();
-            (windows.len() == 2).then_some(windows)
+    /// Has the page open `path` in a window of its own, and goes on there; gives the window that it leaves, for [`Self::back_to`].
+    pub(super) async fn open_window(&self, path: &str) -> WindowHandle {
+        let first = self.client.window().await.unwrap();
+        self.js("window.open(arguments[0])", vec![json!(path)]).await;
+        // WebDriver gives windows in no order: the new one is the one that was not there.
+        let opened = crate::support::eventually("the window that the page opened", SOON, async || {
+            self.client.windows().await.unwrap().into_iter().find(|window| *window != first)
         });
-        self.client.switch_to_window(windows.await[n].clone()).await.unwrap();
+        self.client.switch_to_window(opened.await).await.unwrap();
+        first
+    }
+
+    pub(super) async fn back_to(&self, window: WindowHandle) {
+        self.client.switch_to_window(window).await.unwrap();
     }
 
     /// Runs the body of a function in the page; its value. Use it to look, and clicks and keys to act.
