@@ -161,6 +161,7 @@ connection.on('state', ({ state, delayMs, plan, code }) => {
     // A connection is there in a moment as a rule: only a slow one is worth a word.
     slow = setTimeout(() => say('Connecting…'), 1000);
   } else if (state === 'waiting') {
+    document.documentElement.dataset.closeCode = String(code);
     const seconds = Math.ceil(delayMs / 1000);
     const show = () => say(`${code === 1006 ? 'The connection was lost.' : plan.meaning} Trying again${seconds > 1 ? ` in ${seconds} s` : ''}…`, 'Try now');
     if (plan.action === 'refresh' || delayMs < 300) slow = setTimeout(show, 1000);

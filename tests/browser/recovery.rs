@@ -89,13 +89,32 @@ async fn after_a_drain_the_page_comes_back_when_told(builder: Builder) {
     let page = chat_page(&browser, &site, &ann).await;
     page.click_text(".chat-link", "Steady").await;
     page.until_text("#beginning", "No messages yet").await;
+    // A client may be told to come back in a tenth of a second: what the page goes through is noted while it happens.
+    page.js(
+        "window.noted = [];
+         const bar = document.querySelector('#connection');
+         const note = () => noted.push([document.documentElement.dataset.closeCode ?? '', bar.hidden ? '' : bar.innerText]);
+         const observer = new MutationObserver(note);
+         observer.observe(document.documentElement, { attributeFilter: ['data-close-code'] });
+         observer.observe(bar, { attributes: true, childList: true, characterData: true, subtree: true });",
+        vec![],
+    )
+    .await;
     for node in d.gateways() {
         node.sigterm();
     }
     for node in d.gateways() {
         node.wait_exit(SOON).await;
     }
-    page.until_text("#connection", "This server is being restarted.").await;
+    let noted = page.until("a close", "noted.length > 0 && noted", &[]).await;
+    let noted: Vec<(String, String)> = serde_json::from_value(noted).unwrap();
+    assert_eq!(noted[0].0, "1012", "{noted:?}");
+    let said = noted.iter().filter(|(code, _)| code == "1012").map(|(_, text)| text.trim());
+    for text in said {
+        // nothing at all where the wait is too short to be worth a word
+        let fits = ["", "This server is being restarted.", "Connecting…"].iter().any(|start| text.starts_with(start));
+        assert!(fits, "{noted:?}");
+    }
     for node in d.gateways() {
         node.restart().await;
     }
