@@ -345,5 +345,4 @@ fn references(value: &Value) -> Vec<String> {
 }
 
 #[cfg(test)]
-#[path = "asyncapi_tests.rs"]
 mod tests;

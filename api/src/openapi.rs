@@ -143,5 +143,4 @@ fn every_error() -> Vec<Error> {
 }
 
 #[cfg(test)]
-#[path = "openapi_tests.rs"]
 pub(crate) mod tests;

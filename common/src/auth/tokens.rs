@@ -176,5 +176,4 @@ fn subject(claims: &Claims) -> Result<UserId> {
 }
 
 #[cfg(test)]
-#[path = "tokens_tests.rs"]
 mod tests;

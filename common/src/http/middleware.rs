@@ -214,5 +214,4 @@ fn is_sane(id: &str) -> bool {
 }
 
 #[cfg(test)]
-#[path = "middleware_tests.rs"]
 mod tests;

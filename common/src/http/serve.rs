@@ -158,5 +158,4 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, until: 
 }
 
 #[cfg(test)]
-#[path = "serve_tests.rs"]
 mod tests;

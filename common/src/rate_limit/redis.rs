@@ -152,5 +152,4 @@ impl Server {
 }
 
 #[cfg(test)]
-#[path = "redis_tests.rs"]
 mod tests;

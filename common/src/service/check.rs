@@ -127,5 +127,4 @@ fn is_blank(c: char) -> bool {
 }
 
 #[cfg(test)]
-#[path = "check_tests.rs"]
 mod tests;

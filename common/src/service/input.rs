@@ -202,5 +202,4 @@ impl FieldType for Option<Role> {
 }
 
 #[cfg(test)]
-#[path = "input_tests.rs"]
 mod tests;

@@ -295,5 +295,4 @@ fn inside(error: &Error) -> String {
 }
 
 #[cfg(test)]
-#[path = "queue_tests.rs"]
 mod tests;
