@@ -1,11 +1,12 @@
 //! A Postgres server of the suite's own, in a temporary directory, gone with the test process however that ends.
 
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::{OnceLock, mpsc};
+use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
@@ -56,8 +57,8 @@ impl Server {
         self.url(&name)
     }
 
-    /// Starts the server's process and waits until it answers. The thread that starts a process with a parent-death signal must
-    /// outlive it, so that one is its own.
+    /// Starts the server's process and waits until it says that it is ready. The thread that starts a process with a parent-death signal
+    /// must outlive it, so that one is its own; it reads what the server says for as long as that lives.
     pub(super) fn up(&self) {
         let mut command = privileged(&self.bin.join("postgres"));
         command
@@ -65,25 +66,23 @@ impl Server {
             .arg(&self.data)
             .args(["-p", &self.port.to_string(), "-k", ""])
             .args(["-c", "listen_addresses=127.0.0.1", "-c", "max_connections=300", "-c", "fsync=off"])
-            .args(["-c", "shared_buffers=64MB", "-c", "autovacuum_naptime=1min"])
+            .args(["-c", "shared_buffers=64MB", "-c", "autovacuum_naptime=1min", "-c", "lc_messages=C"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null());
+            .stderr(Stdio::piped());
+        let (ready, is_ready) = mpsc::sync_channel(1);
         std::thread::spawn(move || {
             let mut child: Child = command.spawn().expect("postgres starts");
+            let said = BufReader::new(child.stderr.take().expect("its standard error is piped"));
+            // Not `lines()`: a query in the log need not be UTF-8.
+            for line in said.split(b'\n').map_while(Result::ok) {
+                if String::from_utf8_lossy(&line).ends_with("database system is ready to accept connections") {
+                    ready.try_send(()).ok();
+                }
+            }
             child.wait().expect("postgres is waited for");
         });
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while !self.answers() {
-            assert!(Instant::now() < deadline, "postgres does not come up");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    fn answers(&self) -> bool {
-        let port = self.port.to_string();
-        let mut ready = Command::new(self.bin.join("pg_isready"));
-        ready.args(["-q", "-h", "127.0.0.1", "-p", &port]).status().unwrap().success()
+        is_ready.recv_timeout(Duration::from_secs(30)).expect("postgres comes up within 30 s");
     }
 
     /// Stops the server, `fast` (telling its clients) or `immediate` (as a crash).
