@@ -5,9 +5,11 @@ use super::clock;
 use super::fleet::Fleet;
 use super::socket::Spec;
 use mio::{Events, Interest, Poll, Token};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{Domain, Socket, Type};
 use std::io::{self, BufRead, BufReader, ErrorKind, IoSlice, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsFd;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -171,7 +173,9 @@ fn write_rest(socket: &mut mio::net::TcpStream, mut rest: &[u8]) -> io::Result<(
         match socket.write(rest) {
             Ok(written) => rest = &rest[written..],
             Err(error) if error.kind() == ErrorKind::WouldBlock && Instant::now() < deadline => {
-                std::thread::sleep(Duration::from_millis(1));
+                let left = deadline.saturating_duration_since(Instant::now());
+                let left = PollTimeout::try_from(left).map_err(io::Error::other)?;
+                poll(&mut [PollFd::new(socket.as_fd(), PollFlags::POLLOUT)], left)?;
             }
             Err(error) => return Err(error),
         }

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, SyncSender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -52,7 +53,9 @@ impl Fleet {
             parts[n % workers].push(spec);
         }
         let mut fleet = Self { shared: Vec::new(), threads: Vec::new(), from_commit, size };
+        let (opened, is_open) = mpsc::sync_channel(2 * workers);
         for part in parts {
+            let opened = opened.clone();
             let shared = Arc::new(Shared {
                 tally: Mutex::new(Tally::new(from_commit)),
                 live: AtomicUsize::new(0),
@@ -65,19 +68,20 @@ impl Fleet {
             fleet.shared.push(Arc::clone(&shared));
             let thread = std::thread::Builder::new().name("subscribers".to_owned());
             let worker = thread.spawn(move || {
-                if let Err(error) = work(part, &shared) {
+                if let Err(error) = work(part, &shared, &opened) {
                     *shared.fault.lock() = Some(error.to_string());
+                    tell(&opened);
                 }
             });
             fleet.threads.push(worker.map_err(|error| error.to_string())?);
         }
         let deadline = Instant::now() + OPEN_WITHIN;
-        while fleet.sum(|shared| shared.live.load(Ordering::Relaxed)) < size {
+        for _ in 0..workers {
+            let told = is_open.recv_timeout(deadline.saturating_duration_since(Instant::now()));
             fleet.check()?;
-            if Instant::now() > deadline {
+            if told.is_err() {
                 return Err(format!("{} of {size} subscribed in time", fleet.sum(|s| s.live.load(Ordering::Relaxed))));
             }
-            std::thread::sleep(Duration::from_millis(2));
         }
         Ok(fleet)
     }
@@ -149,7 +153,15 @@ impl Drop for Fleet {
     }
 }
 
-fn work(mut specs: Vec<Spec>, shared: &Shared) -> std::io::Result<()> {
+/// Tells whoever opens the fleet to look; nobody waits for it any more once all is open.
+fn tell(opened: &SyncSender<()>) {
+    opened.try_send(()).unwrap_or(());
+}
+
+/// A thread's part of the fleet. Says when all of it is open, and when the first of it fails.
+fn work(mut specs: Vec<Spec>, shared: &Shared, opened: &SyncSender<()>) -> std::io::Result<()> {
+    let size = specs.len();
+    let mut waited_for = true;
     specs.reverse();
     let mut poll = Poll::new()?;
     let mut events = Events::with_capacity(1024);
@@ -196,6 +208,11 @@ fn work(mut specs: Vec<Spec>, shared: &Shared) -> std::io::Result<()> {
         }
         // `reset` may have put another tally there meanwhile, but not while it is locked here
         shared.events.fetch_add(tally.events - before, Ordering::Relaxed);
+        let live = shared.live.load(Ordering::Relaxed);
+        if waited_for && (live == size || shared.ended.load(Ordering::Relaxed) > 0) {
+            waited_for = false;
+            tell(opened);
+        }
     }
     Ok(())
 }
