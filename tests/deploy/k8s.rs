@@ -1,8 +1,7 @@
 //! `k8s/`: what kustomize makes of it is valid for the Kubernetes versions in use, and keeps what the contract asks
 //! for: pods that are probed, unprivileged, ended gently and spread, with secrets by reference.
 
-use std::process::Command;
-
+use super::kubectl::kustomize;
 use super::python::{documents, python};
 use super::{known_variables, root, shipped};
 use crate::support::{Value, blocking, process};
@@ -14,17 +13,7 @@ const SECRETS: [&str; 3] = ["DATABASE_URL", "REDIS_URL", "SECRET_KEY"];
 
 /// What kustomize makes of a folder of `k8s/`, as YAML.
 async fn built(folder: &str) -> String {
-    let mut command = if let Some(kubectl) = process::find_program("kubectl") {
-        let mut command = Command::new(kubectl);
-        command.arg("kustomize");
-        command
-    } else if let Some(kustomize) = process::find_program("kustomize") {
-        let mut command = Command::new(kustomize);
-        command.arg("build");
-        command
-    } else {
-        panic!("kubectl is missing (or kustomize): install one to check k8s/");
-    };
+    let mut command = kustomize().await;
     command.arg(root().join("k8s").join(folder));
     blocking(|| process::run(command)).await.unwrap()
 }

@@ -4,6 +4,7 @@
 mod environment;
 mod images;
 mod k8s;
+mod kubectl;
 mod nginx;
 mod prometheus;
 mod python;

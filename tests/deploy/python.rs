@@ -12,9 +12,19 @@ const PACKAGE: &str = "kubernetes-validate==1.37.0";
 
 /// A command that runs that Python.
 pub(super) async fn python() -> Command {
-    static PYTHON: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let python = blocking(|| PYTHON.get_or_init(environment).clone()).await;
+    let python = blocking(path).await;
     Command::new(python.unwrap_or_else(|error| panic!("a Python with {PACKAGE}: {error}")))
+}
+
+/// Where it is.
+pub(super) fn path() -> Result<PathBuf, String> {
+    static PYTHON: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    PYTHON.get_or_init(environment).clone()
+}
+
+/// Brings a package into it.
+pub(super) fn install(arguments: &[&str]) -> Result<(), String> {
+    pip(&path()?, arguments)
 }
 
 /// The documents of a YAML text, merge keys resolved.
@@ -51,11 +61,15 @@ fn environment() -> Result<PathBuf, String> {
             process::install("python3-venv")?;
             make(&dir)?;
         }
-        let mut install = Command::new(&python);
-        install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", PACKAGE]);
-        process::run(install)?;
+        pip(&python, &[PACKAGE])?;
     }
     Ok(python)
+}
+
+fn pip(python: &Path, arguments: &[&str]) -> Result<(), String> {
+    let mut install = Command::new(python);
+    install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(arguments);
+    process::run(install).map(drop)
 }
 
 fn make(dir: &Path) -> Result<String, String> {
