@@ -29,12 +29,11 @@ pub(super) async fn kustomize() -> Command {
         command.arg("build");
         return command;
     }
-    let kubectl = match process::find_program("kubectl") {
-        Some(kubectl) => kubectl,
-        None => {
-            let unpacked = blocking(|| UNPACKED.get_or_init(unpack).clone()).await;
-            unpacked.unwrap_or_else(|error| panic!("kubectl is missing (or kustomize), install one: {error}"))
-        }
+    let kubectl = if let Some(kubectl) = process::find_program("kubectl") {
+        kubectl
+    } else {
+        let unpacked = blocking(|| UNPACKED.get_or_init(unpack).clone()).await;
+        unpacked.unwrap_or_else(|error| panic!("kubectl is missing (or kustomize), install one: {error}"))
     };
     let mut command = Command::new(kubectl);
     command.arg("kustomize");
