@@ -81,6 +81,20 @@ pub fn bound_command(program: impl AsRef<OsStr>, signal: &str) -> Command {
     command
 }
 
+/// Another cargo than the one that started this process, and without what that one set for it: a build script that looks at the package's
+/// name would take it for a change, and build a third of the dependencies anew at each turn.
+pub fn cargo() -> Command {
+    let mut cargo = Command::new(env!("CARGO"));
+    for (name, _) in std::env::vars_os() {
+        let inherited = name.to_string_lossy();
+        if inherited.starts_with("CARGO_PKG_") || inherited.starts_with("CARGO_BIN_EXE_") {
+            cargo.env_remove(&name);
+        }
+    }
+    cargo.env_remove("CARGO_MANIFEST_DIR").env_remove("CARGO_MANIFEST_PATH").env_remove("LD_LIBRARY_PATH");
+    cargo
+}
+
 /// What a process has written so far, standard output and standard error together.
 #[derive(Default)]
 pub struct Log {

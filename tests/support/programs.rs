@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::{Arc, OnceLock};
 
 use super::process::{self, Log, Process};
@@ -72,7 +71,7 @@ fn build() -> Result<PathBuf, String> {
         Some("debug") | None => "dev",
         Some(other) => other,
     };
-    let mut cargo = Command::new(env!("CARGO"));
+    let mut cargo = process::cargo();
     // the test target with them: dependencies then get the same features as under `cargo test`, and nothing is
     // built a second time
     cargo
@@ -80,14 +79,6 @@ fn build() -> Result<PathBuf, String> {
         .args(["--profile", profile, "--target-dir"])
         .arg(target_dir)
         .current_dir(env!("CARGO_MANIFEST_DIR"));
-    // what `cargo test` set for this process is not meant for another cargo
-    for (name, _) in std::env::vars_os() {
-        let inherited = name.to_string_lossy();
-        if inherited.starts_with("CARGO_PKG_") || inherited.starts_with("CARGO_BIN_EXE_") {
-            cargo.env_remove(&name);
-        }
-    }
-    cargo.env_remove("CARGO_MANIFEST_DIR").env_remove("LD_LIBRARY_PATH");
     process::run(cargo)?;
     Ok(profile_dir.to_owned())
 }

@@ -123,7 +123,7 @@ fn with_programs() -> Result<String, String> {
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let target = own.ancestors().nth(2).ok_or("this program lies outside a target folder")?;
-    let mut cargo = Command::new(env!("CARGO"));
+    let mut cargo = support::process::cargo();
     cargo.args(["build", "--release", "-p", "messenger-api", "-p", "messenger-gateway", "--target-dir"]).arg(target);
     let built = cargo.current_dir(&root).status().map_err(|error| format!("cargo: {error}"))?;
     if !built.success() {
