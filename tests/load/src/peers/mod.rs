@@ -1,9 +1,10 @@
 //! Others' servers, measured with the same sockets in the same run.
 
 pub mod nchan;
-mod socket_io;
+pub mod socket_io;
 
 pub use nchan::Nchan;
+pub use socket_io::SocketIo;
 
 use crate::clock;
 use crate::cpu::Watched;

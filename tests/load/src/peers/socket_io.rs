@@ -16,51 +16,85 @@ use std::time::Duration;
 /// How long it may take to install and to start.
 const START_LIMIT: Duration = Duration::from_secs(20);
 
+/// Running; it ends when dropped.
+pub struct SocketIo {
+    /// Holds the sockets.
+    holder: Process,
+    address: SocketAddr,
+    /// Where messages are posted: another process, so that they go through Redis.
+    _publisher: Process,
+    publish_to: SocketAddr,
+    redis: Arc<Redis>,
+}
+
+impl SocketIo {
+    pub fn start() -> Result<Self, String> {
+        let dir = process::new_dir("socket-io");
+        let mut install = Command::new("npm");
+        install
+            .args([
+                "install",
+                "--no-audit",
+                "--no-fund",
+                "--loglevel=error",
+                "socket.io@4",
+                "@socket.io/redis-adapter@8",
+                "redis@4",
+            ])
+            .current_dir(&dir);
+        std::fs::write(dir.join("package.json"), "{}").map_err(|error| error.to_string())?;
+        std::fs::write(dir.join("server.js"), include_str!("socket_io.js")).map_err(|error| error.to_string())?;
+        process::run(install)?;
+        let redis = world::runtime()?.block_on(Redis::private());
+        let (holder, address) = start(&dir, &redis)?;
+        let (publisher, publish_to) = start(&dir, &redis)?;
+        Ok(Self { holder, address, _publisher: publisher, publish_to, redis })
+    }
+
+    pub fn watched(&self) -> Watched {
+        Watched::default()
+            .with("socket.io", Part::Alone(self.holder.pid()))
+            .with("redis", Part::Alone(self.redis.pid().unwrap_or(0)))
+    }
+
+    /// The nth socket, in that room.
+    pub fn subscriber(&self, n: usize, room: usize) -> Spec {
+        Spec {
+            server: self.address,
+            source: source(n),
+            hello: handshake("/socket.io/?EIO=4&transport=websocket", ""),
+            steps: Arc::new([
+                Step { expect: "\"sid\"", then: text_frame("40") },
+                Step { expect: "\"sid\"", then: text_frame(&format!(r#"420["join","{room}"]"#)) },
+                Step { expect: "430", then: Vec::new() },
+            ]),
+        }
+    }
+
+    pub fn publisher(&self) -> SocketAddr {
+        self.publish_to
+    }
+}
+
+/// Where a message for a room is posted.
+pub fn path(room: usize) -> String {
+    format!("/{room}")
+}
+
 /// Socket.IO with `channels` of `each`, as rooms.
 pub fn peer(channels: usize, each: usize) -> Result<Peer, String> {
-    let dir = process::new_dir("socket-io");
-    let mut install = Command::new("npm");
-    install
-        .args([
-            "install",
-            "--no-audit",
-            "--no-fund",
-            "--loglevel=error",
-            "socket.io@4",
-            "@socket.io/redis-adapter@8",
-            "redis@4",
-        ])
-        .current_dir(&dir);
-    std::fs::write(dir.join("package.json"), "{}").map_err(|error| error.to_string())?;
-    std::fs::write(dir.join("server.js"), include_str!("socket_io.js")).map_err(|error| error.to_string())?;
-    process::run(install)?;
-    let redis = world::runtime()?.block_on(Redis::private());
-    let (holder, address) = start(&dir, &redis)?;
-    let (publisher, publish_to) = start(&dir, &redis)?;
-    let spec = |n: usize| Spec {
-        server: address,
-        source: source(n),
-        hello: handshake("/socket.io/?EIO=4&transport=websocket", ""),
-        steps: Arc::new([
-            Step { expect: "\"sid\"", then: text_frame("40") },
-            Step { expect: "\"sid\"", then: text_frame(&format!(r#"420["join","{}"]"#, n / each)) },
-            Step { expect: "430", then: Vec::new() },
-        ]),
-    };
-    let fleet = Fleet::open((0..channels * each).map(spec).collect(), false)?;
-    let watched = Watched::default()
-        .with("socket.io", Part::Alone(holder.pid()))
-        .with("redis", Part::Alone(redis.pid().unwrap_or(0)));
+    let socket_io = SocketIo::start()?;
+    let fleet = Fleet::open((0..channels * each).map(|n| socket_io.subscriber(n, n / each)).collect(), false)?;
     Ok(Peer {
         name: "Socket.IO",
-        watched,
+        watched: socket_io.watched(),
         fleet,
-        publisher: publish_to,
-        path: |channel| format!("/{channel}"),
+        publisher: socket_io.publish_to,
+        path,
         channels,
         reach: each as u64,
         slower: 0.3,
-        _servers: vec![Box::new(holder), Box::new(publisher), Box::new(redis)],
+        _servers: vec![Box::new(socket_io)],
     })
 }
 

@@ -4,7 +4,7 @@ use super::Options;
 use crate::clock;
 use crate::cpu::Watched;
 use crate::fleet::Fleet;
-use crate::peers::{Nchan, nchan};
+use crate::peers::{Nchan, SocketIo, nchan, socket_io};
 use crate::report::{Report, Row, float};
 use crate::sender::{self, Pace, Plan};
 use crate::socket::Spec;
@@ -58,7 +58,7 @@ impl Subject<'_> {
     }
 }
 
-/// Measures the messenger, new for each run, and nchan, where others are asked for.
+/// Measures the messenger, new for each run, and others, where they are asked for.
 fn each_subject(
     options: &Options,
     mut work: impl FnMut(&Subject<'_>, usize) -> Result<(), String>,
@@ -80,21 +80,38 @@ fn each_subject(
         work(&messenger, run)?;
         if options.peers {
             let nchan = Nchan::start(false)?;
-            let subject = Subject {
-                name: "nchan",
-                process: "nchan",
-                watched: nchan.watched(),
-                spec: &|n| nchan.subscriber(n, (n - 1) / EACH),
-                publisher: nchan.address(),
-                tell: &|out, chat, text| {
-                    let body = format!(r#"{{"seq":0,"text":"{text}"}}"#);
-                    sender::post(out, &nchan::path(chat), "none", &body);
+            work(
+                &Subject {
+                    name: "nchan",
+                    process: "nchan",
+                    watched: nchan.watched(),
+                    spec: &|n| nchan.subscriber(n, (n - 1) / EACH),
+                    publisher: nchan.address(),
+                    tell: &|out, chat, text| post(out, &nchan::path(chat), text),
                 },
-            };
-            work(&subject, run)?;
+                run,
+            )?;
+            drop(nchan);
+            let socket_io = SocketIo::start()?;
+            work(
+                &Subject {
+                    name: "Socket.IO",
+                    process: "socket.io",
+                    watched: socket_io.watched(),
+                    spec: &|n| socket_io.subscriber(n, (n - 1) / EACH),
+                    publisher: socket_io.publisher(),
+                    tell: &|out, chat, text| post(out, &socket_io::path(chat), text),
+                },
+                run,
+            )?;
         }
     }
     Ok(())
+}
+
+/// Tells others' subscribers something.
+fn post(out: &mut Vec<u8>, path: &str, text: &str) {
+    sender::post(out, path, "none", &format!(r#"{{"seq":0,"text":"{text}"}}"#));
 }
 
 /// d
