@@ -1,6 +1,6 @@
 //! `AuthUser` as an argument of a handler: `Authorization: Bearer` (RFC 6750, section 2.1).
 
-use super::AuthUser;
+use crate::auth::AuthUser;
 use crate::error::{Error, Result};
 use crate::service::Context;
 use axum::extract::{FromRef, FromRequestParts};
