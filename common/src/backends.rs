@@ -1,7 +1,6 @@
 //! What a program stands on: store, bus, presence, limits. Each is waited for, for a minute, and watched from then on.
 
 use crate::bus::memory::MemoryHub;
-use crate::bus::pool::RedisPool;
 use crate::bus::redis::RedisBus;
 use crate::bus::{Bus, BusMetrics, Tasks};
 use crate::clock::Clock;
@@ -16,6 +15,7 @@ use crate::presence::redis::RedisPresence;
 use crate::rate_limit::memory::MemoryLimiter;
 use crate::rate_limit::redis::RedisLimiter;
 use crate::rate_limit::{Off, RateLimiter};
+use crate::redis::pool::RedisPool;
 use crate::store::Store;
 use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::SqliteStore;

@@ -24,6 +24,7 @@ pub mod presence;
 pub mod program;
 pub mod random;
 pub mod rate_limit;
+pub mod redis;
 pub mod relay;
 pub mod service;
 pub mod store;

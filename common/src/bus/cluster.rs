@@ -6,9 +6,10 @@
 use super::link::{Kind, Link, LinkError, Shared};
 use super::tasks::Tasks;
 use super::topology::{self, Range};
-use super::{Bus, BusEvent, Publication, Topic, connect};
+use super::{Bus, BusEvent, Publication, Topic};
 use crate::error::{Error, Result};
 use crate::id::NodeId;
+use crate::redis::connect;
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use parking_lot::Mutex;

@@ -10,12 +10,10 @@
 //! - `subscribe` and `unsubscribe` only change the wanted set and return at once, in or out of an outage; the back end reconciles.
 
 mod cluster;
-pub(crate) mod connect;
 mod link;
 pub mod memory;
 mod metrics;
 mod outlet;
-pub mod pool;
 pub mod redis;
 mod session;
 mod tasks;

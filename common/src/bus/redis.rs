@@ -1,7 +1,6 @@
 //! The bus over Redis pub/sub: one server, or whatever stands behind one address (Sentinel with a proxy, a managed service).
 
 use super::cluster::ClusterBus;
-use super::connect;
 use super::link::{Kind, Link, Shared};
 use super::metrics::BusMetrics;
 use super::outlet::{EVENT_QUEUE, Outlet};
@@ -9,6 +8,7 @@ use super::tasks::Tasks;
 use super::{Bus, BusEvent, Publication, Topic};
 use crate::error::{Error, Result};
 use crate::id::NodeId;
+use crate::redis::connect;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use secrecy::SecretString;
