@@ -3,7 +3,6 @@
 //! `run` of each server is the whole program but for the process around it: a test calls it on a port of its own.
 
 use crate::backends::{Backends, StartError};
-use crate::bus::Tasks;
 use crate::config::{Config, Database, Program};
 use crate::dispatch::{Dispatcher, EventSink};
 use crate::http;
@@ -101,14 +100,13 @@ async fn start(
 ) -> Result<App, StartError> {
     let backends = Backends::connect(config, metrics, lifecycle).await?;
     let context = Context::start(config, &backends, lifecycle).await.map_err(|e| StartError::new(e.to_string()))?;
-    let tasks = Tasks::from(lifecycle);
     if config.program != Program::Gateway {
         let (bus, store) = (backends.bus.clone(), backends.store.clone());
-        Relay::start(bus, store, &tasks, metrics.outbox_pending.clone(), config.limits.event_retention);
+        Relay::start(bus, store, lifecycle, metrics.outbox_pending.clone(), config.limits.event_retention);
     }
     let app = build(&Started { config, backends: &backends, context: &context, lifecycle })?;
     let revocations = Arc::new(context.revocations.clone());
-    tasks.spawn("bus receiver", Dispatcher::run(backends.bus.clone(), revocations, app.sink.clone()));
+    lifecycle.spawn("bus receiver", Dispatcher::run(backends.bus.clone(), revocations, app.sink.clone()));
     Ok(app)
 }
 

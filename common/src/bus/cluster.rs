@@ -4,11 +4,11 @@
 //! from `CLUSTER SLOTS`, asked at a slow beat and at once when a server says that it does not serve what it was asked for.
 
 use super::link::{Kind, Link, LinkError, Shared};
-use super::tasks::Tasks;
 use super::topology::{self, Range};
 use super::{Bus, BusEvent, Publication, Topic};
 use crate::error::{Error, Result};
 use crate::id::NodeId;
+use crate::lifecycle::Lifecycle;
 use crate::redis::connect;
 use async_trait::async_trait;
 use futures_util::future::join_all;
@@ -57,7 +57,7 @@ impl ClusterBus {
     pub(super) fn start(
         seeds: Vec<ConnectionInfo>,
         node: &NodeId,
-        tasks: &Tasks,
+        lifecycle: &Lifecycle,
         shared: Shared,
         events: mpsc::Receiver<BusEvent>,
     ) -> Arc<dyn Bus> {
@@ -70,7 +70,7 @@ impl ClusterBus {
             events: Mutex::new(Some(events)),
         });
         let keeper = bus.clone();
-        tasks.spawn("bus cluster", async move { keeper.keep().await });
+        lifecycle.spawn("bus cluster", async move { keeper.keep().await });
         bus
     }
 

@@ -3,8 +3,9 @@
 //! A publication waits for receivers that are slow, up to [`PATIENCE`]; beyond it drops for them and tells `Subscribed` anew.
 
 use super::outlet::{EVENT_QUEUE, Outlet};
-use super::{Bus, BusEvent, BusMetrics, Publication, Tasks, Topic};
+use super::{Bus, BusEvent, BusMetrics, Publication, Topic};
 use crate::error::Result;
+use crate::lifecycle::Lifecycle;
 use async_trait::async_trait;
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
@@ -38,20 +39,20 @@ impl MemoryHub {
     }
 
     /// One more node of the hub.
-    pub fn join(self: &Arc<Self>, tasks: &Tasks, metrics: BusMetrics) -> Arc<MemoryBus> {
-        self.join_with_queue(tasks, metrics, EVENT_QUEUE)
+    pub fn join(self: &Arc<Self>, lifecycle: &Lifecycle, metrics: BusMetrics) -> Arc<MemoryBus> {
+        self.join_with_queue(lifecycle, metrics, EVENT_QUEUE)
     }
 
     pub(super) fn join_with_queue(
         self: &Arc<Self>,
-        tasks: &Tasks,
+        lifecycle: &Lifecycle,
         metrics: BusMetrics,
         capacity: usize,
     ) -> Arc<MemoryBus> {
         let (outlet, events) = Outlet::new(capacity);
         let outlet = Arc::new(outlet);
         let telling = outlet.clone();
-        tasks.spawn("bus events", async move { telling.tell_dropped().await });
+        lifecycle.spawn("bus events", async move { telling.tell_dropped().await });
         metrics.up.set(1);
         let node = self.nodes.fetch_add(1, Ordering::Relaxed);
         Arc::new(MemoryBus {

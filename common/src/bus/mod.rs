@@ -16,7 +16,6 @@ mod metrics;
 mod outlet;
 pub mod redis;
 mod session;
-mod tasks;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -25,7 +24,6 @@ mod topology;
 mod wanted;
 
 pub use metrics::BusMetrics;
-pub use tasks::Tasks;
 
 use crate::error::Result;
 use crate::id::{ChatId, NodeId, UserId};

@@ -4,10 +4,10 @@ use super::cluster::ClusterBus;
 use super::link::{Kind, Link, Shared};
 use super::metrics::BusMetrics;
 use super::outlet::{EVENT_QUEUE, Outlet};
-use super::tasks::Tasks;
 use super::{Bus, BusEvent, Publication, Topic};
 use crate::error::{Error, Result};
 use crate::id::NodeId;
+use crate::lifecycle::Lifecycle;
 use crate::redis::connect;
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -29,18 +29,18 @@ impl RedisBus {
         urls: &[SecretString],
         cluster: bool,
         node: &NodeId,
-        tasks: &Tasks,
+        lifecycle: &Lifecycle,
         metrics: BusMetrics,
         random: impl Fn() -> u64 + Send + Sync + 'static,
     ) -> Result<Arc<dyn Bus>> {
-        Self::connect_with_queue(urls, cluster, node, tasks, metrics, random, EVENT_QUEUE)
+        Self::connect_with_queue(urls, cluster, node, lifecycle, metrics, random, EVENT_QUEUE)
     }
 
     pub(super) fn connect_with_queue(
         urls: &[SecretString],
         cluster: bool,
         node: &NodeId,
-        tasks: &Tasks,
+        lifecycle: &Lifecycle,
         metrics: BusMetrics,
         random: impl Fn() -> u64 + Send + Sync + 'static,
         capacity: usize,
@@ -49,18 +49,18 @@ impl RedisBus {
         let (outlet, events) = Outlet::new(capacity);
         let outlet = Arc::new(outlet);
         let telling = outlet.clone();
-        tasks.spawn("bus events", async move { telling.tell_dropped().await });
+        lifecycle.spawn("bus events", async move { telling.tell_dropped().await });
         let shared = Shared { outlet, metrics, attention: Arc::new(Notify::new()), random: Arc::new(random) };
         if cluster {
-            return Ok(ClusterBus::start(nodes, node, tasks, shared, events));
+            return Ok(ClusterBus::start(nodes, node, lifecycle, shared, events));
         }
         let probe = Topic::Node(node.clone()).to_string();
         let info = nodes.into_iter().next().ok_or_else(|| Error::internal("REDIS_URL names no node"))?;
         let link = Arc::new(Link::new(info, Kind::Plain, probe, shared));
         let running = link.clone();
-        tasks.spawn("bus link", async move { running.run().await });
+        lifecycle.spawn("bus link", async move { running.run().await });
         let shown = link.clone();
-        tasks.spawn("bus gauge", async move {
+        lifecycle.spawn("bus gauge", async move {
             let mut up = shown.up();
             loop {
                 shown.shared.metrics.up.set(i64::from(*up.borrow_and_update()));

@@ -2,7 +2,8 @@
 
 use super::chunk::Chunk;
 use super::encode::Telling;
-use crate::bus::{Bus, Tasks};
+use crate::bus::Bus;
+use crate::lifecycle::Lifecycle;
 use crate::store::{CLAIM_LEASE, Committed, Store};
 use prometheus::IntGauge;
 use std::sync::Arc;
@@ -33,10 +34,16 @@ pub struct Relay;
 
 impl Relay {
     /// Starts the relay's tasks: telling, counting into `pending`, and pruning the log to `retention`.
-    pub fn start(bus: Arc<dyn Bus>, store: Arc<dyn Store>, tasks: &Tasks, pending: IntGauge, retention: Duration) {
-        tasks.spawn("relay", relay(bus, store.clone()));
-        tasks.spawn("outbox gauge", count(store.clone(), pending));
-        tasks.spawn("log pruning", prune(store, retention));
+    pub fn start(
+        bus: Arc<dyn Bus>,
+        store: Arc<dyn Store>,
+        lifecycle: &Lifecycle,
+        pending: IntGauge,
+        retention: Duration,
+    ) {
+        lifecycle.spawn("relay", relay(bus, store.clone()));
+        lifecycle.spawn("outbox gauge", count(store.clone(), pending));
+        lifecycle.spawn("log pruning", prune(store, retention));
     }
 }
 

@@ -71,7 +71,7 @@ impl Context {
         let tokens = Tokens::new(secret, config.access_token_ttl, config.refresh_token_ttl, clock.clone());
         let passwords = Passwords::new(config.argon2_memory_kib, hashing_threads())?;
         let dropped = metrics.backplane_published(PublishResult::Dropped).clone();
-        let publisher = Publisher::start(backends.bus.clone(), store.clone(), &lifecycle.into(), dropped);
+        let publisher = Publisher::start(backends.bus.clone(), store.clone(), lifecycle, dropped);
         let revocations = Revocations::new(config.access_token_ttl);
         revocations.start(store.clone(), backends.bus.up(), lifecycle).await;
         Ok(Self::new(Parts {
