@@ -4,10 +4,10 @@
 //! set of wanted topics is told to the next. A probe, published on the one connection every second and heard on the other,
 //! finds what no error tells: a frozen server, a proxy that stalls, a subscription that died silently.
 
+use super::events::Outlet;
 use super::metrics::BusMetrics;
-use super::outlet::Outlet;
 use super::session::Session;
-use super::wanted::Wanted;
+use super::subscriptions::Wanted;
 use super::{Publication, Topic};
 use crate::redis::connect;
 use parking_lot::Mutex;

@@ -2,7 +2,7 @@
 //!
 //! A publication waits for receivers that are slow, up to [`PATIENCE`]; beyond it drops for them and tells `Subscribed` anew.
 
-use super::outlet::{EVENT_QUEUE, Outlet};
+use super::events::{EVENT_QUEUE, Outlet};
 use super::{Bus, BusEvent, BusMetrics, Publication, Topic};
 use crate::error::Result;
 use crate::lifecycle::Lifecycle;

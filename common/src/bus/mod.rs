@@ -10,18 +10,18 @@
 //! - `subscribe` and `unsubscribe` only change the wanted set and return at once, in or out of an outage; the back end reconciles.
 
 mod cluster;
+mod events;
 mod link;
 pub mod memory;
 mod metrics;
-mod outlet;
 pub mod redis;
 mod session;
+mod subscriptions;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod topology;
-mod wanted;
 
 pub use metrics::BusMetrics;
 

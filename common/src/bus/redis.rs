@@ -1,9 +1,9 @@
 //! The bus over Redis pub/sub: one server, or whatever stands behind one address (Sentinel with a proxy, a managed service).
 
 use super::cluster::ClusterBus;
+use super::events::{EVENT_QUEUE, Outlet};
 use super::link::{Kind, Link, Shared};
 use super::metrics::BusMetrics;
-use super::outlet::{EVENT_QUEUE, Outlet};
 use super::{Bus, BusEvent, Publication, Topic};
 use crate::error::{Error, Result};
 use crate::id::NodeId;

@@ -1,6 +1,6 @@
 //! The relay: tells what stands in the outbox because its publisher died, was refused, or had its hands full. And the log's pruning.
 
-use super::chunk::Chunk;
+use super::batch::Chunk;
 use super::encode::Telling;
 use crate::bus::Bus;
 use crate::lifecycle::Lifecycle;

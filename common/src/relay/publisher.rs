@@ -1,6 +1,6 @@
 //! The publisher: takes what requests committed off their hands and tells it in batches, as fast as the bus takes them.
 
-use super::chunk::Chunk;
+use super::batch::Chunk;
 use super::encode::Telling;
 use crate::bus::{Bus, Publication};
 use crate::event::EventBody;
