@@ -22,6 +22,7 @@ pub mod model;
 mod ports;
 pub mod presence;
 pub mod program;
+pub mod pruning;
 pub mod random;
 pub mod rate_limit;
 pub mod redis;

@@ -8,6 +8,7 @@ use crate::dispatch::{Dispatcher, EventSink};
 use crate::http;
 use crate::lifecycle::{ExitReason, Lifecycle};
 use crate::metrics::Metrics;
+use crate::pruning;
 use crate::relay::Relay;
 use crate::service::Context;
 use crate::telemetry;
@@ -102,7 +103,8 @@ async fn start(
     let context = Context::start(config, &backends, lifecycle).await.map_err(|e| StartError::new(e.to_string()))?;
     if config.program != Program::Gateway {
         let (bus, store) = (backends.bus.clone(), backends.store.clone());
-        Relay::start(bus, store, lifecycle, metrics.outbox_pending.clone(), config.limits.event_retention);
+        Relay::start(bus, store.clone(), lifecycle, metrics.outbox_pending.clone());
+        lifecycle.spawn("log pruning", pruning::run(store, config.limits.event_retention));
     }
     let app = build(&Started { config, backends: &backends, context: &context, lifecycle })?;
     let revocations = Arc::new(context.revocations.clone());
