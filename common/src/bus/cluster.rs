@@ -4,6 +4,7 @@
 //! from `CLUSTER SLOTS`, asked at a slow beat and at once when a server says that it does not serve what it was asked for.
 
 use super::link::{Kind, Link, LinkError, Shared};
+use super::session;
 use super::topology::{self, Range};
 use super::{Bus, BusEvent, Publication, Topic};
 use crate::error::{Error, Result};
@@ -142,7 +143,7 @@ impl ClusterBus {
                     let (link, ended) = (Arc::new(link), CancellationToken::new());
                     let (running, until) = (link.clone(), ended.clone());
                     tasks.spawn(async move {
-                        until.run_until_cancelled(running.run()).await;
+                        until.run_until_cancelled(session::keep(running)).await;
                     });
                     (link, ended)
                 });

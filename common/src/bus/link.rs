@@ -6,7 +6,6 @@
 
 use super::events::Outlet;
 use super::metrics::BusMetrics;
-use super::session::Session;
 use super::subscriptions::Wanted;
 use super::{Publication, Topic};
 use crate::redis::connect;
@@ -21,9 +20,6 @@ use tokio::sync::{Notify, watch};
 
 /// How long a publication's answer is waited for.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(1);
-/// Between attempts to connect: random up to this, less at first.
-const MAX_BACK_OFF: Duration = Duration::from_millis(500);
-const FIRST_BACK_OFF: Duration = Duration::from_millis(20);
 
 /// Which of Redis's two kinds of pub/sub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,42 +108,6 @@ impl Link {
         if self.up.send_if_modified(|was| std::mem::replace(was, up) != up) {
             self.shared.attention.notify_one();
         }
-    }
-
-    /// Keeps the link, for ever: session after session.
-    pub(super) async fn run(self: Arc<Self>) {
-        let mut failures = 0_u32;
-        let mut established = false;
-        loop {
-            match Session::open(&self).await {
-                Ok(session) => {
-                    if established {
-                        self.shared.metrics.reconnects.inc();
-                    }
-                    established = true;
-                    let end = session.run(&self).await;
-                    if self.is_up() {
-                        failures = 0;
-                    }
-                    tracing::warn!(redis.addr = %self.info.addr(), reason = %end, "the bus link went down");
-                }
-                Err(error) if failures == 0 => {
-                    tracing::warn!(redis.addr = %self.info.addr(), %error, "the bus link cannot be made; trying on");
-                }
-                Err(error) => tracing::debug!(redis.addr = %self.info.addr(), %error, "the bus link cannot be made"),
-            }
-            self.set_up(false);
-            *self.publisher.lock() = None;
-            tokio::time::sleep(self.back_off(failures)).await;
-            failures = failures.saturating_add(1);
-        }
-    }
-
-    /// Random over its whole range, so that a cluster's nodes do not come all at once.
-    fn back_off(&self, failures: u32) -> Duration {
-        let ceiling = FIRST_BACK_OFF.saturating_mul(1 << failures.min(10)).min(MAX_BACK_OFF);
-        let part = u32::try_from((self.shared.random)() >> 40).unwrap_or(u32::MAX);
-        ceiling.mul_f64(f64::from(part) / f64::from(1 << 24))
     }
 
     /// Publishes in one round trip, in order.

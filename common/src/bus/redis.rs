@@ -4,6 +4,7 @@ use super::cluster::ClusterBus;
 use super::events::{EVENT_QUEUE, Outlet};
 use super::link::{Kind, Link, Shared};
 use super::metrics::BusMetrics;
+use super::session;
 use super::{Bus, BusEvent, Publication, Topic};
 use crate::error::{Error, Result};
 use crate::id::NodeId;
@@ -58,7 +59,7 @@ impl RedisBus {
         let info = nodes.into_iter().next().ok_or_else(|| Error::internal("REDIS_URL names no node"))?;
         let link = Arc::new(Link::new(info, Kind::Plain, probe, shared));
         let running = link.clone();
-        lifecycle.spawn("bus link", async move { running.run().await });
+        lifecycle.spawn("bus link", session::keep(running));
         let shown = link.clone();
         lifecycle.spawn("bus gauge", async move {
             let mut up = shown.up();

@@ -24,10 +24,13 @@ const CONFIRM_TIMEOUT: Duration = Duration::from_secs(3);
 const BATCH: usize = 500;
 /// Before a topic that the server refused is asked for again.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
+/// Between attempts to connect: random up to this, less at first.
+const MAX_BACK_OFF: Duration = Duration::from_millis(500);
+const FIRST_BACK_OFF: Duration = Duration::from_millis(20);
 
 /// Why a session ended.
 #[derive(Debug)]
-pub(super) enum End {
+enum End {
     Lost,
     Mute,
     Failed(redis::RedisError),
@@ -43,7 +46,43 @@ impl fmt::Display for End {
     }
 }
 
-pub(super) struct Session {
+/// Keeps a link, for ever: session after session.
+pub(super) async fn keep(link: Arc<Link>) {
+    let mut failures = 0_u32;
+    let mut established = false;
+    loop {
+        match Session::open(&link).await {
+            Ok(session) => {
+                if established {
+                    link.shared.metrics.reconnects.inc();
+                }
+                established = true;
+                let end = session.run(&link).await;
+                if link.is_up() {
+                    failures = 0;
+                }
+                tracing::warn!(redis.addr = %link.info.addr(), reason = %end, "the bus link went down");
+            }
+            Err(error) if failures == 0 => {
+                tracing::warn!(redis.addr = %link.info.addr(), %error, "the bus link cannot be made; trying on");
+            }
+            Err(error) => tracing::debug!(redis.addr = %link.info.addr(), %error, "the bus link cannot be made"),
+        }
+        link.set_up(false);
+        *link.publisher.lock() = None;
+        tokio::time::sleep(back_off(&link, failures)).await;
+        failures = failures.saturating_add(1);
+    }
+}
+
+/// Random over its whole range, so that a cluster's nodes do not come all at once.
+fn back_off(link: &Link, failures: u32) -> Duration {
+    let ceiling = FIRST_BACK_OFF.saturating_mul(1 << failures.min(10)).min(MAX_BACK_OFF);
+    let part = u32::try_from((link.shared.random)() >> 40).unwrap_or(u32::MAX);
+    ceiling.mul_f64(f64::from(part) / f64::from(1 << 24))
+}
+
+struct Session {
     ears: Arc<Ears>,
     hearing: MultiplexedConnection,
     telling: MultiplexedConnection,
@@ -67,7 +106,7 @@ struct Life {
 }
 
 impl Session {
-    pub(super) async fn open(link: &Arc<Link>) -> redis::RedisResult<Self> {
+    async fn open(link: &Arc<Link>) -> redis::RedisResult<Self> {
         let ears = Arc::new(Ears {
             link: Arc::downgrade(link),
             nonce: (link.shared.random)(),
@@ -89,7 +128,7 @@ impl Session {
     }
 
     /// Runs until something fails. Dropping the session closes both connections.
-    pub(super) async fn run(self, link: &Link) -> End {
+    async fn run(self, link: &Link) -> End {
         link.wanted.lock().start_over();
         link.changed.notify_one();
         link.suspect.store(false, Ordering::Relaxed);
