@@ -1,12 +1,13 @@
-//! One link to one Redis server: a connection that hears and one that tells, made anew together for as long as the bus lives.
+//! One link to one Redis server: a connection that subscribes and one that publishes.
 //!
-//! The link trusts nothing that the client library remembers: each connection is used until it fails, then dropped, and the link's own
-//! set of wanted topics is told to the next. A probe, published on the one connection every second and heard on the other,
-//! finds what no error tells: a frozen server, a proxy that stalls, a subscription that died silently.
+//! The link trusts nothing that the client library remembers. It uses each connection until it fails, drops
+//! it, and subscribes on the next one to its own set of topics. A probe, published on the one connection
+//! every second and received on the other, finds what no error reports: a frozen server, a proxy that
+//! stalls, a subscription that died silently. `session` makes the connections and keeps the link.
 
-use super::events::Outlet;
+use super::events::EventSender;
 use super::metrics::BusMetrics;
-use super::subscriptions::Wanted;
+use super::subscriptions::Subscriptions;
 use super::{Publication, Topic};
 use crate::redis::connect;
 use parking_lot::Mutex;
@@ -18,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
-/// How long a publication's answer is waited for.
+/// How long a publication waits for its answer.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Which of Redis's two kinds of pub/sub.
@@ -41,14 +42,14 @@ pub(super) enum LinkError {
     Refused(#[from] redis::RedisError),
 }
 
-/// What a bus gives to each of its links.
+/// The parts that all links of a bus share.
 #[derive(Clone)]
 pub(super) struct Shared {
-    pub(super) outlet: Arc<Outlet>,
+    pub(super) events: Arc<EventSender>,
     pub(super) metrics: BusMetrics,
-    /// Told when a link's `up` may have changed, or when a topic turned out to be served elsewhere.
+    /// Notified when a link's `up` may have changed, or when another server turned out to serve a topic.
     pub(super) attention: Arc<Notify>,
-    /// A random number of 64 bits whenever it is asked.
+    /// 64 random bits at each call.
     pub(super) random: Arc<dyn Fn() -> u64 + Send + Sync>,
 }
 
@@ -58,12 +59,13 @@ pub(super) struct Link {
     /// The channel of the link's probes.
     pub(super) probe: String,
     pub(super) shared: Shared,
-    pub(super) wanted: Mutex<Wanted>,
-    /// Told when `wanted` has something to tell.
+    pub(super) subscriptions: Mutex<Subscriptions>,
+    /// Notified when `subscriptions` has changes for the server.
     pub(super) changed: Notify,
-    /// The telling connection of the present session.
+    /// The publishing connection of the present session.
     pub(super) publisher: Mutex<Option<MultiplexedConnection>>,
-    /// A publication was not answered in time, and no probe has come back since: further ones fail at once.
+    /// A publication was not answered in time, and no probe has come back since: further ones fail at
+    /// once.
     pub(super) suspect: AtomicBool,
     up: watch::Sender<bool>,
 }
@@ -75,7 +77,7 @@ impl Link {
             kind,
             probe,
             shared,
-            wanted: Mutex::default(),
+            subscriptions: Mutex::default(),
             changed: Notify::new(),
             publisher: Mutex::new(None),
             suspect: AtomicBool::new(false),
@@ -84,13 +86,13 @@ impl Link {
     }
 
     pub(super) fn subscribe(&self, topics: &[Topic]) {
-        if self.wanted.lock().add(topics) {
+        if self.subscriptions.lock().add(topics) {
             self.changed.notify_one();
         }
     }
 
     pub(super) fn unsubscribe(&self, topics: &[Topic]) {
-        if self.wanted.lock().remove(topics) {
+        if self.subscriptions.lock().remove(topics) {
             self.changed.notify_one();
         }
     }
@@ -104,7 +106,7 @@ impl Link {
     }
 
     pub(super) fn set_up(&self, up: bool) {
-        // Told only as it changes: whoever waits for the link to come back would take each probe for that.
+        // Only when it changes: a receiver that waits for the link's return would take each probe for it.
         if self.up.send_if_modified(|was| std::mem::replace(was, up) != up) {
             self.shared.attention.notify_one();
         }
@@ -127,12 +129,12 @@ impl Link {
                 self.suspect.store(true, Ordering::Relaxed);
                 Err(LinkError::Mute)
             }
-            // A lost connection has told the session by itself.
+            // The session learns of a lost connection from the connection itself.
             Ok(Err(error)) => Err(error.into()),
             Ok(Ok(answers)) => match answers.into_iter().find_map(refusal) {
                 None => Ok(()),
                 Some(error) => {
-                    // Of a cluster: the slot is served elsewhere now.
+                    // In a cluster another server may serve the slot now.
                     self.shared.attention.notify_one();
                     Err(error.into())
                 }
@@ -158,7 +160,7 @@ impl Link {
         pipeline
     }
 
-    /// The telling connection, for questions of the bus's own.
+    /// The publishing connection, for the bus's own questions.
     pub(super) fn connection(&self) -> Option<MultiplexedConnection> {
         self.publisher.lock().clone()
     }

@@ -1,7 +1,8 @@
-//! The bus over Redis pub/sub: one server, or whatever stands behind one address (Sentinel with a proxy, a managed service).
+//! The bus over Redis pub/sub: one server, or whatever stands behind one address (Sentinel with a proxy, a
+//! managed service).
 
 use super::cluster::ClusterBus;
-use super::events::{EVENT_QUEUE, Outlet};
+use super::events::{EVENT_QUEUE, EventQueue, EventSender};
 use super::link::{Kind, Link, Shared};
 use super::metrics::BusMetrics;
 use super::session;
@@ -19,13 +20,13 @@ use tokio::sync::{Notify, mpsc, watch};
 /// The bus over one Redis server; see [`connect`](Self::connect).
 pub struct RedisBus {
     link: Arc<Link>,
-    events: Mutex<Option<mpsc::Receiver<BusEvent>>>,
+    events: Mutex<Option<EventQueue>>,
 }
 
 impl RedisBus {
-    /// Starts the bus of `REDIS_URL`'s nodes and returns at once: [`Bus::up`] says when it carries. With `cluster`, Redis Cluster's
-    /// sharded pub/sub; else the first node alone. `random` gives 64 random bits at each call. An address that cannot be
-    /// read is an error.
+    /// Starts the bus of `REDIS_URL`'s nodes and returns at once: [`Bus::up`] says when it carries. With
+    /// `cluster` it uses Redis Cluster's sharded pub/sub, else the first node alone. `random` gives 64
+    /// random bits at each call. An address that cannot be read is an error.
     pub fn connect(
         urls: &[SecretString],
         cluster: bool,
@@ -47,30 +48,30 @@ impl RedisBus {
         capacity: usize,
     ) -> Result<Arc<dyn Bus>> {
         let nodes = connect::nodes(urls)?;
-        let (outlet, events) = Outlet::new(capacity);
-        let outlet = Arc::new(outlet);
-        let telling = outlet.clone();
-        lifecycle.spawn("bus events", async move { telling.tell_dropped().await });
-        let shared = Shared { outlet, metrics, attention: Arc::new(Notify::new()), random: Arc::new(random) };
+        let (sender, queue) = EventSender::new(capacity);
+        let sender = Arc::new(sender);
+        let reporting = sender.clone();
+        lifecycle.spawn("bus events", async move { reporting.report_dropped().await });
+        let shared = Shared { events: sender, metrics, attention: Arc::new(Notify::new()), random: Arc::new(random) };
         if cluster {
-            return Ok(ClusterBus::start(nodes, node, lifecycle, shared, events));
+            return Ok(ClusterBus::start(nodes, node, lifecycle, shared, queue));
         }
         let probe = Topic::Node(node.clone()).to_string();
         let info = nodes.into_iter().next().ok_or_else(|| Error::internal("REDIS_URL names no node"))?;
         let link = Arc::new(Link::new(info, Kind::Plain, probe, shared));
         let running = link.clone();
-        lifecycle.spawn("bus link", session::keep(running));
-        let shown = link.clone();
+        lifecycle.spawn("bus link", async move { match session::keep(running).await {} });
+        let gauged = link.clone();
         lifecycle.spawn("bus gauge", async move {
-            let mut up = shown.up();
+            let mut up = gauged.up();
             loop {
-                shown.shared.metrics.up.set(i64::from(*up.borrow_and_update()));
+                gauged.shared.metrics.up.set(i64::from(*up.borrow_and_update()));
                 if up.changed().await.is_err() {
                     return;
                 }
             }
         });
-        Ok(Arc::new(Self { link, events: Mutex::new(Some(events)) }))
+        Ok(Arc::new(Self { link, events: Mutex::new(Some(queue)) }))
     }
 }
 

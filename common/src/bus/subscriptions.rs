@@ -1,44 +1,45 @@
-//! What a link is to be subscribed to, and what of that the server has not been told yet.
+//! The topics that a link subscribes to, and the changes that the server has not confirmed yet.
 
 use super::Topic;
 use std::collections::HashSet;
 
-/// The wanted topics and those among which something changed since the server was last told.
+/// The topics that the link subscribes to, and those whose last change is still to be sent.
 ///
-/// A change is told by what is wanted at the time of telling, so that any order of subscribing and unsubscribing, in or out of an
-/// outage, ends in what is wanted. A topic that was taken out and put back is subscribed again, for its word of `Subscribed` is owed.
+/// Whether a topic is subscribed or unsubscribed is decided when the change is sent. So any order of both, in
+/// or out of an outage, ends in the set of topics. A topic that was taken out and put back is subscribed
+/// again, because its `Subscribed` is owed.
 #[derive(Debug, Default)]
-pub(super) struct Wanted {
+pub(super) struct Subscriptions {
     topics: HashSet<Topic>,
-    untold: HashSet<Topic>,
+    unconfirmed: HashSet<Topic>,
 }
 
-/// What the server is to be told next.
+/// The next changes for the server.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Changes {
     pub(super) subscribe: Vec<String>,
     pub(super) unsubscribe: Vec<String>,
 }
 
-impl Wanted {
-    /// Says whether anything is to be told.
+impl Subscriptions {
+    /// True when there is something to send.
     pub(super) fn add(&mut self, topics: &[Topic]) -> bool {
         let mut changed = false;
         for topic in topics {
             if self.topics.insert(topic.clone()) {
-                self.untold.insert(topic.clone());
+                self.unconfirmed.insert(topic.clone());
                 changed = true;
             }
         }
         changed
     }
 
-    /// Says whether anything is to be told.
+    /// True when there is something to send.
     pub(super) fn remove(&mut self, topics: &[Topic]) -> bool {
         let mut changed = false;
         for topic in topics {
             if self.topics.remove(topic) {
-                self.untold.insert(topic.clone());
+                self.unconfirmed.insert(topic.clone());
                 changed = true;
             }
         }
@@ -49,20 +50,20 @@ impl Wanted {
         self.topics.contains(topic)
     }
 
-    /// A new connection knows of nothing: all that is wanted is to be told.
-    pub(super) fn start_over(&mut self) {
-        self.untold.clone_from(&self.topics);
+    /// A new connection has no subscription: every topic is to be sent.
+    pub(super) fn resubscribe_all(&mut self) {
+        self.unconfirmed.clone_from(&self.topics);
     }
 
-    /// The server took a topic away, or refused it: it is to be told again, if it is still wanted.
-    pub(super) fn again(&mut self, topic: &Topic) -> bool {
-        self.topics.contains(topic) && self.untold.insert(topic.clone())
+    /// The server took a topic away, or refused it: it is sent again, if it is still subscribed.
+    pub(super) fn retry(&mut self, topic: &Topic) -> bool {
+        self.topics.contains(topic) && self.unconfirmed.insert(topic.clone())
     }
 
     /// Takes up to `limit` changes.
     pub(super) fn take(&mut self, limit: usize) -> Changes {
         let mut changes = Changes::default();
-        for topic in self.untold.extract_if(|_| true).take(limit) {
+        for topic in self.unconfirmed.extract_if(|_| true).take(limit) {
             let list = if self.topics.contains(&topic) { &mut changes.subscribe } else { &mut changes.unsubscribe };
             list.push(topic.to_string());
         }
@@ -87,42 +88,42 @@ mod tests {
 
     #[test]
     fn the_last_word_on_a_topic_counts() {
-        let mut wanted = Wanted::default();
-        assert!(wanted.add(&[chat(1), chat(2)]));
-        assert!(!wanted.add(&[chat(1)]), "wanted already");
-        assert!(wanted.remove(&[chat(1)]));
-        let changes = wanted.take(10);
+        let mut subscriptions = Subscriptions::default();
+        assert!(subscriptions.add(&[chat(1), chat(2)]));
+        assert!(!subscriptions.add(&[chat(1)]), "subscribed already");
+        assert!(subscriptions.remove(&[chat(1)]));
+        let changes = subscriptions.take(10);
         assert_eq!(changes, Changes { subscribe: vec!["m:c:2".into()], unsubscribe: vec!["m:c:1".into()] });
-        assert!(wanted.take(10).is_empty());
+        assert!(subscriptions.take(10).is_empty());
     }
 
     #[test]
-    fn a_topic_taken_out_and_put_back_is_told_again() {
-        let mut wanted = Wanted::default();
-        wanted.add(&[chat(1)]);
-        wanted.take(10);
-        wanted.remove(&[chat(1)]);
-        wanted.add(&[chat(1)]);
-        assert_eq!(wanted.take(10).subscribe, ["m:c:1"]);
+    fn a_topic_taken_out_and_put_back_is_sent_again() {
+        let mut subscriptions = Subscriptions::default();
+        subscriptions.add(&[chat(1)]);
+        subscriptions.take(10);
+        subscriptions.remove(&[chat(1)]);
+        subscriptions.add(&[chat(1)]);
+        assert_eq!(subscriptions.take(10).subscribe, ["m:c:1"]);
     }
 
     #[test]
-    fn starting_over_tells_what_is_wanted_and_nothing_else() {
-        let mut wanted = Wanted::default();
-        wanted.add(&[chat(1), chat(2)]);
-        wanted.take(10);
-        wanted.remove(&[chat(1)]);
-        wanted.start_over();
-        assert_eq!(wanted.take(10), Changes { subscribe: vec!["m:c:2".into()], unsubscribe: vec![] });
-        assert!(!wanted.again(&chat(1)));
-        assert!(wanted.again(&chat(2)));
+    fn a_new_connection_subscribes_to_the_present_topics_and_no_others() {
+        let mut subscriptions = Subscriptions::default();
+        subscriptions.add(&[chat(1), chat(2)]);
+        subscriptions.take(10);
+        subscriptions.remove(&[chat(1)]);
+        subscriptions.resubscribe_all();
+        assert_eq!(subscriptions.take(10), Changes { subscribe: vec!["m:c:2".into()], unsubscribe: vec![] });
+        assert!(!subscriptions.retry(&chat(1)));
+        assert!(subscriptions.retry(&chat(2)));
     }
 
     #[test]
     fn changes_come_in_batches() {
-        let mut wanted = Wanted::default();
-        wanted.add(&(0..25).map(chat).collect::<Vec<_>>());
-        let sizes: Vec<_> = (0..4).map(|_| wanted.take(10).subscribe.len()).collect();
+        let mut subscriptions = Subscriptions::default();
+        subscriptions.add(&(0..25).map(chat).collect::<Vec<_>>());
+        let sizes: Vec<_> = (0..4).map(|_| subscriptions.take(10).subscribe.len()).collect();
         assert_eq!(sizes, [10, 10, 5, 0]);
     }
 }
