@@ -22,7 +22,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 /// How often the topology is asked for while every link is up, and while one is not.
@@ -78,7 +78,8 @@ impl ClusterBus {
         bus
     }
 
-    /// Follows the cluster's topology, for ever. The links' tasks live in the set and end with it.
+    /// Follows the cluster's topology, for ever. The links' tasks live in the set and end with it; a panic in
+    /// one of them goes on here, so that it stops the process as it does over a single server.
     async fn keep(&self) {
         let mut links = JoinSet::new();
         loop {
@@ -87,11 +88,11 @@ impl ClusterBus {
             } else {
                 tracing::warn!("no node of the Redis Cluster knows every slot; asking again");
             }
-            while links.try_join_next().is_some() {}
             let pause = if self.update_up() { REFRESH_EVERY } else { REFRESH_SOON };
             tokio::select! {
                 () = self.shared.attention.notified() => tokio::time::sleep(GATHER).await,
                 () = tokio::time::sleep(pause) => {}
+                Some(ended) = links.join_next() => propagate_panic(ended),
             }
             self.update_up();
         }
@@ -183,6 +184,15 @@ impl ClusterBus {
         let names = (0_u32..).map(|n| format!("{}.{n}", Topic::Node(self.node.clone())));
         // A server with one slot of 16,384 is found after about as many names.
         names.take(1 << 20).find(served).unwrap_or_default()
+    }
+}
+
+fn propagate_panic(ended: Result<(), JoinError>) {
+    // A link that lost its slots was cancelled: that end is in order.
+    if let Err(error) = ended
+        && let Ok(panic) = error.try_into_panic()
+    {
+        std::panic::resume_unwind(panic);
     }
 }
 
