@@ -14,6 +14,7 @@ pub mod error;
 pub mod event;
 pub mod http;
 pub mod id;
+pub mod label;
 pub mod lifecycle;
 pub mod metrics;
 pub mod model;
