@@ -15,6 +15,7 @@ pub mod error;
 pub mod event;
 pub mod http;
 pub mod id;
+pub mod label;
 pub mod lifecycle;
 pub mod metrics;
 pub mod model;
