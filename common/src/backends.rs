@@ -115,7 +115,7 @@ fn redis_back_ends(
     let bus = RedisBus::connect(&redis.nodes, redis.cluster, node, lifecycle, metrics, crate::random::bits)?;
     let pool = Arc::new(RedisPool::new(&redis.nodes, redis.cluster, PRESENCE_PATIENCE)?);
     let presence = Arc::new(RedisPresence::new(pool, config.presence_lease));
-    Ok((bus, presence, Arc::new(RedisLimiter::start(redis, lifecycle)?)))
+    Ok((bus, presence, Arc::new(RedisLimiter::start(&redis.nodes, redis.cluster, lifecycle)?)))
 }
 
 async fn store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
