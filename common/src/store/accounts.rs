@@ -1,10 +1,12 @@
 //! Accounts: made, looked up, changed, deactivated.
 
+use super::stored_time::Time;
 use super::{PageRequest, Rows};
 use crate::error::Result;
 use crate::id::{SessionId, UserId};
 use crate::model::User;
 use async_trait::async_trait;
+use sqlx::FromRow;
 use time::OffsetDateTime;
 
 /// An account to be made.
@@ -63,4 +65,53 @@ pub trait Accounts: Send + Sync + 'static {
     async fn deactivate_user(&self, user: UserId) -> Result<()>;
     /// Keeps when users were last seen; never moves back.
     async fn set_last_seen(&self, seen: &[(UserId, OffsetDateTime)]) -> Result<()>;
+}
+
+// The columns of `users` that an [`AccountRow`] reads.
+macro_rules! account_columns {
+    () => {
+        "id, username, email, password_hash, is_active, created_at, last_seen_at"
+    };
+}
+pub(super) use account_columns;
+
+/// A row of `users`.
+#[derive(FromRow)]
+pub(super) struct AccountRow {
+    pub(super) id: UserId,
+    pub(super) username: String,
+    pub(super) email: String,
+    pub(super) password_hash: String,
+    pub(super) is_active: bool,
+    pub(super) created_at: Time,
+    pub(super) last_seen_at: Option<Time>,
+}
+
+impl From<AccountRow> for User {
+    fn from(row: AccountRow) -> Self {
+        Self {
+            id: row.id,
+            username: row.username,
+            email: row.email,
+            is_active: row.is_active,
+            created_at: row.created_at.0,
+        }
+    }
+}
+
+impl From<AccountRow> for UserRow {
+    fn from(row: AccountRow) -> Self {
+        Self { last_seen_at: row.last_seen_at.map(|at| at.0), user: row.into() }
+    }
+}
+
+impl From<AccountRow> for Credentials {
+    fn from(mut row: AccountRow) -> Self {
+        Self { password_hash: std::mem::take(&mut row.password_hash), user: row.into() }
+    }
+}
+
+/// Lowers as both databases compare names and addresses.
+pub(super) fn fold(name: &str) -> String {
+    name.to_lowercase()
 }

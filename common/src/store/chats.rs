@@ -1,10 +1,14 @@
 //! Chats: made, listed, changed, deleted.
 
+use super::members::role;
+use super::messages::MessageRow;
+use super::stored_time::Time;
 use super::{Committed, PageRequest, Rows};
-use crate::error::Result;
-use crate::id::{ChatId, UserId};
-use crate::model::Chat;
+use crate::error::{Error, Result};
+use crate::id::{ChatId, Seq, UserId};
+use crate::model::{Chat, Peer};
 use async_trait::async_trait;
+use sqlx::FromRow;
 
 /// A group to be made.
 #[derive(Clone, Debug)]
@@ -44,4 +48,89 @@ pub trait Chats: Send + Sync + 'static {
     async fn update_chat(&self, chat: ChatId, by: UserId, patch: ChatPatch) -> Result<(Chat, Committed)>;
     /// The same errors. Its last event is `ChatDeleted`; every member is told `ChatRemoved`.
     async fn delete_chat(&self, chat: ChatId, by: UserId) -> Result<Committed>;
+}
+
+/// Rights to read a chat's content: `ChatNotFound` (also a private chat of others), `NotAMember`.
+pub(super) fn may_read(is_group: bool, is_member: bool) -> Result<()> {
+    match (is_member, is_group) {
+        (true, _) => Ok(()),
+        (false, true) => Err(Error::NotAMember),
+        (false, false) => Err(Error::ChatNotFound),
+    }
+}
+
+/// Finds the private chat of two users, the lower id first.
+pub(super) const PRIVATE_CHAT_OF: &str =
+    "select id from chats where pair_low = $1 and pair_high = $2 and pair_low is not null";
+
+/// A row of `chats`.
+#[derive(Clone, Debug, FromRow)]
+pub(super) struct ChatRow {
+    pub(super) id: ChatId,
+    pub(super) is_group: bool,
+    pub(super) name: String,
+    pub(super) description: Option<String>,
+    pub(super) created_at: Time,
+    pub(super) seq: Seq,
+    pub(super) member_count: i64,
+    pub(super) is_deleted: bool,
+}
+
+impl ChatRow {
+    /// The chat as an event tells it to everyone, with the number of that event.
+    pub(super) fn to_shared(&self) -> Chat {
+        Chat {
+            id: self.id,
+            name: self.name.clone(),
+            description: self.description.clone(),
+            is_group: self.is_group,
+            created_at: self.created_at.0,
+            seq: self.seq,
+            role: None,
+            member_count: self.member_count,
+            last_message: None,
+            unread_count: None,
+            peer: None,
+        }
+    }
+}
+
+/// A chat as one user sees it.
+#[derive(FromRow)]
+pub(super) struct ViewRow {
+    pub(super) viewer_id: UserId,
+    pub(super) id: ChatId,
+    pub(super) is_group: bool,
+    pub(super) name: String,
+    pub(super) description: Option<String>,
+    pub(super) created_at: Time,
+    pub(super) active_at: Time,
+    pub(super) seq: Seq,
+    pub(super) member_count: i64,
+    pub(super) role: Option<i16>,
+    pub(super) peer_id: Option<UserId>,
+    pub(super) peer_username: Option<String>,
+    pub(super) unread_count: Option<i64>,
+    #[sqlx(flatten)]
+    pub(super) last: MessageRow,
+}
+
+impl From<ViewRow> for Chat {
+    fn from(row: ViewRow) -> Self {
+        let peer =
+            row.peer_id.zip(row.peer_username).map(|(id, username)| Peer { id, username }).filter(|_| !row.is_group);
+        Self {
+            id: row.id,
+            name: peer.as_ref().map_or(row.name, |peer| peer.username.clone()),
+            description: row.description,
+            is_group: row.is_group,
+            created_at: row.created_at.0,
+            seq: row.seq,
+            role: row.role.map(role),
+            member_count: row.member_count,
+            last_message: row.last.into_message(row.id),
+            unread_count: row.unread_count,
+            peer,
+        }
+    }
 }

@@ -1,10 +1,13 @@
 //! Members: who is in a chat, as what, and how far they have read.
 
+use super::stored_time::Time;
 use super::{Committed, PageRequest, Rows};
 use crate::error::Result;
+use crate::event::MemberChange;
 use crate::id::{ChatId, Seq, UserId};
 use crate::model::{Chat, Member, Role};
 use async_trait::async_trait;
+use sqlx::FromRow;
 
 /// What a user may do in a chat, and where its log stands: read in one snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,4 +53,58 @@ pub trait Members: Send + Sync + 'static {
     async fn still_members(&self, chat: ChatId, users: &[UserId]) -> Result<Vec<UserId>>;
     /// For each user, those of their chats that have at most `max` members.
     async fn chats_for_status(&self, users: &[UserId], max: i64) -> Result<Vec<(UserId, Vec<ChatId>)>>;
+}
+
+pub(super) fn role_number(role: Role) -> i16 {
+    match role {
+        Role::Owner => 1,
+        Role::Member => 2,
+    }
+}
+
+pub(super) fn role(number: i16) -> Role {
+    if number == 1 { Role::Owner } else { Role::Member }
+}
+
+/// A member list's row: the chat and the caller's place in it, and perhaps a member.
+#[derive(FromRow)]
+pub(super) struct MemberListRow {
+    pub(super) is_group: bool,
+    pub(super) is_member: bool,
+    pub(super) user_id: Option<UserId>,
+    pub(super) username: Option<String>,
+    pub(super) role: Option<i16>,
+    pub(super) joined_at: Option<Time>,
+}
+
+impl MemberListRow {
+    pub(super) fn into_member(self) -> Option<Member> {
+        Some(Member {
+            user_id: self.user_id?,
+            username: self.username?,
+            role: role(self.role?),
+            joined_at: self.joined_at?.0,
+        })
+    }
+}
+
+/// A row of `members` with the user's name.
+#[derive(Clone, FromRow)]
+pub(super) struct MemberRow {
+    pub(super) user_id: UserId,
+    pub(super) username: String,
+    pub(super) role: i16,
+    pub(super) joined_at: Time,
+}
+
+impl From<MemberRow> for Member {
+    fn from(row: MemberRow) -> Self {
+        Self { user_id: row.user_id, username: row.username, role: role(row.role), joined_at: row.joined_at.0 }
+    }
+}
+
+impl From<&Member> for MemberChange {
+    fn from(member: &Member) -> Self {
+        Self { user_id: member.user_id, username: member.username.clone(), role: member.role }
+    }
 }

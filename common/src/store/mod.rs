@@ -5,7 +5,7 @@
 //! - **Numbers**: an event takes its chat's next `seq` (`update chats set seq = seq + 1 … returning seq`) inside the transaction that
 //!   stores it, so that the row's lock makes the order of numbers the order of commits, without a gap (G2).
 //! - **Outbox**: the same transaction leaves an outbox entry for what it committed; [`Committed::outbox`] names it. It is removed
-//!   by [`Store::outbox_remove`] once published, or found by [`Store::outbox_claim`] when its publisher died.
+//!   by [`Log::outbox_remove`] once published, or found by [`Log::outbox_claim`] when its publisher died.
 //! - **Rights are decided inside the transaction that acts**, after the chat's row is locked: who was removed at `seq` n writes nothing with
 //!   a `seq` after n. A private chat does not exist (`ChatNotFound`) for anyone but its two users, a deleted chat for nobody.
 //! - **No text in the log**: an event names its message, and a replay joins it as it stands now.
@@ -13,20 +13,22 @@
 //! - Races are decided by constraints, never by check-then-insert.
 
 mod accounts;
-mod change;
+mod changes;
 mod chats;
 #[cfg(test)]
 mod contract;
 mod cursor;
+mod entry;
 mod fault;
 mod log;
 mod members;
 mod messages;
+mod outbox;
 pub mod postgres;
-mod row;
 mod send;
 mod sessions;
 pub mod sqlite;
+mod stored_time;
 
 pub use self::accounts::{Accounts, Credentials, NewUser, UserRow};
 pub use self::chats::{ChatPatch, Chats, NewGroup};

@@ -1,6 +1,6 @@
 //! What became of a batch of sends, the same for both back ends.
 
-use super::change::private_notices;
+use super::outbox::private_notices;
 use super::{Committed, NewMessage, OutboxId, Sent, SentBatch};
 use crate::error::{Error, Result};
 use crate::event::{EventBody, LogEvent};
@@ -38,6 +38,14 @@ pub(super) fn refuse(entry: &NewMessage) -> Option<Error> {
 
 pub(super) fn bad_reply() -> Error {
     Error::invalid("reply_to_id", "is not a message of this chat")
+}
+
+/// A 64-bit FNV-1a digest: tells a retry of a text from another text, and is no copy of it.
+pub(super) fn digest(text: &str) -> i64 {
+    let hash = text
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    hash.cast_signed()
 }
 
 /// Puts the batch's answer together.

@@ -4,6 +4,7 @@ use crate::error::Result;
 use crate::id::{SessionId, UserId};
 use crate::model::User;
 use async_trait::async_trait;
+use sqlx::FromRow;
 use std::time::Duration;
 
 /// A session as it stands.
@@ -53,4 +54,20 @@ pub trait Sessions: Send + Sync + 'static {
     async fn end_session(&self, session: SessionId) -> Result<()>;
     /// Those that ended within this long, by the database's clock.
     async fn sessions_ended_within(&self, period: Duration) -> Result<Vec<EndedSession>>;
+}
+
+/// A session that is being rotated, read under its lock.
+#[derive(FromRow)]
+pub(super) struct SessionRow {
+    pub(super) id: SessionId,
+    pub(super) user_id: UserId,
+    pub(super) generation: i64,
+    /// Neither ended nor expired.
+    pub(super) live: bool,
+}
+
+impl SessionRow {
+    pub(super) fn session(&self, generation: i64) -> Session {
+        Session { id: self.id, user_id: self.user_id, generation }
+    }
 }

@@ -5,34 +5,41 @@
 
 mod accounts;
 mod chats;
-mod lock;
 mod log;
 mod members;
 mod messages;
+mod prune;
 mod sessions;
 #[cfg(test)]
 mod tests;
+mod transaction;
 
+use self::transaction::Writing;
 use super::fault::Fault;
-use super::row::Time;
-use super::{PoolState, Store};
+use super::stored_time::Time;
+use super::{PoolState, Store, changes};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::event::micros;
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 use serde::Serialize;
 use sqlx::migrate::Migrator;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, Sqlite, Transaction};
+use sqlx::query::QueryAs;
+use sqlx::sqlite::{
+    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
+    SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, Connection, FromRow, Sqlite, Transaction};
 use std::path::Path;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// No operation takes longer.
-const BOUND: Duration = Duration::from_millis(1950);
+/// The longest that an operation takes.
+const OPERATION_TIMEOUT: Duration = Duration::from_millis(1950);
 /// How long a caller waits for a connection.
-const ACQUIRE: Duration = Duration::from_millis(1500);
-/// How many read at once.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(1500);
+/// Connections that read at once.
 const READERS: u32 = 4;
 
 /// The store over SQLite; cloned, it shares its connections.
@@ -105,11 +112,11 @@ impl SqliteStore {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
-            .busy_timeout(ACQUIRE)
+            .busy_timeout(ACQUIRE_TIMEOUT)
             .disable_statement_logging();
         let pool = || {
             SqlitePoolOptions::new()
-                .acquire_timeout(ACQUIRE)
+                .acquire_timeout(ACQUIRE_TIMEOUT)
                 .test_before_acquire(false)
                 .max_lifetime(None)
                 .idle_timeout(None)
@@ -133,22 +140,56 @@ impl SqliteStore {
 
     /// Whether all migrations of this release are applied.
     pub async fn schema_ready(&self) -> Result<bool> {
-        let applied: Vec<i64> = self.run(|| log::applied_migrations(&self.database)).await?;
-        Ok(migrator().iter().all(|migration| applied.contains(&migration.version)))
+        let table = "select 1 from sqlite_master where name = '_sqlx_migrations'";
+        if self.row::<(i64,)>(sqlx::query_as(table)).await?.is_none() {
+            return Ok(false);
+        }
+        let applied: Vec<(i64,)> =
+            self.rows(sqlx::query_as("select version from _sqlx_migrations where success")).await?;
+        Ok(migrator().iter().all(|migration| applied.contains(&(migration.version,))))
     }
 
     /// Runs an operation within the bound.
-    async fn run<T, F, Fut>(&self, operation: F) -> Result<T>
-    where
-        F: Fn() -> Fut + Send + Sync,
-        Fut: Future<Output = Result<T, Fault>> + Send,
-    {
-        match timeout(BOUND, operation()).await {
+    async fn run<T>(&self, operation: impl Future<Output = Result<T, Fault>> + Send) -> Result<T> {
+        match timeout(OPERATION_TIMEOUT, operation).await {
             Ok(result) => result.map_err(Error::from),
             Err(_) => Err(Error::unavailable("the database did not answer in time")),
         }
     }
+
+    /// Runs a change of a chat in one transaction.
+    async fn change<'a, T, F>(&self, change: F) -> Result<T>
+    where
+        T: Send,
+        F: for<'t> FnOnce(&'t mut (dyn changes::Transaction + 'a)) -> BoxFuture<'t, Result<T, Fault>> + Send,
+    {
+        self.run(async {
+            let mut writing = Writing { inner: self.database.begin().await?, database: self.database.clone() };
+            let changed = change(&mut writing).await?;
+            commit(writing.inner, changed).await
+        })
+        .await
+    }
+
+    /// The rows of one statement that reads.
+    async fn rows<R>(&self, statement: Statement<R>) -> Result<Vec<R>>
+    where
+        R: for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
+    {
+        self.run(async { Ok(statement.fetch_all(&self.database.reader).await?) }).await
+    }
+
+    /// The same where there is one row at most.
+    async fn row<R>(&self, statement: Statement<R>) -> Result<Option<R>>
+    where
+        R: for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
+    {
+        self.run(async { Ok(statement.fetch_optional(&self.database.reader).await?) }).await
+    }
 }
+
+/// A statement with its parameters, and the row that it answers.
+type Statement<R> = QueryAs<'static, Sqlite, R, SqliteArguments>;
 
 fn migrator() -> Migrator {
     let mut migrator = sqlx::migrate!("./migrations/sqlite");
@@ -160,7 +201,12 @@ fn migrator() -> Migrator {
 #[async_trait]
 impl Store for SqliteStore {
     async fn ping(&self) -> Result<()> {
-        self.run(|| log::ping(&self.database)).await
+        self.run(async {
+            sqlx::query("select 1").execute(&self.database.reader).await?;
+            // The writer too: it may be ill while the readers are well.
+            Ok(self.database.begin().await?.rollback().await?)
+        })
+        .await
     }
 
     fn writers(&self) -> usize {
