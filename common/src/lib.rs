@@ -6,6 +6,7 @@
 
 pub mod auth;
 pub mod backends;
+pub mod backoff;
 pub mod bus;
 pub mod clock;
 pub mod config;
@@ -14,6 +15,7 @@ pub mod error;
 pub mod event;
 pub mod http;
 pub mod id;
+pub mod label;
 pub mod lifecycle;
 pub mod metrics;
 pub mod model;
@@ -22,8 +24,10 @@ pub mod model;
 mod ports;
 pub mod presence;
 pub mod program;
+pub mod pruning;
 pub mod random;
 pub mod rate_limit;
+pub mod redis;
 pub mod relay;
 pub mod service;
 pub mod store;
