@@ -1,10 +1,10 @@
 //! Accounts: made, looked up, changed, deactivated.
 
+use super::PageRequest;
 use super::stored_time::Time;
-use super::{PageRequest, Rows};
 use crate::error::Result;
 use crate::id::{SessionId, UserId};
-use crate::model::User;
+use crate::model::{Page, User};
 use async_trait::async_trait;
 use sqlx::FromRow;
 use time::OffsetDateTime;
@@ -50,7 +50,7 @@ pub trait Accounts: Send + Sync + 'static {
     /// Those of the ids that exist, in no order.
     async fn users(&self, ids: &[UserId]) -> Result<Vec<UserRow>>;
     /// By prefix of the username without case, ordered by it; active users only. `%` and `_` stand for themselves.
-    async fn search_users(&self, prefix: &str, page: &PageRequest) -> Result<Rows<UserRow>>;
+    async fn search_users(&self, prefix: &str, page: &PageRequest) -> Result<Page<UserRow>>;
     /// Changes e-mail or password hash; a new hash ends all sessions but `keep`. `EmailTaken`. `None`: no such user, or `verified` is no
     /// longer the account's hash, decided by the same statement that changes it.
     async fn update_user(

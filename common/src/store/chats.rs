@@ -3,10 +3,10 @@
 use super::members::role;
 use super::messages::MessageRow;
 use super::stored_time::Time;
-use super::{Committed, PageRequest, Rows};
+use super::{Committed, PageRequest};
 use crate::error::{Error, Result};
 use crate::id::{ChatId, Seq, UserId};
-use crate::model::{Chat, Peer};
+use crate::model::{Chat, Page, Peer};
 use async_trait::async_trait;
 use sqlx::FromRow;
 
@@ -41,7 +41,7 @@ pub trait Chats: Send + Sync + 'static {
     /// unknown or deactivated `other`.
     async fn private_chat(&self, user: UserId, other: UserId) -> Result<(Chat, bool, Committed)>;
     /// The user's chats, last active first, with `role`, `last_message`, `unread_count` (counted up to 1,000).
-    async fn chats_of(&self, user: UserId, page: &PageRequest) -> Result<Rows<Chat>>;
+    async fn chats_of(&self, user: UserId, page: &PageRequest) -> Result<Page<Chat>>;
     /// A chat as that user sees it: a group's members see all of it, others no content; `None`: it does not exist for that user.
     async fn chat(&self, chat: ChatId, viewer: UserId) -> Result<Option<Chat>>;
     /// `ChatNotFound`, `NotAMember`, `NotOwner`, `PrivateChat`.

@@ -1,10 +1,10 @@
 //! Page cursors: a letter for the list, then its key. Opaque to clients; one that does not fit is `Error::Invalid`.
 
-use super::{HistoryFrom, Rows};
+use super::HistoryFrom;
 use crate::error::{Error, Result};
 use crate::event::micros;
 use crate::id::{ChatId, MessageId, Seq, UserId};
-use crate::model::{HistoryPage, Message};
+use crate::model::{HistoryPage, Message, Page};
 use time::OffsetDateTime;
 
 fn invalid() -> Error {
@@ -104,11 +104,11 @@ impl HistoryBound {
 }
 
 /// Makes a page of what was found, one row more than `limit` where there are more.
-pub(super) fn page<R, T: From<R>>(mut found: Vec<R>, limit: usize, cursor: impl Fn(&R) -> String) -> Rows<T> {
+pub(super) fn page<R, T: From<R>>(mut found: Vec<R>, limit: usize, cursor: impl Fn(&R) -> String) -> Page<T> {
     let more = found.len() > limit;
     found.truncate(limit);
     let next_cursor = found.last().filter(|_| more).map(cursor);
-    Rows { items: found.into_iter().map(T::from).collect(), next_cursor }
+    Page { items: found.into_iter().map(T::from).collect(), next_cursor }
 }
 
 /// One row more than a page has, to know whether there is a next.

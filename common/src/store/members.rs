@@ -1,11 +1,11 @@
 //! Members: who is in a chat, as what, and how far they have read.
 
 use super::stored_time::Time;
-use super::{Committed, PageRequest, Rows};
+use super::{Committed, PageRequest};
 use crate::error::Result;
 use crate::event::MemberChange;
 use crate::id::{ChatId, Seq, UserId};
-use crate::model::{Chat, Member, Role};
+use crate::model::{Chat, Member, Page, Role};
 use async_trait::async_trait;
 use sqlx::FromRow;
 
@@ -35,7 +35,7 @@ pub trait Members: Send + Sync + 'static {
     /// the `MemberLeft`); the last member's leaving deletes the group.
     async fn leave(&self, chat: ChatId, user: UserId) -> Result<Committed>;
     /// Members by user id. `ChatNotFound`, `NotAMember`.
-    async fn members(&self, chat: ChatId, by: UserId, page: &PageRequest) -> Result<Rows<Member>>;
+    async fn members(&self, chat: ChatId, by: UserId, page: &PageRequest) -> Result<Page<Member>>;
     /// `NotOwner` and the rest; unknown ids: `Invalid` on `user_ids`; who is a member already is passed over. Answers those asked for.
     async fn add_members(&self, chat: ChatId, by: UserId, ids: &[UserId], max: i64)
     -> Result<(Vec<Member>, Committed)>;

@@ -49,15 +49,6 @@ pub struct PageRequest {
     pub limit: usize,
 }
 
-/// A page of rows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rows<T> {
-    /// The rows.
-    pub items: Vec<T>,
-    /// Where the next page begins.
-    pub next_cursor: Option<String>,
-}
-
 /// Persistence; see the module's obligations.
 #[async_trait]
 pub trait Store: Accounts + Sessions + Chats + Members + Messages + Log {

@@ -3,10 +3,10 @@
 use super::PostgresStore;
 use crate::error::{Error, Result};
 use crate::id::{SessionId, UserId};
-use crate::model::User;
+use crate::model::{Page, User};
 use crate::store::accounts::{AccountRow, account_columns, fold};
 use crate::store::fault::Fault;
-use crate::store::{Accounts, Credentials, NewUser, PageRequest, Rows, UserRow, cursor};
+use crate::store::{Accounts, Credentials, NewUser, PageRequest, UserRow, cursor};
 use async_trait::async_trait;
 use sqlx::PgConnection;
 use std::collections::BTreeMap;
@@ -70,10 +70,10 @@ impl Accounts for PostgresStore {
         Ok(rows.into_iter().map(UserRow::from).collect())
     }
 
-    async fn search_users(&self, prefix: &str, page: &PageRequest) -> Result<Rows<UserRow>> {
+    async fn search_users(&self, prefix: &str, page: &PageRequest) -> Result<Page<UserRow>> {
         let after = cursor::user(page.cursor.as_deref())?;
         if prefix.contains('\0') {
-            return Ok(Rows { items: Vec::new(), next_cursor: None });
+            return Ok(Page { items: Vec::new(), next_cursor: None });
         }
         // A range in byte order, not a pattern: nothing in the prefix has a meaning. The last code point stands above
         // all others.

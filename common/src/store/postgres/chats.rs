@@ -3,12 +3,12 @@
 use super::PostgresStore;
 use crate::error::{Error, Result};
 use crate::id::{ChatId, UserId};
-use crate::model::Chat;
+use crate::model::{Chat, Page};
 use crate::store::changes::chats as changes;
 use crate::store::chats::{PRIVATE_CHAT_OF, ViewRow};
 use crate::store::messages::message_columns;
 use crate::store::stored_time::Time;
-use crate::store::{ChatPatch, Chats, Committed, NewGroup, PageRequest, Rows, cursor};
+use crate::store::{ChatPatch, Chats, Committed, NewGroup, PageRequest, cursor};
 use async_trait::async_trait;
 use sqlx::PgConnection;
 
@@ -42,7 +42,7 @@ impl Chats for PostgresStore {
         self.change(|tx| Box::pin(changes::private_chat(tx, user, other))).await
     }
 
-    async fn chats_of(&self, user: UserId, page: &PageRequest) -> Result<Rows<Chat>> {
+    async fn chats_of(&self, user: UserId, page: &PageRequest) -> Result<Page<Chat>> {
         let (active_at, id) = cursor::chat(page.cursor.as_deref())?;
         let active_at = Time::from_micros(active_at).ok_or_else(|| Error::invalid("cursor", "is out of range"))?;
         let rows: Vec<ViewRow> = self

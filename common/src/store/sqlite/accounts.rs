@@ -3,11 +3,11 @@
 use super::{SqliteStore, commit, json};
 use crate::error::{Error, Result};
 use crate::id::{SessionId, UserId};
-use crate::model::User;
+use crate::model::{Page, User};
 use crate::store::accounts::{AccountRow, account_columns, fold};
 use crate::store::fault::Fault;
 use crate::store::stored_time::Time;
-use crate::store::{Accounts, Credentials, NewUser, PageRequest, Rows, UserRow, cursor};
+use crate::store::{Accounts, Credentials, NewUser, PageRequest, UserRow, cursor};
 use async_trait::async_trait;
 use sqlx::SqliteConnection;
 use time::OffsetDateTime;
@@ -67,10 +67,10 @@ impl Accounts for SqliteStore {
         Ok(rows.into_iter().map(UserRow::from).collect())
     }
 
-    async fn search_users(&self, prefix: &str, page: &PageRequest) -> Result<Rows<UserRow>> {
+    async fn search_users(&self, prefix: &str, page: &PageRequest) -> Result<Page<UserRow>> {
         let after = cursor::user(page.cursor.as_deref())?;
         if prefix.contains('\0') {
-            return Ok(Rows { items: Vec::new(), next_cursor: None });
+            return Ok(Page { items: Vec::new(), next_cursor: None });
         }
         // A range in byte order, not a pattern: nothing in the prefix has a meaning. The last code point stands above
         // all others.

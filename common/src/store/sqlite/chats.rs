@@ -3,12 +3,12 @@
 use super::{SqliteStore, json};
 use crate::error::Result;
 use crate::id::{ChatId, UserId};
-use crate::model::Chat;
+use crate::model::{Chat, Page};
 use crate::store::changes::chats as changes;
 use crate::store::chats::{PRIVATE_CHAT_OF, ViewRow};
 use crate::store::fault::Fault;
 use crate::store::messages::message_columns;
-use crate::store::{ChatPatch, Chats, Committed, NewGroup, PageRequest, Rows, cursor};
+use crate::store::{ChatPatch, Chats, Committed, NewGroup, PageRequest, cursor};
 use async_trait::async_trait;
 use sqlx::SqliteConnection;
 
@@ -30,7 +30,7 @@ impl Chats for SqliteStore {
         self.change(|tx| Box::pin(changes::private_chat(tx, user, other))).await
     }
 
-    async fn chats_of(&self, user: UserId, page: &PageRequest) -> Result<Rows<Chat>> {
+    async fn chats_of(&self, user: UserId, page: &PageRequest) -> Result<Page<Chat>> {
         let (active_at, id) = cursor::chat(page.cursor.as_deref())?;
         let statement = sqlx::query_as(concat!(
             "select $1 as viewer_id, c.id, c.is_group, c.name, c.description, c.created_at, c.active_at, c.seq,

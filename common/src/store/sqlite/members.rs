@@ -3,11 +3,11 @@
 use super::{SqliteStore, commit, json};
 use crate::error::{Error, Result};
 use crate::id::{ChatId, Seq, UserId};
-use crate::model::{Chat, Member, Role};
+use crate::model::{Chat, Member, Page, Role};
 use crate::store::changes::members as changes;
 use crate::store::chats::may_read;
 use crate::store::members::{MemberListRow, role};
-use crate::store::{Access, Committed, Members, PageRequest, Rows, cursor};
+use crate::store::{Access, Committed, Members, PageRequest, cursor};
 use async_trait::async_trait;
 use std::collections::HashMap;
 
@@ -39,7 +39,7 @@ impl Members for SqliteStore {
         self.change(|tx| Box::pin(changes::remove_member(tx, chat, by, user))).await
     }
 
-    async fn members(&self, chat: ChatId, by: UserId, page: &PageRequest) -> Result<Rows<Member>> {
+    async fn members(&self, chat: ChatId, by: UserId, page: &PageRequest) -> Result<Page<Member>> {
         let after = cursor::member(page.cursor.as_deref())?;
         let statement = sqlx::query_as(
             "select c.is_group, me.user_id is not null as is_member, x.user_id, u.username, x.role, x.joined_at
