@@ -42,8 +42,7 @@ pub struct PostgresStore {
 
 impl PostgresStore {
     /// A store over that database; opens no connection yet. An address that cannot be read is `Error::Invalid` on `DATABASE_URL`.
-    #[allow(clippy::unused_async, reason = "opening may come to wait; its callers are ready for it")]
-    pub async fn connect(url: &SecretString, pool_size: u32) -> Result<Self> {
+    pub fn connect(url: &SecretString, pool_size: u32) -> Result<Self> {
         let options: PgConnectOptions = url
             .expose_secret()
             .parse()
