@@ -20,6 +20,15 @@ pub struct NewUser {
     pub password_hash: String,
 }
 
+/// What is to change of an account; `None` stays.
+#[derive(Clone, Debug, Default)]
+pub struct UserPatch {
+    /// Validated by `service`.
+    pub email: Option<String>,
+    /// A PHC string.
+    pub password_hash: Option<String>,
+}
+
 /// What a login is checked against.
 #[derive(Clone, Debug)]
 pub struct Credentials {
@@ -57,8 +66,7 @@ pub trait Accounts: Send + Sync + 'static {
         &self,
         user: UserId,
         verified: &str,
-        email: Option<String>,
-        password_hash: Option<String>,
+        patch: UserPatch,
         keep: SessionId,
     ) -> Result<Option<(User, Vec<SessionId>)>>;
     /// Sets `is_active` to false and ends all sessions.

@@ -30,7 +30,7 @@ mod sessions;
 pub mod sqlite;
 mod stored_time;
 
-pub use self::accounts::{Accounts, Credentials, NewUser, UserRow};
+pub use self::accounts::{Accounts, Credentials, NewUser, UserPatch, UserRow};
 pub use self::chats::{ChatPatch, Chats, NewGroup};
 pub use self::log::{CLAIM_LEASE, Committed, Log, LogPage, NoticeBody, OutboxId, UserNotice};
 pub use self::members::{Access, Members};

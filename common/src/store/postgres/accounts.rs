@@ -6,7 +6,7 @@ use crate::id::{SessionId, UserId};
 use crate::model::{Page, User};
 use crate::store::accounts::{AccountRow, account_columns, fold};
 use crate::store::fault::Fault;
-use crate::store::{Accounts, Credentials, NewUser, PageRequest, UserRow, cursor};
+use crate::store::{Accounts, Credentials, NewUser, PageRequest, UserPatch, UserRow, cursor};
 use async_trait::async_trait;
 use sqlx::PgConnection;
 use std::collections::BTreeMap;
@@ -99,17 +99,16 @@ impl Accounts for PostgresStore {
         &self,
         user: UserId,
         verified: &str,
-        email: Option<String>,
-        password_hash: Option<String>,
+        patch: UserPatch,
         keep: SessionId,
     ) -> Result<Option<(User, Vec<SessionId>)>> {
         self.run(|| async {
             let mut lease = self.pool.begin().await?;
             let connection = lease.connection();
             let updated = async {
-                let row = write_user(connection, user, verified, email.as_deref(), password_hash.as_deref()).await?;
+                let row = write_user(connection, user, verified, &patch).await?;
                 let Some(row) = row else { return Ok(None) };
-                let ended = match password_hash {
+                let ended = match patch.password_hash {
                     Some(_) => end_sessions(connection, user, Some(keep), false).await?,
                     None => Vec::new(),
                 };
@@ -180,8 +179,7 @@ async fn write_user(
     connection: &mut PgConnection,
     user: UserId,
     verified: &str,
-    email: Option<&str>,
-    password_hash: Option<&str>,
+    patch: &UserPatch,
 ) -> Result<Option<AccountRow>, sqlx::Error> {
     sqlx::query_as(concat!(
         "update users set email = coalesce($2, email), email_lower = coalesce($3, email_lower),
@@ -191,9 +189,9 @@ async fn write_user(
         account_columns!()
     ))
     .bind(user)
-    .bind(email)
-    .bind(email.map(fold))
-    .bind(password_hash)
+    .bind(&patch.email)
+    .bind(patch.email.as_deref().map(fold))
+    .bind(&patch.password_hash)
     .bind(verified)
     .fetch_optional(connection)
     .await

@@ -7,7 +7,7 @@ use crate::model::{Page, User};
 use crate::store::accounts::{AccountRow, account_columns, fold};
 use crate::store::fault::Fault;
 use crate::store::stored_time::Time;
-use crate::store::{Accounts, Credentials, NewUser, PageRequest, UserRow, cursor};
+use crate::store::{Accounts, Credentials, NewUser, PageRequest, UserPatch, UserRow, cursor};
 use async_trait::async_trait;
 use sqlx::SqliteConnection;
 use time::OffsetDateTime;
@@ -90,8 +90,7 @@ impl Accounts for SqliteStore {
         &self,
         user: UserId,
         verified: &str,
-        email: Option<String>,
-        password_hash: Option<String>,
+        patch: UserPatch,
         keep: SessionId,
     ) -> Result<Option<(User, Vec<SessionId>)>> {
         self.run(async {
@@ -104,15 +103,15 @@ impl Accounts for SqliteStore {
                 account_columns!()
             ))
             .bind(user)
-            .bind(&email)
-            .bind(email.as_deref().map(fold))
-            .bind(&password_hash)
+            .bind(&patch.email)
+            .bind(patch.email.as_deref().map(fold))
+            .bind(&patch.password_hash)
             .bind(verified)
             .fetch_optional(&mut *transaction)
             .await
             .map_err(taken)?;
             let Some(row) = row else { return Ok(None) };
-            let ended = match password_hash {
+            let ended = match patch.password_hash {
                 Some(_) => end_sessions(&mut transaction, user, Some(keep), false, self.database.now()).await?,
                 None => Vec::new(),
             };
