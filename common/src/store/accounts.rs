@@ -9,18 +9,18 @@ use async_trait::async_trait;
 use sqlx::FromRow;
 use time::OffsetDateTime;
 
-/// An account to be made.
+/// An account to be created.
 #[derive(Clone, Debug)]
 pub struct NewUser {
-    /// Checked before.
+    /// Validated by `service`.
     pub username: String,
-    /// Checked before.
+    /// Validated by `service`.
     pub email: String,
     /// A PHC string.
     pub password_hash: String,
 }
 
-/// What is to change of an account; `None` stays.
+/// A change of an account. `None` leaves a field as it is.
 #[derive(Clone, Debug, Default)]
 pub struct UserPatch {
     /// Validated by `service`.
@@ -29,7 +29,7 @@ pub struct UserPatch {
     pub password_hash: Option<String>,
 }
 
-/// What a login is checked against.
+/// An account and the hash that a login is checked against.
 #[derive(Clone, Debug)]
 pub struct Credentials {
     /// The account.
@@ -38,12 +38,12 @@ pub struct Credentials {
     pub password_hash: String,
 }
 
-/// A public user with what the store keeps of presence.
+/// An account with what the store keeps of its presence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserRow {
     /// The account.
     pub user: User,
-    /// When last told offline.
+    /// When the user was last announced offline.
     pub last_seen_at: Option<OffsetDateTime>,
 }
 
@@ -52,16 +52,18 @@ pub struct UserRow {
 pub trait Accounts: Send + Sync + 'static {
     /// `UsernameTaken`, `EmailTaken`.
     async fn create_user(&self, user: NewUser) -> Result<User>;
-    /// By username or e-mail, without case.
+    /// Finds an account by username or e-mail, without case.
     async fn credentials(&self, login: &str) -> Result<Option<Credentials>>;
-    /// By id.
+    /// Finds an account by id.
     async fn credentials_of(&self, user: UserId) -> Result<Option<Credentials>>;
-    /// Those of the ids that exist, in no order.
+    /// The accounts of these ids, in no order. Unknown ids are left out.
     async fn users(&self, ids: &[UserId]) -> Result<Vec<UserRow>>;
-    /// By prefix of the username without case, ordered by it; active users only. `%` and `_` stand for themselves.
+    /// Active users whose username begins so, without case, ordered by username. `%` and `_` are
+    /// plain characters.
     async fn search_users(&self, prefix: &str, page: &PageRequest) -> Result<Page<UserRow>>;
-    /// Changes e-mail or password hash; a new hash ends all sessions but `keep`. `EmailTaken`. `None`: no such user, or `verified` is no
-    /// longer the account's hash, decided by the same statement that changes it.
+    /// Changes an account and answers the sessions that ended. A new hash ends all sessions but
+    /// `keep`. `EmailTaken`. `None`: there is no such user, or `verified` is no longer the
+    /// account's hash. The statement that changes the account decides that.
     async fn update_user(
         &self,
         user: UserId,
@@ -71,7 +73,7 @@ pub trait Accounts: Send + Sync + 'static {
     ) -> Result<Option<(User, Vec<SessionId>)>>;
     /// Sets `is_active` to false and ends all sessions.
     async fn deactivate_user(&self, user: UserId) -> Result<()>;
-    /// Keeps when users were last seen; never moves back.
+    /// Stores when users were last seen. A time never moves back.
     async fn set_last_seen(&self, seen: &[(UserId, OffsetDateTime)]) -> Result<()>;
 }
 
@@ -119,7 +121,7 @@ impl From<AccountRow> for Credentials {
     }
 }
 
-/// Lowers as both databases compare names and addresses.
+/// Lowers a name or an address, so that both databases compare it alike.
 pub(super) fn fold(name: &str) -> String {
     name.to_lowercase()
 }

@@ -10,47 +10,51 @@ use crate::model::{Chat, Page, Peer};
 use async_trait::async_trait;
 use sqlx::FromRow;
 
-/// A group to be made.
+/// A group to be created.
 #[derive(Clone, Debug)]
 pub struct NewGroup {
     /// Its first owner.
     pub owner: UserId,
-    /// Checked before.
+    /// Validated by `service`.
     pub name: String,
-    /// Checked before.
+    /// Validated by `service`.
     pub description: Option<String>,
-    /// Its first members beside the owner, each once. Unknown or deactivated ones: `Error::Invalid` on `member_ids`.
+    /// Its first members beside the owner, each once. `Error::Invalid` on `member_ids` where one is
+    /// unknown or deactivated.
     pub member_ids: Vec<UserId>,
 }
 
-/// What is to change of a group; `None` stays.
+/// A change of a group. `None` leaves a field as it is.
 #[derive(Clone, Debug, Default)]
 pub struct ChatPatch {
     /// A new name.
     pub name: Option<String>,
-    /// A new description; `Some(None)` takes it away.
+    /// A new description; `Some(None)` removes it.
     pub description: Option<Option<String>>,
 }
 
 /// Chats. See the store's obligations.
 #[async_trait]
 pub trait Chats: Send + Sync + 'static {
-    /// Makes a group; its sequence begins at 0, everyone in it is told `ChatAdded`.
+    /// Creates a group. Its sequence begins at 0, and every member gets the notice `ChatAdded`.
     async fn create_group(&self, group: NewGroup) -> Result<(Chat, Committed)>;
-    /// The private chat of two users and whether it was made now; both are told `ChatAdded` then. `UserNotFound` for an
-    /// unknown or deactivated `other`.
+    /// The private chat of two users, and whether it was created now. Then both get the notice
+    /// `ChatAdded`. `UserNotFound` where `other` is unknown or deactivated.
     async fn private_chat(&self, user: UserId, other: UserId) -> Result<(Chat, bool, Committed)>;
-    /// The user's chats, last active first, with `role`, `last_message`, `unread_count` (counted up to 1,000).
+    /// The user's chats, last active first. `unread_count` stops at 1,000.
     async fn chats_of(&self, user: UserId, page: &PageRequest) -> Result<Page<Chat>>;
-    /// A chat as that user sees it: a group's members see all of it, others no content; `None`: it does not exist for that user.
+    /// A chat as that user sees it. Only members see its content. `None`: it does not exist for
+    /// that user.
     async fn chat(&self, chat: ChatId, viewer: UserId) -> Result<Option<Chat>>;
-    /// `ChatNotFound`, `NotAMember`, `NotOwner`, `PrivateChat`.
+    /// Changes name or description. `ChatNotFound`, `NotAMember`, `NotOwner`, `PrivateChat`.
     async fn update_chat(&self, chat: ChatId, by: UserId, patch: ChatPatch) -> Result<(Chat, Committed)>;
-    /// The same errors. Its last event is `ChatDeleted`; every member is told `ChatRemoved`.
+    /// Deletes a group. Its last event is `ChatDeleted`, and every member gets the notice
+    /// `ChatRemoved`. `ChatNotFound`, `NotAMember`, `NotOwner`, `PrivateChat`.
     async fn delete_chat(&self, chat: ChatId, by: UserId) -> Result<Committed>;
 }
 
-/// Rights to read a chat's content: `ChatNotFound` (also a private chat of others), `NotAMember`.
+/// Decides who may read a chat's content. `ChatNotFound` (also for other people's private chats),
+/// `NotAMember`.
 pub(super) fn may_read(is_group: bool, is_member: bool) -> Result<()> {
     match (is_member, is_group) {
         (true, _) => Ok(()),
@@ -77,7 +81,7 @@ pub(super) struct ChatRow {
 }
 
 impl ChatRow {
-    /// The chat as an event tells it to everyone, with the number of that event.
+    /// The chat as an event shows it to everyone, with the number of that event.
     pub(super) fn to_shared(&self) -> Chat {
         Chat {
             id: self.id,

@@ -25,8 +25,8 @@ macro_rules! kinds {
 }
 pub(super) use kinds;
 
-// The columns that a [`LogRow`] reads: of an event `e`, its chat `c`, its message `x` by `a`, its user `u`. The texts of
-// a deleted chat count as erased, although pruning has not come to them yet.
+// The columns that a [`LogRow`] reads: of an event `e`, its chat `c`, its message `x` by `a`, its
+// user `u`. The texts of a deleted chat count as erased, although pruning has not come to them yet.
 macro_rules! log_columns {
     () => {
         concat!(
@@ -194,7 +194,8 @@ mod tests {
         }
     }
 
-    /// What a replay joins with the columns: the message, the user and the chat, each only where the kind asks for it.
+    /// The row that a replay reads for these columns: it joins the message, the user and the chat,
+    /// each only where the kind asks for it.
     fn joined(columns: &EventColumns) -> LogRow {
         let kind = columns.kind.to_string();
         let listed = |list: &str| list.trim_matches(['(', ')']).split(", ").any(|one| one == kind);

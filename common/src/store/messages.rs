@@ -11,68 +11,73 @@ use sqlx::FromRow;
 /// A message to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewMessage {
-    /// Where.
+    /// The chat that it goes to.
     pub chat_id: ChatId,
-    /// By whom.
+    /// Its author.
     pub author_id: UserId,
-    /// The author's name (names never change).
+    /// The author's name. Names never change.
     pub author_username: String,
-    /// Checked before.
+    /// Validated by `service`.
     pub text: String,
-    /// Unique for the author in the chat, for ever.
+    /// Unique among the author's messages in the chat, for ever.
     pub client_message_id: Option<String>,
-    /// A message of the same chat; else `Error::Invalid` on `reply_to_id`.
+    /// A message of the same chat. Otherwise `Error::Invalid` on `reply_to_id`.
     pub reply_to_id: Option<MessageId>,
 }
 
-/// What became of a send.
+/// The outcome of one send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sent {
-    /// The message: the first one, where it was a retry.
+    /// The message. For a retry, the one that was sent first.
     pub message: Message,
-    /// False for a retry: nothing was committed.
+    /// False for a retry, which commits nothing.
     pub created: bool,
 }
 
-/// What a batch of sends came to.
+/// The outcome of a batch of sends.
 #[derive(Debug)]
 pub struct SentBatch {
-    /// In the order given; one that failed harmed no other. `NotAMember`, `ChatNotFound`, `ClientMessageIdReused`, `Invalid`.
+    /// In the order given. A failed one harms no other. `NotAMember`, `ChatNotFound`,
+    /// `ClientMessageIdReused`, `Invalid`.
     pub results: Vec<Result<Sent>>,
-    /// What is to be told of those that were created (private chats: with the notices to both users).
+    /// The events of the messages that were created; for a private chat, with notices to both users.
     pub committed: Committed,
 }
 
 /// Which page of a history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HistoryFrom {
-    /// The newest.
+    /// The newest page.
     Newest,
-    /// Older than this message of the chat.
+    /// Messages before this one of the chat.
     Before(MessageId),
-    /// Newer than this message of the chat.
+    /// Messages after this one of the chat.
     After(MessageId),
-    /// Where an earlier page left off.
+    /// The `next_cursor` of an earlier page.
     Cursor(String),
 }
 
 /// Messages. See the store's obligations.
 #[async_trait]
 pub trait Messages: Send + Sync + 'static {
-    /// Sends a batch in one transaction, one round trip; each as its own rights allow. Two entries of one batch never share author,
-    /// chat and `client_message_id` (the caller sees to that). Moves the author's read mark to what was sent.
+    /// Sends a batch in one transaction and one round trip. Each message has its own rights and its
+    /// own outcome. Moves the author's read mark to the message. The caller never puts two entries
+    /// with the same author, chat and `client_message_id` into one batch.
     async fn send(&self, batch: Vec<NewMessage>) -> Result<SentBatch>;
-    /// Without deleted ones. `ChatNotFound`, `NotAMember`; a message that is not in the chat: `Invalid` on `before` / `after`.
+    /// A page of messages that are not deleted. `ChatNotFound`, `NotAMember`. `Invalid` on `before`
+    /// or `after` where that message is not in the chat.
     async fn history(&self, chat: ChatId, by: UserId, from: HistoryFrom, limit: usize) -> Result<HistoryPage>;
-    /// `MessageNotFound` (also for who may not see the chat, and deleted ones), `NotAuthor`, `NotAMember` (an author who left).
-    /// The same text again changes nothing and commits nothing.
+    /// Changes a message's text. `NotAuthor`. `NotAMember` for an author who left.
+    /// `MessageNotFound`, also for a deleted message and for a user who may not see the chat. The
+    /// same text again changes nothing and commits nothing.
     async fn edit(&self, message: MessageId, by: UserId, text: String) -> Result<(Message, Committed)>;
-    /// The author, or an owner of the group; else `NotAuthor`. The text is erased.
+    /// Deletes a message and erases its text. The author may, and an owner of the group; the errors
+    /// are those of [`Self::edit`].
     async fn delete(&self, message: MessageId, by: UserId) -> Result<Committed>;
 }
 
-// The columns of a message `x` and its author `a` that a [`MessageRow`] reads, with where its text and the word that it
-// is deleted come from.
+// The columns of a message `x` and its author `a` that a [`MessageRow`] reads, with where its text
+// and the word that it is deleted come from.
 macro_rules! message_columns {
     () => {
         $crate::store::messages::message_columns!("x.text", "x.deleted_at is not null")
@@ -143,13 +148,13 @@ impl MessageRow {
     }
 }
 
-/// A history page's row: the chat and the caller's place in it, and perhaps a message.
+/// A row of a history page: the chat, whether the caller is a member, and perhaps a message.
 #[derive(FromRow)]
 pub(super) struct HistoryRow {
     pub(super) is_group: bool,
     pub(super) head: Seq,
     pub(super) is_member: bool,
-    /// The number of the message that the page was asked from.
+    /// The `seq` of the message that the page begins at.
     pub(super) from_seq: Option<Seq>,
     #[sqlx(flatten)]
     pub(super) message: MessageRow,

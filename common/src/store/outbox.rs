@@ -1,4 +1,4 @@
-//! What the outbox keeps, and what a relay makes of it; the same for both back ends.
+//! An entry of the outbox, and how a relay rebuilds its transaction; the same for both back ends.
 
 use super::{Committed, NoticeBody, OutboxId, UserNotice};
 use crate::error::{Error, Result};
@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// How many events and notices a relay claims at once. A single entry may have more.
 pub(super) const EVENTS_PER_CLAIM: i64 = 5_000;
 
-/// What the outbox keeps of a transaction: names of events and notices, never a text.
+/// An entry's content: names of events and notices, never a text.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct OutboxPayload {
     /// Chat, first and last number.
@@ -52,7 +52,8 @@ impl OutboxPayload {
     }
 }
 
-/// Notices of one kind because of one event. A private chat's `NewMessage` is not stored: the event implies it.
+/// Notices of one kind because of one event. A private chat's `NewMessage` is not stored: the event
+/// implies it.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct StoredNotice {
     pub(super) kind: StoredNoticeKind,
@@ -68,7 +69,7 @@ pub(super) enum StoredNoticeKind {
     Removed,
 }
 
-/// What the outbox keeps of these notices.
+/// The names of these notices.
 pub(super) fn stored_notices(notices: &[UserNotice]) -> Vec<StoredNotice> {
     let mut stored: Vec<StoredNotice> = Vec::new();
     for notice in notices {
@@ -87,7 +88,7 @@ pub(super) fn stored_notices(notices: &[UserNotice]) -> Vec<StoredNotice> {
     stored
 }
 
-/// What a relay publishes of an entry that it found: its events as they stand now, the notices that it names, and
+/// Rebuilds what an entry stands for: its events as they are now, the notices that it names, and
 /// those that the events imply.
 pub(super) fn rebuilt(
     outbox: OutboxId,

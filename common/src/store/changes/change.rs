@@ -25,7 +25,8 @@ pub(in crate::store) struct Change {
 }
 
 impl Change {
-    /// Of a chat that was read under its lock. `ChatNotFound` where it is deleted, or private and not the user's.
+    /// Of a chat that was read under its lock. `ChatNotFound` where it is deleted, or private and
+    /// not the user's.
     pub(super) fn new(chat: Option<ChatRow>, role: Option<Role>, at: Time) -> Result<Self> {
         match chat {
             Some(chat) if !chat.is_deleted && (chat.is_group || role.is_some()) => {
@@ -52,7 +53,8 @@ impl Change {
         if role == Role::Owner { Ok(()) } else { Err(Error::NotOwner) }
     }
 
-    /// `NotAuthor`. `NotAMember` for an author who left, `MessageNotFound` for anyone else who may not see the message.
+    /// `NotAuthor`. `NotAMember` for an author who left, `MessageNotFound` for anyone else who may
+    /// not see the message.
     pub(super) fn require_author(&self, message: &Message, user: UserId) -> Result<()> {
         match (message.author_id == user, self.role) {
             (true, Some(_)) => Ok(()),
@@ -74,8 +76,8 @@ impl Change {
         self.notices.push(UserNotice { user_id, chat_id: self.chat.id, seq: self.chat.seq, body });
     }
 
-    /// Adds those asked for who are not members yet, in the order asked. `Invalid` on `user_ids` where one is neither a
-    /// member nor a candidate, `GroupFull`.
+    /// Adds those asked for who are not members yet, in the order asked. `Invalid` on `user_ids`
+    /// where one is neither a member nor a candidate, `GroupFull`.
     pub(super) fn admit(
         &mut self,
         ids: &[UserId],
@@ -104,7 +106,8 @@ impl Change {
         Ok(admission)
     }
 
-    /// A user joined: the event. The notice follows once the user sees the chat ([`Self::welcome`]).
+    /// A user joined: the event. The notice follows once the user sees the chat
+    /// ([`Self::welcome`]).
     pub(super) fn joined(&mut self, member: &Member) -> Seq {
         self.chat.member_count += 1;
         self.push(EventBody::MemberJoined(MemberChange::from(member)))
@@ -155,7 +158,7 @@ impl Change {
         self.events.iter().map(EventColumns::from)
     }
 
-    /// What the outbox keeps of it.
+    /// Its outbox entry.
     pub(super) fn payload(&self) -> OutboxPayload {
         let events = match (self.events.first(), self.events.last()) {
             (Some(first), Some(last)) => vec![(self.chat.id, first.seq, last.seq)],
@@ -164,7 +167,7 @@ impl Change {
         OutboxPayload { events, notices: stored_notices(&self.notices) }
     }
 
-    /// What to publish, once committed.
+    /// Its events and notices, to be published once committed.
     pub(super) fn into_committed(self, outbox: OutboxId) -> Committed {
         Committed { events: self.events, notices: self.notices, outbox: Some(outbox) }
     }

@@ -90,7 +90,8 @@ async fn fill(
     Ok((own.clone(), leave_in_outbox(tx, change).await?))
 }
 
-/// The two users of a private chat, the lower id first. `UserNotFound`: nobody has a chat with oneself.
+/// The two users of a private chat, the lower id first. `UserNotFound`: nobody has a chat with
+/// oneself.
 pub(in crate::store) fn pair(user: UserId, other: UserId) -> Result<(UserId, UserId)> {
     if user == other { Err(Error::UserNotFound) } else { Ok((user.min(other), user.max(other))) }
 }
@@ -107,7 +108,8 @@ pub(in crate::store) async fn private_chat(
         return Err(Error::UserNotFound.into());
     }
     let Some(row) = tx.insert_chat(&NewChat::Private(low, high), 2).await? else {
-        // Another transaction made it meanwhile. It has committed: the unique index waited for that.
+        // Another transaction made it meanwhile. It has committed: the unique index waited for
+        // that.
         let chat = tx.private_chat_of(low, high).await?.ok_or(Error::ChatNotFound)?;
         return Ok((view(tx, chat, user).await?, false, Committed::default()));
     };

@@ -1,8 +1,9 @@
-//! The changes of a chat, each written once for both back ends: may they, which statements, which event, which notice.
+//! The changes of a chat, each written once for both back ends: may they, which statements, which
+//! event, which notice.
 //!
-//! A change locks its chat first and decides rights under that lock (guarantee G6). It is a function over a
-//! [`Transaction`], which knows the statements of one back end and no rule. Sending is not here: each back end has a
-//! faster way for it.
+//! A change locks its chat first and decides rights under that lock (guarantee G6). It is a
+//! function over a [`Transaction`], which knows the statements of one back end and no rule. Sending
+//! is not here: each back end has a faster way for it.
 
 mod change;
 pub(super) mod chats;
@@ -22,21 +23,23 @@ use crate::id::{ChatId, MessageId, Seq, UserId};
 use crate::model::{Chat, Member, Message, Role};
 use async_trait::async_trait;
 
-/// One transaction of a back end: the statements that changes are made of. Each method is one statement, or two where
-/// one cannot say it.
+/// One transaction of a back end: the statements that changes are made of. Each method is one
+/// statement, or two where one cannot say it.
 #[async_trait]
 pub(super) trait Transaction: Send {
-    /// Locks the chat until the transaction ends. Then reads its row, the role of `by`, and the database's time, so
-    /// that they show what was committed before the lock was granted.
+    /// Locks the chat until the transaction ends. Then reads its row, the role of `by`, and the
+    /// database's time, so that they show what was committed before the lock was granted.
     async fn lock(&mut self, chat: ChatId, by: UserId) -> Result<(Option<ChatRow>, Option<Role>, Time), Fault>;
     /// Writes the chat's row and the change's events.
     async fn record(&mut self, change: &Change) -> Result<(), Fault>;
     /// Inserts an entry into the outbox.
     async fn insert_outbox(&mut self, payload: &OutboxPayload, at: Time) -> Result<OutboxId, Fault>;
-    /// The chats as these users see them. A pair whose chat does not exist for its user is left out.
+    /// The chats as these users see them. A pair whose chat does not exist for its user is left
+    /// out.
     async fn views(&mut self, pairs: &[(ChatId, UserId)]) -> Result<Vec<(UserId, Chat)>, Fault>;
 
-    /// Inserts a chat with that many members. `None`: the private chat of this pair is there already, committed.
+    /// Inserts a chat with that many members. `None`: the private chat of this pair is there
+    /// already, committed.
     async fn insert_chat(&mut self, chat: &NewChat<'_>, members: usize) -> Result<Option<ChatRow>, Fault>;
     /// The private chat of two users.
     async fn private_chat_of(&mut self, low: UserId, high: UserId) -> Result<Option<ChatId>, Fault>;
@@ -55,9 +58,11 @@ pub(super) trait Transaction: Send {
     async fn delete_member(&mut self, chat: ChatId, user: UserId) -> Result<(), Fault>;
     /// Deletes all members and answers who they were.
     async fn delete_members(&mut self, chat: ChatId) -> Result<Vec<UserId>, Fault>;
-    /// Sets a member's role. False: nothing was changed, because the chat would be left without an owner.
+    /// Sets a member's role. False: nothing was changed, because the chat would be left without an
+    /// owner.
     async fn set_role(&mut self, chat: ChatId, user: UserId, role: Role) -> Result<bool, Fault>;
-    /// Where the chat has no owner, makes one of its longest-standing member: of an active one, if there is any.
+    /// Where the chat has no owner, makes one of its longest-standing member: of an active one, if
+    /// there is any.
     async fn crown_heir(&mut self, chat: ChatId) -> Result<Option<Member>, Fault>;
 
     /// The chat of a message that is not deleted.

@@ -75,8 +75,8 @@ impl Accounts for PostgresStore {
         if prefix.contains('\0') {
             return Ok(Page { items: Vec::new(), next_cursor: None });
         }
-        // A range in byte order, not a pattern: nothing in the prefix has a meaning. The last code point stands above
-        // all others.
+        // A range in byte order, not a pattern: nothing in the prefix has a meaning. The last code
+        // point stands above all others.
         let rows: Vec<AccountRow> = self
             .rows(|| {
                 sqlx::query_as(concat!(
@@ -147,7 +147,8 @@ impl Accounts for PostgresStore {
         let (ids, times): (Vec<i64>, Vec<OffsetDateTime>) = latest.into_iter().unzip();
         self.run(|| async {
             let mut lease = self.pool.lease().await?;
-            // Locked in the order of their ids, so that two nodes with the same users never wait for each other.
+            // Locked in the order of their ids, so that two nodes with the same users never wait
+            // for each other.
             let done = sqlx::query(
                 "with seen as (select * from unnest($1::bigint[], $2::timestamptz[]) as s (id, at)),
                       locked as (select id from users where id = any ($1) order by id for no key update)

@@ -129,7 +129,7 @@ async fn claim(connection: &mut PgConnection, age: Duration, limit: usize) -> Re
     .await
 }
 
-/// What these entries stand for, as it stands now.
+/// Rebuilds what these entries stand for, as it is now.
 async fn rebuild(
     connection: &mut PgConnection,
     entries: &[(OutboxId, OutboxPayload)],

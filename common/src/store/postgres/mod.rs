@@ -1,6 +1,7 @@
-//! The store over Postgres. Imports of the crate: the store's own shapes only.
+//! The store over Postgres. Imports of the crate: the store's own rooms only.
 //!
-//! Every operation is bounded to two seconds; a read or an uncommitted transaction that lost its connection is tried again within them.
+//! Every operation ends within two seconds. Within them, a read or an uncommitted transaction that
+//! lost its connection is retried.
 
 mod accounts;
 mod chats;
@@ -28,8 +29,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// The longest that an operation takes. The contract gives two seconds from a request to its 503, and a busy machine
-/// needs some of them.
+/// The longest that an operation takes. The contract gives two seconds from a request to its 503,
+/// and a busy machine needs some of them.
 const OPERATION_TIMEOUT: Duration = Duration::from_millis(1750);
 /// The lock under which one node brings the schema up and the others wait.
 const MIGRATION_LOCK: i64 = 0x6d65_7373_656e_6765;
@@ -41,19 +42,21 @@ pub struct PostgresStore {
 }
 
 impl PostgresStore {
-    /// A store over that database; opens no connection yet. An address that cannot be read is `Error::Invalid` on `DATABASE_URL`.
+    /// A store over that database. Opens no connection yet. `Error::Invalid` on `DATABASE_URL`
+    /// where it is no address.
     pub fn connect(url: &SecretString, pool_size: u32) -> Result<Self> {
         let options: PgConnectOptions = url
             .expose_secret()
             .parse()
-            // The parser's message may quote the address, and with it the password.
+            // The parser's message may quote the address, with its password.
             .map_err(|_| Error::invalid("DATABASE_URL", "is not an address like postgres://user@host:5432/database"))?;
-        // Not in the startup packet, which poolers refuse to pass on; nothing here reads a float.
+        // Poolers refuse a startup packet with settings. Nothing here reads a float.
         let options = options.extra_float_digits(None).application_name("messenger");
         Ok(Self { pool: Pool::new(options, pool_size) })
     }
 
-    /// Brings the schema up. Any number of nodes may do so at once: one does it, the others wait up to a minute, then find it done.
+    /// Applies the migrations. Any number of nodes may do so at once: one applies them, the others
+    /// wait up to a minute.
     pub async fn migrate(&self) -> Result<()> {
         let mut connection = self.pool.options().connect().await.map_err(Error::unavailable)?;
         sqlx::raw_sql("set lock_timeout = '60s'").execute(&mut connection).await.map_err(Fault::Sql)?;
@@ -88,7 +91,8 @@ impl PostgresStore {
         Ok(migrator().iter().all(|migration| applied.contains(&migration.version)))
     }
 
-    /// Runs an operation within the bound, again where it lost its connection before anything was committed.
+    /// Runs an operation within the bound, again where it lost its connection before anything was
+    /// committed.
     async fn run<T, F, Fut>(&self, operation: F) -> Result<T>
     where
         F: Fn() -> Fut + Send + Sync,
@@ -123,7 +127,8 @@ impl PostgresStore {
         .await
     }
 
-    /// The rows of one statement that reads, or that does no harm when it runs twice. It is made anew for each try.
+    /// The rows of one statement that reads, or that does no harm when it runs twice. It is made
+    /// anew for each try.
     async fn rows<'q, R>(&self, statement: impl Fn() -> Statement<'q, R> + Send + Sync) -> Result<Vec<R>>
     where
         R: for<'r> FromRow<'r, PgRow> + Send + Unpin,
@@ -156,7 +161,7 @@ type Statement<'q, R> = QueryAs<'q, Postgres, R, PgArguments>;
 fn migrator() -> Migrator {
     let mut migrator = sqlx::migrate!("./migrations/postgres");
     migrator.set_locking(false);
-    // A newer release's migrations: this one's code runs on them too.
+    // A newer release may have migrated: this release runs on its schema too.
     migrator.set_ignore_missing(true);
     migrator
 }

@@ -16,7 +16,8 @@ impl Sessions for PostgresStore {
     async fn create_session(&self, user: UserId, verified: &str, ttl: Duration) -> Result<Session> {
         self.run(|| async {
             let mut lease = self.pool.lease().await?;
-            // The account's row is locked against a deactivation or a new password that would miss the session.
+            // The account's row is locked against a deactivation or a new password that would miss
+            // the session.
             let opened: Result<Option<(bool, Option<SessionId>)>, _> = sqlx::query_as(
                 "with account as materialized (
                      select id, is_active, password_hash = $3 as fits from users where id = $1 for share

@@ -72,8 +72,8 @@ impl Accounts for SqliteStore {
         if prefix.contains('\0') {
             return Ok(Page { items: Vec::new(), next_cursor: None });
         }
-        // A range in byte order, not a pattern: nothing in the prefix has a meaning. The last code point stands above
-        // all others.
+        // A range in byte order, not a pattern: nothing in the prefix has a meaning. The last code
+        // point stands above all others.
         let statement = sqlx::query_as(concat!(
             "select ",
             account_columns!(),

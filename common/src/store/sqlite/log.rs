@@ -151,7 +151,7 @@ async fn log_rows(
     .await
 }
 
-/// What an entry stands for, as it stands now.
+/// Rebuilds what an entry stands for, as it is now.
 async fn rebuild(connection: &mut SqliteConnection, id: OutboxId, payload: &OutboxPayload) -> Result<Committed, Fault> {
     let mut events = Vec::new();
     let mut pairs = HashMap::new();

@@ -1,7 +1,9 @@
-//! The store over SQLite: one file, one process. Imports of the crate: the store's own shapes and the clock.
+//! The store over SQLite: one file, one process. Imports of the crate: the store's own rooms and
+//! the clock.
 //!
-//! Write-ahead log with full synchronisation: what is committed is on disk. One connection writes, under `begin immediate`, so that
-//! its lock stands for the row locks of Postgres; several read beside it, each statement in a snapshot of its own.
+//! The file has a write-ahead log with full synchronisation: what is committed is on disk. One
+//! connection writes, under `begin immediate`: that lock takes the place of Postgres's row locks.
+//! Several connections read beside it, each statement in a snapshot of its own.
 
 mod accounts;
 mod chats;
@@ -57,18 +59,18 @@ struct Database {
 }
 
 impl Database {
-    /// Begins a transaction that writes; one at a time, the others wait.
+    /// Begins a transaction that writes. One runs at a time, the others wait.
     async fn begin(&self) -> Result<Transaction<'static, Sqlite>, Fault> {
         Ok(self.writer.begin_with("begin immediate").await?)
     }
 
     fn now(&self) -> Time {
-        // As it is stored, so that what is told at once and what is read later are the same.
+        // As it is stored, so that live events and replayed ones bear the same time.
         let now = self.clock.now();
         Time::from_micros(micros(now)).unwrap_or(Time(now))
     }
 
-    /// The present time moved by so much, within what can be stored.
+    /// The present time plus a duration, within what can be stored.
     fn after(&self, by: Duration) -> Time {
         moved(self.now(), i64::try_from(by.as_micros()).unwrap_or(i64::MAX))
     }
@@ -99,12 +101,12 @@ async fn commit<T>(transaction: Transaction<'static, Sqlite>, value: T) -> Resul
 }
 
 impl SqliteStore {
-    /// Opens the file, which is made where there is none.
+    /// Opens the file, or creates it.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::open_with(path, Clock::system()).await
     }
 
-    /// The same under a clock of the caller's.
+    /// The same with the caller's clock.
     pub async fn open_with(path: impl AsRef<Path>, clock: Clock) -> Result<Self> {
         let options = SqliteConnectOptions::new()
             .filename(path)
@@ -121,8 +123,8 @@ impl SqliteStore {
                 .max_lifetime(None)
                 .idle_timeout(None)
         };
-        // A full disk ends a transaction without the library's knowing: it would take every later one for a part of it. Such a
-        // connection is made anew.
+        // A full disk ends a transaction, and the library does not notice: it would take every
+        // later one for a part of it. So such a connection is opened anew.
         let writer = pool().max_connections(1).before_acquire(|connection, _| {
             let fit = !connection.is_in_transaction();
             Box::pin(async move { Ok(fit) })
@@ -132,7 +134,7 @@ impl SqliteStore {
         Ok(Self { database: Database { writer, reader, clock } })
     }
 
-    /// Brings the schema up.
+    /// Applies the migrations.
     pub async fn migrate(&self) -> Result<()> {
         let mut writer = self.database.writer.acquire().await.map_err(Fault::Sql)?;
         migrator().run_direct(None, &mut *writer, false).await.map_err(Error::internal)
@@ -193,7 +195,7 @@ type Statement<R> = QueryAs<'static, Sqlite, R, SqliteArguments>;
 
 fn migrator() -> Migrator {
     let mut migrator = sqlx::migrate!("./migrations/sqlite");
-    // A newer release's migrations: this one's code runs on them too.
+    // A newer release may have migrated: this release runs on its schema too.
     migrator.set_ignore_missing(true);
     migrator
 }
@@ -203,7 +205,7 @@ impl Store for SqliteStore {
     async fn ping(&self) -> Result<()> {
         self.run(async {
             sqlx::query("select 1").execute(&self.database.reader).await?;
-            // The writer too: it may be ill while the readers are well.
+            // The writer too: it can fail while the readers work.
             Ok(self.database.begin().await?.rollback().await?)
         })
         .await

@@ -37,7 +37,7 @@ pub(super) async fn prune(database: &Database, older_than: Duration, limit: usiz
     let left = limit - i64::try_from(removed).unwrap_or(limit);
     removed += pass_messages(&mut transaction, before, left.max(0)).await?;
     removed += erase_deleted_chats(&mut transaction, limit, database.now()).await?;
-    // Sessions that expired more than a day ago: no token of theirs lives.
+    // Sessions that expired more than a day ago: none of their tokens is valid.
     sqlx::query(
         "delete from sessions where id in (select id from sessions where expires_at < $1 order by expires_at limit $2)",
     )
@@ -48,8 +48,8 @@ pub(super) async fn prune(database: &Database, older_than: Duration, limit: usiz
     commit(transaction, removed).await
 }
 
-/// Messages stay, but a replay no longer reaches them: raises the floors of their chats, going on where the last pruning left off,
-/// and says how many it passed.
+/// Messages stay, but a replay no longer reaches them. Raises the floors of their chats, from where
+/// the last pruning stopped, and answers how many messages it passed.
 async fn pass_messages(connection: &mut SqliteConnection, before: Time, limit: i64) -> Result<usize, sqlx::Error> {
     let next: Vec<(MessageId, ChatId, Seq, Time)> = sqlx::query_as(
         "select id, chat_id, seq, created_at from messages
@@ -78,8 +78,8 @@ async fn pass_messages(connection: &mut SqliteConnection, before: Time, limit: i
     Ok(passed)
 }
 
-/// Erases the texts of deleted chats, a batch at a time; until then nobody can read them any more either. Says how many, a chat that is
-/// done counting as one: 0 when none is left.
+/// Erases the texts of deleted chats, one batch. Nobody can read them before that either. Answers
+/// how many; a chat that is done counts as one, and 0 means that none is left.
 async fn erase_deleted_chats(connection: &mut SqliteConnection, limit: i64, now: Time) -> Result<usize, sqlx::Error> {
     let chat: Option<ChatId> =
         sqlx::query_scalar("select id from chats where deleted_at is not null and not erased order by id limit 1")
