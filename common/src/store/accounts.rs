@@ -1,6 +1,6 @@
 //! Accounts: made, looked up, changed, deactivated.
 
-use super::PageRequest;
+use super::cursor::PageRequest;
 use super::stored_time::Time;
 use crate::error::Result;
 use crate::id::{SessionId, UserId};

@@ -1,9 +1,11 @@
 //! Chats: made, listed, changed, deleted.
 
+use super::cursor::PageRequest;
+use super::log::Committed;
 use super::members::role;
 use super::messages::MessageRow;
 use super::stored_time::Time;
-use super::{Committed, PageRequest};
+
 use crate::error::{Error, Result};
 use crate::id::{ChatId, Seq, UserId};
 use crate::model::{Chat, Page, Peer};
@@ -60,6 +62,43 @@ pub(super) fn may_read(is_group: bool, is_member: bool) -> Result<()> {
         (true, _) => Ok(()),
         (false, true) => Err(Error::NotAMember),
         (false, false) => Err(Error::ChatNotFound),
+    }
+}
+
+/// A chat to be inserted.
+pub(super) enum NewChat<'a> {
+    /// A group.
+    Group(&'a NewGroup),
+    /// The private chat of two users, the lower id first.
+    Private(UserId, UserId),
+}
+
+impl NewChat<'_> {
+    pub(super) fn is_group(&self) -> bool {
+        matches!(self, Self::Group(_))
+    }
+
+    /// Empty for a private chat.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Group(group) => &group.name,
+            Self::Private(..) => "",
+        }
+    }
+
+    pub(super) fn description(&self) -> Option<&str> {
+        match self {
+            Self::Group(group) => group.description.as_deref(),
+            Self::Private(..) => None,
+        }
+    }
+
+    /// The users of a private chat.
+    pub(super) fn pair(&self) -> (Option<UserId>, Option<UserId>) {
+        match self {
+            Self::Group(_) => (None, None),
+            Self::Private(low, high) => (Some(*low), Some(*high)),
+        }
     }
 }
 

@@ -1,12 +1,22 @@
 //! Page cursors: a letter for the list, then the key of its last row. Clients take them as opaque.
 //! `Error::Invalid` where a cursor does not fit its list.
 
-use super::HistoryFrom;
+use super::messages::HistoryFrom;
 use crate::error::{Error, Result};
 use crate::event::micros;
 use crate::id::{ChatId, MessageId, Seq, UserId};
 use crate::model::{HistoryPage, Message, Page};
 use time::OffsetDateTime;
+
+/// Which page of a list is asked for.
+#[derive(Clone, Debug)]
+pub struct PageRequest {
+    /// An earlier page's `next_cursor`. `Error::Invalid` on `cursor` where this list did not make
+    /// it.
+    pub cursor: Option<String>,
+    /// Rows of the page, 1 to 100.
+    pub limit: usize,
+}
 
 fn invalid() -> Error {
     Error::invalid("cursor", "is not a cursor of this list")

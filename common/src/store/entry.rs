@@ -218,7 +218,7 @@ mod tests {
             chat_is_group: chat.as_ref().map(|chat| chat.is_group),
             chat_created_at: chat.as_ref().map(|chat| Time(chat.created_at)),
             chat_member_count: chat.map(|chat| chat.member_count),
-            message: MessageRow::of(message),
+            message: MessageRow::of(message.as_ref()),
         }
     }
 

@@ -1,7 +1,8 @@
 //! Members: who is in a chat, as what, and how far they have read.
 
+use super::cursor::PageRequest;
+use super::log::Committed;
 use super::stored_time::Time;
-use super::{Committed, PageRequest};
 use crate::error::Result;
 use crate::event::MemberChange;
 use crate::id::{ChatId, Seq, UserId};

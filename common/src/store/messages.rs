@@ -1,6 +1,6 @@
 //! Messages: sent in batches, read by pages, edited, deleted.
 
-use super::Committed;
+use super::log::Committed;
 use super::stored_time::Time;
 use crate::error::Result;
 use crate::id::{ChatId, MessageId, Seq, UserId};
@@ -113,8 +113,7 @@ pub(super) struct MessageRow {
 impl MessageRow {
     /// As a statement would answer it.
     #[cfg(test)]
-    pub(super) fn of(message: Option<Message>) -> Self {
-        let message = message.as_ref();
+    pub(super) fn of(message: Option<&Message>) -> Self {
         Self {
             m_id: message.map(|message| message.id),
             m_author_id: message.map(|message| message.author_id),

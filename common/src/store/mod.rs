@@ -41,6 +41,7 @@ mod stored_time;
 
 pub use self::accounts::{Accounts, Credentials, NewUser, UserPatch, UserRow};
 pub use self::chats::{ChatPatch, Chats, NewGroup};
+pub use self::cursor::PageRequest;
 pub use self::log::{CLAIM_LEASE, Committed, Log, LogPage, NoticeBody, OutboxId, UserNotice};
 pub use self::members::{Access, Members};
 pub use self::messages::{HistoryFrom, Messages, NewMessage, Sent, SentBatch};
@@ -48,16 +49,6 @@ pub use self::sessions::{EndedSession, Rotation, Session, Sessions};
 
 use crate::error::Result;
 use async_trait::async_trait;
-
-/// Which page of a list is asked for.
-#[derive(Clone, Debug)]
-pub struct PageRequest {
-    /// An earlier page's `next_cursor`. `Error::Invalid` on `cursor` where this list did not make
-    /// it.
-    pub cursor: Option<String>,
-    /// Rows of the page, 1 to 100.
-    pub limit: usize,
-}
 
 /// Everything that a back end does; see the module's obligations.
 #[async_trait]

@@ -4,46 +4,9 @@ use super::{Change, Transaction, leave_in_outbox, lock, view};
 use crate::error::{Error, Result};
 use crate::id::{ChatId, Seq, UserId};
 use crate::model::{Chat, Member, Role};
-use crate::store::chats::ChatRow;
+use crate::store::chats::{ChatRow, NewChat};
 use crate::store::fault::Fault;
 use crate::store::{ChatPatch, Committed, NewGroup, NoticeBody};
-
-/// A chat to be inserted.
-pub(in crate::store) enum NewChat<'a> {
-    /// A group.
-    Group(&'a NewGroup),
-    /// The private chat of two users, the lower id first.
-    Private(UserId, UserId),
-}
-
-impl NewChat<'_> {
-    pub(in crate::store) fn is_group(&self) -> bool {
-        matches!(self, Self::Group(_))
-    }
-
-    /// Empty for a private chat.
-    pub(in crate::store) fn name(&self) -> &str {
-        match self {
-            Self::Group(group) => &group.name,
-            Self::Private(..) => "",
-        }
-    }
-
-    pub(in crate::store) fn description(&self) -> Option<&str> {
-        match self {
-            Self::Group(group) => group.description.as_deref(),
-            Self::Private(..) => None,
-        }
-    }
-
-    /// The users of a private chat.
-    pub(in crate::store) fn pair(&self) -> (Option<UserId>, Option<UserId>) {
-        match self {
-            Self::Group(_) => (None, None),
-            Self::Private(low, high) => (Some(*low), Some(*high)),
-        }
-    }
-}
 
 /// See [`crate::store::Chats::create_group`].
 pub(in crate::store) async fn create_group(

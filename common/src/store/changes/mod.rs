@@ -1,5 +1,5 @@
-//! The changes of a chat, each written once for both back ends: may they, which statements, which
-//! event, which notice.
+//! The changes of a chat, each written once for both back ends: its rights, statements, events and
+//! notices.
 //!
 //! A change locks its chat first and decides rights under that lock (guarantee G6). It is a
 //! function over a [`Transaction`], which knows the statements of one back end and no rule. Sending
@@ -12,8 +12,7 @@ pub(super) mod messages;
 
 pub(super) use self::change::Change;
 
-use self::chats::NewChat;
-use super::chats::ChatRow;
+use super::chats::{ChatRow, NewChat};
 use super::fault::Fault;
 use super::outbox::OutboxPayload;
 use super::stored_time::Time;

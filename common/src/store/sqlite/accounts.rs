@@ -1,6 +1,7 @@
 //! Accounts.
 
-use super::{SqliteStore, commit, json};
+use super::SqliteStore;
+use super::database::{commit, json};
 use crate::error::{Error, Result};
 use crate::id::{SessionId, UserId};
 use crate::model::{Page, User};

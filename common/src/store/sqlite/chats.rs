@@ -1,6 +1,7 @@
 //! Chats: their changes, and how they are read.
 
-use super::{SqliteStore, json};
+use super::SqliteStore;
+use super::database::json;
 use crate::error::Result;
 use crate::id::{ChatId, UserId};
 use crate::model::{Chat, Page};

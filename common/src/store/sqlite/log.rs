@@ -1,8 +1,9 @@
 //! The log of every chat and the outbox.
 
+use super::SqliteStore;
 use super::chats::views;
+use super::database::{commit, json, moved};
 use super::prune::prune;
-use super::{SqliteStore, commit, json, moved};
 use crate::error::Result;
 use crate::id::{ChatId, Seq, UserId};
 use crate::store::entry::{LogRow, kinds, log_columns};

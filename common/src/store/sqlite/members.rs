@@ -1,6 +1,7 @@
 //! Members: their changes, and who is in a chat.
 
-use super::{SqliteStore, commit, json};
+use super::SqliteStore;
+use super::database::{commit, json};
 use crate::error::{Error, Result};
 use crate::id::{ChatId, Seq, UserId};
 use crate::model::{Chat, Member, Page, Role};

@@ -1,7 +1,8 @@
 //! Messages: sent in batches by one transaction, read by pages; their changes.
 
+use super::SqliteStore;
+use super::database::commit;
 use super::transaction::insert_outbox;
-use super::{SqliteStore, commit};
 use crate::error::{Error, Result};
 use crate::id::{ChatId, MessageId, Seq, UserId};
 use crate::model::{HistoryPage, Message};

@@ -7,6 +7,7 @@
 
 mod accounts;
 mod chats;
+mod database;
 mod log;
 mod members;
 mod messages;
@@ -16,23 +17,20 @@ mod sessions;
 mod tests;
 mod transaction;
 
+use self::database::{Database, commit};
 use self::transaction::Writing;
 use super::fault::Fault;
-use super::stored_time::Time;
 use super::{PoolState, Store, changes};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::event::micros;
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
-use serde::Serialize;
 use sqlx::migrate::Migrator;
 use sqlx::query::QueryAs;
 use sqlx::sqlite::{
-    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
-    SqliteSynchronous,
+    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Connection, FromRow, Sqlite, Transaction};
+use sqlx::{ConnectOptions, Connection, FromRow, Sqlite};
 use std::path::Path;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -48,56 +46,6 @@ const READERS: u32 = 4;
 #[derive(Clone)]
 pub struct SqliteStore {
     database: Database,
-}
-
-/// The file's connections, and the clock that stamps what is stored.
-#[derive(Clone)]
-struct Database {
-    writer: SqlitePool,
-    reader: SqlitePool,
-    clock: Clock,
-}
-
-impl Database {
-    /// Begins a transaction that writes. One runs at a time, the others wait.
-    async fn begin(&self) -> Result<Transaction<'static, Sqlite>, Fault> {
-        Ok(self.writer.begin_with("begin immediate").await?)
-    }
-
-    fn now(&self) -> Time {
-        // As it is stored, so that live events and replayed ones bear the same time.
-        let now = self.clock.now();
-        Time::from_micros(micros(now)).unwrap_or(Time(now))
-    }
-
-    /// The present time plus a duration, within what can be stored.
-    fn after(&self, by: Duration) -> Time {
-        moved(self.now(), i64::try_from(by.as_micros()).unwrap_or(i64::MAX))
-    }
-
-    fn before(&self, by: Duration) -> Time {
-        moved(self.now(), -i64::try_from(by.as_micros()).unwrap_or(i64::MAX))
-    }
-
-    fn state(&self) -> PoolState {
-        let idle = self.writer.num_idle() + self.reader.num_idle();
-        let idle = u32::try_from(idle).unwrap_or(u32::MAX);
-        PoolState { in_use: (self.writer.size() + self.reader.size()).saturating_sub(idle), idle }
-    }
-}
-
-fn moved(now: Time, by: i64) -> Time {
-    Time::from_micros(micros(now.0).saturating_add(by)).unwrap_or(now)
-}
-
-/// A list as `json_each` takes it.
-fn json(values: &impl Serialize) -> Result<String, Fault> {
-    Ok(serde_json::to_string(values).map_err(Error::internal)?)
-}
-
-async fn commit<T>(transaction: Transaction<'static, Sqlite>, value: T) -> Result<T, Fault> {
-    transaction.commit().await.map_err(Fault::Unknown)?;
-    Ok(value)
 }
 
 impl SqliteStore {

@@ -1,6 +1,6 @@
 //! Pruning: the log beyond its retention, the texts of deleted chats, sessions long over.
 
-use super::{Database, commit};
+use super::database::{Database, commit};
 use crate::id::{ChatId, MessageId, Seq};
 use crate::store::fault::Fault;
 use crate::store::stored_time::Time;

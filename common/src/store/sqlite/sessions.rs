@@ -1,6 +1,7 @@
 //! Login sessions.
 
-use super::{SqliteStore, commit};
+use super::SqliteStore;
+use super::database::commit;
 use crate::error::{Error, Result};
 use crate::id::{SessionId, UserId};
 use crate::store::accounts::{AccountRow, account_columns};

@@ -1,13 +1,12 @@
 //! The statements of a change, in the writer's transaction.
 
 use super::chats::views;
-use super::{Database, json};
+use super::database::{Database, json};
 use crate::id::{ChatId, MessageId, Seq, UserId};
 use crate::model::{Chat, Member, Message, Role};
 use crate::store::OutboxId;
-use crate::store::changes::chats::NewChat;
 use crate::store::changes::{Change, Transaction};
-use crate::store::chats::{ChatRow, PRIVATE_CHAT_OF};
+use crate::store::chats::{ChatRow, NewChat, PRIVATE_CHAT_OF};
 use crate::store::fault::Fault;
 use crate::store::members::{MemberRow, role, role_number};
 use crate::store::messages::{MessageRow, message_columns};
