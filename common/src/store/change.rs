@@ -213,11 +213,11 @@ impl From<&LogEvent> for EventColumns {
             EventBody::MemberJoined(change) | EventBody::MemberLeft(change) | EventBody::MemberUpdated(change) => {
                 (None, Some(change))
             }
-            EventBody::ChatUpdated { .. } | EventBody::ChatDeleted { .. } => (None, None),
+            EventBody::ChatUpdated { .. } | EventBody::ChatDeleted { .. } | EventBody::Unknown { .. } => (None, None),
         };
         Self {
             seq: event.seq,
-            kind: i16::from(event.kind() as u8),
+            kind: i16::from(event.kind().byte()),
             message_id,
             user_id: member.map(|change| change.user_id),
             role: member.map(|change| role_number(change.role)),
