@@ -6,6 +6,7 @@
 
 pub mod auth;
 pub mod backends;
+pub mod backoff;
 pub mod bus;
 pub mod clock;
 pub mod config;
@@ -23,8 +24,10 @@ pub mod model;
 mod ports;
 pub mod presence;
 pub mod program;
+pub mod pruning;
 pub mod random;
 pub mod rate_limit;
+pub mod redis;
 pub mod relay;
 pub mod service;
 pub mod store;

@@ -6,9 +6,9 @@
 //! users anew) and nobody is told online again by a `renew`; who departs meanwhile is told offline all the same.
 
 use super::{Online, OnlineList, Presence, Transition};
-use crate::bus::pool::{RedisPool, Script, ScriptCall};
 use crate::error::{Error, Result};
 use crate::id::{NodeId, UserId};
+use crate::redis::pool::{RedisPool, Script, ScriptCall};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use redis::{Cmd, Value};

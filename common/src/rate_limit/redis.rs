@@ -55,10 +55,8 @@ impl RedisLimiter {
         let server =
             Server::new(config).map_err(|_| Error::internal("REDIS_URL is no redis:// or rediss:// address"))?;
         let link = Arc::new(Link { open: ArcSwapOption::empty(), broken: Notify::new() });
-        let (kept, stopping) = (link.clone(), lifecycle.stopping());
-        lifecycle.spawn("rate limits' link", async move {
-            stopping.run_until_cancelled(kept.keep(&server)).await;
-        });
+        let kept = link.clone();
+        lifecycle.spawn("rate limits' link", async move { kept.keep(&server).await });
         Ok(Self { link, here: MemoryLimiter::new(), script: redis::Script::new(include_str!("gcra.lua")) })
     }
 

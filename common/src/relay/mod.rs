@@ -4,7 +4,7 @@
 //! a bus that is away, a queue that is full: the entry stays, and any relay tells it within two seconds of there being a way
 //! (guarantee G3). So it may be told twice; receivers drop what they have had.
 
-mod chunk;
+mod batch;
 mod encode;
 mod outbox;
 mod publisher;

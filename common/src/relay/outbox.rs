@@ -1,8 +1,9 @@
-//! The relay: tells what stands in the outbox because its publisher died, was refused, or had its hands full. And the log's pruning.
+//! The relay: tells what stands in the outbox because its publisher died, was refused, or had its hands full.
 
-use super::chunk::Chunk;
+use super::batch::Chunk;
 use super::encode::Telling;
-use crate::bus::{Bus, Tasks};
+use crate::bus::Bus;
+use crate::lifecycle::Lifecycle;
 use crate::store::{CLAIM_LEASE, Committed, Store};
 use prometheus::IntGauge;
 use std::sync::Arc;
@@ -22,21 +23,16 @@ const CLAIM: usize = 500;
 const RETRY: Duration = Duration::from_millis(200);
 const TRIES: u32 = 5;
 const COUNT_EVERY: Duration = Duration::from_secs(5);
-/// How much of the log is pruned at once, the pause between, and the pause once nothing is left to prune.
-const PRUNE: usize = 1_000;
-const PRUNE_PAUSE: Duration = Duration::from_millis(200);
-const PRUNE_EVERY: Duration = Duration::from_mins(1);
 
 /// The relay; any number of processes may run one.
 #[derive(Debug)]
 pub struct Relay;
 
 impl Relay {
-    /// Starts the relay's tasks: telling, counting into `pending`, and pruning the log to `retention`.
-    pub fn start(bus: Arc<dyn Bus>, store: Arc<dyn Store>, tasks: &Tasks, pending: IntGauge, retention: Duration) {
-        tasks.spawn("relay", relay(bus, store.clone()));
-        tasks.spawn("outbox gauge", count(store.clone(), pending));
-        tasks.spawn("log pruning", prune(store, retention));
+    /// Starts the relay's tasks: publishing what was left, and counting what waits into `pending`.
+    pub fn start(bus: Arc<dyn Bus>, store: Arc<dyn Store>, lifecycle: &Lifecycle, pending: IntGauge) {
+        lifecycle.spawn("relay", relay(bus, store.clone()));
+        lifecycle.spawn("outbox gauge", count(store, pending));
     }
 }
 
@@ -151,22 +147,5 @@ async fn count(store: Arc<dyn Store>, pending: IntGauge) {
         if let Ok(entries) = store.outbox_pending().await {
             pending.set(entries);
         }
-    }
-}
-
-async fn prune(store: Arc<dyn Store>, retention: Duration) {
-    loop {
-        let pause = match store.prune(retention, PRUNE).await {
-            Ok(pruned) if pruned > 0 => {
-                tracing::debug!(log.entries = pruned, "pruned the log");
-                PRUNE_PAUSE
-            }
-            Ok(_) => PRUNE_EVERY,
-            Err(error) => {
-                tracing::debug!(%error, "the log could not be pruned");
-                PRUNE_EVERY
-            }
-        };
-        tokio::time::sleep(pause).await;
     }
 }

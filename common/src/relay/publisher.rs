@@ -1,9 +1,10 @@
 //! The publisher: takes what requests committed off their hands and tells it in batches, as fast as the bus takes them.
 
-use super::chunk::Chunk;
+use super::batch::Chunk;
 use super::encode::Telling;
-use crate::bus::{Bus, Publication, Tasks};
+use crate::bus::{Bus, Publication};
 use crate::event::EventBody;
+use crate::lifecycle::Lifecycle;
 use crate::store::{Committed, NoticeBody, OutboxId, Store};
 use prometheus::IntCounter;
 use std::sync::Arc;
@@ -47,14 +48,14 @@ enum Item {
 
 impl Publisher {
     /// Starts the publisher's tasks. `dropped` counts what a full queue left to the relay.
-    pub fn start(bus: Arc<dyn Bus>, store: Arc<dyn Store>, tasks: &Tasks, dropped: IntCounter) -> Self {
+    pub fn start(bus: Arc<dyn Bus>, store: Arc<dyn Store>, lifecycle: &Lifecycle, dropped: IntCounter) -> Self {
         let (queue, items) = mpsc::channel(QUEUE);
         let (removals, ids) = mpsc::channel(REMOVALS);
         let (ended, words) = mpsc::channel(ENDED);
         let waiting = Arc::new(AtomicUsize::new(0));
-        tasks.spawn("publisher", publish(bus.clone(), items, removals, waiting.clone()));
-        tasks.spawn("ended access", tell_ended(bus, words));
-        tasks.spawn("outbox removal", remove(store, ids));
+        lifecycle.spawn("publisher", publish(bus.clone(), items, removals, waiting.clone()));
+        lifecycle.spawn("ended access", tell_ended(bus, words));
+        lifecycle.spawn("outbox removal", remove(store, ids));
         Self { queue, waiting, ended, dropped }
     }
 

@@ -9,7 +9,7 @@ use crate::event::{Envelope, EventBody, EventKind};
 use crate::id::{ChatId, Seq, UserId};
 use crate::model::{Chat, Message};
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Committed, NewGroup, NewMessage, NewUser, NoticeBody, Store, UserNotice};
+use crate::store::{Accounts, Chats, Committed, NewGroup, NewMessage, NewUser, NoticeBody, Store, UserNotice};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use prometheus::{IntCounter, IntGauge};
@@ -118,7 +118,7 @@ impl World {
 
     fn start_relay(&self) {
         let (bus, store): (Arc<dyn Bus>, _) = (self.bus.clone(), self.store.clone());
-        Relay::start(bus, store, &self.tasks.tasks, self.pending.clone(), Duration::from_secs(3600));
+        Relay::start(bus, store, &self.tasks.tasks, self.pending.clone());
     }
 
     async fn send(&self, text: &str) -> Committed {

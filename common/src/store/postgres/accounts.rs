@@ -1,16 +1,61 @@
 //! Accounts.
 
+use super::PostgresStore;
 use super::pool::Pool;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::id::{SessionId, UserId};
 use crate::model::User;
 use crate::store::fault::Fault;
 use crate::store::row::{AccountRow, fold};
-use crate::store::{Credentials, NewUser, PageRequest, Rows, UserRow, cursor};
+use crate::store::{Accounts, Credentials, NewUser, PageRequest, Rows, UserRow, cursor};
+use async_trait::async_trait;
 use sqlx::PgConnection;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use time::OffsetDateTime;
+
+#[async_trait]
+impl Accounts for PostgresStore {
+    async fn create_user(&self, user: NewUser) -> Result<User> {
+        self.run(|| create_user(&self.pool, &user)).await
+    }
+
+    async fn credentials(&self, login: &str) -> Result<Option<Credentials>> {
+        self.run(|| credentials(&self.pool, login)).await
+    }
+
+    async fn credentials_of(&self, user: UserId) -> Result<Option<Credentials>> {
+        self.run(|| credentials_of(&self.pool, user)).await
+    }
+
+    async fn users(&self, ids: &[UserId]) -> Result<Vec<UserRow>> {
+        self.run(|| users(&self.pool, ids)).await
+    }
+
+    async fn search_users(&self, prefix: &str, page: &PageRequest) -> Result<Rows<UserRow>> {
+        self.run(|| search_users(&self.pool, prefix, page)).await
+    }
+
+    async fn update_user(
+        &self,
+        user: UserId,
+        verified: &str,
+        email: Option<String>,
+        password_hash: Option<String>,
+        keep: SessionId,
+    ) -> Result<Option<(User, Vec<SessionId>)>> {
+        let (email, password_hash) = (email.as_deref(), password_hash.as_deref());
+        self.run(|| update_user(&self.pool, user, verified, email, password_hash, keep)).await
+    }
+
+    async fn deactivate_user(&self, user: UserId) -> Result<()> {
+        self.run(|| deactivate_user(&self.pool, user)).await
+    }
+
+    async fn set_last_seen(&self, seen: &[(UserId, OffsetDateTime)]) -> Result<()> {
+        self.run(|| set_last_seen(&self.pool, seen)).await
+    }
+}
 
 pub(super) async fn create_user(pool: &Arc<Pool>, user: &NewUser) -> Result<User, Fault> {
     let mut lease = pool.lease().await?;

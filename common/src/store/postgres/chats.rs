@@ -1,16 +1,45 @@
 //! Chats: made, listed, changed, deleted.
 
+use super::PostgresStore;
 use super::lock::{insert_members, lock, record, tell, view, views};
 use super::pool::{Lease, Pool};
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::id::{ChatId, Seq, UserId};
 use crate::model::{Chat, Role};
 use crate::store::change::Change;
 use crate::store::fault::Fault;
 use crate::store::row::{ChatRow, MemberRow, Time, ViewRow, role_number};
-use crate::store::{ChatPatch, Committed, NewGroup, NoticeBody, PageRequest, Rows, cursor};
+use crate::store::{ChatPatch, Chats, Committed, NewGroup, NoticeBody, PageRequest, Rows, cursor};
+use async_trait::async_trait;
 use sqlx::PgConnection;
 use std::sync::Arc;
+
+#[async_trait]
+impl Chats for PostgresStore {
+    async fn create_group(&self, group: NewGroup) -> Result<(Chat, Committed)> {
+        self.run(|| create_group(&self.pool, &group)).await
+    }
+
+    async fn private_chat(&self, user: UserId, other: UserId) -> Result<(Chat, bool, Committed)> {
+        self.run(|| private_chat(&self.pool, user, other)).await
+    }
+
+    async fn chats_of(&self, user: UserId, page: &PageRequest) -> Result<Rows<Chat>> {
+        self.run(|| chats_of(&self.pool, user, page)).await
+    }
+
+    async fn chat(&self, chat: ChatId, viewer: UserId) -> Result<Option<Chat>> {
+        self.run(|| self::chat(&self.pool, chat, viewer)).await
+    }
+
+    async fn update_chat(&self, chat: ChatId, by: UserId, patch: ChatPatch) -> Result<(Chat, Committed)> {
+        self.run(|| update_chat(&self.pool, chat, by, &patch)).await
+    }
+
+    async fn delete_chat(&self, chat: ChatId, by: UserId) -> Result<Committed> {
+        self.run(|| delete_chat(&self.pool, chat, by)).await
+    }
+}
 
 pub(super) async fn create_group(pool: &Arc<Pool>, group: &NewGroup) -> Result<(Chat, Committed), Fault> {
     let mut lease = pool.begin().await?;

@@ -1,17 +1,47 @@
 //! The log of every chat and the outbox.
 
+use super::PostgresStore;
 use super::lock::views;
 use super::pool::Pool;
+use crate::error::Result;
 use crate::event::LogEvent;
 use crate::id::{ChatId, Seq, UserId};
 use crate::store::change::{OutboxPayload, StoredNoticeKind, rebuilt};
 use crate::store::fault::{Fault, is_lost};
 use crate::store::row::LogRow;
-use crate::store::{CLAIM_LEASE, Committed, LogPage, OutboxId};
+use crate::store::{CLAIM_LEASE, Committed, Log, LogPage, OutboxId};
+use async_trait::async_trait;
 use sqlx::PgConnection;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+
+#[async_trait]
+impl Log for PostgresStore {
+    async fn log_after(&self, chat: ChatId, after: Seq, limit: usize) -> Result<Option<LogPage>> {
+        self.run(|| log_after(&self.pool, chat, after, limit)).await
+    }
+
+    async fn heads(&self, chats: &[ChatId]) -> Result<Vec<(ChatId, Seq)>> {
+        self.run(|| heads(&self.pool, chats)).await
+    }
+
+    async fn outbox_remove(&self, ids: &[OutboxId]) -> Result<()> {
+        self.run(|| outbox_remove(&self.pool, ids)).await
+    }
+
+    async fn outbox_claim(&self, age: Duration, limit: usize) -> Result<Vec<Committed>> {
+        self.run(|| outbox_claim(&self.pool, age, limit)).await
+    }
+
+    async fn outbox_pending(&self) -> Result<i64> {
+        self.run(|| outbox_pending(&self.pool)).await
+    }
+
+    async fn prune(&self, older_than: Duration, limit: usize) -> Result<usize> {
+        self.run(|| super::prune::prune(&self.pool, older_than, limit)).await
+    }
+}
 
 pub(super) async fn ping(pool: &Arc<Pool>) -> Result<(), Fault> {
     let mut lease = pool.lease().await?;

@@ -1,18 +1,73 @@
 //! Members: who is in a chat, as what, and how far they have read.
 
+use super::PostgresStore;
 use super::lock::{insert_members, lock, member, record, tell, view};
 use super::pool::Pool;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::event::EventBody;
 use crate::id::{ChatId, Seq, UserId};
 use crate::model::{Chat, Member, Role};
 use crate::store::change::{Change, may_read};
 use crate::store::fault::Fault;
 use crate::store::row::{MemberListRow, MemberRow, role, role_number};
-use crate::store::{Access, Committed, PageRequest, Rows, cursor};
+use crate::store::{Access, Committed, Members, PageRequest, Rows, cursor};
+use async_trait::async_trait;
 use sqlx::PgConnection;
 use std::collections::HashMap;
 use std::sync::Arc;
+
+#[async_trait]
+impl Members for PostgresStore {
+    async fn join(&self, chat: ChatId, user: UserId, max_members: i64) -> Result<(Chat, Committed)> {
+        self.run(|| join(&self.pool, chat, user, max_members)).await
+    }
+
+    async fn leave(&self, chat: ChatId, user: UserId) -> Result<Committed> {
+        self.run(|| leave(&self.pool, chat, user)).await
+    }
+
+    async fn members(&self, chat: ChatId, by: UserId, page: &PageRequest) -> Result<Rows<Member>> {
+        self.run(|| members(&self.pool, chat, by, page)).await
+    }
+
+    async fn add_members(
+        &self,
+        chat: ChatId,
+        by: UserId,
+        ids: &[UserId],
+        max: i64,
+    ) -> Result<(Vec<Member>, Committed)> {
+        self.run(|| add_members(&self.pool, chat, by, ids, max)).await
+    }
+
+    async fn set_role(&self, chat: ChatId, by: UserId, user: UserId, role: Role) -> Result<(Member, Committed)> {
+        self.run(|| set_role(&self.pool, chat, by, user, role)).await
+    }
+
+    async fn remove_member(&self, chat: ChatId, by: UserId, user: UserId) -> Result<Committed> {
+        self.run(|| remove_member(&self.pool, chat, by, user)).await
+    }
+
+    async fn mark_read(&self, chat: ChatId, user: UserId, seq: Seq) -> Result<Seq> {
+        self.run(|| mark_read(&self.pool, chat, user, seq)).await
+    }
+
+    async fn access(&self, pairs: &[(ChatId, UserId)]) -> Result<Vec<Option<Access>>> {
+        self.run(|| access(&self.pool, pairs)).await
+    }
+
+    async fn member_ids(&self, chats: &[ChatId], max: i64) -> Result<Vec<(ChatId, Vec<UserId>)>> {
+        self.run(|| member_ids(&self.pool, chats, max)).await
+    }
+
+    async fn still_members(&self, chat: ChatId, users: &[UserId]) -> Result<Vec<UserId>> {
+        self.run(|| still_members(&self.pool, chat, users)).await
+    }
+
+    async fn chats_for_status(&self, users: &[UserId], max: i64) -> Result<Vec<(UserId, Vec<ChatId>)>> {
+        self.run(|| chats_for_status(&self.pool, users, max)).await
+    }
+}
 
 pub(super) async fn join(
     pool: &Arc<Pool>,

@@ -1,8 +1,9 @@
 //! Messages: sent in batches by one round trip, read by pages, edited, deleted.
 
+use super::PostgresStore;
 use super::lock::{lock, record, tell};
 use super::pool::Pool;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::event::EventBody;
 use crate::id::{ChatId, MessageId, Seq, UserId};
 use crate::model::{HistoryPage, Message, Role};
@@ -11,9 +12,29 @@ use crate::store::cursor::{HistoryBound, one_more};
 use crate::store::fault::Fault;
 use crate::store::row::{HistoryRow, MessageRow, Time, digest};
 use crate::store::send::{self, Outcome, Stored};
-use crate::store::{Committed, HistoryFrom, NewMessage, OutboxId, SentBatch};
+use crate::store::{Committed, HistoryFrom, Messages, NewMessage, OutboxId, SentBatch};
+use async_trait::async_trait;
 use sqlx::{FromRow, PgConnection};
 use std::sync::Arc;
+
+#[async_trait]
+impl Messages for PostgresStore {
+    async fn send(&self, batch: Vec<NewMessage>) -> Result<SentBatch> {
+        self.run(|| send(&self.pool, &batch)).await
+    }
+
+    async fn history(&self, chat: ChatId, by: UserId, from: HistoryFrom, limit: usize) -> Result<HistoryPage> {
+        self.run(|| history(&self.pool, chat, by, &from, limit)).await
+    }
+
+    async fn edit(&self, message: MessageId, by: UserId, text: String) -> Result<(Message, Committed)> {
+        self.run(|| edit(&self.pool, message, by, &text)).await
+    }
+
+    async fn delete(&self, message: MessageId, by: UserId) -> Result<Committed> {
+        self.run(|| delete(&self.pool, message, by)).await
+    }
+}
 
 /// A row of `messenger_send_v1`.
 #[derive(FromRow)]

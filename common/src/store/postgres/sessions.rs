@@ -1,14 +1,35 @@
 //! Login sessions.
 
+use super::PostgresStore;
 use super::pool::Pool;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::id::{SessionId, UserId};
 use crate::store::fault::Fault;
 use crate::store::row::{AccountRow, SessionRow};
-use crate::store::{EndedSession, Rotation, Session};
+use crate::store::{EndedSession, Rotation, Session, Sessions};
+use async_trait::async_trait;
 use sqlx::PgConnection;
 use std::sync::Arc;
 use std::time::Duration;
+
+#[async_trait]
+impl Sessions for PostgresStore {
+    async fn create_session(&self, user: UserId, verified: &str, ttl: Duration) -> Result<Session> {
+        self.run(|| create_session(&self.pool, user, verified, ttl)).await
+    }
+
+    async fn rotate_session(&self, session: SessionId, generation: i64, ttl: Duration) -> Result<Rotation> {
+        self.run(|| rotate_session(&self.pool, session, generation, ttl)).await
+    }
+
+    async fn end_session(&self, session: SessionId) -> Result<()> {
+        self.run(|| end_session(&self.pool, session)).await
+    }
+
+    async fn sessions_ended_within(&self, period: Duration) -> Result<Vec<EndedSession>> {
+        self.run(|| sessions_ended_within(&self.pool, period)).await
+    }
+}
 
 /// A duration as Postgres takes it: seconds.
 fn seconds(duration: Duration) -> f64 {

@@ -1,14 +1,58 @@
 //! Accounts.
 
-use super::{Database, commit, json};
-use crate::error::Error;
+use super::{Database, SqliteStore, commit, json};
+use crate::error::{Error, Result};
 use crate::id::{SessionId, UserId};
 use crate::model::User;
 use crate::store::fault::Fault;
 use crate::store::row::{AccountRow, Time, fold};
-use crate::store::{Credentials, NewUser, PageRequest, Rows, UserRow, cursor};
+use crate::store::{Accounts, Credentials, NewUser, PageRequest, Rows, UserRow, cursor};
+use async_trait::async_trait;
 use sqlx::SqliteConnection;
 use time::OffsetDateTime;
+
+#[async_trait]
+impl Accounts for SqliteStore {
+    async fn create_user(&self, user: NewUser) -> Result<User> {
+        self.run(|| create_user(&self.database, &user)).await
+    }
+
+    async fn credentials(&self, login: &str) -> Result<Option<Credentials>> {
+        self.run(|| credentials(&self.database, login)).await
+    }
+
+    async fn credentials_of(&self, user: UserId) -> Result<Option<Credentials>> {
+        self.run(|| credentials_of(&self.database, user)).await
+    }
+
+    async fn users(&self, ids: &[UserId]) -> Result<Vec<UserRow>> {
+        self.run(|| users(&self.database, ids)).await
+    }
+
+    async fn search_users(&self, prefix: &str, page: &PageRequest) -> Result<Rows<UserRow>> {
+        self.run(|| search_users(&self.database, prefix, page)).await
+    }
+
+    async fn update_user(
+        &self,
+        user: UserId,
+        verified: &str,
+        email: Option<String>,
+        password_hash: Option<String>,
+        keep: SessionId,
+    ) -> Result<Option<(User, Vec<SessionId>)>> {
+        let (email, password_hash) = (email.as_deref(), password_hash.as_deref());
+        self.run(|| update_user(&self.database, user, verified, email, password_hash, keep)).await
+    }
+
+    async fn deactivate_user(&self, user: UserId) -> Result<()> {
+        self.run(|| deactivate_user(&self.database, user)).await
+    }
+
+    async fn set_last_seen(&self, seen: &[(UserId, OffsetDateTime)]) -> Result<()> {
+        self.run(|| set_last_seen(&self.database, seen)).await
+    }
+}
 
 pub(super) async fn create_user(database: &Database, user: &NewUser) -> Result<User, Fault> {
     let mut transaction = database.begin().await?;

@@ -1,15 +1,43 @@
 //! Chats: made, listed, changed, deleted.
 
 use super::lock::{insert_members, lock, message_columns, record, tell, view, views};
-use super::{Database, commit, json};
-use crate::error::Error;
+use super::{Database, SqliteStore, commit, json};
+use crate::error::{Error, Result};
 use crate::id::{ChatId, Seq, UserId};
 use crate::model::{Chat, Role};
 use crate::store::change::Change;
 use crate::store::fault::Fault;
 use crate::store::row::{ChatRow, MemberRow, Time, ViewRow, role_number};
-use crate::store::{ChatPatch, Committed, NewGroup, NoticeBody, PageRequest, Rows, cursor};
+use crate::store::{ChatPatch, Chats, Committed, NewGroup, NoticeBody, PageRequest, Rows, cursor};
+use async_trait::async_trait;
 use sqlx::SqliteConnection;
+
+#[async_trait]
+impl Chats for SqliteStore {
+    async fn create_group(&self, group: NewGroup) -> Result<(Chat, Committed)> {
+        self.run(|| create_group(&self.database, &group)).await
+    }
+
+    async fn private_chat(&self, user: UserId, other: UserId) -> Result<(Chat, bool, Committed)> {
+        self.run(|| private_chat(&self.database, user, other)).await
+    }
+
+    async fn chats_of(&self, user: UserId, page: &PageRequest) -> Result<Rows<Chat>> {
+        self.run(|| chats_of(&self.database, user, page)).await
+    }
+
+    async fn chat(&self, chat: ChatId, viewer: UserId) -> Result<Option<Chat>> {
+        self.run(|| self::chat(&self.database, chat, viewer)).await
+    }
+
+    async fn update_chat(&self, chat: ChatId, by: UserId, patch: ChatPatch) -> Result<(Chat, Committed)> {
+        self.run(|| update_chat(&self.database, chat, by, &patch)).await
+    }
+
+    async fn delete_chat(&self, chat: ChatId, by: UserId) -> Result<Committed> {
+        self.run(|| delete_chat(&self.database, chat, by)).await
+    }
+}
 
 pub(super) async fn create_group(database: &Database, group: &NewGroup) -> Result<(Chat, Committed), Fault> {
     let mut transaction = database.begin().await?;

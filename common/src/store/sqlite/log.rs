@@ -1,15 +1,44 @@
 //! The log of every chat and the outbox.
 
 use super::lock::views;
-use super::{Database, commit, json, moved};
+use super::{Database, SqliteStore, commit, json, moved};
+use crate::error::Result;
 use crate::id::{ChatId, MessageId, Seq, UserId};
 use crate::store::change::{OutboxPayload, StoredNoticeKind, rebuilt};
 use crate::store::fault::{Fault, is_lost};
 use crate::store::row::{LogRow, Time};
-use crate::store::{CLAIM_LEASE, Committed, LogPage, OutboxId};
+use crate::store::{CLAIM_LEASE, Committed, Log, LogPage, OutboxId};
+use async_trait::async_trait;
 use sqlx::SqliteConnection;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
+
+#[async_trait]
+impl Log for SqliteStore {
+    async fn log_after(&self, chat: ChatId, after: Seq, limit: usize) -> Result<Option<LogPage>> {
+        self.run(|| log_after(&self.database, chat, after, limit)).await
+    }
+
+    async fn heads(&self, chats: &[ChatId]) -> Result<Vec<(ChatId, Seq)>> {
+        self.run(|| heads(&self.database, chats)).await
+    }
+
+    async fn outbox_remove(&self, ids: &[OutboxId]) -> Result<()> {
+        self.run(|| outbox_remove(&self.database, ids)).await
+    }
+
+    async fn outbox_claim(&self, age: Duration, limit: usize) -> Result<Vec<Committed>> {
+        self.run(|| outbox_claim(&self.database, age, limit)).await
+    }
+
+    async fn outbox_pending(&self) -> Result<i64> {
+        self.run(|| outbox_pending(&self.database)).await
+    }
+
+    async fn prune(&self, older_than: Duration, limit: usize) -> Result<usize> {
+        self.run(|| prune(&self.database, older_than, limit)).await
+    }
+}
 
 pub(super) async fn ping(database: &Database) -> Result<(), Fault> {
     sqlx::query("select 1").execute(&database.reader).await?;

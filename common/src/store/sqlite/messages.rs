@@ -1,8 +1,8 @@
 //! Messages: sent in batches by one transaction, read by pages, edited, deleted.
 
 use super::lock::{lock, message_columns, record, tell};
-use super::{Database, commit};
-use crate::error::Error;
+use super::{Database, SqliteStore, commit};
+use crate::error::{Error, Result};
 use crate::event::EventBody;
 use crate::id::{ChatId, MessageId, Seq, UserId};
 use crate::model::{HistoryPage, Message, Role};
@@ -11,9 +11,29 @@ use crate::store::cursor::{HistoryBound, one_more};
 use crate::store::fault::Fault;
 use crate::store::row::{HistoryRow, MessageRow, Time, digest};
 use crate::store::send::{self, Outcome, Stored};
-use crate::store::{Committed, HistoryFrom, NewMessage, OutboxId, SentBatch};
+use crate::store::{Committed, HistoryFrom, Messages, NewMessage, OutboxId, SentBatch};
+use async_trait::async_trait;
 use sqlx::{FromRow, SqliteConnection};
 use std::collections::BTreeMap;
+
+#[async_trait]
+impl Messages for SqliteStore {
+    async fn send(&self, batch: Vec<NewMessage>) -> Result<SentBatch> {
+        self.run(|| send(&self.database, &batch)).await
+    }
+
+    async fn history(&self, chat: ChatId, by: UserId, from: HistoryFrom, limit: usize) -> Result<HistoryPage> {
+        self.run(|| history(&self.database, chat, by, &from, limit)).await
+    }
+
+    async fn edit(&self, message: MessageId, by: UserId, text: String) -> Result<(Message, Committed)> {
+        self.run(|| edit(&self.database, message, by, &text)).await
+    }
+
+    async fn delete(&self, message: MessageId, by: UserId) -> Result<Committed> {
+        self.run(|| delete(&self.database, message, by)).await
+    }
+}
 
 /// A chat as a batch of sends goes on in it.
 #[derive(FromRow)]

@@ -15,15 +15,10 @@ mod tests;
 
 use super::fault::Fault;
 use super::row::Time;
-use super::{
-    Access, ChatPatch, Committed, Credentials, EndedSession, HistoryFrom, LogPage, NewGroup, NewMessage, NewUser,
-    OutboxId, PageRequest, PoolState, Rotation, Rows, SentBatch, Session, Store, UserRow,
-};
+use super::{PoolState, Store};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::event::micros;
-use crate::id::{ChatId, MessageId, Seq, SessionId, UserId};
-use crate::model::{Chat, HistoryPage, Member, Message, Role, User};
 use async_trait::async_trait;
 use serde::Serialize;
 use sqlx::migrate::Migrator;
@@ -31,7 +26,6 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use sqlx::{ConnectOptions, Connection, Sqlite, Transaction};
 use std::path::Path;
 use std::time::Duration;
-use time::OffsetDateTime;
 use tokio::time::timeout;
 
 /// No operation takes longer.
@@ -167,176 +161,6 @@ fn migrator() -> Migrator {
 impl Store for SqliteStore {
     async fn ping(&self) -> Result<()> {
         self.run(|| log::ping(&self.database)).await
-    }
-
-    async fn create_user(&self, user: NewUser) -> Result<User> {
-        self.run(|| accounts::create_user(&self.database, &user)).await
-    }
-
-    async fn credentials(&self, login: &str) -> Result<Option<Credentials>> {
-        self.run(|| accounts::credentials(&self.database, login)).await
-    }
-
-    async fn credentials_of(&self, user: UserId) -> Result<Option<Credentials>> {
-        self.run(|| accounts::credentials_of(&self.database, user)).await
-    }
-
-    async fn users(&self, ids: &[UserId]) -> Result<Vec<UserRow>> {
-        self.run(|| accounts::users(&self.database, ids)).await
-    }
-
-    async fn search_users(&self, prefix: &str, page: &PageRequest) -> Result<Rows<UserRow>> {
-        self.run(|| accounts::search_users(&self.database, prefix, page)).await
-    }
-
-    async fn update_user(
-        &self,
-        user: UserId,
-        verified: &str,
-        email: Option<String>,
-        password_hash: Option<String>,
-        keep: SessionId,
-    ) -> Result<Option<(User, Vec<SessionId>)>> {
-        let (email, password_hash) = (email.as_deref(), password_hash.as_deref());
-        self.run(|| accounts::update_user(&self.database, user, verified, email, password_hash, keep)).await
-    }
-
-    async fn deactivate_user(&self, user: UserId) -> Result<()> {
-        self.run(|| accounts::deactivate_user(&self.database, user)).await
-    }
-
-    async fn set_last_seen(&self, seen: &[(UserId, OffsetDateTime)]) -> Result<()> {
-        self.run(|| accounts::set_last_seen(&self.database, seen)).await
-    }
-
-    async fn create_session(&self, user: UserId, verified: &str, ttl: Duration) -> Result<Session> {
-        self.run(|| sessions::create_session(&self.database, user, verified, ttl)).await
-    }
-
-    async fn rotate_session(&self, session: SessionId, generation: i64, ttl: Duration) -> Result<Rotation> {
-        self.run(|| sessions::rotate_session(&self.database, session, generation, ttl)).await
-    }
-
-    async fn end_session(&self, session: SessionId) -> Result<()> {
-        self.run(|| sessions::end_session(&self.database, session)).await
-    }
-
-    async fn sessions_ended_within(&self, period: Duration) -> Result<Vec<EndedSession>> {
-        self.run(|| sessions::sessions_ended_within(&self.database, period)).await
-    }
-
-    async fn create_group(&self, group: NewGroup) -> Result<(Chat, Committed)> {
-        self.run(|| chats::create_group(&self.database, &group)).await
-    }
-
-    async fn private_chat(&self, user: UserId, other: UserId) -> Result<(Chat, bool, Committed)> {
-        self.run(|| chats::private_chat(&self.database, user, other)).await
-    }
-
-    async fn chats_of(&self, user: UserId, page: &PageRequest) -> Result<Rows<Chat>> {
-        self.run(|| chats::chats_of(&self.database, user, page)).await
-    }
-
-    async fn chat(&self, chat: ChatId, viewer: UserId) -> Result<Option<Chat>> {
-        self.run(|| chats::chat(&self.database, chat, viewer)).await
-    }
-
-    async fn update_chat(&self, chat: ChatId, by: UserId, patch: ChatPatch) -> Result<(Chat, Committed)> {
-        self.run(|| chats::update_chat(&self.database, chat, by, &patch)).await
-    }
-
-    async fn delete_chat(&self, chat: ChatId, by: UserId) -> Result<Committed> {
-        self.run(|| chats::delete_chat(&self.database, chat, by)).await
-    }
-
-    async fn join(&self, chat: ChatId, user: UserId, max_members: i64) -> Result<(Chat, Committed)> {
-        self.run(|| members::join(&self.database, chat, user, max_members)).await
-    }
-
-    async fn leave(&self, chat: ChatId, user: UserId) -> Result<Committed> {
-        self.run(|| members::leave(&self.database, chat, user)).await
-    }
-
-    async fn members(&self, chat: ChatId, by: UserId, page: &PageRequest) -> Result<Rows<Member>> {
-        self.run(|| members::members(&self.database, chat, by, page)).await
-    }
-
-    async fn add_members(
-        &self,
-        chat: ChatId,
-        by: UserId,
-        ids: &[UserId],
-        max: i64,
-    ) -> Result<(Vec<Member>, Committed)> {
-        self.run(|| members::add_members(&self.database, chat, by, ids, max)).await
-    }
-
-    async fn set_role(&self, chat: ChatId, by: UserId, user: UserId, role: Role) -> Result<(Member, Committed)> {
-        self.run(|| members::set_role(&self.database, chat, by, user, role)).await
-    }
-
-    async fn remove_member(&self, chat: ChatId, by: UserId, user: UserId) -> Result<Committed> {
-        self.run(|| members::remove_member(&self.database, chat, by, user)).await
-    }
-
-    async fn mark_read(&self, chat: ChatId, user: UserId, seq: Seq) -> Result<Seq> {
-        self.run(|| members::mark_read(&self.database, chat, user, seq)).await
-    }
-
-    async fn access(&self, pairs: &[(ChatId, UserId)]) -> Result<Vec<Option<Access>>> {
-        self.run(|| members::access(&self.database, pairs)).await
-    }
-
-    async fn member_ids(&self, chats: &[ChatId], max: i64) -> Result<Vec<(ChatId, Vec<UserId>)>> {
-        self.run(|| members::member_ids(&self.database, chats, max)).await
-    }
-
-    async fn still_members(&self, chat: ChatId, users: &[UserId]) -> Result<Vec<UserId>> {
-        self.run(|| members::still_members(&self.database, chat, users)).await
-    }
-
-    async fn chats_for_status(&self, users: &[UserId], max: i64) -> Result<Vec<(UserId, Vec<ChatId>)>> {
-        self.run(|| members::chats_for_status(&self.database, users, max)).await
-    }
-
-    async fn send(&self, batch: Vec<NewMessage>) -> Result<SentBatch> {
-        self.run(|| messages::send(&self.database, &batch)).await
-    }
-
-    async fn history(&self, chat: ChatId, by: UserId, from: HistoryFrom, limit: usize) -> Result<HistoryPage> {
-        self.run(|| messages::history(&self.database, chat, by, &from, limit)).await
-    }
-
-    async fn edit(&self, message: MessageId, by: UserId, text: String) -> Result<(Message, Committed)> {
-        self.run(|| messages::edit(&self.database, message, by, &text)).await
-    }
-
-    async fn delete(&self, message: MessageId, by: UserId) -> Result<Committed> {
-        self.run(|| messages::delete(&self.database, message, by)).await
-    }
-
-    async fn log_after(&self, chat: ChatId, after: Seq, limit: usize) -> Result<Option<LogPage>> {
-        self.run(|| log::log_after(&self.database, chat, after, limit)).await
-    }
-
-    async fn heads(&self, chats: &[ChatId]) -> Result<Vec<(ChatId, Seq)>> {
-        self.run(|| log::heads(&self.database, chats)).await
-    }
-
-    async fn outbox_remove(&self, ids: &[OutboxId]) -> Result<()> {
-        self.run(|| log::outbox_remove(&self.database, ids)).await
-    }
-
-    async fn outbox_claim(&self, age: Duration, limit: usize) -> Result<Vec<Committed>> {
-        self.run(|| log::outbox_claim(&self.database, age, limit)).await
-    }
-
-    async fn outbox_pending(&self) -> Result<i64> {
-        self.run(|| log::outbox_pending(&self.database)).await
-    }
-
-    async fn prune(&self, older_than: Duration, limit: usize) -> Result<usize> {
-        self.run(|| log::prune(&self.database, older_than, limit)).await
     }
 
     fn writers(&self) -> usize {

@@ -1,13 +1,33 @@
 //! Login sessions.
 
-use super::{Database, commit};
-use crate::error::Error;
+use super::{Database, SqliteStore, commit};
+use crate::error::{Error, Result};
 use crate::id::{SessionId, UserId};
 use crate::store::fault::Fault;
 use crate::store::row::{AccountRow, SessionRow, Time};
-use crate::store::{EndedSession, Rotation, Session};
+use crate::store::{EndedSession, Rotation, Session, Sessions};
+use async_trait::async_trait;
 use sqlx::SqliteConnection;
 use std::time::Duration;
+
+#[async_trait]
+impl Sessions for SqliteStore {
+    async fn create_session(&self, user: UserId, verified: &str, ttl: Duration) -> Result<Session> {
+        self.run(|| create_session(&self.database, user, verified, ttl)).await
+    }
+
+    async fn rotate_session(&self, session: SessionId, generation: i64, ttl: Duration) -> Result<Rotation> {
+        self.run(|| rotate_session(&self.database, session, generation, ttl)).await
+    }
+
+    async fn end_session(&self, session: SessionId) -> Result<()> {
+        self.run(|| end_session(&self.database, session)).await
+    }
+
+    async fn sessions_ended_within(&self, period: Duration) -> Result<Vec<EndedSession>> {
+        self.run(|| sessions_ended_within(&self.database, period)).await
+    }
+}
 
 pub(super) async fn create_session(
     database: &Database,
