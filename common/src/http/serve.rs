@@ -1,8 +1,8 @@
 //! The accept loop: HTTP/1.1 with upgrades, bounded, drained by the lifecycle.
 //!
 //! It is ours and not `axum::serve`'s. A gateway needs the bare socket behind an upgrade
-//! (`TokioIo<TcpStream>`), without delay. Heads need time limits. An accept error must neither end nor spin the
-//! loop.
+//! (`TokioIo<TcpStream>`), without delay. Heads need time limits. An accept error must neither end
+//! nor spin the loop.
 
 use super::client_ip::Peer;
 use crate::backoff::Backoff;
@@ -26,13 +26,13 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-/// Connections that speak HTTP at once (an upgraded one no longer does). Further ones wait in the kernel's
-/// queue.
+/// Connections that speak HTTP at once (an upgraded one no longer does). Further ones wait in the
+/// kernel's queue.
 const MAX_CONNECTIONS: usize = 16_384;
 /// The longest time for the head of a first request.
 const FIRST_HEAD: Duration = Duration::from_secs(10);
-/// The longest pause between requests, and time for a later head: longer than a load balancer keeps an idle
-/// connection.
+/// The longest pause between requests, and time for a later head: longer than a load balancer keeps
+/// an idle connection.
 const NEXT_HEAD: Duration = Duration::from_secs(75);
 /// The wait for a first request once draining.
 const LAST_HEAD: Duration = Duration::from_millis(300);
@@ -41,14 +41,15 @@ const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// The pauses after accept errors that stay for a while (no file descriptors left).
 const RETRY: Backoff = Backoff { first: Duration::from_millis(10), longest: Duration::from_secs(1) };
 
-/// Serves the public port until draining. Then it accepts no more, running requests finish, and idle
-/// connections are closed. The drain waits for them.
+/// Serves the public port until draining. Then it accepts no more, running requests finish, and
+/// idle connections are closed. The drain waits for them.
 pub async fn serve(listener: TcpListener, router: Router, lifecycle: Lifecycle) {
     let until = lifecycle.draining();
     accept(listener, router, until, |connection| drop(lifecycle.spawn_task("connection", connection))).await;
 }
 
-/// Serves the admin port until stopping, so that `/readyz` answers to the last. No drain waits for it.
+/// Serves the admin port until stopping, so that `/readyz` answers to the last. No drain waits for
+/// it.
 pub async fn serve_admin(listener: TcpListener, router: Router, lifecycle: Lifecycle) {
     let until = lifecycle.stopping();
     accept(listener, router, until, |connection| lifecycle.spawn_aside("admin connection", connection)).await;

@@ -1,4 +1,5 @@
-//! Presence within one process: the same rules as in Redis, under one lock, by the process's own steady clock.
+//! Presence within one process: the same rules as in Redis, under one lock, by the process's own
+//! steady clock.
 
 use super::{Online, OnlineList, Presence, Transition};
 use crate::clock::Clock;
