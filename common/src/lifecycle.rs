@@ -5,8 +5,9 @@
 //! (everything ends). A long-lived task that ends before its time stops the process with a failure:
 //! a half-dead server is worse than one that is restarted.
 //!
-//! [`Lifecycle::spawn`] starts a task for the life of the process, [`Lifecycle::spawn_task`] work
-//! that a drain waits for. Two more are for special cases: `spawn_to_end` and `spawn_aside`.
+//! Two doors: [`Lifecycle::spawn`] starts a task for the life of the process,
+//! [`Lifecycle::spawn_task`] starts work that a drain waits for. [`Lifecycle::spawn_to_end`] is the
+//! first door for the few tasks that finish what they hold.
 
 mod readiness;
 
@@ -131,17 +132,6 @@ impl Lifecycle {
             } else if !this.inner.draining.is_cancelled() && !this.inner.stopping.is_cancelled() {
                 tracing::error!(task.name = name, "a task ended before its time: the process stops");
                 this.stop(ExitReason::TaskDied(name));
-            }
-        });
-    }
-
-    /// Starts work that may end at any time and that no drain waits for. It must end once
-    /// [`Self::stopping`]. A panic in it is logged and stops nothing else.
-    #[allow(clippy::disallowed_methods, reason = "the one place that starts tasks")]
-    pub fn spawn_aside(&self, name: &'static str, future: impl Future<Output = ()> + Send + 'static) {
-        self.inner.tasks.spawn(async move {
-            if AssertUnwindSafe(future).catch_unwind().await.is_err() {
-                tracing::error!(task.name = name, "a task panicked");
             }
         });
     }

@@ -23,6 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
@@ -49,17 +50,23 @@ pub async fn serve(listener: TcpListener, router: Router, lifecycle: Lifecycle) 
 }
 
 /// Serves the admin port until stopping, so that `/readyz` answers to the last. No drain waits for
-/// it.
+/// its connections: they end with this future.
 pub async fn serve_admin(listener: TcpListener, router: Router, lifecycle: Lifecycle) {
     let until = lifecycle.stopping();
-    accept(listener, router, until, |connection| lifecycle.spawn_aside("admin connection", connection)).await;
+    let mut connections = JoinSet::new();
+    accept(listener, router, until, |connection| {
+        connections.spawn(connection);
+        // A connection's end concerns nobody else; a panic in it is in the log.
+        while connections.try_join_next().is_some() {}
+    })
+    .await;
 }
 
 async fn accept(
     listener: TcpListener,
     router: Router,
     until: CancellationToken,
-    spawn: impl Fn(std::pin::Pin<Box<dyn Future<Output = ()> + Send>>),
+    mut spawn: impl FnMut(std::pin::Pin<Box<dyn Future<Output = ()> + Send>>),
 ) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut pauses = RETRY.start();
