@@ -125,7 +125,7 @@ async fn store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
         Database::Sqlite(path) => sqlite(path, config.migrate).await,
         Database::Postgres(url) => {
             let fault = |error: Error| StartError::of("DATABASE_URL", &error);
-            let store = PostgresStore::connect(url, config.db_pool_size).await.map_err(fault)?;
+            let store = PostgresStore::connect(url, config.db_pool_size).map_err(fault)?;
             until("the database", || store.ping()).await?;
             if config.migrate && config.program != Program::Gateway {
                 until("the database's schema", || store.migrate()).await?;
