@@ -23,6 +23,7 @@ mod tests;
 
 use crate::error::Result;
 use crate::id::{NodeId, UserId};
+use crate::model::Page;
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
@@ -49,15 +50,6 @@ pub struct Online {
     pub since: OffsetDateTime,
 }
 
-/// A page of the users who are online, in the back end's own stable order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OnlineList {
-    /// The users.
-    pub items: Vec<Online>,
-    /// Where the next page begins; `None` on the last.
-    pub next: Option<String>,
-}
-
 /// The users that the nodes hold together; see the module's obligations.
 #[async_trait]
 pub trait Presence: Send + Sync + 'static {
@@ -80,9 +72,9 @@ pub trait Presence: Send + Sync + 'static {
     /// Since when each of these users is online, in their order; `None` for a user who is not.
     async fn online(&self, users: &[UserId]) -> Result<Vec<Option<OffsetDateTime>>>;
 
-    /// A page of all who are online, `after` being an earlier page's `next`. A cursor that cannot
-    /// be read is `Error::Invalid`.
-    async fn list(&self, after: Option<&str>, limit: usize) -> Result<OnlineList>;
+    /// A page of all users online, in the back end's own stable order. `after` is an earlier page's
+    /// `next_cursor`. An unreadable cursor is `Error::Invalid`.
+    async fn list(&self, after: Option<&str>, limit: usize) -> Result<Page<Online>>;
 
     /// The number of users online.
     async fn count(&self) -> Result<u64>;

@@ -6,9 +6,10 @@
 //! sweep reports a user offline, because the nodes are still registering theirs, and no `renew`
 //! reports one online again. A user who departs meanwhile is reported offline all the same.
 
-use super::{Online, OnlineList, Presence, Transition};
+use super::{Online, Presence, Transition};
 use crate::error::{Error, Result};
 use crate::id::{NodeId, UserId};
+use crate::model::Page;
 use crate::redis::pool::{RedisPool, Script, ScriptCall};
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -230,7 +231,7 @@ impl Presence for RedisPresence {
     }
 
     /// In the order of bucket and id.
-    async fn list(&self, after: Option<&str>, limit: usize) -> Result<OnlineList> {
+    async fn list(&self, after: Option<&str>, limit: usize) -> Result<Page<Online>> {
         let (mut first, mut after) = match after {
             None => (0, None),
             Some(cursor) => read_cursor(cursor).ok_or_else(|| Error::invalid("cursor", "no cursor of this list"))?,
@@ -267,7 +268,7 @@ impl Presence for RedisPresence {
         let last = users.last().map(|user| format!("{}.{user}", bucket(*user)));
         // Users who went offline between the two questions are left out.
         let items = users.iter().filter_map(|user| Some(Online { user_id: *user, since: *since.get(user)? }));
-        Ok(OnlineList { items: items.collect(), next: if more { last } else { None } })
+        Ok(Page { items: items.collect(), next_cursor: last.filter(|_| more) })
     }
 
     async fn count(&self) -> Result<u64> {

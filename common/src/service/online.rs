@@ -21,7 +21,7 @@ pub async fn everywhere(ctx: &Context, query: impl Into<Unchecked<PageQuery>>) -
     let page = page(query)?;
     let list = ctx.presence.list(page.cursor.as_deref(), page.limit).await?;
     let count = ctx.presence.count().await?;
-    Ok(OnlinePage { items: named(ctx, list.items).await?, next_cursor: list.next, count })
+    Ok(OnlinePage { items: named(ctx, list.items).await?, next_cursor: list.next_cursor, count })
 }
 
 /// A page of a chat's members who are online, by id; members only. `ChatNotFound`, `NotAMember`.

@@ -303,11 +303,11 @@ async fn pages_are_complete_and_stable(back_end: BackEnd) {
     a.arrive(&[5, 6, 7]).await;
     a.depart(&once[..3]).await;
     let mut all: Vec<_> = first.items.iter().map(|online| online.user_id.0).collect();
-    let mut after = first.next;
+    let mut after = first.next_cursor;
     while let Some(cursor) = after {
         let page = a.presence.list(Some(&cursor), 400).await.unwrap();
         all.extend(page.items.iter().map(|online| online.user_id.0));
-        after = page.next;
+        after = page.next_cursor;
     }
     assert_eq!(all.iter().filter(|user| sorted.contains(user)).copied().collect::<Vec<_>>(), once);
     assert_eq!(all.len(), all.iter().collect::<HashSet<_>>().len());

@@ -92,7 +92,7 @@ impl Node {
             let page = self.presence.list(after.as_deref(), limit).await.unwrap();
             assert!(page.items.len() <= limit);
             everyone.extend(page.items.iter().map(|online| online.user_id.0));
-            match page.next {
+            match page.next_cursor {
                 Some(next) => after = Some(next),
                 None => return everyone,
             }
