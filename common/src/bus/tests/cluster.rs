@@ -25,7 +25,8 @@ async fn all_heard(sender: &Node, receiver: &mut Node, topics: &[Topic], text: &
     }
 }
 
-/// Trap 7, first half: the crate subscribes all slots of a lost node in one command, which is refused and ignored.
+/// Trap 7, first half: the crate subscribes all slots of a lost node in one command, which is
+/// refused and ignored.
 #[tokio::test]
 async fn trap_7_after_a_lost_link_every_slot_is_subscribed_anew() {
     let mut back_end = BackEnd::cluster().await;

@@ -54,7 +54,8 @@ async fn what_is_published_is_heard_by_those_who_subscribed(back_end: BackEnd) {
     assert_eq!(one.messages_until("end").await, [(shared.clone(), "a".to_owned())]);
     let heard: BTreeSet<_> = two.messages_until("real end").await.into_iter().collect();
     let expected = [(shared.clone(), "a"), (own, "b"), (shared, "end")].map(|(topic, text)| (topic, text.to_owned()));
-    // Between topics no order is owed, nor between those of different servers; so "end" may come on either side.
+    // Between topics no order is owed, nor between those of different servers; so "end" may come on
+    // either side.
     assert!(heard.is_subset(&BTreeSet::from(expected)), "{heard:?}");
 }
 
@@ -106,8 +107,9 @@ async fn after_unsubscribing_nothing_more_is_heard(back_end: BackEnd) {
     let mut node = back_end.node().await;
     node.subscribe(&[chat(1), chat(2)]).await;
     node.bus.unsubscribe(&[chat(1), chat(3)]);
-    // The bus tells the server in the order of the calls, so a later topic's word says that the earlier change was made; but of a
-    // cluster each server has its own. So it is published until it is heard no more, each time with an end.
+    // The bus tells the server in the order of the calls, so a later topic's word says that the
+    // earlier change was made; but of a cluster each server has its own. So it is published until
+    // it is heard no more, each time with an end.
     let mut calls = 0;
     loop {
         calls += 1;

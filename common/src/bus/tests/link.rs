@@ -1,4 +1,5 @@
-//! A link to one server, and all that can happen to it. The numbers of traps are those of redis-rs that the project found before.
+//! A link to one server, and all that can happen to it. The numbers of traps are those of redis-rs
+//! that the project found before.
 
 use super::*;
 use std::time::{Duration, Instant};
@@ -56,7 +57,8 @@ async fn trap_1_a_killed_connection_is_made_anew_and_every_topic_told_again() {
     heard(&two, &mut one, &topics[0], "at last").await;
 }
 
-/// Trap 2: the crate's manager gives up after six tries and stays deaf until somebody sends a command.
+/// Trap 2: the crate's manager gives up after six tries and stays deaf until somebody sends a
+/// command.
 #[tokio::test]
 async fn trap_2_it_never_gives_up_connecting() {
     let (mut back_end, mut one, two) = pair().await;
@@ -91,7 +93,8 @@ async fn trap_3_publishing_never_waits_for_a_link_that_is_down() {
     until("the gauge falls", || async { one.metrics.up.get() == 0 }).await;
 }
 
-/// Trap 4: only confirmed subscriptions are remembered: one made during an outage is lost, an unsubscription undone.
+/// Trap 4: only confirmed subscriptions are remembered: one made during an outage is lost, an
+/// unsubscription undone.
 #[tokio::test]
 async fn trap_4_what_was_subscribed_and_unsubscribed_during_an_outage_counts() {
     let (mut back_end, mut one, two) = pair().await;
@@ -123,7 +126,8 @@ async fn trap_5_a_frozen_server_is_noticed_and_its_return_too() {
     one.subscribe(&[chat(1)]).await;
     server(&mut back_end).freeze();
     let frozen = Instant::now();
-    // The first publication is given a second, those after it fail at once though the link still counts as up.
+    // The first publication is given a second, those after it fail at once though the link still
+    // counts as up.
     assert!(one.bus.publish(&[publication(&chat(1), "lost?")]).await.is_err());
     assert!(frozen.elapsed() < Duration::from_millis(1300), "{:?}", frozen.elapsed());
     let begun = Instant::now();

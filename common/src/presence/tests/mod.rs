@@ -1,4 +1,5 @@
-//! What every back end of presence owes, over each of them; and what only a Redis server can do to one.
+//! What every back end of presence owes, over each of them; and what only a Redis server can do to
+//! one.
 
 mod contract;
 mod emptied;
@@ -91,14 +92,15 @@ impl Node {
             let page = self.presence.list(after.as_deref(), limit).await.unwrap();
             assert!(page.items.len() <= limit);
             everyone.extend(page.items.iter().map(|online| online.user_id.0));
-            match page.next {
+            match page.next_cursor {
                 Some(next) => after = Some(next),
                 None => return everyone,
             }
         }
     }
 
-    /// Sweeps, and renews for `users` as a living node does, until the transitions of this many users were told.
+    /// Sweeps, and renews for `users` as a living node does, until the transitions of this many
+    /// users were told.
     async fn sweep_until(&self, users: &[i64], many: usize) -> Vec<(i64, bool)> {
         let mut told = Vec::new();
         let mut ticks = tokio::time::interval(Duration::from_millis(100));
