@@ -1,4 +1,5 @@
-//! The one receiver of a process's bus events: what every program must know of is handled here, the rest goes to the gateway's sink.
+//! The one receiver of a process's bus events: what every program must know of is handled here, the
+//! rest goes to the gateway's sink.
 //!
 //! Decoding happens once, here; batches are handed on as they come.
 
@@ -15,14 +16,16 @@ const BATCH: usize = 256;
 pub enum SinkEvent {
     /// Something was published on a topic that this node is subscribed to.
     Envelope(Envelope),
-    /// From here on the topic is heard; before, word may have been lost.
+    /// From here on the topic is heard; before, word may have been lost. Comes again when word is
+    /// known to be missing.
     Subscribed(Topic),
 }
 
 /// Takes what the bus brings.
 #[async_trait]
 pub trait EventSink: Send + Sync + 'static {
-    /// In the order of the bus; the next batch comes once this one is done, and meanwhile the bus queues (bounded).
+    /// In the order of the bus; the next batch comes once this one is done, and meanwhile the bus
+    /// queues (bounded).
     async fn handle(&self, events: Vec<SinkEvent>);
 }
 
@@ -39,8 +42,8 @@ pub trait RevocationSink: Send + Sync + 'static {
 pub struct Dispatcher;
 
 impl Dispatcher {
-    /// Subscribes to what concerns all nodes, then hands on events for as long as the bus lives. Returns at once where another
-    /// took the events before.
+    /// Subscribes to what concerns all nodes, then hands on events for as long as the bus lives.
+    /// Returns at once where another took the events before.
     pub async fn run(bus: Arc<dyn Bus>, revocations: Arc<dyn RevocationSink>, sink: Option<Arc<dyn EventSink>>) {
         let Some(mut events) = bus.take_events() else {
             tracing::error!("the bus has a receiver already");
@@ -61,6 +64,9 @@ impl Dispatcher {
                     BusEvent::Message { topic, payload } => match Envelope::decode(payload) {
                         Ok(Envelope::Revoked(revocation)) => revocations.revoked(revocation),
                         Ok(Envelope::Probe(_)) => {}
+                        // What came on the topic shows that it is subscribed, and that word was
+                        // lost: the same work follows.
+                        Ok(Envelope::LogGrew { chat_id, .. }) => rest.push(SinkEvent::Subscribed(Topic::Chat(chat_id))),
                         Ok(envelope) => rest.push(SinkEvent::Envelope(envelope)),
                         // Of a newer release: the log is the truth, and the gap will show.
                         Err(error) => tracing::warn!(bus.topic = %topic, %error, "a publication cannot be read"),
@@ -83,7 +89,7 @@ mod tests {
     use crate::bus::testing::{TestTasks, within};
     use crate::bus::{BusMetrics, Publication};
     use crate::event::{EventKind, RevocationReason};
-    use crate::id::{ChatId, UserId};
+    use crate::id::{ChatId, Seq, UserId};
     use bytes::Bytes;
     use tokio::sync::mpsc;
 
@@ -135,11 +141,13 @@ mod tests {
             Envelope::Probe(1).encode(),
             Bytes::from_static(b"?"),
             typing.encode(),
+            Envelope::LogGrew { chat_id: ChatId(1), seq: Seq(5) }.encode(),
             Envelope::Revoked(revocation).encode(),
         ];
         bus.publish(&payloads.map(|payload| Publication { topic: Topic::Nodes, payload })).await.unwrap();
         let mut rest = vec![within("one", heard.recv()).await.unwrap(), within("two", heard.recv()).await.unwrap()];
         rest.sort_by_key(|told| matches!(told, Told::Events(_)));
-        assert_eq!(rest, [Told::Revoked(revocation), Told::Events(vec![SinkEvent::Envelope(typing)])]);
+        let events = vec![SinkEvent::Envelope(typing), SinkEvent::Subscribed(Topic::Chat(ChatId(1)))];
+        assert_eq!(rest, [Told::Revoked(revocation), Told::Events(events)]);
     }
 }

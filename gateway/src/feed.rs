@@ -207,7 +207,7 @@ impl Feed {
     /// Keeps a delivered event for who falls behind. An edit or a deletion makes what the ring holds untrue: a replay bears the
     /// message's text of now, so older events come from the log.
     pub(crate) fn keep(&mut self, event: &Event, tick: u32) {
-        if matches!(event.kind, EventKind::MessageEdited | EventKind::MessageDeleted | EventKind::ChatUpdated) {
+        if event.kind.rewrites_history() {
             self.clear_ring();
         }
         self.ring_tick = tick;

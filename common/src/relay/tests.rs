@@ -170,6 +170,21 @@ async fn what_is_committed_is_told_in_order_and_leaves_the_outbox() {
     assert_eq!(world.dropped.get(), 0);
 }
 
+/// A stand-in would displace the event itself on a gateway that can read it.
+#[tokio::test]
+async fn of_an_event_that_cannot_be_read_only_its_number_is_published() {
+    let mut world = World::new().await;
+    let mut committed = world.send("x").await;
+    let after = world.send("y").await;
+    committed.events[0].body = EventBody::Unknown { kind: 14 };
+    let (chat_id, seq) = (world.chat, committed.events[0].seq);
+    world.publisher.publish(committed);
+    world.publisher.publish(after.clone());
+    assert_eq!(world.envelope().await, Envelope::LogGrew { chat_id, seq });
+    assert_eq!(world.seq().await, after.events[0].seq);
+    world.until_outbox_is_empty().await;
+}
+
 #[tokio::test]
 async fn what_waits_is_told_in_one_call() {
     let mut world = World::new().await;

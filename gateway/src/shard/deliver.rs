@@ -96,7 +96,7 @@ impl Shard {
     /// Delivers an event to all who have had everything before it.
     fn fan_out(&self, chat: ChatId, feed: &mut Feed, event: &Event) {
         feed.keep(event, self.ticks.get());
-        if matches!(event.kind, EventKind::MessageEdited | EventKind::MessageDeleted | EventKind::ChatUpdated) {
+        if event.kind.rewrites_history() {
             self.hub.log.forget(chat);
         }
         let mut delivered = 0;

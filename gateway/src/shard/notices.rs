@@ -49,6 +49,10 @@ impl LocalUser {
 
     /// Whether this notice is news. Messages come in any order and each is told; of comings and goings a late one says what no longer is.
     fn is_news(&mut self, chat: ChatId, seq: Seq, kind: EventKind) -> bool {
+        if let EventKind::Unknown(_) = kind {
+            // Of a newer release, about neither: it is passed on, at worst twice.
+            return true;
+        }
         if kind != EventKind::NewMessage {
             let before = take(&mut self.memberships, chat);
             let news = before.is_none_or(|last| seq > last);

@@ -212,3 +212,40 @@ async fn within(holds: impl AsyncFn() -> bool) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
+
+/// Guarantee G10: a long transaction may hold up a migration, but nobody's write waits behind that migration.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn later_kinds_are_let_in_without_holding_up_a_write() {
+    let url = Server::shared().database().await;
+    let store = PostgresStore::connect(&url.clone().into(), 4).unwrap();
+    store.migrate().await.unwrap();
+    let store = Arc::new(store);
+    let at = Fixture { store: store.clone(), raw: Raw::Postgres(url.clone()), users: AtomicU32::new(0) };
+    // As the release before left it.
+    for undo in [
+        "alter table events drop constraint events_kind_check, add constraint events_kind_check check (kind between 2 and 8)",
+        "delete from _sqlx_migrations where version = 4",
+    ] {
+        at.sql(undo).await;
+    }
+    let ann = at.user().await;
+    let chat = at.group(&ann, &[]).await.id;
+    let mut long = sqlx::PgConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql("begin; select count(*) from events").execute(&mut long).await.unwrap();
+    let migrating = tokio::spawn(async move { store.migrate().await });
+    let mut waited = false;
+    while !waited {
+        waited =
+            at.number("select count(*) from pg_locks where not granted and mode = 'AccessExclusiveLock'").await > 0;
+    }
+    for name in ["one", "two", "three"] {
+        let asked = Instant::now();
+        at.store.update_chat(chat, ann.id, renamed(name)).await.unwrap();
+        assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+    }
+    assert!(!migrating.is_finished());
+    sqlx::raw_sql("commit").execute(&mut long).await.unwrap();
+    migrating.await.unwrap().unwrap();
+    let insert = "insert into events (chat_id, seq, kind, created_at) select id, seq + 1,";
+    assert_eq!(at.sql(&format!("{insert} 255, active_at from chats where id = {chat}")).await, 1);
+}
