@@ -13,6 +13,7 @@
 )]
 
 #[macro_use]
+#[path = "support/src/lib.rs"]
 mod support;
 
 mod browser;

@@ -18,7 +18,7 @@ pub mod lifecycle;
 pub mod metrics;
 pub mod model;
 #[cfg(test)]
-#[path = "../../tests/support/ports.rs"]
+#[path = "../../tests/support/src/ports.rs"]
 mod ports;
 pub mod presence;
 pub mod program;

@@ -1,19 +1,19 @@
 //! The servers, as the integration tests start them.
 #![allow(dead_code, unused_imports, reason = "the harness offers more than a measurement needs")]
 
-#[path = "../../support/node.rs"]
+#[path = "../../support/src/node.rs"]
 pub mod node;
-#[path = "../../support/ports.rs"]
+#[path = "../../support/src/ports.rs"]
 pub mod ports;
-#[path = "../../support/postgres.rs"]
+#[path = "../../support/src/postgres.rs"]
 pub mod postgres;
-#[path = "../../support/process.rs"]
+#[path = "../../support/src/process.rs"]
 pub mod process;
-#[path = "../../support/programs.rs"]
+#[path = "../../support/src/programs.rs"]
 pub mod programs;
-#[path = "../../support/redis.rs"]
+#[path = "../../support/src/redis.rs"]
 pub mod redis;
-#[path = "../../support/wait.rs"]
+#[path = "../../support/src/wait.rs"]
 pub mod wait;
 
 pub use node::Node;
