@@ -1,4 +1,4 @@
-//! One contract suite over both back ends: SQLite in a temporary directory, and a real Postgres that the suite starts itself.
+//! One contract suite over both back ends: SQLite in a temporary directory, and a real Postgres.
 
 mod accounts;
 mod chats;
@@ -7,15 +7,14 @@ mod members;
 mod messages;
 mod postgres_only;
 mod races;
-mod server;
 mod sessions;
 
-use self::server::Server;
 use super::postgres::PostgresStore;
 use super::sqlite::SqliteStore;
 use super::*;
 use crate::error::Error;
 use crate::event::EventBody;
+use messenger_testing::postgres;
 use sqlx::{AssertSqlSafe, Connection};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,17 +23,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// Runs each function over both back ends.
 macro_rules! contract {
     ($($name:ident),* $(,)?) => {
-        mod sqlite {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() {
-                super::$name(crate::store::contract::Fixture::sqlite().await).await;
-            })*
-        }
-        mod postgres {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() {
-                super::$name(crate::store::contract::Fixture::postgres().await).await;
-            })*
+        messenger_testing::over_each! {
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            sqlite: crate::store::contract::Fixture::sqlite().await,
+            postgres: crate::store::contract::Fixture::postgres().await;
+            $($name)*
         }
     };
 }
@@ -71,7 +64,7 @@ impl Fixture {
     }
 
     pub(super) async fn postgres() -> Self {
-        let url = Server::shared().database().await;
+        let url = postgres::shared_without_fsync().await.new_database().await;
         let store = PostgresStore::connect(&url.clone().into(), 8).await.unwrap();
         store.migrate().await.unwrap();
         assert!(store.schema_ready().await.unwrap());
