@@ -17,9 +17,6 @@ pub mod id;
 pub mod lifecycle;
 pub mod metrics;
 pub mod model;
-#[cfg(test)]
-#[path = "../../tests/support/src/ports.rs"]
-mod ports;
 pub mod presence;
 pub mod program;
 pub mod random;
