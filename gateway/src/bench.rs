@@ -86,7 +86,7 @@ impl Crowd {
             })?;
             let conn = Conn::new(NewConn {
                 id,
-                auth: crate::upgrade::nobody(),
+                auth: crate::handshake::nobody(),
                 stream,
                 clock: Rc::default(),
                 most_queued: 1 << 20,

@@ -3,7 +3,7 @@
 //!
 //! Lives on one shard's thread; fan-out and the connection's own task share it by `Rc`. No I/O here ever waits.
 
-mod rare;
+mod newest;
 
 use crate::frame;
 use crate::protocol::CloseCode;
@@ -11,7 +11,7 @@ use bytes::{Buf, Bytes};
 use messenger_common::auth::AuthUser;
 use messenger_common::id::{ChatId, UserId};
 use prometheus_gauge::Guard;
-use rare::Rare;
+use newest::Rare;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io::{ErrorKind, IoSlice};

@@ -5,7 +5,7 @@
 
 use crate::feed::Event;
 use crate::frame;
-use crate::loader::{Batcher, LogLoader};
+use crate::reads::{Batcher, LogLoader};
 use crate::presence::PresenceKeeper;
 use async_trait::async_trait;
 use bytes::Bytes;

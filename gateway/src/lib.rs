@@ -10,17 +10,18 @@ mod conn;
 mod drain;
 mod feed;
 mod frame;
-mod heal;
+mod repair;
 mod hub;
-mod loader;
+mod reads;
 mod presence;
 mod protocol;
 mod revocation;
 mod routes;
 mod session;
 mod shard;
+#[path = "subscription/catch_up.rs"]
 mod subscription;
-mod upgrade;
+mod handshake;
 
 use axum::Router;
 use axum::extract::FromRef;

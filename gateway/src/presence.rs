@@ -3,9 +3,9 @@
 //! Connections beyond a user's first on the node change nothing here. Everything else is reconciled: what the node holds is compared with
 //! what it has registered, so a back end that was away or emptied is made true again at the next beat.
 
-mod tell;
+mod announcer;
 
-pub(crate) use tell::Teller;
+pub(crate) use announcer::Teller;
 
 use crate::drain::EXTRA_GRACE;
 use messenger_common::id::{NodeId, UserId};

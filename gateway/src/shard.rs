@@ -6,6 +6,7 @@
 mod deliver;
 mod notices;
 mod status;
+#[path = "worker/upkeep.rs"]
 mod tick;
 
 pub(crate) use deliver::{answered_read, no_read_answered};
@@ -190,7 +191,7 @@ impl Shard {
         };
         let (auth, refused) = match accepted.auth {
             Ok(auth) => (auth, None),
-            Err(code) => (crate::upgrade::nobody(), Some(code)),
+            Err(code) => (crate::handshake::nobody(), Some(code)),
         };
         self.next_id.set(self.next_id.get() + 1);
         let conn = Conn::new(NewConn {

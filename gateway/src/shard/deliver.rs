@@ -3,8 +3,8 @@
 use super::{Delivery, Shard};
 use crate::conn::{Conn, Push, State};
 use crate::feed::{Event, Feed, Offer, Phase};
-use crate::heal;
-use crate::loader::Piece;
+use crate::repair;
+use crate::reads::Piece;
 use crate::protocol::Reply;
 use bytes::Bytes;
 use messenger_common::event::{Effect, EventKind};
@@ -41,7 +41,7 @@ impl Shard {
             self.go_on(chat, feed);
         }
         if feed.has_gap() {
-            heal::fill(self, chat, feed, GapCause::Jump, HOLD);
+            repair::fill(self, chat, feed, GapCause::Jump, HOLD);
         }
     }
 
@@ -90,7 +90,7 @@ impl Shard {
             }
         }
         // What was skipped may have been somebody's removal.
-        heal::check_members(self, chat);
+        repair::check_members(self, chat);
     }
 
     /// Delivers an event to all who have had everything before it.
@@ -160,7 +160,7 @@ impl Shard {
         // Who no longer waits is gone.
         feed.waiting.drain(..).for_each(|waiting| waiting.send(()).unwrap_or(()));
         if feed.head.is_some() {
-            heal::check_feed(self, chat, feed, GapCause::LinkRestored);
+            repair::check_feed(self, chat, feed, GapCause::LinkRestored);
         }
     }
 

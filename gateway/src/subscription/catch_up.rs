@@ -6,8 +6,8 @@
 
 use crate::conn::{Conn, Push};
 use crate::feed::{Event, Feed, Phase};
-use crate::heal::{PAUSES, check_feed, check_members, fill};
-use crate::loader::Piece;
+use crate::repair::{PAUSES, check_feed, check_members, fill};
+use crate::reads::Piece;
 use crate::protocol::Reply;
 use crate::shard::Shard;
 use messenger_common::error::{Error, Result};

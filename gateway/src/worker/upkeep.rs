@@ -4,7 +4,7 @@
 use super::{Shard, TICK};
 use crate::conn::{Conn, State};
 use crate::frame;
-use crate::heal;
+use crate::repair;
 use crate::protocol::CloseCode;
 use messenger_common::event::Revocation;
 use messenger_common::id::ChatId;
@@ -79,7 +79,7 @@ impl Shard {
             self.hub.drop_chat(chat, self.id);
         }
         for chat in due {
-            heal::check_head(self, chat, GapCause::HeadCheck);
+            repair::check_head(self, chat, GapCause::HeadCheck);
         }
     }
 
