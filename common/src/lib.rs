@@ -6,6 +6,7 @@
 
 pub mod auth;
 pub mod backends;
+pub mod backoff;
 pub mod bus;
 pub mod clock;
 pub mod config;

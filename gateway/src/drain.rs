@@ -2,13 +2,8 @@
 //! by then was never told offline.
 
 use crate::hub::{Hub, ToShard};
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// When a released client is told to come back, milliseconds from then.
-pub(crate) const RECONNECT_AFTER_MS: RangeInclusive<u64> = 100..=3000;
-/// The longest of these, and a second for the handshake: so much longer is the grace of who was released.
-pub(crate) const EXTRA_GRACE: Duration = Duration::from_millis(*RECONNECT_AFTER_MS.end() + 1000);
 /// Clients have this long to answer the close frame.
 const GOODBYE: Duration = Duration::from_secs(2);
 

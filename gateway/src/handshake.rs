@@ -142,7 +142,7 @@ fn why_revoked(gateway: &Gateway, token: Option<&str>) -> CloseCode {
     let ctx = &gateway.hub.ctx;
     let who = token.and_then(|token| ctx.tokens.verify_access(token).ok());
     let reason = who.and_then(|who| ctx.revocations.is_revoked(&who));
-    reason.map_or(CloseCode::SessionEnded, crate::revocation::close_code)
+    reason.map_or(CloseCode::SessionEnded, CloseCode::from)
 }
 
 /// Whose a connection is that is refused: nobody's.

@@ -7,7 +7,7 @@ mod announcer;
 
 pub(crate) use announcer::Teller;
 
-use crate::drain::EXTRA_GRACE;
+use crate::protocol::EXTRA_GRACE;
 use messenger_common::id::{NodeId, UserId};
 use messenger_common::lifecycle::Lifecycle;
 use messenger_common::metrics::Metrics;

@@ -1,18 +1,8 @@
 //! Access that ended elsewhere ends here (G6): what the process learns of revocations is told to the shards that hold the user.
 
 use crate::hub::{Hub, ToShard};
-use crate::protocol::CloseCode;
-use messenger_common::event::RevocationReason;
 use std::sync::Arc;
 use tokio::sync::broadcast::error::RecvError;
-
-/// What a revoked connection is closed with.
-pub(crate) fn close_code(reason: RevocationReason) -> CloseCode {
-    match reason {
-        RevocationReason::SessionEnded => CloseCode::SessionEnded,
-        RevocationReason::AccountDisabled => CloseCode::AccountDisabled,
-    }
-}
 
 /// Passes revocations on until the process stops.
 pub(crate) async fn run(hub: Arc<Hub>) {

@@ -247,7 +247,7 @@ impl Shard {
                 conn.state.set(crate::conn::State::Open);
                 // The token may have been revoked while it opened, before this connection could be told.
                 if let Some(reason) = shard.hub.ctx.revocations.is_revoked(&conn.auth.borrow()) {
-                    shard.close(&conn, crate::revocation::close_code(reason));
+                    shard.close(&conn, CloseCode::from(reason));
                 }
                 conn.flush_or_wake();
             }

@@ -119,7 +119,7 @@ impl Context {
     }
 
     /// Counts one of `subject` against a limit of the contract.
-    pub(super) async fn limited(&self, limit: Limit, subject: &str) -> Result<()> {
+    pub async fn limited(&self, limit: Limit, subject: &str) -> Result<()> {
         match self.limiter.check(&limit, subject).await {
             Decision::Allowed => Ok(()),
             Decision::Denied { retry_after } => {

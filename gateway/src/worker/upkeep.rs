@@ -91,7 +91,7 @@ impl Shard {
         drop(users);
         for conn in conns {
             if revocation.session_id.is_none_or(|ended| ended == conn.auth.borrow().session_id) {
-                self.close(&conn, crate::revocation::close_code(revocation.reason));
+                self.close(&conn, CloseCode::from(revocation.reason));
             }
         }
     }
@@ -102,7 +102,7 @@ impl Shard {
         for conn in conns.iter().filter(|conn| conn.is_live()) {
             let revoked = self.hub.ctx.revocations.is_revoked(&conn.auth.borrow());
             if let Some(reason) = revoked {
-                self.close(conn, crate::revocation::close_code(reason));
+                self.close(conn, CloseCode::from(reason));
             }
         }
     }
@@ -129,7 +129,7 @@ impl Shard {
 
     /// Closes a connection because this node drains, and tells its client when to come back.
     pub(super) fn release(&self, conn: &Rc<Conn>) {
-        let delay = messenger_common::random::within(crate::drain::RECONNECT_AFTER_MS);
+        let delay = messenger_common::random::within(crate::protocol::RECONNECT_AFTER_MS);
         let reason = format!("{{\"reconnect_after_ms\": {delay}}}");
         self.close_with(conn, CloseCode::Draining, Some(&reason));
     }
