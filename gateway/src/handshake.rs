@@ -3,20 +3,16 @@
 //! A token is read from the path, the `Authorization` header or the subprotocols. A bad one is told after the handshake, by a close code
 //! that a browser can read.
 
-use crate::Gateway;
-use crate::hub::{Accepted, ToShard};
+use crate::inbox::{Accepted, ToShard};
 use crate::protocol::CloseCode;
+use crate::state::Gateway;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::header::{AUTHORIZATION, CONNECTION, HOST, HeaderName, ORIGIN, UPGRADE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use hyper_util::rt::TokioIo;
-use messenger_common::auth::AuthUser;
 use messenger_common::error::Error;
-use messenger_common::id::{SessionId, UserId};
-use std::sync::atomic::Ordering;
 use std::time::Duration;
-use time::OffsetDateTime;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
@@ -107,7 +103,7 @@ fn upgrade(
     };
     let upgraded = hyper::upgrade::on(&mut request);
     let hub = gateway.hub.clone();
-    let shard = gateway.next_shard.fetch_add(1, Ordering::Relaxed) % hub.shard_count();
+    let shard = gateway.next_shard();
     // Its end is logged; nobody waits for it.
     drop(gateway.hub.lifecycle.spawn_task("upgrade", async move {
         let upgraded = match tokio::time::timeout(UPGRADE_WITHIN, upgraded).await {
@@ -121,7 +117,7 @@ fn upgrade(
         match parts.io.into_inner().into_std() {
             Ok(stream) => {
                 let accepted = Accepted { stream, read_ahead: parts.read_buf, auth };
-                hub.tell(shard, ToShard::Accept(Box::new(accepted))).await;
+                hub.send(shard, ToShard::Accept(Box::new(accepted))).await;
             }
             Err(error) => tracing::warn!(%error, "a connection could not be handed over"),
         }
@@ -143,14 +139,4 @@ fn why_revoked(gateway: &Gateway, token: Option<&str>) -> CloseCode {
     let who = token.and_then(|token| ctx.tokens.verify_access(token).ok());
     let reason = who.and_then(|who| ctx.revocations.is_revoked(&who));
     reason.map_or(CloseCode::SessionEnded, CloseCode::from)
-}
-
-/// Whose a connection is that is refused: nobody's.
-pub(crate) fn nobody() -> AuthUser {
-    AuthUser {
-        user_id: UserId(0),
-        username: String::new(),
-        session_id: SessionId(0),
-        expires_at: OffsetDateTime::UNIX_EPOCH,
-    }
 }

@@ -1,23 +1,28 @@
-//! What keeps a feed true although word of events is lost: gaps are filled from the log, heads compared with it, memberships checked anew.
+//! The reads that make a feed whole although publications are lost: gaps are filled from the log, heads compared with it,
+//! memberships checked anew.
 //!
-//! One read of a kind a feed at a time; one that fails is repeated until the store answers or nobody wants the feed any more.
+//! The feed says which is due ([`crate::feed::Repair`]), and asks for one of a kind at a time. A read that fails is repeated until
+//! the store answers or nobody wants the feed any more.
 
-use crate::conn::Conn;
-use crate::feed::{Check, Feed};
+use crate::feed::{Feed, Progress, Reader, Repair};
 use crate::shard::Shard;
+use messenger_common::backoff::Backoff;
 use messenger_common::id::{ChatId, UserId};
 use messenger_common::metrics::GapCause;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The pauses after a read of the log that failed or brought nothing: the first and the longest.
-pub(crate) const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// The pauses after a read that failed or brought nothing.
+pub(crate) const RETRY: Backoff = Backoff { first: Duration::from_millis(50), longest: Duration::from_secs(1) };
 
-/// Asks the log for what a feed is missing, unless that is under way; after `hold`, in which it may come by itself.
-pub(crate) fn fill(shard: &Rc<Shard>, chat: ChatId, feed: &mut Feed, cause: GapCause, hold: Duration) {
-    if !std::mem::replace(&mut feed.filling, true) {
-        shard.spawn("gap fill", fill_until_whole(Rc::clone(shard), chat, cause, hold));
+/// Starts a repair on the shard's thread.
+pub(crate) fn start(shard: &Rc<Shard>, chat: ChatId, due: Repair) {
+    let own = Rc::clone(shard);
+    match due {
+        Repair::Gap(cause, hold) => shard.spawn("gap fill", fill_until_whole(own, chat, cause, hold)),
+        Repair::Head(cause) => shard.spawn("head check", check_head(own, chat, cause)),
+        Repair::Members => shard.spawn("membership check", check_members(own, chat)),
     }
 }
 
@@ -25,120 +30,69 @@ async fn fill_until_whole(shard: Rc<Shard>, chat: ChatId, cause: GapCause, hold:
     if !hold.is_zero() {
         tokio::time::sleep(hold).await;
     }
-    let mut pause = PAUSES.0;
+    let mut pauses = RETRY.start();
+    while let Some((head, known)) = shard.with_feed(chat, Feed::missing).flatten() {
+        shard.hub.ctx.metrics.gap_fills(cause).inc();
+        let progress = match shard.hub.reads.log.load(chat, head, known).await {
+            Ok(piece) => shard.on_piece(chat, &piece).unwrap_or(Progress::Moved),
+            Err(error) => {
+                tracing::warn!(chat.id = %chat, error = %error, "cannot read the log; retrying");
+                Progress::None
+            }
+        };
+        match progress {
+            Progress::Moved => pauses.reset(),
+            Progress::Lost => {
+                tracing::warn!(chat.id = %chat, after = head.0, "the log lacks events: subscribers fetch them by REST");
+                pauses.reset();
+                start(&shard, chat, Repair::Members);
+            }
+            Progress::None => {
+                // Read before the commit was to be seen, or not read at all.
+                shard.hub.reads.log.forget(chat);
+                tokio::time::sleep(pauses.pause()).await;
+            }
+        }
+    }
+}
+
+async fn check_head(shard: Rc<Shard>, chat: ChatId, cause: GapCause) {
+    let mut pauses = RETRY.start();
     loop {
-        let (head, known) = {
-            let mut chats = shard.chats.borrow_mut();
-            let Some(feed) = chats.get_mut(&chat) else { return };
-            match feed.head {
-                Some(head) if feed.has_gap() => (head, feed.known),
-                _ => {
-                    feed.filling = false;
+        let asked = shard.hub.reads.heads.get(chat).await;
+        let answered = shard.with_feed(chat, |feed| asked.ok().map(|head| feed.head_answered(head, cause)));
+        match answered {
+            None => return,
+            Some(None) => tokio::time::sleep(pauses.pause()).await,
+            Some(Some((due, again))) => {
+                if let Some(due) = due {
+                    start(&shard, chat, due);
+                }
+                if !again {
                     return;
                 }
             }
-        };
-        shard.hub.metrics.gap_fills(cause).inc();
-        let loaded = shard.hub.log.load(chat, head, known).await;
-        let moved = match loaded {
-            Ok(piece) => shard.on_piece(chat, &piece),
-            Err(error) => {
-                tracing::warn!(chat.id = %chat, error = %error, "the log could not be read; trying again");
-                false
-            }
-        };
-        if moved {
-            pause = PAUSES.0;
-        } else {
-            // Read before the commit was to be seen, or not read at all.
-            shard.hub.log.forget(chat);
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(PAUSES.1);
         }
     }
 }
 
-/// Compares a feed's head with the log's: word of something may have been lost.
-pub(crate) fn check_head(shard: &Rc<Shard>, chat: ChatId, cause: GapCause) {
-    if let Some(feed) = shard.chats.borrow_mut().get_mut(&chat) {
-        check_feed(shard, chat, feed, cause);
-    }
-}
-
-/// The same, of a feed at hand.
-pub(crate) fn check_feed(shard: &Rc<Shard>, chat: ChatId, feed: &mut Feed, cause: GapCause) {
-    // What is being asked may be answered from before the reason to ask again.
-    match feed.check {
-        Check::Idle => {
-            feed.check = Check::Asked;
-            shard.spawn("head check", head_checked(Rc::clone(shard), chat, cause));
-        }
-        Check::Asked | Check::AskAgain => feed.check = Check::AskAgain,
-    }
-}
-
-async fn head_checked(shard: Rc<Shard>, chat: ChatId, cause: GapCause) {
-    let mut pause = PAUSES.0;
+/// Ends the subscriptions of those who are no longer members, where the log cannot say so any more (G6).
+async fn check_members(shard: Rc<Shard>, chat: ChatId) {
+    let mut pauses = RETRY.start();
     loop {
-        let asked = shard.hub.heads.get(chat).await;
-        {
-            let mut chats = shard.chats.borrow_mut();
-            let Some(feed) = chats.get_mut(&chat) else { return };
-            if let Ok(head) = asked {
-                if let Some(head) = head {
-                    feed.reached(head);
-                    if feed.has_gap() {
-                        fill(&shard, chat, feed, cause, Duration::ZERO);
-                    }
-                }
-                match feed.check {
-                    Check::AskAgain => {
-                        feed.check = Check::Asked;
-                        continue;
-                    }
-                    Check::Asked | Check::Idle => {
-                        feed.check = Check::Idle;
-                        return;
-                    }
-                }
-            }
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(PAUSES.1);
-    }
-}
-
-/// Ends the subscriptions of those who are no longer members, where the log cannot tell of it any more (G6).
-pub(crate) fn check_members(shard: &Rc<Shard>, chat: ChatId) {
-    shard.spawn("membership check", members_checked(Rc::clone(shard), chat));
-}
-
-async fn members_checked(shard: Rc<Shard>, chat: ChatId) {
-    let users = |shard: &Shard| -> Vec<UserId> {
-        let chats = shard.chats.borrow();
-        let subs = chats.get(&chat).map(|feed| feed.subs.iter().map(|(_, sub)| sub.conn.user_id).collect());
-        subs.unwrap_or_default()
-    };
-    let mut pause = PAUSES.0;
-    loop {
-        let mut asked = users(&shard);
-        asked.sort_unstable();
-        asked.dedup();
-        let (store, of) = (Arc::clone(&shard.hub.ctx.store), asked.clone());
-        let answered = shard.hub.spawn("membership check", async move { store.still_members(chat, &of).await }).await;
-        if let Ok(Ok(members)) = answered {
-            let conns: Vec<Rc<Conn>> = {
-                let chats = shard.chats.borrow();
-                let Some(feed) = chats.get(&chat) else { return };
-                let gone = |user: &UserId| asked.binary_search(user).is_ok() && !members.contains(user);
-                feed.subs.iter().filter(|(_, sub)| gone(&sub.conn.user_id)).map(|(_, s)| Rc::clone(&s.conn)).collect()
-            };
-            for conn in conns {
-                drop(shard.close_sub(chat, &conn));
-            }
+        let users = shard.with_feed(chat, |feed| feed.readers().map(Reader::user).collect::<Vec<UserId>>());
+        let Some(mut users) = users.filter(|users| !users.is_empty()) else { return };
+        users.sort_unstable();
+        users.dedup();
+        let (store, asked) = (Arc::clone(&shard.hub.ctx.store), users.clone());
+        let answer = shard.hub.spawn("membership check", async move { store.still_members(chat, &asked).await }).await;
+        if let Ok(Ok(mut members)) = answer {
+            members.sort_unstable();
+            // A user who subscribed since then was not asked about.
+            users.retain(|user| members.binary_search(user).is_err());
+            shard.with_feed(chat, |feed| feed.end_users(|user| users.binary_search(&user).is_ok()));
             return;
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(PAUSES.1);
+        tokio::time::sleep(pauses.pause()).await;
     }
 }

@@ -1,6 +1,7 @@
 //! Access that ended elsewhere ends here (G6): what the process learns of revocations is told to the shards that hold the user.
 
-use crate::hub::{Hub, ToShard};
+use crate::hub::Hub;
+use crate::inbox::ToShard;
 use std::sync::Arc;
 use tokio::sync::broadcast::error::RecvError;
 
@@ -17,7 +18,7 @@ pub(crate) async fn run(hub: Arc<Hub>) {
             Ok(revocation) => hub.revoke(revocation).await,
             Err(RecvError::Lagged(missed)) => {
                 tracing::warn!(missed, "revocations came faster than they were passed on; checking all");
-                hub.tell_all(|| ToShard::Recheck).await;
+                hub.send_all(|| ToShard::Recheck).await;
             }
             Err(RecvError::Closed) => return,
         }

@@ -2,7 +2,8 @@
 
 mod online;
 
-use crate::{Gateway, handshake};
+use crate::handshake;
+use crate::state::Gateway;
 use axum::Router;
 use axum::routing::get;
 
