@@ -1,9 +1,8 @@
 //! What a program stands on: store, bus, presence, limits. Each is waited for, for a minute, and watched from then on.
 
 use crate::bus::memory::MemoryHub;
-use crate::bus::pool::RedisPool;
 use crate::bus::redis::RedisBus;
-use crate::bus::{Bus, BusMetrics, Tasks};
+use crate::bus::{Bus, BusMetrics};
 use crate::clock::Clock;
 use crate::config::{Config, Database, Program, RedisConfig};
 use crate::error::{Error, Result};
@@ -16,6 +15,7 @@ use crate::presence::redis::RedisPresence;
 use crate::rate_limit::memory::MemoryLimiter;
 use crate::rate_limit::redis::RedisLimiter;
 use crate::rate_limit::{Off, RateLimiter};
+use crate::redis::pool::RedisPool;
 use crate::store::Store;
 use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::SqliteStore;
@@ -85,19 +85,18 @@ impl Backends {
         let database_ready = lifecycle.readiness().register("database");
         let bus_ready = lifecycle.readiness().register("bus");
         let (clock, node) = (Clock::system(), NodeId::from_random(crate::random::bits()));
-        let tasks = Tasks::from(lifecycle);
         let store = store(config).await?;
-        tasks.spawn("database watch", watch_store(store.clone(), database_ready, metrics.clone()));
+        lifecycle.spawn("database watch", watch_store(store.clone(), database_ready, metrics.clone()));
         let bus_metrics = BusMetrics::of(metrics);
         let (bus, presence, counting): (Arc<dyn Bus>, Arc<dyn Presence>, Arc<dyn RateLimiter>) = match &config.redis {
             None => {
-                let bus = MemoryHub::new().join(&tasks, bus_metrics);
+                let bus = MemoryHub::new().join(lifecycle, bus_metrics);
                 (bus, Arc::new(MemoryPresence::new(&clock, config.presence_lease)), Arc::new(MemoryLimiter::new()))
             }
-            Some(redis) => redis_back_ends(config, redis, &node, &tasks, bus_metrics, lifecycle)
+            Some(redis) => redis_back_ends(config, redis, &node, bus_metrics, lifecycle)
                 .map_err(|error| StartError::of("REDIS_URL", &error))?,
         };
-        tasks.spawn("bus watch", watch_bus(bus.clone(), bus_ready));
+        lifecycle.spawn("bus watch", watch_bus(bus.clone(), bus_ready));
         wait_for_bus(&bus).await?;
         let limiter: Arc<dyn RateLimiter> = if config.rate_limits { counting } else { Arc::new(Off) };
         Ok(Self { store, bus, presence, limiter, metrics: metrics.clone(), clock, node })
@@ -110,14 +109,13 @@ fn redis_back_ends(
     config: &Config,
     redis: &RedisConfig,
     node: &NodeId,
-    tasks: &Tasks,
     metrics: BusMetrics,
     lifecycle: &Lifecycle,
 ) -> Result<OverRedis> {
-    let bus = RedisBus::connect(&redis.nodes, redis.cluster, node, tasks, metrics, crate::random::bits)?;
+    let bus = RedisBus::connect(&redis.nodes, redis.cluster, node, lifecycle, metrics, crate::random::bits)?;
     let pool = Arc::new(RedisPool::new(&redis.nodes, redis.cluster, PRESENCE_PATIENCE)?);
     let presence = Arc::new(RedisPresence::new(pool, config.presence_lease));
-    Ok((bus, presence, Arc::new(RedisLimiter::start(redis, lifecycle)?)))
+    Ok((bus, presence, Arc::new(RedisLimiter::start(&redis.nodes, redis.cluster, lifecycle)?)))
 }
 
 async fn store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
@@ -125,7 +123,7 @@ async fn store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
         Database::Sqlite(path) => sqlite(path, config.migrate).await,
         Database::Postgres(url) => {
             let fault = |error: Error| StartError::of("DATABASE_URL", &error);
-            let store = PostgresStore::connect(url, config.db_pool_size).await.map_err(fault)?;
+            let store = PostgresStore::connect(url, config.db_pool_size).map_err(fault)?;
             until("the database", || store.ping()).await?;
             if config.migrate && config.program != Program::Gateway {
                 until("the database's schema", || store.migrate()).await?;

@@ -2,6 +2,7 @@
 //!
 //! Faults of the inside keep their source, are logged once at the edge and answer nothing but a request id.
 
+use crate::event::RevocationReason;
 use std::time::Duration;
 
 /// The result of every rule and every back end.
@@ -38,7 +39,7 @@ pub enum Error {
     #[error("the refresh token was used before; its session is ended")]
     TokenReused,
     #[error("the session has ended; log in again")]
-    SessionEnded,
+    SessionEnded(RevocationReason),
     #[error("username or password is wrong")]
     BadCredentials,
     #[error("the account is disabled")]
@@ -121,7 +122,7 @@ impl Error {
         match self {
             Self::BadJson(_) => "bad_json",
             Self::Unauthenticated => "unauthenticated",
-            Self::TokenInvalid | Self::SessionEnded => "token_invalid",
+            Self::TokenInvalid | Self::SessionEnded(_) => "token_invalid",
             Self::TokenExpired => "token_expired",
             Self::TokenReused => "token_reused",
             Self::BadCredentials => "bad_credentials",
@@ -163,7 +164,7 @@ impl Error {
             | Self::TokenInvalid
             | Self::TokenExpired
             | Self::TokenReused
-            | Self::SessionEnded
+            | Self::SessionEnded(_)
             | Self::BadCredentials => 401,
             Self::AccountDisabled
             | Self::WrongPassword

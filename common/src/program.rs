@@ -2,18 +2,20 @@
 //!
 //! `run` of each server is the whole program but for the process around it: a test calls it on a port of its own.
 
+use crate::auth::{Passwords, Revocations, Tokens};
 use crate::backends::{Backends, StartError};
-use crate::bus::Tasks;
 use crate::config::{Config, Database, Program};
 use crate::dispatch::{Dispatcher, EventSink};
 use crate::http;
 use crate::lifecycle::{ExitReason, Lifecycle};
-use crate::metrics::Metrics;
-use crate::relay::Relay;
-use crate::service::Context;
+use crate::metrics::{Metrics, PublishResult};
+use crate::pruning;
+use crate::relay::{Publisher, Relay};
+use crate::service::{Context, Parts, SendQueue};
 use crate::telemetry;
 use axum::Router;
 use futures_util::future::BoxFuture;
+use secrecy::ExposeSecret;
 use std::fmt::Display;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -100,16 +102,50 @@ async fn start(
     build: impl FnOnce(&Started<'_>) -> Result<App, StartError>,
 ) -> Result<App, StartError> {
     let backends = Backends::connect(config, metrics, lifecycle).await?;
-    let context = Context::start(config, &backends, lifecycle).await.map_err(|e| StartError::new(e.to_string()))?;
-    let tasks = Tasks::from(lifecycle);
+    let context = context(config, &backends, lifecycle).await?;
     if config.program != Program::Gateway {
         let (bus, store) = (backends.bus.clone(), backends.store.clone());
-        Relay::start(bus, store, &tasks, metrics.outbox_pending.clone(), config.limits.event_retention);
+        Relay::start(bus, store.clone(), lifecycle, metrics.outbox_pending.clone());
+        lifecycle.spawn("log pruning", pruning::run(store, config.limits.event_retention));
     }
     let app = build(&Started { config, backends: &backends, context: &context, lifecycle })?;
     let revocations = Arc::new(context.revocations.clone());
-    tasks.spawn("bus receiver", Dispatcher::run(backends.bus.clone(), revocations, app.sink.clone()));
+    lifecycle.spawn("bus receiver", Dispatcher::run(backends.bus.clone(), revocations, app.sink.clone()));
     Ok(app)
+}
+
+/// What the rules work with, and the tasks behind it: the publisher, the queue of sends, the beat of
+/// the revocations. Sessions that ended while this program was away are known when it returns, unless
+/// the store is away.
+async fn context(config: &Config, backends: &Backends, lifecycle: &Lifecycle) -> Result<Context, StartError> {
+    let Backends { store, metrics, clock, .. } = backends;
+    let secret = config.secret_key.expose_secret().as_bytes();
+    let tokens = Tokens::new(secret, config.access_token_ttl, config.refresh_token_ttl, clock.clone());
+    let passwords = Passwords::new(config.argon2_memory_kib, hashing_threads())
+        .map_err(|fault| StartError::new(fault.to_string()))?;
+    let dropped = metrics.backplane_published(PublishResult::Dropped).clone();
+    let publisher = Publisher::start(backends.bus.clone(), store.clone(), lifecycle, dropped);
+    let revocations = Revocations::new(config.access_token_ttl);
+    revocations.start(store.clone(), backends.bus.up(), lifecycle).await;
+    Ok(Context::new(Parts {
+        sends: SendQueue::start(store, &publisher, metrics, lifecycle),
+        store: store.clone(),
+        publisher,
+        presence: backends.presence.clone(),
+        limiter: backends.limiter.clone(),
+        tokens,
+        passwords,
+        revocations,
+        limits: config.limits.clone(),
+        clock: clock.clone(),
+        metrics: metrics.clone(),
+    }))
+}
+
+/// Passwords that are hashed at once: on all cores but one, which a flood of logins leaves to the
+/// other requests.
+fn hashing_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1))
 }
 
 /// Says on stdout where the program is, for people and for whoever started it on any free port.

@@ -46,7 +46,7 @@ impl Worker {
             ended.send(()).unwrap_or(());
         })?;
         let own = lifecycle.clone();
-        lifecycle.spawn("gateway shard", async move {
+        lifecycle.spawn_to_end("gateway shard", async move {
             // The sender is dropped when the thread panics.
             if end.await.is_err() {
                 tracing::error!(shard = id, "a shard's thread has panicked: the process stops");

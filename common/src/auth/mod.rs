@@ -2,7 +2,6 @@
 //!
 //! Imports `store`, `event`, `model`, `error`, `id`, `clock`. Keeps the part of G6 (access ends at once) that every program shares.
 
-mod extract;
 mod passwords;
 mod revocations;
 mod tokens;

@@ -17,7 +17,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 /// How often the store is asked while the bus carries: word is there within a second even where it was lost. A short range of an index.
 const SLOW_BEAT: Duration = Duration::from_millis(750);
@@ -121,20 +120,13 @@ impl Revocations {
         let mut beat = Beat { store, answered: None };
         let asked = Instant::now();
         beat.read(self, asked).await;
-        lifecycle.spawn("revocations", self.clone().run(beat, asked, bus_up, lifecycle.stopping()));
+        lifecycle.spawn("revocations", self.clone().run(beat, asked, bus_up));
     }
 
-    async fn run(
-        self,
-        mut beat: Beat,
-        mut asked: Instant,
-        mut bus_up: watch::Receiver<bool>,
-        stopping: CancellationToken,
-    ) {
+    async fn run(self, mut beat: Beat, mut asked: Instant, mut bus_up: watch::Receiver<bool>) {
         loop {
             let calm = *bus_up.borrow_and_update() && beat.answered == Some(asked);
             tokio::select! {
-                () = stopping.cancelled() => return,
                 () = tokio::time::sleep_until(asked + if calm { SLOW_BEAT } else { FAST_BEAT }) => {}
                 // The link went or came back: what was told meanwhile may be lost.
                 Ok(()) = bus_up.changed() => {}

@@ -10,24 +10,20 @@
 //! - `subscribe` and `unsubscribe` only change the wanted set and return at once, in or out of an outage; the back end reconciles.
 
 mod cluster;
-pub(crate) mod connect;
+mod events;
 mod link;
 pub mod memory;
 mod metrics;
-mod outlet;
-pub mod pool;
 pub mod redis;
 mod session;
-mod tasks;
+mod subscriptions;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod topology;
-mod wanted;
 
 pub use metrics::BusMetrics;
-pub use tasks::Tasks;
 
 use crate::error::Result;
 use crate::id::{ChatId, NodeId, UserId};

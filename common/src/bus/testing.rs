@@ -1,6 +1,6 @@
 //! Real Redis servers for tests: started on free loopback ports, frozen, killed and started empty again at will, ended with the test.
 
-use super::Tasks;
+use crate::lifecycle::{ExitReason, Lifecycle};
 use crate::ports::free_port;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -10,8 +10,6 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Once;
 use std::time::Duration;
 use tempfile::TempDir;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 /// How long anything in a test may take before it counts as failed.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
@@ -35,21 +33,18 @@ pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut is_so: impl 
 
 /// Tasks of a test's own, ended when it is dropped.
 pub(crate) struct TestTasks {
-    pub(crate) tasks: Tasks,
-    stopping: CancellationToken,
+    pub(crate) tasks: Lifecycle,
 }
 
 impl TestTasks {
     pub(crate) fn new() -> Self {
-        let (tracker, stopping) = (TaskTracker::new(), CancellationToken::new());
-        let tasks = Tasks::new(move |_, task| drop(tracker.spawn(task)), stopping.clone());
-        Self { tasks, stopping }
+        Self { tasks: Lifecycle::new() }
     }
 }
 
 impl Drop for TestTasks {
     fn drop(&mut self) {
-        self.stopping.cancel();
+        self.tasks.stop(ExitReason::Done);
     }
 }
 

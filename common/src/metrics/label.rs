@@ -1,39 +1,7 @@
 //! The labels of the metrics: closed sets, so that every series stands at 0 from the start.
 
 use crate::event::EventKind;
-
-/// A closed set of values of one label.
-pub trait Label: Copy + 'static {
-    /// The label's name.
-    const NAME: &'static str;
-    /// All its values, in the order of [`Label::index`].
-    const ALL: &'static [Self];
-    /// The value as it is exposed.
-    fn value(self) -> &'static str;
-    /// Its place in [`Label::ALL`].
-    fn index(self) -> usize;
-}
-
-macro_rules! label {
-    ($(#[$doc:meta])* $name:ident $label:literal { $($(#[$variant_doc:meta])* $variant:ident = $value:literal,)* }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum $name {
-            $($(#[$variant_doc])* $variant,)*
-        }
-
-        impl Label for $name {
-            const NAME: &'static str = $label;
-            const ALL: &'static [Self] = &[$(Self::$variant,)*];
-            fn value(self) -> &'static str {
-                match self { $(Self::$variant => $value,)* }
-            }
-            fn index(self) -> usize {
-                self as usize
-            }
-        }
-    };
-}
+use crate::label::{Label, label};
 
 label!(
     /// A client's command.

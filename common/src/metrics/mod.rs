@@ -5,10 +5,9 @@
 mod family;
 mod label;
 
+pub use crate::label::Label;
 pub use family::{BuildInfo, Counters, Counters2, Gauges, HttpDuration, HttpRequests};
-pub use label::{
-    AuthResult, CloseCode, CommandResult, CommandType, GapCause, Label, PoolUse, PublishResult, RateLimit,
-};
+pub use label::{AuthResult, CloseCode, CommandResult, CommandType, GapCause, PoolUse, PublishResult, RateLimit};
 
 use crate::config::Program;
 use crate::event::EventKind;

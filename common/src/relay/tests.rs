@@ -118,7 +118,7 @@ impl World {
 
     fn start_relay(&self) {
         let (bus, store): (Arc<dyn Bus>, _) = (self.bus.clone(), self.store.clone());
-        Relay::start(bus, store, &self.tasks.tasks, self.pending.clone(), Duration::from_secs(3600));
+        Relay::start(bus, store, &self.tasks.tasks, self.pending.clone());
     }
 
     async fn send(&self, text: &str) -> Committed {

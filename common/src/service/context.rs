@@ -1,20 +1,17 @@
 //! What the rules work with: the back ends, the keys, the limits.
 
 use super::messages::SendQueue;
-use crate::auth::{AuthUser, PasswordFault, Passwords, Revocations, Tokens};
-use crate::backends::Backends;
+use crate::auth::{AuthUser, Passwords, Revocations, Tokens};
 use crate::bus::{Publication, Topic};
 use crate::clock::Clock;
-use crate::config::{Config, Limits};
+use crate::config::Limits;
 use crate::error::{Error, Result};
-use crate::event::{Envelope, Revocation, RevocationReason};
-use crate::lifecycle::Lifecycle;
-use crate::metrics::{AuthResult, Metrics, PublishResult};
+use crate::event::{Envelope, Revocation};
+use crate::metrics::{AuthResult, Metrics};
 use crate::presence::Presence;
 use crate::rate_limit::{Decision, Limit, RateLimiter};
 use crate::relay::Publisher;
 use crate::store::Store;
-use secrecy::ExposeSecret;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -62,42 +59,16 @@ impl Context {
         Self(Arc::new(parts))
     }
 
-    /// A program's context, with the tasks behind it: the publisher, the lanes of the sends and the beat of the revocations. What
-    /// ended while this program was not there is known when it returns, unless the store is away. An error is a configuration
-    /// that no password can be hashed with.
-    pub async fn start(config: &Config, backends: &Backends, lifecycle: &Lifecycle) -> Result<Self, PasswordFault> {
-        let Backends { store, metrics, clock, .. } = backends;
-        let secret = config.secret_key.expose_secret().as_bytes();
-        let tokens = Tokens::new(secret, config.access_token_ttl, config.refresh_token_ttl, clock.clone());
-        let passwords = Passwords::new(config.argon2_memory_kib, hashing_threads())?;
-        let dropped = metrics.backplane_published(PublishResult::Dropped).clone();
-        let publisher = Publisher::start(backends.bus.clone(), store.clone(), &lifecycle.into(), dropped);
-        let revocations = Revocations::new(config.access_token_ttl);
-        revocations.start(store.clone(), backends.bus.up(), lifecycle).await;
-        Ok(Self::new(Parts {
-            sends: SendQueue::start(store, &publisher, metrics, lifecycle),
-            store: store.clone(),
-            publisher,
-            presence: backends.presence.clone(),
-            limiter: backends.limiter.clone(),
-            tokens,
-            passwords,
-            revocations,
-            limits: config.limits.clone(),
-            clock: clock.clone(),
-            metrics: metrics.clone(),
-        }))
-    }
-
-    /// Who an access token speaks for. `TokenInvalid`, `TokenExpired`, `SessionEnded`.
+    /// The user that an access token speaks for. `TokenInvalid`, `TokenExpired`, `SessionEnded`: REST answers
+    /// `token_invalid` for it, a gateway closes with a code for each reason.
     pub fn authenticate(&self, token: &str) -> Result<AuthUser> {
         let who = self.tokens.verify_access(token).inspect_err(|error| self.count_refused(error))?;
         match self.revocations.is_revoked(&who) {
             None => Ok(who),
-            // Both are `token_invalid` to REST; a gateway tells them apart by its close code.
-            Some(RevocationReason::SessionEnded | RevocationReason::AccountDisabled) => {
-                self.count_refused(&Error::SessionEnded);
-                Err(Error::SessionEnded)
+            Some(reason) => {
+                let error = Error::SessionEnded(reason);
+                self.count_refused(&error);
+                Err(error)
             }
         }
     }
@@ -107,7 +78,7 @@ impl Context {
         let result = match error {
             Error::BadCredentials | Error::WrongPassword => AuthResult::BadCredentials,
             Error::AccountDisabled => AuthResult::AccountDisabled,
-            Error::TokenInvalid | Error::SessionEnded => AuthResult::TokenInvalid,
+            Error::TokenInvalid | Error::SessionEnded(_) => AuthResult::TokenInvalid,
             Error::TokenExpired => AuthResult::TokenExpired,
             Error::TokenReused => AuthResult::TokenReused,
             Error::RateLimited { .. } => AuthResult::RateLimited,
@@ -135,9 +106,4 @@ impl Context {
         let payload = Envelope::Revoked(revocation).encode();
         self.publisher.publish_ended(Publication { topic: Topic::Nodes, payload });
     }
-}
-
-/// How many passwords are hashed at once: all cores but one, so that a flood of logins leaves the others' requests one.
-fn hashing_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1))
 }

@@ -1,7 +1,7 @@
 //! Reading a request's fields so that every fault is found at once: a missing field, one of the wrong type and one that is too
 //! long are told together, where a derived `Deserialize` would stop at the first.
 
-use super::check::Faults;
+use super::faults::Faults;
 use crate::id::{ChatId, MessageId, Seq, UserId};
 use crate::model::Role;
 use serde::de::{Deserialize, Deserializer};

@@ -5,16 +5,16 @@
 
 pub mod accounts;
 pub mod chats;
-mod check;
 mod context;
+mod faults;
 pub mod input;
 pub mod members;
 pub mod messages;
 pub mod online;
 pub mod sessions;
 
-pub use check::Faults;
 pub use context::{Context, Parts};
+pub use faults::Faults;
 pub use input::{Fields, FromFields, Query, Unchecked};
 pub use messages::SendQueue;
 

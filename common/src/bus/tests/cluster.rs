@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::bus::topology::slot;
+use std::sync::atomic::AtomicBool;
 
 fn cluster(back_end: &mut BackEnd) -> &mut RedisCluster {
     match back_end {
@@ -114,4 +115,25 @@ async fn a_primary_that_dies_is_followed_to_its_replica() {
     two.wait_up(true).await;
     let all: Vec<_> = topics[1..].iter().cloned().chain([chat(1000)]).collect();
     all_heard(&two, &mut one, &all, "from the replica").await;
+}
+
+#[tokio::test]
+async fn a_link_of_the_cluster_that_panics_stops_the_process() {
+    let mut back_end = BackEnd::cluster().await;
+    let urls = cluster(&mut back_end).urls();
+    let tasks = TestTasks::new();
+    let faulty = Arc::new(AtomicBool::new(false));
+    let random = {
+        let faulty = faulty.clone();
+        move || {
+            assert!(!faulty.load(Ordering::Relaxed), "on purpose");
+            number()
+        }
+    };
+    let (node, metrics) = (NodeId::from_random(number()), BusMetrics::unregistered());
+    let bus = RedisBus::connect(&urls, true, &node, &tasks.tasks, metrics, random).unwrap();
+    within("it is up", bus.up().wait_for(|up| *up)).await.unwrap();
+    faulty.store(true, Ordering::Relaxed);
+    cluster(&mut back_end).servers[1].kill();
+    within("the process stops", tasks.tasks.stopping().cancelled()).await;
 }

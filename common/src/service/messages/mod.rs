@@ -4,7 +4,7 @@ mod queue;
 
 pub use queue::SendQueue;
 
-use super::check::Faults;
+use super::faults::Faults;
 use super::input::{Fields, FromFields, Unchecked};
 use super::{Context, DEFAULT_PAGE};
 use crate::auth::AuthUser;

@@ -84,7 +84,7 @@ impl SendQueue {
             metrics.messages_stored.inc_by(created);
             publisher.publish(committed);
         };
-        lifecycle.spawn("sends", committer.run(commit, tell, lifecycle.stopping()));
+        lifecycle.spawn_to_end("sends", committer.run(commit, tell, lifecycle.stopping()));
         queue
     }
 

@@ -15,11 +15,14 @@ use super::postgres::PostgresStore;
 use super::sqlite::SqliteStore;
 use super::*;
 use crate::error::Error;
-use crate::event::EventBody;
+use crate::event::{EventBody, LogEvent};
+use crate::id::{ChatId, MessageId, Seq, SessionId, UserId};
+use crate::model::{Chat, HistoryPage, Message, Role, User};
 use sqlx::{AssertSqlSafe, Connection};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 /// Runs each function over both back ends.
 macro_rules! contract {
@@ -72,7 +75,7 @@ impl Fixture {
 
     pub(super) async fn postgres() -> Self {
         let url = Server::shared().database().await;
-        let store = PostgresStore::connect(&url.clone().into(), 8).await.unwrap();
+        let store = PostgresStore::connect(&url.clone().into(), 8).unwrap();
         store.migrate().await.unwrap();
         assert!(store.schema_ready().await.unwrap());
         Self { store: Arc::new(store), raw: Raw::Postgres(url), users: AtomicU32::new(0) }

@@ -1,6 +1,7 @@
 //! What only SQLite has: a file that cannot grow.
 
 use super::*;
+use crate::store::{Accounts, NewUser};
 use sqlx::AssertSqlSafe;
 
 async fn pages(store: &SqliteStore, limit: &str) -> i64 {

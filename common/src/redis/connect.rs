@@ -32,13 +32,13 @@ fn node(url: &SecretString) -> Result<ConnectionInfo> {
 }
 
 /// The same node, spoken to in RESP3, which pushes what was published beside the answers.
-pub(super) fn with_pushes(info: &ConnectionInfo) -> ConnectionInfo {
+pub(crate) fn with_pushes(info: &ConnectionInfo) -> ConnectionInfo {
     let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
     info.clone().set_redis_settings(settings)
 }
 
 /// Connects and shakes hands within [`CONNECT_TIMEOUT`]. Commands have no time-out of their own: each caller sets one.
-pub(super) async fn connect(
+pub(crate) async fn connect(
     info: &ConnectionInfo,
     pushes: impl AsyncPushSender,
 ) -> redis::RedisResult<MultiplexedConnection> {
