@@ -10,9 +10,9 @@ use log::LogReads;
 use messenger_common::error::Result;
 use messenger_common::id::{ChatId, Seq, UserId};
 use messenger_common::lifecycle::Lifecycle;
-use messenger_common::presence::Presence;
 use messenger_common::service::Context;
-use messenger_common::store::{Access, Store};
+use messenger_common::service::online::members_online;
+use messenger_common::store::Access;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -49,30 +49,21 @@ impl Reads {
                 Ok(chats.iter().map(|chat| heads.get(chat).copied()).collect())
             }
         });
-        let (store, presence) = (Arc::clone(&ctx.store), Arc::clone(&ctx.presence));
-        let max_members = ctx.limits.status_max_members;
+        let (own, max_members) = (ctx.clone(), ctx.limits.status_max_members);
         let rosters = Batcher::start(lifecycle, "online rosters", ROSTERS_PER_QUERY, move |chats: Vec<ChatId>| {
-            let (store, presence) = (Arc::clone(&store), Arc::clone(&presence));
-            async move { read_rosters(&*store, &*presence, &chats, max_members).await }
+            let ctx = own.clone();
+            async move { read_rosters(&ctx, &chats, max_members).await }
         });
         Self { access, heads, rosters, log: LogReads::new(Arc::clone(&ctx.store), lifecycle.clone()) }
     }
 }
 
-async fn read_rosters(
-    store: &dyn Store,
-    presence: &dyn Presence,
-    chats: &[ChatId],
-    max_members: i64,
-) -> Result<Vec<Option<Vec<UserId>>>> {
+async fn read_rosters(ctx: &Context, chats: &[ChatId], max_members: i64) -> Result<Vec<Option<Vec<UserId>>>> {
     let mut distinct = chats.to_vec();
     distinct.sort_unstable();
     distinct.dedup();
-    let members = store.member_ids(&distinct, max_members).await?;
-    let all: Vec<UserId> = members.iter().flat_map(|(_, ids)| ids.iter().copied()).collect();
-    let mut since = presence.online(&all).await?.into_iter();
-    let mut online =
-        |ids: Vec<UserId>| ids.into_iter().zip(since.by_ref()).filter_map(|(id, at)| at.map(|_| id)).collect();
-    let rosters: HashMap<ChatId, Vec<UserId>> = members.into_iter().map(|(chat, ids)| (chat, online(ids))).collect();
+    let online = members_online(ctx, &distinct, max_members).await?.into_iter();
+    let rosters: HashMap<ChatId, Vec<UserId>> =
+        online.map(|(chat, members)| (chat, members.into_iter().map(|online| online.user_id).collect())).collect();
     Ok(chats.iter().map(|chat| rosters.get(chat).cloned()).collect())
 }
