@@ -118,8 +118,8 @@ async fn a_primary_that_dies_is_followed_to_its_replica() {
 
 #[tokio::test]
 async fn a_link_of_the_cluster_that_panics_stops_the_process() {
-    let servers = RedisCluster::start(3).await;
-    let urls: Vec<_> = servers.urls().into_iter().map(SecretString::from).collect();
+    let back_end = BackEnd::cluster().await;
+    let urls: Vec<_> = cluster(&back_end).urls().into_iter().map(Into::into).collect();
     let tasks = TestTasks::new();
     let faulty = Arc::new(AtomicBool::new(false));
     let random = {
@@ -133,6 +133,6 @@ async fn a_link_of_the_cluster_that_panics_stops_the_process() {
     let bus = RedisBus::connect(&urls, true, &node, &tasks.tasks, metrics, random).unwrap();
     within("it is up", bus.up().wait_for(|up| *up)).await.unwrap();
     faulty.store(true, Ordering::Relaxed);
-    servers.servers[1].kill().await;
+    cluster(&back_end).servers[1].kill().await;
     within("the process stops", tasks.tasks.stopping().cancelled()).await;
 }
