@@ -86,11 +86,12 @@ impl Dispatcher {
 mod tests {
     use super::*;
     use crate::bus::memory::MemoryHub;
-    use crate::bus::testing::{TestTasks, within};
+    use crate::bus::testing::TestTasks;
     use crate::bus::{BusMetrics, Publication};
     use crate::event::{EventKind, RevocationReason};
     use crate::id::{ChatId, Seq, UserId};
     use bytes::Bytes;
+    use messenger_testing::within;
     use tokio::sync::mpsc;
 
     #[derive(Debug, PartialEq)]

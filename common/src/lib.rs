@@ -46,9 +46,6 @@ pub mod label;
 pub mod lifecycle;
 pub mod metrics;
 pub mod model;
-#[cfg(test)]
-#[path = "../../tests/support/ports.rs"]
-mod ports;
 pub mod presence;
 pub mod program;
 pub mod pruning;

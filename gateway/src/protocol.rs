@@ -5,10 +5,18 @@
 use crate::frame;
 use bytes::Bytes;
 use messenger_common::error::{Error, FieldError};
+use messenger_common::event::RevocationReason;
 use messenger_common::id::{ChatId, Seq, UserId};
 use messenger_common::model::Message;
 use serde::Serialize;
+use std::ops::RangeInclusive;
+use std::time::Duration;
 use time::OffsetDateTime;
+
+/// When a released client is told to come back, milliseconds from then.
+pub(crate) const RECONNECT_AFTER_MS: RangeInclusive<u64> = 100..=3000;
+/// A released user's presence lasts this much longer: the latest return, and a second for the handshake.
+pub(crate) const EXTRA_GRACE: Duration = Duration::from_millis(*RECONNECT_AFTER_MS.end() + 1000);
 
 /// Why the server closes; 1001, 1012 and 4000–4499 ask the client to come back, the others not to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -78,6 +86,15 @@ impl From<frame::Violation> for CloseCode {
             frame::Violation::Binary => Self::Binary,
             frame::Violation::NotUtf8 => Self::NotUtf8,
             frame::Violation::TooBig => Self::TooBig,
+        }
+    }
+}
+
+impl From<RevocationReason> for CloseCode {
+    fn from(reason: RevocationReason) -> Self {
+        match reason {
+            RevocationReason::SessionEnded => Self::SessionEnded,
+            RevocationReason::AccountDisabled => Self::AccountDisabled,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Publisher, Relay};
 use crate::bus::memory::{MemoryBus, MemoryHub};
-use crate::bus::testing::{TestTasks, until, within};
+use crate::bus::testing::TestTasks;
 use crate::bus::{Bus, BusEvent, BusMetrics, Publication, Topic};
 use crate::error::{Error, Result};
 use crate::event::{Envelope, EventBody, EventKind};
@@ -11,6 +11,7 @@ use crate::model::{Chat, Message};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Committed, NewGroup, NewMessage, NewUser, NoticeBody, Store, UserNotice};
 use async_trait::async_trait;
+use messenger_testing::{until, within};
 use parking_lot::Mutex;
 use prometheus::{IntCounter, IntGauge};
 use std::sync::Arc;

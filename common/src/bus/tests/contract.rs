@@ -2,32 +2,14 @@
 
 use super::*;
 use crate::id::UserId;
+use messenger_testing::over_each;
 use std::time::Duration;
 
-macro_rules! over_all {
-    ($($name:ident)+) => {
-        mod memory {
-            $(#[tokio::test]
-            async fn $name() {
-                super::$name(super::BackEnd::Memory(super::MemoryHub::new())).await;
-            })+
-        }
-        mod redis {
-            $(#[tokio::test]
-            async fn $name() {
-                super::$name(super::BackEnd::redis().await).await;
-            })+
-        }
-        mod cluster {
-            $(#[tokio::test]
-            async fn $name() {
-                super::$name(super::BackEnd::cluster().await).await;
-            })+
-        }
-    };
-}
-
-over_all! {
+over_each! {
+    #[tokio::test]
+    memory: super::BackEnd::Memory(super::MemoryHub::new()),
+    redis: super::BackEnd::redis().await,
+    cluster: super::BackEnd::cluster().await;
     what_is_published_is_heard_by_those_who_subscribed
     the_order_of_a_topic_is_kept
     bytes_of_any_kind_and_length_arrive

@@ -2,35 +2,17 @@
 
 use super::*;
 use crate::error::Error;
+use messenger_testing::over_each;
 use parking_lot::Mutex;
 use std::collections::{BTreeSet, HashSet};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
-macro_rules! over_all {
-    ($($name:ident)+) => {
-        mod memory {
-            $(#[tokio::test]
-            async fn $name() {
-                super::$name(super::BackEnd::memory()).await;
-            })+
-        }
-        mod redis {
-            $(#[tokio::test]
-            async fn $name() {
-                super::$name(super::BackEnd::redis().await).await;
-            })+
-        }
-        mod cluster {
-            $(#[tokio::test]
-            async fn $name() {
-                super::$name(super::BackEnd::cluster().await).await;
-            })+
-        }
-    };
-}
-
-over_all! {
+over_each! {
+    #[tokio::test]
+    memory: super::BackEnd::memory(),
+    redis: super::BackEnd::redis().await,
+    cluster: super::BackEnd::cluster().await;
     the_first_arrival_is_told_and_no_other
     offline_is_told_after_the_grace_once
     who_comes_back_within_the_grace_was_never_gone
