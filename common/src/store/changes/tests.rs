@@ -14,7 +14,8 @@ const OWNER: Option<Role> = Some(Role::Owner);
 const PLAIN: Option<Role> = Some(Role::Member);
 const AT: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 
-/// A group of Ann, its owner, and Ben, with a message of Ann's. Answers each statement and notes it.
+/// A group of Ann, its owner, and Ben, with a message of Ann's. Answers each statement and notes
+/// it.
 struct Script {
     /// The role of the user who acts.
     role: Option<Role>,
