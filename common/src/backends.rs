@@ -115,7 +115,7 @@ fn redis_back_ends(
     let bus = RedisBus::connect(&redis.nodes, redis.cluster, node, lifecycle, metrics, crate::random::bits)?;
     let pool = Arc::new(RedisPool::new(&redis.nodes, redis.cluster, PRESENCE_PATIENCE)?);
     let presence = Arc::new(RedisPresence::new(pool, config.presence_lease));
-    Ok((bus, presence, Arc::new(RedisLimiter::start(redis, lifecycle)?)))
+    Ok((bus, presence, Arc::new(RedisLimiter::start(&redis.nodes, redis.cluster, lifecycle)?)))
 }
 
 async fn store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
@@ -123,7 +123,7 @@ async fn store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
         Database::Sqlite(path) => sqlite(path, config.migrate).await,
         Database::Postgres(url) => {
             let fault = |error: Error| StartError::of("DATABASE_URL", &error);
-            let store = PostgresStore::connect(url, config.db_pool_size).await.map_err(fault)?;
+            let store = PostgresStore::connect(url, config.db_pool_size).map_err(fault)?;
             until("the database", || store.ping()).await?;
             if config.migrate && config.program != Program::Gateway {
                 until("the database's schema", || store.migrate()).await?;

@@ -4,6 +4,7 @@
 //! Faults of the inside keep their source, are logged once at the edge and answer nothing but a
 //! request id.
 
+use crate::event::RevocationReason;
 use std::time::Duration;
 
 /// The result of every rule and every back end.
@@ -40,7 +41,7 @@ pub enum Error {
     #[error("this refresh token was used before; its session has ended")]
     TokenReused,
     #[error("the session has ended; log in again")]
-    SessionEnded,
+    SessionEnded(RevocationReason),
     #[error("the username or the password is wrong")]
     BadCredentials,
     #[error("the account is disabled")]
@@ -173,7 +174,7 @@ contract! {
     400 "too_many_subscriptions" TooManySubscriptions,
     401 "unauthenticated" Unauthenticated,
     401 "token_invalid" TokenInvalid,
-    401 "token_invalid" SessionEnded,
+    401 "token_invalid" SessionEnded(RevocationReason::SessionEnded),
     401 "token_expired" TokenExpired,
     401 "token_reused" TokenReused,
     401 "bad_credentials" BadCredentials,

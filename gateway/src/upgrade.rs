@@ -102,7 +102,7 @@ fn upgrade(
     let auth = match token.map(|token| gateway.hub.ctx.authenticate(token)) {
         Some(Ok(auth)) => Ok(auth),
         Some(Err(Error::TokenExpired)) => Err(CloseCode::TokenExpired),
-        Some(Err(Error::SessionEnded)) => Err(why_revoked(gateway, token)),
+        Some(Err(Error::SessionEnded(_))) => Err(why_revoked(gateway, token)),
         Some(Err(_)) | None => Err(CloseCode::TokenInvalid),
     };
     let upgraded = hyper::upgrade::on(&mut request);

@@ -4,6 +4,7 @@
 
 use super::client_ip::{ClientIp, Peer};
 use super::extract::{self, BodyLimit};
+use super::origin;
 use super::problem::{Cause, Problem, normalise};
 use crate::config::{AllowedOrigins, Config};
 use crate::error::{Error, chain};
@@ -96,8 +97,9 @@ fn toggle_slash(uri: &Uri) -> Option<Uri> {
 fn cors(allowed: &AllowedOrigins) -> CorsLayer {
     let origins = match allowed {
         AllowedOrigins::Any => AllowOrigin::from(Any),
-        AllowedOrigins::List(list) => {
-            AllowOrigin::list(list.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()))
+        AllowedOrigins::List(_) => {
+            let allowed = allowed.clone();
+            AllowOrigin::predicate(move |_, request| origin::is_allowed(&request.headers, &allowed))
         }
     };
     CorsLayer::new()

@@ -25,7 +25,7 @@ pub struct MemoryPresence {
 struct State {
     online: BTreeMap<UserId, User>,
     nodes: HashMap<NodeId, Node>,
-    /// Who is to be told offline, by when.
+    /// The ends of running graces, and their users.
     grace: BTreeSet<(Instant, UserId)>,
     beat: Option<Instant>,
 }
@@ -34,7 +34,7 @@ struct State {
 struct User {
     since: OffsetDateTime,
     nodes: Vec<NodeId>,
-    /// When the grace ends and when the last connection went, once no node holds the user.
+    /// The end of the grace, and of the last connection, once no node holds the user.
     gone: Option<(Instant, OffsetDateTime)>,
 }
 
@@ -115,7 +115,7 @@ impl Presence for MemoryPresence {
         let now = Instant::now();
         let mut state = self.state.lock();
         let state = &mut *state;
-        // Nobody swept for long: the whole process stood still, so nobody could renew either.
+        // No sweep for long: the whole process stood still, so no node could renew either.
         let still =
             state.beat.replace(now).is_some_and(|beat| now - beat > (self.lease / 2).max(Duration::from_secs(2)));
         if still {

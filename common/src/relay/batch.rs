@@ -1,22 +1,22 @@
-//! How much is told at once.
+//! The publications of one call of the bus.
 
 use crate::bus::Publication;
 use crate::store::OutboxId;
 
-/// About how many publications, and how many bytes of them, go in one call of the bus: a call has a second for its answer.
+/// About how many publications, and bytes of them, one call of the bus takes: it has a second for its answer.
 const PUBLICATIONS: usize = 1_000;
 const BYTES: usize = 1 << 20;
 
-/// Publications that go together, and the outbox entries whose last one is among them.
+/// Publications of one call, and the outbox entries whose last publication is among them.
 #[derive(Default)]
-pub(super) struct Chunk {
+pub(super) struct Batch {
     pub(super) publications: Vec<Publication>,
     bytes: usize,
     pub(super) ids: Vec<OutboxId>,
 }
 
-impl Chunk {
-    /// Adds one; true when the chunk is full.
+impl Batch {
+    /// Adds a publication. True when the batch is full.
     pub(super) fn push(&mut self, publication: Publication) -> bool {
         self.bytes += publication.payload.len();
         self.publications.push(publication);

@@ -9,7 +9,7 @@ use crate::event::{Envelope, EventBody, EventKind};
 use crate::id::{ChatId, Seq, UserId};
 use crate::model::{Chat, Message};
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Accounts, Chats, Committed, NewGroup, NewMessage, NewUser, NoticeBody, Store, UserNotice};
+use crate::store::{Committed, NewGroup, NewMessage, NewUser, NoticeBody, Store, UserNotice};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use prometheus::{IntCounter, IntGauge};

@@ -8,7 +8,7 @@ use crate::event::{Revocation, RevocationReason};
 use crate::id::UserId;
 use crate::model::{Page, PublicUser, User};
 use crate::rate_limit::Limit;
-use crate::store::{NewUser, UserRow};
+use crate::store::{NewUser, UserPatch, UserRow};
 use std::time::Duration;
 use utoipa::ToSchema;
 
@@ -121,8 +121,8 @@ pub async fn update_me(ctx: &Context, by: &AuthUser, body: impl Into<Unchecked<U
         Some(password) => Some(ctx.passwords.hash(password).await?),
         None => None,
     };
-    let changed =
-        ctx.store.update_user(by.user_id, &known.password_hash, body.email, password_hash, by.session_id).await?;
+    let patch = UserPatch { email: body.email, password_hash };
+    let changed = ctx.store.update_user(by.user_id, &known.password_hash, patch, by.session_id).await?;
     // Another change came first: what was checked is the password no more.
     let (user, ended) = changed.ok_or(Error::WrongPassword)?;
     for session in ended {

@@ -119,8 +119,7 @@ async fn create_private(ctx: &Context, by: &AuthUser, other: UserId) -> Result<(
 
 /// The caller's chats, last active first.
 pub async fn list(ctx: &Context, by: &AuthUser, query: impl Into<Unchecked<PageQuery>>) -> Result<Page<Chat>> {
-    let rows = ctx.store.chats_of(by.user_id, &page(query)?).await?;
-    Ok(Page { items: rows.items, next_cursor: rows.next_cursor })
+    ctx.store.chats_of(by.user_id, &page(query)?).await
 }
 
 /// A chat as the caller sees it. `ChatNotFound`, also for others' private chats.

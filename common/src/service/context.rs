@@ -6,7 +6,7 @@ use crate::bus::{Publication, Topic};
 use crate::clock::Clock;
 use crate::config::Limits;
 use crate::error::{Error, Result};
-use crate::event::{Envelope, Revocation, RevocationReason};
+use crate::event::{Envelope, Revocation};
 use crate::metrics::{AuthResult, Metrics};
 use crate::presence::Presence;
 use crate::rate_limit::{Decision, Limit, RateLimiter};
@@ -59,15 +59,16 @@ impl Context {
         Self(Arc::new(parts))
     }
 
-    /// Who an access token speaks for. `TokenInvalid`, `TokenExpired`, `SessionEnded`.
+    /// The user that an access token speaks for. `TokenInvalid`, `TokenExpired`, `SessionEnded`: REST answers
+    /// `token_invalid` for it, a gateway closes with a code for each reason.
     pub fn authenticate(&self, token: &str) -> Result<AuthUser> {
         let who = self.tokens.verify_access(token).inspect_err(|error| self.count_refused(error))?;
         match self.revocations.is_revoked(&who) {
             None => Ok(who),
-            // Both are `token_invalid` to REST; a gateway tells them apart by its close code.
-            Some(RevocationReason::SessionEnded | RevocationReason::AccountDisabled) => {
-                self.count_refused(&Error::SessionEnded);
-                Err(Error::SessionEnded)
+            Some(reason) => {
+                let error = Error::SessionEnded(reason);
+                self.count_refused(&error);
+                Err(error)
             }
         }
     }
@@ -77,7 +78,7 @@ impl Context {
         let result = match error {
             Error::BadCredentials | Error::WrongPassword => AuthResult::BadCredentials,
             Error::AccountDisabled => AuthResult::AccountDisabled,
-            Error::TokenInvalid | Error::SessionEnded => AuthResult::TokenInvalid,
+            Error::TokenInvalid | Error::SessionEnded(_) => AuthResult::TokenInvalid,
             Error::TokenExpired => AuthResult::TokenExpired,
             Error::TokenReused => AuthResult::TokenReused,
             Error::RateLimited { .. } => AuthResult::RateLimited,

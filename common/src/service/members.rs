@@ -43,8 +43,7 @@ pub async fn list(
     chat: ChatId,
     query: impl Into<Unchecked<PageQuery>>,
 ) -> Result<Page<Member>> {
-    let rows = ctx.store.members(chat, by.user_id, &page(query)?).await?;
-    Ok(Page { items: rows.items, next_cursor: rows.next_cursor })
+    ctx.store.members(chat, by.user_id, &page(query)?).await
 }
 
 /// Takes users into a group. `ChatNotFound`, `NotAMember`, `NotOwner`, `PrivateChat`, `GroupFull`, `Invalid`.

@@ -89,7 +89,7 @@ async fn rotate(ctx: &Context, body: Refresh) -> Result<TokenPair> {
             });
             Err(Error::TokenReused)
         }
-        Rotation::Ended => Err(Error::SessionEnded),
+        Rotation::Ended => Err(Error::SessionEnded(RevocationReason::SessionEnded)),
         Rotation::Disabled => Err(Error::AccountDisabled),
     }
 }

@@ -240,6 +240,9 @@ async fn only_allowed_origins_are_told_that_they_may() {
     };
     for method in ["GET", "OPTIONS"] {
         assert_eq!(allowed(method, "https://good.example").await.as_deref(), Some("https://good.example"));
+        // Without case, and the program's own pages too: as for a WebSocket.
+        assert_eq!(allowed(method, "https://Good.example").await.as_deref(), Some("https://Good.example"));
+        assert_eq!(allowed(method, "http://test").await.as_deref(), Some("http://test"));
         assert_eq!(allowed(method, "https://evil.example").await, None);
     }
     let open = Server::start(&[("DEBUG", "on")]).await;

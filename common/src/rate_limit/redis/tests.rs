@@ -1,5 +1,6 @@
 use super::*;
 use crate::bus::testing::{RedisCluster, RedisServer, until};
+use crate::config::RedisConfig;
 use crate::lifecycle::ExitReason;
 use std::time::Instant;
 
@@ -14,7 +15,7 @@ struct Node {
 impl Node {
     async fn start(config: &RedisConfig) -> Self {
         let lifecycle = Lifecycle::new();
-        let limiter = RedisLimiter::start(config, &lifecycle).expect("an address");
+        let limiter = RedisLimiter::start(&config.nodes, config.cluster, &lifecycle).expect("an address");
         let node = Self { limiter, lifecycle };
         node.connected().await;
         node
@@ -108,7 +109,10 @@ async fn it_starts_while_redis_is_away() {
     let config = config(&server);
     server.kill();
     let lifecycle = Lifecycle::new();
-    let node = Node { limiter: RedisLimiter::start(&config, &lifecycle).expect("an address"), lifecycle };
+    let node = Node {
+        limiter: RedisLimiter::start(&config.nodes, config.cluster, &lifecycle).expect("an address"),
+        lifecycle,
+    };
     assert_eq!(node.allowed("1.2.3.4", 20).await, 10);
     server.start_again().await;
     node.connected().await;

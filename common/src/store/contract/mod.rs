@@ -75,7 +75,7 @@ impl Fixture {
 
     pub(super) async fn postgres() -> Self {
         let url = Server::shared().database().await;
-        let store = PostgresStore::connect(&url.clone().into(), 8).await.unwrap();
+        let store = PostgresStore::connect(&url.clone().into(), 8).unwrap();
         store.migrate().await.unwrap();
         assert!(store.schema_ready().await.unwrap());
         Self { store: Arc::new(store), raw: Raw::Postgres(url), users: AtomicU32::new(0) }

@@ -8,13 +8,13 @@ async fn many_nodes_bring_the_schema_up_at_once() {
     let url = Server::shared().database().await;
     let mut nodes = tokio::task::JoinSet::new();
     for _ in 0..6 {
-        let store = PostgresStore::connect(&url.clone().into(), 2).await.unwrap();
+        let store = PostgresStore::connect(&url.clone().into(), 2).unwrap();
         nodes.spawn(async move {
             store.migrate().await.unwrap();
             assert!(store.schema_ready().await.unwrap());
         });
     }
-    let late = PostgresStore::connect(&url.into(), 2).await.unwrap();
+    let late = PostgresStore::connect(&url.into(), 2).unwrap();
     while !late.schema_ready().await.unwrap() {}
     nodes.join_all().await;
 }
@@ -23,7 +23,7 @@ async fn many_nodes_bring_the_schema_up_at_once() {
 async fn a_server_that_is_away_is_told_in_time_and_found_again() {
     let server = Server::start();
     let url = server.database().await;
-    let store = Arc::new(PostgresStore::connect(&url.clone().into(), 8).await.unwrap());
+    let store = Arc::new(PostgresStore::connect(&url.clone().into(), 8).unwrap());
     store.migrate().await.unwrap();
     let at = Fixture { store: store.clone(), raw: Raw::Postgres(url), users: AtomicU32::new(0) };
     let ann = at.user().await;
@@ -73,7 +73,7 @@ fn renamed(name: &str) -> ChatPatch {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_caller_that_goes_away_leaves_no_connection_behind() {
     let url = Server::shared().database().await;
-    let store = Arc::new(PostgresStore::connect(&url.clone().into(), 2).await.unwrap());
+    let store = Arc::new(PostgresStore::connect(&url.clone().into(), 2).unwrap());
     store.migrate().await.unwrap();
     let at = Fixture { store: store.clone(), raw: Raw::Postgres(url.clone()), users: AtomicU32::new(0) };
     let ann = at.user().await;
@@ -98,13 +98,13 @@ async fn a_caller_that_goes_away_leaves_no_connection_behind() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_standby_is_unavailable() {
     let url = Server::shared().database().await;
-    let store = PostgresStore::connect(&url.clone().into(), 2).await.unwrap();
+    let store = PostgresStore::connect(&url.clone().into(), 2).unwrap();
     store.migrate().await.unwrap();
     let at = Fixture { store: Arc::new(store.clone()), raw: Raw::Postgres(url.clone()), users: AtomicU32::new(0) };
     let ann = at.user().await;
     let name = url.rsplit('/').next().unwrap();
     at.sql(&format!("alter database {name} set default_transaction_read_only = on")).await;
-    let demoted = PostgresStore::connect(&url.into(), 2).await.unwrap();
+    let demoted = PostgresStore::connect(&url.into(), 2).unwrap();
     assert_eq!(code(demoted.create_session(ann.id, HASH, HOUR).await), "unavailable");
     assert_eq!(demoted.users(&[ann.id]).await.unwrap().len(), 1);
 }
@@ -217,7 +217,7 @@ async fn within(holds: impl AsyncFn() -> bool) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn later_kinds_are_let_in_without_holding_up_a_write() {
     let url = Server::shared().database().await;
-    let store = PostgresStore::connect(&url.clone().into(), 4).await.unwrap();
+    let store = PostgresStore::connect(&url.clone().into(), 4).unwrap();
     store.migrate().await.unwrap();
     let store = Arc::new(store);
     let at = Fixture { store: store.clone(), raw: Raw::Postgres(url.clone()), users: AtomicU32::new(0) };

@@ -1,32 +1,37 @@
-//! The store over Postgres. Imports of the crate: the store's own shapes only.
+//! The store over Postgres. Imports of the crate: the store's own rooms only.
 //!
-//! Every operation is bounded to two seconds; a read or an uncommitted transaction that lost its connection is tried again within them.
+//! Every operation ends within two seconds. Within them, a read or an uncommitted transaction that
+//! lost its connection is retried.
 
 mod accounts;
 mod chats;
-mod lock;
 mod log;
 mod members;
 mod messages;
 mod pool;
 mod prune;
 mod sessions;
+mod transaction;
 
 use self::pool::Pool;
+use super::changes::Transaction;
 use super::fault::Fault;
 use super::{PoolState, Store};
 use crate::error::{Error, Result};
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::migrate::Migrator;
-use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions, Connection};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow, Postgres};
+use sqlx::query::QueryAs;
+use sqlx::{ConnectOptions, Connection, FromRow};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// No operation takes longer: the contract gives two seconds from the request to its 503, and a busy machine wants some of them.
-const BOUND: Duration = Duration::from_millis(1750);
+/// The longest that an operation takes. The contract gives two seconds from a request to its 503,
+/// and a busy machine needs some of them.
+const OPERATION_TIMEOUT: Duration = Duration::from_millis(1750);
 /// The lock under which one node brings the schema up and the others wait.
 const MIGRATION_LOCK: i64 = 0x6d65_7373_656e_6765;
 
@@ -37,20 +42,21 @@ pub struct PostgresStore {
 }
 
 impl PostgresStore {
-    /// A store over that database; opens no connection yet. An address that cannot be read is `Error::Invalid` on `DATABASE_URL`.
-    #[allow(clippy::unused_async, reason = "opening may come to wait; its callers are ready for it")]
-    pub async fn connect(url: &SecretString, pool_size: u32) -> Result<Self> {
+    /// A store over that database. Opens no connection yet. `Error::Invalid` on `DATABASE_URL`
+    /// where it is no address.
+    pub fn connect(url: &SecretString, pool_size: u32) -> Result<Self> {
         let options: PgConnectOptions = url
             .expose_secret()
             .parse()
-            // The parser's message may quote the address, and with it the password.
+            // The parser's message may quote the address, with its password.
             .map_err(|_| Error::invalid("DATABASE_URL", "is not an address like postgres://user@host:5432/database"))?;
-        // Not in the startup packet, which poolers refuse to pass on; nothing here reads a float.
+        // Poolers refuse a startup packet with settings. Nothing here reads a float.
         let options = options.extra_float_digits(None).application_name("messenger");
         Ok(Self { pool: Pool::new(options, pool_size) })
     }
 
-    /// Brings the schema up. Any number of nodes may do so at once: one does it, the others wait up to a minute, then find it done.
+    /// Applies the migrations. Any number of nodes may do so at once: one applies them, the others
+    /// wait up to a minute.
     pub async fn migrate(&self) -> Result<()> {
         let mut connection = self.pool.options().connect().await.map_err(Error::unavailable)?;
         sqlx::raw_sql("set lock_timeout = '60s'").execute(&mut connection).await.map_err(Fault::Sql)?;
@@ -68,11 +74,25 @@ impl PostgresStore {
 
     /// Whether all migrations of this release are applied.
     pub async fn schema_ready(&self) -> Result<bool> {
-        let applied: Vec<i64> = self.run(|| log::applied_migrations(&self.pool)).await?;
+        let applied: Vec<i64> = self
+            .run(|| async {
+                let mut lease = self.pool.lease().await?;
+                let versions = sqlx::query_scalar("select version from _sqlx_migrations where success");
+                let versions = versions.fetch_all(lease.connection()).await;
+                match lease.end(versions) {
+                    // No such table: there is no schema at all.
+                    Err(Fault::Sql(sqlx::Error::Database(error))) if error.code().as_deref() == Some("42P01") => {
+                        Ok(Vec::new())
+                    }
+                    other => other,
+                }
+            })
+            .await?;
         Ok(migrator().iter().all(|migration| applied.contains(&migration.version)))
     }
 
-    /// Runs an operation within the bound, once more where it lost its connection before anything was committed.
+    /// Runs an operation within the bound, again where it lost its connection before anything was
+    /// committed.
     async fn run<T, F, Fut>(&self, operation: F) -> Result<T>
     where
         F: Fn() -> Fut + Send + Sync,
@@ -87,17 +107,61 @@ impl PostgresStore {
             }
             operation().await
         };
-        match timeout(BOUND, tries).await {
+        match timeout(OPERATION_TIMEOUT, tries).await {
             Ok(result) => result.map_err(Error::from),
             Err(_) => Err(Error::unavailable("the database did not answer in time")),
         }
     }
+
+    /// Runs a change of a chat in one transaction.
+    async fn change<'a, T, F>(&self, change: F) -> Result<T>
+    where
+        T: Send,
+        F: for<'t> Fn(&'t mut (dyn Transaction + 'a)) -> BoxFuture<'t, Result<T, Fault>> + Send + Sync,
+    {
+        self.run(|| async {
+            let mut lease = self.pool.begin().await?;
+            let changed = change(lease.connection()).await;
+            lease.end_transaction(changed).await
+        })
+        .await
+    }
+
+    /// The rows of one statement that reads, or that does no harm when it runs twice. It is made
+    /// anew for each try.
+    async fn rows<'q, R>(&self, statement: impl Fn() -> Statement<'q, R> + Send + Sync) -> Result<Vec<R>>
+    where
+        R: for<'r> FromRow<'r, PgRow> + Send + Unpin,
+    {
+        self.run(|| async {
+            let mut lease = self.pool.lease().await?;
+            let rows = statement().fetch_all(lease.connection()).await;
+            lease.end(rows)
+        })
+        .await
+    }
+
+    /// The same where there is one row at most.
+    async fn row<'q, R>(&self, statement: impl Fn() -> Statement<'q, R> + Send + Sync) -> Result<Option<R>>
+    where
+        R: for<'r> FromRow<'r, PgRow> + Send + Unpin,
+    {
+        self.run(|| async {
+            let mut lease = self.pool.lease().await?;
+            let row = statement().fetch_optional(lease.connection()).await;
+            lease.end(row)
+        })
+        .await
+    }
 }
+
+/// A statement with its parameters, and the row that it answers.
+type Statement<'q, R> = QueryAs<'q, Postgres, R, PgArguments>;
 
 fn migrator() -> Migrator {
     let mut migrator = sqlx::migrate!("./migrations/postgres");
     migrator.set_locking(false);
-    // A newer release's migrations: this one's code runs on them too.
+    // A newer release may have migrated: this release runs on its schema too.
     migrator.set_ignore_missing(true);
     migrator
 }
@@ -105,7 +169,12 @@ fn migrator() -> Migrator {
 #[async_trait]
 impl Store for PostgresStore {
     async fn ping(&self) -> Result<()> {
-        self.run(|| log::ping(&self.pool)).await
+        self.run(|| async {
+            let mut lease = self.pool.lease().await?;
+            let answer = sqlx::query("select 1").execute(lease.connection()).await;
+            lease.end(answer).map(drop)
+        })
+        .await
     }
 
     fn writers(&self) -> usize {

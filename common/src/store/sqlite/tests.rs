@@ -1,7 +1,7 @@
 //! What only SQLite has: a file that cannot grow, and a table that a migration makes anew.
 
 use super::*;
-use crate::store::{Accounts, NewUser};
+use crate::store::{Accounts, Chats, Members, NewGroup, NewUser};
 use sqlx::AssertSqlSafe;
 
 async fn pages(store: &SqliteStore, limit: &str) -> i64 {
