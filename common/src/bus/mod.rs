@@ -26,6 +26,7 @@ mod topology;
 pub use metrics::BusMetrics;
 
 use crate::error::Result;
+use crate::event::Envelope;
 use crate::id::{ChatId, NodeId, UserId};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -57,6 +58,18 @@ impl fmt::Display for Topic {
 }
 
 impl Topic {
+    /// Where an envelope is published. (A probe goes to the topic of its own node, which only its link
+    /// knows.)
+    pub fn of(envelope: &Envelope) -> Self {
+        match envelope {
+            Envelope::Log { chat_id, .. } | Envelope::Ephemeral { chat_id, .. } | Envelope::LogGrew { chat_id, .. } => {
+                Self::Chat(*chat_id)
+            }
+            Envelope::Notice { user_id, .. } => Self::User(*user_id),
+            Envelope::Revoked(_) | Envelope::Status(_) | Envelope::Probe(_) => Self::Nodes,
+        }
+    }
+
     /// Reads a channel's name.
     pub fn parse(name: &str) -> Option<Self> {
         match name.strip_prefix("m:")? {
@@ -74,13 +87,19 @@ impl Topic {
     }
 }
 
-/// Something to be published: an encoded [`crate::event::Envelope`].
+/// Something to be published: an encoded [`Envelope`].
 #[derive(Clone, Debug)]
 pub struct Publication {
     /// Where.
     pub topic: Topic,
     /// What.
     pub payload: Bytes,
+}
+
+impl From<&Envelope> for Publication {
+    fn from(envelope: &Envelope) -> Self {
+        Self { topic: Topic::of(envelope), payload: envelope.encode() }
+    }
 }
 
 /// What a node hears.
@@ -90,7 +109,7 @@ pub enum BusEvent {
     Message {
         /// Where.
         topic: Topic,
-        /// What: an encoded [`crate::event::Envelope`].
+        /// What: an encoded [`Envelope`].
         payload: Bytes,
     },
     /// From here on the topic is heard; before, word may have been lost. Told at the first subscription and after every outage.

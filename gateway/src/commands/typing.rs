@@ -2,11 +2,9 @@
 
 use crate::conn::Conn;
 use crate::shard::Shard;
-use messenger_common::bus::{Publication, Topic};
 use messenger_common::error::{Error, Result};
-use messenger_common::event::{Envelope, EventKind, Notice};
 use messenger_common::id::ChatId;
-use messenger_common::service::{Fields, FromFields};
+use messenger_common::service::{Fields, FromFields, chats};
 use serde_json::{Map, Value};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -33,10 +31,7 @@ pub(super) fn typing(shard: &Shard, conn: &Rc<Conn>, fields: Map<String, Value>)
     if !is_due(conn, chat_id) {
         return Ok(());
     }
-    let by = conn.auth.borrow().clone();
-    let json = Notice::Typing { chat_id, user_id: by.user_id, username: &by.username, is_typing }.to_json();
-    let payload = Envelope::Ephemeral { chat_id, user_id: by.user_id, kind: EventKind::Typing, json }.encode();
-    shard.hub.ctx.publisher.publish_now(vec![Publication { topic: Topic::Chat(chat_id), payload }]);
+    chats::typing(&shard.hub.ctx, &conn.auth.borrow(), chat_id, is_typing);
     Ok(())
 }
 

@@ -4,7 +4,6 @@
 //! told when the store is back: of each user the newest.
 
 use super::{AT_ONCE, SWEEP};
-use messenger_common::bus::{Publication, Topic};
 use messenger_common::error::Result;
 use messenger_common::event::{Envelope, StatusChange, micros};
 use messenger_common::id::UserId;
@@ -147,8 +146,7 @@ impl Teller {
             })
         });
         for some in pieces(changes.filter(|change| !change.chats.is_empty())) {
-            let payload = Envelope::Status(some).encode();
-            self.publisher.publish_now(vec![Publication { topic: Topic::Nodes, payload }]);
+            self.publisher.publish_now(&Envelope::Status(some));
         }
         Ok(())
     }
