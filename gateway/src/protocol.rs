@@ -11,7 +11,14 @@ use messenger_common::id::{ChatId, Seq, UserId};
 use messenger_common::model::Message;
 pub(crate) use messenger_common::wire::CloseCode;
 use serde::Serialize;
+use std::ops::RangeInclusive;
+use std::time::Duration;
 use time::OffsetDateTime;
+
+/// When a released client is told to come back, milliseconds from then.
+pub(crate) const RECONNECT_AFTER_MS: RangeInclusive<u64> = 100..=3000;
+/// A released user's presence lasts this much longer: the latest return, and a second for the handshake.
+pub(crate) const EXTRA_GRACE: Duration = Duration::from_millis(*RECONNECT_AFTER_MS.end() + 1000);
 
 impl From<frame::Violation> for CloseCode {
     fn from(violation: frame::Violation) -> Self {

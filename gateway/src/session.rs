@@ -16,6 +16,9 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+/// Rounds of one poll at most; then the others of the thread have their turn.
+const ROUNDS_PER_POLL: u32 = 64;
+
 /// Something that a connection waits for.
 pub(crate) type Job = Pin<Box<dyn Future<Output = ()>>>;
 
@@ -86,7 +89,7 @@ impl Session {
 
     /// Takes the whole frames at the front of `buffer`, up to one that starts a command; says how many bytes they were.
     fn take(&mut self, buffer: &mut [u8]) -> usize {
-        let limit = self.shard.hub.limits.max_frame_bytes;
+        let limit = self.shard.hub.ctx.limits.max_frame_bytes;
         let mut done = 0;
         let mut ping = None;
         while self.may_read() {
@@ -140,7 +143,7 @@ impl Session {
                 Ok(())
             }
             (Kind::Continue, Some(mut message)) => {
-                if message.len() + payload.len() > self.shard.hub.limits.max_frame_bytes {
+                if message.len() + payload.len() > self.shard.hub.ctx.limits.max_frame_bytes {
                     return Err(Violation::TooBig);
                 }
                 message.extend_from_slice(payload);
@@ -232,7 +235,12 @@ impl Future for Session {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
         this.conn.woken_by(cx.waker());
-        loop {
+        for round in 0.. {
+            if round == ROUNDS_PER_POLL {
+                // Whatever keeps it busy must not keep the thread.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             match this.conn.state.get() {
                 State::Dead => break,
                 State::Closing(_) => {

@@ -148,7 +148,7 @@ async fn publish(d: &Deployment, chat_id: i64, seq: i64, kind: u8, frame: &Value
     let topic = Topic::Chat(ChatId(chat_id)).to_string();
     let mut command = redis::cmd("PUBLISH");
     command.arg(topic).arg(&envelope.encode()[..]);
-    let heard: i64 = command.query_async(&mut d.redis().connect().await).await.unwrap();
+    let heard: i64 = command.query_async(&mut d.redis().connect().await.unwrap()).await.unwrap();
     assert_eq!(heard, 2, "both gateways are subscribed");
 }
 

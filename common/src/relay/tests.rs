@@ -2,7 +2,7 @@
 
 use super::{Publisher, Relay};
 use crate::bus::memory::{MemoryBus, MemoryHub};
-use crate::bus::testing::{TestTasks, until, within};
+use crate::bus::testing::TestTasks;
 use crate::bus::{Bus, BusEvent, BusMetrics, Publication, Topic};
 use crate::error::{Error, Result};
 use crate::event::{Envelope, EventBody, EventKind, Revocation, RevocationReason};
@@ -11,6 +11,7 @@ use crate::model::{Chat, Message};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Committed, NewGroup, NewMessage, NewUser, NoticeBody, Store, UserNotice};
 use async_trait::async_trait;
+use messenger_testing::{until, within};
 use parking_lot::Mutex;
 use prometheus::{IntCounter, IntGauge};
 use std::sync::Arc;
@@ -239,7 +240,8 @@ async fn what_was_refused_is_told_when_the_bus_is_back() {
     until("the gauge is set", || async { world.pending.get() == 0 }).await;
 }
 
-/// A bus that stalls is not known to be down for seconds: what a relay claimed meanwhile nobody else may claim, so it must try on.
+/// A bus that stalls is not known to be down for seconds: what a relay claimed meanwhile nobody
+/// else may claim, so it must try on.
 #[tokio::test]
 async fn what_the_relay_holds_it_tells_as_soon_as_it_can() {
     let mut world = World::new().await;
@@ -316,7 +318,8 @@ async fn ended_access_is_told_past_a_full_queue_and_tried_until_the_bus_takes_it
     assert_eq!(world.envelope().await, Envelope::Revoked(revocation));
 }
 
-/// As of one request that names as many users as it may, in a chat whose last message is as long as it may be.
+/// As of one request that names as many users as it may, in a chat whose last message is as long as
+/// it may be.
 fn large(first: Committed, newcomers: i64) -> Committed {
     let Some(EventBody::NewMessage { message }) = first.events.first().map(|event| event.body.clone()) else {
         panic!("a message")

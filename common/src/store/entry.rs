@@ -104,8 +104,9 @@ pub(super) struct LogRow {
 }
 
 impl LogRow {
-    /// `None` where the outer join found no event. An entry that this release cannot read is answered
-    /// as [`EventBody::Unknown`]: if its number were left out, the chat would stop on every gateway.
+    /// `None` where the outer join found no event. An entry that this release cannot read becomes
+    /// [`EventBody::Unknown`]: a number left out would stop the chat for good on every gateway that
+    /// reads it.
     pub(super) fn into_event(self) -> Option<LogEvent> {
         let (chat_id, seq, number, committed_at) = (self.chat_id, self.seq?, self.kind?, self.committed_at?.0);
         let byte = u8::try_from(number).unwrap_or(u8::MAX);
@@ -119,8 +120,8 @@ impl LogRow {
         Some(LogEvent { chat_id, seq, committed_at, body })
     }
 
-    /// `None` for a kind that the log of this release does not have, and where a column that the kind
-    /// needs is missing.
+    /// `None` for a kind that the log of this release does not have, and where a column that the
+    /// kind needs is missing.
     fn into_body(self, kind: EventKind, seq: Seq) -> Option<EventBody> {
         Some(match kind {
             EventKind::NewMessage => EventBody::NewMessage { message: self.message.into_message(self.chat_id)? },
@@ -255,6 +256,10 @@ mod tests {
             let columns = EventColumns::from(&event);
             assert_eq!(columns.kind, number, "the kinds are tried in order, none is left out");
             assert_eq!(joined(&columns).into_event(), Some(event));
+        }
+        for kind in [14, 255] {
+            let event = LogEvent { chat_id: CHAT, seq: SEQ, committed_at: AT, body: EventBody::Unknown { kind } };
+            assert_eq!(joined(&EventColumns::from(&event)).into_event(), Some(event));
         }
     }
 

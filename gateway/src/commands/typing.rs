@@ -1,16 +1,10 @@
-//! `typing`: told to the chat's other subscribers, at most once in two seconds a connection and chat.
+//! `typing`: published to the chat's other subscribers, at a bounded rate of each connection and chat.
 
-use crate::conn::Conn;
-use crate::shard::Shard;
+use super::call::Call;
 use messenger_common::error::{Error, Result};
 use messenger_common::id::ChatId;
 use messenger_common::service::{Fields, FromFields, chats};
-use serde_json::{Map, Value};
-use std::rc::Rc;
-use std::time::{Duration, Instant};
-
-/// More often is dropped in silence.
-const EVERY: Duration = Duration::from_secs(2);
+use std::time::Instant;
 
 struct Typing {
     chat_id: ChatId,
@@ -23,25 +17,14 @@ impl FromFields for Typing {
     }
 }
 
-pub(super) fn typing(shard: &Shard, conn: &Rc<Conn>, fields: Map<String, Value>) -> Result<()> {
-    let Typing { chat_id, is_typing } = super::fields(fields)?;
-    if !shard.listens(conn, chat_id) {
+pub(super) fn typing(mut call: Call<'_>) -> Result<()> {
+    let Typing { chat_id, is_typing } = call.read()?;
+    if !call.shard.listens(call.conn, chat_id) {
         return Err(Error::NotSubscribed);
     }
-    if !is_due(conn, chat_id) {
+    if !call.conn.typing_is_due(chat_id, Instant::now()) {
         return Ok(());
     }
-    chats::typing(&shard.hub.ctx, &conn.auth.borrow(), chat_id, is_typing);
+    chats::typing(&call.shard.hub.ctx, &call.by, chat_id, is_typing);
     Ok(())
-}
-
-fn is_due(conn: &Conn, chat: ChatId) -> bool {
-    let mut rare = conn.rare.borrow_mut();
-    let told = &mut rare.get_or_insert_default().typing;
-    told.retain(|(_, at)| at.elapsed() < EVERY);
-    let due = told.iter().all(|(of, _)| *of != chat);
-    if due {
-        told.push((chat, Instant::now()));
-    }
-    due
 }

@@ -1,22 +1,20 @@
 //! The handshake (RFC 6455, section 4.2): the three ways in, and the way of a connection from the HTTP server to its shard.
 //!
-//! A token is read from the path, the `Authorization` header or the subprotocols. A bad one is told after the handshake, by a close code
-//! that a browser can read.
+//! A token is read from the path, the `Authorization` header or the subprotocols. With a bad one the handshake succeeds, and a close
+//! code follows: a browser can read that.
 
-use crate::Gateway;
-use crate::hub::{Accepted, ToShard};
+use crate::inbox::{Accepted, ToShard};
 use crate::protocol::CloseCode;
+use crate::state::Gateway;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
-use http::header::{AUTHORIZATION, CONNECTION, HOST, HeaderName, ORIGIN, UPGRADE};
+use http::header::{CONNECTION, HeaderName, UPGRADE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use hyper_util::rt::TokioIo;
-use messenger_common::auth::AuthUser;
 use messenger_common::error::Error;
-use messenger_common::id::{SessionId, UserId};
-use std::sync::atomic::Ordering;
+use messenger_common::http::caller::bearer;
+use messenger_common::http::origin;
 use std::time::Duration;
-use time::OffsetDateTime;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
@@ -38,18 +36,12 @@ pub(crate) async fn by_path(
 
 /// `GET /ws/chat`, the token in a header.
 pub(crate) async fn by_header(State(gateway): State<Gateway>, request: Request) -> Result<Response, Error> {
-    if let Some(token) = bearer(request.headers()) {
+    if let Ok(token) = bearer(request.headers()).map(str::to_owned) {
         return upgrade(&gateway, request, Some(&token), None);
     }
     let token = subprotocol_token(request.headers());
     let answered = token.as_ref().map(|_| HeaderValue::from_static("bearer"));
     upgrade(&gateway, request, token.as_deref(), answered)
-}
-
-fn bearer(headers: &HeaderMap) -> Option<String> {
-    let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
 }
 
 /// The token behind `bearer` in `Sec-WebSocket-Protocol: bearer, <token>`.
@@ -64,15 +56,6 @@ fn has_word(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
     let values = headers.get_all(name);
     let mut words = values.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
     words.any(|value| value.trim().eq_ignore_ascii_case(word))
-}
-
-/// Whether the page that asks may (contract, section 1: `ALLOWED_ORIGINS`).
-fn is_allowed(gateway: &Gateway, headers: &HeaderMap) -> bool {
-    let Some(origin) = headers.get(ORIGIN) else { return true };
-    let Ok(origin) = origin.to_str() else { return false };
-    let own = headers.get(HOST).and_then(|host| host.to_str().ok());
-    let host = origin.split_once("://").map(|(_, host)| host);
-    (own.is_some() && own == host) || gateway.origins.allows(origin)
 }
 
 fn upgrade(
@@ -91,7 +74,7 @@ fn upgrade(
     let Some(key) = headers.get(SEC_WEBSOCKET_KEY) else {
         return Err(Error::invalid("Sec-WebSocket-Key", "is required"));
     };
-    if !is_allowed(gateway, headers) {
+    if !origin::is_allowed(headers, &gateway.origins) {
         return Err(Error::OriginNotAllowed);
     }
     if gateway.hub.lifecycle.draining().is_cancelled() {
@@ -102,12 +85,12 @@ fn upgrade(
     let auth = match token.map(|token| gateway.hub.ctx.authenticate(token)) {
         Some(Ok(auth)) => Ok(auth),
         Some(Err(Error::TokenExpired)) => Err(CloseCode::TokenExpired),
-        Some(Err(Error::SessionEnded(_))) => Err(why_revoked(gateway, token)),
+        Some(Err(Error::SessionEnded(reason))) => Err(CloseCode::from(reason)),
         Some(Err(_)) | None => Err(CloseCode::TokenInvalid),
     };
     let upgraded = hyper::upgrade::on(&mut request);
     let hub = gateway.hub.clone();
-    let shard = gateway.next_shard.fetch_add(1, Ordering::Relaxed) % hub.shard_count();
+    let shard = gateway.next_shard();
     // Its end is logged; nobody waits for it.
     drop(gateway.hub.lifecycle.spawn_task("upgrade", async move {
         let upgraded = match tokio::time::timeout(UPGRADE_WITHIN, upgraded).await {
@@ -116,14 +99,14 @@ fn upgrade(
             Err(_) => return tracing::debug!("a handshake took too long"),
         };
         let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
-            return tracing::error!("an upgraded connection is not of the server's own kind");
+            return tracing::error!("upgraded connection has an unexpected type");
         };
         match parts.io.into_inner().into_std() {
             Ok(stream) => {
                 let accepted = Accepted { stream, read_ahead: parts.read_buf, auth };
-                hub.tell(shard, ToShard::Accept(Box::new(accepted))).await;
+                hub.send(shard, ToShard::Accept(Box::new(accepted))).await;
             }
-            Err(error) => tracing::warn!(%error, "a connection could not be handed over"),
+            Err(error) => tracing::warn!(%error, "cannot hand the connection over to its shard"),
         }
     }));
     let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
@@ -135,22 +118,4 @@ fn upgrade(
         headers.insert(SEC_WEBSOCKET_PROTOCOL, subprotocol);
     }
     Ok(response)
-}
-
-/// REST makes no difference between these; a socket's close code does.
-fn why_revoked(gateway: &Gateway, token: Option<&str>) -> CloseCode {
-    let ctx = &gateway.hub.ctx;
-    let who = token.and_then(|token| ctx.tokens.verify_access(token).ok());
-    let reason = who.and_then(|who| ctx.revocations.is_revoked(&who));
-    reason.map_or(CloseCode::SessionEnded, crate::revocation::close_code)
-}
-
-/// Whose a connection is that is refused: nobody's.
-pub(crate) fn nobody() -> AuthUser {
-    AuthUser {
-        user_id: UserId(0),
-        username: String::new(),
-        session_id: SessionId(0),
-        expires_at: OffsetDateTime::UNIX_EPOCH,
-    }
 }

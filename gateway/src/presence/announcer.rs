@@ -1,9 +1,11 @@
-//! Transitions of presence on their way to those who share a chat with the user: queries of the store, then one publication for many.
+//! Transitions of presence on their way to those who share a chat with the user: queries of the store, then one publication for
+//! many.
 //!
-//! A task of its own, so that a store that is slow or away holds up neither the leases nor anybody's `welcome`. What could not be told is
-//! told when the store is back: of each user the newest.
+//! A task of its own, so that a store that is slow or away delays neither the leases nor anybody's `welcome`. What could not be
+//! announced is announced when the store is back: of each user the newest.
 
-use super::{AT_ONCE, SWEEP};
+use super::{SWEEP, USERS_PER_CALL};
+use crate::newest::NewestByKey;
 use messenger_common::error::Result;
 use messenger_common::event::{Envelope, StatusChange, micros};
 use messenger_common::id::UserId;
@@ -12,89 +14,82 @@ use messenger_common::presence::Transition;
 use messenger_common::relay::Publisher;
 use messenger_common::store::Store;
 use parking_lot::Mutex;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::{Notify, watch};
 
-/// Chats named in one publication, about: one user more may bring all of his.
-const CHATS_AT_ONCE: usize = 4096;
+/// Chats named in one publication, about: the last user may bring all of theirs.
+const CHATS_PER_PUBLICATION: usize = 4096;
 /// Users whose transition waits at most; beyond it the oldest is dropped.
 const WAITING: usize = 100_000;
 
 /// See the module.
-pub(crate) struct Teller {
+pub(crate) struct Announcer {
     store: Arc<dyn Store>,
     publisher: Publisher,
-    /// Whether the bus carries: what is published while it does not is told to nobody.
+    /// Whether the bus is up: what is published while it is not reaches nobody.
     bus_up: watch::Receiver<bool>,
     status_max_members: i64,
     waiting: Mutex<Waiting>,
-    came: Notify,
+    added: Notify,
 }
 
-#[derive(Default)]
 struct Waiting {
-    order: VecDeque<UserId>,
-    newest: HashMap<UserId, Transition>,
-    /// Whether some were taken out and are not told yet.
+    newest: NewestByKey<UserId, Transition>,
+    /// Whether some were taken out and are not announced yet.
     in_flight: bool,
+}
+
+impl Default for Waiting {
+    fn default() -> Self {
+        Self { newest: NewestByKey::new(WAITING), in_flight: false }
+    }
 }
 
 impl Waiting {
     fn add(&mut self, transition: Transition) {
-        let user = transition.user_id;
-        match self.newest.get_mut(&user) {
-            Some(known) if known.decided_at > transition.decided_at => {}
-            Some(known) => *known = transition,
-            None => {
-                self.newest.insert(user, transition);
-                self.order.push_back(user);
-            }
+        let known = self.newest.get(&transition.user_id);
+        if known.is_none_or(|known| known.decided_at <= transition.decided_at) {
+            self.newest.insert(transition.user_id, transition);
         }
-        if self.order.len() > WAITING {
-            self.next();
-        }
-    }
-
-    fn next(&mut self) -> Option<Transition> {
-        self.newest.remove(&self.order.pop_front()?)
     }
 
     fn take(&mut self) -> Vec<Transition> {
-        let some: Vec<_> = std::iter::from_fn(|| self.next()).take(AT_ONCE).collect();
+        let some = std::iter::from_fn(|| self.newest.pop()).map(|(_, transition)| transition);
+        let some: Vec<_> = some.take(USERS_PER_CALL).collect();
         self.in_flight = !some.is_empty();
         some
     }
 }
 
-impl Teller {
+impl Announcer {
     pub(crate) fn new(
         store: Arc<dyn Store>,
         publisher: Publisher,
         bus_up: watch::Receiver<bool>,
         status_max_members: i64,
     ) -> Self {
-        Self { store, publisher, bus_up, status_max_members, waiting: Mutex::default(), came: Notify::new() }
+        Self { store, publisher, bus_up, status_max_members, waiting: Mutex::default(), added: Notify::new() }
     }
 
     /// Takes transitions; never waits.
-    pub(super) fn tell(&self, transitions: Vec<Transition>) {
+    pub(super) fn announce(&self, transitions: Vec<Transition>) {
         if !transitions.is_empty() {
             let mut waiting = self.waiting.lock();
             for transition in transitions {
                 waiting.add(transition);
             }
-            self.came.notify_one();
+            self.added.notify_one();
         }
     }
 
-    /// Whether nothing is left to tell.
+    /// Whether nothing is left to announce.
     pub(super) fn is_idle(&self) -> bool {
         let waiting = self.waiting.lock();
-        waiting.order.is_empty() && !waiting.in_flight
+        waiting.newest.is_empty() && !waiting.in_flight
     }
 
-    /// Tells what comes; `settled` hears of each pause.
+    /// Announces what comes; notifies `settled` at each pause.
     pub(super) async fn run(&self, settled: &Notify) {
         let mut bus_up = self.bus_up.clone();
         loop {
@@ -104,9 +99,9 @@ impl Teller {
             let some = self.take();
             if some.is_empty() {
                 settled.notify_waiters();
-                self.came.notified().await;
-            } else if let Err(error) = self.tell_some(&some).await {
-                tracing::warn!(%error, users = some.len(), "transitions of presence could not be told; trying again");
+                self.added.notified().await;
+            } else if let Err(error) = self.announce_some(&some).await {
+                tracing::warn!(%error, users = some.len(), "cannot announce transitions of presence; retrying");
                 self.put_back(some);
                 tokio::time::sleep(SWEEP).await;
             }
@@ -124,7 +119,7 @@ impl Teller {
         }
     }
 
-    async fn tell_some(&self, transitions: &[Transition]) -> Result<()> {
+    async fn announce_some(&self, transitions: &[Transition]) -> Result<()> {
         let gone: Vec<_> = transitions.iter().filter(|t| !t.online).map(|t| (t.user_id, t.at)).collect();
         if !gone.is_empty() {
             self.store.set_last_seen(&gone).await?;
@@ -152,13 +147,13 @@ impl Teller {
     }
 }
 
-/// Splits changes so that no publication names many more than [`CHATS_AT_ONCE`] chats.
+/// Splits changes so that no publication names many more than [`CHATS_PER_PUBLICATION`] chats.
 fn pieces(changes: impl Iterator<Item = StatusChange>) -> Vec<Vec<StatusChange>> {
     let (mut pieces, mut piece, mut chats) = (Vec::new(), Vec::new(), 0);
     for change in changes {
         chats += change.chats.len();
         piece.push(change);
-        if chats >= CHATS_AT_ONCE {
+        if chats >= CHATS_PER_PUBLICATION {
             pieces.push(std::mem::take(&mut piece));
             chats = 0;
         }
@@ -197,8 +192,8 @@ mod tests {
         let mut waiting = Waiting::default();
         let most = i64::try_from(WAITING).expect("small");
         (0..most + 3).for_each(|user| waiting.add(transition(user, 1, true)));
-        assert_eq!((waiting.order.len(), waiting.newest.len()), (WAITING, WAITING));
-        assert_eq!(waiting.take().len(), AT_ONCE);
+        assert_eq!(waiting.newest.len(), WAITING);
+        assert_eq!(waiting.take().len(), USERS_PER_CALL);
     }
 
     #[test]
