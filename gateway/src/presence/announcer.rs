@@ -6,7 +6,6 @@
 
 use super::{SWEEP, USERS_PER_CALL};
 use crate::newest::NewestByKey;
-use messenger_common::bus::{Publication, Topic};
 use messenger_common::error::Result;
 use messenger_common::event::{Envelope, StatusChange, micros};
 use messenger_common::id::UserId;
@@ -142,8 +141,7 @@ impl Announcer {
             })
         });
         for some in pieces(changes.filter(|change| !change.chats.is_empty())) {
-            let payload = Envelope::Status(some).encode();
-            self.publisher.publish_now(vec![Publication { topic: Topic::Nodes, payload }]);
+            self.publisher.publish_now(&Envelope::Status(some));
         }
         Ok(())
     }

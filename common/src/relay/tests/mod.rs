@@ -7,7 +7,7 @@ use crate::bus::memory::{MemoryBus, MemoryHub};
 use crate::bus::testing::TestTasks;
 use crate::bus::{Bus, BusEvent, BusMetrics, Publication, Topic};
 use crate::error::{Error, Result};
-use crate::event::{Envelope, EventBody, EventKind};
+use crate::event::{Envelope, EventBody, EventKind, Revocation, RevocationReason};
 use crate::id::{ChatId, Seq, UserId};
 use crate::model::{Chat, Message};
 use crate::store::sqlite::SqliteStore;
@@ -263,14 +263,14 @@ async fn what_the_relay_holds_it_tells_as_soon_as_it_can() {
 async fn a_full_queue_leaves_the_rest_to_the_relay_and_drops_what_is_not_stored_first() {
     let world = World::new().await;
     let committed = world.send("x").await;
-    let typing = vec![Publication { topic: Topic::Nodes, payload: Envelope::Probe(1).encode() }];
+    let typing = Envelope::Probe(1);
     // Nothing runs between these, so nothing is taken off the queue.
     for _ in 0..6_144 {
         world.publisher.publish(committed.clone());
     }
-    world.publisher.publish_now(typing.clone());
+    world.publisher.publish_now(&typing);
     assert_eq!(world.dropped.get(), 0);
-    world.publisher.publish_now(typing);
+    world.publisher.publish_now(&typing);
     assert_eq!(world.dropped.get(), 1);
     for _ in 0..3_000 {
         world.publisher.publish(committed.clone());
@@ -281,18 +281,21 @@ async fn a_full_queue_leaves_the_rest_to_the_relay_and_drops_what_is_not_stored_
 #[tokio::test]
 async fn ended_access_is_told_past_a_full_queue_and_tried_until_the_bus_takes_it() {
     let mut world = World::new().await;
+    world.bus.subscribe(&[Topic::Nodes]);
+    assert_eq!(world.events.recv().await, Some(BusEvent::Subscribed(Topic::Nodes)));
     let committed = world.send("x").await;
     for _ in 0..9_000 {
         world.publisher.publish(committed.clone());
     }
     let dropped = world.dropped.get();
     world.bus.takes.send_replace(false);
-    world.publisher.publish_ended(Publication { topic: Topic::User(world.user), payload: Envelope::Probe(7).encode() });
+    let revocation = Revocation { user_id: world.user, session_id: None, reason: RevocationReason::SessionEnded };
+    world.publisher.publish_ended(revocation);
     assert_eq!(world.dropped.get(), dropped);
     // The publisher's few calls, and then those of the word's own.
     until("it was tried", || async { world.bus.refused.load(Ordering::Relaxed) >= 20 }).await;
     world.bus.takes.send_replace(true);
-    assert_eq!(world.envelope().await, Envelope::Probe(7));
+    assert_eq!(world.envelope().await, Envelope::Revoked(revocation));
 }
 
 /// What the bus never takes holds up nothing that comes after it.
