@@ -1,6 +1,8 @@
-//! The WebSocket's vocabulary (contract, section 3): close codes, and the frames that answer one connection.
+//! The WebSocket's vocabulary (contract, section 3): close codes, and the frames that answer one
+//! connection.
 //!
-//! Events of chats are not here: they are made where they are committed ([`messenger_common::event`]) and pass through as bytes.
+//! Events of chats are not here: they are made where they are committed
+//! ([`messenger_common::event`]) and pass through as bytes.
 
 use crate::frame;
 use bytes::Bytes;
@@ -15,7 +17,8 @@ use time::OffsetDateTime;
 
 /// When a released client is told to come back, milliseconds from then.
 pub(crate) const RECONNECT_AFTER_MS: RangeInclusive<u64> = 100..=3000;
-/// A released user's presence lasts this much longer: the latest return, and a second for the handshake.
+/// A released user's presence lasts this much longer: the latest return, and a second for the
+/// handshake.
 pub(crate) const EXTRA_GRACE: Duration = Duration::from_millis(*RECONNECT_AFTER_MS.end() + 1000);
 
 /// Why the server closes; 1001, 1012 and 4000–4499 ask the client to come back, the others not to.

@@ -39,9 +39,7 @@ fn live(feed: &mut Tested, user: i64) -> (Rc<Client>, usize) {
 }
 
 fn catch_up(feed: &mut Tested, key: usize, piece: Option<&Piece>) -> Step {
-    let caught_up = feed.catch_up(key, piece, &mut ignore);
-    assert!(!caught_up.lost);
-    caught_up.step
+    feed.catch_up(key, piece, &mut ignore)
 }
 
 fn offer(feed: &mut Tested, numbers: &[i64]) -> Option<Repair> {
@@ -223,36 +221,37 @@ fn one_who_is_behind_ends_with_the_removal_too_and_hears_nothing_else_before_it(
 }
 
 #[test]
-fn those_who_are_no_members_any_more_end_where_they_are() {
-    let mut feed = feed_at(4);
-    let ((gone, _), (stays, _)) = (live(&mut feed, 1), live(&mut feed, 2));
-    let pending = Client::new();
-    feed.subscribe(Vector { user: UserId(1), client: Rc::clone(&pending) });
-    feed.end_users(|user| user == UserId(1));
-    assert_eq!([gone.ended.take(), pending.ended.take(), stays.ended.take()], [vec![Some(Seq(4))], vec![None], vec![]]);
-}
-
-#[test]
-fn what_the_log_no_longer_keeps_is_a_resync_for_the_live_and_for_nobody_twice() {
+fn what_the_log_no_longer_keeps_is_a_resync_for_those_whose_cursor_it_is_lost_to() {
     let mut feed = feed_at(1);
-    let (client, _) = live(&mut feed, 1);
-    let (ahead, key, _) = admit(&mut feed, 2, 9, 0, None);
-    assert_eq!(catch_up(&mut feed, key, None), Step::Done);
-    assert_eq!(feed.on_piece(&piece(1, &[8, 9], 9, 7), 0, &mut ignore), Progress::Lost);
-    assert_eq!(feed.missing(), None);
+    let (client, key) = live(&mut feed, 1);
+    let (ahead, key_ahead, _) = admit(&mut feed, 2, 9, 0, None);
+    assert_eq!(catch_up(&mut feed, key_ahead, None), Step::Done);
+    ahead.is_behind.set(false);
+    let pruned = piece(1, &[8, 9], 9, 7);
+    assert_eq!(feed.on_piece(&pruned, 0, &mut ignore), Progress::Jumped);
+    assert_eq!((feed.head(), feed.missing()), (Some(Seq(9)), None));
+    assert_eq!([client.is_behind.get(), ahead.is_behind.get()], [true, false]);
     offer(&mut feed, &[10]);
+    assert_eq!((client.read(), ahead.read()), (vec![], text([10])));
+    assert_eq!(catch_up(&mut feed, key, None), Step::Read(Seq(1)));
+    assert_eq!(catch_up(&mut feed, key, Some(&pruned)), Step::Lost);
+    feed.readmit(key, Seq(9));
+    assert_eq!(catch_up(&mut feed, key, None), Step::Done);
     assert_eq!(client.read(), ["resync 9", "10"]);
-    assert_eq!(ahead.read(), ["10"]);
 }
 
 #[test]
 fn a_hole_in_the_log_is_a_resync_and_never_a_silent_gap() {
     for (numbers, head) in [(&[2, 3][..], 3), (&[][..], 1), (&[2, 4][..], 4)] {
         let mut feed = feed_at(0);
-        let (client, _) = live(&mut feed, 1);
+        let (client, key) = live(&mut feed, 1);
         feed.reached(Seq(head));
-        assert_eq!(feed.on_piece(&piece(0, numbers, head, 0), 0, &mut ignore), Progress::Lost);
+        let log = piece(0, numbers, head, 0);
+        assert_eq!(feed.on_piece(&log, 0, &mut ignore), Progress::Jumped);
         assert_eq!((feed.head(), feed.missing()), (Some(Seq(head)), None), "{numbers:?}");
+        assert_eq!(catch_up(&mut feed, key, Some(&log)), Step::Lost);
+        feed.readmit(key, Seq(head));
+        assert_eq!(catch_up(&mut feed, key, None), Step::Done);
         offer(&mut feed, &[head + 1]);
         assert_eq!(client.read(), [format!("resync {head}"), (head + 1).to_string()], "{numbers:?}");
     }
@@ -264,24 +263,44 @@ fn a_subscription_that_comes_to_a_hole_goes_past_it_once() {
         let mut feed = feed_at(4);
         let (client, key, _) = admit(&mut feed, 1, 4, 0, Some(0));
         assert_eq!(catch_up(&mut feed, key, None), Step::Read(Seq(0)));
-        let caught_up = feed.catch_up(key, Some(&piece(0, numbers, 4, 0)), &mut ignore);
-        assert_eq!(caught_up, CaughtUp { step: Step::Done, lost: true }, "{numbers:?}");
+        assert_eq!(catch_up(&mut feed, key, Some(&piece(0, numbers, 4, 0))), Step::Lost, "{numbers:?}");
+        feed.readmit(key, Seq(4));
+        assert_eq!(catch_up(&mut feed, key, None), Step::Done);
         offer(&mut feed, &[5]);
         assert_eq!(client.read(), [given, vec!["resync 4", "5"]].concat(), "{numbers:?}");
     }
 }
 
 #[test]
-fn a_resync_that_finds_no_room_is_told_later() {
+fn a_resync_that_finds_no_room_comes_later() {
     let mut feed = feed_at(9);
     let (client, key, _) = admit(&mut feed, 1, 9, 0, Some(0));
-    client.room.set(Some(0));
     let pruned = piece(0, &[9], 9, 8);
-    assert_eq!(feed.catch_up(key, Some(&pruned), &mut ignore), CaughtUp { step: Step::Full, lost: false });
+    assert_eq!(catch_up(&mut feed, key, Some(&pruned)), Step::Lost);
+    client.room.set(Some(0));
+    feed.readmit(key, Seq(9));
     client.room.set(None);
     assert_eq!(catch_up(&mut feed, key, None), Step::Read(Seq(0)));
-    assert_eq!(feed.catch_up(key, Some(&pruned), &mut ignore), CaughtUp { step: Step::Done, lost: true });
+    assert_eq!(catch_up(&mut feed, key, Some(&pruned)), Step::Lost);
+    feed.readmit(key, Seq(9));
+    assert_eq!(catch_up(&mut feed, key, None), Step::Done);
     assert_eq!(client.read(), ["resync 9"]);
+}
+
+#[test]
+fn a_removal_that_was_lost_before_a_readmission_ends_nothing_after_it() {
+    let mut feed = feed_at(0);
+    let (client, key) = live(&mut feed, 1);
+    assert_eq!(feed.on_event(&leaving(2, 1), 0, &mut ignore), GAP);
+    assert_eq!(feed.listeners().count(), 0);
+    assert_eq!(feed.on_piece(&piece(0, &[], 5, 5), 0, &mut ignore), Progress::Jumped);
+    feed.readmit(key, Seq(5));
+    assert_eq!(catch_up(&mut feed, key, None), Step::Done);
+    assert_eq!(feed.listeners().count(), 1, "the user came back before the fifth");
+    assert_eq!(feed.on_event(&leaving(3, 1), 0, &mut ignore), None, "word of an earlier one comes late");
+    assert_eq!(feed.listeners().count(), 1);
+    assert_eq!(feed.on_event(&leaving(6, 1), 0, &mut ignore), None);
+    assert_eq!((client.read(), client.ended.take()), (vec!["resync 5".into(), "6".into()], vec![Some(Seq(6))]));
 }
 
 #[test]
@@ -329,6 +348,6 @@ fn each_event_is_handed_on_with_the_number_of_readers_that_took_it() {
         assert_eq!(feed.on_event(&event(number), 0, &mut hand), None);
     }
     full.room.set(None);
-    assert_eq!(feed.catch_up(key, None, &mut hand).step, Step::Done);
+    assert_eq!(feed.catch_up(key, None, &mut hand), Step::Done);
     assert_eq!(handed, [(1, 2), (2, 1), (2, 1)]);
 }
