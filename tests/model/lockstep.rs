@@ -23,6 +23,7 @@ mod both;
 
 use super::scenario::{Budget, Rule, Scenario};
 use both::Lockstep;
+use std::fmt::Write;
 use std::time::Instant;
 
 /// All at once, as for the model's own random runs; but nothing is too small for the gateway's
@@ -86,12 +87,16 @@ fn run(seed: u64, used: &mut [(Rule, bool)]) -> usize {
         taken.push(action);
         both.take(action);
         if let Some(difference) = both.difference() {
-            let steps: String =
-                taken.iter().enumerate().map(|(at, action)| format!("  {:>3}. {action}\n", at + 1)).collect();
+            let mut steps = String::new();
+            for (at, action) in taken.iter().enumerate() {
+                writeln!(steps, "  {:>3}. {action}", at + 1).unwrap();
+            }
             panic!("LOCKSTEP_SEED={seed}: {difference}\n{steps}  then: {}", both.model);
         }
     }
-    used.iter_mut().for_each(|(rule, used)| *used |= both.protocol.has_used(*rule));
+    for (rule, used) in used {
+        *used |= both.protocol.has_used(*rule);
+    }
     taken.len()
 }
 

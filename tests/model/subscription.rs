@@ -186,9 +186,14 @@ impl Protocol {
                 }
             }
             Stage::Live => s.clients[c].subscription.stage = Stage::Behind,
-            // It comes to this number by its cursor, and ends there if it is its user's removal.
-            Stage::Behind | Stage::CatchUp { .. } => {}
-            Stage::AwaitingChannel | Stage::Membership(_) | Stage::Admission(_) | Stage::Ended => {}
+            // One that is behind comes to this number by its cursor, and ends there if it is its
+            // user's removal.
+            Stage::Behind
+            | Stage::CatchUp { .. }
+            | Stage::AwaitingChannel
+            | Stage::Membership(_)
+            | Stage::Admission(_)
+            | Stage::Ended => {}
         }
     }
 
@@ -203,6 +208,10 @@ impl Protocol {
     /// There is room again: from the ring at once, if it reaches down to the cursor, else from the
     /// log.
     pub(super) fn catch_up(&self, s: &mut State, c: usize) {
+        self.go_live(s, c);
+        if s.clients[c].subscription.stage == Stage::Live {
+            return;
+        }
         let cursor = s.clients[c].subscription.cursor;
         let from_ring = s.clients[c].gateway.and_then(|g| {
             let feed = s.gateways[g].feed.as_ref()?;
@@ -228,8 +237,11 @@ impl Protocol {
         }
         self.uses(Rule::CaughtUpFromLog);
         let page_end = answer.head.min(after.saturating_add(self.scenario.page));
-        self.send_all(s, c, (after + 1..=page_end).filter(|&seq| seq > cursor));
-        self.go_live(s, c);
+        if self.send_all(s, c, (after + 1..=page_end).filter(|&seq| seq > cursor)) {
+            self.go_live(s, c);
+        } else {
+            s.clients[c].subscription.stage = Stage::Behind;
+        }
     }
 
     /// Events were lost beyond recovery. One's own leaving may have been among them: the statement
@@ -259,18 +271,19 @@ impl Protocol {
         s.clients[c].subscription.cursor = to;
     }
 
-    /// As many of the next events as fit; the rest stays for when there is room.
-    fn send_all(&self, s: &mut State, c: usize, events: impl Iterator<Item = Seq>) {
+    /// As many of the next events as fit; the rest stays for when there is room. Whether all did.
+    fn send_all(&self, s: &mut State, c: usize, events: impl Iterator<Item = Seq>) -> bool {
         for seq in events {
             if !self.has_room(&s.clients[c]) {
-                return;
+                return false;
             }
             self.deliver(s, c, seq);
             if s.clients[c].subscription.stage == Stage::Ended {
                 self.uses(Rule::FencedInReplay);
-                return;
+                break;
             }
         }
+        true
     }
 
     /// Puts one event into the send queue and moves the cursor. The user's own leaving is the last

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use messenger_common::event::{Effect, EventKind};
 use messenger_common::id::{ChatId, Seq as RealSeq, UserId};
 use messenger_common::metrics::GapCause;
-use messenger_gateway::feed::{Admission, Event, Feed, Phase, Piece, Push, Reader, Step};
+use messenger_gateway::feed::{Admission, Event, Feed, Phase, Piece, Push, Reader, Step, Sub};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
@@ -233,7 +233,7 @@ impl Lockstep {
             // Another's answer that was doubted.
             Stage::Admission(_) => {}
             Stage::Ended if !self.model.db.is_member(c, answer.head) => {
-                self.with_sub(c, |feed, key| feed.end(key));
+                self.with_sub(c, Feed::end);
             }
             _ => {
                 let admission =
@@ -315,7 +315,7 @@ impl Lockstep {
             let begun = |phase: Option<Phase>| matches!(phase, Some(Phase::Live | Phase::Behind));
             let stands = |cursor, admitted| Some((cursor, admitted)).filter(|_| begun(phase));
             let expected = (phase, stands(real(model.cursor), real(model.admitted)));
-            let found = (sub.map(|s| s.phase()), sub.and_then(|s| stands(s.cursor(), s.admitted_at())));
+            let found = (sub.map(Sub::phase), sub.and_then(|s| stands(s.cursor(), s.admitted_at())));
             (expected != found).then(|| format!("client {c}: {expected:?}, and in the gateway {found:?}"))
         })
     }
