@@ -17,7 +17,8 @@ use time::OffsetDateTime;
 
 /// When a released client is told to come back, milliseconds from then.
 pub(crate) const RECONNECT_AFTER_MS: RangeInclusive<u64> = 100..=3000;
-/// A released user's presence lasts this much longer: the latest return, and a second for the handshake.
+/// A released user's presence lasts this much longer: the latest return, and a second for the
+/// handshake.
 pub(crate) const EXTRA_GRACE: Duration = Duration::from_millis(*RECONNECT_AFTER_MS.end() + 1000);
 
 impl From<frame::Violation> for CloseCode {

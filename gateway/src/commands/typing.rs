@@ -1,4 +1,5 @@
-//! `typing`: published to the chat's other subscribers, at a bounded rate of each connection and chat.
+//! `typing`: published to the chat's other subscribers, at a bounded rate of each connection and
+//! chat.
 
 use super::call::Call;
 use messenger_common::error::{Error, Result};

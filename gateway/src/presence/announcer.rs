@@ -1,8 +1,9 @@
-//! Transitions of presence on their way to those who share a chat with the user: queries of the store, then one publication for
-//! many.
+//! Transitions of presence on their way to those who share a chat with the user: queries of the
+//! store, then one publication for many.
 //!
-//! A task of its own, so that a store that is slow or away delays neither the leases nor anybody's `welcome`. What could not be
-//! announced is announced when the store is back: of each user the newest.
+//! A task of its own, so that a store that is slow or away delays neither the leases nor anybody's
+//! `welcome`. What could not be announced is announced when the store is back: of each user the
+//! newest.
 
 use super::{SWEEP, USERS_PER_CALL};
 use crate::newest::NewestByKey;
