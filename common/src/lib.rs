@@ -56,3 +56,4 @@ pub mod relay;
 pub mod service;
 pub mod store;
 pub mod telemetry;
+pub mod wire;

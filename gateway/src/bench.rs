@@ -1,4 +1,5 @@
-//! The door by which `benches/` reach what is measured and is nobody else's business: framing, a chat's cursor, a connection's way out.
+//! The door by which `benches/` reach what is measured and is nobody else's business: framing, a
+//! chat's cursor, a connection's way out.
 
 use crate::conn::{Conn, NewConn, State};
 use crate::feed::{Event, Feed, Push, Reader};
@@ -114,7 +115,8 @@ impl Crowd {
         Ok(Self { conns, runtime })
     }
 
-    /// Gives a frame to each, as fan-out does; says how many took it. What a socket does not take is queued.
+    /// Gives a frame to each, as fan-out does; says how many took it. What a socket does not take
+    /// is queued.
     pub fn tell(&self, frame: &Bytes) -> usize {
         self.conns.iter().filter(|conn| conn.push(frame, true) == Push::Taken).count()
     }

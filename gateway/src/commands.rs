@@ -1,5 +1,6 @@
-//! What a client asks (contract, section 3): one file a command. A command is read whole, counted against its user's rate, run, and
-//! answered under its `request_id`. A fault is answered too, and the connection stays open.
+//! What a client asks (contract, section 3): one file a command. A command is read whole, counted
+//! against its user's rate, run, and answered under its `request_id`. A fault is answered too, and
+//! the connection stays open.
 
 mod authenticate;
 mod call;

@@ -1,7 +1,9 @@
-//! One connection's state and its way out: frames go straight to the socket while nothing waits; what the socket does not take is
-//! queued, bounded in bytes, and leaves in one `writev` when it is writable again (G7).
+//! One connection's state and its way out: frames go straight to the socket while nothing waits;
+//! what the socket does not take is queued, bounded in bytes, and leaves in one `writev` when it is
+//! writable again (G7).
 //!
-//! Lives on one shard's thread; fan-out and the connection's own task share it by `Rc`. No I/O here ever waits.
+//! Lives on one shard's thread; fan-out and the connection's own task share it by `Rc`. No I/O here
+//! ever waits.
 
 mod batch;
 mod echo;
@@ -42,7 +44,8 @@ pub(crate) enum State {
     Opening,
     /// Alive.
     Open,
-    /// The close frame is queued or sent; what the client still sends is read and dropped until it closes too, or until then.
+    /// The close frame is queued or sent; what the client still sends is read and dropped until it
+    /// closes too, or until then.
     Closing(Instant),
     /// To be let go of.
     Dead,
@@ -52,7 +55,8 @@ pub(crate) enum State {
 pub(crate) struct Conn {
     /// Unique on this node; shown in `welcome`.
     pub(crate) id: u64,
-    /// The user and the token that it lives under; `authenticate` changes it. A refused connection has none.
+    /// The user and the token that it lives under; `authenticate` changes it. A refused connection
+    /// has none.
     auth: RefCell<Option<Arc<AuthUser>>>,
     pub(crate) stream: TcpStream,
     pub(crate) state: Cell<State>,
@@ -66,7 +70,8 @@ pub(crate) struct Conn {
     pub(crate) dirty: Cell<bool>,
     /// The last batch of status changes that it was given one of.
     pub(crate) status_stamp: Cell<u64>,
-    /// When something was last read, pinged, or written while something waited: milliseconds of the shard.
+    /// When something was last read, pinged, or written while something waited: milliseconds of the
+    /// shard.
     pub(crate) last_read: Cell<u64>,
     pub(crate) last_ping: Cell<u64>,
     pub(crate) moved: Cell<u64>,
@@ -216,7 +221,8 @@ impl Conn {
         }
     }
 
-    /// Takes an answer, full or not: there is one for each command, and no command is read while much waits.
+    /// Takes an answer, full or not: there is one for each command, and no command is read while
+    /// much waits.
     pub(crate) fn answer(&self, frame: Bytes) {
         if self.is_live() {
             self.enqueue(frame);
@@ -224,7 +230,8 @@ impl Conn {
         }
     }
 
-    /// Writes what waits; what the socket does not take, its task writes when it does. It also goes on with what the full queue held back.
+    /// Writes what waits; what the socket does not take, its task writes when it does. It also goes
+    /// on with what the full queue held back.
     pub(crate) fn flush_or_wake(&self) {
         if !self.flush() || self.behind.get() {
             self.wake();
@@ -287,8 +294,8 @@ impl Conn {
         true
     }
 
-    /// Begins to close: nothing more is delivered, what waits is dropped but for a frame that has begun to leave. `until`: when it is let
-    /// go of though the client does not close.
+    /// Begins to close: nothing more is delivered, what waits is dropped but for a frame that has
+    /// begun to leave. `until`: when it is let go of though the client does not close.
     pub(crate) fn close(&self, code: CloseCode, reason: Option<&str>, until: Instant) {
         if !self.is_live() {
             return;

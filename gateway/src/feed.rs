@@ -1,9 +1,11 @@
-//! A chat as one shard follows it: the sequence made whole again from hints that may be lost, doubled or out of order (G2), and
-//! the subscriptions that read it, each at its own pace (G7) and within its own rights (G6).
+//! A chat as one shard follows it: the sequence made whole again from hints that may be lost,
+//! doubled or out of order (G2), and the subscriptions that read it, each at its own pace (G7) and
+//! within its own rights (G6).
 //!
-//! The bus brings events; only `head + 1` goes on. An event further on is held, and what is missing comes from the log. One at or
-//! before the head was here already. Nothing here does I/O or knows the time: a feed says which [`Repair`] is due, a reader is
-//! whatever takes a frame. `tests/model` checks these rules, and runs them side by side with this code.
+//! The bus brings events; only `head + 1` goes on. An event further on is held, and what is missing
+//! comes from the log. One at or before the head was here already. Nothing here does I/O or knows
+//! the time: a feed says which [`Repair`] is due, a reader is whatever takes a frame. `tests/model`
+//! checks these rules, and runs them side by side with this code.
 
 mod catch_up;
 mod deliver;
@@ -15,7 +17,7 @@ mod subscription;
 #[cfg(test)]
 mod testing;
 
-pub use catch_up::{Admission, Begun, CaughtUp, Step};
+pub use catch_up::{Admission, Begun, Step};
 pub use deliver::{Handed, Progress};
 pub use event::Event;
 pub use piece::{Next, Piece};
@@ -46,7 +48,8 @@ enum Offer {
 #[derive(Debug)]
 pub struct Feed<C> {
     chat: ChatId,
-    /// The last event that was handed on; unknown until the first subscription read it from the store.
+    /// The last event that was handed on; unknown until the first subscription read it from the
+    /// store.
     head: Option<Seq>,
     subs: Slab<Sub<C>>,
     /// Events that came before their time, at most [`HELD`].
@@ -57,7 +60,8 @@ pub struct Feed<C> {
     /// Whether a gap is being repaired.
     filling: bool,
     head_query: HeadQuery,
-    /// How often the bus has confirmed the channel: what was read before the last time may lack an event.
+    /// How often the bus has confirmed the channel: what was read before the last time may lack an
+    /// event.
     confirmations: u32,
     channel_up: bool,
 }
@@ -106,17 +110,13 @@ impl<C: Reader> Feed<C> {
         self.subs.is_empty()
     }
 
-    /// All readers.
-    pub fn readers(&self) -> impl Iterator<Item = &C> {
-        self.subs.iter().map(|(_, sub)| &sub.reader)
-    }
-
     /// The readers of what is not sequenced.
     pub fn listeners(&self) -> impl Iterator<Item = &C> {
         self.subs.iter().filter(|(_, sub)| sub.listens()).map(|(_, sub)| &sub.reader)
     }
 
-    /// The store says that the log has reached `head`. The first to know sets where the feed begins.
+    /// The store says that the log has reached `head`. The first to know sets where the feed
+    /// begins.
     pub fn reached(&mut self, head: Seq) {
         self.log_reached = self.log_reached.max(head);
         self.head.get_or_insert(head);

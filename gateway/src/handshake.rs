@@ -1,7 +1,8 @@
-//! The handshake (RFC 6455, section 4.2): the three ways in, and the way of a connection from the HTTP server to its shard.
+//! The handshake (RFC 6455, section 4.2): the three ways in, and the way of a connection from the
+//! HTTP server to its shard.
 //!
-//! A token is read from the path, the `Authorization` header or the subprotocols. With a bad one the handshake succeeds, and a close
-//! code follows: a browser can read that.
+//! A token is read from the path, the `Authorization` header or the subprotocols. With a bad one
+//! the handshake succeeds, and a close code follows: a browser can read that.
 
 use crate::inbox::{Accepted, ToShard};
 use crate::protocol::CloseCode;

@@ -1,7 +1,9 @@
-//! What the node's shards share: which of them wants which chat and user, and the way from the bus to the shards.
+//! What the node's shards share: which of them wants which chat and user, and the way from the bus
+//! to the shards.
 //!
-//! The hub delivers nothing itself and keeps no chat's state. It frames an event once and sends it to each shard that wants it,
-//! in the bus's order. It subscribes to a chat when the first shard wants it, and unsubscribes when the last no longer does.
+//! The hub delivers nothing itself and keeps no chat's state. It frames an event once and sends it
+//! to each shard that wants it, in the bus's order. It subscribes to a chat when the first shard
+//! wants it, and unsubscribes when the last no longer does.
 
 use crate::feed::Event;
 use crate::frame;
@@ -97,7 +99,8 @@ impl Hub {
         self.shards.len()
     }
 
-    /// Sends something to one shard. Waits while its inbox is full; the bus behind it then waits, or drops and reports it.
+    /// Sends something to one shard. Waits while its inbox is full; the bus behind it then waits,
+    /// or drops and reports it.
     pub(crate) async fn send(&self, shard: usize, what: ToShard) {
         if self.shards[shard].send(what).await.is_err() {
             tracing::debug!(shard, "the shard has ended");
@@ -111,7 +114,8 @@ impl Hub {
         }
     }
 
-    /// A shard wants a chat's events. Says whether its channel is heard already; [`Delivery::ChannelUp`] follows where not.
+    /// A shard wants a chat's events. Says whether its channel is heard already;
+    /// [`Delivery::ChannelUp`] follows where not.
     pub(crate) fn want_chat(&self, chat: ChatId, shard: usize) -> bool {
         let mut interest = self.interest.lock();
         let wanted = interest.entry(chat).or_default();
@@ -153,12 +157,14 @@ impl Hub {
             local.waiting.push(confirmed);
             wait
         });
-        // Registered under the lock, so that this and another shard's last disconnect keep their order.
+        // Registered under the lock, so that this and another shard's last disconnect keep their
+        // order.
         let presence = (total == 0).then(|| self.presence.user_connected(user));
         Some(Connected { presence, channel })
     }
 
-    /// A connection of the user on that shard ended. `released` by a drain: the user is expected on another node.
+    /// A connection of the user on that shard ended. `released` by a drain: the user is expected on
+    /// another node.
     pub(crate) fn user_disconnected(&self, user: UserId, shard: usize, released: bool) {
         let mut users = self.users.lock();
         let Some(local) = users.get_mut(&user) else { return };

@@ -1,10 +1,13 @@
-//! The gateway: holds WebSocket connections, follows the chats that somebody here reads, and answers who is online from any node.
+//! The gateway: holds WebSocket connections, follows the chats that somebody here reads, and
+//! answers who is online from any node.
 //!
-//! All SQL and Redis is behind the traits of `messenger_common`. Keeps G2 (the cursor), G5 (presence), G6 (the fence), G7 (bounded
-//! queues), G8 (drain). A room imports only rooms that stand below it:
+//! All SQL and Redis is behind the traits of `messenger_common`. Keeps G2 (the cursor), G5
+//! (presence), G6 (the fence), G7 (bounded queues), G8 (drain). A room imports only rooms that
+//! stand below it:
 //!
-//! Rooms, top to bottom: `bench, start → routes → handshake, state → drain, revocation → worker → session → commands →
-//! subscription → repair → shard → hub → reads, presence, inbox → conn → newest, feed → protocol → frame`
+//! Rooms, top to bottom: `bench, start → routes → handshake, state → drain, revocation → worker →
+//! session → commands → subscription → repair → shard → hub → reads, presence, inbox → conn →
+//! newest, feed → protocol → frame`
 
 #[cfg(feature = "bench")]
 pub mod bench;

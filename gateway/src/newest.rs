@@ -1,4 +1,5 @@
-//! A queue of which only the newest value of each key matters: bounded, in the order in which the keys came.
+//! A queue of which only the newest value of each key matters: bounded, in the order in which the
+//! keys came.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
@@ -17,7 +18,8 @@ impl<K: Copy + Eq + Hash, V> NewestByKey<K, V> {
         Self { order: VecDeque::new(), newest: HashMap::new(), most }
     }
 
-    /// Keeps a value in place of the key's former one, or behind all others. Returns the oldest where it found no room.
+    /// Keeps a value in place of the key's former one, or behind all others. Returns the oldest
+    /// where it found no room.
     pub(crate) fn insert(&mut self, key: K, value: V) -> Option<V> {
         if self.newest.insert(key, value).is_some() {
             return None;

@@ -1,8 +1,9 @@
-//! This node's part in presence (G5): one task registers the users that it holds with the shared back end, in order; another one
-//! announces the transitions.
+//! This node's part in presence (G5): one task registers the users that it holds with the shared
+//! back end, in order; another one announces the transitions.
 //!
-//! Connections beyond a user's first on the node change nothing here. Everything else is reconciled: what the node holds is compared
-//! with what it has registered, so a back end that was away or emptied is made true again at the next beat.
+//! Connections beyond a user's first on the node change nothing here. Everything else is
+//! reconciled: what the node holds is compared with what it has registered, so a back end that was
+//! away or emptied is made true again at the next beat.
 
 mod announcer;
 
@@ -87,7 +88,8 @@ impl PresenceKeeper {
         keeper
     }
 
-    /// The node holds its first connection of the user. The receiver is notified once that is registered.
+    /// The node holds its first connection of the user. The receiver is notified once that is
+    /// registered.
     pub(crate) fn user_connected(&self, user: UserId) -> oneshot::Receiver<()> {
         let (registered, wait) = oneshot::channel();
         let mut held = self.held.lock();
@@ -97,7 +99,8 @@ impl PresenceKeeper {
         wait
     }
 
-    /// The node's last connection of the user ended. `released` by a drain: the user is expected on another node.
+    /// The node's last connection of the user ended. `released` by a drain: the user is expected on
+    /// another node.
     pub(crate) fn user_disconnected(&self, user: UserId, released: bool) {
         let mut held = self.held.lock();
         held.here.remove(&user);
@@ -132,12 +135,14 @@ impl PresenceKeeper {
         renewals.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                // First the lease: whatever cannot be registered must not cost all the others theirs.
+                // First the lease: whatever cannot be registered must not cost all the others
+                // theirs.
                 biased;
                 _ = renewals.tick() => {
                     let here = self.settled_here();
                     let renewed = parts.presence.renew(&parts.node, &here).await;
-                    // It registers users that are unknown, perhaps also where it failed: whoever leaves from now on departs.
+                    // It registers users that are unknown, perhaps also where it failed: whoever
+                    // leaves from now on departs.
                     registered.extend(here);
                     match renewed {
                         Ok(transitions) => parts.announcer.announce(transitions),
@@ -149,8 +154,8 @@ impl PresenceKeeper {
         }
     }
 
-    /// The users that the node holds, but for those who are being registered: `arrive` announces them, which a `renew` does not
-    /// while an emptied Redis heals.
+    /// The users that the node holds, but for those who are being registered: `arrive` announces
+    /// them, which a `renew` does not while an emptied Redis heals.
     fn settled_here(&self) -> Vec<UserId> {
         let held = self.held.lock();
         held.here.iter().filter(|user| !held.changed.contains_key(user)).copied().collect()

@@ -1,16 +1,15 @@
-//! The reads that make a feed whole although publications are lost: gaps are filled from the log, heads compared with it,
-//! memberships checked anew.
+//! The reads that make a feed whole although publications are lost: gaps are filled from the log,
+//! heads compared with it.
 //!
-//! The feed says which is due ([`crate::feed::Repair`]), and asks for one of a kind at a time. A read that fails is repeated until
-//! the store answers or nobody wants the feed any more.
+//! The feed says which is due ([`crate::feed::Repair`]), and asks for one of a kind at a time. A
+//! read that fails is repeated until the store answers or nobody wants the feed any more.
 
-use crate::feed::{Feed, Progress, Reader, Repair};
+use crate::feed::{Feed, Progress, Repair};
 use crate::shard::Shard;
 use messenger_common::backoff::Backoff;
-use messenger_common::id::{ChatId, UserId};
+use messenger_common::id::ChatId;
 use messenger_common::metrics::GapCause;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// The pauses after a read that failed or brought nothing.
@@ -22,7 +21,6 @@ pub(crate) fn start(shard: &Rc<Shard>, chat: ChatId, due: Repair) {
     match due {
         Repair::Gap(cause, hold) => shard.spawn("gap fill", fill_until_whole(own, chat, cause, hold)),
         Repair::Head(cause) => shard.spawn("head check", check_head(own, chat, cause)),
-        Repair::Members => shard.spawn("membership check", check_members(own, chat)),
     }
 }
 
@@ -42,10 +40,9 @@ async fn fill_until_whole(shard: Rc<Shard>, chat: ChatId, cause: GapCause, hold:
         };
         match progress {
             Progress::Moved => pauses.reset(),
-            Progress::Lost => {
-                tracing::warn!(chat.id = %chat, after = head.0, "the log lacks events: subscribers fetch them by REST");
+            Progress::Jumped => {
+                tracing::warn!(chat.id = %chat, after = head.0, "the log lacks events; going on from its head");
                 pauses.reset();
-                start(&shard, chat, Repair::Members);
             }
             Progress::None => {
                 // Read before the commit was to be seen, or not read at all.
@@ -73,26 +70,5 @@ async fn check_head(shard: Rc<Shard>, chat: ChatId, cause: GapCause) {
                 }
             }
         }
-    }
-}
-
-/// Ends the subscriptions of those who are no longer members, where the log cannot say so any more (G6).
-async fn check_members(shard: Rc<Shard>, chat: ChatId) {
-    let mut pauses = RETRY.start();
-    loop {
-        let users = shard.with_feed(chat, |feed| feed.readers().map(Reader::user).collect::<Vec<UserId>>());
-        let Some(mut users) = users.filter(|users| !users.is_empty()) else { return };
-        users.sort_unstable();
-        users.dedup();
-        let (store, asked) = (Arc::clone(&shard.hub.ctx.store), users.clone());
-        let answer = shard.hub.spawn("membership check", async move { store.still_members(chat, &asked).await }).await;
-        if let Ok(Ok(mut members)) = answer {
-            members.sort_unstable();
-            // A user who subscribed since then was not asked about.
-            users.retain(|user| members.binary_search(user).is_err());
-            shard.with_feed(chat, |feed| feed.end_users(|user| users.binary_search(&user).is_ok()));
-            return;
-        }
-        tokio::time::sleep(pauses.pause()).await;
     }
 }

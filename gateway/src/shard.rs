@@ -1,7 +1,9 @@
-//! One thread's connections, feeds and users: state and the verbs that change it. Nothing here waits, and nothing is locked.
+//! One thread's connections, feeds and users: state and the verbs that change it. Nothing here
+//! waits, and nothing is locked.
 //!
-//! A publication crosses to the thread once; each event is written to its subscribers' sockets from here, without waking a task a
-//! connection. [`crate::worker`] drives it, [`crate::repair`] and [`crate::subscription`] read for it.
+//! A publication crosses to the thread once; each event is written to its subscribers' sockets from
+//! here, without waking a task a connection. [`crate::worker`] drives it, [`crate::repair`] and
+//! [`crate::subscription`] read for it.
 
 mod deliver;
 mod notices;
@@ -80,7 +82,8 @@ impl Shard {
         }
     }
 
-    /// Starts work of the shard's own on its thread. A panic in it would leave a feed waiting for ever: it ends the process.
+    /// Starts work of the shard's own on its thread. A panic in it would leave a feed waiting for
+    /// ever: it ends the process.
     pub(crate) fn spawn(&self, name: &'static str, work: impl Future<Output = ()> + 'static) {
         let lifecycle = self.hub.lifecycle.clone();
         tokio::task::spawn_local(async move {
@@ -154,8 +157,8 @@ impl Shard {
         self.with_feed(chat, |feed| work(feed, key))
     }
 
-    /// Registers a subscription that knows neither its rights nor its place yet. Returns what to wait for where the bus does not
-    /// deliver the chat's channel yet.
+    /// Registers a subscription that knows neither its rights nor its place yet. Returns what to
+    /// wait for where the bus does not deliver the chat's channel yet.
     pub(crate) fn subscribe(&self, conn: &Rc<Conn>, user: UserId, chat: ChatId) -> Option<oneshot::Receiver<()>> {
         let mut chats = self.chats.borrow_mut();
         let Chat { feed, waiting, idle_ticks } = chats.entry(chat).or_insert_with(|| {
@@ -192,7 +195,8 @@ impl Shard {
         self.with_sub(conn, chat, |feed, key| feed.sub(key).is_some_and(Sub::listens)).unwrap_or(false)
     }
 
-    /// Lets go of feeds that nobody wants any more. Returns the chats of the others whose head is due to be checked.
+    /// Lets go of feeds that nobody wants any more. Returns the chats of the others whose head is
+    /// due to be checked.
     pub(crate) fn age_feeds(&self, tick: u32, is_due: impl Fn(ChatId) -> bool) -> Vec<ChatId> {
         let mut due = Vec::new();
         self.chats.borrow_mut().retain(|id, Chat { feed, idle_ticks, .. }| {

@@ -22,7 +22,8 @@ use tokio::sync::mpsc;
 const MAX_SHARDS: usize = 63;
 
 impl Gateway {
-    /// Starts the shards and the tasks behind them. An error is a thread or an event loop that the system refused.
+    /// Starts the shards and the tasks behind them. An error is a thread or an event loop that the
+    /// system refused.
     pub fn start(config: &Config, backends: &Backends, ctx: Context, lifecycle: &Lifecycle) -> std::io::Result<Self> {
         let presence = PresenceKeeper::start(
             Parts {

@@ -1,4 +1,5 @@
-//! What the handlers take: the hub, the origins that may connect, and which shard gets the next connection.
+//! What the handlers take: the hub, the origins that may connect, and which shard gets the next
+//! connection.
 
 use crate::hub::Hub;
 use axum::extract::FromRef;

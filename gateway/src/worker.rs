@@ -1,4 +1,5 @@
-//! A shard's thread: takes its inbox, makes connections into sessions, and starts the repairs that a delivery turns out to need.
+//! A shard's thread: takes its inbox, makes connections into sessions, and starts the repairs that
+//! a delivery turns out to need.
 
 mod upkeep;
 
@@ -33,7 +34,8 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// Starts the thread. Its end, by panic too, ends the lifecycle task that stands for it, and with it the process.
+    /// Starts the thread. Its end, by panic too, ends the lifecycle task that stands for it, and
+    /// with it the process.
     pub(crate) fn start(id: usize, hub: Arc<Hub>, inbox: mpsc::Receiver<ToShard>) -> std::io::Result<()> {
         let (ended, end) = oneshot::channel::<()>();
         let lifecycle = hub.lifecycle.clone();
@@ -142,7 +144,8 @@ impl Worker {
         tokio::task::spawn_local(Session::new(Rc::clone(shard), conn, opening, accepted.read_ahead.to_vec()));
     }
 
-    /// Counts a connection of its user and queues its `welcome`. Returns the work that opens the connection.
+    /// Counts a connection of its user and queues its `welcome`. Returns the work that opens the
+    /// connection.
     fn register(&self, conn: &Rc<Conn>) -> Option<Job> {
         let (shard, auth) = (&self.shard, conn.auth()?);
         let Some(connected) = shard.hub.user_connected(auth.user_id, shard.id) else {
@@ -166,12 +169,14 @@ impl Worker {
                         drop(wait.await);
                     }
                 };
-                // Late is better than never: the channel's confirmation does not depend on this wait.
+                // Late is better than never: the channel's confirmation does not depend on this
+                // wait.
                 drop(tokio::time::timeout(OPEN_WITHIN, all).await);
             }
             if conn.state.get() == State::Opening {
                 conn.state.set(State::Open);
-                // The token may have been revoked while it opened, before this connection could hear of it.
+                // The token may have been revoked while it opened, before this connection could
+                // hear of it.
                 if let Some(reason) = conn.auth().and_then(|auth| shard.hub.ctx.revocations.is_revoked(&auth)) {
                     shard.close(&conn, CloseCode::from(reason));
                 }

@@ -28,6 +28,7 @@ mod topology;
 pub use metrics::BusMetrics;
 
 use crate::error::Result;
+use crate::event::Envelope;
 use crate::id::{ChatId, NodeId, UserId};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -59,6 +60,18 @@ impl fmt::Display for Topic {
 }
 
 impl Topic {
+    /// Where an envelope is published. (A probe goes to the topic of its own node, which only its link
+    /// knows.)
+    pub fn of(envelope: &Envelope) -> Self {
+        match envelope {
+            Envelope::Log { chat_id, .. } | Envelope::Ephemeral { chat_id, .. } | Envelope::LogGrew { chat_id, .. } => {
+                Self::Chat(*chat_id)
+            }
+            Envelope::Notice { user_id, .. } => Self::User(*user_id),
+            Envelope::Revoked(_) | Envelope::Status(_) | Envelope::Probe(_) => Self::Nodes,
+        }
+    }
+
     /// Reads a channel's name.
     pub fn parse(name: &str) -> Option<Self> {
         match name.strip_prefix("m:")? {
@@ -76,13 +89,19 @@ impl Topic {
     }
 }
 
-/// An encoded [`crate::event::Envelope`] and its address.
+/// An encoded [`Envelope`] and its address.
 #[derive(Clone, Debug)]
 pub struct Publication {
     /// The address.
     pub topic: Topic,
     /// The encoded envelope.
     pub payload: Bytes,
+}
+
+impl From<&Envelope> for Publication {
+    fn from(envelope: &Envelope) -> Self {
+        Self { topic: Topic::of(envelope), payload: envelope.encode() }
+    }
 }
 
 /// An event of the bus for this node.
@@ -92,7 +111,7 @@ pub enum BusEvent {
     Message {
         /// The address.
         topic: Topic,
-        /// An encoded [`crate::event::Envelope`].
+        /// An encoded [`Envelope`].
         payload: Bytes,
     },
     /// From here on the node receives the topic; publications before may be lost. Sent after the

@@ -173,7 +173,7 @@ fn reveal(mut response: Response, id: &RequestId) -> Response {
         return response;
     }
     tracing::error!(error = source, "an internal fault");
-    let detail = format!("something went wrong inside; request {}", id.0);
+    let detail = format!("something went wrong on the server; request {}", id.0);
     let mut answer = Problem { detail, ..Problem::of(&error) }.into_response();
     std::mem::swap(answer.extensions_mut(), response.extensions_mut());
     answer

@@ -23,9 +23,9 @@ pub struct Problem {
     pub status: u16,
     /// The fault of this request, in a sentence.
     pub detail: String,
-    /// The contract's stable word.
+    /// A stable word for a program.
     pub code: String,
-    /// Each fault of a request that does not fit.
+    /// Each fault of the request; with `invalid` only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub errors: Option<Vec<FieldError>>,
 }
@@ -109,15 +109,15 @@ pub(super) fn normalise(response: Response) -> Response {
     let problem = match status {
         StatusCode::NOT_FOUND => Problem::of(&Error::NotFound),
         StatusCode::METHOD_NOT_ALLOWED => Problem::of(&Error::MethodNotAllowed),
-        StatusCode::PAYLOAD_TOO_LARGE => Problem::new(status, "too_large", "the body is over the limit"),
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::new(status, "too_large", "the body is too large"),
         StatusCode::UNSUPPORTED_MEDIA_TYPE => {
-            Problem::new(status, "unsupported_media_type", "the body's media type is not taken here")
+            Problem::new(status, "unsupported_media_type", "this path does not accept the body's media type")
         }
         StatusCode::SERVICE_UNAVAILABLE => {
-            Problem::new(status, "unavailable", "the service cannot answer now; try again soon")
+            Problem::new(status, "unavailable", "the service is unavailable; try again soon")
         }
-        status if status.is_server_error() => Problem::new(status, "internal", "something went wrong inside"),
-        status => Problem::new(status, "bad_request", status.canonical_reason().unwrap_or("the request does not fit")),
+        status if status.is_server_error() => Problem::new(status, "internal", "something went wrong on the server"),
+        status => Problem::new(status, "bad_request", status.canonical_reason().unwrap_or("the request is not valid")),
     };
     let mut answer = problem.into_response();
     for name in [ALLOW, RETRY_AFTER, WWW_AUTHENTICATE, http::header::UPGRADE, http::header::SEC_WEBSOCKET_VERSION] {

@@ -1,4 +1,5 @@
-//! Families over closed label sets: made whole at the start, looked up by index, no hashing on the hot path.
+//! Families over closed label sets: made whole at the start, looked up by index, no hashing on the
+//! hot path.
 
 use crate::label::Label;
 use prometheus::core::Collector;

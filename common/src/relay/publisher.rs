@@ -4,7 +4,7 @@
 use super::batch::Batch;
 use super::encode::Telling;
 use crate::bus::{Bus, Publication};
-use crate::event::EventBody;
+use crate::event::{Envelope, EventBody, Revocation};
 use crate::lifecycle::Lifecycle;
 use crate::store::{Committed, NoticeBody, OutboxId, Store};
 use prometheus::IntCounter;
@@ -46,7 +46,7 @@ pub struct Publisher {
 #[derive(Debug)]
 enum Item {
     Committed(Committed),
-    Unstored(Vec<Publication>),
+    Unstored(Publication),
 }
 
 impl Publisher {
@@ -78,15 +78,16 @@ impl Publisher {
     }
 
     /// Publishes a revocation before all that waits, and retries for some seconds. Never waits.
-    pub fn publish_ended(&self, publication: Publication) {
-        if self.ended.try_send(publication).is_err() {
+    pub fn publish_ended(&self, revocation: Revocation) {
+        if self.ended.try_send(Publication::from(&Envelope::Revoked(revocation))).is_err() {
             self.dropped.inc();
         }
     }
 
     /// Publishes what is stored nowhere: typing, read marks, status. Best effort. Never waits.
-    pub fn publish_now(&self, publications: Vec<Publication>) {
-        if self.queue.capacity() < RESERVED || self.queue.try_send(Item::Unstored(publications)).is_err() {
+    pub fn publish_now(&self, envelope: &Envelope) {
+        let publication = Publication::from(envelope);
+        if self.queue.capacity() < RESERVED || self.queue.try_send(Item::Unstored(publication)).is_err() {
             self.dropped.inc();
         }
     }
@@ -130,11 +131,9 @@ async fn publish(
                     // An entry leaves the outbox only whole.
                     batch.ids.extend(committed.outbox.filter(|_| published));
                 }
-                Item::Unstored(publications) => {
-                    for publication in publications {
-                        if batch.push(publication) {
-                            flush(bus.as_ref(), &mut batch, &removals).await;
-                        }
+                Item::Unstored(publication) => {
+                    if batch.push(publication) {
+                        flush(bus.as_ref(), &mut batch, &removals).await;
                     }
                 }
             }

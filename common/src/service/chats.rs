@@ -3,7 +3,6 @@
 use super::input::{Fields, FromFields, Unchecked};
 use super::{Context, PageQuery, on_field, page};
 use crate::auth::AuthUser;
-use crate::bus::{Publication, Topic};
 use crate::error::{Error, Result};
 use crate::event::{Envelope, EventKind, Notice};
 use crate::id::{ChatId, Seq, UserId};
@@ -190,13 +189,19 @@ pub async fn mark_read(ctx: &Context, by: &AuthUser, chat: ChatId, seq: Seq) -> 
     // The mark was further before: there is nothing to publish.
     if stands <= seq {
         let read = Notice::MessageRead { chat_id: chat, user_id: by.user_id, seq: stands };
-        let envelope = Envelope::Ephemeral {
-            chat_id: chat,
-            user_id: by.user_id,
-            kind: EventKind::MessageRead,
-            json: read.to_json(),
-        };
-        ctx.publisher.publish_now(vec![Publication { topic: Topic::Chat(chat), payload: envelope.encode() }]);
+        publish_beside(ctx, chat, by.user_id, EventKind::MessageRead, &read);
     }
     Ok(stands)
+}
+
+/// Tells the chat's subscribers that the caller is typing, or has stopped. It is stored nowhere and
+/// may be lost. The gateway has checked that the caller is subscribed.
+pub fn typing(ctx: &Context, by: &AuthUser, chat: ChatId, is_typing: bool) {
+    let typing = Notice::Typing { chat_id: chat, user_id: by.user_id, username: &by.username, is_typing };
+    publish_beside(ctx, chat, by.user_id, EventKind::Typing, &typing);
+}
+
+/// Publishes to a chat's subscribers what has no place in its sequence.
+fn publish_beside(ctx: &Context, chat_id: ChatId, user_id: UserId, kind: EventKind, notice: &Notice<'_>) {
+    ctx.publisher.publish_now(&Envelope::Ephemeral { chat_id, user_id, kind, json: notice.to_json() });
 }

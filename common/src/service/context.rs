@@ -2,11 +2,10 @@
 
 use super::messages::SendQueue;
 use crate::auth::{AuthUser, Passwords, Revocations, Tokens};
-use crate::bus::{Publication, Topic};
 use crate::clock::Clock;
 use crate::config::Limits;
 use crate::error::{Error, Result};
-use crate::event::{Envelope, Revocation};
+use crate::event::Revocation;
 use crate::metrics::{AuthResult, Metrics};
 use crate::presence::Presence;
 use crate::rate_limit::{Decision, Limit, RateLimiter};
@@ -104,7 +103,6 @@ impl Context {
     /// from the store.
     pub(super) fn revoke(&self, revocation: Revocation) {
         self.revocations.apply(revocation);
-        let payload = Envelope::Revoked(revocation).encode();
-        self.publisher.publish_ended(Publication { topic: Topic::Nodes, payload });
+        self.publisher.publish_ended(revocation);
     }
 }

@@ -250,7 +250,8 @@ mod tests {
             EventBody::ChatUpdated { chat: chat() },
             EventBody::ChatDeleted { chat: chat() },
         ];
-        for (number, body) in (1..).zip(bodies) {
+        let later = [(14, EventBody::Unknown { kind: 14 }), (255, EventBody::Unknown { kind: 255 })];
+        for (number, body) in (1..).zip(bodies).chain(later) {
             let event = LogEvent { chat_id: CHAT, seq: SEQ, committed_at: AT, body };
             let columns = EventColumns::from(&event);
             assert_eq!(columns.kind, number, "the kinds are tried in order, none is left out");

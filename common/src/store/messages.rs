@@ -40,7 +40,8 @@ pub struct SentBatch {
     /// In the order given. A failed one harms no other. `NotAMember`, `ChatNotFound`,
     /// `ClientMessageIdReused`, `Invalid`.
     pub results: Vec<Result<Sent>>,
-    /// The events of the messages that were created; for a private chat, with notices to both users.
+    /// The events of the messages that were created; for a private chat, with notices to both
+    /// users.
     pub committed: Committed,
 }
 

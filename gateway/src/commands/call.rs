@@ -38,7 +38,8 @@ impl Call<'_> {
         Ok(value)
     }
 
-    /// Runs a rule on the servers' common runtime: a shard's own thread does no other I/O than its sockets'.
+    /// Runs a rule on the servers' common runtime: a shard's own thread does no other I/O than its
+    /// sockets'.
     pub(super) async fn run<T, Fut>(&self, rule: impl FnOnce(Context, Arc<AuthUser>) -> Fut) -> Result<T>
     where
         T: Send + 'static,

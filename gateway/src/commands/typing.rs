@@ -1,11 +1,10 @@
-//! `typing`: published to the chat's other subscribers, at a bounded rate of each connection and chat.
+//! `typing`: published to the chat's other subscribers, at a bounded rate of each connection and
+//! chat.
 
 use super::call::Call;
-use messenger_common::bus::{Publication, Topic};
 use messenger_common::error::{Error, Result};
-use messenger_common::event::{Envelope, EventKind, Notice};
 use messenger_common::id::ChatId;
-use messenger_common::service::{Fields, FromFields};
+use messenger_common::service::{Fields, FromFields, chats};
 use std::time::Instant;
 
 struct Typing {
@@ -27,9 +26,6 @@ pub(super) fn typing(mut call: Call<'_>) -> Result<()> {
     if !call.conn.typing_is_due(chat_id, Instant::now()) {
         return Ok(());
     }
-    let (user_id, username) = (call.by.user_id, call.by.username.as_str());
-    let json = Notice::Typing { chat_id, user_id, username, is_typing }.to_json();
-    let payload = Envelope::Ephemeral { chat_id, user_id, kind: EventKind::Typing, json }.encode();
-    call.shard.hub.ctx.publisher.publish_now(vec![Publication { topic: Topic::Chat(chat_id), payload }]);
+    chats::typing(&call.shard.hub.ctx, &call.by, chat_id, is_typing);
     Ok(())
 }

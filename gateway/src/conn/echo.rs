@@ -1,4 +1,5 @@
-//! A read mark is answered to the connection that set it, and published to its user: the answer is enough for that connection.
+//! A read mark is answered to the connection that set it, and published to its user: the answer is
+//! enough for that connection.
 
 use super::Conn;
 use messenger_common::id::ChatId;
@@ -45,7 +46,8 @@ impl Conn {
         self.with_extras(|extras| extras.reads.take_back(chat));
     }
 
-    /// Whether this publication is the echo of a read that was answered here; it is no echo a second time.
+    /// Whether this publication is the echo of a read that was answered here; it is no echo a
+    /// second time.
     pub(crate) fn is_read_echo(&self, chat: ChatId, now: Instant) -> bool {
         self.extras.borrow_mut().as_mut().is_some_and(|extras| extras.reads.take(chat, now))
     }

@@ -1,4 +1,5 @@
-//! Frames of which only the newest matters, for a reader that is behind: status and read marks wait aside, typing is dropped.
+//! Frames of which only the newest matters, for a reader that is behind: status and read marks wait
+//! aside, typing is dropped.
 
 use super::Conn;
 use crate::feed::Push;
@@ -24,7 +25,8 @@ impl Default for Newest {
 }
 
 impl Conn {
-    /// Takes a frame of which only the newest of its subject matters. Behind what waits, it waits aside; [`WAITING`] bounds that.
+    /// Takes a frame of which only the newest of its subject matters. Behind what waits, it waits
+    /// aside; [`WAITING`] bounds that.
     pub(crate) fn push_newest(&self, subject: Subject, frame: &Bytes, now: bool) {
         // What waits aside of the same subject is older, whichever way this frame goes.
         if let Some(extras) = self.extras.borrow_mut().as_mut() {

@@ -32,6 +32,7 @@ impl Reader for Subscriber {
 
     fn fell_behind(&self) {
         self.conn.behind.set(true);
+        self.conn.wake();
     }
 
     fn ended(&self, cursor: Option<Seq>) {

@@ -1,20 +1,18 @@
 //! Live events: each goes once and in order to all who have had everything before it.
 
 use super::{Event, Feed, HOLD, Next, Offer, Phase, Piece, Push, Reader, Repair, Sub};
-use crate::protocol::Reply;
-use messenger_common::id::{Seq, UserId};
+use messenger_common::id::Seq;
 use messenger_common::metrics::GapCause;
 
 /// What a piece of the log did for a feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use = "what was lost may have been somebody's removal"]
 pub enum Progress {
     /// Nothing: it was read too early.
     None,
     /// The head moved on.
     Moved,
-    /// The head moved on, past events that the log cannot give: subscribers got a resync, and [`Repair::Members`] is due.
-    Lost,
+    /// The head moved on, past events that the log cannot give.
+    Jumped,
 }
 
 /// Takes each event that is handed on, and how many readers took it at once.
@@ -42,7 +40,7 @@ impl<C: Reader> Feed<C> {
     /// A piece of the log, read because of a gap.
     pub fn on_piece(&mut self, piece: &Piece, tick: u32, handed: &mut impl Handed) -> Progress {
         let Some(before) = self.head else { return Progress::Moved };
-        let (mut head, mut lost) = (before, false);
+        let (mut head, mut jumped) = (before, false);
         loop {
             match piece.next_after(head) {
                 Next::Events(events) => {
@@ -53,8 +51,8 @@ impl<C: Reader> Feed<C> {
                     }
                 }
                 Next::Pruned | Next::Hole => {
-                    lost = true;
-                    self.resync(piece.head());
+                    jumped = true;
+                    self.jump(piece.head());
                 }
                 Next::Unknown => break,
             }
@@ -63,21 +61,21 @@ impl<C: Reader> Feed<C> {
             head = self.head.unwrap_or(head);
         }
         self.log_reached = self.log_reached.max(piece.head());
-        match (lost, head > before) {
-            (true, _) => Progress::Lost,
+        match (jumped, head > before) {
+            (true, _) => Progress::Jumped,
             (false, true) => Progress::Moved,
             (false, false) => Progress::None,
         }
     }
 
-    /// The log cannot give what is missing: live subscriptions are told so, and go on from `head`. One that is behind finds out
-    /// by its own cursor whether anything is lost to it.
-    fn resync(&mut self, head: Seq) {
+    /// The log cannot give what is missing: goes on from its `head`. Each subscription finds out by
+    /// its own cursor whether anything is lost to it, because one may be ahead of the feed; and
+    /// only a new look at its rights lets it go on.
+    fn jump(&mut self, head: Seq) {
         self.head = Some(head);
         self.ring.clear();
-        let frame = Reply::Resync { chat_id: self.chat, seq: head }.to_frame(None);
         for (_, sub) in self.subs.iter_mut().filter(|(_, sub)| sub.is_due(head)) {
-            sub.push(&frame, head);
+            sub.fall_behind();
         }
     }
 
@@ -94,8 +92,9 @@ impl<C: Reader> Feed<C> {
         }
     }
 
-    /// The fence (G6): live subscriptions of the removed end with the event that removed them. One that is behind ends when it
-    /// comes to that event; one that is pending finds it when it begins.
+    /// The fence (G6): live subscriptions of the removed end with the event that removed them. One
+    /// that is behind ends when it comes to that event; one that is pending finds it when it
+    /// begins.
     fn fence(&mut self, event: &Event) {
         let over = |sub: &Sub<C>| {
             sub.phase == Phase::Live
@@ -109,23 +108,16 @@ impl<C: Reader> Feed<C> {
         }
     }
 
-    /// Ends the subscriptions of those users, wherever their cursors are.
-    pub fn end_users(&mut self, gone: impl Fn(UserId) -> bool) {
-        let over: Vec<usize> =
-            self.subs.iter().filter(|(_, sub)| gone(sub.reader.user())).map(|(key, _)| key).collect();
-        for key in over {
-            self.end(key);
-        }
-    }
-
-    /// A removal is known, in its turn or before it: its subscriptions get what is not sequenced no longer.
+    /// A removal is known, in its turn or before it: its subscriptions get what is not sequenced no
+    /// longer.
     fn removal_known(&mut self, event: &Event) {
         if !event.is_removal() {
             return;
         }
         for (_, sub) in &mut self.subs {
-            sub.ending |=
-                sub.phase != Phase::Pending && event.seq > sub.admitted_at && event.removes(sub.reader.user());
+            if sub.phase != Phase::Pending && event.seq > sub.admitted_at && event.removes(sub.reader.user()) {
+                sub.ends_at = sub.ends_at.max(Some(event.seq));
+            }
         }
     }
 }

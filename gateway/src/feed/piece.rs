@@ -8,7 +8,8 @@ use messenger_common::id::Seq;
 pub struct Piece {
     /// Read after this number.
     after: Seq,
-    /// All numbers from `after` up to here were read: one that is not among the events does not exist, or cannot be read.
+    /// All numbers from `after` up to here were read: one that is not among the events does not
+    /// exist, or cannot be read.
     through: Seq,
     events: Vec<Event>,
     head: Seq,

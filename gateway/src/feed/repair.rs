@@ -1,25 +1,27 @@
-//! What a feed needs that only a read of the store can give: it says when one is due, its owner reads and brings the answer.
+//! What a feed needs that only a read of the store can give: it says when one is due, its owner
+//! reads and brings the answer.
 //!
-//! Of a kind one read runs at a time. What [`Repair`] asks for counts as under way from then on, so its owner must not drop it.
+//! Of a kind one read runs at a time. What [`Repair`] asks for counts as under way from then on, so
+//! its owner must not drop it.
 
 use super::{Feed, Reader};
 use messenger_common::id::Seq;
 use messenger_common::metrics::GapCause;
 use std::time::Duration;
 
-/// Publishers race by less than this: an event before its turn waits so long for the one before it, then the log is asked.
+/// Publishers race by less than this: an event before its turn waits so long for the one before it,
+/// then the log is asked.
 pub const HOLD: Duration = Duration::from_millis(20);
 
 /// A read that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a feed waits for the repair that it asked for"]
 pub enum Repair {
-    /// The log, as long as [`Feed::missing`] says where from; first a pause, in which what is missing may come by itself.
+    /// The log, as long as [`Feed::missing`] says where from; first a pause, in which what is
+    /// missing may come by itself.
     Gap(GapCause, Duration),
     /// The log's head, for [`Feed::head_answered`]: an event may have been lost.
     Head(GapCause),
-    /// Which of the subscribers are members still, for [`Feed::end_users`]: a removal may have been lost.
-    Members,
 }
 
 /// Whether the log is being asked for a chat's head.
@@ -47,7 +49,8 @@ impl<C: Reader> Feed<C> {
         due.then_some(Repair::Gap(cause, hold))
     }
 
-    /// What the repair of a gap has to read: after the first number, up to the second. `None` ends it.
+    /// What the repair of a gap has to read: after the first number, up to the second. `None` ends
+    /// it.
     pub fn missing(&mut self) -> Option<(Seq, Seq)> {
         let missing = self.head.map(|head| (head, self.log_reached)).filter(|(head, known)| known > head);
         self.filling = missing.is_some();
@@ -59,8 +62,13 @@ impl<C: Reader> Feed<C> {
         self.filling
     }
 
-    /// There is a reason to compare the head with the log's. A query that runs may be answered from before that reason, so
-    /// another one follows it.
+    /// Whether a repair is under way that closes a gap.
+    pub fn is_repairing(&self) -> bool {
+        self.filling || self.head_query != HeadQuery::Idle
+    }
+
+    /// There is a reason to compare the head with the log's. A query that runs may be answered from
+    /// before that reason, so another one follows it.
     pub fn head_due(&mut self, cause: GapCause) -> Option<Repair> {
         let was = self.head_query;
         self.head_query = if was == HeadQuery::Idle { HeadQuery::Asked } else { HeadQuery::AskAgain };

@@ -11,10 +11,11 @@ pub trait Reader {
     /// Takes a frame if there is room. Never waits.
     fn push(&self, frame: &Bytes) -> Push;
 
-    /// A frame found no room: [`super::Feed::catch_up`] is due once there is some.
+    /// Live events pass it by: [`super::Feed::catch_up`] is due once there is room.
     fn fell_behind(&self);
 
-    /// The subscription is over. `cursor`: the last event that it was given; `None` where it had not begun.
+    /// The subscription is over. `cursor`: the last event that it was given; `None` where it had
+    /// not begun.
     fn ended(&self, cursor: Option<Seq>);
 }
 
@@ -51,15 +52,16 @@ pub struct Sub<C> {
     pub(super) admitted_at: Seq,
     /// It brings the events after this number only.
     pub(super) starts_after: Seq,
-    /// A removal of its user is known that its cursor has yet to reach: it gets what is before that and nothing else.
-    pub(super) ending: bool,
+    /// The newest removal of its user that is known and that its cursor has yet to reach: it gets
+    /// what is before that and nothing else.
+    pub(super) ends_at: Option<Seq>,
 }
 
 impl<C: Reader> Sub<C> {
     /// One that knows neither its rights nor its place yet.
     pub(super) fn pending(reader: C) -> Self {
         let (phase, zero) = (Phase::Pending, Seq(0));
-        Self { reader, phase, cursor: zero, admitted_at: zero, starts_after: zero, ending: false }
+        Self { reader, phase, cursor: zero, admitted_at: zero, starts_after: zero, ends_at: None }
     }
 
     /// Where it stands.
@@ -84,10 +86,10 @@ impl<C: Reader> Sub<C> {
 
     /// Whether it gets what is not sequenced.
     pub fn listens(&self) -> bool {
-        self.phase != Phase::Pending && !self.ending
+        self.phase != Phase::Pending && self.ends_at.is_none()
     }
 
-    /// Whether a live event, or a resync, that leads to `seq` is for it.
+    /// Whether it is live and has yet to come to `seq`.
     pub(super) fn is_due(&self, seq: Seq) -> bool {
         self.phase == Phase::Live && self.cursor < seq
     }
@@ -97,12 +99,14 @@ impl<C: Reader> Sub<C> {
         let pushed = self.reader.push(frame);
         match pushed {
             Push::Taken => self.cursor = seq,
-            Push::Full => {
-                self.phase = Phase::Behind;
-                self.reader.fell_behind();
-            }
+            Push::Full => self.fall_behind(),
             Push::Gone => {}
         }
         pushed
+    }
+
+    pub(super) fn fall_behind(&mut self) {
+        self.phase = Phase::Behind;
+        self.reader.fell_behind();
     }
 }

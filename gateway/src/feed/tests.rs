@@ -6,6 +6,8 @@ use messenger_common::metrics::GapCause;
 use std::rc::Rc;
 use std::time::Duration;
 
+mod lost;
+
 type Tested = Feed<Vector>;
 
 fn ignore(_: &Event, _: u64) {}
@@ -39,9 +41,7 @@ fn live(feed: &mut Tested, user: i64) -> (Rc<Client>, usize) {
 }
 
 fn catch_up(feed: &mut Tested, key: usize, piece: Option<&Piece>) -> Step {
-    let caught_up = feed.catch_up(key, piece, &mut ignore);
-    assert!(!caught_up.lost);
-    caught_up.step
+    feed.catch_up(key, piece, &mut ignore)
 }
 
 fn offer(feed: &mut Tested, numbers: &[i64]) -> Option<Repair> {
@@ -223,87 +223,6 @@ fn one_who_is_behind_ends_with_the_removal_too_and_hears_nothing_else_before_it(
 }
 
 #[test]
-fn those_who_are_no_members_any_more_end_where_they_are() {
-    let mut feed = feed_at(4);
-    let ((gone, _), (stays, _)) = (live(&mut feed, 1), live(&mut feed, 2));
-    let pending = Client::new();
-    feed.subscribe(Vector { user: UserId(1), client: Rc::clone(&pending) });
-    feed.end_users(|user| user == UserId(1));
-    assert_eq!([gone.ended.take(), pending.ended.take(), stays.ended.take()], [vec![Some(Seq(4))], vec![None], vec![]]);
-}
-
-#[test]
-fn what_the_log_no_longer_keeps_is_a_resync_for_the_live_and_for_nobody_twice() {
-    let mut feed = feed_at(1);
-    let (client, _) = live(&mut feed, 1);
-    let (ahead, key, _) = admit(&mut feed, 2, 9, 0, None);
-    assert_eq!(catch_up(&mut feed, key, None), Step::Done);
-    assert_eq!(feed.on_piece(&piece(1, &[8, 9], 9, 7), 0, &mut ignore), Progress::Lost);
-    assert_eq!(feed.missing(), None);
-    offer(&mut feed, &[10]);
-    assert_eq!(client.read(), ["resync 9", "10"]);
-    assert_eq!(ahead.read(), ["10"]);
-}
-
-#[test]
-fn a_hole_in_the_log_is_a_resync_and_never_a_silent_gap() {
-    for (numbers, head) in [(&[2, 3][..], 3), (&[][..], 1), (&[2, 4][..], 4)] {
-        let mut feed = feed_at(0);
-        let (client, _) = live(&mut feed, 1);
-        feed.reached(Seq(head));
-        assert_eq!(feed.on_piece(&piece(0, numbers, head, 0), 0, &mut ignore), Progress::Lost);
-        assert_eq!((feed.head(), feed.missing()), (Some(Seq(head)), None), "{numbers:?}");
-        offer(&mut feed, &[head + 1]);
-        assert_eq!(client.read(), [format!("resync {head}"), (head + 1).to_string()], "{numbers:?}");
-    }
-}
-
-#[test]
-fn a_subscription_that_comes_to_a_hole_goes_past_it_once() {
-    for (numbers, given) in [(&[1, 3, 4][..], vec!["1"]), (&[2, 3, 4], vec![]), (&[1, 2, 3], vec!["1", "2", "3"])] {
-        let mut feed = feed_at(4);
-        let (client, key, _) = admit(&mut feed, 1, 4, 0, Some(0));
-        assert_eq!(catch_up(&mut feed, key, None), Step::Read(Seq(0)));
-        let caught_up = feed.catch_up(key, Some(&piece(0, numbers, 4, 0)), &mut ignore);
-        assert_eq!(caught_up, CaughtUp { step: Step::Done, lost: true }, "{numbers:?}");
-        offer(&mut feed, &[5]);
-        assert_eq!(client.read(), [given, vec!["resync 4", "5"]].concat(), "{numbers:?}");
-    }
-}
-
-#[test]
-fn a_resync_that_finds_no_room_is_told_later() {
-    let mut feed = feed_at(9);
-    let (client, key, _) = admit(&mut feed, 1, 9, 0, Some(0));
-    client.room.set(Some(0));
-    let pruned = piece(0, &[9], 9, 8);
-    assert_eq!(feed.catch_up(key, Some(&pruned), &mut ignore), CaughtUp { step: Step::Full, lost: false });
-    client.room.set(None);
-    assert_eq!(catch_up(&mut feed, key, None), Step::Read(Seq(0)));
-    assert_eq!(feed.catch_up(key, Some(&pruned), &mut ignore), CaughtUp { step: Step::Done, lost: true });
-    assert_eq!(client.read(), ["resync 9"]);
-}
-
-#[test]
-fn a_piece_that_was_read_for_another_place_is_no_hole() {
-    let mut feed = feed_at(9);
-    let (client, key, _) = admit(&mut feed, 1, 9, 0, Some(0));
-    assert_eq!(catch_up(&mut feed, key, Some(&piece(5, &[6, 7, 8, 9], 9, 0))), Step::Read(Seq(0)));
-    assert!(client.read().is_empty());
-}
-
-#[test]
-fn an_event_that_is_unreadable_in_the_log_but_came_live_is_delivered() {
-    let mut feed = feed_at(0);
-    let (client, key) = live(&mut feed, 1);
-    client.room.set(Some(0));
-    offer(&mut feed, &[1, 2]);
-    client.room.set(None);
-    assert_eq!(catch_up(&mut feed, key, Some(&piece(0, &[1], 2, 0))), Step::Done, "the ring has it");
-    assert_eq!(client.read(), text(1..=2));
-}
-
-#[test]
 fn the_head_is_compared_at_each_confirmation_once_it_is_known() {
     let mut feed = feed();
     assert_eq!(feed.on_channel_up(), None, "nothing was read yet");
@@ -329,6 +248,6 @@ fn each_event_is_handed_on_with_the_number_of_readers_that_took_it() {
         assert_eq!(feed.on_event(&event(number), 0, &mut hand), None);
     }
     full.room.set(None);
-    assert_eq!(feed.catch_up(key, None, &mut hand).step, Step::Done);
+    assert_eq!(feed.catch_up(key, None, &mut hand), Step::Done);
     assert_eq!(handed, [(1, 2), (2, 1), (2, 1)]);
 }

@@ -1,12 +1,12 @@
-//! Transitions of presence on their way to those who share a chat with the user: queries of the store, then one publication for
-//! many.
+//! Transitions of presence on their way to those who share a chat with the user: queries of the
+//! store, then one publication for many.
 //!
-//! A task of its own, so that a store that is slow or away delays neither the leases nor anybody's `welcome`. What could not be
-//! announced is announced when the store is back: of each user the newest.
+//! A task of its own, so that a store that is slow or away delays neither the leases nor anybody's
+//! `welcome`. What could not be announced is announced when the store is back: of each user the
+//! newest.
 
 use super::{SWEEP, USERS_PER_CALL};
 use crate::newest::NewestByKey;
-use messenger_common::bus::{Publication, Topic};
 use messenger_common::error::Result;
 use messenger_common::event::{Envelope, StatusChange, micros};
 use messenger_common::id::UserId;
@@ -142,8 +142,7 @@ impl Announcer {
             })
         });
         for some in pieces(changes.filter(|change| !change.chats.is_empty())) {
-            let payload = Envelope::Status(some).encode();
-            self.publisher.publish_now(vec![Publication { topic: Topic::Nodes, payload }]);
+            self.publisher.publish_now(&Envelope::Status(some));
         }
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! Many questions in one query. A question that comes while a batch runs is answered by the next one, so that no answer is older
-//! than its question.
+//! Many questions in one query. A question that comes while a batch runs is answered by the next
+//! one, so that no answer is older than its question.
 
 use messenger_common::error::{Error, Result};
 use messenger_common::lifecycle::Lifecycle;
@@ -7,7 +7,8 @@ use std::future::Future;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
-/// No answer waits longer: the store bounds its own work to two seconds, and one batch may be in front.
+/// No answer waits longer: the store bounds its own work to two seconds, and one batch may be in
+/// front.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// Questions that may wait; further ones wait for a place, up to [`ANSWER_WITHIN`].
 const QUESTIONS: usize = 32_768;
@@ -20,7 +21,8 @@ pub(crate) struct Batcher<K, V> {
 }
 
 impl<K: Send + 'static, V: Send + 'static> Batcher<K, V> {
-    /// Starts the task that asks, up to `most` questions at a time; `ask` answers in the order asked.
+    /// Starts the task that asks, up to `most` questions at a time; `ask` answers in the order
+    /// asked.
     pub(crate) fn start<F, Fut>(lifecycle: &Lifecycle, name: &'static str, most: usize, ask: F) -> Self
     where
         F: Fn(Vec<K>) -> Fut + Send + 'static,

@@ -1,7 +1,8 @@
-//! Pieces of chats' logs: one read serves all who ask for the same piece, and is kept for a second for the stragglers.
+//! Pieces of chats' logs: one read serves all who ask for the same piece, and is kept for a second
+//! for the stragglers.
 //!
-//! What is kept is bounded by age and by bytes, whether or not somebody still waits for it: a client may be gone before its
-//! replay is read.
+//! What is kept is bounded by age and by bytes, whether or not somebody still waits for it: a
+//! client may be gone before its replay is read.
 
 use crate::feed::{Event, Piece};
 use crate::frame;
@@ -43,8 +44,8 @@ impl LogReads {
         Self { store, sharing: Sharing { lifecycle, runtime: Handle::current(), kept: Arc::default() } }
     }
 
-    /// The log from some number not after `after` on. The log has certainly reached `known`: a kept read that ends before
-    /// `after` is not served.
+    /// The log from some number not after `after` on. The log has certainly reached `known`: a kept
+    /// read that ends before `after` is not served.
     pub(crate) async fn load(&self, chat: ChatId, after: Seq, known: Seq) -> Result<Arc<Piece>, Arc<Error>> {
         let far = known.0 - after.0 > ALIGNMENT;
         let from = if far { Seq(after.0 - after.0 % ALIGNMENT) } else { after };
@@ -78,7 +79,8 @@ struct Sharing {
 }
 
 impl Sharing {
-    /// The kept read of a place, if it says something of what comes after `after`; else this one, which is kept then.
+    /// The kept read of a place, if it says something of what comes after `after`; else this one,
+    /// which is kept then.
     fn load(
         &self,
         place: Place,

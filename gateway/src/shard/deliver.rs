@@ -50,7 +50,8 @@ impl Shard {
         self.with_feed(chat, |feed| feed.go_on(self.ticks.get(), &mut handed));
     }
 
-    /// Delivers a piece of the log that was read because of a gap. `None`: nobody wants the feed any more.
+    /// Delivers a piece of the log that was read because of a gap. `None`: nobody wants the feed
+    /// any more.
     pub(crate) fn on_piece(&self, chat: ChatId, piece: &Piece) -> Option<Progress> {
         let mut progress = None;
         let mut handed = |event: &Event, readers| self.handed(chat, event, readers);

@@ -1,4 +1,5 @@
-//! Notices: to every connection of a user, each once although publishers reorder and the relay repeats.
+//! Notices: to every connection of a user, each once although publishers reorder and the relay
+//! repeats.
 
 use super::Shard;
 use crate::conn::Conn;
@@ -28,7 +29,8 @@ struct Delivered {
 }
 
 impl Delivered {
-    /// Whether this number is new; from now on it is not. One that is further back than what is remembered counts as delivered.
+    /// Whether this number is new; from now on it is not. One that is further back than what is
+    /// remembered counts as delivered.
     fn is_news(&mut self, seq: Seq) -> bool {
         if seq > self.newest {
             let by = u32::try_from(seq.0 - self.newest.0).unwrap_or(u32::MAX);
@@ -47,8 +49,8 @@ impl LocalUser {
     /// Chats that are remembered.
     const CHATS: usize = 64;
 
-    /// Whether this notice is new. Messages come in any order, and each is delivered. A change of membership that comes late
-    /// says what is no longer so.
+    /// Whether this notice is new. Messages come in any order, and each is delivered. A change of
+    /// membership that comes late says what is no longer so.
     fn is_news(&mut self, chat: ChatId, seq: Seq, kind: EventKind) -> bool {
         if let EventKind::Unknown(_) = kind {
             // Of a newer release, about neither: it is passed on, at worst twice.
@@ -94,7 +96,8 @@ impl Shard {
             let sub = conn.sub(chat).and_then(|key| chats.get(&chat)?.feed.sub(key));
             match sub.map(|sub| (sub.phase(), sub.starts_after())) {
                 _ if kind == EventKind::NewMessage && conn.had(chat, seq) => {}
-                // A subscription brings the messages after its beginning; the notice is for all others.
+                // A subscription brings the messages after its beginning; the notice is for all
+                // others.
                 Some((Phase::Live | Phase::Behind, starts_after))
                     if kind == EventKind::NewMessage && seq > starts_after => {}
                 Some((Phase::Pending, _)) if kind == EventKind::NewMessage => {

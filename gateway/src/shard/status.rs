@@ -1,8 +1,9 @@
 //! Presence delivered at a bounded pace (G5).
 //!
-//! A thousand users who come at once to a chat of a thousand are a million frames: nobody can read them, and they would delay the
-//! messages. So a shard delivers as many as its budget of a tick allows, at once while there is any, and keeps the rest in order.
-//! Only a user's newest status is kept: several changes meanwhile are delivered once, as the last one.
+//! A thousand users who come at once to a chat of a thousand are a million frames: nobody can read
+//! them, and they would delay the messages. So a shard delivers as many as its budget of a tick
+//! allows, at once while there is any, and keeps the rest in order. Only a user's newest status is
+//! kept: several changes meanwhile are delivered once, as the last one.
 
 use super::Shard;
 use crate::feed::Reader;
@@ -13,7 +14,8 @@ use messenger_common::id::{ChatId, UserId};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Frames of presence that a shard gives to its connections in one tick (500 ms), in all: 20,000 a second.
+/// Frames of presence that a shard gives to its connections in one tick (500 ms), in all: 20,000 a
+/// second.
 const FRAMES_PER_TICK: u64 = 10_000;
 /// Users whose status waits at most; beyond it the oldest is dropped: the endpoints know.
 const WAITING: usize = 10_000;

@@ -1,5 +1,6 @@
-//! How a subscription begins, in an order that lets nothing fall in between: the bus delivers the chat's channel, then head and
-//! membership are read in one snapshot, then what was missed is replayed, then live events follow.
+//! How a subscription begins, in an order that lets nothing fall in between: the bus delivers the
+//! chat's channel, then head and membership are read in one snapshot, then what was missed is
+//! replayed, then live events follow.
 
 use super::catch_up::{Step, catch_up};
 use crate::conn::Conn;
@@ -14,7 +15,8 @@ use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// A subscription waits this long for its channel; then it begins all the same, and the channel's confirmation closes the gap.
+/// A subscription waits this long for its channel; then it begins all the same, and the channel's
+/// confirmation closes the gap.
 const CHANNEL_WITHIN: Duration = Duration::from_secs(1);
 
 /// One `subscribe_chat`.
@@ -86,7 +88,8 @@ impl Subscribing<'_> {
         self.shard.hub.reads.access.get((self.chat, self.user)).await?.ok_or(Error::ChatNotFound)
     }
 
-    /// The members of a small chat who are online. While presence is away it is unknown; the subscription does not fail.
+    /// The members of a small chat who are online. While presence is away it is unknown; the
+    /// subscription does not fail.
     async fn roster(&self, member_count: i64) -> Option<Vec<UserId>> {
         if member_count > self.shard.hub.ctx.limits.status_max_members {
             return None;
@@ -114,7 +117,8 @@ impl Subscribing<'_> {
         let Access { head, floor, .. } = found.access;
         let begun = shard.with_sub(conn, chat, |feed, key| feed.admit(key, Admission { head, floor, after }));
         let Some(begun) = begun.flatten() else { return };
-        // A notice that came meanwhile: the subscription brings what is after its cursor, the notice itself what is not.
+        // A notice that came meanwhile: the subscription brings what is after its cursor, the
+        // notice itself what is not.
         for (seq, frame) in conn.take_notices(chat) {
             if seq <= begun.cursor {
                 conn.deliver(&frame);

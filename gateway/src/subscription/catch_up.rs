@@ -1,9 +1,9 @@
-//! How a connection's subscriptions catch up: from their feeds' newest events at once, from the log by a read, as fast as the client
-//! takes them.
+//! How a connection's subscriptions catch up: from their feeds' newest events at once, from the log
+//! by a read, as fast as the client takes them.
 
-use crate::conn::Conn;
-use crate::feed::{self, Event, Piece, Repair, Sub};
-use crate::repair::{self, RETRY};
+use crate::conn::{Conn, Subscriber};
+use crate::feed::{self, Event, Piece, Sub};
+use crate::repair::RETRY;
 use crate::shard::Shard;
 use messenger_common::id::{ChatId, Seq};
 use messenger_common::metrics::GapCause;
@@ -22,10 +22,13 @@ pub(crate) enum Step {
     Full,
     /// The log must be read after this number.
     Read(ChatId, Seq),
+    /// The log lacks what comes next: the rights in that chat must be read.
+    Lost(ChatId),
 }
 
-/// Moves a connection's subscriptions on that are behind, from `piece` (of the chat that was asked for) and the rings.
-pub(crate) fn catch_up(shard: &Rc<Shard>, conn: &Rc<Conn>, piece: Option<(ChatId, &Piece)>) -> Step {
+/// Moves a connection's subscriptions on that are behind, from `piece` (of the chat that was asked
+/// for) and the rings.
+pub(crate) fn catch_up(shard: &Shard, conn: &Conn, piece: Option<(ChatId, &Piece)>) -> Step {
     if !conn.is_live() {
         return Step::Done;
     }
@@ -35,15 +38,11 @@ pub(crate) fn catch_up(shard: &Rc<Shard>, conn: &Rc<Conn>, piece: Option<(ChatId
         for (chat, key) in subs {
             let piece = piece.filter(|(of, _)| *of == chat).map(|(_, piece)| piece);
             let mut count = |event: &Event, readers| shard.count(event, readers);
-            let Some(caught_up) = shard.with_feed(chat, |feed| feed.catch_up(key, piece, &mut count)) else { continue };
-            if caught_up.lost {
-                tracing::warn!(chat.id = %chat, connection.id = conn.id, "the log lacks events: the client fetches them by REST");
-                repair::start(shard, chat, Repair::Members);
-            }
-            step = match caught_up.step {
-                feed::Step::Done => continue,
-                feed::Step::Full => Step::Full,
-                feed::Step::Read(after) => Step::Read(chat, after),
+            step = match shard.with_feed(chat, |feed| feed.catch_up(key, piece, &mut count)) {
+                None | Some(feed::Step::Done) => continue,
+                Some(feed::Step::Full) => Step::Full,
+                Some(feed::Step::Read(after)) => Step::Read(chat, after),
+                Some(feed::Step::Lost) => Step::Lost(chat),
             };
             return;
         }
@@ -69,11 +68,37 @@ pub(crate) async fn read_and_catch_up(shard: Rc<Shard>, conn: Rc<Conn>, chat: Ch
                 shard.hub.reads.log.forget(chat);
                 tokio::time::sleep(RETRY.first).await;
             }
-            catch_up(&shard, &conn, Some((chat, &piece)));
+            if let Step::Lost(chat) = catch_up(&shard, &conn, Some((chat, &piece))) {
+                readmit(&shard, &conn, chat).await;
+            }
         }
         Err(error) => {
             tracing::warn!(chat.id = %chat, %error, "cannot read the log; retrying");
             tokio::time::sleep(FAILED_READ_PAUSE).await;
         }
     }
+}
+
+/// Goes on with a subscription to which events are lost, if its user is a member still: the lost
+/// events may have been the user's removal (G6).
+async fn readmit(shard: &Shard, conn: &Conn, chat: ChatId) {
+    let stands = |sub: &Sub<Subscriber>| (sub.cursor(), sub.admitted_at());
+    let Some(before) = shard.with_sub(conn, chat, |feed, key| feed.sub(key).map(stands)).flatten() else { return };
+    let Some(user) = conn.user_id() else { return };
+    let access = match shard.hub.reads.access.get((chat, user)).await {
+        Ok(access) => access.filter(|access| access.role.is_some()),
+        Err(error) => {
+            tracing::warn!(chat.id = %chat, %error, "cannot read a member's rights; retrying");
+            return tokio::time::sleep(FAILED_READ_PAUSE).await;
+        }
+    };
+    tracing::warn!(chat.id = %chat, connection.id = conn.id, "the log lacks events: the client fetches them by REST");
+    shard.with_sub(conn, chat, |feed, key| match access {
+        // Meanwhile the client may have subscribed anew.
+        _ if feed.sub(key).map(stands) != Some(before) => {}
+        Some(access) => feed.readmit(key, access.head),
+        None => {
+            feed.end(key);
+        }
+    });
 }

@@ -9,6 +9,8 @@ mod change;
 pub(super) mod chats;
 pub(super) mod members;
 pub(super) mod messages;
+#[cfg(test)]
+mod tests;
 
 pub(super) use self::change::Change;
 

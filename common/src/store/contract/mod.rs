@@ -141,7 +141,8 @@ impl Fixture {
         sent
     }
 
-    /// What a mutation said must be what a replay reads, and what a relay would rebuild if its publisher died now.
+    /// What a mutation said must be what a replay reads, and what a relay would rebuild if its
+    /// publisher died now.
     pub(super) async fn told(&self, committed: &Committed) {
         for event in &committed.events {
             let page = self.store.log_after(event.chat_id, Seq(event.seq.0 - 1), 1).await.unwrap().unwrap();

@@ -170,7 +170,8 @@ async fn hot_statements_use_their_indexes() {
     println!("a page of 50 of 2,000 chats: {:?}", list.elapsed());
 }
 
-/// Plans are made once a connection, also while the tables are small; what a send reads must not grow with the chat for that.
+/// Plans are made once a connection, also while the tables are small; what a send reads must not
+/// grow with the chat for that.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_send_reads_no_more_of_a_long_chat() {
     const READ: &str =
@@ -218,7 +219,8 @@ async fn within(holds: impl AsyncFn() -> bool) {
     }
 }
 
-/// Guarantee G10: a long transaction may hold up a migration, but nobody's write waits behind that migration.
+/// Guarantee G10: a long transaction may hold up a migration, but nobody's write waits behind that
+/// migration.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn later_kinds_are_let_in_without_holding_up_a_write() {
     let url = postgres::shared_without_fsync().await.new_database().await;

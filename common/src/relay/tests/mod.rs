@@ -1,11 +1,13 @@
 //! The publisher and the relay over a real store and a bus that can be made to fail.
 
+mod large;
+
 use super::{Publisher, Relay};
 use crate::bus::memory::{MemoryBus, MemoryHub};
 use crate::bus::testing::TestTasks;
 use crate::bus::{Bus, BusEvent, BusMetrics, Publication, Topic};
 use crate::error::{Error, Result};
-use crate::event::{Envelope, EventBody, EventKind};
+use crate::event::{Envelope, EventBody, EventKind, Revocation, RevocationReason};
 use crate::id::{ChatId, Seq, UserId};
 use crate::model::{Chat, Message};
 use crate::store::sqlite::SqliteStore;
@@ -261,14 +263,14 @@ async fn what_the_relay_holds_it_tells_as_soon_as_it_can() {
 async fn a_full_queue_leaves_the_rest_to_the_relay_and_drops_what_is_not_stored_first() {
     let world = World::new().await;
     let committed = world.send("x").await;
-    let typing = vec![Publication { topic: Topic::Nodes, payload: Envelope::Probe(1).encode() }];
+    let typing = Envelope::Probe(1);
     // Nothing runs between these, so nothing is taken off the queue.
     for _ in 0..6_144 {
         world.publisher.publish(committed.clone());
     }
-    world.publisher.publish_now(typing.clone());
+    world.publisher.publish_now(&typing);
     assert_eq!(world.dropped.get(), 0);
-    world.publisher.publish_now(typing);
+    world.publisher.publish_now(&typing);
     assert_eq!(world.dropped.get(), 1);
     for _ in 0..3_000 {
         world.publisher.publish(committed.clone());
@@ -277,97 +279,23 @@ async fn a_full_queue_leaves_the_rest_to_the_relay_and_drops_what_is_not_stored_
 }
 
 #[tokio::test]
-async fn what_waits_is_bounded_in_bytes_too() {
-    let world = World::new().await;
-    let mut committed = world.send("x").await;
-    let EventBody::NewMessage { message } = &mut committed.events[0].body else { panic!("a message") };
-    message.text = "x".repeat((1 << 20) - 512);
-    // Nothing runs between these, so nothing is taken off the queue.
-    for _ in 0..64 {
-        world.publisher.publish(committed.clone());
-    }
-    assert_eq!(world.dropped.get(), 0);
-    world.publisher.publish(committed.clone());
-    assert_eq!(world.dropped.get(), 1);
-    until("there is room again", || async {
-        world.publisher.publish(committed.clone());
-        let dropped = world.dropped.get();
-        world.publisher.publish(committed.clone());
-        world.dropped.get() == dropped
-    })
-    .await;
-}
-
-#[tokio::test]
 async fn ended_access_is_told_past_a_full_queue_and_tried_until_the_bus_takes_it() {
     let mut world = World::new().await;
+    world.bus.subscribe(&[Topic::Nodes]);
+    assert_eq!(world.events.recv().await, Some(BusEvent::Subscribed(Topic::Nodes)));
     let committed = world.send("x").await;
     for _ in 0..9_000 {
         world.publisher.publish(committed.clone());
     }
     let dropped = world.dropped.get();
     world.bus.takes.send_replace(false);
-    world.publisher.publish_ended(Publication { topic: Topic::User(world.user), payload: Envelope::Probe(7).encode() });
+    let revocation = Revocation { user_id: world.user, session_id: None, reason: RevocationReason::SessionEnded };
+    world.publisher.publish_ended(revocation);
     assert_eq!(world.dropped.get(), dropped);
     // The publisher's few calls, and then those of the word's own.
     until("it was tried", || async { world.bus.refused.load(Ordering::Relaxed) >= 20 }).await;
     world.bus.takes.send_replace(true);
-    assert_eq!(world.envelope().await, Envelope::Probe(7));
-}
-
-/// As of one request that names as many users as it may, in a chat whose last message is as long as
-/// it may be.
-fn large(first: Committed, newcomers: i64) -> Committed {
-    let Some(EventBody::NewMessage { message }) = first.events.first().map(|event| event.body.clone()) else {
-        panic!("a message")
-    };
-    let chat_id = message.chat_id;
-    let chat = Arc::new(Chat {
-        id: chat_id,
-        name: "room".into(),
-        description: None,
-        is_group: true,
-        created_at: message.created_at,
-        seq: message.seq,
-        role: None,
-        member_count: 1,
-        last_message: Some(Message { text: "x".repeat(16_384), ..message }),
-        unread_count: None,
-        peer: None,
-    });
-    let notices = (1..=newcomers)
-        .map(|user| UserNotice {
-            user_id: UserId(user),
-            chat_id,
-            seq: Seq(1),
-            body: NoticeBody::ChatAdded(chat.clone()),
-        })
-        .collect();
-    Committed { notices, ..first }
-}
-
-#[tokio::test]
-async fn a_large_change_is_told_in_pieces_and_leaves_the_outbox_whole() {
-    let world = World::new().await;
-    let committed = large(world.send("x").await, 1_000);
-    world.publisher.publish(committed);
-    world.until_outbox_is_empty().await;
-    let calls = world.bus.calls.lock().clone();
-    assert_eq!(calls.iter().sum::<usize>(), 1_001);
-    assert!(calls.iter().all(|&count| count <= 65), "a mebibyte each: {calls:?}");
-}
-
-#[tokio::test]
-async fn a_large_change_of_which_a_piece_is_refused_stays_in_the_outbox() {
-    let world = World::new().await;
-    let committed = large(world.send("x").await, 300);
-    let after = world.send("y").await;
-    *world.bus.poison.lock() = Some(UserId(150));
-    world.publisher.publish(committed.clone());
-    world.publisher.publish(after);
-    until("the other left", || async { world.store.outbox_pending().await.unwrap() == 1 }).await;
-    let left = world.store.outbox_claim(Duration::ZERO, 10).await.unwrap();
-    assert_eq!(left.iter().map(|one| one.outbox).collect::<Vec<_>>(), [committed.outbox]);
+    assert_eq!(world.envelope().await, Envelope::Revoked(revocation));
 }
 
 /// What the bus never takes holds up nothing that comes after it.
