@@ -1,5 +1,5 @@
-//! What each message and each request passes through: the event's JSON and envelope, and the check of a token. Allocations are counted
-//! first; those on the way out of a gateway must be none.
+//! What each message and each request passes through: the event's JSON and envelope, and the check
+//! of a token. Allocations are counted first; those on the way out of a gateway must be none.
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs, reason = "a bench")]
 
 use bytes::Bytes;

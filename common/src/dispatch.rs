@@ -16,8 +16,8 @@ const EVENTS_AT_ONCE: usize = 256;
 pub enum SinkEvent {
     /// A publication on a topic that this node subscribes to.
     Envelope(Envelope),
-    /// From here on the node receives the topic; publications before may be lost. Comes again when a
-    /// publication is known to be missing.
+    /// From here on the node receives the topic; publications before may be lost. Comes again when
+    /// a publication is known to be missing.
     Subscribed(Topic),
 }
 
@@ -64,8 +64,8 @@ impl Dispatcher {
                     BusEvent::Message { topic, payload } => match Envelope::decode(payload) {
                         Ok(Envelope::Revoked(revocation)) => revocations.revoked(revocation),
                         Ok(Envelope::Probe(_)) => {}
-                        // What came on the topic shows that it is subscribed, and that something was
-                        // lost: the same work follows.
+                        // What came on the topic shows that it is subscribed, and that something
+                        // was lost: the same work follows.
                         Ok(Envelope::LogGrew { chat_id, .. }) => rest.push(SinkEvent::Subscribed(Topic::Chat(chat_id))),
                         Ok(envelope) => rest.push(SinkEvent::Envelope(envelope)),
                         // From a newer release: the log is the truth, and the gap will show.

@@ -25,9 +25,14 @@ pub(super) fn faults(root: &Path, product: &[&str]) -> Vec<String> {
     faults
 }
 
-/// The lines that are nothing but a comment, and their width, where that is too much.
+/// The lines that are nothing but a comment, and their width, where that is too much. The row of a
+/// table cannot be wrapped.
 fn wide_comments(text: &str) -> impl Iterator<Item = (usize, usize)> {
-    let comments = (1..).zip(text.lines()).filter(|(_, line)| line.trim_start().starts_with("//"));
+    let comments = (1..).zip(text.lines()).filter(|(_, line)| {
+        line.trim_start()
+            .strip_prefix("//")
+            .is_some_and(|text| !text.trim_start_matches(['/', '!', ' ']).starts_with('|'))
+    });
     comments.map(|(line, text)| (line, text.chars().count())).filter(|(_, columns)| *columns > COLUMNS_PER_COMMENT)
 }
 
@@ -38,6 +43,8 @@ mod tests {
     #[test]
     fn code_may_be_wider_than_a_comment() {
         let text = format!("// {}\n    /// {}\n{}", "ä".repeat(97), "x".repeat(93), "x".repeat(110));
+        let row = format!("//! | {} |", "x".repeat(110));
+        assert_eq!(wide_comments(&row).count(), 0);
         assert_eq!(wide_comments(&text).collect::<Vec<_>>(), [(2, 101)]);
     }
 }

@@ -60,8 +60,8 @@ impl fmt::Display for Topic {
 }
 
 impl Topic {
-    /// Where an envelope is published. (A probe goes to the topic of its own node, which only its link
-    /// knows.)
+    /// Where an envelope is published. (A probe goes to the topic of its own node, which only its
+    /// link knows.)
     pub fn of(envelope: &Envelope) -> Self {
         match envelope {
             Envelope::Log { chat_id, .. } | Envelope::Ephemeral { chat_id, .. } | Envelope::LogGrew { chat_id, .. } => {
