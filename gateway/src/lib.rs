@@ -5,7 +5,7 @@
 //! (presence), G6 (the fence), G7 (bounded queues), G8 (drain). A room imports only rooms that
 //! stand below it:
 //!
-//! Rooms, top to bottom: `bench, start → routes → handshake, state → drain, revocation → worker →
+//! Rooms, top to bottom: `bench, start → routes → handshake → state → drain, revocation → worker →
 //! session → commands → subscription → repair → shard → hub → reads, presence, inbox → conn →
 //! newest, feed → protocol → frame`
 
