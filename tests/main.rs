@@ -19,6 +19,7 @@ extern crate messenger_testing as support;
 mod browser;
 mod deploy;
 mod guarantees;
+mod house;
 mod model;
 mod programs;
 mod rest;

@@ -2,6 +2,14 @@
 //!
 //! Depends on `messenger_common` alone, which knows the rules; here a handler takes a request apart
 //! and shapes the answer.
+//!
+//! # Rooms, top to bottom
+//!
+//! A room imports rooms that stand below it in this list, and no other.
+//!
+//! - `asyncapi`, `openapi`: the documents
+//! - `routes`: the handlers
+//! - `asset`: files that the program serves
 
 mod asset;
 mod asyncapi;
