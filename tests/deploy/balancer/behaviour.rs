@@ -10,7 +10,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use reqwest::Method;
 
-use super::{copy_of, shipped};
+use crate::deploy::{copy_of, shipped};
 use crate::support::process::{self, Log, Process};
 use crate::support::ws::request;
 use crate::support::{
