@@ -2,8 +2,10 @@
 //! addresses in its configuration are the test's own.
 
 mod behaviour;
+mod clients;
 mod haproxy;
 mod nginx;
+mod renewal;
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -142,6 +144,19 @@ impl Balancer {
         User::register(self.rest(), vec![self.ws_url()], "balanced").await
     }
 
+    /// Waits until it sends new sockets to a gateway that is ready again, `mark` being of a time
+    /// when it was up. HAProxy says when its checks find it down and up again; nginx asks nobody,
+    /// and tries each node at each turn.
+    async fn has_heard_of(&self, gateway: usize, mark: usize) {
+        let told = format!("Server messenger_gateway/gateway{} is ", gateway + 1);
+        eventually(&format!("`{told}UP`"), SOON, async || {
+            let written = self.log.since(mark);
+            let last = written.iter().rfind(|line| line.contains(&told));
+            last.is_none_or(|line| !line.contains("DOWN")).then_some(())
+        })
+        .await;
+    }
+
     /// All that it has written.
     fn written(&self) -> String {
         self.log.since(0).join("\n")
@@ -194,4 +209,13 @@ impl Drop for Balancer {
 async fn metric(node: &Node, name: &str) -> Option<i64> {
     let page = reqwest::get(format!("{}/metrics", node.admin_url())).await.ok()?.text().await.ok()?;
     page.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+}
+
+/// How many sockets each gateway holds; one that does not answer holds none.
+async fn sockets(deployment: &Deployment) -> Vec<i64> {
+    let mut held = Vec::new();
+    for gateway in deployment.gateways() {
+        held.push(metric(gateway, "messenger_ws_connections").await.unwrap_or(0));
+    }
+    held
 }
