@@ -25,10 +25,19 @@ pub(super) struct Seen {
     pub refused: Vec<String>,
     /// of each connection: how much later than the told (or chosen) moment it stood
     pub late: Vec<Duration>,
+    /// the number that its first subscription began at: it goes on from there until an event comes
+    pub from: Option<i64>,
     /// numbers of the chat's events
     pub seqs: Vec<i64>,
     /// frames that should not have come
     pub faults: Vec<String>,
+}
+
+impl Seen {
+    /// The last number that it knows of.
+    fn last(&self) -> Option<i64> {
+        self.seqs.last().copied().or(self.from)
+    }
 }
 
 /// All the clients.
@@ -91,7 +100,7 @@ impl Clients {
     /// Waits until all have the chat's event of this number.
     pub(super) async fn all_reached(&self, seq: i64, limit: Duration) {
         eventually(&format!("event {seq} with all clients"), limit, async || {
-            self.seen.iter().all(|seen| seen.lock().seqs.last() >= Some(&seq)).then_some(())
+            self.seen.iter().all(|seen| seen.lock().last() >= Some(seq)).then_some(())
         })
         .await;
     }
@@ -141,7 +150,7 @@ impl Client {
             seen.late.push(due.elapsed());
             seen.connections += 1;
             seen.is_connected = true;
-            seen.seqs.last().copied()
+            seen.last()
         };
         ws.send(json!({"type": "subscribe_chat", "chat_id": self.chat_id, "after_seq": last})).await;
         while ws.closed.is_none() {
@@ -161,7 +170,8 @@ impl Client {
         match frame["type"].as_str().unwrap_or_default() {
             "new_message" if frame["chat_id"] == self.chat_id => seen.seqs.extend(frame["seq"].as_i64()),
             "subscribed" if frame["resync"] == true => seen.faults.push(frame.to_string()),
-            "welcome" | "subscribed" | "user_status" => {}
+            "subscribed" => seen.from = seen.from.or(frame["seq"].as_i64()),
+            "welcome" | "user_status" => {}
             _ => seen.faults.push(frame.to_string()),
         }
     }

@@ -63,6 +63,8 @@ impl Renewal {
         let flow = Flow::start(&author.rest, chat_id, 10, |n| format!("message {n}"));
         let renewal = Self { kind, cluster, balancer, author, chat_id, clients, flow };
         renewal.balanced("at first").await;
+        // Each client has an event to go on from.
+        renewal.clients.all_reached(5, LONGEST_DELAY).await;
         renewal
     }
 
@@ -150,6 +152,7 @@ impl Renewal {
         assert_eq!(flowed.refused, Vec::<String>::new());
         assert_eq!(flowed.retried, 0, "messages of which nothing was answered");
         for seen in &seen {
+            assert_eq!(seen.seqs.last(), Some(&flowed.head()), "a client's last message");
             assert_eq!(seen.faults, Vec::<String>::new());
             assert_consecutive(&seen.seqs, "a client");
         }
