@@ -6,24 +6,17 @@
  * @module
  */
 import { ApiError, Emitter, backoff } from './messenger.js';
+import { change, entry, put } from './history.js';
 import { Outbox } from './outbox.js';
 
 const PAGE = 50;
 const KEPT_MESSAGES = 600;
 
-/** @typedef {{id: number, chat_id: number, author_id: number, author_username: string, text: string, created_at: string, is_edited: boolean, seq: number, client_message_id: string|null}} Message */
-
-/** @param {any} chat as the server tells it */
-const entry = (chat) => ({
-  id: chat.id, info: chat, unread: chat.unread_count ?? 0, last: chat.last_message ?? null, countedSeq: chat.seq,
-  /** @type {Message[]} */ messages: [], loaded: false, /** @type {string|null} */ older: null,
-  /** @type {Promise<void>|null} */ loading: null, /** @type {any[]} */ missed: [], dropped: new Set(),
-  typing: new Map(), readSeq: 0, /** @type {any[]|null} */ members: null,
-});
+/** @typedef {import('./history.js').Message} Message */
 
 export class Store extends Emitter {
   /** @type {any} */ me = null;
-  /** @type {Map<number, ReturnType<typeof entry>>} */ chats = new Map();
+  /** @type {Map<number, import('./history.js').Entry>} */ chats = new Map();
   online = new Set();
   #session;
   #connection;
@@ -170,28 +163,19 @@ export class Store extends Emitter {
     }, 200 + backoff(0)));
   }
 
+  /** A message that the server has: what was on its way of it has arrived. */
   #put(chat, message) {
-    if (chat.dropped.has(message.id)) return;
-    const list = chat.messages;
-    let at = list.length;
-    while (at > 0 && list[at - 1].id > message.id) at -= 1;
-    if (at > 0 && list[at - 1].id === message.id) list[at - 1] = message;
-    else list.splice(at, 0, message);
-    if (message.author_id === this.me.id && message.client_message_id) this.outbox.settled(chat.id, message.client_message_id);
+    put(chat, message);
+    this.#arrived(chat, message);
   }
 
-  /** One event into a chat's content. */
   #change(chat, frame) {
-    if (frame.type === 'message_deleted' || frame.message?.is_deleted) {
-      const id = frame.message_id ?? frame.message.id;
-      chat.dropped.add(id);
-      chat.messages = chat.messages.filter((message) => message.id !== id);
-    } else if (frame.type === 'new_message') {
-      if (chat.loaded) this.#put(chat, frame.message);
-    } else if (frame.type === 'message_edited') {
-      const at = chat.messages.findIndex((message) => message.id === frame.message.id);
-      if (at >= 0) chat.messages[at] = frame.message;
-    }
+    change(chat, frame);
+    if (frame.type === 'new_message' && chat.loaded) this.#arrived(chat, frame.message);
+  }
+
+  #arrived(chat, message) {
+    if (message.author_id === this.me.id && message.client_message_id) this.outbox.settled(chat.id, message.client_message_id);
   }
 
   /** One frame of the live connection. */
