@@ -3,6 +3,7 @@
  * Building and writing the page. Every text goes in as text, never as markup: there is no `innerHTML` in these pages.
  * @module
  */
+import { wordsFor } from './words.js';
 
 /** @param {string} id @returns {any} the element, which the page is sure to have */
 export const byId = (id) => document.getElementById(id);
@@ -72,7 +73,7 @@ export function onSubmit(form, work) {
     try {
       await work(event);
     } catch (error) {
-      if (alert) alert.textContent = error.message;
+      if (alert) alert.textContent = wordsFor(error);
       else throw error;
     } finally {
       for (const button of buttons) button.disabled = false;
@@ -80,10 +81,16 @@ export function onSubmit(form, work) {
   });
 }
 
-/** Asks before something that cannot be undone. @returns {Promise<boolean>} */
+/** A name among the page's own words: whatever is written in it, it turns none of them round. @param {string} text */
+export const name = (text) => el('bdi', {}, text);
+
+/**
+ * Asks before something that cannot be undone.
+ * @param {string|(string|Node)[]} question @param {string} doIt @returns {Promise<boolean>}
+ */
 export function confirmed(question, doIt) {
   const dialog = byId('confirm');
-  setText(dialog.querySelector('p'), question);
+  dialog.querySelector('p').replaceChildren(...[question].flat());
   setText(dialog.querySelector('[value=yes]'), doIt);
   dialog.returnValue = 'no';
   dialog.showModal();
@@ -112,10 +119,4 @@ export function shortTime(iso) {
 export function longDay(iso) {
   const date = new Date(iso);
   return { 0: 'Today', 1: 'Yesterday' }[daysAgo(date)] ?? LONG.format(date);
-}
-
-/** The text with its web addresses as links. @param {string} text @returns {(Node|string)[]} */
-export function withLinks(text) {
-  return text.split(/(https?:\/\/[^\s<>"']*[^\s<>"'.,;:!?)\]])/).map((part, index) =>
-    (index % 2 ? el('a', { href: part, target: '_blank', rel: 'noopener noreferrer nofollow' }, part) : part));
 }

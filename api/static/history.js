@@ -14,6 +14,7 @@ export const entry = (chat) => ({
   id: chat.id, info: chat, unread: chat.unread_count ?? 0, last: chat.last_message ?? null, countedSeq: chat.seq,
   /** @type {Message[]} */ messages: [], loaded: false, /** @type {string|null} */ older: null,
   /** @type {Promise<void>|null} */ loading: null, /** @type {any[]} */ missed: [], dropped: new Set(),
+  /** @type {Map<number, Message|null|undefined>} */ originals: new Map(),
   typing: new Map(), readSeq: 0, /** @type {any[]|null} */ members: null,
 });
 
@@ -38,5 +39,6 @@ export function change(chat, frame) {
   } else if (frame.type === 'message_edited') {
     const at = chat.messages.findIndex((message) => message.id === frame.message.id);
     if (at >= 0) chat.messages[at] = frame.message;
+    if (chat.originals.has(frame.message.id)) chat.originals.set(frame.message.id, frame.message);
   }
 }
