@@ -21,7 +21,7 @@ export function messageView(chat, message, look, original, acts) {
   const bubble = el('div', { class: 'bubble' },
     look.first && !look.mine && chat.info.is_group ? el('span', { class: 'author', dir: 'auto' }, message.author_username) : el('span', { class: 'hidden-label' }, `${look.mine ? 'You' : message.author_username}: `),
     message.reply_to_id ? quote(original, acts) : null,
-    el('div', { class: 'body', dir: 'auto' }, el('span', { class: 'text' }, ...withLinks(message.text)), el('span', { class: 'stamp', dir: 'ltr' }, stamp(message))));
+    el('div', { class: 'body', dir: 'auto' }, el('span', { class: 'text' }, ...withLinks(message.text)), el('span', { class: 'stamp' }, el('bdi', {}, stamp(message)))));
   const state = pending ? ` ${pending.state}` : '';
   const item = el('li', { class: `message${look.mine ? ' mine' : ''}${look.first ? ' first' : ''}${look.last ? ' last' : ''}${look.edited ? ' being-edited' : ''}${state}`, tabindex: -1, 'data-id': message.id });
   const tools = pending ? null : toolsOf(chat, message, look, acts);
