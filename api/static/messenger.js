@@ -10,6 +10,9 @@ import { ApiError, Emitter, Session, backoff, randomId } from './session.js';
 
 export { ApiError, CLOSE_CODES, Emitter, Session, backoff, closePlan, randomId };
 
+/** Beyond this an open connection is asked for a sign of life when somebody comes back to it. */
+const SILENT_MS = 40_000;
+
 /** Between two subscriptions: half the rate at which a server answers `rate_limited`. */
 const PACE_MS = 35;
 
@@ -71,6 +74,7 @@ export class Connection extends Emitter {
    * not before a time that the server itself has set.
    */
   nudge() {
+    if (this.state === 'open' && Date.now() - this.#heardAt > SILENT_MS) this.check(3000);
     if (this.state !== 'waiting' || this.#told || Date.now() - this.#triedAt < 1000) return;
     clearTimeout(this.#timers.retry);
     this.#retry(0, this.#refreshFirst);

@@ -10,6 +10,12 @@ import { Keeper } from './storage.js';
 
 export { backoff, randomId };
 
+/** A token that is expired for so long was not refreshed because nothing ran. */
+const ASLEEP_MS = 20_000;
+/** How many connections a browser keeps to one host (HTTP/1.1). */
+const KEPT_CONNECTIONS = 6;
+const KNOCK_MS = 2000;
+
 /** A fault that the server reports (REST problem or WebSocket `error`) or that the way there has (status 0, code `offline`). */
 export class ApiError extends Error {
   /** @param {number} status @param {string} code @param {string} detail @param {{errors?: {field: string, message: string}[], retryAfterMs?: number}} [more] */
@@ -114,6 +120,7 @@ export class Session extends Emitter {
   /** Another tab may have refreshed while this one waited for its turn: its pair is taken then. */
   async #exchange(held) {
     if (this.#renewed(held)) return;
+    if (Date.now() > held.expiresAt + ASLEEP_MS) await this.#wake();
     try {
       const fresh = await this.#fetch('POST', '/auth/refresh', { refresh_token: held.refresh });
       if (this.#tokens?.id !== held.id) throw new ApiError(401, 'unauthenticated', 'logged out meanwhile');
@@ -123,6 +130,16 @@ export class Session extends Emitter {
       if (error.status === 401 || error.status === 403 || error.status === 422) this.end('Your session has ended. Please log in again.');
       throw error;
     }
+  }
+
+  /**
+   * This machine slept, for a token is refreshed before its end. The connections that the browser kept may be dead
+   * without a sign, and each would cost a call its whole time-out: calls that are given up soon make the browser drop
+   * them. A refresh is not given up like that, for its answer must not be lost.
+   */
+  async #wake() {
+    const knock = () => fetch(new URL('/', this.base), { headers: { accept: 'application/json' }, signal: AbortSignal.timeout(KNOCK_MS), cache: 'no-store' });
+    await Promise.allSettled(Array.from({ length: KEPT_CONNECTIONS }, knock));
   }
 
   /** Whether the storage has a newer pair of the same session, which is taken. */
