@@ -1,7 +1,7 @@
 // @ts-check
 /** The open chat: its messages, who types, and where one stands in it. The field below is `composer.js`. @module */
 import { Composer, coarse } from './composer.js';
-import { avatar, byId, confirmed, el, longDay, setText } from './dom.js';
+import { avatar, byId, clock, confirmed, daysAgo, el, longDay, setText } from './dom.js';
 import { messageView, signatureOf } from './message_view.js';
 import { wordsFor } from './words.js';
 
@@ -77,6 +77,7 @@ export class Thread {
     const chat = this.#chat;
     if (!chat) return;
     if (chat.info.is_group && (chat.info.member_count ?? 0) <= 200) this.#store.members(id).catch(() => {});
+    if (chat.info.peer) this.#store.askLastSeen(chat.info.peer.id);
     this.#reaching = true;
     await this.#store.look(id);
     if (!this.#places.has(id)) await this.#store.pages.reachUnread(chat);
@@ -143,7 +144,7 @@ export class Thread {
     setText(byId('chat-name'), info.name);
     const online = this.#store.online;
     let about = '';
-    if (info.peer) about = online.has(info.peer.id) ? 'online' : 'offline';
+    if (info.peer) about = online.has(info.peer.id) ? 'online' : this.#lastSeen(info.peer.id);
     else {
       const count = chat.members?.length ?? info.member_count;
       if (count) about = count === 1 ? '1 member' : `${count} members`;
@@ -153,6 +154,11 @@ export class Thread {
     setText(byId('chat-about'), about);
     const names = [...chat.typing.values()].map((one) => one.username);
     setText(byId('typing'), names.length === 0 ? '' : names.length === 1 ? `${names[0]} is typing…` : names.length === 2 ? `${names[0]} and ${names[1]} are typing…` : 'Several people are typing…');
+  }
+
+  #lastSeen(userId) {
+    const at = this.#store.lastSeen.get(userId);
+    return at ? `last seen ${daysAgo(new Date(at)) > 0 ? `${longDay(at)}, ` : ''}${clock(at)}` : 'offline';
   }
 
   /** The first message in sight, to keep it where it is when others come in above. */

@@ -102,7 +102,8 @@ const WEEKDAY = new Intl.DateTimeFormat(undefined, { weekday: 'short' });
 const SHORT = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short' });
 const LONG = new Intl.DateTimeFormat(undefined, { weekday: 'long', day: 'numeric', month: 'long', year: 'numeric' });
 const midnight = (date) => new Date(date.getFullYear(), date.getMonth(), date.getDate()).getTime();
-const daysAgo = (date) => Math.round((midnight(new Date()) - midnight(date)) / 86_400_000);
+/** @param {Date} date */
+export const daysAgo = (date) => Math.round((midnight(new Date()) - midnight(date)) / 86_400_000);
 
 /** @param {string} iso */
 export const clock = (iso) => TIME.format(new Date(iso));

@@ -18,6 +18,8 @@ export class Store extends Emitter {
   /** @type {any} */ me = null;
   /** @type {Map<number, import('./history.js').Entry>} */ chats = new Map();
   online = new Set();
+  /** When users who are offline were last online. @type {Map<number, string|null>} */
+  lastSeen = new Map();
   pages = new Pages(this);
   drafts = new Drafts(0);
   #session;
@@ -155,6 +157,7 @@ export class Store extends Emitter {
       case 'user_status':
         if (frame.status === 'online') this.online.add(frame.user_id);
         else this.online.delete(frame.user_id);
+        this.lastSeen.set(frame.user_id, new Date().toISOString());
         return this.emit('people');
       case 'chat_added':
         this.#learn({ ...frame.chat });
@@ -244,6 +247,19 @@ export class Store extends Emitter {
     this.#looked = id;
     this.#connection.prefer(id);
     return this.pages.open(id);
+  }
+
+  /** Asks once when a user was last online. @param {number} userId */
+  async askLastSeen(userId) {
+    if (this.lastSeen.has(userId)) return;
+    this.lastSeen.set(userId, null);
+    try {
+      const user = await this.call('GET', `/users/${userId}`);
+      this.lastSeen.set(userId, user.last_seen_at ?? null);
+      this.emit('people');
+    } catch {
+      this.lastSeen.delete(userId); // asked again when the chat is next opened
+    }
   }
 
   /** @param {number} id @param {boolean} [again] */

@@ -163,6 +163,8 @@ async fn a_private_chat_counts_what_is_unread(d: &Deployment) {
     bobs.reload().await;
     bobs.until_text(".chat-link .preview", "three").await;
     bobs.until("nothing unread", "document.title === 'Messenger'", &[]).await;
+    bobs.click("#logout").await;
+    anns.until_text("#chat-about", "last seen ").await;
     anns.assert_clean(&site.url).await;
     bobs.assert_clean(&site.url).await;
 }
