@@ -1,8 +1,8 @@
 // @ts-check
 /**
- * The chat page: which chat is open (by the address's `#/chat/ID`, so that back and forward work), and what the parts
- * of the page do together. Who logs in: `entrance.js`. What is shown: `chat_list.js`, `chat_thread.js`,
- * `chat_details.js`, `chat_new.js`, `connection_bar.js`.
+ * The chat page: which chat is open (by the address's `#/chat/ID`, so that back and forward work),
+ * and what the parts of the page do together. The login: `entrance.js`. The parts:
+ * `chat_list.js`, `chat_thread.js`, `chat_details.js`, `chat_new.js`, `connection_bar.js`.
  * @module
  */
 import { Connection, Session } from './messenger.js';

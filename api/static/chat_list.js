@@ -116,7 +116,12 @@ export class ChatList {
     links[Math.max(0, Math.min(links.length - 1, to))].focus();
   }
 
-  /** The chat above or below the open one. @param {number} openId @param {1|-1} step @returns {number} 0 where there is none */
+  /**
+   * The chat above or below the open one.
+   * @param {number} openId
+   * @param {1|-1} step
+   * @returns {number} 0 where there is none
+   */
   beside(openId, step) {
     const ids = this.#store.sorted().map((chat) => chat.id);
     const at = ids.indexOf(openId);

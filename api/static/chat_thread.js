@@ -1,5 +1,9 @@
 // @ts-check
-/** The open chat: its messages, who types, and where one stands in it. The field below is `composer.js`. @module */
+/**
+ * The open chat: its messages, who types, and where one stands in it. The field below is
+ * `composer.js`.
+ * @module
+ */
 import { Composer, coarse } from './composer.js';
 import { avatar, byId, clock, confirmed, daysAgo, el, longDay, setText } from './dom.js';
 import { messageView, signatureOf } from './message_view.js';
@@ -22,7 +26,10 @@ export class Thread {
   #id = -1;
   /** @type {Map<string, {node: any, signature: string}>} */
   #nodes = new Map();
-  /** Where one was in each chat, unless at its end. @type {Map<number, {id: number, top: number}>} */
+  /**
+   * Where one was in each chat, unless at its end.
+   * @type {Map<number, {id: number, top: number}>}
+   */
   #places = new Map();
   /** The first message that was unread when the chat was opened. */
   #divider = 0;
@@ -35,7 +42,11 @@ export class Thread {
   /** The message that the Tab key reaches. */
   #stop = null;
 
-  /** @param {Store} store @param {import('./messenger.js').Connection} connection @param {(text: string) => void} say tells a fault */
+  /**
+   * @param {Store} store
+   * @param {import('./messenger.js').Connection} connection
+   * @param {(text: string) => void} say tells a fault
+   */
   constructor(store, connection, say) {
     this.#store = store;
     this.#say = say;
@@ -123,7 +134,10 @@ export class Thread {
     if (this.#landed) this.#scrolled();
   }
 
-  /** Where the chat opens: where one was, else at the first unread message, else at its end. @param {boolean} here whether all is there for it */
+  /**
+   * Where the chat opens: where one was, else at the first unread message, else at its end.
+   * @param {boolean} here whether all is there for it
+   */
   #land(here) {
     this.toEnd();
     if (!here) return;
@@ -234,7 +248,8 @@ export class Thread {
     };
   }
 
-  // ---- The messages are one tab stop: the arrow keys go from one to the next, Tab to what can be done with it
+  // ---- The messages are one tab stop: the arrow keys go from one to the next, Tab to what can be
+  // done with it
 
   #stopAt(node) {
     if (node === this.#stop) return;

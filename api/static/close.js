@@ -1,7 +1,13 @@
 // @ts-check
-/** The close codes of the WebSocket, and what a client does after each. Part of `messenger.js`. @module */
+/**
+ * The close codes of the WebSocket, and what a client does after each. Part of `messenger.js`.
+ * @module
+ */
 
-/** What each close code means, for people. The range decides what a client does: see {@link closePlan}. */
+/**
+ * The meaning of each close code, for people. The range decides what a client does:
+ * {@link closePlan}.
+ */
 export const CLOSE_CODES = Object.freeze({
   1000: 'Closed normally.',
   1001: 'The server or the page is going away.',
@@ -21,11 +27,11 @@ export const CLOSE_CODES = Object.freeze({
 });
 
 /**
- * What to do after a close.
+ * The plan after a close.
  * @param {number} code
  * @param {string} [reason]
- * @returns {{action: 'reconnect'|'refresh'|'stop', delayMs: number|null, meaning: string, advice: string}}
- *   `delayMs` is the delay the server asked for, null where the back-off decides.
+ * @returns {{action: 'reconnect'|'refresh'|'stop', delayMs: number|null, meaning: string, advice:
+ *   string}} `delayMs` is the delay the server asked for, null where the back-off decides.
  */
 export function closePlan(code, reason = '') {
   const meaning = CLOSE_CODES[code] ?? `Close code ${code}${reason ? `: ${reason}` : '.'}`;
@@ -44,7 +50,10 @@ export function closePlan(code, reason = '') {
   return plan('reconnect', 'Reconnect after a random back-off.');
 }
 
-/** @param {string} reason @returns {number|null} `reconnect_after_ms` of a 1012, at most five minutes */
+/**
+ * @param {string} reason
+ * @returns {number|null} `reconnect_after_ms` of a 1012, at most five minutes
+ */
 function reconnectAfter(reason) {
   try {
     const ms = JSON.parse(reason).reconnect_after_ms;

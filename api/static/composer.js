@@ -1,6 +1,7 @@
 // @ts-check
 /**
- * The field to write in: a new message, a reply or an edit. What is in it is kept at every key (`drafts.js`).
+ * The field to write in: a new message, a reply or an edit. Its words are kept at every key
+ * (`drafts.js`).
  * @module
  */
 import { byId, setText } from './dom.js';
@@ -82,7 +83,7 @@ export class Composer {
     this.#typing.typed(!this.editing && field.value.trim() !== '');
   }
 
-  /** What stands above the field; and what became of the messages that it deals with. */
+  /** Shows the reply or edit above the field, and leaves one whose message is gone. */
   render() {
     const chat = this.#chat;
     if (!chat) return;
@@ -106,7 +107,10 @@ export class Composer {
     return message.author_id === this.#store.me.id ? 'yourself' : message.author_username;
   }
 
-  /** A message that the server will never take as it is comes back to be changed, if the field is free for it. */
+  /**
+   * A message that the server will never take as it is comes back to be changed, if the field is
+   * free for it.
+   */
   #takeBack(chat) {
     if (field.value !== '' || this.#draft.edit) return;
     const refused = this.#store.outbox.of(chat.id).find((one) => one.state === 'failed' && ['invalid', 'too_large'].includes(one.code ?? ''));
@@ -183,7 +187,9 @@ export class Composer {
     this.#changed();
   }
 
-  /** The field is free for the next message at once; it gets the text back only if the edit fails. */
+  /**
+   * The field is free for the next message at once; it gets the text back only if the edit fails.
+   */
   async #saveEdit(text) {
     const chatId = this.#id;
     const { edit } = this.#draft;
@@ -215,7 +221,7 @@ export class Composer {
 
   #say(chatId, text) { if (chatId === this.#id) setText(fault, text); }
 
-  /** What is pasted while the focus is elsewhere. @param {string} text */
+  /** Takes a text that is pasted while the focus is elsewhere. @param {string} text */
   insert(text) {
     field.focus();
     field.setRangeText(text, field.selectionStart, field.selectionEnd, 'end');

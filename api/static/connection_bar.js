@@ -1,5 +1,9 @@
 // @ts-check
-/** The line that says how the connection is, and what brings it back early: somebody who does something. @module */
+/**
+ * The line that says how the connection is, and what brings it back early: somebody who does
+ * something.
+ * @module
+ */
 import { byId, setText } from './dom.js';
 import { wordsForClose } from './words.js';
 

@@ -1,6 +1,7 @@
 // @ts-check
 /**
- * Building and writing the page. Every text goes in as text, never as markup: there is no `innerHTML` in these pages.
+ * Building and writing the page. Every text goes in as text, never as markup: there is no
+ * `innerHTML` in these pages.
  * @module
  */
 import { wordsFor } from './words.js';
@@ -10,8 +11,11 @@ export const byId = (id) => document.getElementById(id);
 
 /**
  * An element with its attributes, listeners (`onclick: f`) and children; strings become text nodes.
- * @param {string} tag @param {Record<string, any>} [attributes] `true` sets an empty attribute; `false`, null and undefined none
- * @param {...(Node|string|null|undefined)} children @returns {any}
+ * @param {string} tag
+ * @param {Record<string, any>} [attributes] `true` sets an empty attribute; `false`, null and
+ *   undefined none
+ * @param {...(Node|string|null|undefined)} children
+ * @returns {any}
  */
 export function el(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
@@ -40,7 +44,11 @@ export function icon(name) {
 export const iconButton = (name, label, onclick, attributes = {}) =>
   el('button', { type: 'button', class: 'icon-button', 'aria-label': label, title: label, onclick, ...attributes }, icon(name));
 
-/** A round sign with the first letters of a name, coloured by the id. @param {string} name @param {number} id */
+/**
+ * A round sign with the first letters of a name, coloured by the id.
+ * @param {string} name
+ * @param {number} id
+ */
 export function avatar(name, id, attributes = {}) {
   const words = name.split(/[\s._-]+/).filter(Boolean);
   const letters = (words.length > 1 ? words[0][0] + words[1][0] : [...name].slice(0, 2).join('')).toUpperCase();
@@ -52,7 +60,10 @@ export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-/** Runs `render` soon and once, however often it was asked for. Works in a hidden tab too, unlike animation frames. */
+/**
+ * Runs `render` soon and once, however often it was asked for. Works in a hidden tab too, unlike
+ * animation frames.
+ */
 export function batched(render) {
   let due = false;
   return () => {
@@ -81,7 +92,10 @@ export function onSubmit(form, work) {
   });
 }
 
-/** A name among the page's own words: whatever is written in it, it turns none of them round. @param {string} text */
+/**
+ * A name among the page's own words: whatever is written in it, it turns none of them round.
+ * @param {string} text
+ */
 export const name = (text) => el('bdi', {}, text);
 
 /**

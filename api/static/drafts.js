@@ -1,13 +1,16 @@
 // @ts-check
 /**
- * What was typed and not sent, for each chat: kept at every key, so that no reload, crash or log-in loses it.
+ * The words that were typed and not sent, for each chat. They are kept at every key, so that no
+ * reload, crash or log-in loses it.
  * @module
  */
 import { shared } from './storage.js';
 
 /**
- * `text` is the message in the making, `replyTo` the message that it answers. A half-done edit stands beside it.
- * @typedef {{text: string, replyTo: number|null, edit: {id: number, text: string, was: string}|null}} Draft
+ * `text` is the message in the making, `replyTo` the message that it answers. A half-done edit
+ * stands beside it.
+ * @typedef {{text: string, replyTo: number|null, edit: {id: number, text: string, was:
+ *   string}|null}} Draft
  */
 
 const KEY = 'messenger.draft.';
@@ -39,7 +42,7 @@ export class Drafts {
     }
   }
 
-  /** What the list shows of it. @param {number} chatId */
+  /** The words that the list shows of it. @param {number} chatId */
   preview(chatId) {
     const { text, edit } = this.of(chatId);
     return (edit?.text ?? text).trim();

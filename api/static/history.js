@@ -1,11 +1,15 @@
 // @ts-check
 /**
- * One chat as the page knows it: its messages in order, and what an event does to them. It asks nothing of the server
- * and knows no DOM.
+ * One chat as the page knows it: its messages in order, and what an event does to them. It asks
+ * nothing of the server and knows no DOM.
  * @module
  */
 
-/** @typedef {{id: number, chat_id: number, author_id: number, author_username: string, text: string, created_at: string, is_edited: boolean, seq: number, client_message_id: string|null, reply_to_id: number|null}} Message */
+/**
+ * @typedef {{id: number, chat_id: number, author_id: number, author_username: string, text: string,
+ * created_at: string, is_edited: boolean, seq: number, client_message_id: string|null, reply_to_id:
+ * number|null}} Message
+ */
 
 /** @typedef {ReturnType<typeof entry>} Entry */
 
@@ -18,7 +22,11 @@ export const entry = (chat) => ({
   typing: new Map(), readSeq: 0, /** @type {any[]|null} */ members: null,
 });
 
-/** Puts a message in its place by id, unless it is deleted. @param {Entry} chat @param {Message} message */
+/**
+ * Puts a message in its place by id, unless it is deleted.
+ * @param {Entry} chat
+ * @param {Message} message
+ */
 export function put(chat, message) {
   if (chat.dropped.has(message.id)) return;
   const list = chat.messages;

@@ -1,5 +1,9 @@
 // @ts-check
-/** The keys of the whole page: typing goes into the field wherever the focus is, and chats are changed by key. @module */
+/**
+ * The keys of the whole page: typing goes into the field wherever the focus is, and chats are
+ * changed by key.
+ * @module
+ */
 
 /**
  * @typedef {object} Page

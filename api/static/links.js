@@ -2,12 +2,16 @@
 /** The web and mail addresses in a text as links. @module */
 import { el } from './dom.js';
 
-// An address ends before a blank, a quotation mark or an angle bracket; what stands before it must not be part of it.
+// An address ends before a blank, a quotation mark or an angle bracket; what stands before it must
+// not be part of it.
 const FOUND = /(?<![\p{L}\p{N}_@/.-])(?:https?:\/\/[^\s<>"]+|www\.[^\s<>"]+\.[^\s<>"]+|[\p{L}\p{N}._%+-]+@[\p{L}\p{N}-]+(?:\.[\p{L}\p{N}-]+)+)/giu;
 const TAIL = /[.,;:!?'"…»”’)\]}*_]/u;
 const OPENS = { ')': '(', ']': '[', '}': '{' };
 
-/** The address without the marks of the sentence around it; a bracket that it opens itself stays. @param {string} found */
+/**
+ * The address without the marks of the sentence around it; a bracket that it opens itself stays.
+ * @param {string} found
+ */
 function trimmed(found) {
   let end = found.length;
   for (; end > 0 && TAIL.test(found[end - 1]); end -= 1) {

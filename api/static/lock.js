@@ -1,7 +1,8 @@
 // @ts-check
 /**
- * One tab at a time. The browser's own locks exist in secure contexts only (HTTPS and the own machine), and not where
- * cookies are blocked: elsewhere a note in the storage that all tabs share does the same.
+ * One tab at a time. The browser's own locks exist in secure contexts only (HTTPS and the own
+ * machine), and not where cookies are blocked: elsewhere a note in the storage that all tabs share
+ * does the same.
  * @module
  */
 import { randomId } from './random.js';
@@ -16,7 +17,9 @@ const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 /**
  * Runs `work` while no other tab runs one under the same name.
  * @template T
- * @param {string} name @param {import('./storage.js').Keeper|Storage} storage @param {() => Promise<T>} work
+ * @param {string} name
+ * @param {import('./storage.js').Keeper|Storage} storage
+ * @param {() => Promise<T>} work
  * @returns {Promise<T>}
  */
 export async function alone(name, storage, work) {

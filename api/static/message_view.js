@@ -5,15 +5,19 @@ import { withLinks } from './links.js';
 
 /**
  * @typedef {{first: boolean, last: boolean, mine: boolean, edited: boolean}} Look
- * @typedef {{reply: () => void, edit: () => void, remove: () => void, jump: () => void, retry: () => void, discard: () => void}} Acts
+ * @typedef {{reply: () => void, edit: () => void, remove: () => void, jump: () => void, retry: ()
+ *   => void, discard: () => void}} Acts
  */
 
-/** What a message's look depends on: with the same it need not be built anew. */
+/** All that a message's look depends on: with the same it need not be built anew. */
 export const signatureOf = (message, look, original) =>
   JSON.stringify([message.text, message.is_edited, message.id, message.pending?.state, message.pending?.fault, look, message.reply_to_id && (original ? [original.text, original.author_username] : original === null)]);
 
 /**
- * @param {any} chat @param {any} message @param {Look} look @param {any} original of a reply: null where it is deleted
+ * @param {any} chat
+ * @param {any} message
+ * @param {Look} look
+ * @param {any} original of a reply: null where it is deleted
  * @param {Acts} acts
  */
 export function messageView(chat, message, look, original, acts) {

@@ -24,9 +24,10 @@ export const SEQUENCED = new Set(['new_message', 'message_edited', 'message_dele
 /**
  * One live connection that comes back by itself.
  *
- * Emits `state` ({state, delayMs, plan, code, reason}), `frame` ({direction: 'in'|'out', text, data}), `event` (each
- * frame of the server; sequenced events of a subscription consecutive and once), `resync` ({chat_id, seq}: fetch by
- * REST), and `refused` ({chat_id, error}: the subscription is given up).
+ * Emits `state` ({state, delayMs, plan, code, reason}), `frame` ({direction: 'in'|'out', text,
+ * data}), `event` (each frame of the server; sequenced events of a subscription consecutive and
+ * once), `resync` ({chat_id, seq}: fetch by REST), and `refused` ({chat_id, error}: the
+ * subscription is given up).
  */
 export class Connection extends Emitter {
   #session;
@@ -51,8 +52,9 @@ export class Connection extends Emitter {
 
   /**
    * @param {Session} session
-   * @param {{way?: 'subprotocol'|'path', reconnect?: boolean, WebSocket?: typeof WebSocket, random?: () => number, longestMs?: () => number}} [options]
-   *   `subprotocol` keeps the token out of the address, so it is the default; `longestMs` caps the back-off
+   * @param {{way?: 'subprotocol'|'path', reconnect?: boolean, WebSocket?: typeof WebSocket,
+   *   random?: () => number, longestMs?: () => number}} [options] `subprotocol` keeps the token out
+   *   of the address, so it is the default; `longestMs` caps the back-off
    */
   constructor(session, options = {}) {
     super();
@@ -70,8 +72,8 @@ export class Connection extends Emitter {
   }
 
   /**
-   * Tries at once if it was waiting: somebody is there, or the server answers again. Not oftener than once a second, and
-   * not before a time that the server itself has set.
+   * Tries at once if it was waiting: somebody is there, or the server answers again. Not oftener
+   * than once a second, and not before a time that the server itself has set.
    */
   nudge() {
     if (this.state === 'open' && Date.now() - this.#heardAt > SILENT_MS) this.check(3000);
@@ -86,7 +88,10 @@ export class Connection extends Emitter {
     this.#set('idle');
   }
 
-  /** @param {object|string} command an object, or the very text to send @returns {boolean} whether it was handed to the socket */
+  /**
+   * @param {object|string} command an object, or the very text to send
+   * @returns {boolean} whether it was handed to the socket
+   */
   send(command) {
     if (this.state !== 'open') return false;
     const text = typeof command === 'string' ? command : JSON.stringify(command);
@@ -95,7 +100,11 @@ export class Connection extends Emitter {
     return true;
   }
 
-  /** Sends a command and waits for the answer that carries its `request_id`. @param {object} command @param {number} [timeoutMs] */
+  /**
+   * Sends a command and waits for the answer that carries its `request_id`.
+   * @param {object} command
+   * @param {number} [timeoutMs]
+   */
   request(command, timeoutMs = 10_000) {
     const request_id = randomId();
     return new Promise((resolve, reject) => {
@@ -118,7 +127,10 @@ export class Connection extends Emitter {
     this.#pump();
   }
 
-  /** Subscribes to this chat before all others, now and after every reconnect: somebody looks at it. @param {number} chatId */
+  /**
+   * Subscribes to this chat before all others, now and after every reconnect: somebody looks at it.
+   * @param {number} chatId
+   */
   prefer(chatId) {
     this.#preferred = chatId;
     this.#toFront();
@@ -139,7 +151,10 @@ export class Connection extends Emitter {
     this.emit('state', { state, ...more });
   }
 
-  /** Lets go of the socket without waiting for its close, which a dead network may hold back for minutes. */
+  /**
+   * Lets go of the socket without waiting for its close, which a dead network may hold back for
+   * minutes.
+   */
   #drop() {
     for (const timer of Object.values(this.#timers)) clearTimeout(timer);
     const socket = this.#socket;
@@ -229,7 +244,10 @@ export class Connection extends Emitter {
     this.#pump();
   }
 
-  /** Scripts see no WebSocket pings, and a broken network is silent: ask when nothing was heard, and give up without an answer. */
+  /**
+   * Scripts see no WebSocket pings, and a broken network is silent: ask when nothing was heard, and
+   * give up without an answer.
+   */
   #watch(everyMs) {
     this.#timers.watch = setTimeout(async () => {
       if (Date.now() - this.#heardAt >= everyMs) await this.check();
@@ -291,7 +309,8 @@ export class Connection extends Emitter {
       return this.emit('refused', { chat_id: chatId, error });
     }
     if (error.code === 'rate_limited') {
-      // The rate is the user's, whose other devices subscribe too: all wait, and each then asks less often.
+      // The rate is the user's, whose other devices subscribe too: all wait, and each then asks
+      // less often.
       this.#restUntil = Math.max(this.#restUntil, Date.now() + Math.max(error.retryAfterMs, 100) + backoff(0));
       this.#paceMs = Math.min(this.#paceMs * 1.5, 500);
     } else {

@@ -1,7 +1,8 @@
 // @ts-check
 /**
- * Tells of new messages while nobody looks at the page: by the browser's notifications and by a sound, both off until
- * the user turns them on. The page offers it once, after the first message that came unseen.
+ * Tells of new messages while nobody looks at the page: by the browser's notifications and by a
+ * sound, both off until the user turns them on. The page offers it once, after the first message
+ * that came unseen.
  * @module
  */
 import { byId } from './dom.js';

@@ -1,7 +1,8 @@
 // @ts-check
 /**
- * Messages on their way. Each has its `client_message_id` from the start, so trying again, also after a reload, can
- * never send twice. One chat's messages go one after the other, so they keep their order.
+ * Messages on their way. Each has its `client_message_id` from the start, so trying again, also
+ * after a reload, can never send twice. One chat's messages go one after the other, so they keep
+ * their order.
  * @module
  */
 import { backoff, randomId } from './messenger.js';
@@ -11,7 +12,11 @@ import { wordsFor } from './words.js';
 const TRIES = 6;
 const KEY = 'messenger.unsent.';
 
-/** @typedef {{client_message_id: string, chat_id: number, author_id: number, text: string, reply_to_id: number|null, created_at: string, order: number, state: 'sending'|'failed', fault: string, code?: string, transient?: boolean}} Pending */
+/**
+ * @typedef {{client_message_id: string, chat_id: number, author_id: number, text: string,
+ * reply_to_id: number|null, created_at: string, order: number, state: 'sending'|'failed', fault:
+ * string, code?: string, transient?: boolean}} Pending
+ */
 
 export class Outbox {
   /** @type {Map<number, Pending[]>} */
@@ -65,7 +70,11 @@ export class Outbox {
   /** How many messages the server does not have yet. */
   get size() { return [...this.#pending.values()].flat().length; }
 
-  /** @param {number} chatId @param {string} text @param {number|null} [replyTo] the message that it answers */
+  /**
+   * @param {number} chatId
+   * @param {string} text
+   * @param {number|null} [replyTo] the message that it answers
+   */
   send(chatId, text, replyTo = null) {
     /** @type {Pending} */
     const pending = {
@@ -96,7 +105,11 @@ export class Outbox {
     for (const go of this.#waiting) go();
   }
 
-  /** The server has this one, as an answer or an event says. @param {number} chatId @param {string} clientMessageId */
+  /**
+   * The server has this one, as an answer or an event says.
+   * @param {number} chatId
+   * @param {string} clientMessageId
+   */
   settled(chatId, clientMessageId) {
     const left = this.of(chatId).filter((one) => one.client_message_id !== clientMessageId);
     if (left.length === this.of(chatId).length) return;

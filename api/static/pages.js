@@ -32,7 +32,10 @@ export class Pages {
     if (chat?.loaded && chat.older) return this.#page(chat, `&cursor=${encodeURIComponent(chat.older)}`);
   }
 
-  /** A page of history. Events that arrive meanwhile are newer than the page may be, so they are applied again after it. */
+  /**
+   * A page of history. Events that arrive meanwhile are newer than the page may be, so they are
+   * applied again after it.
+   */
   #page(chat, more) {
     chat.loading ??= (async () => {
       chat.missed = [];
@@ -55,7 +58,10 @@ export class Pages {
     return chat.loading;
   }
 
-  /** The server no longer keeps what was missed: what is here may be wrong, so it is fetched anew. @param {number} id */
+  /**
+   * The server no longer keeps what was missed: what is here may be wrong, so it is fetched anew.
+   * @param {number} id
+   */
   async reload(id) {
     const chat = this.#store.chats.get(id);
     if (!chat) return;
@@ -69,7 +75,10 @@ export class Pages {
     this.#store.refresh(id);
   }
 
-  /** Lets go of old messages of a long session; they are fetched again when scrolled to. @param {number} id */
+  /**
+   * Lets go of old messages of a long session; they are fetched again when scrolled to.
+   * @param {number} id
+   */
   trim(id) {
     const chat = this.#store.chats.get(id);
     if (!chat || chat.loading || chat.messages.length <= KEPT_MESSAGES) return;
@@ -79,9 +88,10 @@ export class Pages {
   }
 
   /**
-   * The message that another one answers, as far as it is known: undefined while it is being fetched, null where it is
-   * deleted.
-   * @param {Entry} chat @param {number} id
+   * The message that another one answers, as far as it is known: undefined while it is being
+   * fetched, null where it is deleted.
+   * @param {Entry} chat
+   * @param {number} id
    */
   original(chat, id) {
     const here = chat.messages.find((message) => message.id === id);
@@ -109,7 +119,12 @@ export class Pages {
     this.#store.emit('chat', chat.id);
   }
 
-  /** Fetches older pages until this message is there. @param {number} chatId @param {number} id @returns {Promise<boolean>} whether it is */
+  /**
+   * Fetches older pages until this message is there.
+   * @param {number} chatId
+   * @param {number} id
+   * @returns {Promise<boolean>} whether it is
+   */
   async reach(chatId, id) {
     for (let pages = 0; pages <= JUMP_PAGES; pages += 1) {
       const chat = this.#store.chats.get(chatId);
@@ -130,7 +145,10 @@ export class Pages {
     for (let pages = 0; pages < UNREAD_PAGES && chat.older && !this.firstUnread(chat); pages += 1) await this.older(chat.id);
   }
 
-  /** The first of the unread messages, null where it is not among those here. @param {Entry} chat */
+  /**
+   * The first of the unread messages, null where it is not among those here.
+   * @param {Entry} chat
+   */
   firstUnread(chat) {
     let left = chat.unread;
     for (let at = chat.messages.length - 1; at >= 0 && left > 0; at -= 1) {
@@ -143,9 +161,10 @@ export class Pages {
   }
 
   /**
-   * The user has seen everything up to `seq`: what is unread after it is counted from the messages here, which reach
-   * to the newest.
-   * @param {number} id @param {number} seq
+   * The user has seen everything up to `seq`: what is unread after it is counted from the messages
+   * here, which reach to the newest.
+   * @param {number} id
+   * @param {number} seq
    */
   read(id, seq) {
     const chat = this.#store.chats.get(id);

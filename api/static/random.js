@@ -1,11 +1,15 @@
 // @ts-check
 /** Ids and pauses that no two clients share. @module */
 
-/** An id for `client_message_id` or `request_id`; works without a secure context, unlike `crypto.randomUUID`. */
+/**
+ * An id for `client_message_id` or `request_id`; works without a secure context, unlike
+ * `crypto.randomUUID`.
+ */
 export const randomId = () => Array.from(crypto.getRandomValues(new Uint8Array(12)), (b) => b.toString(16).padStart(2, '0')).join('');
 
 /**
- * The back-off: random over its whole range, so that clients that were thrown out together do not come back together.
+ * The back-off: random over its whole range, so that clients that were thrown out together do not
+ * come back together.
  * @param {number} attempt 0 for the first
  * @param {() => number} [random]
  * @param {number} [cap] milliseconds

@@ -1,6 +1,7 @@
 // @ts-check
 /**
- * Who is logged in: tokens that refresh themselves, and REST calls. Part of `messenger.js`, which exports all of it.
+ * A login: tokens that refresh themselves, and REST calls. Part of `messenger.js`, which
+ * exports all of it.
  * @module
  */
 
@@ -16,9 +17,17 @@ const ASLEEP_MS = 20_000;
 const KEPT_CONNECTIONS = 6;
 const KNOCK_MS = 2000;
 
-/** A fault that the server reports (REST problem or WebSocket `error`) or that the way there has (status 0, code `offline`). */
+/**
+ * A fault that the server reports (REST problem or WebSocket `error`) or that the way there has
+ * (status 0, code `offline`).
+ */
 export class ApiError extends Error {
-  /** @param {number} status @param {string} code @param {string} detail @param {{errors?: {field: string, message: string}[], retryAfterMs?: number}} [more] */
+  /**
+   * @param {number} status
+   * @param {string} code
+   * @param {string} detail
+   * @param {{errors?: {field: string, message: string}[], retryAfterMs?: number}} [more]
+   */
   constructor(status, code, detail, more = {}) {
     super(more.errors?.length ? more.errors.map((e) => `${e.field}: ${e.message}`).join('\n') : detail);
     this.name = 'ApiError';
@@ -52,15 +61,16 @@ export class Emitter {
 }
 
 /**
- * Who is logged in, and the REST calls in that name.
+ * A login, and the REST calls in its name.
  *
- * Emits `signed_in`, `refreshed` (a new access token is there), `reached` (the server answered a call), and `ended` with
- * a text when the session is over.
+ * Emits `signed_in`, `refreshed` (a new access token is there), `reached` (the server answered a
+ * call), and `ended` with a text when the session is over.
  *
- * The tokens lie in the storage that is given. With `localStorage` all tabs are one session, also after a restart. A
- * refresh token is good for one use, so one tab refreshes at a time, and the others take its pair from the storage.
- * Nothing here protects from a script injected into the page: the pages' Content-Security-Policy and the rule that text
- * is only ever set as text are there for that.
+ * The tokens lie in the storage that is given. With `localStorage` all tabs are one session, also
+ * after a restart. A refresh token is good for one use, so one tab refreshes at a time, and the
+ * others take its pair from the storage. Nothing here protects from a script injected into the
+ * page: the pages' Content-Security-Policy and the rule that text is only ever set as text are
+ * there for that.
  */
 export class Session extends Emitter {
   #storage;
@@ -68,7 +78,10 @@ export class Session extends Emitter {
   #refreshing = null;
   #timer = 0;
 
-  /** @param {{base?: string, key?: string, storage?: Keeper|Storage}} [options] without a storage it lives as long as the tab */
+  /**
+   * @param {{base?: string, key?: string, storage?: Keeper|Storage}} [options] without a storage it
+   * lives as long as the tab
+   */
   constructor({ base = globalThis.location?.origin, key = 'messenger.session', storage = new Keeper('sessionStorage') } = {}) {
     super();
     this.base = base;
@@ -95,13 +108,20 @@ export class Session extends Emitter {
     this.emit('signed_in');
   }
 
-  /** Goes on with an access token from elsewhere, without the means to refresh it. @param {string} token */
+  /**
+   * Goes on with an access token from elsewhere, without the means to refresh it.
+   * @param {string} token
+   */
   adopt(token) {
     this.#keep({ access_token: token.trim(), refresh_token: null, expires_in: 86_400 }, randomId());
     this.emit('signed_in');
   }
 
-  /** A new pair of tokens; calls made at once share one request, for a refresh token is good for one. @returns {Promise<void>} */
+  /**
+   * A new pair of tokens; calls made at once share one request, for a refresh token is good for
+   * one.
+   * @returns {Promise<void>}
+   */
   refresh() {
     this.#refreshing ??= this.#refresh().finally(() => { this.#refreshing = null; });
     return this.#refreshing;
@@ -133,9 +153,10 @@ export class Session extends Emitter {
   }
 
   /**
-   * This machine slept, for a token is refreshed before its end. The connections that the browser kept may be dead
-   * without a sign, and each would cost a call its whole time-out: calls that are given up soon make the browser drop
-   * them. A refresh is not given up like that, for its answer must not be lost.
+   * This machine slept, for a token is refreshed before its end. The connections that the browser
+   * kept may be dead without a sign, and each would cost a call its whole time-out: calls that are
+   * given up soon make the browser drop them. A refresh is not given up like that, for its answer
+   * must not be lost.
    */
   async #wake() {
     const knock = () => fetch(new URL('/', this.base), { headers: { accept: 'application/json' }, signal: AbortSignal.timeout(KNOCK_MS), cache: 'no-store' });
@@ -214,7 +235,10 @@ export class Session extends Emitter {
     }
   }
 
-  /** @param {any} pair @param {string} id names the login, the same over all its refreshes; no token is in it */
+  /**
+   * @param {any} pair
+   * @param {string} id names the login, the same over all its refreshes; no token is in it
+   */
   #keep(pair, id) {
     this.#tokens = { access: pair.access_token, refresh: pair.refresh_token, expiresAt: Date.now() + pair.expires_in * 1000, ttl: pair.expires_in, id };
     this.#storage.setItem(this.key, JSON.stringify(this.#tokens));

@@ -1,5 +1,5 @@
 // @ts-check
-/** What a user may choose on this machine: light or dark, notifications, sound. @module */
+/** The choices of a user on this machine: light or dark, notifications, sound. @module */
 import { byId } from './dom.js';
 import { shared } from './storage.js';
 

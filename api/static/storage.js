@@ -1,7 +1,7 @@
 // @ts-check
 /**
- * Where the page keeps what must outlive it. A browser may refuse to keep anything (blocked cookies, a full disk):
- * everything then works from memory, and {@link Keeper.durable} says so.
+ * Where the page keeps what must outlive it. A browser may refuse to keep anything (blocked
+ * cookies, a full disk): everything then works from memory, and {@link Keeper.durable} says so.
  * @module
  */
 
@@ -34,7 +34,11 @@ export class Keeper {
     }
   }
 
-  /** The value parsed, null where there is none or it is damaged. @param {string} key @returns {any} */
+  /**
+   * The value parsed, null where there is none or it is damaged.
+   * @param {string} key
+   * @returns {any}
+   */
   read(key) {
     try {
       return JSON.parse(this.getItem(key) ?? 'null');
@@ -81,8 +85,5 @@ export class Keeper {
   }
 }
 
-/** What every tab of this browser shares, over restarts. */
+/** Shared by every tab of this browser, over restarts. */
 export const shared = new Keeper('localStorage');
-
-/** What belongs to this tab, over reloads. */
-export const ofTab = () => new Keeper('sessionStorage');

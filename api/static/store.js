@@ -1,8 +1,9 @@
 // @ts-check
 /**
- * What the chat page knows: the chats, their messages, who is online and types. It is fed by REST and by the live
- * connection and knows no DOM. Emits `chats` (the list changed), `chat` (id: that chat's content), `people` (online or
- * typing changed), `message` (another user's new one), `gone` ({id, name}) and `fault` (text).
+ * The knowledge of the chat page: the chats, their messages, who is online and types. It is fed by
+ * REST and by the live connection and knows no DOM. Emits `chats` (the list changed), `chat` (id:
+ * that chat's content), `people` (online or typing changed), `message` (another user's new one),
+ * `gone` ({id, name}) and `fault` (text).
  * @module
  */
 import { ApiError, Emitter, backoff } from './messenger.js';
@@ -31,7 +32,10 @@ export class Store extends Emitter {
   /** @type {(() => void)[]} */
   #listening;
 
-  /** @param {import('./messenger.js').Session} session @param {import('./messenger.js').Connection} connection */
+  /**
+   * @param {import('./messenger.js').Session} session
+   * @param {import('./messenger.js').Connection} connection
+   */
   constructor(session, connection) {
     super();
     this.#session = session;
@@ -63,7 +67,10 @@ export class Store extends Emitter {
     this.outbox.resume(this.me.id);
   }
 
-  /** Fetches the list anew; chats that are no longer in it are forgotten. The newest first, so the first are followed first. */
+  /**
+   * Fetches the list anew; chats that are no longer in it are forgotten. The newest first, so the
+   * first are followed first.
+   */
   async loadChats() {
     const seen = new Set();
     let cursor = null;
@@ -214,7 +221,10 @@ export class Store extends Emitter {
     if (frame.type !== 'member_updated') this.refresh(chat.id);
   }
 
-  /** Read on another device: up to the last message there is nothing to count, else the server counts. */
+  /**
+   * Read on another device: up to the last message there is nothing to count, else the server
+   * counts.
+   */
   #readElsewhere(chat, seq) {
     if (chat.unread === 0) return;
     if (seq >= (chat.last?.seq ?? 0)) chat.unread = 0;
@@ -319,7 +329,12 @@ export class Store extends Emitter {
     return page.items.filter((user) => user.id !== this.me.id && user.is_active !== false);
   }
 
-  /** A REST call in this user's name; none once the user has left. @param {string} method @param {string} path @param {unknown} [body] */
+  /**
+   * A REST call in this user's name; none once the user has left.
+   * @param {string} method
+   * @param {string} path
+   * @param {unknown} [body]
+   */
   async call(method, path, body) {
     if (this.#closed) throw new ApiError(401, 'unauthenticated', 'Logged out.');
     return this.#session.request(method, path, body);

@@ -1,5 +1,5 @@
 // @ts-check
-/** What the page says to a person where the protocol speaks to a program. @module */
+/** Words for a person where the protocol speaks to a program. @module */
 
 /** @typedef {import('./messenger.js').ApiError} ApiError */
 
@@ -36,5 +36,9 @@ function inTime(ms) {
   return `in ${minutes} ${minutes === 1 ? 'minute' : 'minutes'}`;
 }
 
-/** Why the connection was closed, in a person's words. @param {number} code @param {{meaning: string}} plan */
+/**
+ * Why the connection was closed, in a person's words.
+ * @param {number} code
+ * @param {{meaning: string}} plan
+ */
 export const wordsForClose = (code, plan) => CLOSES[code] ?? plan.meaning;

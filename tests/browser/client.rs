@@ -1,4 +1,5 @@
-//! The pages' protocol client by itself, run where it runs: what it makes of each close code, and its back-off.
+//! The pages' protocol client by itself, run where it runs: what it makes of each close code, and
+//! its back-off.
 
 use serde_json::json;
 
@@ -62,7 +63,8 @@ async fn the_client_module_keeps_the_close_codes_rules(d: &Deployment) {
     page.assert_clean(&site.url).await;
 }
 
-/// The six connections that a browser keeps may all be dead after a sleep: a refresh must not wait for each of them.
+/// The six connections that a browser keeps may all be dead after a sleep: a refresh must not wait
+/// for each of them.
 async fn after_a_sleep_dead_connections_cost_little(d: &Deployment) {
     let site = Site::of(d).await;
     let browser = Browser::start().await;
@@ -93,7 +95,8 @@ async fn after_a_sleep_dead_connections_cost_little(d: &Deployment) {
     page.assert_clean(&site.url).await;
 }
 
-/// A server that doubles an event and leaves one out: the client tells each event once, and asks for what is missing.
+/// A server that doubles an event and leaves one out: the client tells each event once, and asks
+/// for what is missing.
 const FAKE_SOCKET: &str = r"
     const { Connection, Session } = await import('/static/messenger.js');
     const sent = [];

@@ -18,8 +18,9 @@ use crate::support::process::{self, Log, Process};
 /// How long chromedriver may take until it listens, and Chromium until its first window is there.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
-/// A chromedriver of this test's own. The driver asks the kernel to be killed with this process, and Chromium, started
-/// by a wrapper, to be killed with its driver: nothing is left behind however the test ends.
+/// A chromedriver of this test's own. The driver asks the kernel to be killed with this process,
+/// and Chromium, started by a wrapper, to be killed with its driver: nothing is left behind however
+/// the test ends.
 pub(super) struct Browser {
     driver: Mutex<Option<Process>>,
     address: String,
@@ -28,7 +29,8 @@ pub(super) struct Browser {
 }
 
 impl Browser {
-    /// Starts chromedriver on a free port; the Debian packages are installed where they are missing.
+    /// Starts chromedriver on a free port; the Debian packages are installed where they are
+    /// missing.
     pub(super) async fn start() -> Arc<Self> {
         let started = crate::support::blocking(Self::launch).await;
         Arc::new(started.unwrap_or_else(|error| panic!("{error}")))

@@ -1,4 +1,5 @@
-//! Nothing that was typed is lost: over reloads, in half-done edits, and where the browser keeps nothing.
+//! Nothing that was typed is lost: over reloads, in half-done edits, and where the browser keeps
+//! nothing.
 
 use serde_json::json;
 

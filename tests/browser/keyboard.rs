@@ -1,4 +1,5 @@
-//! The chat page by keys: one types at once, wherever the focus is, and gets everywhere without a mouse.
+//! The chat page by keys: one types at once, wherever the focus is, and gets everywhere without a
+//! mouse.
 
 use serde_json::json;
 

@@ -1,6 +1,8 @@
-//! The two pages in a real headless Chromium, on both forms of the messenger: what a person sees and does.
+//! The two pages in a real headless Chromium, on both forms of the messenger: what a person sees
+//! and does.
 //!
-//! The cluster is reached through a balancer of the suite's own, since a page knows one address only.
+//! The cluster is reached through a balancer of the suite's own, since a page knows one address
+//! only.
 
 mod balancer;
 mod chat;

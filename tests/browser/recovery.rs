@@ -1,4 +1,5 @@
-//! The chat page while servers go and come: it returns by itself and shows what it missed, each message once.
+//! The chat page while servers go and come: it returns by itself and shows what it missed, each
+//! message once.
 
 use std::time::Duration;
 
@@ -19,7 +20,8 @@ const ENTER: &str = "\u{e007}";
 
 const CONNECTED: &str = "document.documentElement.dataset.connection === 'open'";
 
-/// How long the page may take to come back: the longest back-off after a few seconds' outage, and some.
+/// How long the page may take to come back: the longest back-off after a few seconds' outage, and
+/// some.
 const BACK: Duration = Duration::from_secs(60);
 
 async fn shown_once(page: &Page, texts: &[&str]) {
@@ -94,7 +96,8 @@ async fn after_a_drain_the_page_comes_back_when_told(builder: Builder) {
     let page = chat_page(&browser, &site, &ann).await;
     page.click_text(".chat-link", "Steady").await;
     page.until_text("#beginning", "No messages yet").await;
-    // A client may be told to come back in a tenth of a second: what the page goes through is noted while it happens.
+    // A client may be told to come back in a tenth of a second: what the page goes through is noted
+    // while it happens.
     page.js(
         "window.noted = [];
          const bar = document.querySelector('#connection');

@@ -1,4 +1,5 @@
-//! The tabs of one browser are one session: a login, a logout and another login count in all of them.
+//! The tabs of one browser are one session: a login, a logout and another login count in all of
+//! them.
 
 use serde_json::json;
 
@@ -34,7 +35,8 @@ async fn all_tabs_are_one_session(d: &Deployment) {
     page.assert_clean(&site.url).await;
 }
 
-/// Many chats are subscribed one after the other; the one that is looked at must not wait for the others.
+/// Many chats are subscribed one after the other; the one that is looked at must not wait for the
+/// others.
 async fn the_open_chat_is_subscribed_first(d: &Deployment) {
     let ann = d.user_named("ann").await;
     let oldest = ann.group("Oldest", &[]).await["id"].as_i64().unwrap();
@@ -57,7 +59,8 @@ async fn the_open_chat_is_subscribed_first(d: &Deployment) {
     page.assert_clean(&site.url).await;
 }
 
-/// What was read on one device is read on the other, also where the chat's last event is no message.
+/// What was read on one device is read on the other, also where the chat's last event is no
+/// message.
 async fn a_badge_goes_on_every_device(d: &Deployment) {
     let (ann, bob) = (d.user_named("ann").await, d.user_named("bob").await);
     let chat = ann.group("Devices", &[&bob]).await["id"].as_i64().unwrap();
