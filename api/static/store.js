@@ -155,7 +155,7 @@ export class Store extends Emitter {
         this.online.add(frame.user_id);
         this.outbox.again();
         this.pages.open(this.#looked);
-        // What was told to connections while there was none here: chats that came and went.
+        // Chats came and went while no connection was here to hear of it.
         this.loadChats().catch((error) => this.emit('fault', wordsFor(error)));
         return;
       case 'subscribed':
