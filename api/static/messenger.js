@@ -12,6 +12,8 @@ export { ApiError, CLOSE_CODES, Emitter, Session, backoff, closePlan, randomId }
 
 /** Beyond this an open connection is asked for a sign of life when somebody comes back to it. */
 const SILENT_MS = 40_000;
+/** Somebody who does something has the connection tried at most so often. */
+const NUDGE_MS = 1000;
 
 /** Between two subscriptions: half the rate at which a server answers `rate_limited`. */
 const PACE_MS = 35;
@@ -35,6 +37,7 @@ export class Connection extends Emitter {
   #socket = null;
   #attempt = 0;
   #triedAt = 0;
+  #dueAt = 0;
   /** Whether the server has set the time of the next attempt. */
   #told = false;
   #refreshFirst = false;
@@ -77,9 +80,9 @@ export class Connection extends Emitter {
    */
   nudge() {
     if (this.state === 'open' && Date.now() - this.#heardAt > SILENT_MS) this.check(3000);
-    if (this.state !== 'waiting' || this.#told || Date.now() - this.#triedAt < 1000) return;
-    clearTimeout(this.#timers.retry);
-    this.#retry(0, this.#refreshFirst);
+    const due = Math.max(Date.now(), this.#triedAt + NUDGE_MS);
+    if (this.state !== 'waiting' || this.#told || due >= this.#dueAt) return;
+    this.#retry(due - Date.now(), this.#refreshFirst);
   }
 
   /** Closes and stays closed; the subscriptions' cursors are kept for the next {@link start}. */
@@ -205,6 +208,7 @@ export class Connection extends Emitter {
 
   #retry(delayMs, refresh = false) {
     clearTimeout(this.#timers.retry);
+    this.#dueAt = Date.now() + delayMs;
     this.#timers.retry = setTimeout(async () => {
       if (!refresh) return this.#open();
       try {

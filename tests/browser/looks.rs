@@ -64,7 +64,7 @@ async fn colours_are_chosen_or_the_systems(d: &Deployment) {
     let ground = "return getComputedStyle(document.body).backgroundColor";
     let light = page.js(ground, vec![]).await;
     page.click("#show-settings").await;
-    page.click("#theme [value=dark]").await;
+    page.keys("#theme", "Dark").await;
     page.until("another ground", "getComputedStyle(document.body).backgroundColor !== arguments[0]", &[light.clone()])
         .await;
     let dark = page.js(ground, vec![]).await;

@@ -84,7 +84,7 @@ async fn replies_show_what_they_answer(d: &Deployment) {
     bobs.until("no reply any more", "document.querySelector('#replying').hidden", &[]).await;
 
     // by the button, and what is deleted is said to be
-    bobs.click(".message.last:last-child .bubble").await;
+    bobs.click(".message.last:last-child .text").await;
     bobs.click(".message.last:last-child [aria-label^=Reply]").await;
     bobs.until_text("#replying", "gladly").await;
     bobs.press(&format!("indeed{ENTER}")).await;
