@@ -64,7 +64,7 @@ fn the_pages_client_has_the_same_events_and_close_codes() {
         .unwrap();
     let listed: Vec<_> = rows.lines().filter_map(|row| row.split_once(':')).map(|(code, _)| code.trim()).collect();
     assert_eq!(listed, CloseCode::ALL.iter().map(|code| code.digits()).collect::<Vec<_>>());
-    let stops = words(script, "const final = [", "]");
+    let stops = words(closing, "const final = [", "]");
     for code in CloseCode::ALL {
         let stop = code.number() >= 4500 || stops.contains(&code.digits());
         assert_eq!(stop, code.advice() == Advice::Stop, "{code:?}");
