@@ -32,7 +32,8 @@ pub async fn all_answer(nodes: &[Arc<Node>], status: u16) {
     }
 }
 
-/// Waits until all nodes say of their link to Redis that it is up, or down, by the metric and by `/readyz`.
+/// Waits until all nodes say of their link to Redis that it is up, or down, by the metric and by
+/// `/readyz`.
 pub async fn backplane_shows(nodes: &[Arc<Node>], up: bool) {
     each_tells(nodes, "messenger_backplane_up", if up { "1" } else { "0" }, |told| (told > 0.5) == up).await;
     all_answer(nodes, if up { 200 } else { 503 }).await;

@@ -1,4 +1,5 @@
-//! G2: each subscription sees consecutive numbers, each once, although Redis forgets, links stall and clocks differ.
+//! G2: each subscription sees consecutive numbers, each once, although Redis forgets, links stall
+//! and clocks differ.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -102,8 +103,8 @@ async fn the_link_of_a_gateway_is_refused() {
     .await;
 }
 
-/// Half of the nodes live five minutes ago, the other half in five minutes: what is stored is stamped by Postgres, and lasting
-/// is measured by clocks that only run.
+/// Half of the nodes live five minutes ago, the other half in five minutes: what is stored is
+/// stamped by Postgres, and lasting is measured by clocks that only run.
 #[tokio::test]
 async fn clocks_are_ten_minutes_apart() {
     limited(async {

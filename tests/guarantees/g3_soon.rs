@@ -120,7 +120,8 @@ async fn an_api_is_killed_between_commit_and_publish() {
     .await;
 }
 
-/// A database that neither answers nor hangs up is as bad as one that is gone: nobody waits for it longer than two seconds.
+/// A database that neither answers nor hangs up is as bad as one that is gone: nobody waits for it
+/// longer than two seconds.
 #[tokio::test]
 async fn postgres_goes_silent() {
     limited(async {
@@ -155,7 +156,8 @@ async fn postgres_goes_silent() {
     .await;
 }
 
-/// With everything up. The bound is that of a busy machine and an unoptimised build; what was measured is printed.
+/// With everything up. The bound is that of a busy machine and an unoptimised build; what was
+/// measured is printed.
 #[tokio::test]
 async fn an_event_comes_at_once() {
     limited(async {

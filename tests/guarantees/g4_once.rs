@@ -1,4 +1,5 @@
-//! G4: a send retried under its `client_message_id`, anywhere and at the same instant, makes one message.
+//! G4: a send retried under its `client_message_id`, anywhere and at the same instant, makes one
+//! message.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! G6: access ends at once, on every node, while messages flow; and ends all the same when the word of it is lost.
+//! G6: access ends at once, on every node, while messages flow; and ends all the same when the word
+//! of it is lost.
 
 use std::time::{Duration, Instant};
 
@@ -36,7 +37,8 @@ async fn flow_on(witness: &Watch, chat_id: i64, seq: i64, count: i64) {
         .await;
 }
 
-/// Asserts that the events of the chat end with the removal; how long after `since` the last of them was read.
+/// Asserts that the events of the chat end with the removal; how long after `since` the last of
+/// them was read.
 fn silence(watch: &Watch, chat_id: i64, left: i64, since: Instant, whose: &str) -> Duration {
     let events: Vec<_> = watch.seen().into_iter().filter_map(|seen| Some((seen.seq_in(chat_id)?, seen.at))).collect();
     let seqs: Vec<i64> = events.iter().map(|(seq, _)| *seq).collect();
@@ -64,7 +66,8 @@ async fn the_removed_and_who_leaves_get_nothing_more() {
             for gateway in [0, 1] {
                 watches.push(Watch::subscribed(victim.connect_to(gateway).await, chat_id).await);
             }
-            // more of the victim's sockets begin, each with all that was, at about the time of the removal
+            // more of the victim's sockets begin, each with all that was, at about the time of the
+            // removal
             let starting: Vec<Ws> = join_all((0..6).map(|gateway| victim.connect_to(gateway))).await;
             let begins = starting.into_iter().zip(0_u64..).map(async |(ws, n)| {
                 tokio::time::sleep(Duration::from_millis(4 * n)).await;
@@ -226,8 +229,8 @@ async fn a_token_that_expires_ends_its_connection_and_a_fresh_one_keeps_it() {
     .await;
 }
 
-/// How long until a node finds out by itself: a chat's head is compared with the log's every 10 s, ended sessions are
-/// read every 5 s; and some for a busy machine.
+/// How long until a node finds out by itself: a chat's head is compared with the log's every 10 s,
+/// ended sessions are read every 5 s; and some for a busy machine.
 const SLOW_BEAT: Duration = Duration::from_secs(13);
 
 #[tokio::test]
@@ -261,7 +264,8 @@ async fn access_ends_though_the_word_of_it_is_lost() {
         let mut slowest = Duration::ZERO;
         for (watch, user) in [(&removes, &removed), (&leaves, &leaving)] {
             let left = expect_left(&witness, chat_id, user, SOON).await;
-            // its gateway reads the log without a word from Redis: the removal is the last that comes of it
+            // its gateway reads the log without a word from Redis: the removal is the last that
+            // comes of it
             let last = watch
                 .expect("the removal", SLOW_BEAT.saturating_sub(ended.elapsed()), |seen| seen.seq_in(chat_id) == Some(left))
                 .await;

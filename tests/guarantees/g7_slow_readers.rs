@@ -33,8 +33,8 @@ const FILLING: Duration = Duration::from_secs(4);
 enum Link {
     /// as the loopback interface does it
     Loopback,
-    /// with a small receive buffer and the segments of an Ethernet: with those of the loopback interface the kernel
-    /// would take mebibytes for a socket that is not read
+    /// with a small receive buffer and the segments of an Ethernet: with those of the loopback
+    /// interface the kernel would take mebibytes for a socket that is not read
     Narrow,
 }
 
@@ -97,7 +97,8 @@ fn stamped(epoch: Instant) -> impl Fn(usize) -> String + Send + 'static {
     move |_| format!("@{}@{}", epoch.elapsed().as_micros(), "x".repeat(1000))
 }
 
-/// Reads and measures each message from before it was sent, until as many have come as `done` tells at last.
+/// Reads and measures each message from before it was sent, until as many have come as `done` tells
+/// at last.
 fn measure(mut reader: Reader, epoch: Instant, mut done: watch::Receiver<u64>) -> JoinHandle<(Reader, Histogram<u64>)> {
     tokio::spawn(async move {
         let mut latencies = Histogram::new(3).unwrap();

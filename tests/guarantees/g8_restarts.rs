@@ -31,8 +31,8 @@ struct Followed {
     faults: Vec<String>,
 }
 
-/// A client that does as the contract says: told to come back later it does, elsewhere, and goes on after the last
-/// number it had.
+/// A client that does as the contract says: told to come back later it does, elsewhere, and goes on
+/// after the last number it had.
 struct Follower {
     followed: Arc<Mutex<Followed>>,
     stop: watch::Sender<bool>,
@@ -140,7 +140,8 @@ async fn gateways_restarted_one_by_one_lose_nothing_and_nobody_is_told_offline()
             drains.push((began, began.elapsed()));
             node.restart().await;
         }
-        // the grace of who was released is over for all: whoever had not come back would have been told offline
+        // the grace of who was released is over for all: whoever had not come back would have been
+        // told offline
         let (last, _) = drains[2];
         let sentinel = users[0].second_session().await;
         eventually("the last to come back", SOON, async || {

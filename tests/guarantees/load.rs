@@ -1,5 +1,6 @@
-//! A load while something breaks: [`WRITERS`] that send until they are acknowledged and [`READERS`] that read all chats on both
-//! gateways. What became of every message is counted in the end by [`Tally`].
+//! A load while something breaks: [`WRITERS`] that send until they are acknowledged and [`READERS`]
+//! that read all chats on both gateways. What became of every message is counted in the end by
+//! [`Tally`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -111,7 +112,8 @@ impl Load {
         self.fault.as_mut().expect("a fault that began").1 = Instant::now();
     }
 
-    /// Goes on for some 200 messages, ends the load, waits until every subscriber has reached every chat's head, and counts.
+    /// Goes on for some 200 messages, ends the load, waits until every subscriber has reached every
+    /// chat's head, and counts.
     pub async fn finish(self, fault: &str) -> Tally {
         self.go_on(200).await;
         self.stop_writing.send_replace(true);

@@ -1,4 +1,5 @@
-//! What became of a load: every acknowledged message looked up in history and at every subscriber, and the silences measured.
+//! What became of a load: every acknowledged message looked up in history and at every subscriber,
+//! and the silences measured.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -8,7 +9,8 @@ use super::reader::{ChatRecord, Record};
 use super::writer::{Refused, Written};
 use crate::support::Value;
 
-/// After a fault is over, events flow again within this, and what was committed meanwhile has arrived (G3).
+/// After a fault is over, events flow again within this, and what was committed meanwhile has
+/// arrived (G3).
 pub const AGAIN_WITHIN: Duration = Duration::from_secs(2);
 
 /// A chat at the end of the load.
@@ -39,10 +41,12 @@ pub struct Tally {
     resyncs: usize,
     pub connections: usize,
     pub refused_subscriptions: usize,
-    /// the longest time without an event at one subscriber: that overlaps the fault; and after it, its end included
+    /// the longest time without an event at one subscriber: that overlaps the fault; and after it,
+    /// its end included
     pub silence: Duration,
     pub silence_after: Duration,
-    /// how long after the fault the last event had arrived everywhere that was acknowledged before its end
+    /// how long after the fault the last event had arrived everywhere that was acknowledged before
+    /// its end
     pub caught_up: Duration,
 }
 
@@ -138,7 +142,8 @@ impl Tally {
         );
     }
 
-    /// Asserts what holds whatever was broken (G1, G2), and that all is well within two seconds of the fault's end (G3).
+    /// Asserts what holds whatever was broken (G1, G2), and that all is well within two seconds of
+    /// the fault's end (G3).
     pub fn check(&self) {
         assert!(self.history_faults.is_empty(), "{self}\n{}", self.history_faults.join("\n"));
         let wrong = (self.lost, self.doubled, self.out_of_order, self.altered, self.resyncs);

@@ -1,4 +1,5 @@
-//! What several of these tests do in the background: read a socket and keep what came when, and send messages at a rate.
+//! What several of these tests do in the background: read a socket and keep what came when, and
+//! send messages at a rate.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -176,8 +177,8 @@ pub struct Flowed {
     pub refused: Vec<String>,
 }
 
-/// Sends messages to a chat at an even pace until told to stop. An attempt that found nobody is repeated under the
-/// same `client_message_id`; whatever is answered is not.
+/// Sends messages to a chat at an even pace until told to stop. An attempt that found nobody is
+/// repeated under the same `client_message_id`; whatever is answered is not.
 pub struct Flow {
     stop: oneshot::Sender<()>,
     task: JoinHandle<Flowed>,

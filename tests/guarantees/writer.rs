@@ -1,4 +1,5 @@
-//! A writer: sends on and on, each message until it is acknowledged, through one api and the other in turn.
+//! A writer: sends on and on, each message until it is acknowledged, through one api and the other
+//! in turn.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! Circles of files. A file and those below it in the module tree may know each other both ways: a parent declares
-//! its children, and they extend it.
+//! Circles of files. A file and those below it in the module tree may know each other both ways: a
+//! parent declares its children, and they extend it.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -103,8 +103,9 @@ fn resolve(from: &Module, words: &[String], modules: &BTreeSet<Module>) -> Modul
     at
 }
 
-/// The text with every item under `#[cfg(test)]` blanked, and the names of the modules among them. An item ends
-/// where rustfmt puts its end: with a `;` in its first line or a `}` in its own column.
+/// The text with every item under `#[cfg(test)]` blanked, and the names of the modules among them.
+/// An item ends where rustfmt puts its end: with a `;` in its first line or a `}` in its own
+/// column.
 fn without_tests(text: &str) -> (String, Vec<String>) {
     let (mut kept, mut modules) = (String::new(), Vec::new());
     let mut lines = text.lines();

@@ -1,4 +1,5 @@
-//! A wrong value stops a program at the start with one line that names the variable; secrets are never printed.
+//! A wrong value stops a program at the start with one line that names the variable; secrets are
+//! never printed.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! The admin port: what Prometheus scrapes and what a load balancer asks. From 0, and never on the public port.
+//! The admin port: what Prometheus scrapes and what a load balancer asks. From 0, and never on the
+//! public port.
 
 use std::sync::Arc;
 

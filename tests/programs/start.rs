@@ -31,7 +31,8 @@ async fn data_and_tokens_survive_a_restart(builder: Builder) {
     assert_eq!(ws.expect("new_message").await["message"], next);
 }
 
-/// `messenger` needs no server, no set-up and no configuration: its secret is made at the first start and kept.
+/// `messenger` needs no server, no set-up and no configuration: its secret is made at the first
+/// start and kept.
 #[tokio::test]
 async fn messenger_starts_with_nothing_and_keeps_its_secret() {
     limited(async {
@@ -54,7 +55,8 @@ async fn messenger_starts_with_nothing_and_keeps_its_secret() {
     .await;
 }
 
-/// Runs `program` until it has written a line with `word`, then lets `heal` act and waits until it is ready.
+/// Runs `program` until it has written a line with `word`, then lets `heal` act and waits until it
+/// is ready.
 async fn waits_for(program: Program, database: String, redis: String, word: &str, heal: impl FnOnce()) {
     let env: Env = [
         ("HOST", "127.0.0.1"),
@@ -151,7 +153,8 @@ async fn a_gateway_waits_for_the_schema() {
     .await;
 }
 
-/// `messenger` with Postgres and Redis configured is an api and a gateway in one, and one more node of the cluster.
+/// `messenger` with Postgres and Redis configured is an api and a gateway in one, and one more node
+/// of the cluster.
 #[tokio::test]
 async fn messenger_is_one_more_node_of_a_cluster() {
     limited(async {

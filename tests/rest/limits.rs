@@ -1,4 +1,5 @@
-//! Rates: counted together over all nodes, told with `Retry-After`. And whose address a request counts for.
+//! Rates: counted together over all nodes, told with `Retry-After`. And whose address a request
+//! counts for.
 
 use reqwest::Method;
 

@@ -30,8 +30,8 @@ pub fn assert_time(value: &Value) -> OffsetDateTime {
     time
 }
 
-/// Asserts that the access token of `rest` stops working on every node, within the contract's second; a
-/// deactivated user may be told so.
+/// Asserts that the access token of `rest` stops working on every node, within the contract's
+/// second; a deactivated user may be told so.
 pub async fn ends_within_a_second(rest: &Rest) {
     let start = Instant::now();
     for node in 0..2 {

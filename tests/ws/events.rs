@@ -1,5 +1,5 @@
-//! The events that follow what is done over REST, with consecutive numbers, and the notices to those who come
-//! into a chat or out of it.
+//! The events that follow what is done over REST, with consecutive numbers, and the notices to
+//! those who come into a chat or out of it.
 
 use crate::support::user::id;
 use crate::support::{Deployment, User, Value, Ws, json};

@@ -1,4 +1,5 @@
-//! Private messages: the chat is made when it is needed, and every connection of both users hears once.
+//! Private messages: the chat is made when it is needed, and every connection of both users hears
+//! once.
 
 use crate::support::{Deployment, Value, Ws, json};
 

@@ -1,4 +1,5 @@
-//! Sessions that end close their sockets on every node, within the second, with the code that says why.
+//! Sessions that end close their sockets on every node, within the second, with the code that says
+//! why.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,8 @@ both_forms!(
     an_ended_session_does_not_come_in_again,
 );
 
-/// Two seconds by the clock of a busy machine: the promise is one, which the guarantees' suite measures.
+/// Two seconds by the clock of a busy machine: the promise is one, which the guarantees' suite
+/// measures.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
 async fn sockets(user: &User) -> Vec<Ws> {

@@ -1,5 +1,5 @@
-//! The limit of fan-out: a process that does nothing but write prepared frames to its sockets. It is this program under another name,
-//! so that its CPU time is its own.
+//! The limit of fan-out: a process that does nothing but write prepared frames to its sockets. It
+//! is this program under another name, so that its CPU time is its own.
 
 use super::clock;
 use super::fleet::Fleet;
@@ -84,8 +84,8 @@ impl Drop for Bare {
     }
 }
 
-/// What the writer does: `accept N`, `write RATE SECONDS EACH` (messages at a rate, each by one `write` to each of the next EACH
-/// sockets), `flood SECONDS` (`writev` of ten frames).
+/// What the writer does: `accept N`, `write RATE SECONDS EACH` (messages at a rate, each by one
+/// `write` to each of the next EACH sockets), `flood SECONDS` (`writev` of ten frames).
 pub fn run() -> io::Result<()> {
     let listener = listen()?;
     let mut out = io::stdout();
@@ -114,8 +114,8 @@ pub fn run() -> io::Result<()> {
     Ok(())
 }
 
-/// A backlog as large as the kernel allows: of a connection that finds it full, a server that speaks first never hears. A client that does
-/// not come is an error.
+/// A backlog as large as the kernel allows: of a connection that finds it full, a server that
+/// speaks first never hears. A client that does not come is an error.
 fn listen() -> io::Result<TcpListener> {
     const BACKLOG: i32 = 4096;
     const PATIENCE: Duration = Duration::from_secs(20);
@@ -155,7 +155,8 @@ fn write(sockets: &mut [mio::net::TcpStream], rate: f64, seconds: f64, each: usi
         let first = sent as usize % groups * each;
         sent += 1;
         for socket in &mut sockets[first..first + each] {
-            // what a full socket does not take is missed, and counted as a gap where it is read; a part that it took is followed by the rest
+            // what a full socket does not take is missed, and counted as a gap where it is read; a
+            // part that it took is followed by the rest
             match socket.write(&frame) {
                 Ok(taken) => write_rest(socket, &frame[taken..])?,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
@@ -165,7 +166,8 @@ fn write(sockets: &mut [mio::net::TcpStream], rate: f64, seconds: f64, each: usi
     }
 }
 
-/// Writes the rest of what was begun, so that the frames on the wire stay whole; a reader that takes nothing for so long is an error.
+/// Writes the rest of what was begun, so that the frames on the wire stay whole; a reader that
+/// takes nothing for so long is an error.
 fn write_rest(socket: &mut mio::net::TcpStream, mut rest: &[u8]) -> io::Result<()> {
     const PATIENCE: Duration = Duration::from_secs(5);
     let deadline = Instant::now() + PATIENCE;

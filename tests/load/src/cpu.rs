@@ -33,7 +33,8 @@ impl Watched {
         Moment(pids.map(|(name, pid)| ((name, pid), cpu_nanos(pid))).collect())
     }
 
-    /// What each has used since `before`. A child that has ended meanwhile is not counted, one that has begun is.
+    /// What each has used since `before`. A child that has ended meanwhile is not counted, one that
+    /// has begun is.
     pub fn since(&self, before: &Moment) -> Times {
         let mut times: Times = self.0.iter().map(|(name, _)| (*name, 0)).collect();
         for (key, nanos) in self.now().0 {
@@ -62,7 +63,8 @@ impl Part {
     }
 }
 
-/// CPU time of all threads of a process by the scheduler's own count, which is in nanoseconds; where the kernel keeps none, by its ticks.
+/// CPU time of all threads of a process by the scheduler's own count, which is in nanoseconds;
+/// where the kernel keeps none, by its ticks.
 fn cpu_nanos(pid: u32) -> u64 {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let fine: u64 = threads

@@ -1,7 +1,9 @@
-//! What the messenger costs, measured against the limit and against others, in one run on one machine.
+//! What the messenger costs, measured against the limit and against others, in one run on one
+//! machine.
 //!
-//! It builds the release programs, starts them with a Postgres (`fsync` on) and a Redis of their own on the loopback, opens the sockets,
-//! sends through the api and prints what an operation costs each process. `BENCHMARKS.md` says how to read it.
+//! It builds the release programs, starts them with a Postgres (`fsync` on) and a Redis of their
+//! own on the loopback, opens the sockets, sends through the api and prints what an operation costs
+//! each process. `BENCHMARKS.md` says how to read it.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -117,7 +119,8 @@ fn measure(arguments: &Arguments) -> Result<(), String> {
     if faults.is_empty() { Ok(()) } else { Err(faults.join("\n")) }
 }
 
-/// Builds the programs and begins anew with their place in the environment; what it returns is why that failed.
+/// Builds the programs and begins anew with their place in the environment; what it returns is why
+/// that failed.
 fn with_programs() -> Result<String, String> {
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");

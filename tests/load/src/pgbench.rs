@@ -1,4 +1,5 @@
-//! The limit of durable sends: the least that a send can be, by Postgres' own load program, on the same server.
+//! The limit of durable sends: the least that a send can be, by Postgres' own load program, on the
+//! same server.
 
 use super::report::Row;
 use super::world::World;

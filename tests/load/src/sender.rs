@@ -17,9 +17,11 @@ use std::time::Duration;
 
 /// When the next request is to be sent.
 pub enum Pace<'a> {
-    /// At a rate a second, whatever comes back; a request that finds no free connection waits, and its wait counts.
+    /// At a rate a second, whatever comes back; a request that finds no free connection waits, and
+    /// its wait counts.
     Rate(f64),
-    /// On every connection as soon as its last was answered, while the gate (given how many were sent) is open.
+    /// On every connection as soon as its last was answered, while the gate (given how many were
+    /// sent) is open.
     Full(&'a mut dyn FnMut(u64) -> bool),
 }
 
@@ -80,7 +82,8 @@ pub fn run(mut plan: Plan<'_, '_>) -> io::Result<Sent> {
     let last = end + clock::nanos(ANSWERS_WITHIN);
     loop {
         let now = clock::now();
-        // all that is due before the end is sent, however late, or what a server keeps waiting would not be told of
+        // all that is due before the end is sent, however late, or what a server keeps waiting
+        // would not be told of
         let mut over = now >= last;
         while !over && !free.is_empty() {
             let due = match &mut plan.pace {

@@ -1,7 +1,7 @@
 //! One subscriber's socket: the few bytes of a WebSocket client that a measurement needs.
 //!
-//! Load and servers share the machine's cores, so what is read is not parsed: a frame's header gives its length, `"seq":` its place and
-//! `"text":"` the moment at which it was to be sent.
+//! Load and servers share the machine's cores, so what is read is not parsed: a frame's header
+//! gives its length, `"seq":` its place and `"text":"` the moment at which it was to be sent.
 
 use super::tally::Tally;
 use memchr::memmem;

@@ -20,7 +20,8 @@ pub struct Tally {
     pub doubles: u64,
     /// Numbers that came after a greater one.
     pub disorder: u64,
-    /// From the moment at which a message was to be sent, so that a send that was late counts as late.
+    /// From the moment at which a message was to be sent, so that a send that was late counts as
+    /// late.
     pub latency: Histogram<u64>,
     /// From the message's `created_at`, which the database's clock gave inside the transaction.
     pub commit: Option<Histogram<u64>>,
@@ -51,7 +52,8 @@ impl Tally {
         }
     }
 
-    /// Counts a frame of `size` bytes on the wire; returns the number that the next must follow. Number 0 stands for none.
+    /// Counts a frame of `size` bytes on the wire; returns the number that the next must follow.
+    /// Number 0 stands for none.
     pub fn event(&mut self, payload: &[u8], size: usize, last: u64, now: u64) -> u64 {
         let Some(seq) = number_after(payload, b"\"seq\":") else { return last };
         let Some(text) = memmem::find(payload, b"\"text\":\"") else { return last };
@@ -95,7 +97,8 @@ fn digits(bytes: &[u8]) -> Option<u64> {
     bytes.iter().try_fold(0_u64, |sum, byte| byte.is_ascii_digit().then(|| sum * 10 + u64::from(byte - b'0')))
 }
 
-/// Nanoseconds since the `created_at` of a message, by the wall clock, which the servers of this machine share.
+/// Nanoseconds since the `created_at` of a message, by the wall clock, which the servers of this
+/// machine share.
 fn since_created(payload: &[u8]) -> Option<u64> {
     const HOUR: u64 = 3_600_000_000_000;
     let key = b"\"created_at\":\"";

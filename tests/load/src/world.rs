@@ -1,4 +1,5 @@
-//! A messenger to measure: Postgres, Redis, an api and a gateway, and what is in the database before.
+//! A messenger to measure: Postgres, Redis, an api and a gateway, and what is in the database
+//! before.
 
 use super::cpu::{Part, Watched};
 use super::fleet::source;
@@ -121,8 +122,8 @@ impl World {
         }
     }
 
-    /// Users 1 to `users`, groups 1 to `chats`, and the memberships that the query `members` gives as `(chat_id, user_id)`.
-    /// Nothing was said in them.
+    /// Users 1 to `users`, groups 1 to `chats`, and the memberships that the query `members` gives
+    /// as `(chat_id, user_id)`. Nothing was said in them.
     pub fn seed(&self, users: usize, chats: usize, members: &str) -> Result<(), String> {
         self.sql(format!(
             "insert into users (username, username_lower, email, email_lower, password_hash)

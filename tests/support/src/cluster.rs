@@ -1,4 +1,5 @@
-//! A real Redis Cluster, whose slots move and whose primaries have replicas when a test wants them to.
+//! A real Redis Cluster, whose slots move and whose primaries have replicas when a test wants them
+//! to.
 
 use std::sync::Arc;
 

@@ -93,7 +93,8 @@ impl Builder {
         self
     }
 
-    /// Uses a server of the test's own. (Without it the cluster gets a Redis that nobody else uses, too.)
+    /// Uses a server of the test's own. (Without it the cluster gets a Redis that nobody else uses,
+    /// too.)
     #[must_use]
     pub fn redis(mut self, server: &Arc<Redis>) -> Self {
         self.redis = Some(Arc::clone(server));
@@ -299,7 +300,8 @@ impl Deployment {
         self.redis.as_ref().expect("a cluster's")
     }
 
-    /// A client that nobody is logged in with; its requests go round the nodes as behind a load balancer.
+    /// A client that nobody is logged in with; its requests go round the nodes as behind a load
+    /// balancer.
     pub fn rest(&self) -> Rest {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         let urls = |nodes: &[Arc<Node>]| nodes.iter().map(|node| node.url()).collect();

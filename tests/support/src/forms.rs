@@ -59,8 +59,9 @@ macro_rules! both_forms {
     };
 }
 
-/// Runs each named `async fn(Builder)` twice, on a private embedded deployment's builder and on that of a
-/// private cluster of two apis and two gateways: for tests that set variables or break things.
+/// Runs each named `async fn(Builder)` twice, on a private embedded deployment's builder and on
+/// that of a private cluster of two apis and two gateways: for tests that set variables or break
+/// things.
 #[cfg(feature = "deployment")]
 #[macro_export]
 macro_rules! both_forms_alone {

@@ -20,8 +20,8 @@ const READY_LIMIT: Duration = Duration::from_mins(1);
 /// Environment variables of one program.
 pub type Env = BTreeMap<String, String>;
 
-/// A running (or stopped) program. Its working folder is its own, its environment only what the harness sets, so
-/// that no file and no variable of the machine has a say.
+/// A running (or stopped) program. Its working folder is its own, its environment only what the
+/// harness sets, so that no file and no variable of the machine has a say.
 pub struct Node {
     name: String,
     program: Program,
@@ -84,7 +84,8 @@ impl Node {
         .map_err(|error| format!("{error}\n{}", self.tail(60)))
     }
 
-    /// The status that `path` of the admin port answers, or `None` when nothing does within two seconds. Blocks.
+    /// The status that `path` of the admin port answers, or `None` when nothing does within two
+    /// seconds. Blocks.
     pub fn probe(&self, path: &str) -> Option<u16> {
         let address = ([127, 0, 0, 1], self.state.lock().admin_port).into();
         let limit = Duration::from_secs(2);
@@ -184,7 +185,8 @@ impl Node {
         ended.await.unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// Starts it again on the same ports, killing it first where it runs, and waits until it is ready.
+    /// Starts it again on the same ports, killing it first where it runs, and waits until it is
+    /// ready.
     pub async fn restart(self: &Arc<Self>) {
         self.kill_9();
         self.start_again().await;

@@ -3,8 +3,8 @@
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A loopback port that nobody listens on, given out once. It lies below the ports that the kernel takes for
-/// outgoing connections, so that none of those can take it before its server does.
+/// A loopback port that nobody listens on, given out once. It lies below the ports that the kernel
+/// takes for outgoing connections, so that none of those can take it before its server does.
 pub fn free_port() -> u16 {
     const FIRST: u32 = 12_000;
     const COUNT: u32 = 20_000;

@@ -1,5 +1,5 @@
-//! A real Postgres: one server for all deployments of a run, a database for each; or a private server, which a
-//! test may stop, crash and start again.
+//! A real Postgres: one server for all deployments of a run, a database for each; or a private
+//! server, which a test may stop, crash and start again.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -136,7 +136,8 @@ impl Postgres {
         self.end(Signal::SIGINT).await;
     }
 
-    /// Ends at once without a checkpoint, as at a power cut that spares the operating system (`SIGQUIT`).
+    /// Ends at once without a checkpoint, as at a power cut that spares the operating system
+    /// (`SIGQUIT`).
     pub async fn crash(self: &Arc<Self>) {
         self.end(Signal::SIGQUIT).await;
     }

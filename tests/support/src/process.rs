@@ -1,9 +1,10 @@
-//! Child processes that end with the test binary, however it ends, and the folder that all of a run lives in.
+//! Child processes that end with the test binary, however it ends, and the folder that all of a run
+//! lives in.
 //!
 //! Three things see to it: every child asks the kernel for a signal when its parent dies (`setpriv
-//! --pdeathsig`), all are started by one thread that lives as long as the process (the kernel counts the death
-//! of the *thread* that forked), and a watchdog shell, which notices the end of this process by the end of a
-//! pipe, removes the run's folder.
+//! --pdeathsig`), all are started by one thread that lives as long as the process (the kernel
+//! counts the death of the *thread* that forked), and a watchdog shell, which notices the end of
+//! this process by the end of a pipe, removes the run's folder.
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
@@ -35,7 +36,8 @@ static SPAWNER: LazyLock<Mutex<mpsc::Sender<Job>>> = LazyLock::new(|| {
     Mutex::new(jobs)
 });
 
-/// The folder of this run, readable by the `postgres` user, removed by the watchdog when this process ends.
+/// The folder of this run, readable by the `postgres` user, removed by the watchdog when this
+/// process ends.
 static RUN_DIR: LazyLock<PathBuf> = LazyLock::new(|| {
     let dir = tempfile::Builder::new().prefix("messenger-tests-").tempdir().unwrap().keep();
     std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -79,9 +81,9 @@ pub fn bound_command(program: impl AsRef<OsStr>, signal: &str) -> Command {
     command
 }
 
-/// Another cargo than the one that started this process, and without what that one set for it: a build script
-/// that looks at the package's name would take it for a change, and build a third of the dependencies anew at
-/// each turn.
+/// Another cargo than the one that started this process, and without what that one set for it: a
+/// build script that looks at the package's name would take it for a change, and build a third of
+/// the dependencies anew at each turn.
 pub fn cargo() -> Command {
     let mut cargo = Command::new(env!("CARGO"));
     for (name, _) in std::env::vars_os() {
@@ -217,8 +219,8 @@ impl Process {
         self.exit
     }
 
-    /// The first line after `mark` from which `find` gets something; `None` after `limit`, or once the process
-    /// has ended. Its output must go to `log`.
+    /// The first line after `mark` from which `find` gets something; `None` after `limit`, or once
+    /// the process has ended. Its output must go to `log`.
     pub fn says<T>(&mut self, log: &Log, mark: usize, limit: Duration, find: impl Fn(&str) -> Option<T>) -> Option<T> {
         let slice = Duration::from_millis(100);
         let said = super::eventually_blocking("a line", limit, || match log.find(mark, slice, &find) {

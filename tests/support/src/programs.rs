@@ -34,8 +34,8 @@ impl Program {
     }
 }
 
-/// Starts `program` in `dir` with these variables alone, so that no file and no variable of the machine has a say.
-/// Its end follows that of the test binary. Blocks while the programs are built.
+/// Starts `program` in `dir` with these variables alone, so that no file and no variable of the
+/// machine has a say. Its end follows that of the test binary. Blocks while the programs are built.
 pub fn launch(
     program: Program,
     dir: &Path,
@@ -48,8 +48,8 @@ pub fn launch(
     Process::start(command, log)
 }
 
-/// The folder of the executables: that of `MESSENGER_TEST_BIN_DIR` as it is, else the one beside the test
-/// binary, brought up to date by cargo first.
+/// The folder of the executables: that of `MESSENGER_TEST_BIN_DIR` as it is, else the one beside
+/// the test binary, brought up to date by cargo first.
 fn built() -> Result<&'static Path, String> {
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     match BUILT.get_or_init(build) {
@@ -72,8 +72,8 @@ fn build() -> Result<PathBuf, String> {
         Some(other) => other,
     };
     let mut cargo = process::cargo();
-    // the test target with them: dependencies then get the same features as under `cargo test`, and nothing is
-    // built a second time
+    // the test target with them: dependencies then get the same features as under `cargo test`, and
+    // nothing is built a second time
     cargo
         .args(["build", "--workspace", "--bins", "--test", "messenger"])
         .args(["--profile", profile, "--target-dir"])

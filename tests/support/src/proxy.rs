@@ -28,8 +28,8 @@ struct Orders {
     epoch: u64,
 }
 
-/// A proxy on a loopback port of its own. It lives on a thread of its own, so that a test that blocks does not
-/// slow it, and ends with this value, all links cut.
+/// A proxy on a loopback port of its own. It lives on a thread of its own, so that a test that
+/// blocks does not slow it, and ends with this value, all links cut.
 pub struct Proxy {
     address: SocketAddr,
     orders: watch::Sender<Orders>,
@@ -115,8 +115,8 @@ async fn link(client: TcpStream, target: String, mut orders: watch::Receiver<Ord
     }
 }
 
-/// Passes on what is read until either end closes. One piece is held at a time, so a stalled link fills the
-/// sender's own buffers, as a real one would.
+/// Passes on what is read until either end closes. One piece is held at a time, so a stalled link
+/// fills the sender's own buffers, as a real one would.
 async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut orders: watch::Receiver<Orders>) {
     let mut buffer = vec![0; 64 * 1024];
     loop {

@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::SOON;
 
-/// A client of all nodes: a path of the gateways goes to the next gateway, all else to the next api, as a load
-/// balancer without sticky sessions would do it.
+/// A client of all nodes: a path of the gateways goes to the next gateway, all else to the next
+/// api, as a load balancer without sticky sessions would do it.
 #[derive(Clone)]
 pub struct Rest {
     http: reqwest::Client,
@@ -141,7 +141,8 @@ impl Answer {
         self.json
     }
 
-    /// The problem document of an answer that must have this status and code; its shape is checked too.
+    /// The problem document of an answer that must have this status and code; its shape is checked
+    /// too.
     #[track_caller]
     pub fn problem(self, status: u16, code: &str) -> Value {
         let what = format!("{} answered {}: {}", self.request, self.status, self.body);

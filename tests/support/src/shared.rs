@@ -7,10 +7,12 @@ use tokio::sync::OnceCell;
 
 use super::deployment::{Builder, Deployment};
 
-/// The one deployment of its form; a start that failed fails every test at once instead of being tried again.
+/// The one deployment of its form; a start that failed fails every test at once instead of being
+/// tried again.
 type Cell = OnceCell<Result<Arc<Deployment>, String>>;
 
-/// A test's use of a shared deployment: when the test fails, what the nodes wrote meanwhile is printed.
+/// A test's use of a shared deployment: when the test fails, what the nodes wrote meanwhile is
+/// printed.
 pub struct Shared {
     deployment: Arc<Deployment>,
     marks: Vec<usize>,

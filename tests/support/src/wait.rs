@@ -1,4 +1,5 @@
-//! Waiting: for blocking work without holding up the rest, and for what comes by itself, up to a deadline.
+//! Waiting: for blocking work without holding up the rest, and for what comes by itself, up to a
+//! deadline.
 
 use std::time::Duration;
 
@@ -8,8 +9,8 @@ pub const SOON: Duration = Duration::from_secs(20);
 /// How long one test may take in all, private deployments included.
 pub const TEST_LIMIT: Duration = Duration::from_mins(3);
 
-/// Runs blocking work of the harness (starting a process and waiting until it is ready) off the test's own
-/// thread, so that what else the test has under way goes on.
+/// Runs blocking work of the harness (starting a process and waiting until it is ready) off the
+/// test's own thread, so that what else the test has under way goes on.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(value) => value,

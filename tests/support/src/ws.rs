@@ -27,7 +27,8 @@ pub enum Way {
     Subprotocol,
 }
 
-/// One connection. Nothing is read but while a test waits for something, so pings are answered only then.
+/// One connection. Nothing is read but while a test waits for something, so pings are answered only
+/// then.
 pub struct Ws {
     stream: WebSocketStream<TcpStream>,
     /// read, but not yet asked for
@@ -272,16 +273,17 @@ impl Ws {
         assert_eq!(pong["type"], "pong", "{pong}");
     }
 
-    /// Reads until a pong of the protocol itself has come that bears `payload`; the server answers in order, so
-    /// that it is there before the answer of a command sent now.
+    /// Reads until a pong of the protocol itself has come that bears `payload`; the server answers
+    /// in order, so that it is there before the answer of a command sent now.
     pub async fn expect_pong(&mut self, payload: &[u8]) {
         self.round_trip().await;
         let pongs = &self.pongs;
         assert!(pongs.iter().any(|pong| pong == payload), "only {pongs:?}; {}", self.story());
     }
 
-    /// Asserts that no frame of these types came, up to the answer of a `ping` sent now. What another node or
-    /// client causes must be known to have passed before, by another frame that came after it.
+    /// Asserts that no frame of these types came, up to the answer of a `ping` sent now. What
+    /// another node or client causes must be known to have passed before, by another frame that
+    /// came after it.
     pub async fn none_of(&mut self, kinds: &[&str]) {
         self.round_trip().await;
         let forbidden = |frame: &&Value| kinds.iter().any(|kind| frame["type"] == *kind);

@@ -26,7 +26,8 @@ pub struct Peer {
     channels: usize,
     /// Subscribers of each channel.
     reach: u64,
-    /// What part of the messenger's rate it is measured at; beyond its strength a rate says nothing.
+    /// What part of the messenger's rate it is measured at; beyond its strength a rate says
+    /// nothing.
     slower: f64,
     /// What ends with it.
     _servers: Vec<Box<dyn std::any::Any>>,
@@ -40,8 +41,8 @@ pub fn fan_out(options: &Options, subscribers: usize) -> Result<Vec<Peer>, Strin
     Ok(vec![nchan::peer(1, subscribers, false)?, socket_io::peer(1, subscribers)?])
 }
 
-/// Measures those that are asked for, each with `channels` of `each` and its messages through Redis. One after the other: all their
-/// sockets at once are more than a process may have.
+/// Measures those that are asked for, each with `channels` of `each` and its messages through
+/// Redis. One after the other: all their sockets at once are more than a process may have.
 pub fn many_channels(
     options: &Options,
     (channels, each): (usize, usize),

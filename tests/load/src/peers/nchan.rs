@@ -1,4 +1,5 @@
-//! nchan, a module of nginx, as Debian packs it: one worker, which is what serves it best per delivery.
+//! nchan, a module of nginx, as Debian packs it: one worker, which is what serves it best per
+//! delivery.
 
 use super::Peer;
 use crate::cpu::{Part, Watched};

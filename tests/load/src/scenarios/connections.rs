@@ -17,7 +17,8 @@ const CONNECTIONS: usize = 10_000;
 const EACH: usize = 10;
 /// The longest text, each of its characters four bytes long.
 const CHARACTERS: usize = 4096;
-/// Seconds after which memory is read for the last time: beyond what a chat's newest events are kept for.
+/// Seconds after which memory is read for the last time: beyond what a chat's newest events are
+/// kept for.
 const SETTLES: usize = 22;
 
 /// A messenger with `connections` users in chats of ten, and one more user who is in all of them.

@@ -16,7 +16,8 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 const SUBSCRIBERS: usize = 1_000;
-/// Messages on their way at full throttle: several wait for each socket, and none is so late that it comes from the log.
+/// Messages on their way at full throttle: several wait for each socket, and none is so late that
+/// it comes from the log.
 const UNDER_WAY: u64 = 48;
 /// The same over all chats of c.
 const UNDER_WAY_IN_GROUPS: u64 = 4_000;
@@ -82,7 +83,8 @@ fn bare_row(
     fleet.reset();
     let (events, times, begin) = (fleet.events(), watched.now(), clock::now());
     let expected = write()?;
-    // its work is done, and what it wrote is read in a moment; the writer waits for its next word meanwhile
+    // its work is done, and what it wrote is read in a moment; the writer waits for its next word
+    // meanwhile
     let times = watched.since(&times);
     fleet.wait_for(events + expected, Duration::from_secs(2));
     let seconds = float(clock::now() - begin) / 1e9;
@@ -174,8 +176,9 @@ pub fn many_chats(options: &Options, report: &mut Report) -> Result<(), String> 
     })
 }
 
-/// What gateway and Redis can do where nothing is stored, as others do it: events as an api would publish them, sixteen at a time, as fast
-/// as they are delivered. The messages do not exist: the chats are of no use afterwards but for more of them.
+/// What gateway and Redis can do where nothing is stored, as others do it: events as an api would
+/// publish them, sixteen at a time, as fast as they are delivered. The messages do not exist: the
+/// chats are of no use afterwards but for more of them.
 fn through_redis(
     world: &World,
     fleet: &Fleet,
@@ -236,8 +239,8 @@ fn stored(chat: i64, seq: i64) -> LogEvent {
     LogEvent { chat_id: ChatId(chat), seq: Seq(seq), committed_at: now, body: EventBody::NewMessage { message } }
 }
 
-/// What gateway and Redis alone can do, with events that the api has committed and published like all others: the gateway stands still
-/// while it does, and then has them all at once.
+/// What gateway and Redis alone can do, with events that the api has committed and published like
+/// all others: the gateway stands still while it does, and then has them all at once.
 fn backlog(
     world: &World,
     fleet: &Fleet,

@@ -5,7 +5,8 @@ use crate::plot::Plot;
 use crate::report::{Report, Row, float};
 use crate::sender::Pace;
 
-/// Deliveries a second and their cost against the subscribers of one chat, each message sent when the last has come to nearly all.
+/// Deliveries a second and their cost against the subscribers of one chat, each message sent when
+/// the last has come to nearly all.
 pub fn subscribers(options: &Options, report: &mut Report) -> Result<(), String> {
     for subscribers in [10, 30, 100, 300, 1_000, 3_000, 10_000, 15_000] {
         let (world, fleet, senders) = fan_out::one_chat(subscribers, 32)?;
@@ -86,7 +87,8 @@ fn draw(
     written.map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// What a message asks of Redis, at several rates: sends that commit together are published together.
+/// What a message asks of Redis, at several rates: sends that commit together are published
+/// together.
 pub fn redis_commands(options: &Options, report: &mut Report) -> Result<(), String> {
     let world = sends::world(1_000)?;
     let senders: Vec<usize> = (1..=32).collect();
