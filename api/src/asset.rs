@@ -64,8 +64,8 @@ impl Asset {
         &self.0.path
     }
 
-    /// The file, or 304 for who has it already (RFC 9110, section 13.1.2). It is asked for anew each time: a new release of the
-    /// program shows at once.
+    /// The file, or 304 for who has it already (RFC 9110, section 13.1.2). It is asked for anew
+    /// each time: a new release of the program shows at once.
     pub(crate) fn answer(&self, headers: &HeaderMap) -> Response {
         let had = headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let fresh = self.0.tag.as_ref().and_then(|tag| tag.to_str().ok()).is_some_and(|tag| had.contains(tag));
@@ -140,7 +140,8 @@ pub(crate) fn documents() -> Vec<Asset> {
     all
 }
 
-/// Redoc's script, which its crate gives out only inside a page; without the logo that it would load from elsewhere.
+/// Redoc's script, which its crate gives out only inside a page; without the logo that it would
+/// load from elsewhere.
 fn redoc() -> String {
     let page = Redoc::new("").html();
     let script =

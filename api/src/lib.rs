@@ -1,6 +1,15 @@
 //! The messenger's REST server: contract section 2, its documents and the two web pages.
 //!
-//! Depends on `messenger_common` alone, which knows the rules; here a handler takes a request apart and shapes the answer.
+//! Depends on `messenger_common` alone, which knows the rules; here a handler takes a request apart
+//! and shapes the answer.
+//!
+//! # Rooms, top to bottom
+//!
+//! A room imports rooms that stand below it in this list, and no other.
+//!
+//! - `asyncapi`, `openapi`: the documents
+//! - `routes`: the handlers
+//! - `asset`: files that the program serves
 
 mod asset;
 mod asyncapi;

@@ -1,15 +1,15 @@
-//! The OpenAPI 3.1 document: what the handlers declare of themselves, with the problems that every call may answer.
+//! The OpenAPI 3.1 document: what the handlers declare of themselves, with the problems that every
+//! call may answer.
 //!
-//! A handler names its own codes in `x-problems`; here they become responses, with an example each, made by the same [`Error`] that
-//! answers them.
+//! A handler names its own codes in `x-problems`; here they become responses, with an example each,
+//! made by the same [`Error`] that answers them.
 
 use crate::routes::online::GatewayPaths;
 use crate::routes::pages::About;
 use messenger_common::config::Limits;
-use messenger_common::error::{Error, FieldError};
+use messenger_common::error::Error;
 use messenger_common::http::problem::Problem;
 use serde_json::{Map, Value, json};
-use std::time::Duration;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Info, License, OpenApi};
 use utoipa::{OpenApi as _, PartialSchema, ToSchema};
@@ -17,12 +17,12 @@ use utoipa::{OpenApi as _, PartialSchema, ToSchema};
 /// The groups of calls, in the document's order.
 const TAGS: [(&str, &str); 7] = [
     ("auth", "Accounts and sessions"),
-    ("users", "What everyone may know of others"),
+    ("users", "Find other users"),
     ("chats", "Groups and private chats"),
-    ("members", "Who is in a chat, and in what role"),
-    ("messages", "Send, read, edit, delete"),
-    ("presence", "Who is online, from any node"),
-    ("pages", "What runs here"),
+    ("members", "Add, list and remove members; change their roles"),
+    ("messages", "Send, read, edit and delete messages"),
+    ("presence", "See who is online"),
+    ("pages", "About this program"),
 ];
 
 /// The document of these handlers, as JSON.
@@ -43,12 +43,13 @@ pub(crate) fn document(about: &About, limits: &Limits, handlers: OpenApi) -> Val
     Problem::schemas(&mut schemas);
     components.schemas.extend(schemas);
     let mut document = serde_json::to_value(document).unwrap_or_default();
-    document["servers"] = json!([{"url": "/", "description": "This program, or the load balancer before it"}]);
+    document["servers"] = json!([{"url": "/", "description": "This program, or the load balancer in front of it"}]);
     document["tags"] =
         TAGS.iter().map(|(name, description)| json!({"name": name, "description": description})).collect();
     for body in ["SendMessage", "EditMessage"] {
         document["components"]["schemas"][body]["properties"]["text"]["maxLength"] = limits.max_message_chars.into();
     }
+    document["components"]["schemas"]["Problem"]["properties"]["code"]["enum"] = every_code().into();
     finish(&mut document);
     document
 }
@@ -62,7 +63,8 @@ fn finish(document: &mut Value) {
     }
 }
 
-/// Turns an operation's `x-problems` into responses, and adds what every call of its kind may answer.
+/// Turns an operation's `x-problems` into responses, and adds what every call of its kind may
+/// answer.
 fn add_problems(path: &str, operation: &mut Value) {
     let Some(operation) = operation.as_object_mut() else { return };
     let own = operation.remove("x-problems");
@@ -89,11 +91,15 @@ fn add_problems(path: &str, operation: &mut Value) {
         add(&["internal", "unavailable"]);
     }
     let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else { return };
-    for error in every_error().iter().filter(|error| codes.iter().any(|code| code == error.code())) {
+    for error in Error::one_of_each().iter().filter(|error| codes.iter().any(|code| code == error.code())) {
         let response = responses.entry(error.status().to_string()).or_insert_with(|| {
             json!({"description": "", "content": {"application/problem+json": {
                 "schema": {"$ref": "#/components/schemas/Problem"}, "examples": {}}}})
         });
+        let examples = &response["content"]["application/problem+json"]["examples"];
+        if examples.get(error.code()).is_some() {
+            continue;
+        }
         let description = response["description"].as_str().unwrap_or_default();
         let comma = if description.is_empty() { "" } else { ", " };
         response["description"] = format!("{description}{comma}`{}`", error.code()).into();
@@ -108,38 +114,13 @@ fn problem(error: &Error) -> Value {
     serde_json::to_value(Problem::of(error)).unwrap_or_default()
 }
 
-/// One of each code that REST answers, in the order of their statuses.
-fn every_error() -> Vec<Error> {
-    let inside = "told to nobody";
-    vec![
-        Error::BadJson("EOF while parsing an object at line 1 column 9".to_owned()),
-        Error::Unauthenticated,
-        Error::TokenInvalid,
-        Error::TokenExpired,
-        Error::TokenReused,
-        Error::BadCredentials,
-        Error::AccountDisabled,
-        Error::WrongPassword,
-        Error::NotAMember,
-        Error::NotOwner,
-        Error::NotAuthor,
-        Error::PrivateChat,
-        Error::NotFound,
-        Error::ChatNotFound,
-        Error::MessageNotFound,
-        Error::UserNotFound,
-        Error::MemberNotFound,
-        Error::UsernameTaken,
-        Error::EmailTaken,
-        Error::GroupFull,
-        Error::ClientMessageIdReused,
-        Error::TooLarge(262_144),
-        Error::UnsupportedMediaType("application/json"),
-        Error::Invalid(vec![FieldError::new("field", "is required")]),
-        Error::RateLimited { limit: "messages", retry_after: Duration::from_secs(1) },
-        Error::internal(inside),
-        Error::unavailable(inside),
-    ]
+/// The codes that a problem may bear: those of the rules, and that of a request that the framework
+/// refuses by itself.
+fn every_code() -> Vec<&'static str> {
+    let mut codes: Vec<_> = Error::one_of_each().iter().map(Error::code).chain(["bad_request"]).collect();
+    codes.sort_unstable();
+    codes.dedup();
+    codes
 }
 
 #[cfg(test)]

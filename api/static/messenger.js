@@ -13,10 +13,13 @@ export { ApiError, Emitter, Session, backoff, randomId };
 export const CLOSE_CODES = Object.freeze({
   1000: 'Closed normally.',
   1001: 'The server or the page is going away.',
+  1002: 'A frame broke the WebSocket protocol.',
   1003: 'A binary frame was sent; this protocol is text only.',
+  1005: 'Closed without a code.',
   1006: 'The connection broke without a close frame.',
   1007: 'A frame was not UTF-8.',
   1009: 'A frame was larger than the server takes.',
+  1011: 'The server failed.',
   1012: 'This server is being restarted.',
   4401: 'The access token has expired.',
   4408: 'No sign of life from this client in time.',
@@ -64,8 +67,11 @@ function reconnectAfter(reason) {
 
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
-/** The kinds of event that bear the chat's consecutive `seq`. */
-export const SEQUENCED = new Set(['new_message', 'message_edited', 'message_deleted', 'member_joined', 'member_left', 'member_updated', 'chat_updated', 'chat_deleted']);
+/** The kinds of event that bear the chat's consecutive `seq`; a test holds them against the server's. */
+export const SEQUENCED = new Set(['new_message', 'message_edited', 'message_deleted', 'member_joined', 'member_left', 'member_updated', 'chat_updated', 'chat_deleted', 'unknown']);
+
+/** The other frames that bear a chat and a `seq`. A frame of neither list may be a newer server's event. */
+const NOT_SEQUENCED = new Set(['message_read']);
 
 /**
  * One live connection that comes back by itself.
@@ -139,7 +145,7 @@ export class Connection extends Emitter {
    */
   subscribe(chatId, afterSeq = null) {
     if (this.#subscriptions.has(chatId)) return;
-    this.#subscriptions.set(chatId, { seq: afterSeq, live: false });
+    this.#subscriptions.set(chatId, { seq: afterSeq, live: false, skipped: new Set() });
     this.#queue.push(chatId);
     this.#pump();
   }
@@ -261,6 +267,9 @@ export class Connection extends Emitter {
       if (frame.resync || frame.type === 'resync' || subscription.seq === null) subscription.seq = frame.seq;
     } else if (subscription.live && SEQUENCED.has(frame.type)) {
       if (frame.seq <= subscription.seq) return false;
+      // Numbers of frames that this client does not know are no gap.
+      while (frame.seq > subscription.seq + 1 && subscription.skipped.has(subscription.seq + 1)) subscription.seq += 1;
+      subscription.skipped.clear();
       if (frame.seq > subscription.seq + 1) {
         // A gap is against the contract; asking anew from the cursor heals it whatever its cause.
         subscription.live = false;
@@ -270,6 +279,8 @@ export class Connection extends Emitter {
         return false;
       }
       subscription.seq = frame.seq;
+    } else if (subscription.live && Number.isInteger(frame.seq) && !NOT_SEQUENCED.has(frame.type)) {
+      subscription.skipped.add(frame.seq);
     }
     return true;
   }

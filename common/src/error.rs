@@ -1,16 +1,19 @@
-//! The one error of the rules: a variant is a code of the contract, and REST and WebSocket render the same.
+//! The one error of the rules: a variant is a code of the contract, and REST and WebSocket render
+//! the same.
 //!
-//! Faults of the inside keep their source, are logged once at the edge and answer nothing but a request id.
+//! Faults of the inside keep their source, are logged once at the edge and answer nothing but a
+//! request id.
 
+use crate::event::RevocationReason;
 use std::time::Duration;
 
 /// The result of every rule and every back end.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// One fault of a request that does not fit.
+/// One fault of a request.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct FieldError {
-    /// The field's name as the client wrote it.
+    /// The field's name as you wrote it.
     pub field: String,
     /// What is wrong with it, in a sentence.
     pub message: String,
@@ -35,17 +38,17 @@ pub enum Error {
     TokenInvalid,
     #[error("the token has expired")]
     TokenExpired,
-    #[error("the refresh token was used before; its session is ended")]
+    #[error("this refresh token was used before; its session has ended")]
     TokenReused,
     #[error("the session has ended; log in again")]
-    SessionEnded,
-    #[error("username or password is wrong")]
+    SessionEnded(RevocationReason),
+    #[error("the username or the password is wrong")]
     BadCredentials,
     #[error("the account is disabled")]
     AccountDisabled,
     #[error("the current password is wrong")]
     WrongPassword,
-    #[error("there is nothing at this path")]
+    #[error("this path does not exist")]
     NotFound,
     #[error("there is no such chat")]
     ChatNotFound,
@@ -55,13 +58,13 @@ pub enum Error {
     UserNotFound,
     #[error("the user is not a member of this chat")]
     MemberNotFound,
-    #[error("this path does not take that method")]
+    #[error("this path does not accept this method")]
     MethodNotAllowed,
-    #[error("the body is over the limit of {0} bytes")]
+    #[error("the body is larger than {0} bytes")]
     TooLarge(usize),
     #[error("the body's media type must be {0}")]
     UnsupportedMediaType(&'static str),
-    #[error("the request does not fit")]
+    #[error("the request is not valid")]
     Invalid(Vec<FieldError>),
     #[error("the username is taken")]
     UsernameTaken,
@@ -73,27 +76,27 @@ pub enum Error {
     NotOwner,
     #[error("only the author may do this")]
     NotAuthor,
-    #[error("a private chat is neither joined, left nor administered")]
+    #[error("you cannot join, leave or manage a private chat")]
     PrivateChat,
-    #[error("the group has as many members as it may")]
+    #[error("the group is full")]
     GroupFull,
-    #[error("this client_message_id was used for another text")]
+    #[error("you used this client_message_id for another text")]
     ClientMessageIdReused,
     #[error("too many requests; try again later")]
     RateLimited { limit: &'static str, retry_after: Duration },
     #[error("you are not subscribed to this chat")]
     NotSubscribed,
-    #[error("this connection has as many subscriptions as it may")]
+    #[error("this connection has too many subscriptions")]
     TooManySubscriptions,
-    #[error("there is no command of this type")]
+    #[error("this command type is unknown")]
     UnknownType,
-    #[error("this path is a WebSocket's, version 13")]
+    #[error("this path accepts WebSocket upgrades only (version 13)")]
     UpgradeRequired,
-    #[error("pages of this origin may not connect")]
+    #[error("pages of this origin must not connect")]
     OriginNotAllowed,
-    #[error("the service cannot answer now; try again soon")]
+    #[error("the service is unavailable; try again soon")]
     Unavailable(#[source] Source),
-    #[error("something went wrong inside")]
+    #[error("something went wrong on the server")]
     Internal(#[source] Source),
 }
 
@@ -118,73 +121,12 @@ impl Error {
 
     /// The contract's word for it.
     pub fn code(&self) -> &'static str {
-        match self {
-            Self::BadJson(_) => "bad_json",
-            Self::Unauthenticated => "unauthenticated",
-            Self::TokenInvalid | Self::SessionEnded => "token_invalid",
-            Self::TokenExpired => "token_expired",
-            Self::TokenReused => "token_reused",
-            Self::BadCredentials => "bad_credentials",
-            Self::AccountDisabled => "account_disabled",
-            Self::WrongPassword => "wrong_password",
-            Self::NotFound => "not_found",
-            Self::ChatNotFound => "chat_not_found",
-            Self::MessageNotFound => "message_not_found",
-            Self::UserNotFound => "user_not_found",
-            Self::MemberNotFound => "member_not_found",
-            Self::MethodNotAllowed => "method_not_allowed",
-            Self::TooLarge(_) => "too_large",
-            Self::UnsupportedMediaType(_) => "unsupported_media_type",
-            Self::Invalid(_) => "invalid",
-            Self::UsernameTaken => "username_taken",
-            Self::EmailTaken => "email_taken",
-            Self::NotAMember => "not_a_member",
-            Self::NotOwner => "not_owner",
-            Self::NotAuthor => "not_author",
-            Self::PrivateChat => "private_chat",
-            Self::GroupFull => "group_full",
-            Self::ClientMessageIdReused => "client_message_id_reused",
-            Self::RateLimited { .. } => "rate_limited",
-            Self::NotSubscribed => "not_subscribed",
-            Self::TooManySubscriptions => "too_many_subscriptions",
-            Self::UnknownType => "unknown_type",
-            Self::UpgradeRequired => "upgrade_required",
-            Self::OriginNotAllowed => "origin_not_allowed",
-            Self::Unavailable(_) => "unavailable",
-            Self::Internal(_) => "internal",
-        }
+        self.contract().1
     }
 
     /// The HTTP status.
     pub fn status(&self) -> u16 {
-        match self {
-            Self::BadJson(_) | Self::UnknownType | Self::NotSubscribed | Self::TooManySubscriptions => 400,
-            Self::Unauthenticated
-            | Self::TokenInvalid
-            | Self::TokenExpired
-            | Self::TokenReused
-            | Self::SessionEnded
-            | Self::BadCredentials => 401,
-            Self::AccountDisabled
-            | Self::WrongPassword
-            | Self::NotAMember
-            | Self::NotOwner
-            | Self::NotAuthor
-            | Self::OriginNotAllowed
-            | Self::PrivateChat => 403,
-            Self::NotFound | Self::ChatNotFound | Self::MessageNotFound | Self::UserNotFound | Self::MemberNotFound => {
-                404
-            }
-            Self::MethodNotAllowed => 405,
-            Self::UsernameTaken | Self::EmailTaken | Self::GroupFull | Self::ClientMessageIdReused => 409,
-            Self::TooLarge(_) => 413,
-            Self::UnsupportedMediaType(_) => 415,
-            Self::UpgradeRequired => 426,
-            Self::Invalid(_) => 422,
-            Self::RateLimited { .. } => 429,
-            Self::Internal(_) => 500,
-            Self::Unavailable(_) => 503,
-        }
+        self.contract().0
     }
 
     /// What a client may read of it: for a fault of the inside, nothing of the inside.
@@ -205,6 +147,61 @@ impl Error {
             _ => None,
         }
     }
+}
+
+/// The HTTP status and the stable code of each variant, one row each, with an example of what it
+/// holds.
+macro_rules! contract {
+    ($($status:literal $code:literal $variant:ident $(($($value:tt)*))? $({$($field:tt)*})?,)*) => {
+        impl Error {
+            /// The HTTP status, and the contract's word.
+            pub const fn contract(&self) -> (u16, &'static str) {
+                match self { $(Self::$variant { .. } => ($status, $code),)* }
+            }
+
+            /// One of each variant, in the order of their statuses: the examples of the documents.
+            pub fn one_of_each() -> Vec<Self> {
+                vec![$(Self::$variant $(($($value)*))? $({$($field)*})?,)*]
+            }
+        }
+    };
+}
+
+contract! {
+    400 "bad_json" BadJson("EOF while parsing an object at line 1 column 9".to_owned()),
+    400 "unknown_type" UnknownType,
+    400 "not_subscribed" NotSubscribed,
+    400 "too_many_subscriptions" TooManySubscriptions,
+    401 "unauthenticated" Unauthenticated,
+    401 "token_invalid" TokenInvalid,
+    401 "token_invalid" SessionEnded(RevocationReason::SessionEnded),
+    401 "token_expired" TokenExpired,
+    401 "token_reused" TokenReused,
+    401 "bad_credentials" BadCredentials,
+    403 "account_disabled" AccountDisabled,
+    403 "wrong_password" WrongPassword,
+    403 "not_a_member" NotAMember,
+    403 "not_owner" NotOwner,
+    403 "not_author" NotAuthor,
+    403 "private_chat" PrivateChat,
+    403 "origin_not_allowed" OriginNotAllowed,
+    404 "not_found" NotFound,
+    404 "chat_not_found" ChatNotFound,
+    404 "message_not_found" MessageNotFound,
+    404 "user_not_found" UserNotFound,
+    404 "member_not_found" MemberNotFound,
+    405 "method_not_allowed" MethodNotAllowed,
+    409 "username_taken" UsernameTaken,
+    409 "email_taken" EmailTaken,
+    409 "group_full" GroupFull,
+    409 "client_message_id_reused" ClientMessageIdReused,
+    413 "too_large" TooLarge(262_144),
+    415 "unsupported_media_type" UnsupportedMediaType("application/json"),
+    422 "invalid" Invalid(vec![FieldError::new("field", "is required")]),
+    426 "upgrade_required" UpgradeRequired,
+    429 "rate_limited" RateLimited { limit: "messages", retry_after: Duration::from_secs(1) },
+    500 "internal" Internal("logged, and told to nobody".into()),
+    503 "unavailable" Unavailable("logged, and told to nobody".into()),
 }
 
 /// An error and all its sources on one line.

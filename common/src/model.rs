@@ -5,23 +5,23 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-/// An account as its owner sees it.
+/// Your account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct User {
     /// The user's id.
     pub id: UserId,
-    /// Unique without case; 3 to 32 of `[A-Za-z0-9_.-]`.
+    /// 3 to 32 characters of `[A-Za-z0-9_.-]`, unique in any case.
     pub username: String,
-    /// Unique without case.
+    /// Unique in any case.
     pub email: String,
     /// False once deactivated.
     pub is_active: bool,
-    /// When the account was made.
+    /// When the account was created.
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
 }
 
-/// What everyone may know of a user.
+/// The public part of an account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct PublicUser {
     /// The user's id.
@@ -30,12 +30,12 @@ pub struct PublicUser {
     pub username: String,
     /// False once deactivated.
     pub is_active: bool,
-    /// When the account was made.
+    /// When the account was created.
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
-    /// Whether a connection of the user lives anywhere; null while presence cannot be asked.
+    /// Whether the user has an open connection; null while presence is unavailable.
     pub online: Option<bool>,
-    /// When the user was last told offline.
+    /// When the user last went offline.
     #[serde(with = "time::serde::rfc3339::option")]
     pub last_seen_at: Option<OffsetDateTime>,
 }
@@ -49,41 +49,41 @@ pub struct Peer {
     pub username: String,
 }
 
-/// What a member may do.
+/// The rights of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// May change and delete the group and administer its members.
+    /// May change and delete the group, and manage its members.
     Owner,
     /// May read and write.
     Member,
 }
 
-/// A chat as one user sees it; in an event told to all, the fields that differ by user are null.
+/// A chat as you see it. In an event, the fields that differ by user are null.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Chat {
     /// The chat's id.
     pub id: ChatId,
-    /// A group's name; of a private chat, the other's username.
+    /// A group's name; in a private chat, the other user's name.
     pub name: String,
     /// A group's description.
     pub description: Option<String>,
     /// False for a private chat.
     pub is_group: bool,
-    /// When the chat was made.
+    /// When the chat was created.
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
-    /// The head of the chat's sequence.
+    /// The number of the chat's newest event.
     pub seq: Seq,
-    /// The caller's role; null for who is not a member.
+    /// Your role; null if you are not a member.
     pub role: Option<Role>,
-    /// How many members there are.
+    /// How many members the chat has.
     pub member_count: i64,
-    /// The newest message that is not deleted; members only.
+    /// The newest message that is not deleted; for members.
     pub last_message: Option<Message>,
-    /// Others' messages after what the caller has read, not deleted, counted up to 1,000; members only.
+    /// How many messages of others you have not read, up to 1,000; for members.
     pub unread_count: Option<i64>,
-    /// The other user of a private chat, else null.
+    /// The other user of a private chat; null for a group.
     pub peer: Option<Peer>,
 }
 
@@ -92,33 +92,33 @@ pub struct Chat {
 pub struct Message {
     /// The message's id.
     pub id: MessageId,
-    /// The chat it stands in.
+    /// The chat that it was sent to.
     pub chat_id: ChatId,
-    /// Who sent it.
+    /// The user who sent it.
     pub author_id: UserId,
     /// The author's name.
     pub author_username: String,
-    /// As sent; empty where `is_deleted`.
+    /// The text as it was sent; empty if `is_deleted`.
     pub text: String,
     /// When it was committed.
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
-    /// Whether it was changed.
+    /// Whether it was edited.
     pub is_edited: bool,
-    /// When it was last changed.
+    /// When it was last edited.
     #[serde(with = "time::serde::rfc3339::option")]
     pub edited_at: Option<OffsetDateTime>,
-    /// True only where a deleted message stands in a replay.
+    /// True only for a deleted message in a replay.
     pub is_deleted: bool,
-    /// The number of the event that made it.
+    /// The number of its `new_message` event.
     pub seq: Seq,
-    /// The author's own key, by which a retry is recognised.
+    /// The author's own key: a retry with the same key sends nothing twice.
     pub client_message_id: Option<String>,
-    /// The message it answers.
+    /// The message that it replies to.
     pub reply_to_id: Option<MessageId>,
 }
 
-/// Someone's place in a chat.
+/// A member of a chat.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Member {
     /// The user's id.
@@ -127,12 +127,12 @@ pub struct Member {
     pub username: String,
     /// The user's role.
     pub role: Role,
-    /// Since when.
+    /// When the user became a member.
     #[serde(with = "time::serde::rfc3339")]
     pub joined_at: OffsetDateTime,
 }
 
-/// Someone who is online.
+/// A user who is online.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct OnlineUser {
     /// The user's id.
@@ -147,7 +147,7 @@ pub struct OnlineUser {
 /// A page of a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Page<T> {
-    /// The page's rows.
+    /// The page's items.
     pub items: Vec<T>,
     /// Where the next page begins; null on the last.
     pub next_cursor: Option<String>,
@@ -158,13 +158,13 @@ pub struct Page<T> {
 pub struct HistoryPage {
     /// Oldest first.
     pub items: Vec<Message>,
-    /// Goes on in the same direction; null at the end.
+    /// Where the next page begins, in the same direction; null at the end.
     pub next_cursor: Option<String>,
-    /// The chat's head when the page was read.
+    /// The number of the chat's newest event when the page was read.
     pub seq: Seq,
 }
 
-/// A page of those who are online.
+/// A page of the users who are online.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct OnlinePage {
     /// The page's users.
@@ -175,25 +175,25 @@ pub struct OnlinePage {
     pub count: u64,
 }
 
-/// What a login answers.
+/// The tokens of a session.
 #[derive(Clone, Serialize, ToSchema)]
 pub struct TokenPair {
     /// A JWT for `Authorization: Bearer` and for the WebSocket.
     pub access_token: String,
     /// Always `bearer`.
     pub token_type: &'static str,
-    /// Seconds for which the access token holds.
+    /// For how many seconds the access token is valid.
     pub expires_in: u64,
-    /// Spent by one use at `POST /auth/refresh`.
+    /// Works once, at `POST /auth/refresh`.
     pub refresh_token: String,
 }
 
-/// Online or offline, as `user_status` tells it.
+/// Online or offline, in `user_status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// At least one connection lives.
+    /// The user has at least one open connection.
     Online,
-    /// None has lived for the grace period.
+    /// The user has had none for the grace period.
     Offline,
 }

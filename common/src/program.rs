@@ -1,19 +1,23 @@
-//! The frame of every program: read the configuration, listen, connect, serve, drain. What differs is the [`App`].
+//! The frame of every program: read the configuration, listen, connect, serve, drain. Programs
+//! differ in their [`App`].
 //!
-//! `run` of each server is the whole program but for the process around it: a test calls it on a port of its own.
+//! `run` of each server is the whole program without the process around it: a test calls it on its
+//! own port.
 
+use crate::auth::{Passwords, Revocations, Tokens};
 use crate::backends::{Backends, StartError};
-use crate::bus::Tasks;
 use crate::config::{Config, Database, Program};
 use crate::dispatch::{Dispatcher, EventSink};
 use crate::http;
 use crate::lifecycle::{ExitReason, Lifecycle};
-use crate::metrics::Metrics;
-use crate::relay::Relay;
-use crate::service::Context;
+use crate::metrics::{Metrics, PublishResult};
+use crate::pruning;
+use crate::relay::{Publisher, Relay};
+use crate::service::{Context, Parts, SendQueue};
 use crate::telemetry;
 use axum::Router;
 use futures_util::future::BoxFuture;
+use secrecy::ExposeSecret;
 use std::fmt::Display;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -24,28 +28,28 @@ use tokio::net::TcpListener;
 
 /// The exit code of a configuration that cannot be used.
 const BAD_CONFIGURATION: u8 = 2;
-/// How long blocking work (a password's hash) may hold up the end.
+/// The longest time that blocking work (a password's hash) may hold up the end.
 const LAST_MOMENT: Duration = Duration::from_millis(500);
 
-/// What an app is built from, once its back ends are there.
+/// The parts that an app is built from, once its back ends are there.
 pub struct Started<'a> {
     /// The configuration.
     pub config: &'a Config,
     /// The back ends.
     pub backends: &'a Backends,
-    /// What the rules work with.
+    /// The rules' context.
     pub context: &'a Context,
     /// The process.
     pub lifecycle: &'a Lifecycle,
 }
 
-/// What a program does.
+/// The part in which programs differ.
 pub struct App {
     /// Its routes, without the layers.
     pub router: Router,
     /// Where the bus's events go.
     pub sink: Option<Arc<dyn EventSink>>,
-    /// What draining means beyond finishing the requests that run.
+    /// The drain's work beyond running requests.
     pub drained: BoxFuture<'static, ()>,
 }
 
@@ -65,7 +69,7 @@ pub async fn run(
     build: impl FnOnce(&Started<'_>) -> Result<App, StartError>,
 ) -> ExitCode {
     let metrics = Metrics::new(config.program);
-    // Down until all stands: the admin port answers before.
+    // Down until everything has started: the admin port answers before that.
     let started = lifecycle.readiness().register("started");
     let admin_address = admin.local_addr();
     let admin_router = http::admin::router(metrics.clone(), lifecycle.readiness().clone());
@@ -74,7 +78,7 @@ pub async fn run(
     let draining = lifecycle.draining();
     let app = tokio::select! {
         app = start(&config, &metrics, &lifecycle, build) => app,
-        // Told to end while still waiting for a back end.
+        // A signal came while a back end was waited for.
         () = draining.cancelled() => return lifecycle.run_until_done(async {}).await,
     };
     let app = match app {
@@ -100,19 +104,54 @@ async fn start(
     build: impl FnOnce(&Started<'_>) -> Result<App, StartError>,
 ) -> Result<App, StartError> {
     let backends = Backends::connect(config, metrics, lifecycle).await?;
-    let context = Context::start(config, &backends, lifecycle).await.map_err(|e| StartError::new(e.to_string()))?;
-    let tasks = Tasks::from(lifecycle);
+    let context = context(config, &backends, lifecycle).await?;
     if config.program != Program::Gateway {
         let (bus, store) = (backends.bus.clone(), backends.store.clone());
-        Relay::start(bus, store, &tasks, metrics.outbox_pending.clone(), config.limits.event_retention);
+        Relay::start(bus, store.clone(), lifecycle, metrics.outbox_pending.clone());
+        lifecycle.spawn("log pruning", pruning::run(store, config.limits.event_retention));
     }
     let app = build(&Started { config, backends: &backends, context: &context, lifecycle })?;
     let revocations = Arc::new(context.revocations.clone());
-    tasks.spawn("bus receiver", Dispatcher::run(backends.bus.clone(), revocations, app.sink.clone()));
+    lifecycle.spawn("bus receiver", Dispatcher::run(backends.bus.clone(), revocations, app.sink.clone()));
     Ok(app)
 }
 
-/// Says on stdout where the program is, for people and for whoever started it on any free port.
+/// The rules' context, and the tasks behind it: the publisher, the queue of sends, the beat of the
+/// revocations. When it returns, the sessions that ended while this program was away are known,
+/// unless the store is away.
+async fn context(config: &Config, backends: &Backends, lifecycle: &Lifecycle) -> Result<Context, StartError> {
+    let Backends { store, metrics, clock, .. } = backends;
+    let secret = config.secret_key.expose_secret().as_bytes();
+    let tokens = Tokens::new(secret, config.access_token_ttl, config.refresh_token_ttl, clock.clone());
+    let passwords = Passwords::new(config.argon2_memory_kib, hashing_threads())
+        .map_err(|fault| StartError::new(fault.to_string()))?;
+    let dropped = metrics.backplane_published(PublishResult::Dropped).clone();
+    let publisher = Publisher::start(backends.bus.clone(), store.clone(), lifecycle, dropped);
+    let revocations = Revocations::new(config.access_token_ttl);
+    revocations.start(store.clone(), backends.bus.up(), lifecycle).await;
+    Ok(Context::new(Parts {
+        sends: SendQueue::start(store, &publisher, metrics, lifecycle),
+        store: store.clone(),
+        publisher,
+        presence: backends.presence.clone(),
+        limiter: backends.limiter.clone(),
+        tokens,
+        passwords,
+        revocations,
+        limits: config.limits.clone(),
+        clock: clock.clone(),
+        metrics: metrics.clone(),
+    }))
+}
+
+/// Passwords that are hashed at once: on all cores but one, which a flood of logins leaves to the
+/// other requests.
+fn hashing_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1))
+}
+
+/// Prints the program's addresses to stdout, for people and for a parent process that asked for any
+/// free port.
 fn announce(config: &Config, public: Option<SocketAddr>, admin: Option<SocketAddr>) {
     let name = config.program.name();
     let database = match &config.database {
@@ -128,7 +167,7 @@ fn announce(config: &Config, public: Option<SocketAddr>, admin: Option<SocketAdd
     .flatten()
     .collect();
     let mut out = std::io::stdout();
-    // Nobody may read it: that is no reason to end.
+    // A closed stdout is no reason to end.
     drop(out.write_all(lines.as_bytes()).and_then(|()| out.flush()));
     let shown = |address: Option<SocketAddr>| address.map(tracing::field::display);
     tracing::info!(public.address = shown(public), admin.address = shown(admin), "{name} is up");
@@ -150,7 +189,7 @@ where
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            complain(program, &format!("no threads to run on: {error}"));
+            complain(program, &format!("cannot start the runtime's threads: {error}"));
             return ExitCode::FAILURE;
         }
     };
@@ -175,14 +214,15 @@ where
     code
 }
 
-/// As many waiting connections as the kernel allows: a node's clients all come at once after a restart.
+/// Connections that wait to be accepted, as many as the kernel allows: after a restart all clients
+/// of a node come at once.
 const BACKLOG: u32 = 4096;
 
 fn listen(host: &str, port: &str, address: SocketAddr) -> Result<TcpListener, StartError> {
     let listening = || {
         let socket =
             if address.is_ipv4() { tokio::net::TcpSocket::new_v4()? } else { tokio::net::TcpSocket::new_v6()? };
-        // A restart need not wait for the last connections' time to be over.
+        // A restart does not wait until the last connections have timed out.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         socket.listen(BACKLOG)

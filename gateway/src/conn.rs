@@ -1,17 +1,30 @@
-//! One connection's state and its way out: frames go straight to the socket while nothing waits; what the socket does not take is
-//! queued, bounded in bytes, and leaves in one `writev` when it is writable again (G7).
+//! One connection's state and its way out: frames go straight to the socket while nothing waits;
+//! what the socket does not take is queued, bounded in bytes, and leaves in one `writev` when it is
+//! writable again (G7).
 //!
-//! Lives on one shard's thread; fan-out and the connection's own task share it by `Rc`. No I/O here ever waits.
+//! Lives on one shard's thread; fan-out and the connection's own task share it by `Rc`. No I/O here
+//! ever waits.
 
-mod rare;
+mod batch;
+mod echo;
+mod handover;
+mod newest;
+mod streak;
+mod subscriber;
+#[cfg(test)]
+mod testing;
+mod throttle;
 
+pub(crate) use batch::Batch;
+pub(crate) use subscriber::Subscriber;
+
+use crate::feed::Push;
 use crate::frame;
 use crate::protocol::CloseCode;
 use bytes::{Buf, Bytes};
 use messenger_common::auth::AuthUser;
 use messenger_common::id::{ChatId, UserId};
-use prometheus_gauge::Guard;
-use rare::Rare;
+use messenger_common::metrics::Held;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io::{ErrorKind, IoSlice};
@@ -22,7 +35,8 @@ use std::time::Instant;
 use tokio::net::TcpStream;
 
 /// Frames that leave in one `writev` at most.
-const AT_ONCE: usize = 64;
+const FRAMES_PER_WRITE: usize = 64;
+
 /// Where a connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
@@ -30,31 +44,20 @@ pub(crate) enum State {
     Opening,
     /// Alive.
     Open,
-    /// The close frame is queued or sent; what the client still sends is read and dropped until it closes too, or until then.
+    /// The close frame is queued or sent; what the client still sends is read and dropped until it
+    /// closes too, or until then.
     Closing(Instant),
     /// To be let go of.
     Dead,
-}
-
-/// What became of a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Push {
-    /// Written or queued.
-    Taken,
-    /// The queue is full: nothing of it was taken.
-    Full,
-    /// The connection is closing or dead: nothing of it was taken.
-    Gone,
 }
 
 /// A connection.
 pub(crate) struct Conn {
     /// Unique on this node; shown in `welcome`.
     pub(crate) id: u64,
-    /// Whose.
-    pub(crate) user_id: UserId,
-    /// Under which token; `authenticate` changes it.
-    pub(crate) auth: RefCell<Arc<AuthUser>>,
+    /// The user and the token that it lives under; `authenticate` changes it. A refused connection
+    /// has none.
+    auth: RefCell<Option<Arc<AuthUser>>>,
     pub(crate) stream: TcpStream,
     pub(crate) state: Cell<State>,
     /// Its place in the shard.
@@ -67,22 +70,35 @@ pub(crate) struct Conn {
     pub(crate) dirty: Cell<bool>,
     /// The last batch of status changes that it was given one of.
     pub(crate) status_stamp: Cell<u64>,
-    /// When something was last read, pinged, or written while something waited: milliseconds of the shard.
+    /// When something was last read, pinged, or written while something waited: milliseconds of the
+    /// shard.
     pub(crate) last_read: Cell<u64>,
     pub(crate) last_ping: Cell<u64>,
     pub(crate) moved: Cell<u64>,
-    pub(crate) rare: RefCell<Option<Box<Rare>>>,
+    extras: RefCell<Option<Box<Extras>>>,
     /// The code that was or will be counted when it ends.
     pub(crate) close_code: Cell<u16>,
     /// The shard's time, milliseconds.
     clock: Rc<Cell<u64>>,
+    /// The shard's batch.
+    batch: Rc<Batch>,
     queue: RefCell<VecDeque<Bytes>>,
     queued: Cell<usize>,
-    most_queued: usize,
+    max_queued_bytes: usize,
     /// Whether the first frame of the queue has begun to leave.
     begun: Cell<bool>,
     waker: RefCell<Option<Waker>>,
-    _counted: Guard,
+    _counted: Held,
+}
+
+/// What only some connections need, made when they do.
+#[derive(Debug, Default)]
+struct Extras {
+    newest: newest::Newest,
+    handover: handover::Handover,
+    typing: throttle::TypingThrottle,
+    reads: echo::ReadEchoes,
+    rate: streak::RateStreak,
 }
 
 impl std::fmt::Debug for Conn {
@@ -94,11 +110,12 @@ impl std::fmt::Debug for Conn {
 /// What a new connection is made of.
 pub(crate) struct NewConn {
     pub(crate) id: u64,
-    pub(crate) auth: AuthUser,
+    pub(crate) auth: Option<AuthUser>,
     pub(crate) stream: TcpStream,
     pub(crate) clock: Rc<Cell<u64>>,
-    pub(crate) most_queued: usize,
-    pub(crate) counted: Guard,
+    pub(crate) batch: Rc<Batch>,
+    pub(crate) max_queued_bytes: usize,
+    pub(crate) counted: Held,
 }
 
 impl Conn {
@@ -106,8 +123,7 @@ impl Conn {
         let now = new.clock.get();
         Rc::new(Self {
             id: new.id,
-            user_id: new.auth.user_id,
-            auth: RefCell::new(Arc::new(new.auth)),
+            auth: RefCell::new(new.auth.map(Arc::new)),
             stream: new.stream,
             state: Cell::new(State::Opening),
             key: Cell::new(usize::MAX),
@@ -118,16 +134,36 @@ impl Conn {
             last_read: Cell::new(now),
             last_ping: Cell::new(now),
             moved: Cell::new(now),
-            rare: RefCell::default(),
+            extras: RefCell::default(),
             close_code: Cell::new(1006),
             clock: new.clock,
+            batch: new.batch,
             queue: RefCell::default(),
             begun: Cell::new(false),
             queued: Cell::new(0),
-            most_queued: new.most_queued,
+            max_queued_bytes: new.max_queued_bytes,
             waker: RefCell::default(),
             _counted: new.counted,
         })
+    }
+
+    /// The user and the token that it lives under.
+    pub(crate) fn auth(&self) -> Option<Arc<AuthUser>> {
+        self.auth.borrow().clone()
+    }
+
+    /// Its user.
+    pub(crate) fn user_id(&self) -> Option<UserId> {
+        self.auth.borrow().as_ref().map(|auth| auth.user_id)
+    }
+
+    /// Goes on under a new token of the same user.
+    pub(crate) fn authenticate(&self, auth: AuthUser) {
+        *self.auth.borrow_mut() = Some(Arc::new(auth));
+    }
+
+    fn with_extras<T>(&self, work: impl FnOnce(&mut Extras) -> T) -> T {
+        work(self.extras.borrow_mut().get_or_insert_default())
     }
 
     /// Whether frames are still taken.
@@ -142,18 +178,18 @@ impl Conn {
 
     /// Whether there is room enough to go on with what was held back.
     pub(crate) fn has_room(&self) -> bool {
-        self.queued.get() <= self.most_queued / 2 && self.queue.borrow().len() <= self.most_frames() / 2
+        self.queued.get() <= self.max_queued_bytes / 2 && self.queue.borrow().len() <= self.most_frames() / 2
     }
 
     /// Frames that may wait: a short one takes more memory than its bytes.
     fn most_frames(&self) -> usize {
-        (self.most_queued / 64).max(16)
+        (self.max_queued_bytes / 64).max(16)
     }
 
     /// Whether a frame of this length is one too many. An empty queue takes any.
     fn is_full_for(&self, bytes: usize) -> bool {
         let queued = self.queued.get();
-        queued > 0 && (queued + bytes > self.most_queued || self.queue.borrow().len() >= self.most_frames())
+        queued > 0 && (queued + bytes > self.max_queued_bytes || self.queue.borrow().len() >= self.most_frames())
     }
 
     /// Takes a frame if it fits. Written at once when `now` and nothing waits.
@@ -185,7 +221,8 @@ impl Conn {
         }
     }
 
-    /// Takes an answer, full or not: there is one for each command, and no command is read while much waits.
+    /// Takes an answer, full or not: there is one for each command, and no command is read while
+    /// much waits.
     pub(crate) fn answer(&self, frame: Bytes) {
         if self.is_live() {
             self.enqueue(frame);
@@ -193,7 +230,8 @@ impl Conn {
         }
     }
 
-    /// Writes what waits; what the socket does not take, its task writes when it does. It also goes on with what the full queue held back.
+    /// Writes what waits; what the socket does not take, its task writes when it does. It also goes
+    /// on with what the full queue held back.
     pub(crate) fn flush_or_wake(&self) {
         if !self.flush() || self.behind.get() {
             self.wake();
@@ -216,8 +254,8 @@ impl Conn {
         }
         let mut queue = self.queue.borrow_mut();
         while !queue.is_empty() {
-            let mut slices = [IoSlice::new(&[]); AT_ONCE];
-            let count = queue.len().min(AT_ONCE);
+            let mut slices = [IoSlice::new(&[]); FRAMES_PER_WRITE];
+            let count = queue.len().min(FRAMES_PER_WRITE);
             slices.iter_mut().zip(queue.iter()).for_each(|(slice, frame)| *slice = IoSlice::new(frame));
             let written = if count == 1 {
                 self.stream.try_write(&queue[0])
@@ -252,12 +290,12 @@ impl Conn {
             queue.shrink_to(0);
         }
         drop(queue);
-        self.flush_ephemeral();
+        self.flush_newest();
         true
     }
 
-    /// Begins to close: nothing more is delivered, what waits is dropped but for a frame that has begun to leave. `until`: when it is let
-    /// go of though the client does not close.
+    /// Begins to close: nothing more is delivered, what waits is dropped but for a frame that has
+    /// begun to leave. `until`: when it is let go of though the client does not close.
     pub(crate) fn close(&self, code: CloseCode, reason: Option<&str>, until: Instant) {
         if !self.is_live() {
             return;
@@ -300,25 +338,3 @@ impl Conn {
         self.subs.borrow().iter().find(|(of, _)| *of == chat).map(|(_, at)| *at)
     }
 }
-
-mod prometheus_gauge {
-    //! A gauge that falls when what it counts is dropped.
-    use messenger_common::metrics::Metrics;
-
-    /// Counts one connection for as long as it lives.
-    pub(crate) struct Guard(pub(crate) Metrics);
-
-    impl Guard {
-        pub(crate) fn new(metrics: &Metrics) -> Self {
-            metrics.ws_connections.inc();
-            Self(metrics.clone())
-        }
-    }
-
-    impl Drop for Guard {
-        fn drop(&mut self) {
-            self.0.ws_connections.dec();
-        }
-    }
-}
-pub(crate) use prometheus_gauge::Guard as Counted;

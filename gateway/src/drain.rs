@@ -1,24 +1,20 @@
-//! A rolling restart that nobody notices (G8): sockets are released at an even pace, each with its own moment to come back, and who comes back
-//! by then was never told offline.
+//! A rolling restart that nobody notices (G8): sockets are released at an even pace, each with its
+//! own moment to come back, and who comes back by then was never told offline.
 
-use crate::hub::{Hub, ToShard};
-use std::ops::RangeInclusive;
+use crate::hub::Hub;
+use crate::inbox::ToShard;
 use std::time::Duration;
 
-/// When a released client is told to come back, milliseconds from then.
-pub(crate) const RECONNECT_AFTER_MS: RangeInclusive<u64> = 100..=3000;
-/// The longest of these, and a second for the handshake: so much longer is the grace of who was released.
-pub(crate) const EXTRA_GRACE: Duration = Duration::from_millis(*RECONNECT_AFTER_MS.end() + 1000);
 /// Clients have this long to answer the close frame.
 const GOODBYE: Duration = Duration::from_secs(2);
 
 /// Releases all connections over `over` and returns when they are gone, or have had their time.
 pub(crate) async fn drain(hub: &Hub, over: Duration) {
     let releasing = over.mul_f64(0.8);
-    hub.tell_all(|| ToShard::Drain(releasing)).await;
+    hub.send_all(|| ToShard::Drain(releasing)).await;
     let deadline = tokio::time::Instant::now() + over + GOODBYE;
     let mut looks = tokio::time::interval(Duration::from_millis(50));
-    while hub.metrics.ws_connections.get() > 0 && tokio::time::Instant::now() < deadline {
+    while hub.ctx.metrics.ws_connections.get() > 0 && tokio::time::Instant::now() < deadline {
         looks.tick().await;
     }
     hub.presence.settled(Duration::from_secs(1)).await;

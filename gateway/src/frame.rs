@@ -1,7 +1,8 @@
 //! WebSocket frames (RFC 6455, section 5) as a server writes and reads them.
 //!
-//! Written once a node: a frame from the server is not masked, so the same bytes go to every subscriber. Read from a buffer that a whole
-//! shard shares: an idle connection keeps none. The header's layout is tungstenite's; what a server must refuse is here.
+//! Written once a node: a frame from the server is not masked, so the same bytes go to every
+//! subscriber. Read from a buffer that a whole shard shares: an idle connection keeps none. The
+//! header's layout is tungstenite's; what a server must refuse is here.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use std::io::Cursor;
@@ -89,8 +90,8 @@ pub(crate) enum Violation {
     TooBig,
 }
 
-/// The frame at the start of `buffer`, and where the next begins; `None` while it is not whole. A frame that announces more than `limit`
-/// bytes of payload is refused before it is read.
+/// The frame at the start of `buffer`, and where the next begins; `None` while it is not whole. A
+/// frame that announces more than `limit` bytes of payload is refused before it is read.
 pub(crate) fn parse(buffer: &mut [u8], limit: usize) -> Result<Option<(Frame, usize)>, Violation> {
     let mut cursor = Cursor::new(&*buffer);
     let (header, length) = match FrameHeader::parse(&mut cursor) {

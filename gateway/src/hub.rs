@@ -1,78 +1,29 @@
-//! What the node's shards share: which of them wants which chat and user, the batched reads, and the way from the bus to the shards.
+//! What the node's shards share: which of them wants which chat and user, and the way from the bus
+//! to the shards.
 //!
-//! The hub delivers nothing itself and keeps no chat's state: it frames an event once and hands it to each shard that wants it, in the bus's
-//! order. Per chat the bus is asked once, when the first shard wants it, and told to stop when the last no longer does.
+//! The hub delivers nothing itself and keeps no chat's state. It frames an event once and sends it
+//! to each shard that wants it, in the bus's order. It subscribes to a chat when the first shard
+//! wants it, and unsubscribes when the last no longer does.
 
 use crate::feed::Event;
 use crate::frame;
-use crate::loader::{Batcher, LogLoader};
+use crate::inbox::{Delivery, StatusFrame, ToShard};
 use crate::presence::PresenceKeeper;
+use crate::reads::Reads;
 use async_trait::async_trait;
-use bytes::Bytes;
 use messenger_common::bus::{Bus, Topic};
-use messenger_common::config::Limits;
 use messenger_common::dispatch::{EventSink, SinkEvent};
 use messenger_common::event::{Envelope, EventKind, Notice, Revocation, StatusChange};
-use messenger_common::id::{ChatId, NodeId, Seq, UserId};
+use messenger_common::id::{ChatId, NodeId, UserId};
 use messenger_common::lifecycle::Lifecycle;
-use messenger_common::metrics::Metrics;
 use messenger_common::service::Context;
-use messenger_common::store::Access;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-
-/// What a shard is told.
-pub(crate) enum ToShard {
-    /// A connection whose handshake is done.
-    Accept(Box<Accepted>),
-    /// Word from the bus, in its order.
-    Deliver(Vec<Delivery>),
-    /// Access ended.
-    Revoke(Revocation),
-    /// Word of some revocations was missed: check all connections.
-    Recheck,
-    /// Release all connections, evenly over this long.
-    Drain(Duration),
-}
-
-/// A connection on its way to its shard.
-pub(crate) struct Accepted {
-    /// No longer registered with the runtime that accepted it.
-    pub(crate) stream: std::net::TcpStream,
-    /// What was read behind the handshake.
-    pub(crate) read_ahead: Bytes,
-    /// Who, or why not.
-    pub(crate) auth: Result<messenger_common::auth::AuthUser, crate::protocol::CloseCode>,
-}
-
-/// Word from the bus for one shard.
-#[derive(Clone)]
-pub(crate) enum Delivery {
-    /// A sequenced event.
-    Log(ChatId, Event),
-    /// The chat's channel is heard from here on.
-    ChannelUp(ChatId),
-    /// Typing or read state.
-    Ephemeral { chat_id: ChatId, user_id: UserId, kind: EventKind, frame: Bytes },
-    /// To every connection of a user.
-    Notice { user_id: UserId, chat_id: ChatId, seq: Seq, kind: EventKind, frame: Bytes },
-    /// Presence.
-    Status(Arc<[StatusFrame]>),
-}
-
-/// A presence transition, framed.
-pub(crate) struct StatusFrame {
-    pub(crate) user_id: UserId,
-    pub(crate) decided_at_micros: i64,
-    pub(crate) chats: Vec<ChatId>,
-    pub(crate) frame: Bytes,
-}
 
 #[derive(Default)]
 struct Interest {
@@ -87,27 +38,22 @@ struct LocalUser {
     waiting: Vec<oneshot::Sender<()>>,
 }
 
-/// A connection was counted.
-pub(crate) struct Came {
-    /// Of the node's first connection of its user: what to wait for until he is registered as online.
-    pub(crate) online: Option<oneshot::Receiver<()>>,
-    /// What to wait for before `welcome`: the user's channel, where it is not heard yet.
-    pub(crate) heard: Option<oneshot::Receiver<()>>,
+/// A connection was counted; what to wait for before its `welcome`.
+pub(crate) struct Connected {
+    /// The user's registration as online, where this is the node's first connection of the user.
+    pub(crate) presence: Option<oneshot::Receiver<()>>,
+    /// The user's channel, where the bus does not deliver it yet.
+    pub(crate) channel: Option<oneshot::Receiver<()>>,
 }
 
 /// See the module.
 pub(crate) struct Hub {
     pub(crate) ctx: Context,
     pub(crate) lifecycle: Lifecycle,
-    pub(crate) metrics: Metrics,
-    pub(crate) limits: Limits,
     pub(crate) bus: Arc<dyn Bus>,
     pub(crate) node: NodeId,
     pub(crate) presence: PresenceKeeper,
-    pub(crate) access: Batcher<(ChatId, UserId), Option<Access>>,
-    pub(crate) heads: Batcher<ChatId, Option<Seq>>,
-    pub(crate) rosters: Batcher<ChatId, Option<Vec<UserId>>>,
-    pub(crate) log: LogLoader,
+    pub(crate) reads: Reads,
     runtime: Handle,
     shards: Vec<mpsc::Sender<ToShard>>,
     interest: Mutex<HashMap<ChatId, Interest>>,
@@ -115,7 +61,7 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    /// Starts the batched readers; `shards` are the ways to the shards.
+    /// Starts the batched reads; `shards` are the ways to the shards.
     pub(crate) fn new(
         ctx: Context,
         bus: Arc<dyn Bus>,
@@ -124,53 +70,13 @@ impl Hub {
         lifecycle: &Lifecycle,
         shards: Vec<mpsc::Sender<ToShard>>,
     ) -> Arc<Self> {
-        let (metrics, limits) = (ctx.metrics.clone(), ctx.limits.clone());
-        let store = Arc::clone(&ctx.store);
-        let access = Batcher::start(lifecycle, "access checks", 512, move |pairs| {
-            let store = Arc::clone(&store);
-            async move { store.access(&pairs).await }
-        });
-        let store = Arc::clone(&ctx.store);
-        let heads = Batcher::start(lifecycle, "head checks", 1000, move |chats: Vec<ChatId>| {
-            let store = Arc::clone(&store);
-            async move {
-                let heads: HashMap<_, _> = store.heads(&chats).await?.into_iter().collect();
-                Ok(chats.iter().map(|chat| heads.get(chat).copied()).collect())
-            }
-        });
-        let (store, online, most) = (Arc::clone(&ctx.store), Arc::clone(&ctx.presence), limits.status_max_members);
-        let rosters = Batcher::start(lifecycle, "online rosters", 64, move |chats: Vec<ChatId>| {
-            let (store, online) = (Arc::clone(&store), Arc::clone(&online));
-            async move {
-                let mut distinct = chats.clone();
-                distinct.sort_unstable();
-                distinct.dedup();
-                let members = store.member_ids(&distinct, most).await?;
-                let all: Vec<UserId> = members.iter().flat_map(|(_, ids)| ids.iter().copied()).collect();
-                let mut since = online.online(&all).await?.into_iter();
-                let rosters: HashMap<ChatId, Vec<UserId>> = members
-                    .into_iter()
-                    .map(|(chat, ids)| {
-                        let online = ids.into_iter().zip(since.by_ref()).filter_map(|(id, at)| at.map(|_| id));
-                        (chat, online.collect())
-                    })
-                    .collect();
-                Ok(chats.iter().map(|chat| rosters.get(chat).cloned()).collect())
-            }
-        });
-        let log = LogLoader::new(Arc::clone(&ctx.store), lifecycle.clone());
         Arc::new(Self {
+            reads: Reads::start(&ctx, lifecycle),
             ctx,
             lifecycle: lifecycle.clone(),
-            metrics,
-            limits,
             bus,
             node,
             presence,
-            access,
-            heads,
-            rosters,
-            log,
             runtime: Handle::current(),
             shards,
             interest: Mutex::default(),
@@ -193,21 +99,23 @@ impl Hub {
         self.shards.len()
     }
 
-    /// Hands something to one shard, waiting while its inbox is full (the bus behind it then waits or drops and tells).
-    pub(crate) async fn tell(&self, shard: usize, what: ToShard) {
+    /// Sends something to one shard. Waits while its inbox is full; the bus behind it then waits,
+    /// or drops and reports it.
+    pub(crate) async fn send(&self, shard: usize, what: ToShard) {
         if self.shards[shard].send(what).await.is_err() {
             tracing::debug!(shard, "the shard has ended");
         }
     }
 
-    /// Hands something to each shard.
-    pub(crate) async fn tell_all(&self, what: impl Fn() -> ToShard) {
+    /// Sends something to each shard.
+    pub(crate) async fn send_all(&self, what: impl Fn() -> ToShard) {
         for shard in 0..self.shards.len() {
-            self.tell(shard, what()).await;
+            self.send(shard, what()).await;
         }
     }
 
-    /// A shard wants a chat's events. Says whether its channel is heard already; [`Delivery::ChannelUp`] follows where not.
+    /// A shard wants a chat's events. Says whether its channel is heard already;
+    /// [`Delivery::ChannelUp`] follows where not.
     pub(crate) fn want_chat(&self, chat: ChatId, shard: usize) -> bool {
         let mut interest = self.interest.lock();
         let wanted = interest.entry(chat).or_default();
@@ -229,12 +137,12 @@ impl Hub {
         }
     }
 
-    /// A connection of the user on that shard. `None` over the limit.
-    pub(crate) fn user_came(&self, user: UserId, shard: usize) -> Option<Came> {
+    /// Counts a connection of the user on that shard. `None` over the limit.
+    pub(crate) fn user_connected(&self, user: UserId, shard: usize) -> Option<Connected> {
         let mut users = self.users.lock();
         let local = users.entry(user).or_default();
         let total: usize = local.per_shard.iter().map(|(_, count)| count).sum();
-        if total >= self.limits.max_connections_per_user {
+        if total >= self.ctx.limits.max_connections_per_user {
             return None;
         }
         match local.per_shard.iter_mut().find(|(at, _)| *at == shard) {
@@ -244,18 +152,20 @@ impl Hub {
         if total == 0 {
             self.bus.subscribe(&[Topic::User(user)]);
         }
-        let heard = (!local.confirmed).then(|| {
+        let channel = (!local.confirmed).then(|| {
             let (confirmed, wait) = oneshot::channel();
             local.waiting.push(confirmed);
             wait
         });
-        // Told under the lock, so that another shard's going and this coming are told in the order in which they were.
-        let online = (total == 0).then(|| self.presence.came(user));
-        Some(Came { online, heard })
+        // Registered under the lock, so that this and another shard's last disconnect keep their
+        // order.
+        let presence = (total == 0).then(|| self.presence.user_connected(user));
+        Some(Connected { presence, channel })
     }
 
-    /// A connection of the user on that shard ended; `released` by a drain, he is expected elsewhere.
-    pub(crate) fn user_went(&self, user: UserId, shard: usize, released: bool) {
+    /// A connection of the user on that shard ended. `released` by a drain: the user is expected on
+    /// another node.
+    pub(crate) fn user_disconnected(&self, user: UserId, shard: usize, released: bool) {
         let mut users = self.users.lock();
         let Some(local) = users.get_mut(&user) else { return };
         if let Some(at) = local.per_shard.iter().position(|(at, _)| *at == shard) {
@@ -267,7 +177,7 @@ impl Hub {
         if local.per_shard.is_empty() {
             users.remove(&user);
             self.bus.unsubscribe(&[Topic::User(user)]);
-            self.presence.went(user, released);
+            self.presence.user_disconnected(user, released);
         }
     }
 
@@ -281,10 +191,10 @@ impl Hub {
         self.interest.lock().get(&chat).map_or(0, |wanted| wanted.shards)
     }
 
-    /// Tells the shards that hold the user that access ended.
+    /// Sends the end of access to the shards that hold the user.
     pub(crate) async fn revoke(&self, revocation: Revocation) {
         for shard in bits(self.user_shards(revocation.user_id)) {
-            self.tell(shard, ToShard::Revoke(revocation)).await;
+            self.send(shard, ToShard::Revoke(revocation)).await;
         }
     }
 
@@ -300,7 +210,7 @@ impl Hub {
                 let mut users = self.users.lock();
                 let local = users.get_mut(user)?;
                 local.confirmed = true;
-                // Who no longer waits is gone.
+                // The receiver may have hung up.
                 local.waiting.drain(..).for_each(|waiting| waiting.send(()).unwrap_or(()));
                 None
             }
@@ -335,7 +245,7 @@ impl Hub {
                 let frames: Arc<[StatusFrame]> = changes.into_iter().map(StatusFrame::from).collect();
                 Some(((1 << self.shards.len()) - 1, Delivery::Status(frames)))
             }
-            SinkEvent::Envelope(Envelope::Revoked(_) | Envelope::Probe(_)) => None,
+            SinkEvent::Envelope(Envelope::Revoked(_) | Envelope::Probe(_) | Envelope::LogGrew { .. }) => None,
         }
     }
 }
@@ -369,7 +279,7 @@ impl EventSink for Hub {
         }
         for (shard, batch) in batches.into_iter().enumerate() {
             if !batch.is_empty() {
-                self.tell(shard, ToShard::Deliver(batch)).await;
+                self.send(shard, ToShard::Deliver(batch)).await;
             }
         }
     }

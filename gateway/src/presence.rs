@@ -1,13 +1,15 @@
-//! This node's part in presence (G5): which users it holds, told to the shared back end by one task in order, and transitions told on.
+//! This node's part in presence (G5): one task registers the users that it holds with the shared
+//! back end, in order; another one announces the transitions.
 //!
-//! Connections beyond a user's first on the node change nothing here. Everything else is reconciled: what the node holds is compared with
-//! what it has registered, so a back end that was away or emptied is made true again at the next beat.
+//! Connections beyond a user's first on the node change nothing here. Everything else is
+//! reconciled: what the node holds is compared with what it has registered, so a back end that was
+//! away or emptied is made true again at the next beat.
 
-mod tell;
+mod announcer;
 
-pub(crate) use tell::Teller;
+pub(crate) use announcer::Announcer;
 
-use crate::drain::EXTRA_GRACE;
+use crate::protocol::EXTRA_GRACE;
 use messenger_common::id::{NodeId, UserId};
 use messenger_common::lifecycle::Lifecycle;
 use messenger_common::metrics::Metrics;
@@ -20,8 +22,8 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::MissedTickBehavior;
 
-/// Users told of in one call at most.
-const AT_ONCE: usize = 256;
+/// Users of one call at most.
+const USERS_PER_CALL: usize = 256;
 /// How often transitions that time brings are looked for.
 const SWEEP: Duration = Duration::from_millis(500);
 
@@ -29,7 +31,7 @@ const SWEEP: Duration = Duration::from_millis(500);
 struct Held {
     /// Users with a connection here, now.
     here: HashSet<UserId>,
-    /// Whose presence here changed since it was last registered: who waits for that, and whether a drain sent them off.
+    /// Users whose presence here changed since it was last registered.
     changed: HashMap<UserId, Change>,
     /// Whether some of these were taken out and are not registered yet.
     in_flight: bool,
@@ -37,11 +39,13 @@ struct Held {
 
 #[derive(Default)]
 struct Change {
+    /// Connections that wait for the registration.
     waiting: Vec<oneshot::Sender<()>>,
+    /// Whether a drain released the last connection.
     released: bool,
 }
 
-/// What the shards tell; cheap, never waits.
+/// What the hub registers with; cheap, never waits.
 #[derive(Clone)]
 pub(crate) struct PresenceKeeper {
     held: Arc<Mutex<Held>>,
@@ -54,7 +58,7 @@ pub(crate) struct PresenceKeeper {
 pub(crate) struct Parts {
     pub(crate) node: NodeId,
     pub(crate) presence: Arc<dyn Presence>,
-    pub(crate) teller: Teller,
+    pub(crate) announcer: Announcer,
     pub(crate) metrics: Metrics,
     pub(crate) grace: Duration,
     pub(crate) lease: Duration,
@@ -63,7 +67,7 @@ pub(crate) struct Parts {
 type Work = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl PresenceKeeper {
-    /// Starts the tasks that register, renew and tell.
+    /// Starts the tasks that register, renew and announce.
     pub(crate) fn start(parts: Parts, lifecycle: &Lifecycle) -> Self {
         let (held, changed, settled) = (Arc::default(), Arc::default(), Arc::default());
         let keeper = Self { held, changed, settled, parts: Arc::new(parts) };
@@ -77,13 +81,16 @@ impl PresenceKeeper {
             });
         };
         start("presence registration", |keeper| Box::pin(async move { keeper.register(&keeper.parts).await }));
-        start("presence telling", |keeper| Box::pin(async move { keeper.parts.teller.run(&keeper.settled).await }));
+        start("presence announcements", |keeper| {
+            Box::pin(async move { keeper.parts.announcer.run(&keeper.settled).await })
+        });
         start("presence sweep", |keeper| Box::pin(async move { sweep(&keeper.parts).await }));
         keeper
     }
 
-    /// The node holds its first connection of the user; what is returned comes when that is registered.
-    pub(crate) fn came(&self, user: UserId) -> oneshot::Receiver<()> {
+    /// The node holds its first connection of the user. The receiver is notified once that is
+    /// registered.
+    pub(crate) fn user_connected(&self, user: UserId) -> oneshot::Receiver<()> {
         let (registered, wait) = oneshot::channel();
         let mut held = self.held.lock();
         held.here.insert(user);
@@ -92,15 +99,16 @@ impl PresenceKeeper {
         wait
     }
 
-    /// The node's last connection of the user went; `released` by a drain, it is expected elsewhere.
-    pub(crate) fn went(&self, user: UserId, released: bool) {
+    /// The node's last connection of the user ended. `released` by a drain: the user is expected on
+    /// another node.
+    pub(crate) fn user_disconnected(&self, user: UserId, released: bool) {
         let mut held = self.held.lock();
         held.here.remove(&user);
         held.changed.entry(user).or_default().released = released;
         self.changed.notify_one();
     }
 
-    /// Waits until all that was told is registered and told on, at most this long.
+    /// Waits until all of that is registered and announced, at most this long.
     pub(crate) async fn settled(&self, within: Duration) {
         let all = async {
             loop {
@@ -109,14 +117,14 @@ impl PresenceKeeper {
                     let held = self.held.lock();
                     held.changed.is_empty() && !held.in_flight
                 };
-                if is_registered && self.parts.teller.is_idle() {
+                if is_registered && self.parts.announcer.is_idle() {
                     return;
                 }
                 settled.await;
             }
         };
         if tokio::time::timeout(within, all).await.is_err() {
-            tracing::warn!("presence could not be handed over in time; the leases will end it");
+            tracing::warn!("cannot hand presence over in time; the leases will end it");
         }
     }
 
@@ -127,16 +135,18 @@ impl PresenceKeeper {
         renewals.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                // First the lease: whatever cannot be registered must not cost all the others theirs.
+                // First the lease: whatever cannot be registered must not cost all the others
+                // theirs.
                 biased;
                 _ = renewals.tick() => {
                     let here = self.settled_here();
                     let renewed = parts.presence.renew(&parts.node, &here).await;
-                    // It registers whom it finds unknown, perhaps also where it failed: who goes from now on departs.
+                    // It registers users that are unknown, perhaps also where it failed: whoever
+                    // leaves from now on departs.
                     registered.extend(here);
                     match renewed {
-                        Ok(transitions) => parts.teller.tell(transitions),
-                        Err(error) => tracing::warn!(%error, "presence could not be renewed"),
+                        Ok(transitions) => parts.announcer.announce(transitions),
+                        Err(error) => tracing::warn!(%error, "cannot renew presence"),
                     }
                 }
                 () = self.changed.notified() => self.register_some(parts, &mut registered).await,
@@ -144,8 +154,8 @@ impl PresenceKeeper {
         }
     }
 
-    /// Whom the node holds, but for those who are being registered: `arrive` tells them online, which a `renew` does not while an
-    /// emptied Redis heals.
+    /// The users that the node holds, but for those who are being registered: `arrive` announces
+    /// them, which a `renew` does not while an emptied Redis heals.
     fn settled_here(&self) -> Vec<UserId> {
         let held = self.held.lock();
         held.here.iter().filter(|user| !held.changed.contains_key(user)).copied().collect()
@@ -160,28 +170,28 @@ impl PresenceKeeper {
         }
     }
 
-    /// Registers up to [`AT_ONCE`] changes; the task is woken again where there are more.
+    /// Registers up to [`USERS_PER_CALL`] changes; the task is woken again where there are more.
     async fn register_some(&self, parts: &Parts, registered: &mut HashSet<UserId>) {
         let changes: Vec<(UserId, bool, Change)> = {
             let mut held = self.held.lock();
-            let users: Vec<UserId> = held.changed.keys().copied().take(AT_ONCE).collect();
+            let users: Vec<UserId> = held.changed.keys().copied().take(USERS_PER_CALL).collect();
             let take = |user| Some((user, held.here.contains(&user), held.changed.remove(&user)?));
             let changes = users.into_iter().filter_map(take).collect();
             held.in_flight = true;
             changes
         };
-        let came: Vec<UserId> = changes.iter().filter(|(_, here, _)| *here).map(|(user, ..)| *user).collect();
-        // Who came and went before either was registered was never there.
-        let went = |released: bool| -> Vec<UserId> {
+        let arrived: Vec<UserId> = changes.iter().filter(|(_, here, _)| *here).map(|(user, ..)| *user).collect();
+        // A user who connected and left before either was registered was never there.
+        let departed = |released: bool| -> Vec<UserId> {
             let gone = changes
                 .iter()
                 .filter(|(user, here, change)| !here && change.released == released && registered.contains(user));
             gone.map(|(user, ..)| *user).collect()
         };
-        let (left, released) = (went(false), went(true));
+        let (left, released) = (departed(false), departed(true));
         let outcome: messenger_common::error::Result<()> = async {
-            if !came.is_empty() {
-                parts.teller.tell(parts.presence.arrive(&parts.node, &came).await?);
+            if !arrived.is_empty() {
+                parts.announcer.announce(parts.presence.arrive(&parts.node, &arrived).await?);
             }
             for (users, grace) in [(&left, parts.grace), (&released, parts.grace + EXTRA_GRACE)] {
                 if !users.is_empty() {
@@ -191,17 +201,17 @@ impl PresenceKeeper {
             Ok(())
         }
         .await;
-        // Registered or not: repeating it does no harm, and who goes from now on departs.
-        registered.extend(came);
+        // Registered or not: repeating it does no harm, and whoever leaves from now on departs.
+        registered.extend(arrived);
         if let Err(error) = outcome {
-            tracing::warn!(%error, "presence could not be registered; trying again");
+            tracing::warn!(%error, "cannot register presence; retrying");
             self.put_back(changes);
             tokio::time::sleep(SWEEP.min(parts.lease / 6)).await;
         } else {
             for user in left.iter().chain(&released) {
                 registered.remove(user);
             }
-            // Who no longer waits is gone.
+            // The receiver may have hung up.
             let waiting = changes.into_iter().flat_map(|(_, _, change)| change.waiting);
             waiting.for_each(|waiting| waiting.send(()).unwrap_or(()));
         }
@@ -223,8 +233,8 @@ async fn sweep(parts: &Parts) {
         beats.tick().await;
         beat = beat.wrapping_add(1);
         match parts.presence.sweep().await {
-            Ok(transitions) => parts.teller.tell(transitions),
-            Err(error) => tracing::debug!(%error, "presence could not be swept"),
+            Ok(transitions) => parts.announcer.announce(transitions),
+            Err(error) => tracing::debug!(%error, "cannot sweep presence"),
         }
         if beat.is_multiple_of(4)
             && let Ok(count) = parts.presence.count().await

@@ -1,75 +1,25 @@
-//! The WebSocket's vocabulary (contract, section 3): close codes, and the frames that answer one connection.
+//! The WebSocket's vocabulary (contract, section 3): close codes, and the frames that answer one
+//! connection.
 //!
-//! Events of chats are not here: they are made where they are committed ([`messenger_common::event`]) and pass through as bytes.
+//! Events of chats are not here: they are made where they are committed
+//! ([`messenger_common::event`]) and pass through as bytes.
 
 use crate::frame;
 use bytes::Bytes;
 use messenger_common::error::{Error, FieldError};
 use messenger_common::id::{ChatId, Seq, UserId};
 use messenger_common::model::Message;
+pub(crate) use messenger_common::wire::CloseCode;
 use serde::Serialize;
+use std::ops::RangeInclusive;
+use std::time::Duration;
 use time::OffsetDateTime;
 
-/// Why the server closes; 1001, 1012 and 4000–4499 ask the client to come back, the others not to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u16)]
-pub(crate) enum CloseCode {
-    /// The client closed; its own code or none is echoed as this.
-    Normal = 1000,
-    /// Not the protocol (RFC 6455).
-    Protocol = 1002,
-    /// A binary frame.
-    Binary = 1003,
-    /// Text that is not UTF-8.
-    NotUtf8 = 1007,
-    /// A frame over the limit.
-    TooBig = 1009,
-    /// This node is draining.
-    Draining = 1012,
-    /// The access token expired: refresh it first.
-    TokenExpired = 4401,
-    /// No pong in time.
-    Silent = 4408,
-    /// Nothing read for too long.
-    SlowReader = 4409,
-    /// Too many commands.
-    TooManyCommands = 4429,
-    /// Token missing or bad.
-    TokenInvalid = 4501,
-    /// Logout, password change, reused refresh token.
-    SessionEnded = 4502,
-    /// The account is disabled.
-    AccountDisabled = 4503,
-    /// Too many connections of one user: the new one is refused.
-    TooManyConnections = 4504,
-}
-
-impl CloseCode {
-    /// The number on the wire.
-    pub(crate) fn number(self) -> u16 {
-        self as u16
-    }
-
-    /// The words beside it.
-    pub(crate) fn reason(self) -> &'static str {
-        match self {
-            Self::Normal => "",
-            Self::Protocol => "protocol error",
-            Self::Binary => "text frames only",
-            Self::NotUtf8 => "text must be UTF-8",
-            Self::TooBig => "frame over the limit",
-            Self::Draining => "draining",
-            Self::TokenExpired => "token expired",
-            Self::Silent => "no pong in time",
-            Self::SlowReader => "nothing read for too long",
-            Self::TooManyCommands => "too many commands",
-            Self::TokenInvalid => "token missing or invalid",
-            Self::SessionEnded => "session ended",
-            Self::AccountDisabled => "account disabled",
-            Self::TooManyConnections => "too many connections",
-        }
-    }
-}
+/// When a released client is told to come back, milliseconds from then.
+pub(crate) const RECONNECT_AFTER_MS: RangeInclusive<u64> = 100..=3000;
+/// A released user's presence lasts this much longer: the latest return, and a second for the
+/// handshake.
+pub(crate) const EXTRA_GRACE: Duration = Duration::from_millis(*RECONNECT_AFTER_MS.end() + 1000);
 
 impl From<frame::Violation> for CloseCode {
     fn from(violation: frame::Violation) -> Self {

@@ -1,18 +1,10 @@
-//! Access that ended elsewhere ends here (G6): what the process learns of revocations is told to the shards that hold the user.
+//! Access that ended elsewhere ends here (G6): what the process learns of revocations is told to
+//! the shards that hold the user.
 
-use crate::hub::{Hub, ToShard};
-use crate::protocol::CloseCode;
-use messenger_common::event::RevocationReason;
+use crate::hub::Hub;
+use crate::inbox::ToShard;
 use std::sync::Arc;
 use tokio::sync::broadcast::error::RecvError;
-
-/// What a revoked connection is closed with.
-pub(crate) fn close_code(reason: RevocationReason) -> CloseCode {
-    match reason {
-        RevocationReason::SessionEnded => CloseCode::SessionEnded,
-        RevocationReason::AccountDisabled => CloseCode::AccountDisabled,
-    }
-}
 
 /// Passes revocations on until the process stops.
 pub(crate) async fn run(hub: Arc<Hub>) {
@@ -27,7 +19,7 @@ pub(crate) async fn run(hub: Arc<Hub>) {
             Ok(revocation) => hub.revoke(revocation).await,
             Err(RecvError::Lagged(missed)) => {
                 tracing::warn!(missed, "revocations came faster than they were passed on; checking all");
-                hub.tell_all(|| ToShard::Recheck).await;
+                hub.send_all(|| ToShard::Recheck).await;
             }
             Err(RecvError::Closed) => return,
         }

@@ -1,8 +1,10 @@
-//! One connection's life: what its client sends, in order, one command at a time; and what waits for its socket.
+//! One connection's life: what its client sends, in order, one command at a time; and what waits
+//! for its socket.
 //!
-//! A future written by hand, so that an idle connection is a few hundred bytes: it keeps no read buffer (a shard has one for all) and a
-//! command's own future lives only while the command runs. While one runs, or much waits to be sent, nothing more is read: a client that
-//! does not read is not read from.
+//! A future written by hand, so that an idle connection is a few hundred bytes: it keeps no read
+//! buffer (a shard has one for all) and a command's own future lives only while the command runs.
+//! While one runs, or much waits to be sent, nothing more is read: a client that does not read is
+//! not read from.
 
 use crate::commands;
 use crate::conn::{Conn, State};
@@ -15,6 +17,9 @@ use std::io::ErrorKind;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+
+/// Rounds of one poll at most; then the others of the thread have their turn.
+const ROUNDS_PER_POLL: u32 = 64;
 
 /// Something that a connection waits for.
 pub(crate) type Job = Pin<Box<dyn Future<Output = ()>>>;
@@ -45,7 +50,8 @@ impl Session {
         self.job.is_none() && self.conn.state.get() == State::Open && self.conn.has_room()
     }
 
-    /// Reads what there is. `Ready(true)`: something was done, look again; `Ready(false)`: not now; `Pending`: woken when there is more.
+    /// Reads what there is. `Ready(true)`: something was done, look again; `Ready(false)`: not now;
+    /// `Pending`: woken when there is more.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         if !self.may_read() {
             return Poll::Ready(false);
@@ -84,9 +90,10 @@ impl Session {
         Poll::Ready(true)
     }
 
-    /// Takes the whole frames at the front of `buffer`, up to one that starts a command; says how many bytes they were.
+    /// Takes the whole frames at the front of `buffer`, up to one that starts a command; says how
+    /// many bytes they were.
     fn take(&mut self, buffer: &mut [u8]) -> usize {
-        let limit = self.shard.hub.limits.max_frame_bytes;
+        let limit = self.shard.hub.ctx.limits.max_frame_bytes;
         let mut done = 0;
         let mut ping = None;
         while self.may_read() {
@@ -107,7 +114,8 @@ impl Session {
                 }
             }
         }
-        // Of several only the last (RFC 6455, section 5.5.3), so that a flood of them is not a flood of writes.
+        // Of several only the last (RFC 6455, section 5.5.3), so that a flood of them is not a
+        // flood of writes.
         if let Some(ping) = ping {
             self.conn.answer(frame::pong(&buffer[ping]));
         }
@@ -140,7 +148,7 @@ impl Session {
                 Ok(())
             }
             (Kind::Continue, Some(mut message)) => {
-                if message.len() + payload.len() > self.shard.hub.limits.max_frame_bytes {
+                if message.len() + payload.len() > self.shard.hub.ctx.limits.max_frame_bytes {
                     return Err(Violation::TooBig);
                 }
                 message.extend_from_slice(payload);
@@ -186,6 +194,8 @@ impl Session {
             Step::Done => Poll::Ready(true),
             // What filled the queue may have left meanwhile.
             Step::Full => Poll::Ready(self.conn.queued() == 0),
+            // Only a piece of the log says that, and it is looked at where it was read.
+            Step::Lost(_) => Poll::Ready(false),
             Step::Read(chat, after) => {
                 let (shard, conn) = (Rc::clone(&self.shard), Rc::clone(&self.conn));
                 self.catching_up = Some(Box::pin(subscription::read_and_catch_up(shard, conn, chat, after)));
@@ -194,7 +204,8 @@ impl Session {
         }
     }
 
-    /// After the close frame: shut our side, and drop what still comes, until the client has closed too.
+    /// After the close frame: shut our side, and drop what still comes, until the client has closed
+    /// too.
     fn poll_closing(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.job = None;
         self.catching_up = None;
@@ -232,7 +243,12 @@ impl Future for Session {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
         this.conn.woken_by(cx.waker());
-        loop {
+        for round in 0.. {
+            if round == ROUNDS_PER_POLL {
+                // Whatever keeps it busy must not keep the thread.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             match this.conn.state.get() {
                 State::Dead => break,
                 State::Closing(_) => {

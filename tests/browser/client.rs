@@ -49,7 +49,7 @@ async fn the_client_module_keeps_the_close_codes_rules(d: &Deployment) {
     assert_eq!(delays, json!([0, 250, 2000, 29_970, 15_000]));
 
     let sequence = page.js_async(FAKE_SOCKET).await;
-    assert_eq!(sequence["told"], json!([1, 2, 3]), "each once and in order: {sequence}");
+    assert_eq!(sequence["told"], json!([1, 2, 3, 7]), "each once and in order: {sequence}");
     assert_eq!(
         sequence["sent"],
         json!([
@@ -57,12 +57,13 @@ async fn the_client_module_keeps_the_close_codes_rules(d: &Deployment) {
             {"type": "unsubscribe_chat", "chat_id": 7},
             {"type": "subscribe_chat", "chat_id": 7, "after_seq": 2}
         ]),
-        "a gap is healed by asking from the cursor"
+        "a gap is healed by asking from the cursor, and what a newer server sends is no gap"
     );
     page.assert_clean(&site.url).await;
 }
 
-/// A server that doubles an event and leaves one out: the client tells each event once, and asks for what is missing.
+/// A server that doubles an event, leaves one out, and sends what this client does not know: the client
+/// tells each event once, and asks for what is missing.
 const FAKE_SOCKET: &str = r"
     const { Connection, Session } = await import('/static/messenger.js');
     const sent = [];
@@ -73,7 +74,12 @@ const FAKE_SOCKET: &str = r"
         const { request_id, ...command } = JSON.parse(text);
         sent.push(command);
         if (command.type === 'subscribe_chat') this.tell({ type: 'subscribed', chat_id: 7, seq: 3, recovered: 0, request_id });
-        if (command.after_seq === 2) this.tell({ type: 'message_deleted', chat_id: 7, seq: 3, message_id: 3 });
+        if (command.after_seq === 2) {
+          this.tell({ type: 'message_deleted', chat_id: 7, seq: 3, message_id: 3 });
+          this.tell({ type: 'unknown', chat_id: 7, seq: 4 });
+          for (const seq of [5, 6, 7]) this.tell({ type: 'of_a_newer_server', chat_id: 7, seq });
+          this.tell({ type: 'message_deleted', chat_id: 7, seq: 7, message_id: 7 });
+        }
       }
       close() {}
       tell(frame) { setTimeout(() => this.onmessage({ data: JSON.stringify(frame) })); }
@@ -84,7 +90,7 @@ const FAKE_SOCKET: &str = r"
     const told = [];
     const all = new Promise((done) => connection.on('event', (frame) => {
       if (frame.type === 'message_deleted') told.push(frame.seq);
-      if (frame.seq === 3 && frame.type === 'message_deleted') done();
+      if (frame.seq === 7 && frame.type === 'message_deleted') done();
       if (frame.type === 'subscribed' && told.length === 0) for (const seq of [1, 2, 2, 1, 4]) fake.tell({ type: 'message_deleted', chat_id: 7, seq, message_id: seq });
     }));
     connection.subscribe(7, 0);

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use messenger_common::event::EventKind;
+use messenger_common::label::Label;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -12,16 +14,10 @@ use crate::support::{Value, Way, Ws, json};
 /// Before the next gateway is tried, or a refused subscription is asked for again.
 const AGAIN: Duration = Duration::from_millis(25);
 
-const SEQUENCED: [&str; 8] = [
-    "new_message",
-    "message_edited",
-    "message_deleted",
-    "member_joined",
-    "member_left",
-    "member_updated",
-    "chat_updated",
-    "chat_deleted",
-];
+/// Whether frames of that type bear a number of their chat.
+fn is_sequenced(kind: &str) -> bool {
+    EventKind::ALL.iter().any(|known| known.is_sequenced() && known.name() == kind)
+}
 
 /// An event as it came.
 #[derive(Clone, Copy)]
@@ -123,7 +119,7 @@ impl Reader {
                 tokio::time::sleep(AGAIN).await;
                 self.subscribe(ws, chat_id).await;
             }
-            (kind, Some(chat_id)) if SEQUENCED.contains(&kind) => {
+            (kind, Some(chat_id)) if is_sequenced(kind) => {
                 let seq = frame["seq"].as_i64().expect("a sequenced event has a number");
                 let seen = Seen { seq, message_id: frame["message"]["id"].as_i64(), at: Instant::now() };
                 let mut record = self.record.lock();

@@ -1,7 +1,9 @@
-//! What can happen next. Each action is one step between two moments at which something else may come in between.
+//! What can happen next. Each action is one step between two moments at which something else may
+//! come in between.
 //!
-//! Three kinds: what people and time do (*environment*), what goes wrong (*faults*, each from the budget), and what
-//! the programs do of themselves (*progress*). "When faults stop" is: only progress is left.
+//! Three kinds: what people and time do (*environment*), what goes wrong (*faults*, each from the
+//! budget), and what the programs do of themselves (*progress*). "When faults stop" is: only
+//! progress is left.
 
 use std::fmt;
 
@@ -109,8 +111,8 @@ impl Protocol {
         }
     }
 
-    /// What the programs and the clients do of themselves. Nothing here needs luck: each step that is enabled stays
-    /// so until it is taken, or until another step has made it superfluous.
+    /// What the programs and the clients do of themselves. Nothing here needs luck: each step that
+    /// is enabled stays so until it is taken, or until another step has made it superfluous.
     pub(super) fn progress(&self, s: &State, out: &mut Vec<Action>) {
         self.progress_of_apis(s, out);
         for g in 0..s.gateways.len() {

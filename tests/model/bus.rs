@@ -1,4 +1,5 @@
-//! The way of an event from its commit to the gateways: apis with their outbox, the relay, the bus and its links.
+//! The way of an event from its commit to the gateways: apis with their outbox, the relay, the bus
+//! and its links.
 //!
 //! In the code: `common::service` (commit, publish, remove), `common::relay`, `common::bus`.
 
@@ -54,7 +55,8 @@ impl Protocol {
         self.scenario.relay_takes_all || s.writers[usize::from(seq)] == Writer::Gone
     }
 
-    /// The relay takes a row, in any order. Claim and publish are one step: nobody else can tell the moment between.
+    /// The relay takes a row, in any order. Claim and publish are one step: nobody else can tell
+    /// the moment between.
     pub(super) fn relay_takes(&self, s: &mut State, seq: Seq) {
         self.uses(Rule::RelayPublished);
         s.relay = Relay::Holding(seq);
@@ -78,10 +80,12 @@ impl Protocol {
         }
     }
 
-    /// To every link that is subscribed at this moment, in the order in which the bus got it; else it is forgotten.
+    /// To every link that is subscribed at this moment, in the order in which the bus got it; else
+    /// it is forgotten.
     ///
-    /// A link whose reader does not keep up is given up as lost (so does Redis with its output buffer limit): one
-    /// message dropped on a link that goes on would be a loss that nothing tells.
+    /// A link whose reader does not keep up is given up as lost (so does Redis with its output
+    /// buffer limit): one message dropped on a link that goes on would be a loss that nothing
+    /// tells.
     pub(super) fn publish(&self, s: &mut State, seq: Seq) {
         for g in 0..s.gateways.len() {
             let link = &mut s.gateways[g].link;
@@ -107,7 +111,8 @@ impl Protocol {
         }
     }
 
-    /// The bus executes the gateway's next command. Its confirmation stands in the same stream as the messages.
+    /// The bus executes the gateway's next command. Its confirmation stands in the same stream as
+    /// the messages.
     pub(super) fn bus_executes(&self, s: &mut State, g: usize) {
         let link = &mut s.gateways[g].link;
         match link.commands.remove(0) {
@@ -123,8 +128,8 @@ impl Protocol {
         }
     }
 
-    /// By its disconnection, or by a probe that did not come back: a new link, on which every wanted channel is
-    /// asked for anew. Until it is confirmed, nobody may rely on it.
+    /// By its disconnection, or by a probe that did not come back: a new link, on which every
+    /// wanted channel is asked for anew. Until it is confirmed, nobody may rely on it.
     pub(super) fn dead_link_found(&self, s: &mut State, g: usize) {
         let gateway = &mut s.gateways[g];
         gateway.link = Link::default();

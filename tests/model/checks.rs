@@ -1,4 +1,5 @@
-//! The protocol as it is meant to be, under every fault: each scenario is visited whole, unless it says otherwise.
+//! The protocol as it is meant to be, under every fault: each scenario is visited whole, unless it
+//! says otherwise.
 
 use super::properties::{check, check_that_progress_ends, wander};
 use super::scenario::{Budget, NO_FAULTS, Rule, Scenario};
@@ -232,12 +233,12 @@ fn nothing_comes_after_the_removal_of_a_slow_reader() {
             budget: Budget { membership_changes: 2, dead_links: 1, prunes: 1, ..NO_FAULTS },
             ..delivery()
         },
-        &[Rule::FencedWhileBehind, Rule::ResyncTold],
+        &[Rule::FencedInReplay, Rule::ResyncTold],
     );
 }
 
-/// A bus that takes a message and gives it to nobody, while every link is well, is beyond what links can tell: see the
-/// mutant without a sweep.
+/// A bus that takes a message and gives it to nobody, while every link is well, is beyond what
+/// links can tell: see the mutant without a sweep.
 #[test]
 fn a_sweep_finds_what_a_failover_lost() {
     check(

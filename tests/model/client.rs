@@ -1,4 +1,5 @@
-//! The client, and the connection that it reads from. In the code: `gateway::conn` has the send queue.
+//! The client, and the connection that it reads from. In the code: `gateway::conn` has the send
+//! queue.
 
 use super::scenario::{DIRECT, Flaw, Protocol, Rule};
 use super::state::{Breach, Client, Command, Frame, Stage, State, Subscription};
@@ -16,8 +17,9 @@ impl Protocol {
         }
     }
 
-    /// A client that has forgotten what it had: `unsubscribe_chat`, then `subscribe_chat` from the beginning, on the
-    /// same connection. What was read for its former subscription is still on its way.
+    /// A client that has forgotten what it had: `unsubscribe_chat`, then `subscribe_chat` from the
+    /// beginning, on the same connection. What was read for its former subscription is still on its
+    /// way.
     pub(super) fn start_over(&self, s: &mut State, c: usize) {
         let client = &mut s.clients[c];
         client.leftover = Some(client.subscription.stage);
@@ -28,8 +30,8 @@ impl Protocol {
         }
     }
 
-    /// The answer for the former subscription arrives. It is not this one's, however much it looks like it: it begins
-    /// after another cursor.
+    /// The answer for the former subscription arrives. It is not this one's, however much it looks
+    /// like it: it begins after another cursor.
     pub(super) fn leftover_arrives(&self, s: &mut State, c: usize) {
         self.uses(Rule::LeftoverDropped);
         let leftover = s.clients[c].leftover.take();

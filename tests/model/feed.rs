@@ -1,21 +1,24 @@
-//! A gateway's feed of the chat: puts what the bus tells into order, and asks the log for what the bus forgot.
+//! A gateway's feed of the chat: puts what the bus tells into order, and asks the log for what the
+//! bus forgot.
 //!
-//! In the code: `gateway::feed`, and `gateway::shard` that acts on what it says. Whether a read was enough the code
-//! knows by a number that the log is known to have reached; here the same is [`Feed::pending`] and [`Feed::again`].
+//! In the code: `gateway::feed`, and `gateway::repair` that reads what it asks for. Whether a read
+//! was enough the code knows by a number that the log is known to have reached; here the same is
+//! [`Feed::pending`] and [`Feed::again`].
 
 use super::scenario::{Flaw, Protocol, Rule};
 use super::state::{Feed, Read, Seq, Stage, State};
 
-/// Asks the log for what comes after the head, unless that is being done. Enough for a hole that an envelope shows:
-/// whatever the running read's answer leaves open is asked for again when it arrives.
+/// Asks the log for what comes after the head, unless that is being done. Enough for a hole that an
+/// envelope shows: whatever the running read's answer leaves open is asked for again when it
+/// arrives.
 fn ask(feed: &mut Feed) {
     feed.fill.get_or_insert(Read::Asked);
 }
 
 impl Protocol {
-    /// The channel is confirmed: from now on, messages come. What came before is for the log to tell, so the head is
-    /// checked; and only now may waiting subscriptions read the store. Where nobody has begun to read it before, the
-    /// check may be left out: those reads are it.
+    /// The channel is confirmed: from now on, messages come. What came before is for the log to
+    /// tell, so the head is checked; and only now may waiting subscriptions read the store. Where
+    /// nobody has begun to read it before, the check may be left out: those reads are it.
     pub(super) fn feed_confirmed(&self, s: &mut State, g: usize) {
         let Some(feed) = &mut s.gateways[g].feed else {
             return; // Of a channel left meanwhile.
@@ -50,8 +53,8 @@ impl Protocol {
                 .all(|client| client.gateway != Some(g) || client.subscription.stage == Stage::AwaitingChannel)
     }
 
-    /// Asks the log for the head and what is new. A read that is already under way may have run before whatever was
-    /// missed: it does not count, another one follows it.
+    /// Asks the log for the head and what is new. A read that is already under way may have run
+    /// before whatever was missed: it does not count, another one follows it.
     pub(super) fn head_check(&self, s: &mut State, g: usize) {
         if let Some(feed) = &mut s.gateways[g].feed {
             feed.again |= feed.fill.is_some() && !self.has(Flaw::HeadCheckJoinsRunningRead);
@@ -80,8 +83,9 @@ impl Protocol {
         }
     }
 
-    /// Keeps `seq` for later, and asks for what is missing below it. What finds no room is dropped; but it is known
-    /// to be there, and a read under way may have run before it was: another one must follow.
+    /// Keeps `seq` for later, and asks for what is missing below it. What finds no room is dropped;
+    /// but it is known to be there, and a read under way may have run before it was: another one
+    /// must follow.
     fn hold(&self, s: &mut State, g: usize, seq: Seq) {
         let limit = self.scenario.pending_limit;
         let Some(feed) = &mut s.gateways[g].feed else {
@@ -166,8 +170,9 @@ impl Protocol {
         self.ask_for_the_rest(s, g, more);
     }
 
-    /// The log no longer reaches down to the head: go on from its present head. Every subscription finds out by
-    /// its own cursor whether anything is lost to *it*, and reads its membership anew in doing so.
+    /// The log no longer reaches down to the head: go on from its present head. Every subscription
+    /// finds out by its own cursor whether anything is lost to *it*, and reads its membership anew
+    /// in doing so.
     fn jump(&self, s: &mut State, g: usize, to: Seq) {
         self.uses(Rule::HeadJumped);
         if let Some(feed) = &mut s.gateways[g].feed {
@@ -190,7 +195,8 @@ impl Protocol {
         }
     }
 
-    /// Another read, if a page was full, if a confirmation came during the last one, or if something is still held.
+    /// Another read, if a page was full, if a confirmation came during the last one, or if
+    /// something is still held.
     fn ask_for_the_rest(&self, s: &mut State, g: usize, more: bool) {
         let Some(feed) = &mut s.gateways[g].feed else {
             return;

@@ -1,7 +1,8 @@
 //! Why each rule is there: the protocol with one rule broken, and the promise that breaks with it.
 //!
-//! Each test passes because the checker *finds* the run that goes wrong; run them with `--nocapture` to read it. A few
-//! rules are there twice, and either will do: those mutants are checked to live.
+//! Each test passes because the checker *finds* the run that goes wrong; run them with
+//! `--nocapture` to read it. A few rules are there twice, and either will do: those mutants are
+//! checked to live.
 
 use super::properties::{
     COMMITTED, COMPLETE, CONSECUTIVE, ENDED_WITH_CAUSE, FENCED, RESYNC_WITH_CAUSE, check_with, refute,
@@ -23,8 +24,8 @@ fn mutant(name: &'static str, budget: Budget) -> Scenario {
 
 // The order of subscribing, and the checks of the head.
 
-/// An event that is published between the reading and the subscription of the channel reaches nobody, unless the
-/// confirmation is a reason to ask once more …
+/// An event that is published between the reading and the subscription of the channel reaches
+/// nobody, unless the confirmation is a reason to ask once more …
 #[test]
 fn store_is_read_before_the_channel_is_confirmed() {
     refute(
@@ -34,27 +35,30 @@ fn store_is_read_before_the_channel_is_confirmed() {
     );
 }
 
-/// … so a gateway need not wait for a bus that is away, as long as it checks the head at *every* confirmation, also
-/// while the first read is still under way.
+/// … so a gateway need not wait for a bus that is away, as long as it checks the head at *every*
+/// confirmation, also while the first read is still under way.
 #[test]
 fn who_checks_at_every_confirmation_need_not_wait_for_it() {
     let scenario = mutant("no waiting", Budget { dead_links: 2, ..API });
     check_with(scenario, &[Flaw::StoreBeforeChannel], &[Rule::FillAskedAgain]);
 }
 
-/// What was published while the link was away is not told by anybody, until the chat's next event shows the hole.
+/// What was published while the link was away is not told by anybody, until the chat's next event
+/// shows the hole.
 #[test]
 fn head_is_not_checked_after_the_link_came_back() {
     refute(&mutant("no head check", LINK), &[Flaw::NoHeadCheck], COMPLETE);
 }
 
-/// The link is up, the channel on it is not yet: what is published in between is lost after the check.
+/// The link is up, the channel on it is not yet: what is published in between is lost after the
+/// check.
 #[test]
 fn head_is_checked_before_the_channel_is_confirmed() {
     refute(&mutant("head check too early", LINK), &[Flaw::HeadCheckBeforeConfirmation], COMPLETE);
 }
 
-/// The feed has no head yet, but a first read is under way that ran before the link died: its answer is too old.
+/// The feed has no head yet, but a first read is under way that ran before the link died: its
+/// answer is too old.
 #[test]
 fn a_confirmation_during_the_first_read_is_not_checked() {
     refute(&mutant("first read", LINK), &[Flaw::ConfirmationUncheckedWithoutHead], COMPLETE);
@@ -79,8 +83,8 @@ fn a_failed_fill_is_forgotten() {
     refute(&mutant("failed fill", budget), &[Flaw::FailedFillForgotten], COMPLETE);
 }
 
-/// No flaw at all, but a fault that links do not show: the bus takes a message and has no link to give it to. Only a
-/// beat that asks without cause finds it (`a_sweep_finds_what_a_failover_lost`).
+/// No flaw at all, but a fault that links do not show: the bus takes a message and has no link to
+/// give it to. Only a beat that asks without cause finds it (`a_sweep_finds_what_a_failover_lost`).
 #[test]
 fn a_failover_swallows_a_publish_and_nothing_sweeps() {
     let budget = Budget { lost_publishes: 1, ..NO_FAULTS };
@@ -202,8 +206,8 @@ fn a_shared_read_is_believed_that_the_user_is_no_member() {
     );
 }
 
-/// A client unsubscribes and subscribes from further back, on one connection, while a read for it is under way: the
-/// answer begins after the former cursor.
+/// A client unsubscribes and subscribes from further back, on one connection, while a read for it
+/// is under way: the answer begins after the former cursor.
 #[test]
 fn the_answer_to_a_former_subscription_is_taken() {
     let budget = Budget { restarts: 1, ..NO_FAULTS };
@@ -217,14 +221,16 @@ fn the_removed_go_on_reading() {
     refute(&mutant("no fence", LEAVING), &[Flaw::NoFence], FENCED);
 }
 
-/// Who left, was let in again and replays the time before is put out by an old leaving, each time anew.
+/// Who left, was let in again and replays the time before is put out by an old leaving, each time
+/// anew.
 #[test]
 fn an_old_leaving_ends_a_new_subscription() {
     let budget = Budget { membership_changes: 2, ..NO_FAULTS };
     refute(&mutant("old leaving", budget), &[Flaw::FenceIgnoresAdmission], ENDED_WITH_CAUSE);
 }
 
-/// The leaving falls between the two statements: the first says "member", the second counts it as history.
+/// The leaving falls between the two statements: the first says "member", the second counts it as
+/// history.
 #[test]
 fn membership_is_read_before_the_head() {
     refute(&mutant("two statements", LEAVING), &[Flaw::MembershipThenHead], FENCED);
@@ -255,8 +261,8 @@ fn a_feed_speaks_for_cursors_that_are_ahead_of_it() {
     );
 }
 
-/// … and who has no room for it just then stays live, and gets the next event without a word of the gap, if it takes
-/// what the feed hands on for the next one.
+/// … and who has no room for it just then stays live, and gets the next event without a word of the
+/// gap, if it takes what the feed hands on for the next one.
 #[test]
 fn a_feed_finds_no_room_for_its_resync() {
     let budget = Budget { prunes: 1, ..NO_FAULTS };

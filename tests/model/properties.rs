@@ -11,7 +11,8 @@ use super::state::{Breach, Relay, Stage, State};
 
 /// G2: consecutive numbers, each once, over reconnections too; a resync never leads back.
 pub(super) const CONSECUTIVE: &str = "each client reads consecutive numbers, each once";
-/// Contract section 3, `resync`: only where the log no longer reaches back, or for a cursor beyond its head.
+/// Contract section 3, `resync`: only where the log no longer reaches back, or for a cursor beyond
+/// its head.
 pub(super) const RESYNC_WITH_CAUSE: &str = "a resync is told only for what the log has not got";
 /// G1: nothing is published that is not committed.
 pub(super) const COMMITTED: &str = "nothing is delivered that is not committed";
@@ -19,8 +20,8 @@ pub(super) const COMMITTED: &str = "nothing is delivered that is not committed";
 pub(super) const FENCED: &str = "nothing is delivered after one's own removal";
 /// The other side of G6: a member's subscription goes on.
 pub(super) const ENDED_WITH_CAUSE: &str = "a subscription ends only by a removal after its admission";
-/// G2 and G3: with no fault any more, and nothing left to do, nothing is missing. That nothing is left to do some day
-/// is what [`check_that_progress_ends`] checks.
+/// G2 and G3: with no fault any more, and nothing left to do, nothing is missing. That nothing is
+/// left to do some day is what [`check_that_progress_ends`] checks.
 pub(super) const COMPLETE: &str = "when faults stop, all members reach the head and the outbox is empty";
 
 impl Model for Protocol {
@@ -71,7 +72,8 @@ impl Protocol {
     }
 }
 
-/// Every member is connected, live and at the head; who is no member has no subscription; nothing waits.
+/// Every member is connected, live and at the head; who is no member has no subscription; nothing
+/// waits.
 fn is_complete(s: &State) -> bool {
     let head = s.db.head;
     s.db.outbox.is_empty()
@@ -88,13 +90,14 @@ fn is_complete(s: &State) -> bool {
         })
 }
 
-/// Visits all that the scenario can do and panics with a trace where a property fails; also if a rule in `uses` was
-/// never applied, because then the scenario did not check it.
+/// Visits all that the scenario can do and panics with a trace where a property fails; also if a
+/// rule in `uses` was never applied, because then the scenario did not check it.
 pub(super) fn check(scenario: Scenario, uses: &[Rule]) {
     check_with(scenario, &[], uses);
 }
 
-/// Like [`check`], for a protocol that is broken on purpose in something that another rule makes good.
+/// Like [`check`], for a protocol that is broken on purpose in something that another rule makes
+/// good.
 pub(super) fn check_with(scenario: Scenario, flaws: &'static [Flaw], uses: &[Rule]) {
     let name = scenario.name;
     let begun = Instant::now();
@@ -115,8 +118,8 @@ pub(super) fn check_with(scenario: Scenario, flaws: &'static [Flaw], uses: &[Rul
     }
 }
 
-/// Follows random runs from beginning to end, for a scenario that is too large to be visited whole: `states` of them,
-/// the same ones for the same seed.
+/// Follows random runs from beginning to end, for a scenario that is too large to be visited whole:
+/// `states` of them, the same ones for the same seed.
 pub(super) fn wander(scenario: Scenario, seed: u64, states: usize) {
     let name = scenario.name;
     let begun = Instant::now();
@@ -137,14 +140,16 @@ pub(super) fn wander(scenario: Scenario, seed: u64, states: usize) {
     }
 }
 
-/// Looks for a run of the broken protocol that breaks `property`, prints it, and panics if there is none.
+/// Looks for a run of the broken protocol that breaks `property`, prints it, and panics if there is
+/// none.
 pub(super) fn refute(scenario: &Scenario, flaws: &'static [Flaw], property: &'static str) {
     let name = scenario.name;
     let begun = Instant::now();
     let mut shortest = None;
     let mut states = 0;
     let mut depth = usize::MAX;
-    // The checker finishes a block of states after a find: ask for a shorter one until there is none.
+    // The checker finishes a block of states after a find: ask for a shorter one until there is
+    // none.
     loop {
         let checker = Protocol::new(scenario.clone(), flaws)
             .checker()
@@ -181,9 +186,9 @@ fn trace(path: Vec<(State, Option<Action>)>) -> String {
         .collect()
 }
 
-/// Checks that the programs cannot go round in circles: no run comes to a state that it was in before. The budget and
-/// the log only ever shrink and grow, so a circle could be of progress alone, and without one every run in which
-/// faults stop ends in a quiescent state.
+/// Checks that the programs cannot go round in circles: no run comes to a state that it was in
+/// before. The budget and the log only ever shrink and grow, so a circle could be of progress
+/// alone, and without one every run in which faults stop ends in a quiescent state.
 pub(super) fn check_that_progress_ends(scenario: Scenario) {
     let name = scenario.name;
     let protocol = Protocol::new(scenario, &[]);

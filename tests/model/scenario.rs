@@ -1,11 +1,12 @@
-//! What is checked: the sizes of a run, what may go wrong in it, and which rule is broken on purpose.
+//! What is checked: the sizes of a run, what may go wrong in it, and which rule is broken on
+//! purpose.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::state::Seq;
 
-/// Sizes and faults of one exhaustive run. Small on purpose: a flaw of such a protocol shows with two or three
-/// events, or it hides in a fault that the scenario does not have.
+/// Sizes and faults of one exhaustive run. Small on purpose: a flaw of such a protocol shows with
+/// two or three events, or it hides in a fault that the scenario does not have.
 #[derive(Clone, Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "independent switches, each named where it is set")]
 pub(super) struct Scenario {
@@ -15,15 +16,17 @@ pub(super) struct Scenario {
     pub(super) events: Seq,
     pub(super) gateways: usize,
     pub(super) clients: usize,
-    /// What a client may have as the `after_seq` of its first `subscribe_chat`; all combinations are tried.
+    /// What a client may have as the `after_seq` of its first `subscribe_chat`; all combinations
+    /// are tried.
     pub(super) starts: &'static [Option<Seq>],
-    /// Frames that wait for one connection; full: the subscription stops and catches up later. [`DIRECT`]: the client
-    /// reads each frame in the step that sends it.
+    /// Frames that wait for one connection; full: the subscription stops and catches up later.
+    /// [`DIRECT`]: the client reads each frame in the step that sends it.
     pub(super) send_queue: usize,
-    /// Pushes that wait between bus and feed; full: the link counts as lost. [`DIRECT`]: the feed has each push in the
-    /// step that makes it.
+    /// Pushes that wait between bus and feed; full: the link counts as lost. [`DIRECT`]: the feed
+    /// has each push in the step that makes it.
     pub(super) inbound_queue: usize,
-    /// The relay takes also rows whose api is alive and at work on them (a slow one), so that the bus has them twice.
+    /// The relay takes also rows whose api is alive and at work on them (a slow one), so that the
+    /// bus has them twice.
     pub(super) relay_takes_all: bool,
     /// The head is checked also at a confirmation before which nobody here has read the store.
     pub(super) checks_first_confirmation: bool,
@@ -44,21 +47,24 @@ pub(super) struct Scenario {
 
 /// No queue: what is sent arrives in the same step.
 ///
-/// A frame lost on its way with its connection is the same as a connection cut before the frame was sent, a push lost
-/// with its link the same as a link dead before the publish, and a late one the same as a late publish (its outbox row
-/// matters to nobody on the way). So a queue adds nothing but states, except by its order among several gateways, by
-/// stale confirmations, and by being full: the scenarios that are about those have one.
+/// A frame lost on its way with its connection is the same as a connection cut before the frame was
+/// sent, a push lost with its link the same as a link dead before the publish, and a late one the
+/// same as a late publish (its outbox row matters to nobody on the way). So a queue adds nothing
+/// but states, except by its order among several gateways, by stale confirmations, and by being
+/// full: the scenarios that are about those have one.
 pub(super) const DIRECT: usize = 0;
 
-/// How often each thing may still happen in a run. Every state with some of it unspent is also checked as one where
-/// nothing goes wrong any more, because a quiescent state must be complete whatever is left here.
+/// How often each thing may still happen in a run. Every state with some of it unspent is also
+/// checked as one where nothing goes wrong any more, because a quiescent state must be complete
+/// whatever is left here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Budget {
     /// An api dies between commit, publish and removal of its outbox row.
     pub(super) writer_crashes: u8,
     /// A relay dies after publishing and before removing: the row is published twice.
     pub(super) relay_crashes: u8,
-    /// A pub/sub link dies or goes mute: nothing comes through, and the gateway does not know it yet.
+    /// A pub/sub link dies or goes mute: nothing comes through, and the gateway does not know it
+    /// yet.
     pub(super) dead_links: u8,
     /// A client's connection is cut; what was under way to it is lost.
     pub(super) cuts: u8,
@@ -68,7 +74,8 @@ pub(super) struct Budget {
     pub(super) gateway_crashes: u8,
     /// A read of the store fails (database away, restarted, too slow).
     pub(super) failed_reads: u8,
-    /// The bus takes a message and tells nobody, though every link is well (a failover with two primaries).
+    /// The bus takes a message and tells nobody, though every link is well (a failover with two
+    /// primaries).
     pub(super) lost_publishes: u8,
     /// Retention takes the oldest entry of the log.
     pub(super) prunes: u8,
@@ -124,7 +131,8 @@ pub(super) enum Flaw {
     NoHeadCheck,
     /// The head is checked when the link is up again, not when the channel on it is confirmed.
     HeadCheckBeforeConfirmation,
-    /// A head check is content with a read that is already under way (single flight joined too late).
+    /// A head check is content with a read that is already under way (single flight joined too
+    /// late).
     HeadCheckJoinsRunningRead,
     /// Nothing looks whether a quiet link is a dead one (no probe).
     DeadLinkNotFound,
@@ -158,17 +166,20 @@ pub(super) enum Flaw {
     SharedAnswerSaysNo,
     /// A member's leaving ends nothing.
     NoFence,
-    /// Any leaving of one's own met in a replay ends the subscription, also one before the admission.
+    /// Any leaving of one's own met in a replay ends the subscription, also one before the
+    /// admission.
     FenceIgnoresAdmission,
     /// Membership is read in a statement of its own before head and floor are.
     MembershipThenHead,
-    /// A feed that has to jump tells every live subscription a resync itself, if its queue has room for that.
+    /// A feed that has to jump tells every live subscription a resync itself, if its queue has room
+    /// for that.
     FeedTellsResync,
     /// A resync jumps over pruned events without asking whether the user is still a member.
     ResyncKeepsAdmission,
 }
 
-/// Rules whose use is counted, so that a run that never came near a rule does not pass for having checked it.
+/// Rules whose use is counted, so that a run that never came near a rule does not pass for having
+/// checked it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rule {
     DuplicateDropped,
@@ -192,7 +203,6 @@ pub(super) enum Rule {
     LeftoverDropped,
     FencedLive,
     FencedInReplay,
-    FencedWhileBehind,
     OldLeaveReplayed,
     CameBack,
     CursorAheadOfFeed,
@@ -216,7 +226,8 @@ impl Protocol {
         self.flaws.contains(&flaw)
     }
 
-    /// Notes that `rule` was applied. No part of the state: it only says what the whole run came across.
+    /// Notes that `rule` was applied. No part of the state: it only says what the whole run came
+    /// across.
     pub(super) fn uses(&self, rule: Rule) {
         self.used.fetch_or(1 << rule as u32, Ordering::Relaxed);
     }

@@ -1,7 +1,7 @@
 //! Everything that the protocol remembers, and where: database, apis, bus links, gateways, clients.
 //!
-//! One chat. Messages have no content: an event is its `seq`, and the only thing to know of it is whether it moves
-//! client 0's user out of the chat or back.
+//! One chat. Messages have no content: an event is its `seq`, and the only thing to know of it is
+//! whether it moves client 0's user out of the chat or back.
 
 use std::fmt;
 
@@ -87,14 +87,16 @@ impl Database {
     }
 }
 
-/// What one statement sees of the log. Entries and membership as of `head` go with it: they never change.
+/// What one statement sees of the log. Entries and membership as of `head` go with it: they never
+/// change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Snapshot {
     pub(super) head: Seq,
     pub(super) floor: Seq,
 }
 
-/// A query under way. When it runs and when its answer is used are two moments, and anything happens between.
+/// A query under way. When it runs and when its answer is used are two moments, and anything
+/// happens between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Read {
     Asked,
@@ -118,7 +120,8 @@ pub(super) enum Writer {
     Gone,
 }
 
-/// The relay: a row is locked from claim to removal (`for update skip locked`), and freed by a crash.
+/// The relay: a row is locked from claim to removal (`for update skip locked`), and freed by a
+/// crash.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) enum Relay {
     #[default]
@@ -190,7 +193,8 @@ pub(super) enum Stage {
     Live,
     /// Below what the feed has, or stopped by a full send queue: catches up when there is room.
     Behind,
-    /// Has this answer under way from the log. (Waiting for it to be run is no different from being behind.)
+    /// Has this answer under way from the log. (Waiting for it to be run is no different from being
+    /// behind.)
     CatchUp { after: Seq, answer: Snapshot },
     /// Refused, or ended by the fence.
     Ended,
@@ -201,12 +205,13 @@ pub(super) struct Subscription {
     pub(super) stage: Stage,
     /// The last number put into the send queue.
     pub(super) cursor: Seq,
-    /// The head of the snapshot that admitted the user: leavings up to here are history, later ones are the fence.
+    /// The head of the snapshot that admitted the user: leavings up to here are history, later ones
+    /// are the fence.
     pub(super) admitted: Seq,
     /// The store's answer was another subscription's, asked before this one came.
     pub(super) joined: bool,
-    /// Ghost, for the properties alone: as of which number the user was truly seen to be a member; before that,
-    /// the head of the log when the subscription was asked for.
+    /// Ghost, for the properties alone: as of which number the user was truly seen to be a member;
+    /// before that, the head of the log when the subscription was asked for.
     pub(super) granted: Seq,
 }
 
@@ -247,8 +252,8 @@ pub(super) enum Breach {
     Uncommitted(Seq),
     /// An event after the user's removal was sent to it.
     AfterRemoval(Seq),
-    /// A subscription was ended, or refused, though the user was a member all the time since it was admitted, or
-    /// asked for.
+    /// A subscription was ended, or refused, though the user was a member all the time since it was
+    /// admitted, or asked for.
     UnjustEnd,
 }
 

@@ -1,4 +1,5 @@
-//! A subscription: a cursor over the chat's log. In the code: `gateway::subscription`, with `gateway::loader`.
+//! A subscription: a cursor over the chat's log. In the code: `gateway::feed`, with
+//! `gateway::subscription`.
 
 use super::scenario::{Flaw, Protocol, Rule};
 use super::state::{Breach, Frame, Read, Seq, Snapshot, Stage, State, Subscription};
@@ -107,11 +108,12 @@ impl Protocol {
         if !in_two_statements {
             subscription.granted = answer.head;
         }
-        self.go_live(s, c, answer.head);
+        self.go_live(s, c);
     }
 
-    /// A shared answer may be older than the question. Where it says yes, what it lacks comes after it, the fence
-    /// included; where it says no, it may be wrong already, and the subscription asks for itself.
+    /// A shared answer may be older than the question. Where it says yes, what it lacks comes after
+    /// it, the fence included; where it says no, it may be wrong already, and the subscription asks
+    /// for itself.
     fn is_doubtful(&self, s: &State, c: usize, answer: Snapshot) -> bool {
         let client = &s.clients[c];
         let says_no = !s.db.is_member(c, answer.head) || client.seen.is_some_and(|after| after > answer.head);
@@ -143,9 +145,9 @@ impl Protocol {
         }
     }
 
-    /// Live, if neither the log (as far as `known` says) nor the feed has more than the cursor; else there is more
-    /// to catch up. What the feed handed on during a replay was not kept, so its head decides.
-    fn go_live(&self, s: &mut State, c: usize, known: Seq) {
+    /// Live, if neither the admission nor the feed has seen more than the cursor; else there is
+    /// more to catch up. What the feed handed on during a replay was not kept, so its head decides.
+    fn go_live(&self, s: &mut State, c: usize) {
         let Some(g) = s.clients[c].gateway else {
             return;
         };
@@ -158,7 +160,8 @@ impl Protocol {
         if head.is_some_and(|head| head < subscription.cursor) {
             self.uses(Rule::CursorAheadOfFeed);
         }
-        let behind = known > subscription.cursor || (feed_has_more && !self.has(Flaw::LiveWithoutCompare));
+        let behind =
+            subscription.admitted > subscription.cursor || (feed_has_more && !self.has(Flaw::LiveWithoutCompare));
         subscription.stage = if behind { Stage::Behind } else { Stage::Live };
     }
 
@@ -180,22 +183,17 @@ impl Protocol {
                 } else {
                     self.uses(Rule::SendQueueFull);
                     s.clients[c].subscription.stage = Stage::Behind;
-                    self.fence_if_behind(s, c, seq);
                 }
             }
             Stage::Live => s.clients[c].subscription.stage = Stage::Behind,
-            Stage::Behind | Stage::CatchUp { .. } => self.fence_if_behind(s, c, seq),
-            Stage::AwaitingChannel | Stage::Membership(_) | Stage::Admission(_) | Stage::Ended => {}
-        }
-    }
-
-    /// A removed user's subscription ends when the feed hears of it, not when its own slow cursor gets there; but
-    /// only for a leaving after the admission: the feed may be late, and the user back already.
-    fn fence_if_behind(&self, s: &mut State, c: usize, seq: Seq) {
-        let after_admission = seq > s.clients[c].subscription.admitted;
-        if s.db.is_leave(c, seq) && after_admission && !self.has(Flaw::NoFence) {
-            self.uses(Rule::FencedWhileBehind);
-            self.end(s, c);
+            // One that is behind comes to this number by its cursor, and ends there if it is its
+            // user's removal.
+            Stage::Behind
+            | Stage::CatchUp { .. }
+            | Stage::AwaitingChannel
+            | Stage::Membership(_)
+            | Stage::Admission(_)
+            | Stage::Ended => {}
         }
     }
 
@@ -207,8 +205,13 @@ impl Protocol {
         s.clients[c].subscription.stage = Stage::Ended;
     }
 
-    /// There is room again: from the ring at once, if it reaches down to the cursor, else from the log.
+    /// There is room again: from the ring at once, if it reaches down to the cursor, else from the
+    /// log.
     pub(super) fn catch_up(&self, s: &mut State, c: usize) {
+        self.go_live(s, c);
+        if s.clients[c].subscription.stage == Stage::Live {
+            return;
+        }
         let cursor = s.clients[c].subscription.cursor;
         let from_ring = s.clients[c].gateway.and_then(|g| {
             let feed = s.gateways[g].feed.as_ref()?;
@@ -219,7 +222,7 @@ impl Protocol {
         if let Some(ring) = from_ring {
             self.uses(Rule::CaughtUpFromRing);
             self.send_all(s, c, ring.iter().filter(|&seq| seq > cursor));
-            self.go_live(s, c, 0);
+            self.go_live(s, c);
         } else {
             s.clients[c].subscription.stage = Stage::CatchUp { after: cursor, answer: s.snapshot() };
         }
@@ -234,12 +237,15 @@ impl Protocol {
         }
         self.uses(Rule::CaughtUpFromLog);
         let page_end = answer.head.min(after.saturating_add(self.scenario.page));
-        self.send_all(s, c, (after + 1..=page_end).filter(|&seq| seq > cursor));
-        self.go_live(s, c, answer.head);
+        if self.send_all(s, c, (after + 1..=page_end).filter(|&seq| seq > cursor)) {
+            self.go_live(s, c);
+        } else {
+            s.clients[c].subscription.stage = Stage::Behind;
+        }
     }
 
-    /// Events were lost beyond recovery. One's own leaving may have been among them: the statement that found the
-    /// log too short tells the membership too, and going on is a new admission.
+    /// Events were lost beyond recovery. One's own leaving may have been among them: the statement
+    /// that found the log too short tells the membership too, and going on is a new admission.
     fn resync(&self, s: &mut State, c: usize, answer: Snapshot) {
         self.uses(Rule::ResyncTold);
         let keeps = self.has(Flaw::ResyncKeepsAdmission);
@@ -253,7 +259,7 @@ impl Protocol {
             subscription.admitted = answer.head;
             subscription.granted = answer.head;
         }
-        self.go_live(s, c, answer.head);
+        self.go_live(s, c);
     }
 
     pub(super) fn tell_resync(&self, s: &mut State, c: usize, to: Seq) {
@@ -265,21 +271,23 @@ impl Protocol {
         s.clients[c].subscription.cursor = to;
     }
 
-    /// As many of the next events as fit; the rest stays for when there is room.
-    fn send_all(&self, s: &mut State, c: usize, events: impl Iterator<Item = Seq>) {
+    /// As many of the next events as fit; the rest stays for when there is room. Whether all did.
+    fn send_all(&self, s: &mut State, c: usize, events: impl Iterator<Item = Seq>) -> bool {
         for seq in events {
             if !self.has_room(&s.clients[c]) {
-                return;
+                return false;
             }
             self.deliver(s, c, seq);
             if s.clients[c].subscription.stage == Stage::Ended {
                 self.uses(Rule::FencedInReplay);
-                return;
+                break;
             }
         }
+        true
     }
 
-    /// Puts one event into the send queue and moves the cursor. The user's own leaving is the last one.
+    /// Puts one event into the send queue and moves the cursor. The user's own leaving is the last
+    /// one.
     fn deliver(&self, s: &mut State, c: usize, seq: Seq) {
         let granted = s.clients[c].subscription.granted;
         if seq > s.db.head {

@@ -1,5 +1,8 @@
 //! The pages and documents that the program serves itself.
 
+use messenger_common::event::EventKind;
+use messenger_common::label::Label;
+use messenger_common::wire::CommandType;
 use reqwest::Method;
 
 use crate::support::{Answer, Deployment, Value};
@@ -115,38 +118,11 @@ async fn the_asyncapi_document_names_every_frame(d: &Deployment) {
     let document = d.rest().get("/asyncapi.json").await.ok(200);
     assert!(document["asyncapi"].as_str().unwrap().starts_with("3."), "{}", document["asyncapi"]);
     assert!(document["channels"].is_object() && document["operations"].is_object());
-    let frames = [
-        "subscribe_chat",
-        "unsubscribe_chat",
-        "private_message",
-        "send_message",
-        "typing",
-        "read",
-        "authenticate",
-        "ping",
-        "subscribed",
-        "unsubscribed",
-        "message_sent",
-        "message_read",
-        "authenticated",
-        "pong",
-        "error",
-        "welcome",
-        "new_message",
-        "message_edited",
-        "message_deleted",
-        "member_joined",
-        "member_left",
-        "member_updated",
-        "chat_updated",
-        "chat_deleted",
-        "chat_added",
-        "chat_removed",
-        "user_status",
-        "resync",
-    ];
+    let commands = CommandType::ALL.iter().filter(|kind| **kind != CommandType::Unknown).map(|kind| kind.value());
+    let events = EventKind::ALL.iter().map(|kind| kind.name());
+    let others = ["welcome", "subscribed", "unsubscribed", "message_sent", "authenticated", "pong", "error", "resync"];
     let text = document.to_string();
-    for frame in frames {
+    for frame in commands.chain(events).chain(others) {
         assert!(text.contains(&format!("\"{frame}\"")), "{frame} is not in the document");
     }
     assert_references_resolve(&document, &document);

@@ -10,3 +10,4 @@ mod private;
 mod revocation;
 mod subscribe;
 mod typing_read;
+mod unknown;

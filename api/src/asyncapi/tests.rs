@@ -1,53 +1,70 @@
 use super::*;
 use crate::openapi;
+use messenger_common::wire::{Advice, CommandType};
 
 fn made() -> Value {
     let about = About { name: "M".into(), description: "d".into(), version: "1.2.3".into() };
     document(&about, &Limits::default(), &openapi::tests::made())
 }
 
-/// Contract section 3.
-const COMMANDS: [&str; 8] =
-    ["subscribe_chat", "unsubscribe_chat", "private_message", "send_message", "typing", "read", "authenticate", "ping"];
-const EVENTS: [&str; 21] = [
-    "welcome",
-    "subscribed",
-    "unsubscribed",
-    "message_sent",
-    "authenticated",
-    "pong",
-    "error",
-    "new_message",
-    "message_edited",
-    "message_deleted",
-    "member_joined",
-    "member_left",
-    "member_updated",
-    "chat_updated",
-    "chat_deleted",
-    "chat_added",
-    "chat_removed",
-    "user_status",
-    "typing",
-    "message_read",
-    "resync",
-];
+/// Contract section 3: the frames that are no events of [`EventKind`].
+const OTHERS: [&str; 8] =
+    ["welcome", "subscribed", "unsubscribed", "message_sent", "authenticated", "pong", "error", "resync"];
 
 #[test]
 fn every_command_and_event_of_the_contract_is_in_it() {
     let document = made();
     assert_eq!(document["asyncapi"], "3.0.0");
-    for command in COMMANDS {
+    let commands: Vec<_> = CommandType::ALL.iter().filter(|kind| **kind != CommandType::Unknown).collect();
+    for command in &commands {
+        let command = command.value();
         assert_eq!(document["operations"][command]["action"], "receive", "{command}");
         let message = &document["components"]["messages"][format!("client_{command}")];
         assert_eq!(message["payload"]["properties"]["type"]["const"], command);
         assert!(message["payload"]["properties"]["request_id"].is_object());
     }
-    for event in EVENTS {
+    let events: Vec<_> = EventKind::ALL.iter().map(|kind| kind.name()).chain(OTHERS).collect();
+    for &event in &events {
         assert_eq!(document["components"]["messages"][event]["payload"]["properties"]["type"]["const"], event);
     }
     let messages = document["components"]["messages"].as_object().unwrap();
-    assert_eq!(messages.len(), COMMANDS.len() + EVENTS.len());
+    assert_eq!(messages.len(), commands.len() + events.len());
+}
+
+#[test]
+fn every_close_code_says_what_to_do() {
+    let document = made();
+    let about = document["info"]["description"].as_str().unwrap();
+    for line in [
+        "- 4401: The access token has expired. Refresh the token, then reconnect.",
+        "- 4409: The client read nothing for too long. Reconnect after a random wait.",
+        "- 4503: The account is disabled. Do not reconnect.",
+    ] {
+        assert!(about.contains(line), "{line}\n{about}");
+    }
+    assert_eq!(about.matches("\n- ").count(), CloseCode::ALL.len());
+}
+
+/// The words between two marks of the page's client.
+fn words<'a>(script: &'a str, from: &str, to: &str) -> Vec<&'a str> {
+    let list = script.split(from).nth(1).and_then(|rest| rest.split(to).next()).unwrap();
+    list.split([',', '\n']).map(|word| word.trim().trim_matches('\'')).filter(|word| !word.is_empty()).collect()
+}
+
+/// The page is served as it stands, so it has lists of its own: they are those of the tables.
+#[test]
+fn the_pages_client_has_the_same_events_and_close_codes() {
+    let script = include_str!("../../static/messenger.js");
+    let sequenced: Vec<_> = EventKind::ALL.iter().filter(|kind| kind.is_sequenced()).map(|kind| kind.name()).collect();
+    assert_eq!(words(script, "SEQUENCED = new Set([", "])"), sequenced);
+    let rows = script.split("CLOSE_CODES = Object.freeze({").nth(1).and_then(|rest| rest.split("});").next()).unwrap();
+    let listed: Vec<_> = rows.lines().filter_map(|row| row.split_once(':')).map(|(code, _)| code.trim()).collect();
+    assert_eq!(listed, CloseCode::ALL.iter().map(|code| code.digits()).collect::<Vec<_>>());
+    let stops = words(script, "const final = [", "]");
+    for code in CloseCode::ALL {
+        let stop = code.number() >= 4500 || stops.contains(&code.digits());
+        assert_eq!(stop, code.advice() == Advice::Stop, "{code:?}");
+    }
 }
 
 #[test]

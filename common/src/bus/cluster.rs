@@ -1,14 +1,19 @@
-//! The bus over Redis Cluster's sharded pub/sub: a link to every primary, each topic on the link that serves its slot.
+//! The bus over Redis Cluster's sharded pub/sub: a link to every primary, each topic on the link
+//! that serves its slot.
 //!
-//! Every link keeps, probes and heals itself as the one of a single server does. Here it is decided which topic belongs to which:
-//! from `CLUSTER SLOTS`, asked at a slow beat and at once when a server says that it does not serve what it was asked for.
+//! Every link probes and repairs itself, as the one of a single server does. This file decides
+//! which topic belongs to which link: from `CLUSTER SLOTS`, asked at a slow beat, and at once when
+//! a server says that it does not serve what it was asked for.
 
+use super::events::EventQueue;
 use super::link::{Kind, Link, LinkError, Shared};
-use super::tasks::Tasks;
+use super::session;
 use super::topology::{self, Range};
-use super::{Bus, BusEvent, Publication, Topic, connect};
+use super::{Bus, BusEvent, Publication, Topic};
 use crate::error::{Error, Result};
 use crate::id::NodeId;
+use crate::lifecycle::Lifecycle;
+use crate::redis::connect;
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use parking_lot::Mutex;
@@ -18,13 +23,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-/// How often the topology is asked for while all is well, and while something is not.
+/// The pause between questions for the topology while every link is up, and while one is not.
 const REFRESH_EVERY: Duration = Duration::from_secs(5);
 const REFRESH_SOON: Duration = Duration::from_millis(500);
-/// What comes within this long is looked after at once together.
+/// Calls for attention within this time are handled together.
 const GATHER: Duration = Duration::from_millis(50);
 
 pub(super) struct ClusterBus {
@@ -33,13 +38,14 @@ pub(super) struct ClusterBus {
     shared: Shared,
     map: Mutex<Map>,
     up: watch::Sender<bool>,
-    events: Mutex<Option<mpsc::Receiver<BusEvent>>>,
+    events: Mutex<Option<EventQueue>>,
 }
 
-/// Who serves what, and what is wanted; one lock, so that a topic is on exactly one link.
+/// The topics that the node subscribes to and the links that serve them. One lock, so that a topic
+/// is on exactly one link.
 #[derive(Default)]
 struct Map {
-    wanted: HashSet<Topic>,
+    topics: HashSet<Topic>,
     ranges: Vec<(Range, Arc<Link>)>,
     links: Vec<(Arc<Link>, CancellationToken)>,
 }
@@ -56,9 +62,9 @@ impl ClusterBus {
     pub(super) fn start(
         seeds: Vec<ConnectionInfo>,
         node: &NodeId,
-        tasks: &Tasks,
+        lifecycle: &Lifecycle,
         shared: Shared,
-        events: mpsc::Receiver<BusEvent>,
+        queue: EventQueue,
     ) -> Arc<dyn Bus> {
         let bus = Arc::new(Self {
             seeds,
@@ -66,33 +72,35 @@ impl ClusterBus {
             shared,
             map: Mutex::default(),
             up: watch::Sender::new(false),
-            events: Mutex::new(Some(events)),
+            events: Mutex::new(Some(queue)),
         });
         let keeper = bus.clone();
-        tasks.spawn("bus cluster", async move { keeper.keep().await });
+        lifecycle.spawn("bus cluster", async move { keeper.keep().await });
         bus
     }
 
-    /// Follows the cluster's topology, for ever. The links' tasks live in the set and end with it.
+    /// Follows the cluster's topology, for ever. The links' tasks live in the set and end with it;
+    /// a panic in one of them goes on here, so that it stops the process as it does over a single
+    /// server.
     async fn keep(&self) {
         let mut links = JoinSet::new();
         loop {
             if let Some(ranges) = self.ask().await {
                 self.apply(&ranges, &mut links);
             } else {
-                tracing::warn!("no node of the Redis Cluster tells its whole topology; asking on");
+                tracing::warn!("no node of the Redis Cluster knows every slot; asking again");
             }
-            while links.try_join_next().is_some() {}
-            let pause = if self.tell_up() { REFRESH_EVERY } else { REFRESH_SOON };
+            let pause = if self.update_up() { REFRESH_EVERY } else { REFRESH_SOON };
             tokio::select! {
                 () = self.shared.attention.notified() => tokio::time::sleep(GATHER).await,
                 () = tokio::time::sleep(pause) => {}
+                Some(ended) = links.join_next() => propagate_panic(ended),
             }
-            self.tell_up();
+            self.update_up();
         }
     }
 
-    fn tell_up(&self) -> bool {
+    fn update_up(&self) -> bool {
         let up = {
             let map = self.map.lock();
             !map.links.is_empty() && map.links.iter().all(|(link, _)| link.is_up())
@@ -122,10 +130,11 @@ impl ClusterBus {
         None
     }
 
-    /// Makes links to new primaries, ends those to former ones, and moves the wanted topics to where they belong now.
+    /// Makes links to new primaries, ends those to former ones, and moves each topic to the link
+    /// that serves it now.
     fn apply(&self, ranges: &[Range], tasks: &mut JoinSet<()>) {
         let mut map = self.map.lock();
-        let before: Vec<_> = map.wanted.iter().map(|topic| (topic.clone(), map.link(topic).cloned())).collect();
+        let before: Vec<_> = map.topics.iter().map(|topic| (topic.clone(), map.link(topic).cloned())).collect();
         let mut links: Vec<(Arc<Link>, CancellationToken)> = Vec::new();
         let mut served = Vec::with_capacity(ranges.len());
         for range in ranges {
@@ -141,7 +150,7 @@ impl ClusterBus {
                     let (link, ended) = (Arc::new(link), CancellationToken::new());
                     let (running, until) = (link.clone(), ended.clone());
                     tasks.spawn(async move {
-                        until.run_until_cancelled(running.run()).await;
+                        until.run_until_cancelled(session::keep(running)).await;
                     });
                     (link, ended)
                 });
@@ -177,6 +186,15 @@ impl ClusterBus {
         let names = (0_u32..).map(|n| format!("{}.{n}", Topic::Node(self.node.clone())));
         // A server with one slot of 16,384 is found after about as many names.
         names.take(1 << 20).find(served).unwrap_or_default()
+    }
+}
+
+fn propagate_panic(ended: Result<(), JoinError>) {
+    // A link that lost its slots was cancelled: that end is in order.
+    if let Err(error) = ended
+        && let Ok(panic) = error.try_into_panic()
+    {
+        std::panic::resume_unwind(panic);
     }
 }
 
@@ -218,7 +236,7 @@ impl Bus for ClusterBus {
     fn subscribe(&self, topics: &[Topic]) {
         let mut map = self.map.lock();
         for topic in topics {
-            if map.wanted.insert(topic.clone())
+            if map.topics.insert(topic.clone())
                 && let Some(link) = map.link(topic)
             {
                 link.subscribe(std::slice::from_ref(topic));
@@ -229,7 +247,7 @@ impl Bus for ClusterBus {
     fn unsubscribe(&self, topics: &[Topic]) {
         let mut map = self.map.lock();
         for topic in topics {
-            if map.wanted.remove(topic)
+            if map.topics.remove(topic)
                 && let Some(link) = map.link(topic)
             {
                 link.unsubscribe(std::slice::from_ref(topic));

@@ -1,15 +1,16 @@
-//! One link to one Redis server: a connection that hears and one that tells, made anew together for as long as the bus lives.
+//! One link to one Redis server: a connection that subscribes and one that publishes.
 //!
-//! The link trusts nothing that the client library remembers: each connection is used until it fails, then dropped, and the link's own
-//! set of wanted topics is told to the next. A probe, published on the one connection every second and heard on the other,
-//! finds what no error tells: a frozen server, a proxy that stalls, a subscription that died silently.
+//! The link trusts nothing that the client library remembers. It uses each connection until it
+//! fails, drops it, and subscribes on the next one to its own set of topics. A probe, published on
+//! the one connection every second and received on the other, finds what no error reports: a frozen
+//! server, a proxy that stalls, a subscription that died silently. `session` makes the connections
+//! and keeps the link.
 
-use super::connect;
+use super::events::EventSender;
 use super::metrics::BusMetrics;
-use super::outlet::Outlet;
-use super::session::Session;
-use super::wanted::Wanted;
+use super::subscriptions::Subscriptions;
 use super::{Publication, Topic};
+use crate::redis::connect;
 use parking_lot::Mutex;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{ConnectionInfo, Pipeline, Value};
@@ -19,11 +20,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
-/// How long a publication's answer is waited for.
+/// The longest wait for a publication's answer.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(1);
-/// Between attempts to connect: random up to this, less at first.
-const MAX_BACK_OFF: Duration = Duration::from_millis(500);
-const FIRST_BACK_OFF: Duration = Duration::from_millis(20);
 
 /// Which of Redis's two kinds of pub/sub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,14 +43,15 @@ pub(super) enum LinkError {
     Refused(#[from] redis::RedisError),
 }
 
-/// What a bus gives to each of its links.
+/// The parts that all links of a bus share.
 #[derive(Clone)]
 pub(super) struct Shared {
-    pub(super) outlet: Arc<Outlet>,
+    pub(super) events: Arc<EventSender>,
     pub(super) metrics: BusMetrics,
-    /// Told when a link's `up` may have changed, or when a topic turned out to be served elsewhere.
+    /// Notified when a link's `up` may have changed, or when another server turned out to serve a
+    /// topic.
     pub(super) attention: Arc<Notify>,
-    /// A random number of 64 bits whenever it is asked.
+    /// 64 random bits at each call.
     pub(super) random: Arc<dyn Fn() -> u64 + Send + Sync>,
 }
 
@@ -62,12 +61,13 @@ pub(super) struct Link {
     /// The channel of the link's probes.
     pub(super) probe: String,
     pub(super) shared: Shared,
-    pub(super) wanted: Mutex<Wanted>,
-    /// Told when `wanted` has something to tell.
+    pub(super) subscriptions: Mutex<Subscriptions>,
+    /// Notified when `subscriptions` has changes for the server.
     pub(super) changed: Notify,
-    /// The telling connection of the present session.
+    /// The publishing connection of the present session.
     pub(super) publisher: Mutex<Option<MultiplexedConnection>>,
-    /// A publication was not answered in time, and no probe has come back since: further ones fail at once.
+    /// A publication was not answered in time, and no probe has come back since: further ones fail
+    /// at once.
     pub(super) suspect: AtomicBool,
     up: watch::Sender<bool>,
 }
@@ -79,7 +79,7 @@ impl Link {
             kind,
             probe,
             shared,
-            wanted: Mutex::default(),
+            subscriptions: Mutex::default(),
             changed: Notify::new(),
             publisher: Mutex::new(None),
             suspect: AtomicBool::new(false),
@@ -88,13 +88,13 @@ impl Link {
     }
 
     pub(super) fn subscribe(&self, topics: &[Topic]) {
-        if self.wanted.lock().add(topics) {
+        if self.subscriptions.lock().add(topics) {
             self.changed.notify_one();
         }
     }
 
     pub(super) fn unsubscribe(&self, topics: &[Topic]) {
-        if self.wanted.lock().remove(topics) {
+        if self.subscriptions.lock().remove(topics) {
             self.changed.notify_one();
         }
     }
@@ -108,46 +108,11 @@ impl Link {
     }
 
     pub(super) fn set_up(&self, up: bool) {
-        // Told only as it changes: whoever waits for the link to come back would take each probe for that.
+        // Only when it changes: a receiver that waits for the link's return would take each probe
+        // for it.
         if self.up.send_if_modified(|was| std::mem::replace(was, up) != up) {
             self.shared.attention.notify_one();
         }
-    }
-
-    /// Keeps the link, for ever: session after session.
-    pub(super) async fn run(self: Arc<Self>) {
-        let mut failures = 0_u32;
-        let mut established = false;
-        loop {
-            match Session::open(&self).await {
-                Ok(session) => {
-                    if established {
-                        self.shared.metrics.reconnects.inc();
-                    }
-                    established = true;
-                    let end = session.run(&self).await;
-                    if self.is_up() {
-                        failures = 0;
-                    }
-                    tracing::warn!(redis.addr = %self.info.addr(), reason = %end, "the bus link went down");
-                }
-                Err(error) if failures == 0 => {
-                    tracing::warn!(redis.addr = %self.info.addr(), %error, "the bus link cannot be made; trying on");
-                }
-                Err(error) => tracing::debug!(redis.addr = %self.info.addr(), %error, "the bus link cannot be made"),
-            }
-            self.set_up(false);
-            *self.publisher.lock() = None;
-            tokio::time::sleep(self.back_off(failures)).await;
-            failures = failures.saturating_add(1);
-        }
-    }
-
-    /// Random over its whole range, so that a cluster's nodes do not come all at once.
-    fn back_off(&self, failures: u32) -> Duration {
-        let ceiling = FIRST_BACK_OFF.saturating_mul(1 << failures.min(10)).min(MAX_BACK_OFF);
-        let part = u32::try_from((self.shared.random)() >> 40).unwrap_or(u32::MAX);
-        ceiling.mul_f64(f64::from(part) / f64::from(1 << 24))
     }
 
     /// Publishes in one round trip, in order.
@@ -167,12 +132,12 @@ impl Link {
                 self.suspect.store(true, Ordering::Relaxed);
                 Err(LinkError::Mute)
             }
-            // A lost connection has told the session by itself.
+            // The session learns of a lost connection from the connection itself.
             Ok(Err(error)) => Err(error.into()),
             Ok(Ok(answers)) => match answers.into_iter().find_map(refusal) {
                 None => Ok(()),
                 Some(error) => {
-                    // Of a cluster: the slot is served elsewhere now.
+                    // In a cluster another server may serve the slot now.
                     self.shared.attention.notify_one();
                     Err(error.into())
                 }
@@ -198,7 +163,7 @@ impl Link {
         pipeline
     }
 
-    /// The telling connection, for questions of the bus's own.
+    /// The publishing connection, for the bus's own questions.
     pub(super) fn connection(&self) -> Option<MultiplexedConnection> {
         self.publisher.lock().clone()
     }

@@ -1,10 +1,12 @@
 //! The bus within one process: a hub that any number of nodes of the same process share.
 //!
-//! A publication waits for receivers that are slow, up to [`PATIENCE`]; beyond it drops for them and tells `Subscribed` anew.
+//! A publication waits for slow receivers, up to [`PUBLISH_TIMEOUT`]. Then it drops the event for
+//! them, and they get `Subscribed` again.
 
-use super::outlet::{EVENT_QUEUE, Outlet};
-use super::{Bus, BusEvent, BusMetrics, Publication, Tasks, Topic};
+use super::events::{EVENT_QUEUE, EventQueue, EventSender};
+use super::{Bus, BusEvent, BusMetrics, Publication, Topic};
 use crate::error::Result;
+use crate::lifecycle::Lifecycle;
 use async_trait::async_trait;
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
@@ -14,8 +16,8 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-/// How long one call of `publish` waits for receivers whose queues are full.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// The longest wait of one call of `publish` for receivers whose queues are full.
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Where the nodes of one process meet.
 #[derive(Debug, Default)]
@@ -27,7 +29,7 @@ pub struct MemoryHub {
 #[derive(Clone, Debug)]
 struct Subscriber {
     node: u64,
-    outlet: Arc<Outlet>,
+    events: Arc<EventSender>,
     metrics: BusMetrics,
 }
 
@@ -38,26 +40,26 @@ impl MemoryHub {
     }
 
     /// One more node of the hub.
-    pub fn join(self: &Arc<Self>, tasks: &Tasks, metrics: BusMetrics) -> Arc<MemoryBus> {
-        self.join_with_queue(tasks, metrics, EVENT_QUEUE)
+    pub fn join(self: &Arc<Self>, lifecycle: &Lifecycle, metrics: BusMetrics) -> Arc<MemoryBus> {
+        self.join_with_queue(lifecycle, metrics, EVENT_QUEUE)
     }
 
     pub(super) fn join_with_queue(
         self: &Arc<Self>,
-        tasks: &Tasks,
+        lifecycle: &Lifecycle,
         metrics: BusMetrics,
         capacity: usize,
     ) -> Arc<MemoryBus> {
-        let (outlet, events) = Outlet::new(capacity);
-        let outlet = Arc::new(outlet);
-        let telling = outlet.clone();
-        tasks.spawn("bus events", async move { telling.tell_dropped().await });
+        let (sender, queue) = EventSender::new(capacity);
+        let sender = Arc::new(sender);
+        let reporting = sender.clone();
+        lifecycle.spawn("bus events", async move { reporting.report_dropped().await });
         metrics.up.set(1);
         let node = self.nodes.fetch_add(1, Ordering::Relaxed);
         Arc::new(MemoryBus {
             hub: self.clone(),
-            subscriber: Subscriber { node, outlet, metrics },
-            events: Mutex::new(Some(events)),
+            subscriber: Subscriber { node, events: sender, metrics },
+            events: Mutex::new(Some(queue)),
             up: watch::Sender::new(true),
         })
     }
@@ -68,20 +70,20 @@ impl MemoryHub {
 pub struct MemoryBus {
     hub: Arc<MemoryHub>,
     subscriber: Subscriber,
-    events: Mutex<Option<mpsc::Receiver<BusEvent>>>,
+    events: Mutex<Option<EventQueue>>,
     up: watch::Sender<bool>,
 }
 
 #[async_trait]
 impl Bus for MemoryBus {
     async fn publish(&self, publications: &[Publication]) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + PUBLISH_TIMEOUT;
         for Publication { topic, payload } in publications {
             let subscribers = self.hub.topics.read().get(topic).cloned().unwrap_or_default();
             for subscriber in subscribers {
                 subscriber.metrics.received.inc();
                 let event = BusEvent::Message { topic: topic.clone(), payload: payload.clone() };
-                subscriber.outlet.offer_until(event, deadline).await;
+                subscriber.events.send_until(event, deadline).await;
             }
         }
         self.subscriber.metrics.published_ok.inc_by(publications.len() as u64);
@@ -94,7 +96,7 @@ impl Bus for MemoryBus {
             let subscribers = all.entry(topic.clone()).or_default();
             if subscribers.iter().all(|subscriber| subscriber.node != self.subscriber.node) {
                 subscribers.push(self.subscriber.clone());
-                self.subscriber.outlet.offer(BusEvent::Subscribed(topic.clone()));
+                self.subscriber.events.send(BusEvent::Subscribed(topic.clone()));
             }
         }
     }
@@ -121,7 +123,7 @@ impl Bus for MemoryBus {
 }
 
 impl Drop for MemoryBus {
-    /// A node that is gone hears nothing more.
+    /// A node that is gone receives nothing more.
     fn drop(&mut self) {
         self.hub.topics.write().retain(|_, subscribers| {
             subscribers.retain(|subscriber| subscriber.node != self.subscriber.node);

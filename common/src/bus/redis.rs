@@ -1,14 +1,16 @@
-//! The bus over Redis pub/sub: one server, or whatever stands behind one address (Sentinel with a proxy, a managed service).
+//! The bus over Redis pub/sub: one server, or whatever stands behind one address (Sentinel with a
+//! proxy, a managed service).
 
 use super::cluster::ClusterBus;
-use super::connect;
+use super::events::{EVENT_QUEUE, EventQueue, EventSender};
 use super::link::{Kind, Link, Shared};
 use super::metrics::BusMetrics;
-use super::outlet::{EVENT_QUEUE, Outlet};
-use super::tasks::Tasks;
+use super::session;
 use super::{Bus, BusEvent, Publication, Topic};
 use crate::error::{Error, Result};
 use crate::id::NodeId;
+use crate::lifecycle::Lifecycle;
+use crate::redis::connect;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use secrecy::SecretString;
@@ -18,58 +20,58 @@ use tokio::sync::{Notify, mpsc, watch};
 /// The bus over one Redis server; see [`connect`](Self::connect).
 pub struct RedisBus {
     link: Arc<Link>,
-    events: Mutex<Option<mpsc::Receiver<BusEvent>>>,
+    events: Mutex<Option<EventQueue>>,
 }
 
 impl RedisBus {
-    /// Starts the bus of `REDIS_URL`'s nodes and returns at once: [`Bus::up`] says when it carries. With `cluster`, Redis Cluster's
-    /// sharded pub/sub; else the first node alone. `random` gives 64 random bits at each call. An address that cannot be
-    /// read is an error.
+    /// Starts the bus of `REDIS_URL`'s nodes and returns at once: [`Bus::up`] says when it carries.
+    /// With `cluster` it uses Redis Cluster's sharded pub/sub, else the first node alone. `random`
+    /// gives 64 random bits at each call. An address that cannot be read is an error.
     pub fn connect(
         urls: &[SecretString],
         cluster: bool,
         node: &NodeId,
-        tasks: &Tasks,
+        lifecycle: &Lifecycle,
         metrics: BusMetrics,
         random: impl Fn() -> u64 + Send + Sync + 'static,
     ) -> Result<Arc<dyn Bus>> {
-        Self::connect_with_queue(urls, cluster, node, tasks, metrics, random, EVENT_QUEUE)
+        Self::connect_with_queue(urls, cluster, node, lifecycle, metrics, random, EVENT_QUEUE)
     }
 
     pub(super) fn connect_with_queue(
         urls: &[SecretString],
         cluster: bool,
         node: &NodeId,
-        tasks: &Tasks,
+        lifecycle: &Lifecycle,
         metrics: BusMetrics,
         random: impl Fn() -> u64 + Send + Sync + 'static,
         capacity: usize,
     ) -> Result<Arc<dyn Bus>> {
         let nodes = connect::nodes(urls)?;
-        let (outlet, events) = Outlet::new(capacity);
-        let outlet = Arc::new(outlet);
-        let telling = outlet.clone();
-        tasks.spawn("bus events", async move { telling.tell_dropped().await });
-        let shared = Shared { outlet, metrics, attention: Arc::new(Notify::new()), random: Arc::new(random) };
+        let (sender, queue) = EventSender::new(capacity);
+        let sender = Arc::new(sender);
+        let reporting = sender.clone();
+        lifecycle.spawn("bus events", async move { reporting.report_dropped().await });
+        let shared = Shared { events: sender, metrics, attention: Arc::new(Notify::new()), random: Arc::new(random) };
         if cluster {
-            return Ok(ClusterBus::start(nodes, node, tasks, shared, events));
+            return Ok(ClusterBus::start(nodes, node, lifecycle, shared, queue));
         }
         let probe = Topic::Node(node.clone()).to_string();
         let info = nodes.into_iter().next().ok_or_else(|| Error::internal("REDIS_URL names no node"))?;
         let link = Arc::new(Link::new(info, Kind::Plain, probe, shared));
         let running = link.clone();
-        tasks.spawn("bus link", async move { running.run().await });
-        let shown = link.clone();
-        tasks.spawn("bus gauge", async move {
-            let mut up = shown.up();
+        lifecycle.spawn("bus link", async move { match session::keep(running).await {} });
+        let gauged = link.clone();
+        lifecycle.spawn("bus gauge", async move {
+            let mut up = gauged.up();
             loop {
-                shown.shared.metrics.up.set(i64::from(*up.borrow_and_update()));
+                gauged.shared.metrics.up.set(i64::from(*up.borrow_and_update()));
                 if up.changed().await.is_err() {
                     return;
                 }
             }
         });
-        Ok(Arc::new(Self { link, events: Mutex::new(Some(events)) }))
+        Ok(Arc::new(Self { link, events: Mutex::new(Some(queue)) }))
     }
 }
 

@@ -2,11 +2,13 @@
 
 use super::link::{Kind, Link, refusal};
 use super::{BusEvent, Topic};
+use crate::backoff::Backoff;
 use crate::event::Envelope;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{Pipeline, PushInfo, PushKind, Value};
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
@@ -14,20 +16,22 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior};
 
-/// How often a probe is sent.
+/// The pause between probes.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
-/// Without a probe for this long, the link is taken for dead.
+/// Without a probe for this long, the session ends.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long a batch of subscriptions may take to be confirmed.
+/// The longest wait for the confirmation of a batch of subscriptions.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(3);
-/// How many topics are subscribed in one round trip.
-const BATCH: usize = 500;
-/// Before a topic that the server refused is asked for again.
-const ASK_AGAIN: Duration = Duration::from_millis(200);
+/// Topics that one round trip subscribes.
+const TOPICS_PER_ROUND_TRIP: usize = 500;
+/// The pause before a topic that the server refused is subscribed again.
+const RETRY_REFUSED: Duration = Duration::from_millis(200);
+/// The longest pauses between attempts to connect; each is random up to that.
+const RECONNECT: Backoff = Backoff { first: Duration::from_millis(20), longest: Duration::from_millis(500) };
 
 /// Why a session ended.
 #[derive(Debug)]
-pub(super) enum End {
+enum End {
     Lost,
     Mute,
     Failed(redis::RedisError),
@@ -43,86 +47,128 @@ impl fmt::Display for End {
     }
 }
 
-pub(super) struct Session {
-    ears: Arc<Ears>,
-    hearing: MultiplexedConnection,
-    telling: MultiplexedConnection,
+/// Keeps a link, session after session. It never returns: `Infallible` has no value.
+pub(super) async fn keep(link: Arc<Link>) -> Infallible {
+    let mut pauses = RECONNECT.start();
+    let mut tried = false;
+    let mut established = false;
+    loop {
+        match Session::open(&link).await {
+            Ok(session) => {
+                if established {
+                    link.shared.metrics.reconnects.inc();
+                }
+                established = true;
+                let end = session.run(&link).await;
+                if link.is_up() {
+                    pauses.reset();
+                }
+                tracing::warn!(redis.addr = %link.info.addr(), reason = %end, "the bus link went down");
+            }
+            Err(error) if !tried => {
+                tracing::warn!(redis.addr = %link.info.addr(), %error, "cannot connect to Redis; retrying");
+            }
+            Err(error) => tracing::debug!(redis.addr = %link.info.addr(), %error, "cannot connect to Redis"),
+        }
+        link.set_up(false);
+        *link.publisher.lock() = None;
+        tokio::time::sleep(jittered(pauses.pause(), &link)).await;
+        tried = true;
+    }
 }
 
-/// What the connections' own tasks tell the session and the bus.
-struct Ears {
+/// Random over its whole range, so that the nodes of a cluster do not all come back at once.
+fn jittered(pause: Duration, link: &Link) -> Duration {
+    let part = u32::try_from((link.shared.random)() >> 40).unwrap_or(u32::MAX);
+    pause.mul_f64(f64::from(part) / f64::from(1 << 24))
+}
+
+struct Session {
+    listener: Arc<Listener>,
+    subscriber: MultiplexedConnection,
+    publisher: MultiplexedConnection,
+}
+
+/// Takes what the server pushes on the two connections.
+struct Listener {
     link: Weak<Link>,
-    /// Which session: a probe of an earlier one says nothing of this one.
+    /// Names the session: a probe of an earlier session says nothing about this one.
     nonce: u64,
     lost: Notify,
-    /// Told when all that was wanted at the session's beginning is subscribed.
-    told: Notify,
+    /// Notified when all topics of the session's beginning are subscribed.
+    all_subscribed: Notify,
     life: Mutex<Life>,
 }
 
 struct Life {
-    /// False once the session ended: what its connections still say of being up does not count.
+    /// False once the session has ended: a late probe of its connections does not count.
     alive: bool,
     probed: Instant,
 }
 
 impl Session {
-    pub(super) async fn open(link: &Arc<Link>) -> redis::RedisResult<Self> {
-        let ears = Arc::new(Ears {
+    async fn open(link: &Arc<Link>) -> redis::RedisResult<Self> {
+        let listener = Arc::new(Listener {
             link: Arc::downgrade(link),
             nonce: (link.shared.random)(),
             lost: Notify::new(),
-            told: Notify::new(),
+            all_subscribed: Notify::new(),
             life: Mutex::new(Life { alive: true, probed: Instant::now() }),
         });
-        let (for_hearing, for_telling) = (ears.clone(), ears.clone());
-        let (hearing, telling) = tokio::try_join!(
-            link.open(move |push| for_hearing.hear(push)),
+        let (of_subscriber, of_publisher) = (listener.clone(), listener.clone());
+        let (subscriber, publisher) = tokio::try_join!(
+            link.open(move |push| of_subscriber.on_push(push)),
             link.open(move |push: PushInfo| {
                 if push.kind == PushKind::Disconnection {
-                    for_telling.lost.notify_one();
+                    of_publisher.lost.notify_one();
                 }
                 Ok::<(), ()>(())
             }),
         )?;
-        Ok(Self { ears, hearing, telling })
+        Ok(Self { listener, subscriber, publisher })
     }
 
     /// Runs until something fails. Dropping the session closes both connections.
-    pub(super) async fn run(self, link: &Link) -> End {
-        link.wanted.lock().start_over();
+    async fn run(self, link: &Link) -> End {
+        link.subscriptions.lock().resubscribe_all();
         link.changed.notify_one();
         link.suspect.store(false, Ordering::Relaxed);
-        *link.publisher.lock() = Some(self.telling.clone());
+        *link.publisher.lock() = Some(self.publisher.clone());
         let end = tokio::select! {
-            () = self.ears.lost.notified() => End::Lost,
+            () = self.listener.lost.notified() => End::Lost,
             end = self.probe(link) => end,
             end = self.reconcile(link) => end,
         };
-        self.ears.life.lock().alive = false;
+        self.listener.life.lock().alive = false;
         end
     }
 
-    /// Publishes a probe every second and looks whether one came back lately. The first one, which says that the link is up, goes
-    /// out when all that was wanted is subscribed: what others publish because the link is up again is then heard.
+    /// Publishes a probe every second and checks that one came back lately. The first probe, which
+    /// says that the link is up, waits until all topics are subscribed. So the node receives what
+    /// others publish because the link is up again.
     async fn probe(&self, link: &Link) -> End {
-        let mut hearing = self.hearing.clone();
-        match tokio::time::timeout(CONFIRM_TIMEOUT, subscribe(&mut hearing, link.kind, vec![link.probe.clone()])).await
+        let mut subscriber = self.subscriber.clone();
+        match tokio::time::timeout(
+            CONFIRM_TIMEOUT,
+            change(&mut subscriber, link.kind, Direction::Subscribe, vec![link.probe.clone()]),
+        )
+        .await
         {
             Err(_) => return End::Mute,
             Ok(Err(error)) => return End::Failed(error),
             Ok(Ok(refused)) if !refused.is_empty() => {
-                // Of a cluster: the probe's slot moved. The bus makes another link once it knows where to.
+                // In a cluster the probe's slot moved. The bus makes another link once it knows
+                // where to.
                 link.shared.attention.notify_one();
                 tokio::time::sleep(PROBE_TIMEOUT).await;
                 return End::Mute;
             }
             Ok(Ok(_)) => {}
         }
-        self.ears.told.notified().await;
-        self.ears.life.lock().probed = Instant::now();
-        let mut telling = self.telling.clone();
-        let payload = Envelope::Probe(self.ears.nonce).encode();
+        self.listener.all_subscribed.notified().await;
+        self.listener.life.lock().probed = Instant::now();
+        let mut publisher = self.publisher.clone();
+        let payload = Envelope::Probe(self.listener.nonce).encode();
         let command = match link.kind {
             Kind::Plain => "PUBLISH",
             Kind::Sharded => "SPUBLISH",
@@ -133,47 +179,48 @@ impl Session {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            if self.ears.life.lock().probed.elapsed() > PROBE_TIMEOUT {
+            if self.listener.life.lock().probed.elapsed() > PROBE_TIMEOUT {
                 return End::Mute;
             }
-            match tokio::time::timeout(PROBE_EVERY / 2, telling.req_packed_command(&probe)).await {
+            match tokio::time::timeout(PROBE_EVERY / 2, publisher.req_packed_command(&probe)).await {
                 Ok(Err(error)) if error.is_unrecoverable_error() => return End::Failed(error),
-                // Unanswered or refused: the next may fare better, and the time-out above decides.
+                // No answer, or a refusal: the next probe may succeed, and the time-out above
+                // decides.
                 _ => {}
             }
         }
     }
 
-    /// Tells the server what is wanted, as it changes.
+    /// Sends each change of the subscriptions to the server.
     async fn reconcile(&self, link: &Link) -> End {
-        let mut hearing = self.hearing.clone();
-        let mut told = false;
+        let mut subscriber = self.subscriber.clone();
+        let mut reported = false;
         loop {
-            let changes = link.wanted.lock().take(BATCH);
+            let changes = link.subscriptions.lock().take(TOPICS_PER_ROUND_TRIP);
             if changes.is_empty() {
-                if !std::mem::replace(&mut told, true) {
-                    self.ears.told.notify_one();
+                if !std::mem::replace(&mut reported, true) {
+                    self.listener.all_subscribed.notify_one();
                 }
                 link.changed.notified().await;
                 continue;
             }
-            let telling = async {
+            let sending = async {
                 let unsubscribe: Vec<_> =
                     changes.unsubscribe.into_iter().filter(|topic| *topic != link.probe).collect();
-                let mut refused = unsubscribe_from(&mut hearing, link.kind, unsubscribe).await?;
-                refused.extend(subscribe(&mut hearing, link.kind, changes.subscribe).await?);
+                let mut refused = change(&mut subscriber, link.kind, Direction::Unsubscribe, unsubscribe).await?;
+                refused.extend(change(&mut subscriber, link.kind, Direction::Subscribe, changes.subscribe).await?);
                 Ok(refused)
             };
-            match tokio::time::timeout(CONFIRM_TIMEOUT, telling).await {
+            match tokio::time::timeout(CONFIRM_TIMEOUT, sending).await {
                 Err(_) => return End::Mute,
                 Ok(Err(error)) => return End::Failed(error),
                 Ok(Ok(refused)) if refused.is_empty() => {}
                 Ok(Ok(refused)) => {
                     link.shared.attention.notify_one();
-                    tokio::time::sleep(ASK_AGAIN).await;
-                    let mut wanted = link.wanted.lock();
+                    tokio::time::sleep(RETRY_REFUSED).await;
+                    let mut subscriptions = link.subscriptions.lock();
                     for topic in refused.iter().filter_map(|name| Topic::parse(name)) {
-                        wanted.again(&topic);
+                        subscriptions.retry(&topic);
                     }
                 }
             }
@@ -181,26 +228,27 @@ impl Session {
     }
 }
 
-impl Ears {
-    /// Called by the connection's own task for everything that the server pushes, so it never waits.
+impl Listener {
+    /// The connection's own task calls this for everything that the server pushes, so it never
+    /// waits.
     #[expect(clippy::unnecessary_wraps, reason = "the shape that the client library asks for")]
-    fn hear(&self, push: PushInfo) -> Result<(), ()> {
+    fn on_push(&self, push: PushInfo) -> Result<(), ()> {
         let Some(link) = self.link.upgrade() else { return Ok(()) };
         match push.kind {
-            PushKind::Message | PushKind::SMessage => self.message(&link, push.data),
+            PushKind::Message | PushKind::SMessage => self.on_message(&link, push.data),
             PushKind::Subscribe | PushKind::SSubscribe => {
                 let Some(topic) = channel(&push.data).and_then(Topic::parse) else { return Ok(()) };
-                if channel(&push.data) != Some(&link.probe) || link.wanted.lock().contains(&topic) {
-                    link.shared.outlet.offer(BusEvent::Subscribed(topic));
+                if channel(&push.data) != Some(&link.probe) || link.subscriptions.lock().contains(&topic) {
+                    link.shared.events.send(BusEvent::Subscribed(topic));
                 }
             }
-            // Asked for, or the topic's slot moved to another node.
+            // An answer to an unsubscription, or the topic's slot moved to another node.
             PushKind::SUnsubscribe => {
                 let Some(topic) = channel(&push.data).and_then(Topic::parse) else { return Ok(()) };
                 if channel(&push.data) == Some(&link.probe) {
                     self.lost.notify_one();
                 }
-                if link.wanted.lock().again(&topic) {
+                if link.subscriptions.lock().retry(&topic) {
                     link.changed.notify_one();
                     link.shared.attention.notify_one();
                 }
@@ -211,7 +259,7 @@ impl Ears {
         Ok(())
     }
 
-    fn message(&self, link: &Link, mut data: Vec<Value>) {
+    fn on_message(&self, link: &Link, mut data: Vec<Value>) {
         let Some(Value::BulkString(payload)) = data.pop() else { return };
         let payload = Bytes::from(payload);
         let Some(name) = channel(&data) else { return };
@@ -219,19 +267,19 @@ impl Ears {
             && let Ok(Envelope::Probe(nonce)) = Envelope::decode(payload.clone())
         {
             if nonce == self.nonce {
-                self.probed(link);
+                self.on_probe(link);
             }
             return;
         }
         if let Some(topic) = Topic::parse(name)
-            && (name != link.probe || link.wanted.lock().contains(&topic))
+            && (name != link.probe || link.subscriptions.lock().contains(&topic))
         {
             link.shared.metrics.received.inc();
-            link.shared.outlet.offer(BusEvent::Message { topic, payload });
+            link.shared.events.send(BusEvent::Message { topic, payload });
         }
     }
 
-    fn probed(&self, link: &Link) {
+    fn on_probe(&self, link: &Link) {
         let mut life = self.life.lock();
         if life.alive {
             life.probed = Instant::now();
@@ -249,38 +297,37 @@ fn channel(data: &[Value]) -> Option<&str> {
     }
 }
 
-/// Subscribes and waits for every confirmation; answers the channels that were refused.
-async fn subscribe(
+/// Which way channels change.
+#[derive(Clone, Copy)]
+enum Direction {
+    Subscribe,
+    Unsubscribe,
+}
+
+/// Subscribes or unsubscribes, waits for every confirmation, and answers the channels that were
+/// refused.
+async fn change(
     connection: &mut MultiplexedConnection,
     kind: Kind,
+    direction: Direction,
     channels: Vec<String>,
 ) -> redis::RedisResult<Vec<String>> {
     if channels.is_empty() {
         return Ok(channels);
     }
-    match kind {
-        Kind::Plain => connection.subscribe(channels).await.map(|()| Vec::new()),
-        Kind::Sharded => one_by_one(connection, "SSUBSCRIBE", channels).await,
+    match (kind, direction) {
+        (Kind::Plain, Direction::Subscribe) => connection.subscribe(channels).await.map(|()| Vec::new()),
+        (Kind::Plain, Direction::Unsubscribe) => connection.unsubscribe(channels).await.map(|()| Vec::new()),
+        (Kind::Sharded, Direction::Subscribe) => one_by_one(connection, "SSUBSCRIBE", channels).await,
+        // A node that no longer serves the slot has nothing to unsubscribe.
+        (Kind::Sharded, Direction::Unsubscribe) => {
+            one_by_one(connection, "SUNSUBSCRIBE", channels).await.map(|_| Vec::new())
+        }
     }
 }
 
-/// Unsubscribes and waits for every confirmation; answers the channels that were refused.
-async fn unsubscribe_from(
-    connection: &mut MultiplexedConnection,
-    kind: Kind,
-    channels: Vec<String>,
-) -> redis::RedisResult<Vec<String>> {
-    if channels.is_empty() {
-        return Ok(channels);
-    }
-    match kind {
-        Kind::Plain => connection.unsubscribe(channels).await.map(|()| Vec::new()),
-        // A node that does not serve the slot any more has nothing to unsubscribe.
-        Kind::Sharded => one_by_one(connection, "SUNSUBSCRIBE", channels).await.map(|_| Vec::new()),
-    }
-}
-
-/// A command a channel, all in one round trip: a command with channels of two slots would be refused whole.
+/// A command a channel, all in one round trip: a command with channels of two slots would be
+/// refused whole.
 async fn one_by_one(
     connection: &mut MultiplexedConnection,
     command: &str,

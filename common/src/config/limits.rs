@@ -9,37 +9,37 @@ const DAY: f64 = 86_400.0;
 /// The limits of the contract's section 5.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
-    /// Unicode scalar values of a message.
+    /// Most characters of a message (Unicode scalar values).
     pub max_message_chars: usize,
-    /// Bytes of a request's body.
+    /// Most bytes of a request's body.
     pub max_body_bytes: usize,
-    /// Bytes of a client's WebSocket frame.
+    /// Most bytes of a client's WebSocket frame.
     pub max_frame_bytes: usize,
-    /// Subscriptions of a connection.
+    /// Most subscriptions of a connection.
     pub max_subscriptions: usize,
-    /// Unsent bytes queued for a connection.
+    /// Most unsent bytes queued for a connection.
     pub max_send_queue_bytes: usize,
-    /// WebSocket connections of a user on one gateway.
+    /// Most WebSocket connections of a user on one gateway.
     pub max_connections_per_user: usize,
-    /// Between pings.
+    /// The time between pings.
     pub heartbeat: Duration,
-    /// Silence after which a connection is closed.
+    /// The silence after which a connection is closed.
     pub idle_timeout: Duration,
-    /// Members of a group.
+    /// Most members of a group.
     pub max_group_members: i64,
-    /// Members above which a chat tells no `user_status`.
+    /// Most members of a chat whose members get `user_status`.
     pub status_max_members: i64,
-    /// How long events are kept for recovery.
+    /// The time that events are kept for recovery.
     pub event_retention: Duration,
-    /// Messages of a user.
+    /// Messages of a user per second.
     pub rate_messages_per_second: u32,
-    /// Messages of a user at once.
+    /// Messages of a user at once, after a rest.
     pub rate_messages_burst: u32,
-    /// WebSocket commands of a user.
+    /// WebSocket commands of a user per second.
     pub rate_commands_per_second: u32,
-    /// Logins from an address.
+    /// Logins from an address per minute.
     pub rate_logins_per_minute: u32,
-    /// Registrations from an address.
+    /// Registrations from an address per minute.
     pub rate_registrations_per_minute: u32,
 }
 

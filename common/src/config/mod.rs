@@ -1,6 +1,6 @@
-//! The configuration: read once from flags, environment and `.env`, validated whole, then only passed on.
+//! The configuration: read once from flags, environment and `.env`, and validated whole.
 //!
-//! A bad value is one line that names the variable, the fault and an example; a secret never stands in it.
+//! A bad value is one line that names the variable, the fault and an example, and holds no secret.
 
 mod back_ends;
 mod limits;
@@ -69,7 +69,7 @@ pub struct RedisConfig {
     pub cluster: bool,
 }
 
-/// Which pages may call from a browser.
+/// The pages that may call from a browser.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AllowedOrigins {
     /// All.
@@ -95,13 +95,13 @@ pub struct Config {
     pub program: Program,
     /// Shown in the OpenAPI document and at `GET /`.
     pub project_name: String,
-    /// Shown beside it.
+    /// Shown beside the name.
     pub description: String,
-    /// Shown beside it.
+    /// Shown beside the name.
     pub version: String,
     /// Readable logs, permissive origins, weak secrets accepted with a warning.
     pub debug: bool,
-    /// What is logged, in `tracing`'s directives.
+    /// The log's filter, in `tracing`'s directives.
     pub log: String,
     /// Where the data is.
     pub database: Database,
@@ -115,31 +115,31 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The listener of metrics and probes.
     pub admin_listen: SocketAddr,
-    /// Life of an access token.
+    /// The time until an access token expires.
     pub access_token_ttl: Duration,
-    /// Life of a refresh token.
+    /// The time until an unused refresh token expires.
     pub refresh_token_ttl: Duration,
-    /// From the last connection to `offline`.
+    /// From the end of a user's last connection until the user is offline.
     pub presence_grace: Duration,
-    /// Life of a node's presence without a renewal.
+    /// From the last renewal of a gateway that died until its users are offline.
     pub presence_lease: Duration,
-    /// Over how long a stopping gateway releases its sockets.
+    /// The time over which a stopping gateway closes its connections.
     pub drain: Duration,
-    /// Which pages may call from a browser.
+    /// The pages that may call from a browser.
     pub allowed_origins: AllowedOrigins,
-    /// Whose `X-Forwarded-For` counts.
+    /// The proxies whose `X-Forwarded-For` counts.
     pub trusted_proxies: Vec<IpNet>,
     /// Whether rates are limited.
     pub rate_limits: bool,
     /// The limits.
     pub limits: Limits,
-    /// Connections to the database at most.
+    /// Most connections to the database.
     pub db_pool_size: u32,
     /// Memory of one password hash, in KiB.
     pub argon2_memory_kib: u32,
-    /// Parts in which a gateway holds its connections.
+    /// Threads that a gateway spreads its connections over.
     pub gateway_shards: usize,
-    /// What was accepted though it should be mended; for the log, once there is one.
+    /// Faults that were accepted, for the log once it runs.
     pub warnings: Vec<String>,
 }
 
@@ -176,7 +176,8 @@ impl std::error::Error for ConfigError {}
 const ARGON2_RECOMMENDED_KIB: u32 = 19_456;
 
 impl Config {
-    /// Reads flags, environment and `.env`, and validates all. `--help` and `--version` are answered here and end the process.
+    /// Reads flags, environment and `.env`, and validates all. `--help` and `--version` answer here
+    /// and end the process.
     #[allow(clippy::disallowed_methods, reason = "nothing runs yet that would have to end in order")]
     pub fn load(program: Program) -> Result<Self, ConfigError> {
         let directory = std::env::current_dir().unwrap_or_default();
@@ -193,7 +194,8 @@ impl Config {
         Self::read(program, &raw, data_directory)
     }
 
-    /// The configuration of these variables over a stand-in database and key: for unit tests that need one.
+    /// The configuration of these variables over a stand-in database and key: for unit tests that
+    /// need one.
     #[cfg(test)]
     pub(crate) fn for_tests(program: Program, variables: &[(&'static str, &str)]) -> Self {
         let given: std::collections::HashMap<String, String> = [
@@ -228,7 +230,8 @@ impl Config {
         let access_token_ttl = whole_seconds(raw, "ACCESS_TOKEN_TTL_SECONDS")?;
         let refresh_token_ttl = whole_seconds(raw, "REFRESH_TOKEN_TTL_SECONDS")?;
         if access_token_ttl > refresh_token_ttl {
-            // A session is forgotten some time after its refresh token: no access token may outlive what could end it.
+            // The store forgets a session some time after its refresh token: no access token may
+            // outlive the session that could end it.
             return Err(ConfigError::of("ACCESS_TOKEN_TTL_SECONDS", "must not be more than REFRESH_TOKEN_TTL_SECONDS"));
         }
         Ok(Self {
@@ -261,7 +264,8 @@ impl Config {
     }
 }
 
-/// A fault of the command line itself: the first line of what clap says of it, but never a value, which may be a secret that lost its flag.
+/// A fault of the command line itself: the first line of clap's message. It never holds a value,
+/// which may be a secret that lost its flag.
 fn command_line(error: &clap::Error) -> ConfigError {
     if error.kind() == clap::error::ErrorKind::UnknownArgument {
         let said = error.get(clap::error::ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();

@@ -1,4 +1,5 @@
-//! The one table of variables, and where a value comes from: flag, environment, `.env`, default, in that order.
+//! The one table of variables, and where a value comes from: flag, environment, `.env`, default, in
+//! that order.
 //!
 //! An empty value counts as none, so that a compose file may pass `NAME=${NAME:-}` on.
 
@@ -13,7 +14,7 @@ use std::path::Path;
 pub struct Variable {
     /// The environment variable; the flag is the same in lower case with dashes.
     pub name: &'static str,
-    /// What it means, with its unit.
+    /// Its meaning, with its unit, for `--help`.
     pub help: &'static str,
     /// A good value, for the error of a bad one.
     pub example: &'static str,
@@ -22,7 +23,7 @@ pub struct Variable {
 
 enum Default {
     None,
-    /// No value, but this is what happens then.
+    /// No value; `--help` says this instead.
     Said(fn(Program) -> &'static str),
     Same(&'static str),
     For(fn(Program) -> &'static str),
@@ -52,36 +53,61 @@ const VERSION: &str = "VERSION";
 
 /// All variables, in the order of `--help`.
 pub const VARIABLES: &[Variable] = &[
-    variable("PROJECT_NAME", "MessengerAPI", "MessengerAPI", "Name shown in the OpenAPI document and at GET /"),
-    variable("DESCRIPTION", "API for a messenger", "API for a messenger", "Description shown beside it"),
-    variable(VERSION, env!("CARGO_PKG_VERSION"), "1.0.0", "Version shown beside it"),
+    variable(
+        "PROJECT_NAME",
+        "MessengerAPI",
+        "MessengerAPI",
+        "Name of the service, shown in the OpenAPI document and at GET /",
+    ),
+    variable(
+        "DESCRIPTION",
+        "API for a messenger",
+        "API for a messenger",
+        "Description of the service, shown beside its name",
+    ),
+    variable(
+        VERSION,
+        env!("CARGO_PKG_VERSION"),
+        "1.0.0",
+        "Version, shown beside the name; the flag without a value prints the program's and ends",
+    ),
     Variable {
         name: "DEBUG",
-        help: "Readable logs, permissive origins, weak secrets accepted with a warning",
+        help: "on or off; on: readable logs, every origin allowed, weak secrets accepted with a warning",
         example: "true",
         default: Default::For(|program| if program == Program::Messenger { "true" } else { "false" }),
     },
-    variable("RUST_LOG", "info", "info,messenger_gateway=debug", "What is logged: a level, or directives"),
+    variable(
+        "RUST_LOG",
+        "info",
+        "info,messenger_gateway=debug",
+        "Log level (error, warn, info, debug, trace), or tracing directives by module",
+    ),
     Variable {
         name: "DATABASE_URL",
-        help: "The database: postgresql:// or postgres://; for `messenger` also sqlite:PATH",
+        help: "Address of the database: postgresql:// or postgres://; for `messenger` also sqlite:PATH",
         example: "postgresql://messenger:password@127.0.0.1/messenger",
         default: Default::Said(|program| match program {
             Program::Messenger => "a SQLite file in the user's data directory",
             _ => "none, must be given",
         }),
     },
-    variable("DB_POOL_SIZE", "16", "16", "Connections to the database at most"),
+    variable("DB_POOL_SIZE", "16", "16", "Most connections that this process opens to the database"),
     Variable {
         name: "REDIS_URL",
-        help: "redis:// or rediss://; several comma-separated nodes mean Redis Cluster",
+        help: "Address of Redis: redis:// or rediss://; several, with commas between, mean a Redis Cluster",
         example: "redis://127.0.0.1:6379",
         default: Default::For(|program| if program == Program::Messenger { "" } else { "redis://127.0.0.1:6379" }),
     },
-    variable("MIGRATE", "on", "on", "on: bring the database's schema up at start; off: wait for it"),
+    variable(
+        "MIGRATE",
+        "on",
+        "on",
+        "on: an api brings the database's schema up to date at start; off: it waits until the schema is",
+    ),
     Variable {
         name: "SECRET_KEY",
-        help: "Signs the tokens; at least 32 random bytes, the same on every node",
+        help: "Key that signs the tokens: at least 32 random bytes, the same on every node",
         example: "$(openssl rand -hex 32)",
         default: Default::Said(|program| match program {
             Program::Messenger => "made at first start and kept beside the database",
@@ -90,69 +116,84 @@ pub const VARIABLES: &[Variable] = &[
     },
     Variable {
         name: "HOST",
-        help: "Address of the public listener",
+        help: "IP address that the public listener binds to",
         example: "0.0.0.0",
         default: Default::For(|program| if program == Program::Messenger { "127.0.0.1" } else { "0.0.0.0" }),
     },
     Variable {
         name: "PORT",
-        help: "Port of the public listener; 0: any free one",
+        help: "TCP port of the public listener; 0: any free port",
         example: "8000",
         default: Default::For(|program| if program == Program::Gateway { "8001" } else { "8000" }),
     },
     Variable {
         name: "ADMIN_HOST",
-        help: "Address of the listener of /metrics, /healthz and /readyz",
+        help: "IP address that the listener of /metrics, /healthz and /readyz binds to",
         example: "127.0.0.1",
         default: Default::Said(|_| "HOST"),
     },
     Variable {
         name: "ADMIN_PORT",
-        help: "Port of that listener; 0: any free one",
+        help: "TCP port of the listener of /metrics, /healthz and /readyz; 0: any free port",
         example: "9000",
         default: Default::Said(|_| "PORT + 1000"),
     },
-    variable("ACCESS_TOKEN_TTL_SECONDS", "900", "900", "Life of an access token"),
-    variable("REFRESH_TOKEN_TTL_SECONDS", "2592000", "2592000", "Life of a refresh token"),
-    variable("ARGON2_MEMORY_KIB", "19456", "19456", "Memory of one password hash, in KiB"),
-    variable("PRESENCE_GRACE_SECONDS", "5", "5", "From a user's last connection to `offline`"),
-    variable("PRESENCE_LEASE_SECONDS", "15", "15", "Life of a gateway's presence without a renewal"),
-    variable("DRAIN_SECONDS", "10", "10", "Over how long a stopping gateway releases its sockets"),
+    variable("ACCESS_TOKEN_TTL_SECONDS", "900", "900", "Seconds until an access token expires"),
+    variable(
+        "REFRESH_TOKEN_TTL_SECONDS",
+        "2592000",
+        "2592000",
+        "Seconds until a refresh token expires that is not used",
+    ),
+    variable("ARGON2_MEMORY_KIB", "19456", "19456", "KiB of memory that one password hash takes (argon2id)"),
+    variable(
+        "PRESENCE_GRACE_SECONDS",
+        "5",
+        "5",
+        "Seconds from the end of a user's last connection until the user is offline",
+    ),
+    variable("PRESENCE_LEASE_SECONDS", "15", "15", "Seconds after which the users of a gateway that died are offline"),
+    variable(
+        "DRAIN_SECONDS",
+        "10",
+        "10",
+        "Seconds over which a stopping gateway closes its connections, and running requests finish",
+    ),
     Variable {
         name: "ALLOWED_ORIGINS",
-        help: "Comma-separated exact origins, or *, for CORS and the WebSocket's Origin",
+        help: "Origins whose pages may connect (CORS and WebSocket), with commas between, or * for all",
         example: "https://chat.example.org,https://www.example.org",
         default: Default::Said(|_| "none, with DEBUG: *"),
     },
     Variable {
         name: "TRUSTED_PROXIES",
-        help: "Comma-separated addresses or CIDR blocks whose X-Forwarded-For counts",
+        help: "Proxies whose X-Forwarded-For counts: IP addresses or CIDR blocks, with commas between",
         example: "10.0.0.0/8,192.168.1.7",
         default: Default::None,
     },
-    variable("RATE_LIMITS", "on", "on", "on, or off"),
+    variable("RATE_LIMITS", "on", "on", "on or off; off: none of the RATE_ limits below holds"),
     Variable {
         name: "GATEWAY_SHARDS",
-        help: "Parts in which a gateway holds its connections",
+        help: "Threads that a gateway spreads its connections over (1 to 63)",
         example: "4",
         default: Default::Said(|_| "the number of cores"),
     },
-    variable("MAX_MESSAGE_CHARS", "4096", "4096", "Characters of a message"),
-    variable("MAX_BODY_BYTES", "262144", "262144", "Bytes of a request's body"),
-    variable("MAX_FRAME_BYTES", "65536", "65536", "Bytes of a client's WebSocket frame"),
-    variable("MAX_SUBSCRIPTIONS", "1000", "1000", "Subscriptions of a connection"),
-    variable("MAX_SEND_QUEUE_BYTES", "1048576", "1048576", "Unsent bytes queued for a connection"),
-    variable("MAX_CONNECTIONS_PER_USER", "20", "20", "WebSocket connections of a user"),
-    variable("HEARTBEAT_SECONDS", "25", "25", "Between a gateway's pings"),
-    variable("IDLE_TIMEOUT_SECONDS", "60", "60", "Silence after which a connection is closed"),
-    variable("MAX_GROUP_MEMBERS", "100000", "100000", "Members of a group"),
-    variable("STATUS_MAX_MEMBERS", "1000", "1000", "Members above which a chat tells no user_status"),
-    variable("EVENT_RETENTION_DAYS", "7", "7", "How long events are kept for recovery"),
-    variable("RATE_MESSAGES_PER_SECOND", "20", "20", "Messages of a user"),
-    variable("RATE_MESSAGES_BURST", "40", "40", "Messages of a user at once"),
-    variable("RATE_COMMANDS_PER_SECOND", "60", "60", "WebSocket commands of a user"),
-    variable("RATE_LOGINS_PER_MINUTE", "10", "10", "Logins from an address"),
-    variable("RATE_REGISTRATIONS_PER_MINUTE", "10", "10", "Registrations from an address"),
+    variable("MAX_MESSAGE_CHARS", "4096", "4096", "Most characters of a message (Unicode scalar values)"),
+    variable("MAX_BODY_BYTES", "262144", "262144", "Most bytes of a request's body"),
+    variable("MAX_FRAME_BYTES", "65536", "65536", "Most bytes of a WebSocket frame that a client sends"),
+    variable("MAX_SUBSCRIPTIONS", "1000", "1000", "Most chats that one connection subscribes to"),
+    variable("MAX_SEND_QUEUE_BYTES", "1048576", "1048576", "Most unsent bytes that are queued for one connection"),
+    variable("MAX_CONNECTIONS_PER_USER", "20", "20", "Most WebSocket connections of one user on one gateway"),
+    variable("HEARTBEAT_SECONDS", "25", "25", "Seconds between two pings of a gateway"),
+    variable("IDLE_TIMEOUT_SECONDS", "60", "60", "Seconds of silence after which a gateway closes a connection"),
+    variable("MAX_GROUP_MEMBERS", "100000", "100000", "Most members of a group"),
+    variable("STATUS_MAX_MEMBERS", "1000", "1000", "Most members of a chat whose members get user_status events"),
+    variable("EVENT_RETENTION_DAYS", "7", "7", "Days that events are kept, so that clients can catch up"),
+    variable("RATE_MESSAGES_PER_SECOND", "20", "20", "Messages that one user may send a second"),
+    variable("RATE_MESSAGES_BURST", "40", "40", "Messages that one user may send at once, after a rest"),
+    variable("RATE_COMMANDS_PER_SECOND", "60", "60", "WebSocket commands that one user may send a second"),
+    variable("RATE_LOGINS_PER_MINUTE", "10", "10", "Logins that one address may try a minute"),
+    variable("RATE_REGISTRATIONS_PER_MINUTE", "10", "10", "Registrations that one address may try a minute"),
 ];
 
 /// The variable of that name.
@@ -163,7 +204,8 @@ pub(super) fn find(name: &str) -> Option<&'static Variable> {
 /// The command line of a program.
 pub fn command(program: Program) -> Command {
     let mut command = Command::new(program.name())
-        // `--version` is a variable of its own; without a value it answers as everywhere.
+        // `VERSION` is a variable, so `--version` takes a value; without one it prints the
+        // program's.
         .disable_version_flag(true)
         .about(program.about())
         .after_help("Each option is also an environment variable, read from `.env` in the working directory too.");
@@ -230,7 +272,7 @@ impl Raw {
     }
 }
 
-/// What `.env` in that directory says; nothing where there is none.
+/// The values of `.env` in that directory; none without the file.
 pub(super) fn read_env_file(directory: &Path) -> Result<HashMap<String, String>, ConfigError> {
     let path = directory.join(".env");
     if !path.is_file() {

@@ -1,8 +1,9 @@
-//! Extractors whose rejections are problems, with every fault that can be found in one go.
+//! Extractors whose rejections are problems.
 //!
-//! Unknown fields are ignored. A fault's `field` is the path as the client wrote it (`user_ids[3]`); `body` for the whole.
+//! They read an object; `service::input` finds every fault of its fields in one go. `body` names
+//! the whole.
 
-use crate::error::{Error, FieldError};
+use crate::error::Error;
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use bytes::{Bytes, BytesMut};
@@ -13,14 +14,12 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::time::Duration;
 
-/// How many bytes a body may have: put on the request by the middleware.
+/// The most bytes of a body. The middleware puts it on the request.
 #[derive(Clone, Copy, Debug)]
 pub struct BodyLimit(pub usize);
 
-/// The limit where no middleware said one.
+/// The limit where no middleware set one.
 const DEFAULT_BODY_LIMIT: usize = 262_144;
-/// More faults than these are not looked for.
-const MAX_FAULTS: usize = 32;
 const JSON: &str = "application/json";
 const JSON_OR_FORM: &str = "application/json or application/x-www-form-urlencoded";
 
@@ -32,11 +31,11 @@ pub struct JsonBody<T>(pub T);
 #[derive(Clone, Copy, Debug)]
 pub struct FormOrJson<T>(pub T);
 
-/// The address's query.
+/// The query of the address.
 #[derive(Clone, Copy, Debug)]
 pub struct QueryParams<T>(pub T);
 
-/// The parts of the path; what does not fit is a path that does not exist.
+/// The parts of the path. A part that does not fit makes a path that does not exist.
 #[derive(Clone, Copy, Debug)]
 pub struct PathParams<T>(pub T);
 
@@ -109,7 +108,8 @@ async fn read(request: Request) -> Result<Bytes, Error> {
     Ok(bytes.freeze())
 }
 
-/// Reads on for a moment what nobody wants: a socket that is closed with bytes unread is reset, and the client may lose the answer.
+/// Reads the rest of a body that nobody wants, for a moment. A socket that is closed with bytes
+/// unread is reset, and the client may lose the answer.
 pub(super) async fn discard(mut body: Body) {
     const ENOUGH: usize = 4 * 1024 * 1024;
     const MOMENT: Duration = Duration::from_secs(2);
@@ -122,231 +122,100 @@ pub(super) async fn discard(mut body: Body) {
             }
         }
     };
-    // Whether it ended or time was up comes to the same.
+    // The end of the body and the end of the moment are the same to us.
     drop(tokio::time::timeout(MOMENT, reading).await);
 }
 
-/// Reads JSON: what is no JSON is `BadJson`, what does not fit is `Invalid` with every field that does not.
+/// Reads JSON. `BadJson` for what is no JSON, `Invalid` for JSON that is no object.
 pub fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
-    let first = match serde_json::from_slice::<T>(bytes) {
-        Ok(value) => return Ok(value),
-        Err(first) => first,
-    };
-    let value: Value = serde_json::from_slice(bytes).map_err(|e| Error::BadJson(e.to_string()))?;
-    if !value.is_object() {
-        return Err(Error::invalid("body", "must be a JSON object"));
+    if let Ok(value) = serde_json::from_slice(bytes) {
+        return Ok(value);
     }
-    let faults = faults_of::<T>(value);
-    if faults.is_empty() {
-        // What fits once read in full (a field given twice, say) but not as it came.
-        return Err(Error::invalid("body", plain(&first.to_string())));
+    match serde_json::from_slice::<Value>(bytes) {
+        Ok(_) => Err(Error::invalid("body", "must be a JSON object")),
+        Err(error) => Err(Error::BadJson(error.to_string())),
     }
-    Err(Error::Invalid(faults))
 }
 
-/// All fields that do not fit, one after the other: each found fault is mended with whatever makes the reader go on.
-fn faults_of<T: DeserializeOwned>(mut value: Value) -> Vec<FieldError> {
-    let mut faults: Vec<FieldError> = Vec::new();
-    while faults.len() < MAX_FAULTS {
-        let Some((field, message)) = fault_of::<T>(&value) else { break };
-        let seen = faults.iter().any(|fault| fault.field == field);
-        if seen {
-            break;
-        }
-        let mended = mend::<T>(&value, &field);
-        faults.push(FieldError::new(field, message));
-        match mended {
-            Some(next) => value = next,
-            None => break,
-        }
-    }
-    faults
-}
-
-/// The first field that does not fit, and why.
-fn fault_of<T: DeserializeOwned>(value: &Value) -> Option<(String, String)> {
-    let error = serde_path_to_error::deserialize::<_, T>(value).err()?;
-    let path = error.path().to_string();
-    let message = error.into_inner().to_string();
-    if let Some(name) = between(&message, "missing field `") {
-        let field = if path == "." { name.to_owned() } else { format!("{path}.{name}") };
-        return Some((field, "is required".to_owned()));
-    }
-    let field = if path == "." { "body".to_owned() } else { path };
-    Some((field, plain(&message)))
-}
-
-/// The body with something at `field` that the reader takes: its next fault, if any, is another one.
-fn mend<T: DeserializeOwned>(value: &Value, field: &str) -> Option<Value> {
-    let top = field.split(['.', '[']).next()?;
-    let candidates = [
-        None,
-        Some(Value::Null),
-        Some(Value::from("x")),
-        Some(Value::from(1)),
-        Some(Value::from(true)),
-        Some(Value::Array(Vec::new())),
-        Some(Value::Object(Map::new())),
-    ];
-    candidates.into_iter().find_map(|candidate| {
-        let mut next = value.clone();
-        let object = next.as_object_mut()?;
-        match candidate {
-            Some(candidate) => object.insert(top.to_owned(), candidate),
-            None => object.remove(top),
-        };
-        let gone = match fault_of::<T>(&next) {
-            None => true,
-            Some((other, _)) => other.split(['.', '[']).next() != Some(top),
-        };
-        gone.then_some(next)
-    })
-}
-
-/// Reads a form or a query.
+/// Reads a form or a query as an object of strings. A name that stands twice counts by its last
+/// value.
 pub fn from_pairs<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
-    let mut pairs: Vec<(String, String)> = url::form_urlencoded::parse(bytes).into_owned().collect();
-    let mut faults: Vec<FieldError> = Vec::new();
-    loop {
-        let encoded = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&pairs).finish();
-        let reader = serde_urlencoded::Deserializer::new(url::form_urlencoded::parse(encoded.as_bytes()));
-        let error = match serde_path_to_error::deserialize::<_, T>(reader) {
-            Ok(value) if faults.is_empty() => return Ok(value),
-            Ok(_) => return Err(Error::Invalid(faults)),
-            Err(error) => error,
-        };
-        let path = error.path().to_string();
-        let message = error.into_inner().to_string();
-        let missing = between(&message, "missing field `").map(str::to_owned);
-        let field =
-            missing.clone().or_else(|| between(&message, "duplicate field `").map(str::to_owned)).unwrap_or(path);
-        if faults.iter().any(|fault| fault.field == field) || faults.len() >= MAX_FAULTS {
-            return Err(Error::Invalid(faults));
-        }
-        pairs.retain(|(name, _)| *name != field);
-        if missing.is_some() {
-            pairs.push((field.clone(), String::new()));
-            faults.push(FieldError::new(field, "is required"));
-        } else {
-            faults.push(FieldError::new(field, plain(&message)));
-        }
-    }
-}
-
-fn between<'a>(message: &'a str, before: &str) -> Option<&'a str> {
-    let rest = &message[message.find(before)? + before.len()..];
-    rest.split_once('`').map(|(name, _)| name)
-}
-
-/// The reader's message without our types' names and not longer than a line.
-fn plain(message: &str) -> String {
-    let message = message.split(" at line ").next().unwrap_or(message);
-    let message = match message.find("expected struct ").or_else(|| message.find("expected internally tagged enum ")) {
-        Some(at) => format!("{}expected an object", &message[..at]),
-        None => message.to_owned(),
-    };
-    if message.chars().count() <= 200 {
-        return message;
-    }
-    let short: String = message.chars().take(200).collect();
-    format!("{short}…")
+    let pairs = url::form_urlencoded::parse(bytes).into_owned();
+    let object: Map<_, _> = pairs.map(|(name, value)| (name, Value::String(value))).collect();
+    T::deserialize(object).map_err(|error| Error::invalid("query", error.to_string()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde::Deserialize;
+    use crate::service::{Fields, FromFields, Query, Unchecked};
 
-    #[derive(Debug, Deserialize, PartialEq)]
-    struct Body {
-        name: String,
-        count: i64,
-        #[serde(default)]
-        user_ids: Vec<i64>,
-        nick: Option<String>,
-    }
-
-    #[derive(Debug, Deserialize, PartialEq)]
-    struct Query {
-        limit: Option<u32>,
+    #[derive(Debug, PartialEq)]
+    struct Search {
+        limit: i64,
         before: Option<i64>,
         q: String,
     }
 
-    fn fields(result: Result<impl std::fmt::Debug, Error>) -> Vec<(String, String)> {
+    impl FromFields for Search {
+        fn read(fields: &mut Fields) -> Self {
+            Self { limit: fields.or("limit", 50), before: fields.optional("before"), q: fields.required("q") }
+        }
+    }
+
+    fn read(result: Result<impl Into<Unchecked<Search>>, Error>) -> Result<Search, Error> {
+        let (search, faults) = result?.into().split();
+        faults.none().map(|()| search)
+    }
+
+    fn json(bytes: &[u8]) -> Result<Search, Error> {
+        read(from_json::<Unchecked<Search>>(bytes))
+    }
+
+    fn query(bytes: &[u8]) -> Result<Search, Error> {
+        read(from_pairs::<Query<Search>>(bytes))
+    }
+
+    fn fields(result: Result<Search, Error>) -> Vec<String> {
         match result {
-            Err(Error::Invalid(faults)) => faults.into_iter().map(|f| (f.field, f.message)).collect(),
+            Err(Error::Invalid(faults)) => faults.into_iter().map(|fault| fault.field).collect(),
             other => panic!("not Invalid: {other:?}"),
         }
     }
 
     #[test]
-    fn what_fits_is_read_and_unknown_fields_are_ignored() {
-        let body: Body = from_json(br#"{"name":"n","count":3,"more":[{}]}"#).expect("fits");
-        assert_eq!(body, Body { name: "n".into(), count: 3, user_ids: vec![], nick: None });
+    fn a_body_that_fits_is_read_and_unknown_fields_are_ignored() {
+        let search = json(br#"{"q":"a","limit":7,"more":[{}]}"#).expect("fits");
+        assert_eq!(search, Search { limit: 7, before: None, q: "a".into() });
     }
 
     #[test]
-    fn what_is_no_json_is_bad_json() {
-        for bytes in [&b""[..], b"{", b"\xff", b"{\"name\":\"\\ud800\"}", b"[1,]", b"{} x", &b"[".repeat(500)] {
-            assert!(matches!(from_json::<Body>(bytes), Err(Error::BadJson(_))), "{bytes:?}");
+    fn no_json_is_bad_json() {
+        for bytes in [&b""[..], b"{", b"\xff", b"{\"q\":\"\\ud800\"}", b"[1,]", b"{} x", &b"[".repeat(500)] {
+            assert!(matches!(json(bytes), Err(Error::BadJson(_))), "{bytes:?}");
         }
     }
 
     #[test]
-    fn what_is_no_object_is_one_fault() {
+    fn json_that_is_no_object_is_one_fault() {
         for bytes in [&b"[]"[..], b"3", b"null", b"\"x\""] {
-            assert_eq!(fields(from_json::<Body>(bytes)), [("body".into(), "must be a JSON object".into())]);
+            assert_eq!(fields(json(bytes)), ["body"]);
         }
     }
 
     #[test]
-    fn every_fault_of_a_body_is_told_at_once() {
-        let json = br#"{"count":"many","user_ids":[1,"two"],"nick":5}"#;
-        let mut names: Vec<_> = fields(from_json::<Body>(json)).into_iter().map(|(field, _)| field).collect();
-        names.sort();
-        assert_eq!(names, ["count", "name", "nick", "user_ids[1]"]);
-        assert_eq!(
-            fields(from_json::<Body>(b"{}")),
-            [("name".to_owned(), "is required".to_owned()), ("count".to_owned(), "is required".to_owned())]
-        );
-    }
-
-    #[test]
-    fn numbers_out_of_range_do_not_fit() {
-        for count in ["9223372036854775808", "1e30", "1.5", "-1e400"] {
-            let json = format!(r#"{{"name":"n","count":{count}}}"#);
-            let error = from_json::<Body>(json.as_bytes()).expect_err("does not fit");
-            assert!(matches!(error, Error::Invalid(_) | Error::BadJson(_)), "{count}: {error:?}");
-        }
-    }
-
-    #[test]
-    fn a_field_given_twice_is_a_fault_and_no_panic() {
-        let error = from_json::<Body>(br#"{"name":"n","name":"m","count":1}"#).expect_err("twice");
-        assert_eq!(error.code(), "invalid");
-    }
-
-    #[test]
-    fn every_fault_of_a_query_is_told_at_once() {
-        let query: Query = from_pairs(b"q=a%20b&limit=7&other=1").expect("fits");
-        assert_eq!(query, Query { limit: Some(7), before: None, q: "a b".into() });
-        let names: Vec<_> =
-            fields(from_pairs::<Query>(b"limit=-1&before=x&limit=2")).into_iter().map(|(field, _)| field).collect();
-        assert_eq!(names, ["limit", "before", "q"]);
-    }
-
-    #[test]
-    fn a_message_names_no_type_of_ours() {
-        assert_eq!(plain("invalid type: null, expected struct Body"), "invalid type: null, expected an object");
-        assert!(plain(&"x".repeat(5000)).chars().count() <= 201);
+    fn every_fault_of_a_query_is_reported_at_once() {
+        let search = query(b"q=a%20b&limit=7&other=1").expect("fits");
+        assert_eq!(search, Search { limit: 7, before: None, q: "a b".into() });
+        assert_eq!(fields(query(b"limit=x&before=y")), ["limit", "before", "q"]);
+        assert_eq!(query(b"q=a&limit=x&limit=2").expect("fits").limit, 2);
     }
 
     proptest::proptest! {
         #[test]
         fn any_bytes_are_only_ever_answered(bytes: Vec<u8>) {
-            drop(from_json::<Body>(&bytes));
-            drop(from_pairs::<Query>(&bytes));
+            drop(json(&bytes));
+            drop(query(&bytes));
         }
     }
 }

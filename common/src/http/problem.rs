@@ -1,4 +1,5 @@
-//! Errors as RFC 9457 problems. A fault of the inside is logged once, by the middleware, and answers nothing but a request id.
+//! Errors as RFC 9457 problems. The middleware logs an internal fault once; its answer holds a
+//! request id and nothing of the inside.
 
 use crate::error::{Error, FieldError};
 use axum::response::{IntoResponse, Response};
@@ -20,11 +21,11 @@ pub struct Problem {
     pub title: String,
     /// The HTTP status.
     pub status: u16,
-    /// What went wrong here, in a sentence.
+    /// The fault of this request, in a sentence.
     pub detail: String,
-    /// The contract's stable word.
+    /// A stable word for a program.
     pub code: String,
-    /// Each fault of a request that does not fit.
+    /// Each fault of the request; with `invalid` only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub errors: Option<Vec<FieldError>>,
 }
@@ -74,7 +75,7 @@ impl IntoResponse for Error {
         let headers = response.headers_mut();
         match &self {
             Self::RateLimited { retry_after, .. } => {
-                // Rounded up: never told to come back too early.
+                // Rounded up, so that no client comes back too early.
                 let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
                 headers.insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
             }
@@ -97,7 +98,7 @@ impl IntoResponse for Error {
     }
 }
 
-/// An error answer of the framework as a problem: what axum and hyper say in plain text or not at all.
+/// An error answer of axum or hyper, which comes in plain text or empty, as a problem.
 pub(super) fn normalise(response: Response) -> Response {
     let status = response.status();
     let is_our_own = response.headers().get(CONTENT_TYPE).is_some_and(|t| t.as_bytes().starts_with(b"application/"));
@@ -108,15 +109,15 @@ pub(super) fn normalise(response: Response) -> Response {
     let problem = match status {
         StatusCode::NOT_FOUND => Problem::of(&Error::NotFound),
         StatusCode::METHOD_NOT_ALLOWED => Problem::of(&Error::MethodNotAllowed),
-        StatusCode::PAYLOAD_TOO_LARGE => Problem::new(status, "too_large", "the body is over the limit"),
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::new(status, "too_large", "the body is too large"),
         StatusCode::UNSUPPORTED_MEDIA_TYPE => {
-            Problem::new(status, "unsupported_media_type", "the body's media type is not taken here")
+            Problem::new(status, "unsupported_media_type", "this path does not accept the body's media type")
         }
         StatusCode::SERVICE_UNAVAILABLE => {
-            Problem::new(status, "unavailable", "the service cannot answer now; try again soon")
+            Problem::new(status, "unavailable", "the service is unavailable; try again soon")
         }
-        status if status.is_server_error() => Problem::new(status, "internal", "something went wrong inside"),
-        status => Problem::new(status, "bad_request", status.canonical_reason().unwrap_or("the request does not fit")),
+        status if status.is_server_error() => Problem::new(status, "internal", "something went wrong on the server"),
+        status => Problem::new(status, "bad_request", status.canonical_reason().unwrap_or("the request is not valid")),
     };
     let mut answer = problem.into_response();
     for name in [ALLOW, RETRY_AFTER, WWW_AUTHENTICATE, http::header::UPGRADE, http::header::SEC_WEBSOCKET_VERSION] {

@@ -1,9 +1,11 @@
 //! The accept loop: HTTP/1.1 with upgrades, bounded, drained by the lifecycle.
 //!
-//! Ours and not `axum::serve`'s: a gateway needs the bare socket behind an upgrade (`TokioIo<TcpStream>`), no delay on it, time
-//! limits on heads, and an accept error must never end or spin the loop.
+//! It is ours and not `axum::serve`'s. A gateway needs the bare socket behind an upgrade
+//! (`TokioIo<TcpStream>`), without delay. Heads need time limits. An accept error must neither end
+//! nor spin the loop.
 
 use super::client_ip::Peer;
+use crate::backoff::Backoff;
 use crate::lifecycle::Lifecycle;
 use axum::Router;
 use axum::body::Body;
@@ -21,42 +23,53 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-/// How many connections speak HTTP at once (an upgraded one does no more); further ones wait in the kernel's queue.
+/// Connections that speak HTTP at once (an upgraded one no longer does). Further ones wait in the
+/// kernel's queue.
 const MAX_CONNECTIONS: usize = 16_384;
-/// How long the first request's head may take.
+/// The longest time for the head of a first request.
 const FIRST_HEAD: Duration = Duration::from_secs(10);
-/// How long a connection may idle between requests, or take for a later head: longer than a load balancer keeps one.
+/// The longest pause between requests, and time for a later head: longer than a load balancer keeps
+/// an idle connection.
 const NEXT_HEAD: Duration = Duration::from_secs(75);
-/// How long a connection without a request yet is waited for once draining.
+/// The wait for a first request once draining.
 const LAST_HEAD: Duration = Duration::from_millis(300);
 /// The longest head that is read.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
-/// The pause after an accept error that will not go away at once (no file descriptors left).
-const BACK_OFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+/// The pauses after accept errors that stay for a while (no file descriptors left).
+const RETRY: Backoff = Backoff { first: Duration::from_millis(10), longest: Duration::from_secs(1) };
 
-/// Serves the public port until draining: then it accepts no more, running requests finish, idle connections are closed. The drain waits for them.
+/// Serves the public port until draining. Then it accepts no more, running requests finish, and
+/// idle connections are closed. The drain waits for them.
 pub async fn serve(listener: TcpListener, router: Router, lifecycle: Lifecycle) {
     let until = lifecycle.draining();
     accept(listener, router, until, |connection| drop(lifecycle.spawn_task("connection", connection))).await;
 }
 
-/// Serves the admin port until stopping, so that `/readyz` says to the last what is going on. No drain waits for it.
+/// Serves the admin port until stopping, so that `/readyz` answers to the last. No drain waits for
+/// its connections: they end with this future.
 pub async fn serve_admin(listener: TcpListener, router: Router, lifecycle: Lifecycle) {
     let until = lifecycle.stopping();
-    accept(listener, router, until, |connection| lifecycle.spawn_aside("admin connection", connection)).await;
+    let mut connections = JoinSet::new();
+    accept(listener, router, until, |connection| {
+        connections.spawn(connection);
+        // A connection's end concerns nobody else; a panic in it is in the log.
+        while connections.try_join_next().is_some() {}
+    })
+    .await;
 }
 
 async fn accept(
     listener: TcpListener,
     router: Router,
     until: CancellationToken,
-    spawn: impl Fn(std::pin::Pin<Box<dyn Future<Output = ()> + Send>>),
+    mut spawn: impl FnMut(std::pin::Pin<Box<dyn Future<Output = ()> + Send>>),
 ) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let mut pause = BACK_OFF.0;
+    let mut pauses = RETRY.start();
     loop {
         let accepted = async {
             let place = places.clone().acquire_owned().await.ok()?;
@@ -71,7 +84,7 @@ async fn accept(
         };
         match accepted {
             Ok((stream, peer)) => {
-                pause = BACK_OFF.0;
+                pauses.reset();
                 let connection = connection(stream, peer, router.clone(), until.clone());
                 spawn(Box::pin(async move {
                     connection.await;
@@ -81,10 +94,9 @@ async fn accept(
             // The client gave up while it waited: nothing is wrong here.
             Err(error) if is_the_clients(&error) => {}
             Err(error) => {
-                tracing::warn!(%error, "accepting failed; trying again");
-                tokio::select! {
-                    () = tokio::time::sleep(pause) => pause = (pause * 2).min(BACK_OFF.1),
-                    () = until.cancelled() => return,
+                tracing::warn!(%error, "cannot accept a connection; retrying");
+                if until.run_until_cancelled(tokio::time::sleep(pauses.pause())).await.is_none() {
+                    return;
                 }
             }
         }

@@ -1,6 +1,7 @@
-//! Families over closed label sets: made whole at the start, looked up by index, no hashing on the hot path.
+//! Families over closed label sets: made whole at the start, looked up by index, no hashing on the
+//! hot path.
 
-use super::label::Label;
+use crate::label::Label;
 use prometheus::core::Collector;
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts};
 use std::marker::PhantomData;

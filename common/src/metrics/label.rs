@@ -1,63 +1,8 @@
-//! The labels of the metrics: closed sets, so that every series stands at 0 from the start.
+//! The labels of the metrics: those that only they have. All are closed sets, so that every series
+//! stands at 0 from the start.
 
-use crate::event::EventKind;
-
-/// A closed set of values of one label.
-pub trait Label: Copy + 'static {
-    /// The label's name.
-    const NAME: &'static str;
-    /// All its values, in the order of [`Label::index`].
-    const ALL: &'static [Self];
-    /// The value as it is exposed.
-    fn value(self) -> &'static str;
-    /// Its place in [`Label::ALL`].
-    fn index(self) -> usize;
-}
-
-macro_rules! label {
-    ($(#[$doc:meta])* $name:ident $label:literal { $($(#[$variant_doc:meta])* $variant:ident = $value:literal,)* }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum $name {
-            $($(#[$variant_doc])* $variant,)*
-        }
-
-        impl Label for $name {
-            const NAME: &'static str = $label;
-            const ALL: &'static [Self] = &[$(Self::$variant,)*];
-            fn value(self) -> &'static str {
-                match self { $(Self::$variant => $value,)* }
-            }
-            fn index(self) -> usize {
-                self as usize
-            }
-        }
-    };
-}
-
-label!(
-    /// A client's command.
-    CommandType "type" {
-        /// `subscribe_chat`.
-        SubscribeChat = "subscribe_chat",
-        /// `unsubscribe_chat`.
-        UnsubscribeChat = "unsubscribe_chat",
-        /// `private_message`.
-        PrivateMessage = "private_message",
-        /// `send_message`.
-        SendMessage = "send_message",
-        /// `typing`.
-        Typing = "typing",
-        /// `read`.
-        Read = "read",
-        /// `authenticate`.
-        Authenticate = "authenticate",
-        /// `ping`.
-        Ping = "ping",
-        /// A frame that is no command, or an unknown one.
-        Unknown = "unknown",
-    }
-);
+use crate::label::{Label, label};
+use crate::wire::CloseCode;
 
 label!(
     /// What came of a command.
@@ -156,71 +101,41 @@ label!(
     }
 );
 
-impl Label for EventKind {
-    const NAME: &'static str = "type";
-    const ALL: &'static [Self] = &EventKind::ALL;
-    fn value(self) -> &'static str {
-        self.name()
-    }
-    fn index(self) -> usize {
-        self as usize - 1
-    }
-}
-
-/// How a WebSocket ended: its close code, as far as it is one that the contract knows.
+/// How a WebSocket ended: by a close code of the contract, or with another number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CloseCode(usize);
+pub struct Ended(Option<CloseCode>);
 
-const CLOSE_CODES: [(u16, &str); 18] = [
-    (1000, "1000"),
-    (1001, "1001"),
-    (1002, "1002"),
-    (1003, "1003"),
-    (1005, "1005"),
-    (1006, "1006"),
-    (1007, "1007"),
-    (1009, "1009"),
-    (1011, "1011"),
-    (1012, "1012"),
-    (4401, "4401"),
-    (4408, "4408"),
-    (4409, "4409"),
-    (4429, "4429"),
-    (4501, "4501"),
-    (4502, "4502"),
-    (4503, "4503"),
-    (4504, "4504"),
-];
-const OTHER_CODE: usize = CLOSE_CODES.len();
-
-impl From<u16> for CloseCode {
-    fn from(code: u16) -> Self {
-        Self(CLOSE_CODES.iter().position(|(known, _)| *known == code).unwrap_or(OTHER_CODE))
+impl From<u16> for Ended {
+    fn from(number: u16) -> Self {
+        Self(CloseCode::from_number(number))
     }
 }
 
-impl Label for CloseCode {
+impl Label for Ended {
     const NAME: &'static str = "code";
     const ALL: &'static [Self] = &{
-        let mut all = [Self(0); OTHER_CODE + 1];
+        let mut all = [Self(None); CloseCode::ALL.len() + 1];
         let mut i = 0;
-        while i <= OTHER_CODE {
-            all[i] = Self(i);
+        while i < CloseCode::ALL.len() {
+            all[i] = Self(Some(CloseCode::ALL[i]));
             i += 1;
         }
         all
     };
     fn value(self) -> &'static str {
-        CLOSE_CODES.get(self.0).map_or("other", |(_, text)| text)
+        self.0.map_or("other", CloseCode::digits)
     }
     fn index(self) -> usize {
-        self.0
+        let known = self.0.and_then(|code| CloseCode::ALL.iter().position(|one| *one == code));
+        known.unwrap_or(CloseCode::ALL.len())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::EventKind;
+    use crate::wire::CommandType;
 
     fn indices_are_places<L: Label>() {
         for (place, label) in L::ALL.iter().enumerate() {
@@ -238,12 +153,12 @@ mod tests {
         indices_are_places::<RateLimit>();
         indices_are_places::<PoolUse>();
         indices_are_places::<EventKind>();
-        indices_are_places::<CloseCode>();
+        indices_are_places::<Ended>();
     }
 
     #[test]
     fn an_unknown_close_code_is_other() {
-        assert_eq!(CloseCode::from(4409).value(), "4409");
-        assert_eq!(CloseCode::from(3999).value(), "other");
+        assert_eq!(Ended::from(4409).value(), "4409");
+        assert_eq!(Ended::from(3999).value(), "other");
     }
 }

@@ -1,14 +1,15 @@
 //! The metrics of the contract's section 6: one table, whose doc comments are the help texts.
 //!
-//! Each program registers those that belong to it; the others count into the void. Labels come from closed sets or the matched path.
+//! Each program registers those that belong to it; the others count into the void. Labels come from
+//! closed sets or the matched path.
 
 mod family;
 mod label;
 
+pub use crate::label::Label;
+pub use crate::wire::CommandType;
 pub use family::{BuildInfo, Counters, Counters2, Gauges, HttpDuration, HttpRequests};
-pub use label::{
-    AuthResult, CloseCode, CommandResult, CommandType, GapCause, Label, PoolUse, PublishResult, RateLimit,
-};
+pub use label::{AuthResult, CommandResult, Ended, GapCause, PoolUse, PublishResult, RateLimit};
 
 use crate::config::Program;
 use crate::event::EventKind;
@@ -93,8 +94,9 @@ table! {
     /// Events handed to WebSocket connections, by type.
     ws_delivery_counters: Counters<EventKind> = "messenger_ws_deliveries_total", Gateway;
     /// WebSocket connections ended, by close code.
-    ws_disconnect_counters: Counters<CloseCode> = "messenger_ws_disconnects_total", Gateway;
-    /// Seconds from an event's commit, by the database's clock, to its hand-over to the sockets here.
+    ws_disconnect_counters: Counters<Ended> = "messenger_ws_disconnects_total", Gateway;
+    /// Seconds from an event's commit, by the database's clock, to its hand-over to the sockets
+    /// here.
     delivery_latency: Histogram = "messenger_delivery_latency_seconds", Gateway;
     /// Publications handed to the bus, by what came of them.
     backplane_published_counters: Counters<PublishResult> = "messenger_backplane_published_total", Both;
@@ -114,7 +116,8 @@ table! {
     db_pool_gauges: Gauges<PoolUse> = "messenger_db_pool_connections", Both;
     /// Messages stored by this process.
     messages_stored: IntCounter = "messenger_messages_stored_total", Both;
-    /// Attempts to log in, to refresh, to confirm one's password or to come in with a token that was refused, by what came of them.
+    /// Attempts to log in, to refresh, to confirm one's password or to come in with a token that
+    /// was refused, by what came of them.
     auth_attempt_counters: Counters<AuthResult> = "messenger_auth_attempts_total", Both;
     /// Requests and commands refused for their rate, by limit.
     rate_limited_counters: Counters<RateLimit> = "messenger_rate_limited_total", Both;

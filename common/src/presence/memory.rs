@@ -1,9 +1,11 @@
-//! Presence within one process: the same rules as in Redis, under one lock, by the process's own steady clock.
+//! Presence within one process: the same rules as in Redis, under one lock, by the process's own
+//! steady clock.
 
-use super::{Online, OnlineList, Presence, Transition};
+use super::{Online, Presence, Transition};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::id::{NodeId, UserId};
+use crate::model::Page;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -25,7 +27,7 @@ pub struct MemoryPresence {
 struct State {
     online: BTreeMap<UserId, User>,
     nodes: HashMap<NodeId, Node>,
-    /// Who is to be told offline, by when.
+    /// The ends of running graces, and their users.
     grace: BTreeSet<(Instant, UserId)>,
     beat: Option<Instant>,
 }
@@ -34,7 +36,7 @@ struct State {
 struct User {
     since: OffsetDateTime,
     nodes: Vec<NodeId>,
-    /// When the grace ends and when the last connection went, once no node holds the user.
+    /// The end of the grace, and of the last connection, once no node holds the user.
     gone: Option<(Instant, OffsetDateTime)>,
 }
 
@@ -115,7 +117,7 @@ impl Presence for MemoryPresence {
         let now = Instant::now();
         let mut state = self.state.lock();
         let state = &mut *state;
-        // Nobody swept for long: the whole process stood still, so nobody could renew either.
+        // No sweep for long: the whole process stood still, so no node could renew either.
         let still =
             state.beat.replace(now).is_some_and(|beat| now - beat > (self.lease / 2).max(Duration::from_secs(2)));
         if still {
@@ -156,7 +158,7 @@ impl Presence for MemoryPresence {
     }
 
     /// In the order of ids.
-    async fn list(&self, after: Option<&str>, limit: usize) -> Result<OnlineList> {
+    async fn list(&self, after: Option<&str>, limit: usize) -> Result<Page<Online>> {
         let after = match after {
             None => Bound::Unbounded,
             Some(cursor) => {
@@ -168,8 +170,8 @@ impl Presence for MemoryPresence {
         let mut rest = state.online.range((after, Bound::Unbounded));
         let items: Vec<_> =
             rest.by_ref().take(limit).map(|(id, user)| Online { user_id: *id, since: user.since }).collect();
-        let next = rest.next().and_then(|_| items.last()).map(|last| last.user_id.to_string());
-        Ok(OnlineList { items, next })
+        let next_cursor = rest.next().and_then(|_| items.last()).map(|last| last.user_id.to_string());
+        Ok(Page { items, next_cursor })
     }
 
     async fn count(&self) -> Result<u64> {

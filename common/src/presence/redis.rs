@@ -1,14 +1,16 @@
-//! Presence in Redis, for any number of nodes: users are spread over [`BUCKETS`] buckets, each of one slot of a Redis Cluster, and
-//! every decision is one script in one bucket.
+//! Presence in Redis, for any number of nodes. Users are spread over [`BUCKETS`] buckets, each in
+//! one slot of a Redis Cluster, and every decision is one script in one bucket.
 //!
-//! Time is the server's (`TIME`), so that the nodes' clocks do not matter. A bucket bears an epoch, which each node remembers: another than
-//! the one remembered tells that Redis was emptied. Then for one lease nobody is told offline (the nodes are registering their
-//! users anew) and nobody is told online again by a `renew`; who departs meanwhile is told offline all the same.
+//! Time is the server's (`TIME`), so that the nodes' clocks do not matter. Each node remembers the
+//! epoch of each bucket: another epoch says that Redis was emptied. For one lease after that no
+//! sweep reports a user offline, because the nodes are still registering theirs, and no `renew`
+//! reports one online again. A user who departs meanwhile is reported offline all the same.
 
-use super::{Online, OnlineList, Presence, Transition};
-use crate::bus::pool::{RedisPool, Script, ScriptCall};
+use super::{Online, Presence, Transition};
 use crate::error::{Error, Result};
 use crate::id::{NodeId, UserId};
+use crate::model::Page;
+use crate::redis::pool::{RedisPool, Script, ScriptCall};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use redis::{Cmd, Value};
@@ -17,11 +19,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
 
-/// How many buckets: enough to load every node of a large cluster, few enough to be asked in one round trip.
+/// Buckets: enough to load every node of a large cluster, few enough for one round trip.
 const BUCKETS: usize = 64;
-/// How many users one script call handles, so that none holds the server up.
-const CHUNK: usize = 250;
-/// How many buckets a page of the list asks at first; twice as many each time that was not enough.
+/// Users of one script call, so that no call holds the server up.
+const USERS_PER_CALL: usize = 250;
+/// Buckets that a page of the list asks at first. It asks twice as many each time that was not
+/// enough.
 const LIST_BUCKETS: usize = 4;
 
 /// [`Presence`] in Redis.
@@ -31,10 +34,11 @@ pub struct RedisPresence {
     lease: Duration,
     scripts: Scripts,
     names: Vec<String>,
-    /// The epoch by which this process knows each bucket; empty when it never saw it.
+    /// The epoch by which this process knows each bucket; empty before its first answer.
     epochs: Vec<Mutex<String>>,
-    /// What a call found out whose other part failed: returned by the next call, for nobody else will tell it.
-    untold: Mutex<Vec<Transition>>,
+    /// Transitions of a call whose other part failed. The next call returns them, because no other
+    /// node will.
+    unreported: Mutex<Vec<Transition>>,
 }
 
 #[derive(Debug)]
@@ -60,7 +64,7 @@ impl RedisPresence {
             scripts,
             names: (0..BUCKETS).map(|bucket| format!("{{mp:{bucket}}}")).collect(),
             epochs: (0..BUCKETS).map(|_| Mutex::default()).collect(),
-            untold: Mutex::default(),
+            unreported: Mutex::default(),
         }
     }
 
@@ -84,7 +88,7 @@ impl RedisPresence {
         }
         let mut calls = Vec::new();
         for (bucket, users) in by_bucket.into_iter().enumerate() {
-            for chunk in users.chunks(CHUNK) {
+            for chunk in users.chunks(USERS_PER_CALL) {
                 let mut call = self.call(script, bucket);
                 call.arg(&node.0);
                 if let Some(grace) = grace {
@@ -99,38 +103,39 @@ impl RedisPresence {
         calls
     }
 
-    /// Runs the calls and reads what came of them with `read` (of the time and the rest of the answer): the transitions, and the failure of
-    /// those that failed.
+    /// Runs the calls and reads each answer with `read` (its time, and the rest of it). Answers the
+    /// transitions, and an error if a call failed.
     async fn run(
         &self,
         calls: Vec<(usize, ScriptCall<'_>)>,
         read: impl Fn(OffsetDateTime, &[Value]) -> Option<Vec<Transition>>,
     ) -> (Vec<Transition>, Result<()>) {
-        let mut told = std::mem::take(&mut *self.untold.lock());
+        let mut transitions = std::mem::take(&mut *self.unreported.lock());
         if calls.is_empty() {
-            return (told, Ok(()));
+            return (transitions, Ok(()));
         }
         let (buckets, calls): (Vec<_>, Vec<_>) = calls.into_iter().unzip();
         let answers = match self.pool.run(&calls).await {
             Ok(answers) => answers,
-            Err(error) => return (told, Err(error)),
+            Err(error) => return (transitions, Err(error)),
         };
         let mut outcome = Ok(());
         for (bucket, answer) in buckets.into_iter().zip(answers) {
             match answer.and_then(|answer| self.read(bucket, &answer, &read).ok_or_else(unreadable)) {
-                Ok(transitions) => told.extend(transitions),
+                Ok(more) => transitions.extend(more),
                 Err(error) => outcome = Err(error),
             }
         }
-        (told, outcome)
+        (transitions, outcome)
     }
 
-    /// All or an error, upon which the caller repeats the call; what is told already, a later call returns.
-    fn whole(&self, (told, outcome): (Vec<Transition>, Result<()>)) -> Result<Vec<Transition>> {
+    /// All transitions, or an error, after which the caller repeats the call. A later call returns
+    /// the transitions that are known already.
+    fn whole(&self, (transitions, outcome): (Vec<Transition>, Result<()>)) -> Result<Vec<Transition>> {
         match outcome {
-            Ok(()) => Ok(told),
+            Ok(()) => Ok(transitions),
             Err(error) => {
-                self.untold.lock().extend(told);
+                self.unreported.lock().extend(transitions);
                 Err(error)
             }
         }
@@ -152,7 +157,7 @@ impl RedisPresence {
         read(micros(number(now)?)?, rest)
     }
 
-    /// What the commands made for each of these buckets answer.
+    /// The answers of one command for each of these buckets.
     async fn ask(&self, buckets: &[usize], command: impl Fn(&str) -> Cmd) -> Result<Vec<Value>> {
         let commands: Vec<_> = buckets.iter().map(|bucket| command(&self.names[*bucket])).collect();
         self.pool.commands(&commands).await
@@ -189,9 +194,9 @@ impl Presence for RedisPresence {
 
     async fn depart(&self, node: &NodeId, users: &[UserId], grace: Duration) -> Result<()> {
         let calls = self.calls(&self.scripts.depart, node, users, Some(grace));
-        let (waiting, outcome) = self.run(calls, |_, _| Some(Vec::new())).await;
-        // Nothing can be told from here: the next call does.
-        self.untold.lock().extend(waiting);
+        let (transitions, outcome) = self.run(calls, |_, _| Some(Vec::new())).await;
+        // This call returns no transitions: the next one does.
+        self.unreported.lock().extend(transitions);
         outcome
     }
 
@@ -202,17 +207,17 @@ impl Presence for RedisPresence {
     async fn sweep(&self) -> Result<Vec<Transition>> {
         let calls = (0..BUCKETS).map(|bucket| {
             let mut call = self.call(&self.scripts.sweep, bucket);
-            call.arg(CHUNK);
+            call.arg(USERS_PER_CALL);
             (bucket, call)
         });
-        // Of a cluster one server may be away: what the others say is told.
+        // One server of a cluster may be away: the transitions of the others count.
         match self.run(calls.collect(), went_offline).await {
-            (told, Err(error)) if told.is_empty() => Err(error),
-            (told, Err(error)) => {
+            (transitions, Err(error)) if transitions.is_empty() => Err(error),
+            (transitions, Err(error)) => {
                 tracing::warn!(%error, "presence: not all buckets could be swept");
-                Ok(told)
+                Ok(transitions)
             }
-            (told, Ok(())) => Ok(told),
+            (transitions, Ok(())) => Ok(transitions),
         }
     }
 
@@ -226,7 +231,7 @@ impl Presence for RedisPresence {
     }
 
     /// In the order of bucket and id.
-    async fn list(&self, after: Option<&str>, limit: usize) -> Result<OnlineList> {
+    async fn list(&self, after: Option<&str>, limit: usize) -> Result<Page<Online>> {
         let (mut first, mut after) = match after {
             None => (0, None),
             Some(cursor) => read_cursor(cursor).ok_or_else(|| Error::invalid("cursor", "no cursor of this list"))?,
@@ -261,9 +266,9 @@ impl Presence for RedisPresence {
         let more = users.len() > limit;
         users.truncate(limit);
         let last = users.last().map(|user| format!("{}.{user}", bucket(*user)));
-        // Who went offline between the two questions is left out.
+        // Users who went offline between the two questions are left out.
         let items = users.iter().filter_map(|user| Some(Online { user_id: *user, since: *since.get(user)? }));
-        Ok(OnlineList { items: items.collect(), next: if more { last } else { None } })
+        Ok(Page { items: items.collect(), next_cursor: last.filter(|_| more) })
     }
 
     async fn count(&self) -> Result<u64> {

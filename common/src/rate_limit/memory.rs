@@ -1,6 +1,7 @@
 //! Limits counted in this process: for one process alone, and for any while Redis is away.
 //!
-//! Bounded: over [`CAPACITY`] subjects, those whose time is over are forgotten, and if that is not enough, all of a shard.
+//! Bounded: over [`CAPACITY`] subjects it forgets those whose time is over. If that is not enough,
+//! it forgets all of a shard.
 
 use super::{Decision, Limit, RateLimiter};
 use async_trait::async_trait;
@@ -9,7 +10,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
-/// How many subjects are remembered.
+/// Subjects that are remembered.
 const CAPACITY: usize = 1 << 20;
 const SHARDS: usize = 16;
 
@@ -44,7 +45,7 @@ impl MemoryLimiter {
         if arrivals.len() >= CAPACITY / SHARDS && !arrivals.contains_key(&key) {
             arrivals.retain(|_, arrival| *arrival > now);
             if arrivals.len() >= CAPACITY / SHARDS {
-                tracing::warn!(limit.name = limit.name, "too many subjects to count: some counts begin anew");
+                tracing::warn!(limit.name = limit.name, "too many subjects to count; some counts start again");
                 arrivals.clear();
             }
         }
@@ -57,7 +58,8 @@ impl MemoryLimiter {
     }
 }
 
-/// The generic cell rate algorithm: `arrival` is the theoretical time of the next one (not before `now`); answers with the time after it.
+/// The generic cell rate algorithm. `arrival` is the theoretical time of the next request (not
+/// before `now`); the answer holds the time after it.
 fn gcra(limit: &Limit, arrival: Duration, now: Duration) -> (Decision, Duration) {
     let interval = limit.period / limit.rate.max(1);
     let next = arrival + interval;

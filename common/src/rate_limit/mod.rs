@@ -1,8 +1,10 @@
-//! Rate limits by GCRA (the generic cell rate algorithm, ITU-T I.371), counted where all nodes see them.
+//! Rate limits by GCRA (the generic cell rate algorithm, ITU-T I.371), counted where all nodes see
+//! them.
 //!
 //! # Obligations of a back end
 //! - A check and its cost are one atomic step.
-//! - Away or slow (over 100 ms), it never blocks the request: the limiter falls back to counting in this process, and comes back by itself.
+//! - Away or slow (over 100 ms), it never blocks the request: the limiter counts in this process
+//!   alone, and returns to Redis by itself.
 
 pub mod memory;
 pub mod redis;
@@ -15,22 +17,22 @@ use std::time::Duration;
 pub struct Limit {
     /// Its name: the label of `messenger_rate_limited_total` and part of its key.
     pub name: &'static str,
-    /// How many a period.
+    /// Requests per `period`.
     pub rate: u32,
     /// The period.
     pub period: Duration,
-    /// How many at once.
+    /// Requests at once, after a rest.
     pub burst: u32,
 }
 
-/// What a limiter says.
+/// The answer of a limiter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// Go on.
     Allowed,
-    /// Not before this long.
+    /// Not now.
     Denied {
-        /// How long until one more is allowed.
+        /// The time until one more is allowed.
         retry_after: Duration,
     },
 }

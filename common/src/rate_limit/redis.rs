@@ -1,29 +1,30 @@
 //! Limits counted in Redis, so that they hold across nodes.
 //!
-//! Each check is counted in this process too. Who is over the limit here alone is over it everywhere, so a flood costs Redis nothing; and while
-//! Redis is away or slow the count of this process decides, at once and without a gap.
+//! This process counts each check too. A subject over the limit here is over it everywhere, so a
+//! flood costs Redis nothing. While Redis is away or slow, the count of this process decides, at
+//! once and without a gap.
 
 use super::memory::MemoryLimiter;
 use super::{Decision, Limit, RateLimiter};
-use crate::config::RedisConfig;
 use crate::error::{Error, Result};
 use crate::lifecycle::Lifecycle;
+use crate::redis::connect::{self, CONNECT_TIMEOUT};
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use redis::aio::MultiplexedConnection;
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::io::tcp::TcpSettings;
-use redis::{AsyncConnectionConfig, Client, IntoConnectionInfo, RedisResult};
-use secrecy::ExposeSecret;
+use redis::{AsyncConnectionConfig, Client, RedisResult};
+use secrecy::SecretString;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 
 /// No request waits longer for its count.
-const PATIENCE: Duration = Duration::from_millis(100);
-/// How long an attempt to connect may take, and the pause between two.
-const CONNECT: Duration = Duration::from_secs(1);
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(100);
+/// The pause between attempts to connect.
+const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 
 /// Counts in Redis; see the module.
 pub struct RedisLimiter {
@@ -50,15 +51,13 @@ enum Server {
 }
 
 impl RedisLimiter {
-    /// Starts connecting, and counts in this process until connected. An address that cannot be read is `Internal`.
-    pub fn start(config: &RedisConfig, lifecycle: &Lifecycle) -> Result<Self> {
-        let server =
-            Server::new(config).map_err(|_| Error::internal("REDIS_URL is no redis:// or rediss:// address"))?;
+    /// Starts connecting, and counts in this process until connected. An address that cannot be
+    /// read is `Internal`.
+    pub fn start(urls: &[SecretString], cluster: bool, lifecycle: &Lifecycle) -> Result<Self> {
+        let server = Server::new(urls, cluster)?;
         let link = Arc::new(Link { open: ArcSwapOption::empty(), broken: Notify::new() });
-        let (kept, stopping) = (link.clone(), lifecycle.stopping());
-        lifecycle.spawn("rate limits' link", async move {
-            stopping.run_until_cancelled(kept.keep(&server)).await;
-        });
+        let kept = link.clone();
+        lifecycle.spawn("rate limits' link", async move { kept.keep(&server).await });
         Ok(Self { link, here: MemoryLimiter::new(), script: redis::Script::new(include_str!("gcra.lua")) })
     }
 
@@ -81,7 +80,7 @@ impl RateLimiter for RedisLimiter {
             return here;
         }
         let Some(connection) = self.link.open.load_full() else { return here };
-        match tokio::time::timeout(PATIENCE, self.ask(&connection, limit, subject)).await {
+        match tokio::time::timeout(ANSWER_TIMEOUT, self.ask(&connection, limit, subject)).await {
             Ok(Ok(0)) => Decision::Allowed,
             Ok(Ok(micros)) => Decision::Denied { retry_after: Duration::from_micros(micros) },
             Ok(Err(error)) => {
@@ -100,39 +99,43 @@ impl Link {
     /// Keeps a connection open: a new one after each that was given up, tried every second.
     async fn keep(&self, server: &Server) {
         loop {
-            match tokio::time::timeout(CONNECT, server.connect()).await {
+            match tokio::time::timeout(CONNECT_TIMEOUT, server.connect()).await {
                 Ok(Ok(connection)) => {
                     self.open.store(Some(Arc::new(connection)));
                     tracing::debug!("rate limits are counted in Redis");
                     self.broken.notified().await;
                 }
-                Ok(Err(error)) => tracing::debug!(%error, "Redis is away; rate limits are counted here"),
-                Err(_) => tracing::debug!("Redis does not answer; rate limits are counted here"),
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, "cannot connect to Redis; this process counts the rate limits alone");
+                }
+                Err(_) => tracing::debug!("Redis does not answer; this process counts the rate limits alone"),
             }
-            tokio::time::sleep(CONNECT).await;
+            tokio::time::sleep(RECONNECT_PAUSE).await;
         }
     }
 
-    /// Drops a connection that failed, unless somebody did before.
+    /// Drops a connection that failed, unless another check did before.
     fn give_up(&self, failed: &Arc<Connection>, why: &str) {
         let before = self.open.rcu(|open| open.clone().filter(|open| !Arc::ptr_eq(open, failed)));
         if before.is_some_and(|before| Arc::ptr_eq(&before, failed)) {
-            tracing::warn!(error = why, "Redis is away; rate limits are counted in this process alone");
+            tracing::warn!(error = why, "lost Redis; this process counts the rate limits alone");
             self.broken.notify_one();
         }
     }
 }
 
 impl Server {
-    fn new(config: &RedisConfig) -> RedisResult<Self> {
-        let nodes: Vec<_> = config.nodes.iter().map(|node| node.expose_secret().to_owned()).collect();
-        let tcp = TcpSettings::default().set_nodelay(true);
-        if config.cluster {
-            let builder = ClusterClient::builder(nodes).connection_timeout(CONNECT).response_timeout(CONNECT);
-            return builder.tcp_settings(tcp).build().map(|client| Self::Cluster(Box::new(client)));
+    fn new(urls: &[SecretString], cluster: bool) -> Result<Self> {
+        let nodes = connect::nodes(urls)?;
+        if cluster {
+            // The nodes that the cluster names get these settings, not those of the first ones.
+            let tcp = TcpSettings::default().set_nodelay(true);
+            let builder = ClusterClient::builder(nodes).tcp_settings(tcp);
+            let builder = builder.connection_timeout(CONNECT_TIMEOUT).response_timeout(CONNECT_TIMEOUT);
+            return builder.build().map(|client| Self::Cluster(Box::new(client))).map_err(Error::internal);
         }
-        let info = nodes.first().map_or("", String::as_str).into_connection_info()?;
-        Client::open(info.set_tcp_settings(tcp)).map(|client| Self::Single(Box::new(client)))
+        let node = nodes.into_iter().next().ok_or_else(|| Error::internal("REDIS_URL names no node"))?;
+        Client::open(node).map(|client| Self::Single(Box::new(client))).map_err(Error::internal)
     }
 
     /// A connection that has answered.
@@ -140,8 +143,8 @@ impl Server {
         match self {
             Self::Single(client) => {
                 let config = AsyncConnectionConfig::new()
-                    .set_connection_timeout(Some(CONNECT))
-                    .set_response_timeout(Some(CONNECT));
+                    .set_connection_timeout(Some(CONNECT_TIMEOUT))
+                    .set_response_timeout(Some(CONNECT_TIMEOUT));
                 let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
                 redis::cmd("PING").query_async::<()>(&mut connection).await?;
                 Ok(Connection::Single(connection))

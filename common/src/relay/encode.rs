@@ -1,14 +1,14 @@
 //! What a committed transaction tells, as publications.
 
-use crate::bus::{Publication, Topic};
+use crate::bus::Publication;
 use crate::event::{Envelope, EventKind, LogEvent, Notice};
 use crate::model::Chat;
 use crate::store::{Committed, NoticeBody, UserNotice};
 use bytes::Bytes;
 use std::sync::Arc;
 
-/// What is to be told, one by one as it is asked for: the events in their order, then the notices. A large change is never whole in
-/// memory as publications.
+/// What is to be told, one by one as it is asked for: the events in their order, then the notices.
+/// A large change is never whole in memory as publications.
 pub(super) struct Telling<'a> {
     committed: &'a Committed,
     next: usize,
@@ -25,7 +25,7 @@ impl<'a> Telling<'a> {
 
     fn event(&mut self, event: &LogEvent) -> Publication {
         let envelope = event.to_envelope();
-        let publication = Publication { topic: Topic::Chat(event.chat_id), payload: envelope.encode() };
+        let publication = Publication::from(&envelope);
         self.frames.push(match envelope {
             Envelope::Log { json, .. } => json,
             _ => Bytes::new(),
@@ -42,8 +42,7 @@ impl<'a> Telling<'a> {
             NoticeBody::NewMessage(_) => (EventKind::NewMessage, self.message_frame(notice)),
         };
         let (user_id, chat_id, seq) = (notice.user_id, notice.chat_id, notice.seq);
-        let envelope = Envelope::Notice { user_id, chat_id, seq, kind, json };
-        Publication { topic: Topic::User(user_id), payload: envelope.encode() }
+        Publication::from(&Envelope::Notice { user_id, chat_id, seq, kind, json })
     }
 
     fn added_frame(&mut self, chat: &'a Arc<Chat>) -> Bytes {

@@ -1,10 +1,12 @@
-//! From commit to bus: the publisher tells what was committed at once, the relay what a publisher did not get to tell.
+//! From commit to bus: the publisher publishes a commit at once, the relay publishes what a
+//! publisher left.
 //!
-//! The outbox decides: an entry stands in it from the commit until its publication is known to have been taken. A process that dies between,
-//! a bus that is away, a queue that is full: the entry stays, and any relay tells it within two seconds of there being a way
-//! (guarantee G3). So it may be told twice; receivers drop what they have had.
+//! The outbox decides: an entry stands in it from the commit until the bus has taken its
+//! publications. If the process dies in between, the bus is away, or a queue is full, the entry
+//! stays. Any relay publishes it within two seconds of the bus being there (guarantee G3). So it
+//! may be published twice; receivers drop doubles.
 
-mod chunk;
+mod batch;
 mod encode;
 mod outbox;
 mod publisher;

@@ -1,8 +1,10 @@
-//! The relay: tells what stands in the outbox because its publisher died, was refused, or had its hands full. And the log's pruning.
+//! The relay: publishes what its publisher left in the outbox, because it died, the bus refused, or
+//! a queue was full.
 
-use super::chunk::Chunk;
+use super::batch::Batch;
 use super::encode::Telling;
-use crate::bus::{Bus, Tasks};
+use crate::bus::Bus;
+use crate::lifecycle::Lifecycle;
 use crate::store::{CLAIM_LEASE, Committed, Store};
 use prometheus::IntGauge;
 use std::sync::Arc;
@@ -10,33 +12,31 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 
-/// How often the outbox is looked at, and how old an entry must be for its publisher to be given up: one that only lags is left to
-/// its work. Together, and with the telling, they stay below the two seconds; so does the lease of a relay that died.
+/// The pause between reads of the outbox, and the least age of an entry: a publisher that only lags
+/// keeps its entries. Both together, and the publishing, stay below the two seconds of G3. So does
+/// the lease of a relay that died.
 const EVERY: Duration = Duration::from_millis(400);
 const AGE: Duration = Duration::from_secs(1);
-/// After the bus came back: until the gateways have subscribed anew, notices would reach nobody.
+/// The pause after the bus came back: until the gateways have subscribed again, notices would reach
+/// nobody.
 const SETTLE: Duration = Duration::from_millis(700);
-/// How many entries are taken at once.
-const CLAIM: usize = 500;
-/// After a failure, and after how many of them it is passed over; and how often the gauge is set.
+/// Entries of one claim.
+const ENTRIES_PER_CLAIM: usize = 500;
+/// The pause after a failure, and the attempts before the relay skips a batch.
 const RETRY: Duration = Duration::from_millis(200);
 const TRIES: u32 = 5;
+/// The pause between settings of the gauge.
 const COUNT_EVERY: Duration = Duration::from_secs(5);
-/// How much of the log is pruned at once, the pause between, and the pause once nothing is left to prune.
-const PRUNE: usize = 1_000;
-const PRUNE_PAUSE: Duration = Duration::from_millis(200);
-const PRUNE_EVERY: Duration = Duration::from_mins(1);
 
 /// The relay; any number of processes may run one.
 #[derive(Debug)]
 pub struct Relay;
 
 impl Relay {
-    /// Starts the relay's tasks: telling, counting into `pending`, and pruning the log to `retention`.
-    pub fn start(bus: Arc<dyn Bus>, store: Arc<dyn Store>, tasks: &Tasks, pending: IntGauge, retention: Duration) {
-        tasks.spawn("relay", relay(bus, store.clone()));
-        tasks.spawn("outbox gauge", count(store.clone(), pending));
-        tasks.spawn("log pruning", prune(store, retention));
+    /// Starts the relay's tasks: publishing what was left, and counting what waits into `pending`.
+    pub fn start(bus: Arc<dyn Bus>, store: Arc<dyn Store>, lifecycle: &Lifecycle, pending: IntGauge) {
+        lifecycle.spawn("relay", relay(bus, store.clone()));
+        lifecycle.spawn("outbox gauge", count(store, pending));
     }
 }
 
@@ -51,15 +51,16 @@ async fn relay(bus: Arc<dyn Bus>, store: Arc<dyn Store>) {
             return;
         }
         let asked = Instant::now();
-        match store.outbox_claim(AGE, CLAIM).await {
+        match store.outbox_claim(AGE, ENTRIES_PER_CLAIM).await {
             Ok(claimed) if claimed.is_empty() => {}
             Ok(claimed) => {
-                tracing::info!(outbox.entries = claimed.len(), "telling what was left in the outbox");
+                tracing::info!(outbox.entries = claimed.len(), "publishing what was left in the outbox");
                 let (bus, store) = (bus.as_ref(), store.as_ref());
                 let until = asked + CLAIM_LEASE;
-                let mut told = Told { bus, store, up: &mut up, chunk: Chunk::default(), careful, until };
-                careful = !told.all(claimed).await;
-                // There may be more: a claim is bounded. What is held already comes only once its lease is over.
+                let mut claim = Claim { bus, store, up: &mut up, batch: Batch::default(), careful, until };
+                careful = !claim.publish(claimed).await;
+                // There may be more, because a claim is bounded. Entries under another lease come
+                // once it ends.
                 continue;
             }
             Err(error) => tracing::debug!(%error, "the outbox cannot be read"),
@@ -68,7 +69,8 @@ async fn relay(bus: Arc<dyn Bus>, store: Arc<dyn Store>) {
     }
 }
 
-/// Waits until the bus is up and, where it was away since this was last asked, has been for long enough.
+/// Waits until the bus is up. If it was away since the last call, waits until it has been up for a
+/// while.
 async fn settled(up: &mut watch::Receiver<bool>) -> Result<(), watch::error::RecvError> {
     while up.has_changed()? || !*up.borrow() {
         up.wait_for(|up| *up).await?;
@@ -77,68 +79,72 @@ async fn settled(up: &mut watch::Receiver<bool>) -> Result<(), watch::error::Rec
     Ok(())
 }
 
-/// A claim that is being told.
-struct Told<'a> {
+/// A claim of entries, while they are published.
+struct Claim<'a> {
     bus: &'a dyn Bus,
     store: &'a dyn Store,
     up: &'a mut watch::Receiver<bool>,
-    chunk: Chunk,
-    /// Each entry by itself and tried once: something in an earlier claim was not taken, and shall take nothing else with it.
+    batch: Batch,
+    /// Publish each entry by itself, once: the bus refused something of an earlier claim, which
+    /// must not take other entries with it.
     careful: bool,
-    /// When the claim has run out.
+    /// When the claim ends.
     until: Instant,
 }
 
-impl Told<'_> {
-    /// Publishes and removes what was claimed; false where the bus did not take all of it. What it did not take is passed over: once
-    /// the claim has run out it is free for any relay, and it holds up nothing that is behind it.
-    async fn all(&mut self, claimed: Vec<Committed>) -> bool {
+impl Claim<'_> {
+    /// Publishes and removes the entries. False where the bus did not take all of them. Those it
+    /// did not take are skipped: they hold up nothing behind them, and any relay may claim them
+    /// once this claim ends.
+    async fn publish(&mut self, claimed: Vec<Committed>) -> bool {
         let mut all = true;
         for committed in claimed {
             if Instant::now() > self.until && !self.careful {
-                // The rest is anybody's by now. Not of a careful claim, whose first ones may hold up every one.
+                // Another relay may claim the rest by now. A careful claim goes on: its first
+                // entries may hold up every claim.
                 break;
             }
-            let mut told = true;
+            let mut published = true;
             for publication in Telling::of(&committed) {
-                if self.chunk.push(publication) {
-                    told = self.flush().await;
+                if self.batch.push(publication) {
+                    published = self.flush().await;
                 }
-                if !told {
+                if !published {
                     break;
                 }
             }
-            // Only a whole one leaves the outbox.
-            self.chunk.ids.extend(committed.outbox.filter(|_| told));
+            // An entry leaves the outbox only whole.
+            self.batch.ids.extend(committed.outbox.filter(|_| published));
             if self.careful {
-                told &= self.flush().await;
+                published &= self.flush().await;
             }
-            all &= told;
+            all &= published;
         }
         self.flush().await && all
     }
 
-    /// Whether the bus took the chunk, at last.
+    /// Whether the bus took the batch in the end.
     async fn flush(&mut self) -> bool {
-        if self.chunk.is_empty() {
+        if self.batch.is_empty() {
             return true;
         }
         let mut tries = if self.careful { TRIES } else { 1 };
-        while self.bus.publish(&self.chunk.publications).await.is_err() {
+        while self.bus.publish(&self.batch.publications).await.is_err() {
             if tries == TRIES {
-                self.chunk.clear();
+                self.batch.clear();
                 return false;
             }
             tries += 1;
-            // A link that claims to be up is given a moment; one that is known to be away is waited for, as long as the claim holds.
+            // A link that says it is up gets a moment. One that is down is waited for as long as
+            // the claim holds.
             if tokio::time::timeout(RETRY, self.up.wait_for(|up| !up)).await.is_ok_and(|down| down.is_ok()) {
                 _ = tokio::time::timeout_at(self.until, settled(self.up)).await;
             }
         }
-        if let Err(error) = self.store.outbox_remove(&self.chunk.ids).await {
-            tracing::debug!(%error, "outbox entries could not be removed: they will be told again");
+        if let Err(error) = self.store.outbox_remove(&self.batch.ids).await {
+            tracing::debug!(%error, "outbox entries could not be removed: they will be published again");
         }
-        self.chunk.clear();
+        self.batch.clear();
         true
     }
 }
@@ -151,22 +157,5 @@ async fn count(store: Arc<dyn Store>, pending: IntGauge) {
         if let Ok(entries) = store.outbox_pending().await {
             pending.set(entries);
         }
-    }
-}
-
-async fn prune(store: Arc<dyn Store>, retention: Duration) {
-    loop {
-        let pause = match store.prune(retention, PRUNE).await {
-            Ok(pruned) if pruned > 0 => {
-                tracing::debug!(log.entries = pruned, "pruned the log");
-                PRUNE_PAUSE
-            }
-            Ok(_) => PRUNE_EVERY,
-            Err(error) => {
-                tracing::debug!(%error, "the log could not be pruned");
-                PRUNE_EVERY
-            }
-        };
-        tokio::time::sleep(pause).await;
     }
 }

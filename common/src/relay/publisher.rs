@@ -1,9 +1,11 @@
-//! The publisher: takes what requests committed off their hands and tells it in batches, as fast as the bus takes them.
+//! The publisher: takes commits from requests and publishes them in batches, as fast as the bus
+//! takes them.
 
-use super::chunk::Chunk;
+use super::batch::Batch;
 use super::encode::Telling;
-use crate::bus::{Bus, Publication, Tasks};
-use crate::event::EventBody;
+use crate::bus::{Bus, Publication};
+use crate::event::{Envelope, EventBody, Revocation};
+use crate::lifecycle::Lifecycle;
 use crate::store::{Committed, NoticeBody, OutboxId, Store};
 use prometheus::IntCounter;
 use std::sync::Arc;
@@ -11,29 +13,31 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// How many commits wait to be told. When full, further ones are left to the relay.
+/// Commits that wait. When the queue is full, the relay publishes further ones.
 const QUEUE: usize = 8_192;
-/// And about how many bytes of them. Beyond it too they are left to the relay.
+/// About how many bytes of commits wait. Beyond it, too, the relay publishes further ones.
 const BYTES: usize = 64 << 20;
-/// Below this much room, what is not stored (typing, status) is dropped, so that it never displaces what is.
+/// Places that typing and status leave free: what is not stored never displaces what is.
 const RESERVED: usize = QUEUE / 4;
-/// How many commits are taken off the queue at once.
-const BATCH: usize = 512;
-/// How many outbox entries wait for their removal. When full, further ones are left to the relay, which tells them twice.
+/// Commits that are taken off the queue at once.
+const COMMITS_AT_ONCE: usize = 512;
+/// Outbox entries that wait for their removal. When the queue is full, the relay publishes further
+/// ones a second time.
 const REMOVALS: usize = 65_536;
-/// How many words of ended access wait to be told, how often one is tried, and for how long. Beyond it the nodes read it from the store.
+/// Revocations that wait, the pause between attempts, and the attempts. Beyond them the other nodes
+/// read the revocation from the store.
 const ENDED: usize = 1_024;
 const ENDED_RETRY: Duration = Duration::from_millis(100);
 const ENDED_TRIES: u32 = 30;
-/// Removals are gathered for this long, or this many.
+/// Removals are gathered for this long, or up to this many.
 const GATHER: Duration = Duration::from_millis(50);
 const REMOVE_BATCH: usize = 500;
 
-/// The handle that tells the cluster what was committed; clones feed the same queue.
+/// Publishes what was committed. Clones feed the same queue.
 #[derive(Clone, Debug)]
 pub struct Publisher {
     queue: mpsc::Sender<Item>,
-    /// About how many bytes wait in it.
+    /// About how many bytes wait in the queue.
     waiting: Arc<AtomicUsize>,
     ended: mpsc::Sender<Publication>,
     dropped: IntCounter,
@@ -42,23 +46,25 @@ pub struct Publisher {
 #[derive(Debug)]
 enum Item {
     Committed(Committed),
-    Unstored(Vec<Publication>),
+    Unstored(Publication),
 }
 
 impl Publisher {
-    /// Starts the publisher's tasks. `dropped` counts what a full queue left to the relay.
-    pub fn start(bus: Arc<dyn Bus>, store: Arc<dyn Store>, tasks: &Tasks, dropped: IntCounter) -> Self {
+    /// Starts the publisher's tasks. `dropped` counts the commits that a full queue left to the
+    /// relay.
+    pub fn start(bus: Arc<dyn Bus>, store: Arc<dyn Store>, lifecycle: &Lifecycle, dropped: IntCounter) -> Self {
         let (queue, items) = mpsc::channel(QUEUE);
         let (removals, ids) = mpsc::channel(REMOVALS);
         let (ended, words) = mpsc::channel(ENDED);
         let waiting = Arc::new(AtomicUsize::new(0));
-        tasks.spawn("publisher", publish(bus.clone(), items, removals, waiting.clone()));
-        tasks.spawn("ended access", tell_ended(bus, words));
-        tasks.spawn("outbox removal", remove(store, ids));
+        lifecycle.spawn("publisher", publish(bus.clone(), items, removals, waiting.clone()));
+        lifecycle.spawn("ended access", publish_ended_access(bus, words));
+        lifecycle.spawn("outbox removal", remove(store, ids));
         Self { queue, waiting, ended, dropped }
     }
 
-    /// Tells what was committed, soon; never waits, and nothing is lost where it cannot be told now.
+    /// Publishes a commit soon. Never waits. Nothing is lost when the queue is full: the relay
+    /// publishes it.
     pub fn publish(&self, committed: Committed) {
         if committed.outbox.is_none() && committed.events.is_empty() && committed.notices.is_empty() {
             return;
@@ -71,22 +77,23 @@ impl Publisher {
         }
     }
 
-    /// Tells that access has ended: past all that waits, and again for some seconds where the bus does not take it. Never waits.
-    pub fn publish_ended(&self, publication: Publication) {
-        if self.ended.try_send(publication).is_err() {
+    /// Publishes a revocation before all that waits, and retries for some seconds. Never waits.
+    pub fn publish_ended(&self, revocation: Revocation) {
+        if self.ended.try_send(Publication::from(&Envelope::Revoked(revocation))).is_err() {
             self.dropped.inc();
         }
     }
 
-    /// Tells what is stored nowhere: typing, read marks, status. Best effort; never waits.
-    pub fn publish_now(&self, publications: Vec<Publication>) {
-        if self.queue.capacity() < RESERVED || self.queue.try_send(Item::Unstored(publications)).is_err() {
+    /// Publishes what is stored nowhere: typing, read marks, status. Best effort. Never waits.
+    pub fn publish_now(&self, envelope: &Envelope) {
+        let publication = Publication::from(envelope);
+        if self.queue.capacity() < RESERVED || self.queue.try_send(Item::Unstored(publication)).is_err() {
             self.dropped.inc();
         }
     }
 }
 
-/// About how many bytes it holds: its texts, and something for all else.
+/// About how many bytes a commit holds: its texts, and an allowance for all else.
 fn weight(committed: &Committed) -> usize {
     let events = committed.events.iter().map(|event| match &event.body {
         EventBody::NewMessage { message } | EventBody::MessageEdited { message } => 512 + message.text.len(),
@@ -105,60 +112,58 @@ async fn publish(
     removals: mpsc::Sender<OutboxId>,
     waiting: Arc<AtomicUsize>,
 ) {
-    let mut batch = Vec::with_capacity(BATCH);
-    let mut chunk = Chunk::default();
-    while items.recv_many(&mut batch, BATCH).await > 0 {
-        for item in batch.drain(..) {
+    let mut taken = Vec::with_capacity(COMMITS_AT_ONCE);
+    let mut batch = Batch::default();
+    while items.recv_many(&mut taken, COMMITS_AT_ONCE).await > 0 {
+        for item in taken.drain(..) {
             match item {
                 Item::Committed(committed) => {
                     waiting.fetch_sub(weight(&committed), Ordering::Relaxed);
-                    let mut told = true;
+                    let mut published = true;
                     for publication in Telling::of(&committed) {
-                        if chunk.push(publication) {
-                            told = tell(bus.as_ref(), &mut chunk, &removals).await;
+                        if batch.push(publication) {
+                            published = flush(bus.as_ref(), &mut batch, &removals).await;
                         }
-                        if !told {
+                        if !published {
                             break;
                         }
                     }
-                    // Only a whole one leaves the outbox.
-                    chunk.ids.extend(committed.outbox.filter(|_| told));
+                    // An entry leaves the outbox only whole.
+                    batch.ids.extend(committed.outbox.filter(|_| published));
                 }
-                Item::Unstored(publications) => {
-                    for publication in publications {
-                        if chunk.push(publication) {
-                            tell(bus.as_ref(), &mut chunk, &removals).await;
-                        }
+                Item::Unstored(publication) => {
+                    if batch.push(publication) {
+                        flush(bus.as_ref(), &mut batch, &removals).await;
                     }
                 }
             }
         }
-        tell(bus.as_ref(), &mut chunk, &removals).await;
+        flush(bus.as_ref(), &mut batch, &removals).await;
     }
 }
 
-/// Whether the bus took the chunk. An error leaves the entries in the outbox, for the relay.
-async fn tell(bus: &dyn Bus, chunk: &mut Chunk, removals: &mpsc::Sender<OutboxId>) -> bool {
-    let told = chunk.publications.is_empty() || bus.publish(&chunk.publications).await.is_ok();
-    if told {
-        for id in chunk.ids.drain(..) {
+/// Whether the bus took the batch. On an error the entries stay in the outbox, for the relay.
+async fn flush(bus: &dyn Bus, batch: &mut Batch, removals: &mpsc::Sender<OutboxId>) -> bool {
+    let published = batch.publications.is_empty() || bus.publish(&batch.publications).await.is_ok();
+    if published {
+        for id in batch.ids.drain(..) {
             if removals.try_send(id).is_err() {
                 tracing::debug!("the queue of outbox removals is full");
             }
         }
     }
-    chunk.clear();
-    told
+    batch.clear();
+    published
 }
 
-async fn tell_ended(bus: Arc<dyn Bus>, mut words: mpsc::Receiver<Publication>) {
+async fn publish_ended_access(bus: Arc<dyn Bus>, mut words: mpsc::Receiver<Publication>) {
     let mut batch = Vec::new();
     while words.recv_many(&mut batch, ENDED).await > 0 {
         let mut tries = 0;
         while bus.publish(&batch).await.is_err() && tries < ENDED_TRIES {
             tries += 1;
             tokio::time::sleep(ENDED_RETRY).await;
-            // What comes meanwhile goes with them.
+            // Revocations that came meanwhile go with them.
             while batch.len() < ENDED
                 && let Ok(word) = words.try_recv()
             {
@@ -184,7 +189,7 @@ async fn remove(store: Arc<dyn Store>, mut ids: mpsc::Receiver<OutboxId>) {
             }
         }
         if let Err(error) = store.outbox_remove(&batch).await {
-            tracing::debug!(%error, "outbox entries could not be removed: they will be told again");
+            tracing::debug!(%error, "outbox entries could not be removed: they will be published again");
         }
         batch.clear();
     }

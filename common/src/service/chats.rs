@@ -3,7 +3,6 @@
 use super::input::{Fields, FromFields, Unchecked};
 use super::{Context, PageQuery, on_field, page};
 use crate::auth::AuthUser;
-use crate::bus::{Publication, Topic};
 use crate::error::{Error, Result};
 use crate::event::{Envelope, EventKind, Notice};
 use crate::id::{ChatId, Seq, UserId};
@@ -56,7 +55,7 @@ impl FromFields for UpdateChat {
     }
 }
 
-/// How far the caller has read.
+/// The caller's read mark.
 #[derive(Clone, Copy, Debug, ToSchema)]
 pub struct MarkRead {
     /// Up to this number of the chat's sequence.
@@ -70,7 +69,8 @@ impl FromFields for MarkRead {
     }
 }
 
-/// Makes a chat and says whether it is new: a private chat that exists is answered as it stands. `Invalid`, `GroupFull`.
+/// Makes a chat and says whether it is new: a private chat that exists is answered as it is.
+/// `Invalid`, `GroupFull`.
 pub async fn create(ctx: &Context, by: &AuthUser, body: impl Into<Unchecked<CreateChat>>) -> Result<(Chat, bool)> {
     let (mut body, mut faults) = body.into().split();
     faults.users("member_ids", &body.member_ids);
@@ -119,8 +119,7 @@ async fn create_private(ctx: &Context, by: &AuthUser, other: UserId) -> Result<(
 
 /// The caller's chats, last active first.
 pub async fn list(ctx: &Context, by: &AuthUser, query: impl Into<Unchecked<PageQuery>>) -> Result<Page<Chat>> {
-    let rows = ctx.store.chats_of(by.user_id, &page(query)?).await?;
-    Ok(Page { items: rows.items, next_cursor: rows.next_cursor })
+    ctx.store.chats_of(by.user_id, &page(query)?).await
 }
 
 /// A chat as the caller sees it. `ChatNotFound`, also for others' private chats.
@@ -155,7 +154,7 @@ pub async fn delete(ctx: &Context, by: &AuthUser, chat: ChatId) -> Result<()> {
     Ok(())
 }
 
-/// Comes into a group; a member already is no error. `ChatNotFound`, `GroupFull`.
+/// Joins a group. Joining twice is no error. `ChatNotFound`, `GroupFull`.
 pub async fn join(ctx: &Context, by: &AuthUser, chat: ChatId) -> Result<Chat> {
     let (chat, committed) = ctx.store.join(chat, by.user_id, ctx.limits.max_group_members).await?;
     ctx.publisher.publish(committed);
@@ -180,22 +179,29 @@ pub async fn mark_read_to(
     mark_read(ctx, by, chat, body.seq).await
 }
 
-/// Moves the caller's read mark and answers where it stands. `ChatNotFound`, `NotAMember`, `Invalid`.
+/// Moves the caller's read mark and answers where it stands. `ChatNotFound`, `NotAMember`,
+/// `Invalid`.
 pub async fn mark_read(ctx: &Context, by: &AuthUser, chat: ChatId, seq: Seq) -> Result<Seq> {
     if seq < Seq(0) {
         return Err(Error::invalid("seq", "must not be negative"));
     }
     let stands = ctx.store.mark_read(chat, by.user_id, seq).await?;
-    // Beyond what was asked: it stood there before, and nobody needs to hear.
+    // The mark was further before: there is nothing to publish.
     if stands <= seq {
         let read = Notice::MessageRead { chat_id: chat, user_id: by.user_id, seq: stands };
-        let envelope = Envelope::Ephemeral {
-            chat_id: chat,
-            user_id: by.user_id,
-            kind: EventKind::MessageRead,
-            json: read.to_json(),
-        };
-        ctx.publisher.publish_now(vec![Publication { topic: Topic::Chat(chat), payload: envelope.encode() }]);
+        publish_beside(ctx, chat, by.user_id, EventKind::MessageRead, &read);
     }
     Ok(stands)
+}
+
+/// Tells the chat's subscribers that the caller is typing, or has stopped. It is stored nowhere and
+/// may be lost. The gateway has checked that the caller is subscribed.
+pub fn typing(ctx: &Context, by: &AuthUser, chat: ChatId, is_typing: bool) {
+    let typing = Notice::Typing { chat_id: chat, user_id: by.user_id, username: &by.username, is_typing };
+    publish_beside(ctx, chat, by.user_id, EventKind::Typing, &typing);
+}
+
+/// Publishes to a chat's subscribers what has no place in its sequence.
+fn publish_beside(ctx: &Context, chat_id: ChatId, user_id: UserId, kind: EventKind, notice: &Notice<'_>) {
+    ctx.publisher.publish_now(&Envelope::Ephemeral { chat_id, user_id, kind, json: notice.to_json() });
 }

@@ -1,34 +1,30 @@
-//! What the rules work with: the back ends, the keys, the limits.
+//! The parts that the rules work with: the back ends, the keys, the limits.
 
 use super::messages::SendQueue;
-use crate::auth::{AuthUser, PasswordFault, Passwords, Revocations, Tokens};
-use crate::backends::Backends;
-use crate::bus::{Publication, Topic};
+use crate::auth::{AuthUser, Passwords, Revocations, Tokens};
 use crate::clock::Clock;
-use crate::config::{Config, Limits};
+use crate::config::Limits;
 use crate::error::{Error, Result};
-use crate::event::{Envelope, Revocation, RevocationReason};
-use crate::lifecycle::Lifecycle;
-use crate::metrics::{AuthResult, Metrics, PublishResult};
+use crate::event::Revocation;
+use crate::metrics::{AuthResult, Metrics};
 use crate::presence::Presence;
 use crate::rate_limit::{Decision, Limit, RateLimiter};
 use crate::relay::Publisher;
 use crate::store::Store;
-use secrecy::ExposeSecret;
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// What every rule is given; cloning is one counter.
+/// The argument of every rule. A clone costs one counter.
 #[derive(Clone)]
 pub struct Context(Arc<Parts>);
 
 /// The parts of a [`Context`].
 pub struct Parts {
-    /// Where everything is kept.
+    /// The data.
     pub store: Arc<dyn Store>,
-    /// Tells what was committed; never waits.
+    /// Publishes commits; never waits.
     pub publisher: Publisher,
-    /// Who is online.
+    /// The users who are online.
     pub presence: Arc<dyn Presence>,
     /// Counts against [`Limits`].
     pub limiter: Arc<dyn RateLimiter>,
@@ -36,15 +32,15 @@ pub struct Parts {
     pub tokens: Tokens,
     /// Hashes and checks passwords.
     pub passwords: Passwords,
-    /// Sessions that have ended before their tokens did.
+    /// The sessions that ended before their tokens.
     pub revocations: Revocations,
-    /// Where sends commit together.
+    /// Commits sends together.
     pub sends: SendQueue,
     /// The contract's limits.
     pub limits: Limits,
     /// The time.
     pub clock: Clock,
-    /// What is counted.
+    /// The metrics.
     pub metrics: Metrics,
 }
 
@@ -62,52 +58,26 @@ impl Context {
         Self(Arc::new(parts))
     }
 
-    /// A program's context, with the tasks behind it: the publisher, the lanes of the sends and the beat of the revocations. What
-    /// ended while this program was not there is known when it returns, unless the store is away. An error is a configuration
-    /// that no password can be hashed with.
-    pub async fn start(config: &Config, backends: &Backends, lifecycle: &Lifecycle) -> Result<Self, PasswordFault> {
-        let Backends { store, metrics, clock, .. } = backends;
-        let secret = config.secret_key.expose_secret().as_bytes();
-        let tokens = Tokens::new(secret, config.access_token_ttl, config.refresh_token_ttl, clock.clone());
-        let passwords = Passwords::new(config.argon2_memory_kib, hashing_threads())?;
-        let dropped = metrics.backplane_published(PublishResult::Dropped).clone();
-        let publisher = Publisher::start(backends.bus.clone(), store.clone(), &lifecycle.into(), dropped);
-        let revocations = Revocations::new(config.access_token_ttl);
-        revocations.start(store.clone(), backends.bus.up(), lifecycle).await;
-        Ok(Self::new(Parts {
-            sends: SendQueue::start(store, &publisher, metrics, lifecycle),
-            store: store.clone(),
-            publisher,
-            presence: backends.presence.clone(),
-            limiter: backends.limiter.clone(),
-            tokens,
-            passwords,
-            revocations,
-            limits: config.limits.clone(),
-            clock: clock.clone(),
-            metrics: metrics.clone(),
-        }))
-    }
-
-    /// Who an access token speaks for. `TokenInvalid`, `TokenExpired`, `SessionEnded`.
+    /// The user that an access token speaks for. `TokenInvalid`, `TokenExpired`, `SessionEnded`:
+    /// REST answers `token_invalid` for it, a gateway closes with a code for each reason.
     pub fn authenticate(&self, token: &str) -> Result<AuthUser> {
         let who = self.tokens.verify_access(token).inspect_err(|error| self.count_refused(error))?;
         match self.revocations.is_revoked(&who) {
             None => Ok(who),
-            // Both are `token_invalid` to REST; a gateway tells them apart by its close code.
-            Some(RevocationReason::SessionEnded | RevocationReason::AccountDisabled) => {
-                self.count_refused(&Error::SessionEnded);
-                Err(Error::SessionEnded)
+            Some(reason) => {
+                let error = Error::SessionEnded(reason);
+                self.count_refused(&error);
+                Err(error)
             }
         }
     }
 
-    /// Counts an attempt to log in, to refresh or to come in with a token that came to nothing.
+    /// Counts a refused attempt to log in, to refresh or to authenticate with a token.
     pub(super) fn count_refused(&self, error: &Error) {
         let result = match error {
             Error::BadCredentials | Error::WrongPassword => AuthResult::BadCredentials,
             Error::AccountDisabled => AuthResult::AccountDisabled,
-            Error::TokenInvalid | Error::SessionEnded => AuthResult::TokenInvalid,
+            Error::TokenInvalid | Error::SessionEnded(_) => AuthResult::TokenInvalid,
             Error::TokenExpired => AuthResult::TokenExpired,
             Error::TokenReused => AuthResult::TokenReused,
             Error::RateLimited { .. } => AuthResult::RateLimited,
@@ -118,8 +88,8 @@ impl Context {
         self.metrics.auth_attempts(result).inc();
     }
 
-    /// Counts one of `subject` against a limit of the contract.
-    pub(super) async fn limited(&self, limit: Limit, subject: &str) -> Result<()> {
+    /// Counts a request of `subject` against a limit. `RateLimited` when it is over.
+    pub async fn limited(&self, limit: Limit, subject: &str) -> Result<()> {
         match self.limiter.check(&limit, subject).await {
             Decision::Allowed => Ok(()),
             Decision::Denied { retry_after } => {
@@ -129,15 +99,10 @@ impl Context {
         }
     }
 
-    /// Ends access here at once and tells the other nodes; who misses the word reads it from the store.
+    /// Ends access here at once and publishes it to the other nodes. A node that misses it reads it
+    /// from the store.
     pub(super) fn revoke(&self, revocation: Revocation) {
         self.revocations.apply(revocation);
-        let payload = Envelope::Revoked(revocation).encode();
-        self.publisher.publish_ended(Publication { topic: Topic::Nodes, payload });
+        self.publisher.publish_ended(revocation);
     }
-}
-
-/// How many passwords are hashed at once: all cores but one, so that a flood of logins leaves the others' requests one.
-fn hashing_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1))
 }

@@ -1,4 +1,5 @@
-//! Who is online: everywhere, and in one chat. Presence knows who; the store knows their names.
+//! The users who are online: everywhere, and in one chat. Presence knows their ids, the store their
+//! names.
 
 use super::input::Unchecked;
 use super::{Context, PageQuery, page};
@@ -11,15 +12,16 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use std::collections::HashMap;
 
-/// How many users presence is asked about at once.
-const CHUNK: usize = 1000;
+/// Users that one question to presence names: enough for most batches of chats, few enough not to
+/// hold Redis up.
+const USERS_PER_QUESTION: usize = 10_000;
 
 /// A page of all who are online.
 pub async fn everywhere(ctx: &Context, query: impl Into<Unchecked<PageQuery>>) -> Result<OnlinePage> {
     let page = page(query)?;
     let list = ctx.presence.list(page.cursor.as_deref(), page.limit).await?;
     let count = ctx.presence.count().await?;
-    Ok(OnlinePage { items: named(ctx, list.items).await?, next_cursor: list.next, count })
+    Ok(OnlinePage { items: named(ctx, list.items).await?, next_cursor: list.next_cursor, count })
 }
 
 /// A page of a chat's members who are online, by id; members only. `ChatNotFound`, `NotAMember`.
@@ -33,7 +35,9 @@ pub async fn in_chat(
     let after = page.cursor.as_deref().map(decode).transpose()?;
     let access = ctx.store.access(&[(chat, by.user_id)]).await?.pop().flatten().ok_or(Error::ChatNotFound)?;
     access.role.ok_or(Error::NotAMember)?;
-    let mut online = members_online(ctx, chat).await?;
+    let chats = members_online(ctx, &[chat], i64::MAX).await?;
+    let mut online: Vec<_> = chats.into_iter().flat_map(|(_, online)| online).collect();
+    online.sort_unstable_by_key(|one| one.user_id);
     let count = online.len() as u64;
     online.retain(|one| after.is_none_or(|after| one.user_id > after));
     let more = online.len() > page.limit;
@@ -42,17 +46,21 @@ pub async fn in_chat(
     Ok(OnlinePage { items: named(ctx, online).await?, next_cursor, count })
 }
 
-async fn members_online(ctx: &Context, chat: ChatId) -> Result<Vec<Online>> {
-    let members = ctx.store.member_ids(&[chat], i64::MAX).await?;
-    let mut ids: Vec<_> = members.into_iter().flat_map(|(_, ids)| ids).collect();
-    ids.sort_unstable();
-    let mut online = Vec::new();
-    for chunk in ids.chunks(CHUNK) {
-        let since = ctx.presence.online(chunk).await?;
-        let here = chunk.iter().zip(since).filter_map(|(&user_id, since)| Some(Online { user_id, since: since? }));
-        online.extend(here);
+/// The members of these chats who are online. Chats with more than `most` members are left out, and
+/// so are chats that do not exist.
+pub async fn members_online(ctx: &Context, chats: &[ChatId], most: i64) -> Result<Vec<(ChatId, Vec<Online>)>> {
+    let members = ctx.store.member_ids(chats, most).await?;
+    let all: Vec<UserId> = members.iter().flat_map(|(_, ids)| ids.iter().copied()).collect();
+    let mut since = Vec::with_capacity(all.len());
+    for users in all.chunks(USERS_PER_QUESTION) {
+        since.extend(ctx.presence.online(users).await?);
     }
-    Ok(online)
+    let mut since = since.into_iter();
+    let of_chat = |(chat, ids): (ChatId, Vec<UserId>)| {
+        let both = ids.into_iter().zip(since.by_ref());
+        (chat, both.filter_map(|(user_id, since)| Some(Online { user_id, since: since? })).collect())
+    };
+    Ok(members.into_iter().map(of_chat).collect())
 }
 
 async fn named(ctx: &Context, online: Vec<Online>) -> Result<Vec<OnlineUser>> {

@@ -1,11 +1,22 @@
-//! Page cursors: a letter for the list, then its key. Opaque to clients; one that does not fit is `Error::Invalid`.
+//! Page cursors: a letter for the list, then the key of its last row. Clients take them as opaque.
+//! `Error::Invalid` where a cursor does not fit its list.
 
-use super::{HistoryFrom, Rows};
+use super::messages::HistoryFrom;
 use crate::error::{Error, Result};
 use crate::event::micros;
 use crate::id::{ChatId, MessageId, Seq, UserId};
-use crate::model::{HistoryPage, Message};
+use crate::model::{HistoryPage, Message, Page};
 use time::OffsetDateTime;
+
+/// Which page of a list is asked for.
+#[derive(Clone, Debug)]
+pub struct PageRequest {
+    /// An earlier page's `next_cursor`. `Error::Invalid` on `cursor` where this list did not make
+    /// it.
+    pub cursor: Option<String>,
+    /// Rows of the page, 1 to 100.
+    pub limit: usize,
+}
 
 fn invalid() -> Error {
     Error::invalid("cursor", "is not a cursor of this list")
@@ -38,7 +49,8 @@ pub(super) fn of_member(id: UserId) -> String {
     format!("m{id}")
 }
 
-/// Of chats by activity: microseconds and id of the last; the first page begins after the end of time.
+/// Of chats by activity: time in microseconds and id of the last. The first page begins at the end
+/// of time.
 pub(super) fn chat(cursor: Option<&str>) -> Result<(i64, ChatId)> {
     match cursor {
         None => Ok((MAX_MICROS, ChatId(i64::MAX))),
@@ -50,7 +62,7 @@ pub(super) fn chat(cursor: Option<&str>) -> Result<(i64, ChatId)> {
     }
 }
 
-/// The year 9999: what both databases and RFC 3339 can say.
+/// The end of the year 9999, the last time that both databases and RFC 3339 can write.
 const MAX_MICROS: i64 = 253_402_300_799_000_000;
 
 pub(super) fn of_chat(active_at: OffsetDateTime, id: ChatId) -> String {
@@ -60,11 +72,11 @@ pub(super) fn of_chat(active_at: OffsetDateTime, id: ChatId) -> String {
 /// Which messages of a chat a history page shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct HistoryBound {
-    /// Towards newer messages, or older.
+    /// True: towards newer messages.
     pub(super) newer: bool,
-    /// The message that the bound's number is to be looked up from.
+    /// The message whose number is the bound.
     pub(super) message: Option<MessageId>,
-    /// The bound itself, exclusive, where no message names it.
+    /// The bound, exclusive, where no message gives it.
     pub(super) seq: Seq,
 }
 
@@ -90,7 +102,8 @@ impl HistoryBound {
         Error::invalid(if self.newer { "after" } else { "before" }, "is not a message of this chat")
     }
 
-    /// Makes a page of what was found in the bound's direction, one row more than `limit` where there are more.
+    /// Makes a page of the rows found in the bound's direction: one more than `limit`, where there
+    /// are more.
     pub(super) fn page(&self, mut found: Vec<Message>, limit: usize, head: Seq) -> HistoryPage {
         let more = found.len() > limit;
         found.truncate(limit);
@@ -103,15 +116,15 @@ impl HistoryBound {
     }
 }
 
-/// Makes a page of what was found, one row more than `limit` where there are more.
-pub(super) fn page<R, T: From<R>>(mut found: Vec<R>, limit: usize, cursor: impl Fn(&R) -> String) -> Rows<T> {
+/// Makes a page of the rows found: one more than `limit`, where there are more.
+pub(super) fn page<R, T: From<R>>(mut found: Vec<R>, limit: usize, cursor: impl Fn(&R) -> String) -> Page<T> {
     let more = found.len() > limit;
     found.truncate(limit);
     let next_cursor = found.last().filter(|_| more).map(cursor);
-    Rows { items: found.into_iter().map(T::from).collect(), next_cursor }
+    Page { items: found.into_iter().map(T::from).collect(), next_cursor }
 }
 
-/// One row more than a page has, to know whether there is a next.
+/// One row more than the page has, which says whether there is a next page.
 pub(super) fn one_more(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX - 1) + 1
 }

@@ -1,16 +1,17 @@
-//! Why a transaction did not end well: a rule, the database before anything was committed, or the database at the commit itself.
+//! Why a transaction failed: a rule, the database before anything was committed, or the database at
+//! the commit.
 
 use crate::error::Error;
 use sqlx::sqlite::SqliteError;
 
-/// What ended a transaction.
+/// The reason why a transaction failed.
 #[derive(Debug)]
 pub(super) enum Fault {
     /// A rule of the contract, or a back end known to be away.
     Rule(Error),
-    /// The database erred and nothing was committed: it may be tried again.
+    /// The database failed and nothing was committed: a retry is safe.
     Sql(sqlx::Error),
-    /// The database erred while committing: nobody knows whether it did.
+    /// The database failed during the commit: nobody knows whether it committed.
     Unknown(sqlx::Error),
 }
 
@@ -30,7 +31,7 @@ impl From<Fault> for Error {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Rule(error) => error,
-            // Never an error that says that nothing was committed: it may have been.
+            // Never an error that says that nothing was committed: perhaps it was.
             Fault::Unknown(error) => Self::unavailable(error),
             Fault::Sql(error) => {
                 if is_away(&error) {
@@ -44,7 +45,7 @@ impl From<Fault> for Error {
 }
 
 impl Fault {
-    /// Whether another try may go well, and can do no harm.
+    /// Whether a retry may succeed and does no harm.
     pub(super) fn may_retry(&self) -> bool {
         match self {
             Self::Sql(error) => is_lost(error) || matches!(code(error).as_deref(), Some("40P01" | "40001")),
@@ -65,29 +66,32 @@ fn code(error: &sqlx::Error) -> Option<std::borrow::Cow<'_, str>> {
     error.as_database_error().and_then(sqlx::error::DatabaseError::code)
 }
 
-/// Whether the connection is of no more use.
+/// Whether the connection is lost.
 pub(super) fn is_lost(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => true,
         sqlx::Error::Database(_) => code(error).is_some_and(|code| {
-            // Connection exceptions; shut down by the operator or after a crash; a primary that became a standby.
+            // Connection exceptions; a shutdown by the operator or a crash; a primary that became a
+            // standby.
             code.starts_with("08") || matches!(&*code, "57P01" | "57P02" | "57P03" | "57P05" | "25006" | "25P03")
         }),
         _ => false,
     }
 }
 
-/// Whether the database is away, or so busy or so ill that trying later is the answer.
+/// Whether the database is away, or in such a state that the client should try later.
 fn is_away(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => true,
         sqlx::Error::Database(database) if database.try_downcast_ref::<SqliteError>().is_some() => {
-            // Busy, locked, an I/O error, full, cannot be opened; above the primary code's byte stands which kind of it.
+            // Busy, locked, an I/O error, full, cannot be opened. The byte above the primary code
+            // names a sub-kind.
             code(error)
                 .and_then(|code| code.parse::<u32>().ok())
                 .is_some_and(|code| matches!(code & 0xff, 5 | 6 | 10 | 13 | 14))
         }
-        // Insufficient resources; cancelled by the statement's time-out; a lock not had in time; a deadlock's victim.
+        // Insufficient resources; a statement's time-out; a lock not granted in time; the victim of
+        // a deadlock.
         sqlx::Error::Database(_) => {
             is_lost(error)
                 || code(error).is_some_and(|code| {
@@ -111,7 +115,7 @@ mod tests {
         let mut memory = sqlx::SqliteConnection::connect("sqlite::memory:").await.unwrap();
         let bad = sqlx::query("select nothing").execute(&mut memory).await.unwrap_err();
         assert_eq!(Error::from(Fault::Sql(bad)).code(), "internal");
-        // Whether it was committed is not known, whatever the error was: it must not be taken for one that may be tried again.
+        // Nobody knows whether it was committed, whatever the error was: a retry is not safe.
         let bad = sqlx::query("select nothing").execute(&mut memory).await.unwrap_err();
         assert_eq!(Error::from(Fault::Unknown(bad)).code(), "unavailable");
     }

@@ -1,6 +1,6 @@
-//! What became of a batch of sends, the same for both back ends.
+//! The outcome of a batch of sends, the same for both back ends.
 
-use super::change::private_notices;
+use super::outbox::private_notices;
 use super::{Committed, NewMessage, OutboxId, Sent, SentBatch};
 use crate::error::{Error, Result};
 use crate::event::{EventBody, LogEvent};
@@ -8,24 +8,24 @@ use crate::id::{MessageId, Seq, UserId};
 use crate::model::Message;
 use time::OffsetDateTime;
 
-/// What became of one entry.
+/// The outcome of one entry.
 pub(super) enum Outcome {
     /// Stored now.
     Stored(Stored, Option<[UserId; 2]>),
-    /// It was stored before: the message as it stands.
+    /// Stored before: the message as it stands now.
     Retry(Box<Message>),
-    /// It was not.
+    /// Not stored.
     Refused(Error),
 }
 
-/// What storing a message gave it.
+/// The values that storing gave a message.
 pub(super) struct Stored {
     pub(super) id: MessageId,
     pub(super) seq: Seq,
     pub(super) at: OffsetDateTime,
 }
 
-/// Entries that no database would take: Postgres knows no NUL in a text.
+/// Refuses entries that a database would not take: Postgres allows no NUL in a text.
 pub(super) fn refuse(entry: &NewMessage) -> Option<Error> {
     if entry.text.contains('\0') {
         Some(Error::invalid("text", "must not contain a NUL character"))
@@ -40,7 +40,16 @@ pub(super) fn bad_reply() -> Error {
     Error::invalid("reply_to_id", "is not a message of this chat")
 }
 
-/// Puts the batch's answer together.
+/// A 64-bit FNV-1a digest. It tells a retry from another text under the same id, and keeps no copy
+/// of the text.
+pub(super) fn digest(text: &str) -> i64 {
+    let hash = text
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    hash.cast_signed()
+}
+
+/// Makes the batch's answer of the outcomes.
 pub(super) fn batch(entries: &[NewMessage], outcomes: Vec<Outcome>, outbox: Option<OutboxId>) -> SentBatch {
     let mut committed = Committed { outbox, ..Committed::default() };
     let results = entries.iter().zip(outcomes).map(|(entry, outcome)| sent(entry, outcome, &mut committed)).collect();

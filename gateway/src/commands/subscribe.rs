@@ -1,14 +1,11 @@
 //! `subscribe_chat` and `unsubscribe_chat`.
 
-use crate::conn::Conn;
+use super::call::Call;
 use crate::protocol::Reply;
-use crate::shard::Shard;
-use crate::subscription;
+use crate::subscription::Subscribing;
 use messenger_common::error::{Error, Result};
 use messenger_common::id::{ChatId, Seq};
-use messenger_common::service::{Faults, Fields, FromFields};
-use serde_json::{Map, Value};
-use std::rc::Rc;
+use messenger_common::service::{Fields, FromFields};
 
 struct SubscribeChat {
     chat_id: ChatId,
@@ -21,19 +18,13 @@ impl FromFields for SubscribeChat {
     }
 }
 
-pub(super) async fn subscribe(
-    shard: &Rc<Shard>,
-    conn: &Rc<Conn>,
-    fields: Map<String, Value>,
-    request_id: Option<&str>,
-) -> Result<()> {
-    let command: SubscribeChat = super::fields(fields)?;
-    if command.after_seq.is_some_and(|after| after < Seq(0)) {
-        let mut faults = Faults::default();
-        faults.add("after_seq", "must not be negative");
-        faults.none()?;
+pub(super) async fn subscribe(mut call: Call<'_>) -> Result<()> {
+    let SubscribeChat { chat_id: chat, after_seq: after } = call.read()?;
+    if after.is_some_and(|after| after < Seq(0)) {
+        return Err(Error::invalid("after_seq", "must not be negative"));
     }
-    subscription::begin(shard, conn, command.chat_id, command.after_seq, request_id).await
+    let Call { shard, conn, by, request_id, .. } = call;
+    Subscribing { shard, conn, user: by.user_id, chat, after, request_id }.begin().await
 }
 
 struct UnsubscribeChat {
@@ -46,14 +37,11 @@ impl FromFields for UnsubscribeChat {
     }
 }
 
-pub(super) fn unsubscribe(
-    shard: &Rc<Shard>,
-    conn: &Rc<Conn>,
-    fields: Map<String, Value>,
-    request_id: Option<&str>,
-) -> Result<()> {
-    let command: UnsubscribeChat = super::fields(fields)?;
-    shard.close_sub(command.chat_id, conn).ok_or(Error::NotSubscribed)?;
-    conn.answer(Reply::Unsubscribed { chat_id: command.chat_id }.to_frame(request_id));
+pub(super) fn unsubscribe(mut call: Call<'_>) -> Result<()> {
+    let UnsubscribeChat { chat_id } = call.read()?;
+    if !call.shard.unsubscribe(call.conn, chat_id) {
+        return Err(Error::NotSubscribed);
+    }
+    call.answer(&Reply::Unsubscribed { chat_id });
     Ok(())
 }

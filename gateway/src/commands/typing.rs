@@ -1,18 +1,11 @@
-//! `typing`: told to the chat's other subscribers, at most once in two seconds a connection and chat.
+//! `typing`: published to the chat's other subscribers, at a bounded rate of each connection and
+//! chat.
 
-use crate::conn::Conn;
-use crate::shard::Shard;
-use messenger_common::bus::{Publication, Topic};
+use super::call::Call;
 use messenger_common::error::{Error, Result};
-use messenger_common::event::{Envelope, EventKind, Notice};
 use messenger_common::id::ChatId;
-use messenger_common::service::{Fields, FromFields};
-use serde_json::{Map, Value};
-use std::rc::Rc;
-use std::time::{Duration, Instant};
-
-/// More often is dropped in silence.
-const EVERY: Duration = Duration::from_secs(2);
+use messenger_common::service::{Fields, FromFields, chats};
+use std::time::Instant;
 
 struct Typing {
     chat_id: ChatId,
@@ -25,28 +18,14 @@ impl FromFields for Typing {
     }
 }
 
-pub(super) fn typing(shard: &Shard, conn: &Rc<Conn>, fields: Map<String, Value>) -> Result<()> {
-    let Typing { chat_id, is_typing } = super::fields(fields)?;
-    if !shard.listens(conn, chat_id) {
+pub(super) fn typing(mut call: Call<'_>) -> Result<()> {
+    let Typing { chat_id, is_typing } = call.read()?;
+    if !call.shard.listens(call.conn, chat_id) {
         return Err(Error::NotSubscribed);
     }
-    if !is_due(conn, chat_id) {
+    if !call.conn.typing_is_due(chat_id, Instant::now()) {
         return Ok(());
     }
-    let by = conn.auth.borrow().clone();
-    let json = Notice::Typing { chat_id, user_id: by.user_id, username: &by.username, is_typing }.to_json();
-    let payload = Envelope::Ephemeral { chat_id, user_id: by.user_id, kind: EventKind::Typing, json }.encode();
-    shard.hub.ctx.publisher.publish_now(vec![Publication { topic: Topic::Chat(chat_id), payload }]);
+    chats::typing(&call.shard.hub.ctx, &call.by, chat_id, is_typing);
     Ok(())
-}
-
-fn is_due(conn: &Conn, chat: ChatId) -> bool {
-    let mut rare = conn.rare.borrow_mut();
-    let told = &mut rare.get_or_insert_default().typing;
-    told.retain(|(_, at)| at.elapsed() < EVERY);
-    let due = told.iter().all(|(of, _)| *of != chat);
-    if due {
-        told.push((chat, Instant::now()));
-    }
-    due
 }

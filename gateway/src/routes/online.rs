@@ -1,6 +1,6 @@
 //! Who is online, answered from any node.
 
-use crate::Gateway;
+use crate::state::Gateway;
 use axum::Json;
 use axum::extract::State;
 use messenger_common::auth::AuthUser;

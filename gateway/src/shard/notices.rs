@@ -1,8 +1,9 @@
-//! Notices: to every connection of a user, told once each although publishers reorder and the relay repeats.
+//! Notices: to every connection of a user, each once although publishers reorder and the relay
+//! repeats.
 
 use super::Shard;
-use crate::conn::{Conn, Push};
-use crate::feed::Phase;
+use crate::conn::Conn;
+use crate::feed::{Phase, Push};
 use bytes::Bytes;
 use messenger_common::event::EventKind;
 use messenger_common::id::{ChatId, Seq, UserId};
@@ -13,22 +14,23 @@ use std::rc::Rc;
 #[derive(Default)]
 pub(crate) struct LocalUser {
     pub(crate) conns: Vec<Rc<Conn>>,
-    /// What was told of messages, by chat.
-    messages: VecDeque<(ChatId, Told)>,
-    /// The newest coming or going told, by chat.
+    /// The messages that were delivered, by chat.
+    messages: VecDeque<(ChatId, Delivered)>,
+    /// The newest change of membership that was delivered, by chat.
     memberships: VecDeque<(ChatId, Seq)>,
 }
 
-/// Which of a chat's newest numbers were told.
+/// The newest numbers of a chat that were delivered.
 #[derive(Clone, Copy, Debug)]
-struct Told {
+struct Delivered {
     newest: Seq,
     /// Bit `n` stands for `newest - n`.
     before: u64,
 }
 
-impl Told {
-    /// Whether this number was not told yet; it is from now on. Further back than what is remembered counts as told.
+impl Delivered {
+    /// Whether this number is new; from now on it is not. One that is further back than what is
+    /// remembered counts as delivered.
     fn is_news(&mut self, seq: Seq) -> bool {
         if seq > self.newest {
             let by = u32::try_from(seq.0 - self.newest.0).unwrap_or(u32::MAX);
@@ -44,36 +46,41 @@ impl Told {
 }
 
 impl LocalUser {
-    /// Chats of which it is remembered what was told.
+    /// Chats that are remembered.
     const CHATS: usize = 64;
 
-    /// Whether this notice is news. Messages come in any order and each is told; of comings and goings a late one says what no longer is.
+    /// Whether this notice is new. Messages come in any order, and each is delivered. A change of
+    /// membership that comes late says what is no longer so.
     fn is_news(&mut self, chat: ChatId, seq: Seq, kind: EventKind) -> bool {
+        if let EventKind::Unknown(_) = kind {
+            // Of a newer release, about neither: it is passed on, at worst twice.
+            return true;
+        }
         if kind != EventKind::NewMessage {
             let before = take(&mut self.memberships, chat);
             let news = before.is_none_or(|last| seq > last);
             put(&mut self.memberships, chat, before.map_or(seq, |last| last.max(seq)));
             return news;
         }
-        let (news, told) = match take(&mut self.messages, chat) {
-            None => (true, Told { newest: seq, before: 1 }),
-            Some(mut told) => (told.is_news(seq), told),
+        let (news, delivered) = match take(&mut self.messages, chat) {
+            None => (true, Delivered { newest: seq, before: 1 }),
+            Some(mut delivered) => (delivered.is_news(seq), delivered),
         };
-        put(&mut self.messages, chat, told);
+        put(&mut self.messages, chat, delivered);
         news
     }
 }
 
 fn take<T>(of: &mut VecDeque<(ChatId, T)>, chat: ChatId) -> Option<T> {
     let at = of.iter().position(|(of, _)| *of == chat)?;
-    of.remove(at).map(|(_, told)| told)
+    of.remove(at).map(|(_, value)| value)
 }
 
-fn put<T>(of: &mut VecDeque<(ChatId, T)>, chat: ChatId, told: T) {
+fn put<T>(of: &mut VecDeque<(ChatId, T)>, chat: ChatId, value: T) {
     if of.len() == LocalUser::CHATS {
         of.pop_front();
     }
-    of.push_back((chat, told));
+    of.push_back((chat, value));
 }
 
 impl Shard {
@@ -84,24 +91,22 @@ impl Shard {
             return;
         }
         let chats = self.chats.borrow();
-        let mut told = 0;
+        let mut delivered = 0;
         for conn in &local.conns {
-            let sub = conn.sub(chat).and_then(|at| chats.get(&chat)?.subs.get(at));
-            match sub.map(|sub| (sub.phase, sub.began)) {
+            let sub = conn.sub(chat).and_then(|key| chats.get(&chat)?.feed.sub(key));
+            match sub.map(|sub| (sub.phase(), sub.starts_after())) {
                 _ if kind == EventKind::NewMessage && conn.had(chat, seq) => {}
-                // A message comes to a subscription by its cursor; the notice is for who has none, or began after it.
-                Some((Phase::Live | Phase::Behind, began)) if kind == EventKind::NewMessage && seq > began => {}
+                // A subscription brings the messages after its beginning; the notice is for all
+                // others.
+                Some((Phase::Live | Phase::Behind, starts_after))
+                    if kind == EventKind::NewMessage && seq > starts_after => {}
                 Some((Phase::Pending, _)) if kind == EventKind::NewMessage => {
                     conn.hold_notice(chat, seq, frame.clone());
                 }
-                _ => {
-                    if self.push(conn, frame) == Push::Taken {
-                        told += 1;
-                    }
-                }
+                _ => delivered += u64::from(conn.deliver(frame) == Push::Taken),
             }
         }
-        self.hub.metrics.ws_deliveries(kind).inc_by(told);
+        self.hub.ctx.metrics.ws_deliveries(kind).inc_by(delivered);
     }
 }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::support::process::{self, Log, Process};
-use crate::support::{Deployment, Node, Rest, SOON, User, Value, blocking, eventually, eventually_blocking};
+use crate::support::{Deployment, Node, Rest, SOON, User, Value, blocking, eventually, eventually_blocking, ports};
 
 /// Which load balancer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -112,7 +112,7 @@ impl Balancer {
 
     fn start(kind: Kind, apis: &[Ports], gateways: &[Ports]) -> Self {
         let dir = process::new_dir("balancer");
-        let port = process::free_port();
+        let port = ports::free_port();
         let command: Command = match kind {
             Kind::Nginx => nginx::command(&dir, port, apis, gateways),
             Kind::HaProxy => haproxy::command(&dir, port, apis, gateways),

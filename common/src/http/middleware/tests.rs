@@ -2,15 +2,25 @@ use super::*;
 use crate::config::{Config, Program};
 use crate::http::extract::{JsonBody, PathParams};
 use crate::lifecycle::Lifecycle;
+use crate::service::{Fields, FromFields, Unchecked};
 use axum::routing::{get, post};
-use serde::Deserialize;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-#[derive(Deserialize)]
 struct Body {
     name: String,
+}
+
+impl FromFields for Body {
+    fn read(fields: &mut Fields) -> Self {
+        Self { name: fields.required("name") }
+    }
+}
+
+async fn echo(JsonBody(body): JsonBody<Unchecked<Body>>) -> Result<String, Error> {
+    let (body, faults) = body.split();
+    faults.none().map(|()| body.name)
 }
 
 fn routes() -> Router {
@@ -19,7 +29,7 @@ fn routes() -> Router {
         .route("/chats/", get(async || "chats"))
         .route("/users", get(async || "users").post(async || "made"))
         .route("/users/{id}", get(async |PathParams(id): PathParams<i64>| id.to_string()))
-        .route("/echo", post(async |JsonBody(body): JsonBody<Body>| body.name))
+        .route("/echo", post(echo))
         .route("/join", post(async || "joined"))
         .route("/ip", get(async |client: ClientIp| client.0.to_string()))
         .route("/fault", get(async || -> Result<(), Error> { Err(Error::internal("hunter2")) }))
@@ -230,6 +240,9 @@ async fn only_allowed_origins_are_told_that_they_may() {
     };
     for method in ["GET", "OPTIONS"] {
         assert_eq!(allowed(method, "https://good.example").await.as_deref(), Some("https://good.example"));
+        // Without case, and the program's own pages too: as for a WebSocket.
+        assert_eq!(allowed(method, "https://Good.example").await.as_deref(), Some("https://Good.example"));
+        assert_eq!(allowed(method, "http://test").await.as_deref(), Some("http://test"));
         assert_eq!(allowed(method, "https://evil.example").await, None);
     }
     let open = Server::start(&[("DEBUG", "on")]).await;

@@ -79,30 +79,29 @@ async fn a_new_address_or_password_is_kept(at: Fixture) {
     let keep = at.store.create_session(ann.id, HASH, HOUR).await.unwrap();
     let other = at.store.create_session(ann.id, HASH, HOUR).await.unwrap();
     let bens = at.store.create_session(ben.id, HASH, HOUR).await.unwrap();
-    let taken = at.store.update_user(ann.id, HASH, Some(ben.email.to_uppercase()), None, keep.id).await;
+    let taken = at.store.update_user(ann.id, HASH, email(&ben.email.to_uppercase()), keep.id).await;
     assert_eq!(code(taken), "email_taken");
-    let (user, ended) =
-        at.store.update_user(ann.id, HASH, Some("New@example.org".into()), None, keep.id).await.unwrap().unwrap();
+    let (user, ended) = at.store.update_user(ann.id, HASH, email("New@example.org"), keep.id).await.unwrap().unwrap();
     assert_eq!((user.email.as_str(), ended), ("New@example.org", vec![]));
     assert!(at.store.credentials("new@EXAMPLE.org").await.unwrap().is_some());
-    let (_, ended) = at.store.update_user(ann.id, HASH, None, Some("new".into()), keep.id).await.unwrap().unwrap();
+    let (_, ended) = at.store.update_user(ann.id, HASH, password("new"), keep.id).await.unwrap().unwrap();
     assert_eq!(ended, [other.id]);
     assert_eq!(at.store.credentials_of(ann.id).await.unwrap().unwrap().password_hash, "new");
     assert!(matches!(at.store.rotate_session(keep.id, 0, HOUR).await.unwrap(), Rotation::Rotated(..)));
     assert_eq!(at.store.rotate_session(other.id, 0, HOUR).await.unwrap(), Rotation::Ended);
     assert!(matches!(at.store.rotate_session(bens.id, 0, HOUR).await.unwrap(), Rotation::Rotated(..)));
-    assert_eq!(at.store.update_user(UserId(0), HASH, None, Some("x".into()), keep.id).await.unwrap(), None);
+    assert_eq!(at.store.update_user(UserId(0), HASH, password("x"), keep.id).await.unwrap(), None);
 }
 
 /// Checked before the change, used after it: the race of a login with a new password.
 async fn a_password_that_was_changed_opens_and_changes_nothing(at: Fixture) {
     let ann = at.user().await;
     let own = at.store.create_session(ann.id, HASH, HOUR).await.unwrap();
-    at.store.update_user(ann.id, HASH, None, Some("new".into()), own.id).await.unwrap().unwrap();
+    at.store.update_user(ann.id, HASH, password("new"), own.id).await.unwrap().unwrap();
     assert_eq!(code(at.store.create_session(ann.id, HASH, HOUR).await), "bad_credentials");
-    let late = at.store.update_user(ann.id, HASH, Some("late@example.org".into()), None, own.id).await;
+    let late = at.store.update_user(ann.id, HASH, email("late@example.org"), own.id).await;
     assert_eq!(late.unwrap(), None);
-    let late = at.store.update_user(ann.id, HASH, None, Some("late".into()), own.id).await;
+    let late = at.store.update_user(ann.id, HASH, password("late"), own.id).await;
     assert_eq!(late.unwrap(), None);
     let kept = at.store.credentials_of(ann.id).await.unwrap().unwrap();
     assert_eq!((kept.password_hash.as_str(), kept.user.email), ("new", ann.email));
@@ -136,4 +135,12 @@ async fn last_seen_never_moves_back(at: Fixture) {
     rows.sort_by_key(|row| row.user.id);
     let seen: Vec<_> = rows.iter().map(|row| row.last_seen_at).collect();
     assert_eq!(seen, [Some(noon), Some(noon + Span::MINUTE)]);
+}
+
+fn email(email: &str) -> UserPatch {
+    UserPatch { email: Some(email.into()), ..UserPatch::default() }
+}
+
+fn password(hash: &str) -> UserPatch {
+    UserPatch { password_hash: Some(hash.into()), ..UserPatch::default() }
 }

@@ -1,4 +1,4 @@
-//! One contract suite over both back ends: SQLite in a temporary directory, and a real Postgres that the suite starts itself.
+//! One contract suite over both back ends: SQLite in a temporary directory, and a real Postgres.
 
 mod accounts;
 mod chats;
@@ -7,34 +7,30 @@ mod members;
 mod messages;
 mod postgres_only;
 mod races;
-mod server;
 mod sessions;
 
-use self::server::Server;
 use super::postgres::PostgresStore;
 use super::sqlite::SqliteStore;
 use super::*;
 use crate::error::Error;
-use crate::event::EventBody;
+use crate::event::{EventBody, LogEvent};
+use crate::id::{ChatId, MessageId, Seq, SessionId, UserId};
+use crate::model::{Chat, HistoryPage, Message, Role, User};
+use messenger_testing::postgres;
 use sqlx::{AssertSqlSafe, Connection};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 /// Runs each function over both back ends.
 macro_rules! contract {
     ($($name:ident),* $(,)?) => {
-        mod sqlite {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() {
-                super::$name(crate::store::contract::Fixture::sqlite().await).await;
-            })*
-        }
-        mod postgres {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() {
-                super::$name(crate::store::contract::Fixture::postgres().await).await;
-            })*
+        messenger_testing::over_each! {
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            sqlite: crate::store::contract::Fixture::sqlite().await,
+            postgres: crate::store::contract::Fixture::postgres().await;
+            $($name)*
         }
     };
 }
@@ -71,8 +67,8 @@ impl Fixture {
     }
 
     pub(super) async fn postgres() -> Self {
-        let url = Server::shared().database().await;
-        let store = PostgresStore::connect(&url.clone().into(), 8).await.unwrap();
+        let url = postgres::shared_without_fsync().await.new_database().await;
+        let store = PostgresStore::connect(&url.clone().into(), 8).unwrap();
         store.migrate().await.unwrap();
         assert!(store.schema_ready().await.unwrap());
         Self { store: Arc::new(store), raw: Raw::Postgres(url), users: AtomicU32::new(0) }
@@ -145,7 +141,8 @@ impl Fixture {
         sent
     }
 
-    /// What a mutation said must be what a replay reads, and what a relay would rebuild if its publisher died now.
+    /// What a mutation said must be what a replay reads, and what a relay would rebuild if its
+    /// publisher died now.
     pub(super) async fn told(&self, committed: &Committed) {
         for event in &committed.events {
             let page = self.store.log_after(event.chat_id, Seq(event.seq.0 - 1), 1).await.unwrap().unwrap();

@@ -60,7 +60,8 @@ async fn numbers_have_no_gap_and_readers_see_none(at: Fixture) {
             seqs
         });
     }
-    // A reader that polls meanwhile sees each number after the one before: order of numbers is order of commits.
+    // A reader that polls meanwhile sees each number after the one before: order of numbers is
+    // order of commits.
     let total = i64::try_from((0..WRITERS).map(|n| (1 + n % 3) * EACH).sum::<usize>()).unwrap();
     let (mut cursor, began) = (Seq(0), std::time::Instant::now());
     while cursor < Seq(total) {
@@ -251,7 +252,8 @@ async fn pruning_disturbs_no_writer(at: Fixture) {
     while cursor < Seq(200) {
         at.store.prune(Duration::ZERO, 10).await.unwrap();
         let page = at.store.log_after(chat, cursor, 7).await.unwrap().unwrap();
-        // A reader goes on from the floor where the log no longer reaches back; from there on it sees no gap.
+        // A reader goes on from the floor where the log no longer reaches back; from there on it
+        // sees no gap.
         cursor = cursor.max(page.floor);
         for event in page.events {
             assert_eq!(event.seq, cursor.next());

@@ -1,131 +1,110 @@
 //! The log of every chat and the outbox.
 
-use super::lock::views;
-use super::pool::Pool;
+use super::PostgresStore;
+use super::chats::views;
+use super::prune::prune;
+use crate::error::Result;
 use crate::event::LogEvent;
 use crate::id::{ChatId, Seq, UserId};
-use crate::store::change::{OutboxPayload, StoredNoticeKind, rebuilt};
+use crate::store::entry::{LogRow, kinds, log_columns};
 use crate::store::fault::{Fault, is_lost};
-use crate::store::row::LogRow;
-use crate::store::{CLAIM_LEASE, Committed, LogPage, OutboxId};
+use crate::store::outbox::{EVENTS_PER_CLAIM, OutboxPayload, rebuilt};
+use crate::store::{CLAIM_LEASE, Committed, Log, LogPage, OutboxId};
+use async_trait::async_trait;
 use sqlx::PgConnection;
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-pub(super) async fn ping(pool: &Arc<Pool>) -> Result<(), Fault> {
-    let mut lease = pool.lease().await?;
-    let answer = sqlx::query("select 1").execute(lease.connection()).await;
-    lease.end(answer).map(drop)
-}
-
-/// The versions of the migrations that are applied; none where there is no schema at all.
-pub(super) async fn applied_migrations(pool: &Arc<Pool>) -> Result<Vec<i64>, Fault> {
-    let mut lease = pool.lease().await?;
-    let versions =
-        sqlx::query_scalar("select version from _sqlx_migrations where success").fetch_all(lease.connection()).await;
-    match lease.end(versions) {
-        Err(Fault::Sql(sqlx::Error::Database(error))) if error.code().as_deref() == Some("42P01") => Ok(Vec::new()),
-        other => other,
+#[async_trait]
+impl Log for PostgresStore {
+    async fn log_after(&self, chat: ChatId, after: Seq, limit: usize) -> Result<Option<LogPage>> {
+        let rows: Vec<LogRow> = self
+            .rows(|| {
+                sqlx::query_as(concat!(
+                    "select ",
+                    log_columns!(),
+                    " from chats c
+                     left join lateral (
+                         select * from log o where o.chat_id = c.id and o.seq > greatest($2, c.floor)
+                         order by o.seq limit $3
+                     ) e on true
+                     left join messages x on x.id = e.message_id and e.kind in ",
+                    kinds!(of_a_message),
+                    " left join users a on a.id = x.author_id
+                     left join users u on u.id = e.user_id
+                     where c.id = $1
+                     order by e.seq"
+                ))
+                .bind(chat)
+                .bind(after)
+                .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            })
+            .await?;
+        let Some((head, floor)) = rows.first().map(|row| (row.head, row.floor)) else {
+            return Ok(None);
+        };
+        Ok(Some(LogPage { events: rows.into_iter().filter_map(LogRow::into_event).collect(), head, floor }))
     }
-}
 
-// What an event is joined with as it stands now. The texts of a deleted chat are as good as erased.
-macro_rules! log_columns {
-    () => {
-        "c.id as chat_id, c.seq as head, c.floor, e.seq, e.kind, e.created_at as committed_at, e.message_id,
-         e.user_id, u.username, e.role,
-         case when e.kind in (7, 8) then c.name end as chat_name,
-         case when e.kind in (7, 8) then c.description end as chat_description,
-         case when e.kind in (7, 8) then c.is_group end as chat_is_group,
-         case when e.kind in (7, 8) then c.created_at end as chat_created_at,
-         case when e.kind in (7, 8) then c.member_count end as chat_member_count,
-         x.id as m_id, x.author_id as m_author_id, a.username as m_author_username,
-         case when c.deleted_at is null and x.deleted_at is null then x.text else '' end as m_text,
-         x.created_at as m_created_at, x.edited_at as m_edited_at,
-         (x.deleted_at is not null or c.deleted_at is not null) as m_is_deleted, x.seq as m_seq,
-         x.client_message_id as m_client_message_id, x.reply_to_id as m_reply_to_id"
-    };
-}
-
-pub(super) async fn log_after(
-    pool: &Arc<Pool>,
-    chat: ChatId,
-    after: Seq,
-    limit: usize,
-) -> Result<Option<LogPage>, Fault> {
-    let mut lease = pool.lease().await?;
-    let rows: Result<Vec<LogRow>, _> = sqlx::query_as(concat!(
-        "select ",
-        log_columns!(),
-        " from chats c
-         left join lateral (
-             select * from log o where o.chat_id = c.id and o.seq > greatest($2, c.floor) order by o.seq limit $3
-         ) e on true
-         left join messages x on x.id = e.message_id and e.kind in (1, 2)
-         left join users a on a.id = x.author_id
-         left join users u on u.id = e.user_id
-         where c.id = $1
-         order by e.seq"
-    ))
-    .bind(chat)
-    .bind(after)
-    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-    .fetch_all(lease.connection())
-    .await;
-    let rows = lease.end(rows)?;
-    let Some((head, floor)) = rows.first().map(|row| (row.head, row.floor)) else {
-        return Ok(None);
-    };
-    Ok(Some(LogPage { events: rows.into_iter().filter_map(LogRow::into_event).collect(), head, floor }))
-}
-
-pub(super) async fn heads(pool: &Arc<Pool>, chats: &[ChatId]) -> Result<Vec<(ChatId, Seq)>, Fault> {
-    let chats: Vec<i64> = chats.iter().map(|id| id.0).collect();
-    let mut lease = pool.lease().await?;
-    let rows =
-        sqlx::query_as("select id, seq from chats where id = any ($1)").bind(chats).fetch_all(lease.connection()).await;
-    lease.end(rows)
-}
-
-pub(super) async fn outbox_remove(pool: &Arc<Pool>, ids: &[OutboxId]) -> Result<(), Fault> {
-    let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
-    let mut lease = pool.lease().await?;
-    let removed = sqlx::query("delete from outbox where id = any ($1)").bind(ids).execute(lease.connection()).await;
-    // To remove it again does no harm.
-    lease.end(removed).map(drop)
-}
-
-pub(super) async fn outbox_claim(pool: &Arc<Pool>, age: Duration, limit: usize) -> Result<Vec<Committed>, Fault> {
-    let mut lease = pool.lease().await?;
-    let claimed = claim(lease.connection(), age, limit).await;
-    let claimed = lease.settle(claimed)?;
-    if claimed.is_empty() {
-        return Ok(Vec::new());
+    async fn heads(&self, chats: &[ChatId]) -> Result<Vec<(ChatId, Seq)>> {
+        let chats: Vec<i64> = chats.iter().map(|id| id.0).collect();
+        self.rows(|| sqlx::query_as("select id, seq from chats where id = any ($1)").bind(&chats)).await
     }
-    let entries: Vec<_> = claimed.into_iter().filter_map(|(id, payload)| OutboxPayload::read(id, &payload)).collect();
-    let rebuilt = rebuild(lease.connection(), &entries).await;
-    match lease.settle(rebuilt) {
-        Err(Fault::Sql(error)) if !is_lost(&error) => {}
-        other => return other,
+
+    async fn outbox_remove(&self, ids: &[OutboxId]) -> Result<()> {
+        let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+        self.run(|| async {
+            let mut lease = self.pool.lease().await?;
+            let removed =
+                sqlx::query("delete from outbox where id = any ($1)").bind(&ids).execute(lease.connection()).await;
+            // To remove it again does no harm.
+            lease.end(removed).map(drop)
+        })
+        .await
     }
-    // One of them cannot be rebuilt: it shall not hold up the others.
-    let mut good = Vec::with_capacity(entries.len());
-    for entry in &entries {
-        let one = rebuild(lease.connection(), std::slice::from_ref(entry)).await;
-        match lease.settle(one) {
-            Ok(one) => good.extend(one),
-            Err(Fault::Sql(error)) if !is_lost(&error) => {
-                tracing::error!(outbox.id = entry.0.0, %error, "an outbox entry cannot be rebuilt");
+
+    async fn outbox_claim(&self, age: Duration, limit: usize) -> Result<Vec<Committed>> {
+        self.run(|| async {
+            let mut lease = self.pool.lease().await?;
+            let claimed = claim(lease.connection(), age, limit).await;
+            let claimed = lease.settle(claimed)?;
+            if claimed.is_empty() {
+                return Ok(Vec::new());
             }
-            Err(fault) => return Err(fault),
-        }
+            let read = |(id, payload): (i64, String)| OutboxPayload::read(id, &payload);
+            let entries: Vec<_> = claimed.into_iter().filter_map(read).collect();
+            let rebuilt = rebuild(lease.connection(), &entries).await;
+            match lease.settle(rebuilt) {
+                Err(Fault::Sql(error)) if !is_lost(&error) => {}
+                other => return other,
+            }
+            // One of them cannot be rebuilt. It must not hold up the others.
+            let mut good = Vec::with_capacity(entries.len());
+            for entry in &entries {
+                let one = rebuild(lease.connection(), std::slice::from_ref(entry)).await;
+                match lease.settle(one) {
+                    Ok(one) => good.extend(one),
+                    Err(Fault::Sql(error)) if !is_lost(&error) => {
+                        tracing::error!(outbox.id = entry.0.0, %error, "an outbox entry cannot be rebuilt");
+                    }
+                    Err(fault) => return Err(fault),
+                }
+            }
+            Ok(good)
+        })
+        .await
     }
-    Ok(good)
-}
 
-/// How much a claim takes at once, in events and notices; a single entry may be larger.
-const CLAIM_SIZE: i64 = 5_000;
+    async fn outbox_pending(&self) -> Result<i64> {
+        let count: Option<(i64,)> =
+            self.row(|| sqlx::query_as("select count(*) from (select from outbox limit 10000) o")).await?;
+        Ok(count.map_or(0, |(count,)| count))
+    }
+
+    async fn prune(&self, older_than: Duration, limit: usize) -> Result<usize> {
+        self.run(|| prune(&self.pool, older_than, limit)).await
+    }
+}
 
 async fn claim(connection: &mut PgConnection, age: Duration, limit: usize) -> Result<Vec<(i64, String)>, sqlx::Error> {
     sqlx::query_as(
@@ -144,25 +123,22 @@ async fn claim(connection: &mut PgConnection, age: Duration, limit: usize) -> Re
     )
     .bind(age.as_secs_f64())
     .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-    .bind(CLAIM_SIZE)
+    .bind(EVENTS_PER_CLAIM)
     .bind(CLAIM_LEASE.as_secs_f64())
     .fetch_all(connection)
     .await
 }
 
-/// What these entries must tell, as it stands now.
+/// Rebuilds what these entries stand for, as it is now.
 async fn rebuild(
     connection: &mut PgConnection,
     entries: &[(OutboxId, OutboxPayload)],
 ) -> Result<Vec<Committed>, sqlx::Error> {
     let mut ranges = Vec::new();
-    let mut added = Vec::new();
     for (index, (_, payload)) in entries.iter().enumerate() {
         ranges.extend(payload.events.iter().map(|(chat, first, last)| (index, *chat, *first, *last)));
-        for notice in payload.notices.iter().filter(|notice| notice.kind == StoredNoticeKind::Added) {
-            added.extend(notice.users.iter().map(|user| (notice.chat, *user)));
-        }
     }
+    let added: Vec<_> = entries.iter().flat_map(|(_, payload)| payload.added()).collect();
     let mut events: Vec<Vec<LogEvent>> = entries.iter().map(|_| Vec::new()).collect();
     for (index, event) in events_of(connection, &ranges).await? {
         if let Some(list) = events.get_mut(index) {
@@ -196,8 +172,9 @@ async fn events_of(connection: &mut PgConnection, ranges: &[Range]) -> Result<Ve
          join lateral (
              select * from log o where o.chat_id = c.id and o.seq between r.first and r.last order by o.seq limit 1000000
          ) e on true
-         left join messages x on x.id = e.message_id and e.kind in (1, 2)
-         left join users a on a.id = x.author_id
+         left join messages x on x.id = e.message_id and e.kind in ",
+        kinds!(of_a_message),
+        " left join users a on a.id = x.author_id
          left join users u on u.id = e.user_id
          order by r.ord, e.chat_id, e.seq"
     ))
@@ -222,12 +199,4 @@ async fn pairs_of(
             .fetch_all(connection)
             .await?;
     Ok(rows.into_iter().map(|(chat, low, high)| (chat, [low, high])).collect())
-}
-
-pub(super) async fn outbox_pending(pool: &Arc<Pool>) -> Result<i64, Fault> {
-    let mut lease = pool.lease().await?;
-    let count = sqlx::query_scalar("select count(*) from (select from outbox limit 10000) o")
-        .fetch_one(lease.connection())
-        .await;
-    lease.end(count)
 }

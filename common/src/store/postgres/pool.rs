@@ -1,5 +1,6 @@
-//! A pool of connections that is sure of three things: a server that is away is told at once, a connection on which an answer is
-//! still owed is never used again, and a restart of the server costs one failed use, not one of every connection.
+//! A pool of connections with three promises. A caller learns at once that the server is away. A
+//! connection on which an answer is still due is never used again. A restart of the server costs
+//! one failed use, not one of every connection.
 
 use crate::error::Error;
 use crate::store::PoolState;
@@ -14,26 +15,28 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
 /// How long a caller waits for a connection, its opening included.
-const ACQUIRE: Duration = Duration::from_millis(1500);
-/// Idle for longer than this, a connection is asked whether it lives before it is used.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(1500);
+/// A connection that was idle for longer than this is probed before it is used.
 const TRUSTED_IDLE: Duration = Duration::from_secs(1);
-/// How long it may take to answer that.
-const PROBE: Duration = Duration::from_millis(500);
+/// How long a probe may take.
+const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// What every connection is set to. In statements, not in the startup packet, which poolers refuse to pass on. Every statement
-/// reaches few rows by a key: one plan serves all parameters, is made once a connection, and takes the index whatever the
-/// statistics of a young table say.
+/// The settings of every connection. They are statements, because poolers refuse to pass on a
+/// startup packet with settings. Every statement reaches few rows by a key. So one plan serves all
+/// parameters, is made once a connection, and takes the index whatever the statistics of a young
+/// table say.
 const SETTINGS: &str = "set statement_timeout = 1700; set idle_in_transaction_session_timeout = 5000; set jit = off;
     set plan_cache_mode = force_generic_plan; set enable_seqscan = off";
 
-/// The pool. A caller beyond its size waits, and is `Unavailable` after 1.5 s.
+/// The pool. A caller beyond its size waits, and gets `Unavailable` after [`ACQUIRE_TIMEOUT`].
 pub(super) struct Pool {
     options: PgConnectOptions,
     size: usize,
     permits: Arc<Semaphore>,
     idle: Mutex<Vec<Idle>>,
     open: AtomicU32,
-    /// Raised when a connection was lost: those opened before are probed before they are used.
+    /// Raised when a connection was lost. Connections of an older generation are probed before they
+    /// are used.
     generation: AtomicU64,
 }
 
@@ -61,7 +64,7 @@ impl Pool {
         self.size
     }
 
-    /// Where it connects to.
+    /// The server that it connects to.
     pub(super) fn options(&self) -> &PgConnectOptions {
         &self.options
     }
@@ -71,9 +74,9 @@ impl Pool {
         PoolState { in_use: self.open.load(Ordering::Relaxed).saturating_sub(idle), idle }
     }
 
-    /// A connection for one statement or more, each its own transaction.
+    /// A connection for one or more statements, each its own transaction.
     pub(super) async fn lease(self: &Arc<Self>) -> Result<Lease, Fault> {
-        timeout(ACQUIRE, self.acquire())
+        timeout(ACQUIRE_TIMEOUT, self.acquire())
             .await
             .unwrap_or_else(|_| Err(Error::unavailable("no database connection became free in time").into()))
     }
@@ -91,7 +94,7 @@ impl Pool {
     async fn acquire(self: &Arc<Self>) -> Result<Lease, Fault> {
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| sqlx::Error::PoolClosed)?;
         loop {
-            // The newest first: the others may rest.
+            // The newest first, so that idle ones stay idle.
             let Some(idle) = self.idle.lock().pop() else { break };
             let mut lease = Lease::new(self, idle.connection, idle.generation, None);
             let trusted =
@@ -113,11 +116,12 @@ impl Pool {
     }
 }
 
-/// A connection in use. Dropped before its work was ended (its caller went away, or the time was over), it is closed.
+/// A connection in use. It is closed where it is dropped before its work was ended, by a caller
+/// that went away or a time-out.
 pub(super) struct Lease {
     connection: Option<PgConnection>,
     generation: u64,
-    /// Whether nothing is owed on it: no answer, no transaction.
+    /// Whether nothing is due on it: no answer, no end of a transaction.
     clean: bool,
     pool: Arc<Pool>,
     permit: Option<OwnedSemaphorePermit>,
@@ -128,7 +132,7 @@ impl Lease {
         Self { connection: Some(connection), generation, clean: false, pool: Arc::clone(pool), permit }
     }
 
-    /// The connection itself. What is done with it must be ended by one of the `end`s.
+    /// The connection itself. Each use must be followed by one of the `end`s.
     #[expect(clippy::expect_used, reason = "it is taken only where the lease ends")]
     pub(super) fn connection(&mut self) -> &mut PgConnection {
         self.clean = false;
@@ -140,13 +144,13 @@ impl Lease {
         self.settle(result)
     }
 
-    /// The same where the lease is used on.
+    /// The same, for a lease that goes on.
     pub(super) fn settle<T>(&mut self, result: Result<T, sqlx::Error>) -> Result<T, Fault> {
         self.note(result.as_ref().err());
         result.map_err(Fault::Sql)
     }
 
-    /// The same for a statement that wrote: a lost connection leaves it unknown whether it did.
+    /// The same for a statement that wrote. After a lost connection nobody knows whether it did.
     pub(super) fn end_written<T>(self, result: Result<T, sqlx::Error>) -> Result<T, Fault> {
         self.end(result).map_err(|fault| match fault {
             Fault::Sql(error) if is_lost(&error) => Fault::Unknown(error),
@@ -154,7 +158,7 @@ impl Lease {
         })
     }
 
-    /// Ends a transaction: commits what went well, rolls back what did not.
+    /// Ends a transaction: commits after `Ok`, rolls back after `Err`.
     pub(super) async fn end_transaction<T>(mut self, result: Result<T, Fault>) -> Result<T, Fault> {
         match result {
             Ok(value) => {
@@ -179,7 +183,7 @@ impl Lease {
         }
     }
 
-    /// Nothing is owed any more, unless the connection is lost.
+    /// Nothing is due any more, unless the connection is lost.
     fn note(&mut self, error: Option<&sqlx::Error>) {
         if error.is_some_and(is_lost) {
             self.lost();
@@ -190,8 +194,8 @@ impl Lease {
 
     fn lost(&mut self) {
         self.clean = false;
-        // Only the first to notice raises it: the others' connections are of the same past.
-        // Another may have been first.
+        // Raise the generation once per outage: connections of the same generation were lost
+        // together.
         let raised = self.pool.generation.compare_exchange(
             self.generation,
             self.generation + 1,
@@ -201,9 +205,9 @@ impl Lease {
         tracing::trace!(first = raised.is_ok(), "a pool's generation was raised");
     }
 
-    /// Whether the connection still answers; one that does is as good as new.
+    /// Probes the connection. One that answers belongs to the present generation.
     async fn answers(&mut self) -> bool {
-        let answered = timeout(PROBE, self.connection().ping()).await.is_ok_and(|answer| answer.is_ok());
+        let answered = timeout(PROBE_TIMEOUT, self.connection().ping()).await.is_ok_and(|answer| answer.is_ok());
         if answered {
             self.generation = self.pool.generation.load(Ordering::Acquire);
         }
@@ -218,7 +222,7 @@ impl Drop for Lease {
             let idle = Idle { connection, generation: self.generation, since: Instant::now() };
             self.pool.idle.lock().push(idle);
         } else {
-            // Closing the socket is all: a server that is away would not hear a farewell.
+            // Only close the socket: a server that is away would not read a goodbye.
             drop(connection);
             self.pool.open.fetch_sub(1, Ordering::Relaxed);
         }

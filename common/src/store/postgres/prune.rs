@@ -1,7 +1,8 @@
 //! Pruning: the log beyond its retention, the texts of deleted chats, sessions long over.
 //!
-//! Small statements of their own, each holding its locks for milliseconds. Which rows they touch goes from one to the next as
-//! arrays: a join would be planned for a tenth of the table, that being what the planner makes of a limit it does not know.
+//! Each statement is a transaction of its own and holds its locks for milliseconds. One statement
+//! hands its rows to the next as arrays. A join instead would be planned for a tenth of the table,
+//! the planner's guess for an unknown limit.
 
 use super::pool::Pool;
 use crate::id::ChatId;
@@ -26,8 +27,8 @@ pub(super) async fn prune(pool: &Arc<Pool>, older_than: Duration, limit: usize) 
     lease.end(pruned)
 }
 
-/// Raises the floors to these numbers, so that no reader takes a missing entry for one that is still to come. A chat that a writer
-/// holds just now is left for the next time.
+/// Raises the floors to these numbers, so that no reader waits for an entry that is gone. Skips
+/// chats that a writer has locked; the next pruning finds them.
 async fn raise_floors(connection: &mut PgConnection, tops: &BTreeMap<i64, i64>) -> Result<(), sqlx::Error> {
     if tops.is_empty() {
         return Ok(());
@@ -48,7 +49,8 @@ async fn raise_floors(connection: &mut PgConnection, tops: &BTreeMap<i64, i64>) 
     .map(drop)
 }
 
-/// First the floors, then what stands below them, the latter without a lock on any chat. Says how many entries went.
+/// Raises the floors, then deletes the entries below them without a lock on any chat. Answers how
+/// many.
 async fn remove_events(connection: &mut PgConnection, older_than: Duration, limit: i64) -> Result<i64, sqlx::Error> {
     let old: Vec<(i64, i64)> = sqlx::query_as(
         "select chat_id, seq from events
@@ -80,8 +82,9 @@ async fn remove_events(connection: &mut PgConnection, older_than: Duration, limi
     Ok(i64::try_from(removed.rows_affected()).unwrap_or(i64::MAX))
 }
 
-/// Messages stay, but a replay no longer reaches them: raises the floors of their chats, going on where the last pruning left off,
-/// and says how many it passed. Two nodes at once do the same twice.
+/// Messages stay, but a replay no longer reaches them. Raises the floors of their chats, from where
+/// the last pruning stopped, and answers how many messages it passed. Two nodes at once do the same
+/// work twice.
 async fn pass_messages(connection: &mut PgConnection, older_than: Duration, limit: i64) -> Result<i64, sqlx::Error> {
     let next: Vec<(i64, i64, i64, bool)> = sqlx::query_as(
         "select id, chat_id, seq, created_at < clock_timestamp() - make_interval(secs => $1)
@@ -105,8 +108,8 @@ async fn pass_messages(connection: &mut PgConnection, older_than: Duration, limi
     Ok(passed)
 }
 
-/// Erases the texts of deleted chats, a batch at a time; until then nobody can read them any more either. Says how many, a chat that is
-/// done counting as one: 0 when none is left.
+/// Erases the texts of deleted chats, one batch. Nobody can read them before that either. Answers
+/// how many; a chat that is done counts as one, and 0 means that none is left.
 async fn erase_deleted_chats(connection: &mut PgConnection, limit: i64) -> Result<i64, sqlx::Error> {
     let chat: Option<ChatId> =
         sqlx::query_scalar("select id from chats where deleted_at is not null and not erased order by id limit 1")
@@ -129,7 +132,7 @@ async fn erase_deleted_chats(connection: &mut PgConnection, limit: i64) -> Resul
     Ok(i64::try_from(erased.rows_affected()).unwrap_or(i64::MAX).max(1))
 }
 
-/// Forgets sessions that expired more than a day ago: no token of theirs lives.
+/// Deletes sessions that expired more than a day ago. None of their tokens is valid.
 async fn forget_sessions(connection: &mut PgConnection, limit: i64) -> Result<(), sqlx::Error> {
     sqlx::query(
         "delete from sessions where id = any (array(

@@ -1,59 +1,78 @@
 //! Login sessions.
 
-use super::pool::Pool;
-use crate::error::Error;
+use super::PostgresStore;
+use crate::error::{Error, Result};
 use crate::id::{SessionId, UserId};
+use crate::store::accounts::{AccountRow, account_columns};
 use crate::store::fault::Fault;
-use crate::store::row::{AccountRow, SessionRow};
-use crate::store::{EndedSession, Rotation, Session};
+use crate::store::sessions::SessionRow;
+use crate::store::{EndedSession, Rotation, Session, Sessions};
+use async_trait::async_trait;
 use sqlx::PgConnection;
-use std::sync::Arc;
 use std::time::Duration;
 
-/// A duration as Postgres takes it: seconds.
-fn seconds(duration: Duration) -> f64 {
-    duration.as_secs_f64()
-}
-
-pub(super) async fn create_session(
-    pool: &Arc<Pool>,
-    user: UserId,
-    verified: &str,
-    ttl: Duration,
-) -> Result<Session, Fault> {
-    let mut lease = pool.lease().await?;
-    // The account's row is locked against a deactivation or a new password that would miss the session.
-    let opened: Result<Option<(bool, Option<SessionId>)>, _> = sqlx::query_as(
-        "with account as materialized (
-             select id, is_active, password_hash = $3 as fits from users where id = $1 for share
-         ), opened as (
-             insert into sessions (user_id, expires_at)
-             select id, clock_timestamp() + make_interval(secs => $2) from account where is_active and fits
-             returning id
-         )
-         select is_active, (select id from opened) from account",
-    )
-    .bind(user)
-    .bind(seconds(ttl))
-    .bind(verified)
-    .fetch_optional(lease.connection())
-    .await;
-    match lease.end_written(opened)? {
-        Some((_, Some(id))) => Ok(Session { id, user_id: user, generation: 0 }),
-        Some((true, None)) => Err(Error::BadCredentials.into()),
-        Some((false, None)) | None => Err(Error::AccountDisabled.into()),
+#[async_trait]
+impl Sessions for PostgresStore {
+    async fn create_session(&self, user: UserId, verified: &str, ttl: Duration) -> Result<Session> {
+        self.run(|| async {
+            let mut lease = self.pool.lease().await?;
+            // The account's row is locked against a deactivation or a new password that would miss
+            // the session.
+            let opened: Result<Option<(bool, Option<SessionId>)>, _> = sqlx::query_as(
+                "with account as materialized (
+                     select id, is_active, password_hash = $3 as fits from users where id = $1 for share
+                 ), opened as (
+                     insert into sessions (user_id, expires_at)
+                     select id, clock_timestamp() + make_interval(secs => $2) from account where is_active and fits
+                     returning id
+                 )
+                 select is_active, (select id from opened) from account",
+            )
+            .bind(user)
+            .bind(ttl.as_secs_f64())
+            .bind(verified)
+            .fetch_optional(lease.connection())
+            .await;
+            match lease.end_written(opened)? {
+                Some((_, Some(id))) => Ok(Session { id, user_id: user, generation: 0 }),
+                Some((true, None)) => Err(Error::BadCredentials.into()),
+                Some((false, None)) | None => Err(Error::AccountDisabled.into()),
+            }
+        })
+        .await
     }
-}
 
-pub(super) async fn rotate_session(
-    pool: &Arc<Pool>,
-    session: SessionId,
-    generation: i64,
-    ttl: Duration,
-) -> Result<Rotation, Fault> {
-    let mut lease = pool.begin().await?;
-    let rotation = rotate(lease.connection(), session, generation, ttl).await;
-    lease.end_transaction(rotation).await
+    async fn rotate_session(&self, session: SessionId, generation: i64, ttl: Duration) -> Result<Rotation> {
+        self.run(|| async {
+            let mut lease = self.pool.begin().await?;
+            let rotation = rotate(lease.connection(), session, generation, ttl).await;
+            lease.end_transaction(rotation).await
+        })
+        .await
+    }
+
+    async fn end_session(&self, session: SessionId) -> Result<()> {
+        self.run(|| async {
+            let mut lease = self.pool.lease().await?;
+            let ended = end(lease.connection(), session).await;
+            // To end it again does no harm.
+            lease.end(ended)
+        })
+        .await
+    }
+
+    async fn sessions_ended_within(&self, period: Duration) -> Result<Vec<EndedSession>> {
+        let rows: Vec<(SessionId, UserId, bool)> = self
+            .rows(|| {
+                sqlx::query_as(
+                    "select id, user_id, disabled from sessions
+                     where ended_at > clock_timestamp() - make_interval(secs => $1)",
+                )
+                .bind(period.as_secs_f64())
+            })
+            .await?;
+        Ok(rows.into_iter().map(|(id, user_id, disabled)| EndedSession { id, user_id, disabled }).collect())
+    }
 }
 
 async fn rotate(
@@ -65,12 +84,10 @@ async fn rotate(
     let Some(row) = lock_session(connection, session).await? else {
         return Ok(Rotation::Ended);
     };
-    let user: AccountRow = sqlx::query_as(
-        "select id, username, email, password_hash, is_active, created_at, last_seen_at from users where id = $1",
-    )
-    .bind(row.user_id)
-    .fetch_one(&mut *connection)
-    .await?;
+    let user: AccountRow = sqlx::query_as(concat!("select ", account_columns!(), " from users where id = $1"))
+        .bind(row.user_id)
+        .fetch_one(&mut *connection)
+        .await?;
     if !user.is_active {
         return Ok(Rotation::Disabled);
     }
@@ -86,7 +103,7 @@ async fn rotate(
          where id = $1",
     )
     .bind(session)
-    .bind(seconds(ttl))
+    .bind(ttl.as_secs_f64())
     .execute(connection)
     .await?;
     Ok(Rotation::Rotated(row.session(generation + 1), user.into()))
@@ -108,24 +125,4 @@ async fn end(connection: &mut PgConnection, session: SessionId) -> Result<(), sq
         .execute(connection)
         .await
         .map(drop)
-}
-
-pub(super) async fn end_session(pool: &Arc<Pool>, session: SessionId) -> Result<(), Fault> {
-    let mut lease = pool.lease().await?;
-    let ended = end(lease.connection(), session).await;
-    // To end it again does no harm.
-    lease.end(ended)
-}
-
-pub(super) async fn sessions_ended_within(pool: &Arc<Pool>, period: Duration) -> Result<Vec<EndedSession>, Fault> {
-    let mut lease = pool.lease().await?;
-    let rows: Result<Vec<(SessionId, UserId, bool)>, _> = sqlx::query_as(
-        "select id, user_id, disabled from sessions
-         where ended_at > clock_timestamp() - make_interval(secs => $1)",
-    )
-    .bind(seconds(period))
-    .fetch_all(lease.connection())
-    .await;
-    let rows = lease.end(rows)?;
-    Ok(rows.into_iter().map(|(id, user_id, disabled)| EndedSession { id, user_id, disabled }).collect())
 }

@@ -1,19 +1,109 @@
-//! Messages: sent in batches by one transaction, read by pages, edited, deleted.
+//! Messages: sent in batches by one transaction, read by pages; their changes.
 
-use super::lock::{lock, message_columns, record, tell};
-use super::{Database, commit};
-use crate::error::Error;
-use crate::event::EventBody;
+use super::SqliteStore;
+use super::database::commit;
+use super::transaction::insert_outbox;
+use crate::error::{Error, Result};
 use crate::id::{ChatId, MessageId, Seq, UserId};
-use crate::model::{HistoryPage, Message, Role};
-use crate::store::change::{Change, OutboxPayload, may_read};
+use crate::model::{HistoryPage, Message};
+use crate::store::changes::messages as changes;
+use crate::store::chats::may_read;
 use crate::store::cursor::{HistoryBound, one_more};
 use crate::store::fault::Fault;
-use crate::store::row::{HistoryRow, MessageRow, Time, digest};
-use crate::store::send::{self, Outcome, Stored};
-use crate::store::{Committed, HistoryFrom, NewMessage, OutboxId, SentBatch};
+use crate::store::messages::{HistoryRow, MessageRow, message_columns};
+use crate::store::outbox::OutboxPayload;
+use crate::store::send::{self, Outcome, Stored, digest};
+use crate::store::stored_time::Time;
+use crate::store::{Committed, HistoryFrom, Messages, NewMessage, SentBatch};
+use async_trait::async_trait;
 use sqlx::{FromRow, SqliteConnection};
 use std::collections::BTreeMap;
+
+macro_rules! history {
+    ($compare:literal, $order:literal) => {
+        concat!(
+            "select c.is_group, c.seq as head, me.user_id is not null as is_member, origin.seq as from_seq, ",
+            message_columns!(),
+            " from chats c
+             left join members me on me.chat_id = c.id and me.user_id = $2
+             left join messages origin on origin.id = $3 and origin.chat_id = c.id
+             left join (
+                 select * from messages
+                 where chat_id = $1 and deleted_at is null
+                   and seq ",
+            $compare,
+            " coalesce((select o.seq from messages o where o.id = $3 and o.chat_id = $1), $4)
+                 order by seq ",
+            $order,
+            " limit $5
+             ) x on me.user_id is not null
+             left join users a on a.id = x.author_id
+             where c.id = $1 and c.deleted_at is null
+             order by x.seq ",
+            $order
+        )
+    };
+}
+
+#[async_trait]
+impl Messages for SqliteStore {
+    async fn send(&self, batch: Vec<NewMessage>) -> Result<SentBatch> {
+        self.run(async {
+            let mut transaction = self.database.begin().await?;
+            let now = self.database.now();
+            let mut places: BTreeMap<ChatId, Option<Place>> = BTreeMap::new();
+            let mut payload = OutboxPayload::default();
+            let mut outcomes = Vec::with_capacity(batch.len());
+            for entry in &batch {
+                let outcome = send_one(&mut transaction, entry, &mut places, now).await?;
+                if let Outcome::Stored(stored, _) = &outcome {
+                    match payload.events.iter_mut().find(|(chat, ..)| *chat == entry.chat_id) {
+                        Some((_, _, last)) => *last = stored.seq,
+                        None => payload.events.push((entry.chat_id, stored.seq, stored.seq)),
+                    }
+                }
+                outcomes.push(outcome);
+            }
+            let mut outbox = None;
+            if !payload.events.is_empty() {
+                for (chat, _, last) in &payload.events {
+                    sqlx::query("update chats set seq = $2, active_at = $3 where id = $1")
+                        .bind(chat)
+                        .bind(last)
+                        .bind(now)
+                        .execute(&mut *transaction)
+                        .await?;
+                }
+                outbox = Some(insert_outbox(&mut transaction, &payload, now).await?);
+            }
+            commit(transaction, send::batch(&batch, outcomes, outbox)).await
+        })
+        .await
+    }
+
+    async fn history(&self, chat: ChatId, by: UserId, from: HistoryFrom, limit: usize) -> Result<HistoryPage> {
+        let bound = HistoryBound::new(&from)?;
+        let statement = sqlx::query_as(if bound.newer { history!(">", "asc") } else { history!("<", "desc") });
+        let statement = statement.bind(chat).bind(by).bind(bound.message).bind(bound.seq).bind(one_more(limit));
+        let rows: Vec<HistoryRow> = self.rows(statement).await?;
+        let first = rows.first().ok_or(Error::ChatNotFound)?;
+        may_read(first.is_group, first.is_member)?;
+        if bound.message.is_some() && first.from_seq.is_none() {
+            return Err(bound.unknown());
+        }
+        let head = first.head;
+        let found = rows.into_iter().filter_map(|row| row.message.into_message(chat)).collect();
+        Ok(bound.page(found, limit, head))
+    }
+
+    async fn edit(&self, message: MessageId, by: UserId, text: String) -> Result<(Message, Committed)> {
+        self.change(|tx| Box::pin(changes::edit(tx, message, by, &text))).await
+    }
+
+    async fn delete(&self, message: MessageId, by: UserId) -> Result<Committed> {
+        self.change(|tx| Box::pin(changes::delete(tx, message, by))).await
+    }
+}
 
 /// A chat as a batch of sends goes on in it.
 #[derive(FromRow)]
@@ -22,57 +112,6 @@ struct Place {
     seq: Seq,
     pair_low: Option<UserId>,
     pair_high: Option<UserId>,
-}
-
-/// A message that was sent under the same id before.
-#[derive(FromRow)]
-struct Earlier {
-    #[sqlx(flatten)]
-    message: MessageRow,
-    text_digest: Option<i64>,
-    is_deleted: bool,
-}
-
-pub(super) async fn send(database: &Database, batch: &[NewMessage]) -> Result<SentBatch, Fault> {
-    let mut transaction = database.begin().await?;
-    let now = database.now();
-    let mut places: BTreeMap<ChatId, Option<Place>> = BTreeMap::new();
-    let mut payload = OutboxPayload::default();
-    let mut outcomes = Vec::with_capacity(batch.len());
-    for entry in batch {
-        let outcome = send_one(&mut transaction, entry, &mut places, now).await?;
-        if let Outcome::Stored(stored, _) = &outcome {
-            match payload.events.iter_mut().find(|(chat, ..)| *chat == entry.chat_id) {
-                Some((_, _, last)) => *last = stored.seq,
-                None => payload.events.push((entry.chat_id, stored.seq, stored.seq)),
-            }
-        }
-        outcomes.push(outcome);
-    }
-    let mut outbox = None;
-    if !payload.events.is_empty() {
-        for (chat, _, last) in &payload.events {
-            sqlx::query("update chats set seq = $2, active_at = $3 where id = $1")
-                .bind(chat)
-                .bind(last)
-                .bind(now)
-                .execute(&mut *transaction)
-                .await?;
-        }
-        outbox = Some(leave_entry(&mut transaction, &payload, now).await?);
-    }
-    commit(transaction, send::batch(batch, outcomes, outbox)).await
-}
-
-async fn leave_entry(connection: &mut SqliteConnection, payload: &OutboxPayload, now: Time) -> Result<OutboxId, Fault> {
-    let size: i64 = payload.events.iter().map(|(_, first, last)| last.0 - first.0 + 1).sum();
-    let id = sqlx::query_scalar("insert into outbox (created_at, size, payload) values ($1, $2, $3) returning id")
-        .bind(now)
-        .bind(size)
-        .bind(serde_json::to_string(payload).map_err(Error::internal)?)
-        .fetch_one(connection)
-        .await?;
-    Ok(OutboxId(id))
 }
 
 async fn send_one(
@@ -100,10 +139,10 @@ async fn send_one(
     if let Err(error) = may_read(place.is_group, is_member) {
         return Ok(Outcome::Refused(error));
     }
-    if let Some(earlier) = earlier(connection, entry).await? {
-        let same = earlier.is_deleted || earlier.text_digest == Some(digest(&entry.text));
+    if let Some((earlier, text_digest)) = earlier(connection, entry).await? {
+        let same = earlier.is_deleted || text_digest == Some(digest(&entry.text));
         return Ok(if same {
-            Outcome::Retry(Box::new(Message { is_deleted: earlier.is_deleted, ..earlier.message.into() }))
+            Outcome::Retry(Box::new(earlier))
         } else {
             Outcome::Refused(Error::ClientMessageIdReused)
         });
@@ -127,19 +166,30 @@ async fn place(connection: &mut SqliteConnection, chat: ChatId) -> Result<Option
         .await
 }
 
-async fn earlier(connection: &mut SqliteConnection, entry: &NewMessage) -> Result<Option<Earlier>, sqlx::Error> {
+/// A message that was sent under the same id before, and the digest of its first text.
+async fn earlier(
+    connection: &mut SqliteConnection,
+    entry: &NewMessage,
+) -> Result<Option<(Message, Option<i64>)>, sqlx::Error> {
+    #[derive(FromRow)]
+    struct Row {
+        text_digest: Option<i64>,
+        #[sqlx(flatten)]
+        message: MessageRow,
+    }
     let Some(client_message_id) = &entry.client_message_id else { return Ok(None) };
-    sqlx::query_as(
-        "select x.id, x.chat_id, x.author_id, a.username as author_username, x.text, x.created_at, x.edited_at, x.seq,
-                x.client_message_id, x.reply_to_id, x.text_digest, x.deleted_at is not null as is_deleted
-         from messages x join users a on a.id = x.author_id
-         where x.chat_id = $1 and x.author_id = $2 and x.client_message_id = $3",
-    )
+    let row: Option<Row> = sqlx::query_as(concat!(
+        "select x.text_digest, ",
+        message_columns!(),
+        " from messages x join users a on a.id = x.author_id
+         where x.chat_id = $1 and x.author_id = $2 and x.client_message_id = $3"
+    ))
     .bind(entry.chat_id)
     .bind(entry.author_id)
     .bind(client_message_id)
     .fetch_optional(connection)
-    .await
+    .await?;
+    Ok(row.and_then(|row| Some((row.message.into_message(entry.chat_id)?, row.text_digest))))
 }
 
 async fn reply_fits(connection: &mut SqliteConnection, entry: &NewMessage) -> Result<bool, sqlx::Error> {
@@ -178,127 +228,4 @@ async fn insert_message(
         .execute(connection)
         .await?;
     Ok(id)
-}
-
-macro_rules! history {
-    ($compare:literal, $order:literal) => {
-        concat!(
-            "select c.is_group, c.seq as head, me.user_id is not null as is_member, origin.seq as from_seq, ",
-            message_columns!(),
-            " from chats c
-             left join members me on me.chat_id = c.id and me.user_id = $2
-             left join messages origin on origin.id = $3 and origin.chat_id = c.id
-             left join (
-                 select * from messages
-                 where chat_id = $1 and deleted_at is null
-                   and seq ",
-            $compare,
-            " coalesce((select o.seq from messages o where o.id = $3 and o.chat_id = $1), $4)
-                 order by seq ",
-            $order,
-            " limit $5
-             ) x on me.user_id is not null
-             left join users a on a.id = x.author_id
-             where c.id = $1 and c.deleted_at is null
-             order by x.seq ",
-            $order
-        )
-    };
-}
-
-pub(super) async fn history(
-    database: &Database,
-    chat: ChatId,
-    by: UserId,
-    from: &HistoryFrom,
-    limit: usize,
-) -> Result<HistoryPage, Fault> {
-    let bound = HistoryBound::new(from)?;
-    let rows: Vec<HistoryRow> = sqlx::query_as(if bound.newer { history!(">", "asc") } else { history!("<", "desc") })
-        .bind(chat)
-        .bind(by)
-        .bind(bound.message)
-        .bind(bound.seq)
-        .bind(one_more(limit))
-        .fetch_all(&database.reader)
-        .await?;
-    let first = rows.first().ok_or(Error::ChatNotFound)?;
-    may_read(first.is_group, first.is_member)?;
-    if bound.message.is_some() && first.from_seq.is_none() {
-        return Err(bound.unknown().into());
-    }
-    let head = first.head;
-    let found = rows.into_iter().filter_map(|row| row.message.into_message(chat)).collect();
-    Ok(bound.page(found, limit, head))
-}
-
-pub(super) async fn edit(
-    database: &Database,
-    id: MessageId,
-    by: UserId,
-    text: &str,
-) -> Result<(Message, Committed), Fault> {
-    if text.contains('\0') {
-        return Err(Error::invalid("text", "must not contain a NUL character").into());
-    }
-    let mut transaction = database.begin().await?;
-    let (mut change, mut row) = lock_message(database, &mut transaction, id, by).await?;
-    change.require_author(&row, by)?;
-    if row.text == text {
-        return Ok((row.into(), Committed::default()));
-    }
-    sqlx::query("update messages set text = $2, edited_at = $3 where id = $1")
-        .bind(id)
-        .bind(text)
-        .bind(change.at)
-        .execute(&mut *transaction)
-        .await?;
-    text.clone_into(&mut row.text);
-    row.edited_at = Some(change.at);
-    let message = Message::from(row);
-    change.push(EventBody::MessageEdited { message: message.clone() });
-    record(&mut transaction, &change).await?;
-    let committed = tell(&mut transaction, change).await?;
-    commit(transaction, (message, committed)).await
-}
-
-/// Reads the message and its chat. `MessageNotFound` also for who may not see it.
-async fn lock_message(
-    database: &Database,
-    connection: &mut SqliteConnection,
-    id: MessageId,
-    by: UserId,
-) -> Result<(Change, MessageRow), Fault> {
-    let row: Option<MessageRow> = sqlx::query_as(
-        "select x.id, x.chat_id, x.author_id, a.username as author_username, x.text, x.created_at, x.edited_at, x.seq,
-                x.client_message_id, x.reply_to_id
-         from messages x join users a on a.id = x.author_id
-         where x.id = $1 and x.deleted_at is null",
-    )
-    .bind(id)
-    .fetch_optional(&mut *connection)
-    .await?;
-    let row = row.ok_or(Error::MessageNotFound)?;
-    let change = lock(database, connection, row.chat_id, by).await.map_err(|fault| match fault {
-        Fault::Rule(Error::ChatNotFound) => Error::MessageNotFound.into(),
-        other => other,
-    })?;
-    Ok((change, row))
-}
-
-pub(super) async fn delete(database: &Database, id: MessageId, by: UserId) -> Result<Committed, Fault> {
-    let mut transaction = database.begin().await?;
-    let (mut change, row) = lock_message(database, &mut transaction, id, by).await?;
-    if !(change.chat.is_group && change.role == Some(Role::Owner)) {
-        change.require_author(&row, by)?;
-    }
-    sqlx::query("update messages set text = '', text_digest = null, deleted_at = $2 where id = $1")
-        .bind(id)
-        .bind(change.at)
-        .execute(&mut *transaction)
-        .await?;
-    change.push(EventBody::MessageDeleted { message_id: id });
-    record(&mut transaction, &change).await?;
-    let committed = tell(&mut transaction, change).await?;
-    commit(transaction, committed).await
 }

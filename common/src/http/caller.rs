@@ -1,0 +1,56 @@
+//! `AuthUser` as an argument of a handler: `Authorization: Bearer` (RFC 6750, section 2.1). The
+//! WebSocket's handshake reads the same header.
+
+use crate::auth::AuthUser;
+use crate::error::{Error, Result};
+use crate::service::Context;
+use axum::extract::{FromRef, FromRequestParts};
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use http::request::Parts;
+
+impl<S> FromRequestParts<S> for AuthUser
+where
+    S: Send + Sync,
+    Context: FromRef<S>,
+{
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        Context::from_ref(state).authenticate(bearer(&parts.headers)?)
+    }
+}
+
+/// The token of `Authorization: Bearer <token>`. The scheme's case does not matter (RFC 9110,
+/// section 11.1). `Unauthenticated` where there is none, `TokenInvalid` where the header is no
+/// text.
+pub fn bearer(headers: &HeaderMap) -> Result<&str> {
+    let header = headers.get(AUTHORIZATION).ok_or(Error::Unauthenticated)?;
+    let text = header.to_str().map_err(|_| Error::TokenInvalid)?;
+    let (scheme, token) = text.split_once(' ').ok_or(Error::Unauthenticated)?;
+    let token = token.trim();
+    if scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() { Ok(token) } else { Err(Error::Unauthenticated) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn token(header: &[u8]) -> Result<String> {
+        let value = HeaderValue::from_bytes(header).expect("a header");
+        bearer(&HeaderMap::from_iter([(AUTHORIZATION, value)])).map(str::to_owned)
+    }
+
+    #[test]
+    fn only_the_bearer_scheme_with_a_token_is_taken() {
+        for header in ["Bearer abc", "bearer  abc", "BEARER abc ", "Bearer \tabc\t"] {
+            assert_eq!(token(header.as_bytes()).expect("a token"), "abc", "{header:?}");
+        }
+        for header in ["", "Bearer", "Bearer ", "Bearer \t", "Basic abc", "abc", "Bearerabc"] {
+            assert!(matches!(token(header.as_bytes()), Err(Error::Unauthenticated)), "{header:?}");
+        }
+        assert!(matches!(bearer(&HeaderMap::new()), Err(Error::Unauthenticated)));
+        assert!(matches!(token("Bearer ä".as_bytes()), Err(Error::TokenInvalid)));
+    }
+}

@@ -1,0 +1,205 @@
+//! Commands to Redis beside the bus: pooled connections to a single server or a cluster, every wait
+//! bounded.
+
+use super::connect;
+use crate::error::{Error, Result};
+use deadpool_redis::{Runtime, cluster};
+use futures_util::future::join_all;
+use redis::aio::ConnectionLike;
+use redis::{AsyncConnectionConfig, Cmd, Pipeline, RedisResult, ServerError, ServerErrorKind, Value};
+use secrecy::SecretString;
+use std::fmt;
+use std::time::Duration;
+
+/// Most connections.
+const CONNECTIONS: usize = 8;
+
+/// A Lua script: called by its digest, sent whole when the server does not know it.
+#[derive(Debug)]
+pub struct Script {
+    text: &'static str,
+    digest: String,
+}
+
+impl Script {
+    /// A script of this text, which begins with its KEYS and ARGV. All its keys must be in one
+    /// slot.
+    pub fn new(text: &'static str) -> Self {
+        Self { text, digest: redis::Script::new(text).get_hash().to_owned() }
+    }
+
+    /// A call with these keys. [`ScriptCall::arg`] adds arguments.
+    pub fn call(&self, keys: &[&str]) -> ScriptCall<'_> {
+        let mut arguments = Cmd::new();
+        arguments.arg(keys.len());
+        for key in keys {
+            arguments.arg(*key);
+        }
+        ScriptCall { script: self, arguments }
+    }
+}
+
+/// A script with its keys and arguments.
+pub struct ScriptCall<'a> {
+    script: &'a Script,
+    arguments: Cmd,
+}
+
+impl ScriptCall<'_> {
+    /// One more of `ARGV`.
+    pub fn arg(&mut self, value: impl redis::ToRedisArgs) -> &mut Self {
+        self.arguments.arg(value);
+        self
+    }
+
+    fn command(&self, name: &str, script: &str) -> Cmd {
+        let mut command = redis::cmd(name);
+        command.arg(script);
+        for argument in self.arguments.args_iter() {
+            if let redis::Arg::Simple(bytes) = argument {
+                command.arg(bytes);
+            }
+        }
+        command
+    }
+}
+
+/// A pool of connections to `REDIS_URL`.
+pub struct RedisPool {
+    inner: Inner,
+    timeout: Duration,
+}
+
+enum Inner {
+    Single(deadpool_redis::Pool),
+    Cluster(cluster::Pool),
+}
+
+impl RedisPool {
+    /// A pool that connects when it is first used. Every call ends within `timeout`. An address
+    /// that cannot be read is an error.
+    pub fn new(urls: &[SecretString], cluster: bool, timeout: Duration) -> Result<Self> {
+        let nodes = connect::nodes(urls)?;
+        let inner = if cluster {
+            let manager = cluster::Manager::new(nodes, false).map_err(Error::internal)?;
+            let builder = cluster::Pool::builder(manager).max_size(CONNECTIONS).runtime(Runtime::Tokio1);
+            let builder = builder.wait_timeout(Some(timeout)).create_timeout(Some(timeout));
+            Inner::Cluster(builder.recycle_timeout(Some(timeout)).build().map_err(Error::internal)?)
+        } else {
+            let node = nodes.into_iter().next().ok_or_else(|| Error::internal("REDIS_URL names no node"))?;
+            let config = AsyncConnectionConfig::new()
+                .set_connection_timeout(Some(connect::CONNECT_TIMEOUT))
+                .set_response_timeout(Some(timeout));
+            let manager = deadpool_redis::Manager::new_with_config(node, config).map_err(Error::internal)?;
+            let builder = deadpool_redis::Pool::builder(manager).max_size(CONNECTIONS).runtime(Runtime::Tokio1);
+            let builder = builder.wait_timeout(Some(timeout)).create_timeout(Some(timeout));
+            Inner::Single(builder.recycle_timeout(Some(timeout)).build().map_err(Error::internal)?)
+        };
+        Ok(Self { inner, timeout })
+    }
+
+    /// Runs the scripts in one round trip (in a cluster each by itself, at the same time) and
+    /// answers for each, in their order. A script may have run even if its answer, or the whole
+    /// call, is an error. `Error::Unavailable` when Redis is away, slow or refuses.
+    pub async fn run(&self, calls: &[ScriptCall<'_>]) -> Result<Vec<Result<Value>>> {
+        let short: Vec<_> = calls.iter().map(|call| call.command("EVALSHA", &call.script.digest)).collect();
+        let mut answers = self.bounded(self.raw(&short)).await?;
+        // After a restart or a failover the server knows no scripts: only unknown ones are sent
+        // again, whole.
+        let unknown: Vec<_> = (0..answers.len()).filter(|&at| is_unknown_script(&answers[at])).collect();
+        if !unknown.is_empty() {
+            let whole: Vec<_> = unknown.iter().map(|&at| calls[at].command("EVAL", calls[at].script.text)).collect();
+            let again = self.bounded(self.raw(&whole)).await?;
+            for (at, answer) in unknown.into_iter().zip(again) {
+                answers[at] = answer;
+            }
+        }
+        Ok(answers
+            .into_iter()
+            .map(|answer| answer.and_then(Value::extract_error).map_err(Error::unavailable))
+            .collect())
+    }
+
+    /// Runs the commands in one round trip (in a cluster each by itself, at the same time) and
+    /// answers in their order.
+    pub async fn commands(&self, commands: &[Cmd]) -> Result<Vec<Value>> {
+        let answers = self.bounded(self.raw(commands)).await?;
+        answers.into_iter().map(|answer| answer.and_then(Value::extract_error).map_err(Error::unavailable)).collect()
+    }
+
+    async fn bounded<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        match tokio::time::timeout(self.timeout, work).await {
+            Ok(answers) => answers,
+            Err(elapsed) => Err(Error::unavailable(elapsed)),
+        }
+    }
+
+    /// The answers: the refusal of a command is a value, its other failures are errors.
+    async fn raw(&self, commands: &[Cmd]) -> Result<Vec<RedisResult<Value>>> {
+        if commands.is_empty() {
+            return Ok(Vec::new());
+        }
+        match &self.inner {
+            Inner::Single(pool) => {
+                let mut connection = pool.get().await.map_err(Error::unavailable)?;
+                let mut pipeline = Pipeline::with_capacity(commands.len());
+                for command in commands {
+                    pipeline.add_command(command.clone());
+                }
+                let answers = connection.req_packed_commands(&pipeline, 0, commands.len()).await;
+                if answers.as_ref().map_or(true, |answers| answers.iter().any(is_not_primary)) {
+                    // The connection is lost, or its server is no primary: the next call gets
+                    // another.
+                    drop(deadpool_redis::Connection::take(connection));
+                }
+                Ok(answers.map_err(Error::unavailable)?.into_iter().map(Ok).collect())
+            }
+            Inner::Cluster(pool) => {
+                let connection = pool.get().await.map_err(Error::unavailable)?;
+                // Less than the whole call's time, so that the answers that came are returned
+                // within it.
+                let share = self.timeout * 3 / 4;
+                let each = commands.iter().map(|command| {
+                    let mut connection = (*connection).clone();
+                    // Each by itself: if one server of the cluster is frozen, the others' answers
+                    // count.
+                    async move {
+                        match tokio::time::timeout(share, connection.req_packed_command(command)).await {
+                            Ok(answer) => refusal_as_value(answer),
+                            Err(_) => Err((redis::ErrorKind::Io, "no answer in time").into()),
+                        }
+                    }
+                });
+                let answers = join_all(each).await;
+                if answers.iter().any(RedisResult::is_err) {
+                    drop(cluster::Connection::take(connection));
+                }
+                Ok(answers)
+            }
+        }
+    }
+}
+
+/// A refusal is an error of a cluster's connection, but a value of a single server's pipeline.
+fn refusal_as_value(answer: RedisResult<Value>) -> RedisResult<Value> {
+    match answer {
+        Err(error) => ServerError::try_from(error).map(Value::ServerError),
+        answered => answered,
+    }
+}
+
+fn is_unknown_script(answer: &RedisResult<Value>) -> bool {
+    matches!(answer, Ok(Value::ServerError(error)) if error.kind() == Some(ServerErrorKind::NoScript))
+}
+
+/// The answer of a replica, or of a server that is still loading.
+fn is_not_primary(answer: &Value) -> bool {
+    use ServerErrorKind::{BusyLoading, MasterDown, ReadOnly};
+    matches!(answer, Value::ServerError(error) if matches!(error.kind(), Some(BusyLoading | MasterDown | ReadOnly)))
+}
+
+impl fmt::Debug for RedisPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RedisPool")
+    }
+}

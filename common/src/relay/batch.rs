@@ -1,0 +1,36 @@
+//! The publications of one call of the bus.
+
+use crate::bus::Publication;
+use crate::store::OutboxId;
+
+/// About how many publications, and bytes of them, one call of the bus takes: it has a second for
+/// its answer.
+const PUBLICATIONS: usize = 1_000;
+const BYTES: usize = 1 << 20;
+
+/// Publications of one call, and the outbox entries whose last publication is among them.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub(super) publications: Vec<Publication>,
+    bytes: usize,
+    pub(super) ids: Vec<OutboxId>,
+}
+
+impl Batch {
+    /// Adds a publication. True when the batch is full.
+    pub(super) fn push(&mut self, publication: Publication) -> bool {
+        self.bytes += publication.payload.len();
+        self.publications.push(publication);
+        self.publications.len() >= PUBLICATIONS || self.bytes >= BYTES
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.publications.is_empty() && self.ids.is_empty()
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.publications.clear();
+        self.bytes = 0;
+        self.ids.clear();
+    }
+}

@@ -1,0 +1,127 @@
+//! Accounts: made, looked up, changed, deactivated.
+
+use super::cursor::PageRequest;
+use super::stored_time::Time;
+use crate::error::Result;
+use crate::id::{SessionId, UserId};
+use crate::model::{Page, User};
+use async_trait::async_trait;
+use sqlx::FromRow;
+use time::OffsetDateTime;
+
+/// An account to be created.
+#[derive(Clone, Debug)]
+pub struct NewUser {
+    /// Validated by `service`.
+    pub username: String,
+    /// Validated by `service`.
+    pub email: String,
+    /// A PHC string.
+    pub password_hash: String,
+}
+
+/// A change of an account. `None` leaves a field as it is.
+#[derive(Clone, Debug, Default)]
+pub struct UserPatch {
+    /// Validated by `service`.
+    pub email: Option<String>,
+    /// A PHC string.
+    pub password_hash: Option<String>,
+}
+
+/// An account and the hash that a login is checked against.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    /// The account.
+    pub user: User,
+    /// A PHC string.
+    pub password_hash: String,
+}
+
+/// An account with what the store keeps of its presence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserRow {
+    /// The account.
+    pub user: User,
+    /// When the user was last announced offline.
+    pub last_seen_at: Option<OffsetDateTime>,
+}
+
+/// Accounts. See the store's obligations.
+#[async_trait]
+pub trait Accounts: Send + Sync + 'static {
+    /// `UsernameTaken`, `EmailTaken`.
+    async fn create_user(&self, user: NewUser) -> Result<User>;
+    /// Finds an account by username or e-mail, without case.
+    async fn credentials(&self, login: &str) -> Result<Option<Credentials>>;
+    /// Finds an account by id.
+    async fn credentials_of(&self, user: UserId) -> Result<Option<Credentials>>;
+    /// The accounts of these ids, in no order. Unknown ids are left out.
+    async fn users(&self, ids: &[UserId]) -> Result<Vec<UserRow>>;
+    /// Active users whose username begins so, without case, ordered by username. `%` and `_` are
+    /// plain characters.
+    async fn search_users(&self, prefix: &str, page: &PageRequest) -> Result<Page<UserRow>>;
+    /// Changes an account and answers the sessions that ended. A new hash ends all sessions but
+    /// `keep`. `EmailTaken`. `None`: there is no such user, or `verified` is no longer the
+    /// account's hash. The statement that changes the account decides that.
+    async fn update_user(
+        &self,
+        user: UserId,
+        verified: &str,
+        patch: UserPatch,
+        keep: SessionId,
+    ) -> Result<Option<(User, Vec<SessionId>)>>;
+    /// Sets `is_active` to false and ends all sessions.
+    async fn deactivate_user(&self, user: UserId) -> Result<()>;
+    /// Stores when users were last seen. A time never moves back.
+    async fn set_last_seen(&self, seen: &[(UserId, OffsetDateTime)]) -> Result<()>;
+}
+
+// The columns of `users` that an [`AccountRow`] reads.
+macro_rules! account_columns {
+    () => {
+        "id, username, email, password_hash, is_active, created_at, last_seen_at"
+    };
+}
+pub(super) use account_columns;
+
+/// A row of `users`.
+#[derive(FromRow)]
+pub(super) struct AccountRow {
+    pub(super) id: UserId,
+    pub(super) username: String,
+    pub(super) email: String,
+    pub(super) password_hash: String,
+    pub(super) is_active: bool,
+    pub(super) created_at: Time,
+    pub(super) last_seen_at: Option<Time>,
+}
+
+impl From<AccountRow> for User {
+    fn from(row: AccountRow) -> Self {
+        Self {
+            id: row.id,
+            username: row.username,
+            email: row.email,
+            is_active: row.is_active,
+            created_at: row.created_at.0,
+        }
+    }
+}
+
+impl From<AccountRow> for UserRow {
+    fn from(row: AccountRow) -> Self {
+        Self { last_seen_at: row.last_seen_at.map(|at| at.0), user: row.into() }
+    }
+}
+
+impl From<AccountRow> for Credentials {
+    fn from(mut row: AccountRow) -> Self {
+        Self { password_hash: std::mem::take(&mut row.password_hash), user: row.into() }
+    }
+}
+
+/// Lowers a name or an address, so that both databases compare it alike.
+pub(super) fn fold(name: &str) -> String {
+    name.to_lowercase()
+}

@@ -1,0 +1,273 @@
+//! An entry of the log and the row that keeps it: one codec, the same for both back ends.
+
+use super::members::{role, role_number};
+use super::messages::MessageRow;
+use super::stored_time::Time;
+use crate::event::{EventBody, EventKind, LogEvent, MemberChange};
+use crate::id::{ChatId, MessageId, Seq, UserId};
+use crate::model::Chat;
+use sqlx::FromRow;
+
+// The kinds of events as statements name them; a test holds them against [`EventKind`].
+macro_rules! kinds {
+    // A message that was sent.
+    (sent) => {
+        "1"
+    };
+    // Those that a replay joins with their message.
+    (of_a_message) => {
+        "(1, 2)"
+    };
+    // Those that a replay joins with their chat.
+    (of_the_chat) => {
+        "(7, 8)"
+    };
+}
+pub(super) use kinds;
+
+// The columns that a [`LogRow`] reads: of an event `e`, its chat `c`, its message `x` by `a`, its
+// user `u`. The texts of a deleted chat count as erased, although pruning has not come to them yet.
+macro_rules! log_columns {
+    () => {
+        concat!(
+            "c.id as chat_id, c.seq as head, c.floor, e.seq, e.kind, e.created_at as committed_at, e.message_id, e.user_id,
+             u.username, e.role,
+             case when e.kind in ",
+            $crate::store::entry::kinds!(of_the_chat),
+            " then c.name end as chat_name, case when e.kind in ",
+            $crate::store::entry::kinds!(of_the_chat),
+            " then c.description end as chat_description, case when e.kind in ",
+            $crate::store::entry::kinds!(of_the_chat),
+            " then c.is_group end as chat_is_group, case when e.kind in ",
+            $crate::store::entry::kinds!(of_the_chat),
+            " then c.created_at end as chat_created_at, case when e.kind in ",
+            $crate::store::entry::kinds!(of_the_chat),
+            " then c.member_count end as chat_member_count, ",
+            $crate::store::messages::message_columns!(
+                "case when c.deleted_at is null and x.deleted_at is null then x.text else '' end",
+                "(x.deleted_at is not null or c.deleted_at is not null)"
+            )
+        )
+    };
+}
+pub(super) use log_columns;
+
+/// The columns of an event's row.
+pub(super) struct EventColumns {
+    pub(super) seq: Seq,
+    pub(super) kind: i16,
+    pub(super) message_id: Option<MessageId>,
+    pub(super) user_id: Option<UserId>,
+    pub(super) role: Option<i16>,
+}
+
+impl From<&LogEvent> for EventColumns {
+    fn from(event: &LogEvent) -> Self {
+        let (message_id, member) = match &event.body {
+            EventBody::NewMessage { message } | EventBody::MessageEdited { message } => (Some(message.id), None),
+            EventBody::MessageDeleted { message_id } => (Some(*message_id), None),
+            EventBody::MemberJoined(change) | EventBody::MemberLeft(change) | EventBody::MemberUpdated(change) => {
+                (None, Some(change))
+            }
+            EventBody::ChatUpdated { .. } | EventBody::ChatDeleted { .. } | EventBody::Unknown { .. } => (None, None),
+        };
+        Self {
+            seq: event.seq,
+            kind: i16::from(event.kind().byte()),
+            message_id,
+            user_id: member.map(|change| change.user_id),
+            role: member.map(|change| role_number(change.role)),
+        }
+    }
+}
+
+/// One entry of the log, joined with what it speaks of as that stands now.
+#[derive(FromRow)]
+pub(super) struct LogRow {
+    pub(super) chat_id: ChatId,
+    pub(super) head: Seq,
+    pub(super) floor: Seq,
+    seq: Option<Seq>,
+    kind: Option<i16>,
+    committed_at: Option<Time>,
+    message_id: Option<MessageId>,
+    user_id: Option<UserId>,
+    username: Option<String>,
+    role: Option<i16>,
+    chat_name: Option<String>,
+    chat_description: Option<String>,
+    chat_is_group: Option<bool>,
+    chat_created_at: Option<Time>,
+    chat_member_count: Option<i64>,
+    #[sqlx(flatten)]
+    message: MessageRow,
+}
+
+impl LogRow {
+    /// `None` where the outer join found no event. An entry that this release cannot read becomes
+    /// [`EventBody::Unknown`]: a number left out would stop the chat for good on every gateway that
+    /// reads it.
+    pub(super) fn into_event(self) -> Option<LogEvent> {
+        let (chat_id, seq, number, committed_at) = (self.chat_id, self.seq?, self.kind?, self.committed_at?.0);
+        let byte = u8::try_from(number).unwrap_or(u8::MAX);
+        let kind = EventKind::from_byte(byte);
+        let body = self.into_body(kind, seq).unwrap_or_else(|| {
+            if EventKind::KNOWN.contains(&kind) {
+                tracing::error!(chat.id = %chat_id, %seq, event.kind = number, "an entry of the log lacks its columns");
+            }
+            EventBody::Unknown { kind: byte }
+        });
+        Some(LogEvent { chat_id, seq, committed_at, body })
+    }
+
+    /// `None` for a kind that the log of this release does not have, and where a column that the
+    /// kind needs is missing.
+    fn into_body(self, kind: EventKind, seq: Seq) -> Option<EventBody> {
+        Some(match kind {
+            EventKind::NewMessage => EventBody::NewMessage { message: self.message.into_message(self.chat_id)? },
+            EventKind::MessageEdited => EventBody::MessageEdited { message: self.message.into_message(self.chat_id)? },
+            EventKind::MessageDeleted => EventBody::MessageDeleted { message_id: self.message_id? },
+            EventKind::MemberJoined => EventBody::MemberJoined(self.into_member_change()?),
+            EventKind::MemberLeft => EventBody::MemberLeft(self.into_member_change()?),
+            EventKind::MemberUpdated => EventBody::MemberUpdated(self.into_member_change()?),
+            EventKind::ChatUpdated => EventBody::ChatUpdated { chat: self.into_chat(seq)? },
+            EventKind::ChatDeleted => EventBody::ChatDeleted { chat: self.into_chat(seq)? },
+            EventKind::ChatAdded
+            | EventKind::ChatRemoved
+            | EventKind::UserStatus
+            | EventKind::Typing
+            | EventKind::MessageRead
+            | EventKind::Unknown(_) => return None,
+        })
+    }
+
+    fn into_member_change(self) -> Option<MemberChange> {
+        Some(MemberChange { user_id: self.user_id?, username: self.username?, role: role(self.role?) })
+    }
+
+    fn into_chat(self, seq: Seq) -> Option<Chat> {
+        Some(Chat {
+            id: self.chat_id,
+            name: self.chat_name?,
+            description: self.chat_description,
+            is_group: self.chat_is_group?,
+            created_at: self.chat_created_at?.0,
+            seq,
+            role: None,
+            member_count: self.chat_member_count?,
+            last_message: None,
+            unread_count: None,
+            peer: None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::MessageId;
+    use crate::model::{Message, Role};
+    use time::OffsetDateTime;
+
+    const CHAT: ChatId = ChatId(7);
+    const SEQ: Seq = Seq(9);
+    const AT: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
+
+    fn message() -> Message {
+        Message {
+            id: MessageId(3),
+            chat_id: CHAT,
+            author_id: UserId(4),
+            author_username: "ann".into(),
+            text: "text".into(),
+            created_at: AT,
+            is_edited: true,
+            edited_at: Some(AT),
+            is_deleted: false,
+            seq: Seq(2),
+            client_message_id: Some("key".into()),
+            reply_to_id: Some(MessageId(1)),
+        }
+    }
+
+    fn member(role: Role) -> MemberChange {
+        MemberChange { user_id: UserId(5), username: "ben".into(), role }
+    }
+
+    fn chat() -> Chat {
+        Chat {
+            id: CHAT,
+            name: "group".into(),
+            description: Some("about".into()),
+            is_group: true,
+            created_at: AT,
+            seq: SEQ,
+            role: None,
+            member_count: 2,
+            last_message: None,
+            unread_count: None,
+            peer: None,
+        }
+    }
+
+    /// The row that a replay reads for these columns: it joins the message, the user and the chat,
+    /// each only where the kind asks for it.
+    fn joined(columns: &EventColumns) -> LogRow {
+        let kind = columns.kind.to_string();
+        let listed = |list: &str| list.trim_matches(['(', ')']).split(", ").any(|one| one == kind);
+        let (with_message, with_chat) = (listed(kinds!(of_a_message)), listed(kinds!(of_the_chat)));
+        let message = columns.message_id.filter(|_| with_message).map(|_| message());
+        let chat = with_chat.then(chat);
+        LogRow {
+            chat_id: CHAT,
+            head: SEQ,
+            floor: Seq(0),
+            seq: Some(columns.seq),
+            kind: Some(columns.kind),
+            committed_at: Some(Time(AT)),
+            message_id: columns.message_id,
+            user_id: columns.user_id,
+            username: columns.user_id.map(|_| "ben".into()),
+            role: columns.role,
+            chat_name: chat.as_ref().map(|chat| chat.name.clone()),
+            chat_description: chat.as_ref().and_then(|chat| chat.description.clone()),
+            chat_is_group: chat.as_ref().map(|chat| chat.is_group),
+            chat_created_at: chat.as_ref().map(|chat| Time(chat.created_at)),
+            chat_member_count: chat.map(|chat| chat.member_count),
+            message: MessageRow::of(message.as_ref()),
+        }
+    }
+
+    #[test]
+    fn every_kind_is_read_as_it_was_written() {
+        let bodies = [
+            EventBody::NewMessage { message: message() },
+            EventBody::MessageEdited { message: message() },
+            EventBody::MessageDeleted { message_id: MessageId(3) },
+            EventBody::MemberJoined(member(Role::Member)),
+            EventBody::MemberLeft(member(Role::Owner)),
+            EventBody::MemberUpdated(member(Role::Owner)),
+            EventBody::ChatUpdated { chat: chat() },
+            EventBody::ChatDeleted { chat: chat() },
+        ];
+        let later = [(14, EventBody::Unknown { kind: 14 }), (255, EventBody::Unknown { kind: 255 })];
+        for (number, body) in (1..).zip(bodies).chain(later) {
+            let event = LogEvent { chat_id: CHAT, seq: SEQ, committed_at: AT, body };
+            let columns = EventColumns::from(&event);
+            assert_eq!(columns.kind, number, "the kinds are tried in order, none is left out");
+            assert_eq!(joined(&columns).into_event(), Some(event));
+        }
+        for kind in [14, 255] {
+            let event = LogEvent { chat_id: CHAT, seq: SEQ, committed_at: AT, body: EventBody::Unknown { kind } };
+            assert_eq!(joined(&EventColumns::from(&event)).into_event(), Some(event));
+        }
+    }
+
+    #[test]
+    fn statements_name_the_kinds_by_their_bytes() {
+        let list = |kinds: [EventKind; 2]| format!("({}, {})", kinds[0].byte(), kinds[1].byte());
+        assert_eq!(kinds!(sent), EventKind::NewMessage.byte().to_string());
+        assert_eq!(kinds!(of_a_message), list([EventKind::NewMessage, EventKind::MessageEdited]));
+        assert_eq!(kinds!(of_the_chat), list([EventKind::ChatUpdated, EventKind::ChatDeleted]));
+    }
+}

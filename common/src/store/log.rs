@@ -1,0 +1,85 @@
+//! The log of every chat, and the outbox of what was committed and perhaps not published.
+
+use crate::error::Result;
+use crate::event::LogEvent;
+use crate::id::{ChatId, Seq, UserId};
+use crate::model::{Chat, Message};
+use async_trait::async_trait;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a relay holds an outbox entry that it claimed.
+pub const CLAIM_LEASE: Duration = Duration::from_millis(1500);
+
+/// An entry of the outbox: names what one transaction committed, until it is published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct OutboxId(pub i64);
+
+/// Events and notices that a transaction committed. The caller must publish them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// The events, in the order of their numbers within each chat.
+    pub events: Vec<LogEvent>,
+    /// Notices to users, beside the events.
+    pub notices: Vec<UserNotice>,
+    /// The outbox entry, to be removed once all that is published. `None`: nothing was committed.
+    pub outbox: Option<OutboxId>,
+}
+
+/// A frame for every connection of a user; see [`crate::event::Envelope::Notice`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserNotice {
+    /// The user who gets it.
+    pub user_id: UserId,
+    /// The chat that it is about.
+    pub chat_id: ChatId,
+    /// The event of that chat that caused it; for a new chat, the head at that time.
+    pub seq: Seq,
+    /// Its content.
+    pub body: NoticeBody,
+}
+
+/// The content of a notice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoticeBody {
+    /// The user joined the chat, here as that user sees it. Users who see the same share one value.
+    ChatAdded(Arc<Chat>),
+    /// The user left the chat or was removed, or it was deleted.
+    ChatRemoved,
+    /// A message of a private chat, the same frame as its event.
+    NewMessage(Box<Message>),
+}
+
+/// A piece of a chat's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogPage {
+    /// Consecutive after the number asked for. Fewer than `limit` only at the head.
+    pub events: Vec<LogEvent>,
+    /// The head in the same snapshot.
+    pub head: Seq,
+    /// The last number that the log no longer keeps. Above the number asked for, it means a gap
+    /// that nothing can fill.
+    pub floor: Seq,
+}
+
+/// The log and its outbox. See the store's obligations.
+#[async_trait]
+pub trait Log: Send + Sync + 'static {
+    /// The log after a number, up to `limit` events. `None`: no such chat. The log of a deleted
+    /// chat is still read.
+    async fn log_after(&self, chat: ChatId, after: Seq, limit: usize) -> Result<Option<LogPage>>;
+    /// The heads of these chats, deleted ones too. Unknown chats are left out.
+    async fn heads(&self, chats: &[ChatId]) -> Result<Vec<(ChatId, Seq)>>;
+    /// Removes entries that are published.
+    async fn outbox_remove(&self, ids: &[OutboxId]) -> Result<()>;
+    /// Claims up to `limit` entries that are older than `age` by the database's clock and that no
+    /// other relay holds. Answers what they stand for, rebuilt. They stay in the outbox, leased to
+    /// the caller for [`CLAIM_LEASE`], until they are removed: a relay that dies loses nothing.
+    async fn outbox_claim(&self, age: Duration, limit: usize) -> Result<Vec<Committed>>;
+    /// How many entries there are; the count stops at 10,000.
+    async fn outbox_pending(&self) -> Result<i64>;
+    /// Removes up to `limit` log entries older than the retention, oldest first, and raises the
+    /// chats' floors. Erases as many texts of deleted chats. Answers how many; 0 when nothing is
+    /// left to do. Blocks no writer.
+    async fn prune(&self, older_than: Duration, limit: usize) -> Result<usize>;
+}

@@ -1,0 +1,118 @@
+//! Members: who is in a chat, as what, and how far they have read.
+
+use super::cursor::PageRequest;
+use super::log::Committed;
+use super::stored_time::Time;
+use crate::error::Result;
+use crate::event::MemberChange;
+use crate::id::{ChatId, Seq, UserId};
+use crate::model::{Chat, Member, Page, Role};
+use async_trait::async_trait;
+use sqlx::FromRow;
+
+/// A user's rights in a chat and the state of its log, read in one snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// The chat.
+    pub chat_id: ChatId,
+    /// False for a private chat.
+    pub is_group: bool,
+    /// The user's role; `None` for a group's non-member.
+    pub role: Option<Role>,
+    /// The log's head.
+    pub head: Seq,
+    /// The last number that the log no longer keeps. 0: it reaches back to the first.
+    pub floor: Seq,
+    /// How many members the chat has.
+    pub member_count: i64,
+}
+
+/// Members. See the store's obligations.
+#[async_trait]
+pub trait Members: Send + Sync + 'static {
+    /// Joins a group. `ChatNotFound` (also for other people's private chats), `GroupFull`. Joining
+    /// a chat that the user is in changes nothing.
+    async fn join(&self, chat: ChatId, user: UserId, max_members: i64) -> Result<(Chat, Committed)>;
+    /// Leaves a group. `ChatNotFound`, `NotAMember`, `PrivateChat`. The last owner's role passes to
+    /// the longest-standing active member: `MemberUpdated` follows `MemberLeft`. When the last
+    /// member leaves, the group is deleted.
+    async fn leave(&self, chat: ChatId, user: UserId) -> Result<Committed>;
+    /// Members by user id. `ChatNotFound`, `NotAMember`.
+    async fn members(&self, chat: ChatId, by: UserId, page: &PageRequest) -> Result<Page<Member>>;
+    /// Adds members and answers all of those asked for, also those who were members before.
+    /// `ChatNotFound`, `NotAMember`, `NotOwner`, `PrivateChat`, `GroupFull`. `Invalid` on
+    /// `user_ids` where an id is unknown.
+    async fn add_members(&self, chat: ChatId, by: UserId, ids: &[UserId], max: i64)
+    -> Result<(Vec<Member>, Committed)>;
+    /// Changes a member's role. `ChatNotFound`, `NotAMember`, `NotOwner`, `PrivateChat`,
+    /// `MemberNotFound`. `Invalid` on `role` where the group would have no owner left.
+    async fn set_role(&self, chat: ChatId, by: UserId, user: UserId, role: Role) -> Result<(Member, Committed)>;
+    /// Removes a member. `ChatNotFound`, `NotAMember`, `NotOwner`, `PrivateChat`, `MemberNotFound`.
+    /// To remove oneself is to leave.
+    async fn remove_member(&self, chat: ChatId, by: UserId, user: UserId) -> Result<Committed>;
+    /// Moves the read mark forward, at most to the head, and answers where it stands now.
+    /// `ChatNotFound`, `NotAMember`.
+    async fn mark_read(&self, chat: ChatId, user: UserId, seq: Seq) -> Result<Seq>;
+    /// One entry for each pair, in the order asked. `None`: the chat does not exist for the user.
+    async fn access(&self, pairs: &[(ChatId, UserId)]) -> Result<Vec<Option<Access>>>;
+    /// The members of each of these chats. A chat with more than `max` of them is left out.
+    async fn member_ids(&self, chats: &[ChatId], max: i64) -> Result<Vec<(ChatId, Vec<UserId>)>>;
+    /// Those of these users who are members of the chat. Asked after a resync.
+    async fn still_members(&self, chat: ChatId, users: &[UserId]) -> Result<Vec<UserId>>;
+    /// For each user, in the order asked, those of their chats that have at most `max` members.
+    async fn chats_for_status(&self, users: &[UserId], max: i64) -> Result<Vec<(UserId, Vec<ChatId>)>>;
+}
+
+pub(super) fn role_number(role: Role) -> i16 {
+    match role {
+        Role::Owner => 1,
+        Role::Member => 2,
+    }
+}
+
+pub(super) fn role(number: i16) -> Role {
+    if number == 1 { Role::Owner } else { Role::Member }
+}
+
+/// A row of a member list: the chat, whether the caller is a member, and perhaps a member.
+#[derive(FromRow)]
+pub(super) struct MemberListRow {
+    pub(super) is_group: bool,
+    pub(super) is_member: bool,
+    pub(super) user_id: Option<UserId>,
+    pub(super) username: Option<String>,
+    pub(super) role: Option<i16>,
+    pub(super) joined_at: Option<Time>,
+}
+
+impl MemberListRow {
+    pub(super) fn into_member(self) -> Option<Member> {
+        Some(Member {
+            user_id: self.user_id?,
+            username: self.username?,
+            role: role(self.role?),
+            joined_at: self.joined_at?.0,
+        })
+    }
+}
+
+/// A row of `members` with the user's name.
+#[derive(Clone, FromRow)]
+pub(super) struct MemberRow {
+    pub(super) user_id: UserId,
+    pub(super) username: String,
+    pub(super) role: i16,
+    pub(super) joined_at: Time,
+}
+
+impl From<MemberRow> for Member {
+    fn from(row: MemberRow) -> Self {
+        Self { user_id: row.user_id, username: row.username, role: role(row.role), joined_at: row.joined_at.0 }
+    }
+}
+
+impl From<&Member> for MemberChange {
+    fn from(member: &Member) -> Self {
+        Self { user_id: member.user_id, username: member.username.clone(), role: member.role }
+    }
+}

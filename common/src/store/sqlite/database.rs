@@ -1,0 +1,62 @@
+//! The file's connections, and the few words that every statement of this back end needs.
+
+use crate::clock::Clock;
+use crate::error::Error;
+use crate::event::micros;
+use crate::store::PoolState;
+use crate::store::fault::Fault;
+use crate::store::stored_time::Time;
+use serde::Serialize;
+use sqlx::sqlite::SqlitePool;
+use sqlx::{Sqlite, Transaction};
+use std::time::Duration;
+
+/// The file's connections, and the clock that stamps what is stored.
+#[derive(Clone)]
+pub(super) struct Database {
+    pub(super) writer: SqlitePool,
+    pub(super) reader: SqlitePool,
+    pub(super) clock: Clock,
+}
+
+impl Database {
+    /// Begins a transaction that writes. One runs at a time, the others wait.
+    pub(super) async fn begin(&self) -> Result<Transaction<'static, Sqlite>, Fault> {
+        Ok(self.writer.begin_with("begin immediate").await?)
+    }
+
+    pub(super) fn now(&self) -> Time {
+        // As it is stored, so that live events and replayed ones bear the same time.
+        let now = self.clock.now();
+        Time::from_micros(micros(now)).unwrap_or(Time(now))
+    }
+
+    /// The present time plus a duration, within what can be stored.
+    pub(super) fn after(&self, by: Duration) -> Time {
+        moved(self.now(), i64::try_from(by.as_micros()).unwrap_or(i64::MAX))
+    }
+
+    pub(super) fn before(&self, by: Duration) -> Time {
+        moved(self.now(), -i64::try_from(by.as_micros()).unwrap_or(i64::MAX))
+    }
+
+    pub(super) fn state(&self) -> PoolState {
+        let idle = self.writer.num_idle() + self.reader.num_idle();
+        let idle = u32::try_from(idle).unwrap_or(u32::MAX);
+        PoolState { in_use: (self.writer.size() + self.reader.size()).saturating_sub(idle), idle }
+    }
+}
+
+pub(super) fn moved(now: Time, by: i64) -> Time {
+    Time::from_micros(micros(now.0).saturating_add(by)).unwrap_or(now)
+}
+
+/// A list as `json_each` takes it.
+pub(super) fn json(values: &impl Serialize) -> Result<String, Fault> {
+    Ok(serde_json::to_string(values).map_err(Error::internal)?)
+}
+
+pub(super) async fn commit<T>(transaction: Transaction<'static, Sqlite>, value: T) -> Result<T, Fault> {
+    transaction.commit().await.map_err(Fault::Unknown)?;
+    Ok(value)
+}

@@ -1,0 +1,102 @@
+//! Pruning: the log beyond its retention, the texts of deleted chats, sessions long over.
+
+use super::database::{Database, commit};
+use crate::id::{ChatId, MessageId, Seq};
+use crate::store::fault::Fault;
+use crate::store::stored_time::Time;
+use sqlx::SqliteConnection;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+pub(super) async fn prune(database: &Database, older_than: Duration, limit: usize) -> Result<usize, Fault> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let before = database.before(older_than);
+    let mut transaction = database.begin().await?;
+    let old: Vec<(ChatId, Seq)> =
+        sqlx::query_as("select chat_id, seq from events where created_at < $1 order by created_at limit $2")
+            .bind(before)
+            .bind(limit)
+            .fetch_all(&mut *transaction)
+            .await?;
+    let chats: BTreeSet<ChatId> = old.iter().map(|(chat, _)| *chat).collect();
+    let mut removed = 0;
+    for chat in chats {
+        let top = old.iter().filter(|(id, _)| *id == chat).map(|(_, seq)| *seq).max().unwrap_or_default();
+        sqlx::query("update chats set floor = max(floor, $2) where id = $1")
+            .bind(chat)
+            .bind(top)
+            .execute(&mut *transaction)
+            .await?;
+        let gone = sqlx::query("delete from events where chat_id = $1 and seq <= $2")
+            .bind(chat)
+            .bind(top)
+            .execute(&mut *transaction)
+            .await?;
+        removed += usize::try_from(gone.rows_affected()).unwrap_or(usize::MAX);
+    }
+    let left = limit - i64::try_from(removed).unwrap_or(limit);
+    removed += pass_messages(&mut transaction, before, left.max(0)).await?;
+    removed += erase_deleted_chats(&mut transaction, limit, database.now()).await?;
+    // Sessions that expired more than a day ago: none of their tokens is valid.
+    sqlx::query(
+        "delete from sessions where id in (select id from sessions where expires_at < $1 order by expires_at limit $2)",
+    )
+    .bind(database.before(Duration::from_secs(86_400)))
+    .bind(limit)
+    .execute(&mut *transaction)
+    .await?;
+    commit(transaction, removed).await
+}
+
+/// Messages stay, but a replay no longer reaches them. Raises the floors of their chats, from where
+/// the last pruning stopped, and answers how many messages it passed.
+async fn pass_messages(connection: &mut SqliteConnection, before: Time, limit: i64) -> Result<usize, sqlx::Error> {
+    let next: Vec<(MessageId, ChatId, Seq, Time)> = sqlx::query_as(
+        "select id, chat_id, seq, created_at from messages
+         where id > (select message_id from pruned) order by id limit $1",
+    )
+    .bind(limit)
+    .fetch_all(&mut *connection)
+    .await?;
+    let mut tops: BTreeMap<ChatId, Seq> = BTreeMap::new();
+    let (mut passed, mut place) = (0, None);
+    for (id, chat, seq, _) in next.into_iter().filter(|(.., created_at)| *created_at < before) {
+        tops.insert(chat, seq);
+        place = Some(id);
+        passed += 1;
+    }
+    for (chat, top) in tops {
+        sqlx::query("update chats set floor = max(floor, $2) where id = $1")
+            .bind(chat)
+            .bind(top)
+            .execute(&mut *connection)
+            .await?;
+    }
+    if let Some(place) = place {
+        sqlx::query("update pruned set message_id = $1").bind(place).execute(connection).await?;
+    }
+    Ok(passed)
+}
+
+/// Erases the texts of deleted chats, one batch. Nobody can read them before that either. Answers
+/// how many; a chat that is done counts as one, and 0 means that none is left.
+async fn erase_deleted_chats(connection: &mut SqliteConnection, limit: i64, now: Time) -> Result<usize, sqlx::Error> {
+    let chat: Option<ChatId> =
+        sqlx::query_scalar("select id from chats where deleted_at is not null and not erased order by id limit 1")
+            .fetch_optional(&mut *connection)
+            .await?;
+    let Some(chat) = chat else { return Ok(0) };
+    let erased = sqlx::query(
+        "update messages set text = '', text_digest = null, deleted_at = $3
+         where id in (select id from messages where chat_id = $1 and deleted_at is null order by seq limit $2)",
+    )
+    .bind(chat)
+    .bind(limit)
+    .bind(now)
+    .execute(&mut *connection)
+    .await?;
+    if erased.rows_affected() == 0 {
+        sqlx::query("update chats set erased = 1 where id = $1").bind(chat).execute(connection).await?;
+    }
+    Ok(usize::try_from(erased.rows_affected()).unwrap_or(usize::MAX).max(1))
+}

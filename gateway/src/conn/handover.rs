@@ -1,0 +1,99 @@
+//! What passes between a chat's notices and a subscription that begins or ends: each message comes
+//! by one of them, and by one only.
+
+use super::Conn;
+use bytes::Bytes;
+use messenger_common::id::{ChatId, Seq};
+use std::collections::VecDeque;
+
+/// Notices kept while subscriptions to their chats begin; beyond it the oldest is dropped.
+const NOTICES: usize = 64;
+/// Ended subscriptions that are remembered.
+const ENDED: usize = 16;
+
+/// Notices on hold, and where ended subscriptions left off.
+#[derive(Debug, Default)]
+pub(super) struct Handover {
+    /// Notices of chats whose subscription begins.
+    held: VecDeque<(ChatId, Seq, Bytes)>,
+    /// Up to where ended subscriptions brought their events: no notice repeats them.
+    left_off: VecDeque<(ChatId, Seq)>,
+}
+
+impl Handover {
+    fn hold(&mut self, chat: ChatId, seq: Seq, frame: Bytes) {
+        if self.held.len() == NOTICES {
+            self.held.pop_front();
+        }
+        self.held.push_back((chat, seq, frame));
+    }
+
+    fn release(&mut self, chat: ChatId) -> Vec<(Seq, Bytes)> {
+        let (of_chat, others) = self.held.drain(..).partition::<VecDeque<_>, _>(|(of, ..)| *of == chat);
+        self.held = others;
+        of_chat.into_iter().map(|(_, seq, frame)| (seq, frame)).collect()
+    }
+
+    fn ended(&mut self, chat: ChatId, cursor: Seq) {
+        self.left_off.retain(|(of, _)| *of != chat);
+        if self.left_off.len() == ENDED {
+            self.left_off.pop_front();
+        }
+        self.left_off.push_back((chat, cursor));
+    }
+
+    fn brought(&self, chat: ChatId, seq: Seq) -> bool {
+        self.left_off.iter().any(|(of, up_to)| *of == chat && seq <= *up_to)
+    }
+}
+
+impl Conn {
+    /// Keeps a notice until the subscription to its chat knows where it begins.
+    pub(crate) fn hold_notice(&self, chat: ChatId, seq: Seq, frame: Bytes) {
+        self.with_extras(|extras| extras.handover.hold(chat, seq, frame));
+    }
+
+    /// Takes the notices that were kept for a chat.
+    pub(crate) fn take_notices(&self, chat: ChatId) -> Vec<(Seq, Bytes)> {
+        self.extras.borrow_mut().as_mut().map(|extras| extras.handover.release(chat)).unwrap_or_default()
+    }
+
+    /// Remembers where a subscription ended.
+    pub(crate) fn left_off(&self, chat: ChatId, cursor: Seq) {
+        self.with_extras(|extras| extras.handover.ended(chat, cursor));
+    }
+
+    /// Whether an earlier subscription brought this event.
+    pub(crate) fn had(&self, chat: ChatId, seq: Seq) -> bool {
+        self.extras.borrow().as_ref().is_some_and(|extras| extras.handover.brought(chat, seq))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notices_are_released_by_chat_and_bounded() {
+        let mut handover = Handover::default();
+        for seq in 0..70 {
+            handover.hold(ChatId(seq % 2), Seq(seq), Bytes::new());
+        }
+        let even: Vec<i64> = handover.release(ChatId(0)).into_iter().map(|(seq, _)| seq.0).collect();
+        assert_eq!(even, (6..70).step_by(2).collect::<Vec<_>>(), "64 are kept: the oldest six went");
+        assert!(handover.release(ChatId(0)).is_empty());
+        assert_eq!(handover.release(ChatId(1)).len(), 32);
+    }
+
+    #[test]
+    fn what_an_ended_subscription_brought_is_remembered_of_the_last_sixteen() {
+        let mut handover = Handover::default();
+        handover.ended(ChatId(0), Seq(3));
+        handover.ended(ChatId(0), Seq(5));
+        assert!(handover.brought(ChatId(0), Seq(5)) && !handover.brought(ChatId(0), Seq(6)));
+        assert!(!handover.brought(ChatId(1), Seq(1)));
+        (1..=16).for_each(|chat| handover.ended(ChatId(chat), Seq(1)));
+        assert!(!handover.brought(ChatId(0), Seq(5)));
+        assert!(handover.brought(ChatId(1), Seq(1)));
+    }
+}

@@ -1,0 +1,45 @@
+//! A connection as the reader of one chat's feed.
+
+use super::Conn;
+use crate::feed::{Push, Reader};
+use bytes::Bytes;
+use messenger_common::id::{ChatId, Seq, UserId};
+use messenger_common::metrics::Held;
+use std::rc::Rc;
+
+/// See the module. The gauge of subscriptions falls with it.
+pub(crate) struct Subscriber {
+    pub(crate) conn: Rc<Conn>,
+    user: UserId,
+    chat: ChatId,
+    _counted: Held,
+}
+
+impl Subscriber {
+    pub(crate) fn new(conn: &Rc<Conn>, user: UserId, chat: ChatId, counted: Held) -> Self {
+        Self { conn: Rc::clone(conn), user, chat, _counted: counted }
+    }
+}
+
+impl Reader for Subscriber {
+    fn user(&self) -> UserId {
+        self.user
+    }
+
+    fn push(&self, frame: &Bytes) -> Push {
+        self.conn.deliver(frame)
+    }
+
+    fn fell_behind(&self) {
+        self.conn.behind.set(true);
+        self.conn.wake();
+    }
+
+    fn ended(&self, cursor: Option<Seq>) {
+        self.conn.subs.borrow_mut().retain(|(of, _)| *of != self.chat);
+        // A connection that closes gets no notice either.
+        if let Some(cursor) = cursor.filter(|_| self.conn.is_live()) {
+            self.conn.left_off(self.chat, cursor);
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! A connection over the loopback, for the unit tests of this room.
+
+use super::{Batch, Conn, NewConn, State};
+use bytes::Bytes;
+use messenger_common::config::Program;
+use messenger_common::metrics::{Held, Metrics};
+use std::rc::Rc;
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Mutex;
+
+pub(super) struct Pair {
+    pub(super) conn: Rc<Conn>,
+    pub(super) batch: Rc<Batch>,
+    client: Mutex<TcpStream>,
+}
+
+pub(super) fn frame(text: &str) -> Bytes {
+    crate::frame::text(text.as_bytes())
+}
+
+impl Pair {
+    /// An open connection whose queue takes so many bytes.
+    pub(super) async fn new(most_queued: usize) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        stream.writable().await.unwrap();
+        let (batch, metrics) = (Rc::<Batch>::default(), Metrics::new(Program::Gateway));
+        let conn = Conn::new(NewConn {
+            id: 1,
+            auth: None,
+            stream,
+            clock: Rc::default(),
+            batch: Rc::clone(&batch),
+            max_queued_bytes: most_queued,
+            counted: Held::new(&metrics.ws_connections),
+        });
+        conn.state.set(State::Open);
+        Self { conn, batch, client: Mutex::new(client) }
+    }
+
+    /// The next bytes that the client reads.
+    pub(super) async fn read(&self, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        self.client.lock().await.read_exact(&mut bytes).await.unwrap();
+        bytes
+    }
+}

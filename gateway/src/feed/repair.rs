@@ -1,0 +1,106 @@
+//! What a feed needs that only a read of the store can give: it says when one is due, its owner
+//! reads and brings the answer.
+//!
+//! Of a kind one read runs at a time. What [`Repair`] asks for counts as under way from then on, so
+//! its owner must not drop it.
+
+use super::{Feed, Reader};
+use messenger_common::id::Seq;
+use messenger_common::metrics::GapCause;
+use std::time::Duration;
+
+/// Publishers race by less than this: an event before its turn waits so long for the one before it,
+/// then the log is asked.
+pub const HOLD: Duration = Duration::from_millis(20);
+
+/// A read that is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a feed waits for the repair that it asked for"]
+pub enum Repair {
+    /// The log, as long as [`Feed::missing`] says where from; first a pause, in which what is
+    /// missing may come by itself.
+    Gap(GapCause, Duration),
+    /// The log's head, for [`Feed::head_answered`]: an event may have been lost.
+    Head(GapCause),
+}
+
+/// Whether the log is being asked for a chat's head.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum HeadQuery {
+    /// It is not.
+    #[default]
+    Idle,
+    /// It is.
+    Asked,
+    /// It is, and since then there was a reason to ask again: the answer may be older than that.
+    AskAgain,
+}
+
+impl<C: Reader> Feed<C> {
+    /// Whether something after the head is known to be missing here.
+    pub fn has_gap(&self) -> bool {
+        self.head.is_some_and(|head| self.log_reached > head)
+    }
+
+    /// The repair of a gap, if there is one and none is under way.
+    pub(super) fn gap_due(&mut self, cause: GapCause, hold: Duration) -> Option<Repair> {
+        let due = self.has_gap() && !self.filling;
+        self.filling |= due;
+        due.then_some(Repair::Gap(cause, hold))
+    }
+
+    /// What the repair of a gap has to read: after the first number, up to the second. `None` ends
+    /// it.
+    pub fn missing(&mut self) -> Option<(Seq, Seq)> {
+        let missing = self.head.map(|head| (head, self.log_reached)).filter(|(head, known)| known > head);
+        self.filling = missing.is_some();
+        missing
+    }
+
+    /// Whether a gap is being repaired.
+    pub fn is_filling(&self) -> bool {
+        self.filling
+    }
+
+    /// Whether a repair is under way that closes a gap.
+    pub fn is_repairing(&self) -> bool {
+        self.filling || self.head_query != HeadQuery::Idle
+    }
+
+    /// There is a reason to compare the head with the log's. A query that runs may be answered from
+    /// before that reason, so another one follows it.
+    pub fn head_due(&mut self, cause: GapCause) -> Option<Repair> {
+        let was = self.head_query;
+        self.head_query = if was == HeadQuery::Idle { HeadQuery::Asked } else { HeadQuery::AskAgain };
+        (was == HeadQuery::Idle).then_some(Repair::Head(cause))
+    }
+
+    /// The log's head, if the chat has one. Says which repair is due, and whether to ask once more.
+    pub fn head_answered(&mut self, head: Option<Seq>, cause: GapCause) -> (Option<Repair>, bool) {
+        let repair = head.and_then(|head| {
+            self.reached(head);
+            self.gap_due(cause, Duration::ZERO)
+        });
+        let again = self.head_query == HeadQuery::AskAgain;
+        self.head_query = if again { HeadQuery::Asked } else { HeadQuery::Idle };
+        (repair, again)
+    }
+
+    /// The bus delivers the channel from here on: what was published before may be lost.
+    pub fn on_channel_up(&mut self) -> Option<Repair> {
+        self.channel_up = true;
+        self.confirmations = self.confirmations.wrapping_add(1);
+        // Without a head nothing was read yet that could lack an event.
+        self.head.and_then(|_| self.head_due(GapCause::LinkRestored))
+    }
+
+    /// Whether the bus delivers the channel.
+    pub fn is_channel_up(&self) -> bool {
+        self.channel_up
+    }
+
+    /// How often the bus has confirmed the channel.
+    pub fn confirmations(&self) -> u32 {
+        self.confirmations
+    }
+}

@@ -1,0 +1,112 @@
+//! A subscription as its feed sees it: a cursor over the chat's log, and the reader that it serves.
+
+use bytes::Bytes;
+use messenger_common::id::{Seq, UserId};
+
+/// Whatever can be pushed to: a connection, or a test's vector.
+pub trait Reader {
+    /// The user whose membership admits it.
+    fn user(&self) -> UserId;
+
+    /// Takes a frame if there is room. Never waits.
+    fn push(&self, frame: &Bytes) -> Push;
+
+    /// Live events pass it by: [`super::Feed::catch_up`] is due once there is room.
+    fn fell_behind(&self);
+
+    /// The subscription is over. `cursor`: the last event that it was given; `None` where it had
+    /// not begun.
+    fn ended(&self, cursor: Option<Seq>);
+}
+
+/// What became of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Push {
+    /// Written or queued.
+    Taken,
+    /// The queue is full: nothing of it was taken.
+    Full,
+    /// The reader is closing or gone: nothing of it was taken.
+    Gone,
+}
+
+/// Where a subscription stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Its channel, rights and head are being looked up; nothing is delivered.
+    Pending,
+    /// It has had everything up to the feed's head (or is ahead of it).
+    Live,
+    /// It is catching up from the ring or the log; live events pass it by.
+    Behind,
+}
+
+/// A subscription.
+#[derive(Debug)]
+pub struct Sub<C> {
+    pub(super) reader: C,
+    pub(super) phase: Phase,
+    /// The last event that it was given.
+    pub(super) cursor: Seq,
+    /// The head when its rights were checked: a removal after this ends it.
+    pub(super) admitted_at: Seq,
+    /// It brings the events after this number only.
+    pub(super) starts_after: Seq,
+    /// The newest removal of its user that is known and that its cursor has yet to reach: it gets
+    /// what is before that and nothing else.
+    pub(super) ends_at: Option<Seq>,
+}
+
+impl<C: Reader> Sub<C> {
+    /// One that knows neither its rights nor its place yet.
+    pub(super) fn pending(reader: C) -> Self {
+        let (phase, zero) = (Phase::Pending, Seq(0));
+        Self { reader, phase, cursor: zero, admitted_at: zero, starts_after: zero, ends_at: None }
+    }
+
+    /// Where it stands.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// The last event that it was given.
+    pub fn cursor(&self) -> Seq {
+        self.cursor
+    }
+
+    /// The head when its rights were checked.
+    pub fn admitted_at(&self) -> Seq {
+        self.admitted_at
+    }
+
+    /// It brings the events after this number only.
+    pub fn starts_after(&self) -> Seq {
+        self.starts_after
+    }
+
+    /// Whether it gets what is not sequenced.
+    pub fn listens(&self) -> bool {
+        self.phase != Phase::Pending && self.ends_at.is_none()
+    }
+
+    /// Whether it is live and has yet to come to `seq`.
+    pub(super) fn is_due(&self, seq: Seq) -> bool {
+        self.phase == Phase::Live && self.cursor < seq
+    }
+
+    /// Pushes a frame that leads to `seq`. Without room it falls behind.
+    pub(super) fn push(&mut self, frame: &Bytes, seq: Seq) -> Push {
+        let pushed = self.reader.push(frame);
+        match pushed {
+            Push::Taken => self.cursor = seq,
+            Push::Full => self.fall_behind(),
+            Push::Gone => {}
+        }
+        pushed
+    }
+
+    pub(super) fn fall_behind(&mut self) {
+        self.phase = Phase::Behind;
+        self.reader.fell_behind();
+    }
+}

@@ -1,0 +1,122 @@
+//! The handshake (RFC 6455, section 4.2): the three ways in, and the way of a connection from the
+//! HTTP server to its shard.
+//!
+//! A token is read from the path, the `Authorization` header or the subprotocols. With a bad one
+//! the handshake succeeds, and a close code follows: a browser can read that.
+
+use crate::inbox::{Accepted, ToShard};
+use crate::protocol::CloseCode;
+use crate::state::Gateway;
+use axum::extract::{Path, Request, State};
+use axum::response::{IntoResponse, Response};
+use http::header::{CONNECTION, HeaderName, UPGRADE};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use hyper_util::rt::TokioIo;
+use messenger_common::error::Error;
+use messenger_common::http::caller::bearer;
+use messenger_common::http::origin;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+const SEC_WEBSOCKET_KEY: HeaderName = HeaderName::from_static("sec-websocket-key");
+const SEC_WEBSOCKET_VERSION: HeaderName = HeaderName::from_static("sec-websocket-version");
+const SEC_WEBSOCKET_PROTOCOL: HeaderName = HeaderName::from_static("sec-websocket-protocol");
+const SEC_WEBSOCKET_ACCEPT: HeaderName = HeaderName::from_static("sec-websocket-accept");
+/// The response is written and the connection handed over within this.
+const UPGRADE_WITHIN: Duration = Duration::from_secs(10);
+
+/// `GET /ws/chat/{token}`.
+pub(crate) async fn by_path(
+    State(gateway): State<Gateway>,
+    Path(token): Path<String>,
+    request: Request,
+) -> Result<Response, Error> {
+    upgrade(&gateway, request, Some(&token), None)
+}
+
+/// `GET /ws/chat`, the token in a header.
+pub(crate) async fn by_header(State(gateway): State<Gateway>, request: Request) -> Result<Response, Error> {
+    if let Ok(token) = bearer(request.headers()).map(str::to_owned) {
+        return upgrade(&gateway, request, Some(&token), None);
+    }
+    let token = subprotocol_token(request.headers());
+    let answered = token.as_ref().map(|_| HeaderValue::from_static("bearer"));
+    upgrade(&gateway, request, token.as_deref(), answered)
+}
+
+/// The token behind `bearer` in `Sec-WebSocket-Protocol: bearer, <token>`.
+fn subprotocol_token(headers: &HeaderMap) -> Option<String> {
+    let offered = headers.get_all(SEC_WEBSOCKET_PROTOCOL);
+    let mut names = offered.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    names.by_ref().map(str::trim).find(|name| *name == "bearer")?;
+    names.next().map(|token| token.trim().to_owned())
+}
+
+fn has_word(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
+    let values = headers.get_all(name);
+    let mut words = values.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    words.any(|value| value.trim().eq_ignore_ascii_case(word))
+}
+
+fn upgrade(
+    gateway: &Gateway,
+    mut request: Request,
+    token: Option<&str>,
+    subprotocol: Option<HeaderValue>,
+) -> Result<Response, Error> {
+    let headers = request.headers();
+    if !has_word(headers, &CONNECTION, "upgrade") || !has_word(headers, &UPGRADE, "websocket") {
+        return Err(Error::UpgradeRequired);
+    }
+    if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        return Err(Error::UpgradeRequired);
+    }
+    let Some(key) = headers.get(SEC_WEBSOCKET_KEY) else {
+        return Err(Error::invalid("Sec-WebSocket-Key", "is required"));
+    };
+    if !origin::is_allowed(headers, &gateway.origins) {
+        return Err(Error::OriginNotAllowed);
+    }
+    if gateway.hub.lifecycle.draining().is_cancelled() {
+        return Err(Error::unavailable("draining"));
+    }
+    let accept = derive_accept_key(key.as_bytes());
+    let accept = HeaderValue::from_str(&accept).map_err(Error::internal)?;
+    let auth = match token.map(|token| gateway.hub.ctx.authenticate(token)) {
+        Some(Ok(auth)) => Ok(auth),
+        Some(Err(Error::TokenExpired)) => Err(CloseCode::TokenExpired),
+        Some(Err(Error::SessionEnded(reason))) => Err(CloseCode::from(reason)),
+        Some(Err(_)) | None => Err(CloseCode::TokenInvalid),
+    };
+    let upgraded = hyper::upgrade::on(&mut request);
+    let hub = gateway.hub.clone();
+    let shard = gateway.next_shard();
+    // Its end is logged; nobody waits for it.
+    drop(gateway.hub.lifecycle.spawn_task("upgrade", async move {
+        let upgraded = match tokio::time::timeout(UPGRADE_WITHIN, upgraded).await {
+            Ok(Ok(upgraded)) => upgraded,
+            Ok(Err(error)) => return tracing::debug!(%error, "a handshake was not finished"),
+            Err(_) => return tracing::debug!("a handshake took too long"),
+        };
+        let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+            return tracing::error!("upgraded connection has an unexpected type");
+        };
+        match parts.io.into_inner().into_std() {
+            Ok(stream) => {
+                let accepted = Accepted { stream, read_ahead: parts.read_buf, auth };
+                hub.send(shard, ToShard::Accept(Box::new(accepted))).await;
+            }
+            Err(error) => tracing::warn!(%error, "cannot hand the connection over to its shard"),
+        }
+    }));
+    let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    if let Some(subprotocol) = subprotocol {
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, subprotocol);
+    }
+    Ok(response)
+}

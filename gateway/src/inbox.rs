@@ -1,0 +1,61 @@
+//! What a shard's inbox carries: connections, publications from the bus, revocations and the drain.
+
+use crate::feed::Event;
+use crate::protocol::CloseCode;
+use bytes::Bytes;
+use messenger_common::auth::AuthUser;
+use messenger_common::event::{EventKind, Revocation};
+use messenger_common::id::{ChatId, Seq, UserId};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Messages that wait for a shard at most; the hub waits when there are more.
+pub(crate) const INBOX: usize = 1024;
+
+/// One message to a shard.
+pub(crate) enum ToShard {
+    /// A connection whose handshake is done.
+    Accept(Box<Accepted>),
+    /// Publications, in the bus's order.
+    Deliver(Vec<Delivery>),
+    /// Access ended.
+    Revoke(Revocation),
+    /// Some revocations were missed: check all connections.
+    Recheck,
+    /// Release all connections, evenly over this long.
+    Drain(Duration),
+}
+
+/// A connection on its way to its shard.
+pub(crate) struct Accepted {
+    /// No longer registered with the runtime that accepted it.
+    pub(crate) stream: TcpStream,
+    /// What was read behind the handshake.
+    pub(crate) read_ahead: Bytes,
+    /// The user, or why the connection is refused.
+    pub(crate) auth: Result<AuthUser, CloseCode>,
+}
+
+/// A publication for one shard.
+#[derive(Clone)]
+pub(crate) enum Delivery {
+    /// A sequenced event.
+    Log(ChatId, Event),
+    /// From here on the bus delivers the chat's channel.
+    ChannelUp(ChatId),
+    /// Typing or read state.
+    Ephemeral { chat_id: ChatId, user_id: UserId, kind: EventKind, frame: Bytes },
+    /// To every connection of a user.
+    Notice { user_id: UserId, chat_id: ChatId, seq: Seq, kind: EventKind, frame: Bytes },
+    /// Presence.
+    Status(Arc<[StatusFrame]>),
+}
+
+/// A presence transition, framed.
+pub(crate) struct StatusFrame {
+    pub(crate) user_id: UserId,
+    pub(crate) decided_at_micros: i64,
+    pub(crate) chats: Vec<ChatId>,
+    pub(crate) frame: Bytes,
+}

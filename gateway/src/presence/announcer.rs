@@ -1,0 +1,216 @@
+//! Transitions of presence on their way to those who share a chat with the user: queries of the
+//! store, then one publication for many.
+//!
+//! A task of its own, so that a store that is slow or away delays neither the leases nor anybody's
+//! `welcome`. What could not be announced is announced when the store is back: of each user the
+//! newest.
+
+use super::{SWEEP, USERS_PER_CALL};
+use crate::newest::NewestByKey;
+use messenger_common::error::Result;
+use messenger_common::event::{Envelope, StatusChange, micros};
+use messenger_common::id::UserId;
+use messenger_common::model::Status;
+use messenger_common::presence::Transition;
+use messenger_common::relay::Publisher;
+use messenger_common::store::Store;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::Arc;
+use tokio::sync::{Notify, watch};
+
+/// Chats named in one publication, about: the last user may bring all of theirs.
+const CHATS_PER_PUBLICATION: usize = 4096;
+/// Users whose transition waits at most; beyond it the oldest is dropped.
+const WAITING: usize = 100_000;
+
+/// See the module.
+pub(crate) struct Announcer {
+    store: Arc<dyn Store>,
+    publisher: Publisher,
+    /// Whether the bus is up: what is published while it is not reaches nobody.
+    bus_up: watch::Receiver<bool>,
+    status_max_members: i64,
+    waiting: Mutex<Waiting>,
+    added: Notify,
+}
+
+struct Waiting {
+    newest: NewestByKey<UserId, Transition>,
+    /// Whether some were taken out and are not announced yet.
+    in_flight: bool,
+}
+
+impl Default for Waiting {
+    fn default() -> Self {
+        Self { newest: NewestByKey::new(WAITING), in_flight: false }
+    }
+}
+
+impl Waiting {
+    fn add(&mut self, transition: Transition) {
+        let known = self.newest.get(&transition.user_id);
+        if known.is_none_or(|known| known.decided_at <= transition.decided_at) {
+            self.newest.insert(transition.user_id, transition);
+        }
+    }
+
+    fn take(&mut self) -> Vec<Transition> {
+        let some = std::iter::from_fn(|| self.newest.pop()).map(|(_, transition)| transition);
+        let some: Vec<_> = some.take(USERS_PER_CALL).collect();
+        self.in_flight = !some.is_empty();
+        some
+    }
+}
+
+impl Announcer {
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        publisher: Publisher,
+        bus_up: watch::Receiver<bool>,
+        status_max_members: i64,
+    ) -> Self {
+        Self { store, publisher, bus_up, status_max_members, waiting: Mutex::default(), added: Notify::new() }
+    }
+
+    /// Takes transitions; never waits.
+    pub(super) fn announce(&self, transitions: Vec<Transition>) {
+        if !transitions.is_empty() {
+            let mut waiting = self.waiting.lock();
+            for transition in transitions {
+                waiting.add(transition);
+            }
+            self.added.notify_one();
+        }
+    }
+
+    /// Whether nothing is left to announce.
+    pub(super) fn is_idle(&self) -> bool {
+        let waiting = self.waiting.lock();
+        waiting.newest.is_empty() && !waiting.in_flight
+    }
+
+    /// Announces what comes; notifies `settled` at each pause.
+    pub(super) async fn run(&self, settled: &Notify) {
+        let mut bus_up = self.bus_up.clone();
+        loop {
+            if bus_up.wait_for(|up| *up).await.is_err() {
+                return;
+            }
+            let some = self.take();
+            if some.is_empty() {
+                settled.notify_waiters();
+                self.added.notified().await;
+            } else if let Err(error) = self.announce_some(&some).await {
+                tracing::warn!(%error, users = some.len(), "cannot announce transitions of presence; retrying");
+                self.put_back(some);
+                tokio::time::sleep(SWEEP).await;
+            }
+        }
+    }
+
+    fn take(&self) -> Vec<Transition> {
+        self.waiting.lock().take()
+    }
+
+    fn put_back(&self, some: Vec<Transition>) {
+        let mut waiting = self.waiting.lock();
+        for transition in some {
+            waiting.add(transition);
+        }
+    }
+
+    async fn announce_some(&self, transitions: &[Transition]) -> Result<()> {
+        let gone: Vec<_> = transitions.iter().filter(|t| !t.online).map(|t| (t.user_id, t.at)).collect();
+        if !gone.is_empty() {
+            self.store.set_last_seen(&gone).await?;
+        }
+        let ids: Vec<UserId> = transitions.iter().map(|t| t.user_id).collect();
+        let users: HashMap<UserId, _> =
+            self.store.users(&ids).await?.into_iter().map(|row| (row.user.id, row)).collect();
+        let mut chats: HashMap<UserId, _> =
+            self.store.chats_for_status(&ids, self.status_max_members).await?.into_iter().collect();
+        let changes = transitions.iter().filter_map(|transition| {
+            let row = users.get(&transition.user_id)?;
+            Some(StatusChange {
+                user_id: transition.user_id,
+                username: row.user.username.clone(),
+                status: if transition.online { Status::Online } else { Status::Offline },
+                last_seen_at: if transition.online { row.last_seen_at } else { Some(transition.at) },
+                decided_at_micros: micros(transition.decided_at),
+                chats: chats.remove(&transition.user_id).unwrap_or_default(),
+            })
+        });
+        for some in pieces(changes.filter(|change| !change.chats.is_empty())) {
+            self.publisher.publish_now(&Envelope::Status(some));
+        }
+        Ok(())
+    }
+}
+
+/// Splits changes so that no publication names many more than [`CHATS_PER_PUBLICATION`] chats.
+fn pieces(changes: impl Iterator<Item = StatusChange>) -> Vec<Vec<StatusChange>> {
+    let (mut pieces, mut piece, mut chats) = (Vec::new(), Vec::new(), 0);
+    for change in changes {
+        chats += change.chats.len();
+        piece.push(change);
+        if chats >= CHATS_PER_PUBLICATION {
+            pieces.push(std::mem::take(&mut piece));
+            chats = 0;
+        }
+    }
+    if !piece.is_empty() {
+        pieces.push(piece);
+    }
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use messenger_common::id::ChatId;
+    use time::OffsetDateTime;
+
+    fn transition(user: i64, decided: i64, online: bool) -> Transition {
+        let at = OffsetDateTime::from_unix_timestamp(decided).expect("a time");
+        Transition { user_id: UserId(user), online, at, decided_at: at }
+    }
+
+    #[test]
+    fn of_a_user_the_newest_decision_waits_whenever_it_came() {
+        let mut waiting = Waiting::default();
+        for (user, decided, online) in [(1, 10, false), (2, 11, true), (1, 12, true), (1, 9, false)] {
+            waiting.add(transition(user, decided, online));
+        }
+        assert_eq!(waiting.take(), [transition(1, 12, true), transition(2, 11, true)]);
+        assert!(waiting.in_flight);
+        assert_eq!(waiting.take(), []);
+        assert!(!waiting.in_flight);
+    }
+
+    #[test]
+    fn what_waits_is_bounded() {
+        let mut waiting = Waiting::default();
+        let most = i64::try_from(WAITING).expect("small");
+        (0..most + 3).for_each(|user| waiting.add(transition(user, 1, true)));
+        assert_eq!(waiting.newest.len(), WAITING);
+        assert_eq!(waiting.take().len(), USERS_PER_CALL);
+    }
+
+    #[test]
+    fn a_publication_names_a_bounded_number_of_chats() {
+        let change = |chats: usize| StatusChange {
+            user_id: UserId(1),
+            username: "ann".into(),
+            status: Status::Online,
+            last_seen_at: None,
+            decided_at_micros: 0,
+            chats: vec![ChatId(1); chats],
+        };
+        let sizes =
+            |of: &[usize]| -> Vec<usize> { pieces(of.iter().copied().map(change)).iter().map(Vec::len).collect() };
+        assert_eq!(sizes(&[]), [] as [usize; 0]);
+        assert_eq!(sizes(&[1, 2, 3]), [3]);
+        assert_eq!(sizes(&[4000, 95, 1, 9000, 5]), [3, 1, 1]);
+    }
+}

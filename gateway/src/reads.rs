@@ -1,0 +1,71 @@
+//! Reads that many wait for: thousands of clients that come back at once must not become thousands
+//! of queries.
+//!
+//! A [`Batcher`] asks many questions in one query. [`LogReads`] lets all who want the same piece of
+//! a chat's log wait for one read.
+
+mod batcher;
+mod log;
+
+use batcher::Batcher;
+use log::LogReads;
+use messenger_common::error::Result;
+use messenger_common::id::{ChatId, Seq, UserId};
+use messenger_common::lifecycle::Lifecycle;
+use messenger_common::service::Context;
+use messenger_common::service::online::members_online;
+use messenger_common::store::Access;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Questions of one query at most.
+const ACCESS_PER_QUERY: usize = 512;
+const HEADS_PER_QUERY: usize = 1000;
+const ROSTERS_PER_QUERY: usize = 64;
+
+/// The reads of a node's shards.
+pub(crate) struct Reads {
+    /// A user's rights in a chat, with the chat's head in the same snapshot.
+    pub(crate) access: Batcher<(ChatId, UserId), Option<Access>>,
+    /// The head of a chat's log.
+    pub(crate) heads: Batcher<ChatId, Option<Seq>>,
+    /// The members of a small chat who are online.
+    pub(crate) rosters: Batcher<ChatId, Option<Vec<UserId>>>,
+    /// Pieces of chats' logs.
+    pub(crate) log: LogReads,
+}
+
+impl Reads {
+    /// Starts the tasks that read.
+    pub(crate) fn start(ctx: &Context, lifecycle: &Lifecycle) -> Self {
+        let store = Arc::clone(&ctx.store);
+        let access = Batcher::start(lifecycle, "access checks", ACCESS_PER_QUERY, move |pairs| {
+            let store = Arc::clone(&store);
+            async move { store.access(&pairs).await }
+        });
+        let store = Arc::clone(&ctx.store);
+        let heads = Batcher::start(lifecycle, "head checks", HEADS_PER_QUERY, move |chats: Vec<ChatId>| {
+            let store = Arc::clone(&store);
+            async move {
+                let heads: HashMap<_, _> = store.heads(&chats).await?.into_iter().collect();
+                Ok(chats.iter().map(|chat| heads.get(chat).copied()).collect())
+            }
+        });
+        let (own, max_members) = (ctx.clone(), ctx.limits.status_max_members);
+        let rosters = Batcher::start(lifecycle, "online rosters", ROSTERS_PER_QUERY, move |chats: Vec<ChatId>| {
+            let ctx = own.clone();
+            async move { read_rosters(&ctx, &chats, max_members).await }
+        });
+        Self { access, heads, rosters, log: LogReads::new(Arc::clone(&ctx.store), lifecycle.clone()) }
+    }
+}
+
+async fn read_rosters(ctx: &Context, chats: &[ChatId], max_members: i64) -> Result<Vec<Option<Vec<UserId>>>> {
+    let mut distinct = chats.to_vec();
+    distinct.sort_unstable();
+    distinct.dedup();
+    let online = members_online(ctx, &distinct, max_members).await?.into_iter();
+    let rosters: HashMap<ChatId, Vec<UserId>> =
+        online.map(|(chat, members)| (chat, members.into_iter().map(|online| online.user_id).collect())).collect();
+    Ok(chats.iter().map(|chat| rosters.get(chat).cloned()).collect())
+}

@@ -1,0 +1,73 @@
+//! Many questions in one query. A question that comes while a batch runs is answered by the next
+//! one, so that no answer is older than its question.
+
+use messenger_common::error::{Error, Result};
+use messenger_common::lifecycle::Lifecycle;
+use std::future::Future;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// No answer waits longer: the store bounds its own work to two seconds, and one batch may be in
+/// front.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// Questions that may wait; further ones wait for a place, up to [`ANSWER_WITHIN`].
+const QUESTIONS: usize = 32_768;
+
+type Question<K, V> = (K, oneshot::Sender<Result<V>>);
+
+/// Asks in batches; see the module.
+pub(crate) struct Batcher<K, V> {
+    questions: mpsc::Sender<Question<K, V>>,
+}
+
+impl<K: Send + 'static, V: Send + 'static> Batcher<K, V> {
+    /// Starts the task that asks, up to `most` questions at a time; `ask` answers in the order
+    /// asked.
+    pub(crate) fn start<F, Fut>(lifecycle: &Lifecycle, name: &'static str, most: usize, ask: F) -> Self
+    where
+        F: Fn(Vec<K>) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Vec<V>>> + Send,
+    {
+        let (questions, mut waiting) = mpsc::channel::<Question<K, V>>(QUESTIONS);
+        lifecycle.spawn(name, {
+            let stopping = lifecycle.stopping();
+            async move {
+                let mut batch = Vec::new();
+                loop {
+                    let count = tokio::select! {
+                        () = stopping.cancelled() => return,
+                        count = waiting.recv_many(&mut batch, most) => count,
+                    };
+                    if count == 0 {
+                        return;
+                    }
+                    let (keys, answers): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
+                    // A receiver that is gone no longer wants its answer.
+                    match ask(keys).await {
+                        Ok(values) => {
+                            answers.into_iter().zip(values).for_each(|(answer, value)| drop(answer.send(Ok(value))));
+                        }
+                        Err(error) => {
+                            let text = error.to_string();
+                            tracing::warn!(loader = name, error = ?error, "a batch of reads failed");
+                            for answer in answers {
+                                drop(answer.send(Err(Error::unavailable(text.clone()))));
+                            }
+                        }
+                    }
+                }
+            }
+        });
+        Self { questions }
+    }
+
+    /// The answer to one question; `Unavailable` when it does not come in time.
+    pub(crate) async fn get(&self, key: K) -> Result<V> {
+        let asked = async {
+            let (answer, answered) = oneshot::channel();
+            self.questions.send((key, answer)).await.map_err(|e| Error::unavailable(e.to_string()))?;
+            answered.await.map_err(|e| Error::unavailable(e.to_string()))?
+        };
+        tokio::time::timeout(ANSWER_WITHIN, asked).await.map_err(|e| Error::unavailable(e.to_string()))?
+    }
+}

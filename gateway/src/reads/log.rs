@@ -1,0 +1,280 @@
+//! Pieces of chats' logs: one read serves all who ask for the same piece, and is kept for a second
+//! for the stragglers.
+//!
+//! What is kept is bounded by age and by bytes, whether or not somebody still waits for it: a
+//! client may be gone before its replay is read.
+
+use crate::feed::{Event, Piece};
+use crate::frame;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+use messenger_common::error::{Error, Result};
+use messenger_common::event::{LogEvent, micros};
+use messenger_common::id::{ChatId, Seq};
+use messenger_common::lifecycle::Lifecycle;
+use messenger_common::store::Store;
+use parking_lot::Mutex;
+use std::collections::{HashMap, VecDeque};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+
+/// Events that one read brings at most.
+const EVENTS_PER_READ: usize = 256;
+/// How long a read serves others after it began.
+const KEPT_FOR: Duration = Duration::from_secs(1);
+/// Bytes of all kept pieces at most; beyond it the oldest are dropped.
+const KEPT_BYTES: usize = 32 << 20;
+/// Further from the head than this, reads begin at multiples of it, so that clients share them.
+const ALIGNMENT: i64 = 64;
+
+type Load = Shared<BoxFuture<'static, Result<Arc<Piece>, Arc<Error>>>>;
+/// A chat, and the number after which its log is read.
+type Place = (ChatId, Seq);
+
+/// Reads of chats' logs, each made once for all who want it.
+pub(crate) struct LogReads {
+    store: Arc<dyn Store>,
+    sharing: Sharing,
+}
+
+impl LogReads {
+    pub(crate) fn new(store: Arc<dyn Store>, lifecycle: Lifecycle) -> Self {
+        Self { store, sharing: Sharing { lifecycle, runtime: Handle::current(), kept: Arc::default() } }
+    }
+
+    /// The log from some number not after `after` on. The log has certainly reached `known`: a kept
+    /// read that ends before `after` is not served.
+    pub(crate) async fn load(&self, chat: ChatId, after: Seq, known: Seq) -> Result<Arc<Piece>, Arc<Error>> {
+        let far = known.0 - after.0 > ALIGNMENT;
+        let from = if far { Seq(after.0 - after.0 % ALIGNMENT) } else { after };
+        let store = Arc::clone(&self.store);
+        let read = async move {
+            let page = store.log_after(chat, from, EVENTS_PER_READ).await?.ok_or(Error::ChatNotFound)?;
+            let events = page.events.iter().map(Event::from_log).collect();
+            Ok(Piece::new(from, EVENTS_PER_READ, events, page.head, page.floor))
+        };
+        let load = self.sharing.load((chat, from), after, Instant::now(), read);
+        load.await
+    }
+
+    /// Forgets what has served its time.
+    pub(crate) fn sweep(&self, now: Instant) {
+        self.sharing.kept.lock().drop_old(now);
+    }
+
+    /// Forgets what was read of a chat: its replay is no longer what was read.
+    pub(crate) fn forget(&self, chat: ChatId) {
+        self.sharing.kept.lock().forget(chat);
+    }
+}
+
+/// Starts reads, and lets others wait for them.
+struct Sharing {
+    lifecycle: Lifecycle,
+    /// The servers' common runtime: a shard's own thread does no database I/O.
+    runtime: Handle,
+    kept: Arc<Mutex<Kept>>,
+}
+
+impl Sharing {
+    /// The kept read of a place, if it says something of what comes after `after`; else this one,
+    /// which is kept then.
+    fn load(
+        &self,
+        place: Place,
+        after: Seq,
+        now: Instant,
+        read: impl Future<Output = Result<Piece>> + Send + 'static,
+    ) -> Load {
+        let mut kept = self.kept.lock();
+        if let Some(load) = kept.get(place, after, now) {
+            return load;
+        }
+        kept.begun += 1;
+        let (number, finished) = (kept.begun, Arc::clone(&self.kept));
+        let _entered = self.runtime.enter();
+        let reading = self.lifecycle.spawn_task("log read", async move {
+            let piece = Arc::new(read.await?);
+            finished.lock().finished(place, number, piece.memory_bytes());
+            Ok(piece)
+        });
+        let load = async move { reading.await.map_err(|gone| Arc::new(Error::internal(gone)))?.map_err(Arc::new) }
+            .boxed()
+            .shared();
+        kept.insert(place, Read { number, at: now, bytes: 0, load: load.clone() });
+        load
+    }
+}
+
+struct Read {
+    number: u64,
+    at: Instant,
+    /// Once it is finished.
+    bytes: usize,
+    load: Load,
+}
+
+/// What is kept.
+#[derive(Default)]
+struct Kept {
+    reads: HashMap<Place, Read>,
+    /// In the order in which they began; some may have been replaced or forgotten.
+    order: VecDeque<(Place, u64)>,
+    bytes: usize,
+    begun: u64,
+}
+
+impl Kept {
+    fn get(&self, place: Place, after: Seq, now: Instant) -> Option<Load> {
+        let Read { at, load, .. } = self.reads.get(&place)?;
+        let serves = now.duration_since(*at) < KEPT_FOR
+            && load.peek().is_none_or(|done| done.as_ref().is_ok_and(|piece| piece.reaches(after)));
+        serves.then(|| load.clone())
+    }
+
+    fn insert(&mut self, place: Place, read: Read) {
+        self.order.push_back((place, read.number));
+        if let Some(replaced) = self.reads.insert(place, read) {
+            self.bytes -= replaced.bytes;
+        }
+    }
+
+    /// A read brought so many bytes.
+    fn finished(&mut self, place: Place, number: u64, bytes: usize) {
+        if let Some(read) = self.reads.get_mut(&place).filter(|read| read.number == number) {
+            read.bytes = bytes;
+            self.bytes += bytes;
+            while self.bytes > KEPT_BYTES {
+                self.drop_oldest();
+            }
+        }
+    }
+
+    fn drop_old(&mut self, now: Instant) {
+        while let Some((place, number)) = self.order.front() {
+            let read = self.reads.get(place).filter(|read| read.number == *number);
+            if read.is_some_and(|read| now.duration_since(read.at) < KEPT_FOR) {
+                return;
+            }
+            self.drop_oldest();
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        let Some((place, number)) = self.order.pop_front() else { return };
+        if self.reads.get(&place).is_some_and(|read| read.number == number)
+            && let Some(read) = self.reads.remove(&place)
+        {
+            self.bytes -= read.bytes;
+        }
+    }
+
+    fn forget(&mut self, chat: ChatId) {
+        let bytes = &mut self.bytes;
+        self.reads.retain(|(of, _), read| {
+            let stays = *of != chat;
+            *bytes -= if stays { 0 } else { read.bytes };
+            stays
+        });
+    }
+}
+
+impl Event {
+    /// An event as read from the log: serialised and framed here, once.
+    fn from_log(event: &LogEvent) -> Self {
+        Self {
+            seq: event.seq,
+            kind: event.kind(),
+            effect: event.effect(),
+            committed_at_micros: micros(event.committed_at),
+            frame: frame::text(&event.to_json()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use messenger_common::event::{Effect, EventKind};
+
+    const CHAT: ChatId = ChatId(1);
+
+    fn sharing() -> Sharing {
+        Sharing { lifecycle: Lifecycle::new(), runtime: Handle::current(), kept: Arc::default() }
+    }
+
+    /// A piece of one event after that number.
+    fn piece(after: i64, bytes: usize) -> Piece {
+        let event = Event {
+            seq: Seq(after + 1),
+            kind: EventKind::NewMessage,
+            effect: Effect::None,
+            committed_at_micros: 0,
+            frame: Bytes::from(vec![0; bytes]),
+        };
+        Piece::new(Seq(after), EVENTS_PER_READ, vec![event], Seq(after + 1), Seq(0))
+    }
+
+    /// Lets all that was spawned on this thread's runtime run.
+    async fn settle(sharing: &Sharing) {
+        while sharing.kept.lock().reads.values().any(|read| read.bytes == 0) {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_any_more_is_forgotten_by_its_age() {
+        let (sharing, start) = (sharing(), Instant::now());
+        for from in 0..100 {
+            // The client is gone before its replay is read.
+            drop(sharing.load((CHAT, Seq(from)), Seq(from), start, async move { Ok(piece(from, 1000)) }));
+        }
+        settle(&sharing).await;
+        assert_eq!(sharing.kept.lock().reads.len(), 100);
+        sharing.kept.lock().drop_old(start + KEPT_FOR);
+        let kept = sharing.kept.lock();
+        assert_eq!((kept.reads.len(), kept.order.len(), kept.bytes), (0, 0, 0));
+    }
+
+    #[tokio::test]
+    async fn the_bytes_that_are_kept_are_bounded() {
+        let (sharing, start) = (sharing(), Instant::now());
+        for from in 0..10 {
+            let load =
+                sharing.load((CHAT, Seq(from)), Seq(from), start, async move { Ok(piece(from, KEPT_BYTES / 4)) });
+            assert!(load.await.is_ok());
+        }
+        let kept = sharing.kept.lock();
+        let mut places: Vec<i64> = kept.reads.keys().map(|(_, from)| from.0).collect();
+        places.sort_unstable();
+        assert_eq!(places, [7, 8, 9], "a fourth would be over the bound by its bookkeeping");
+        assert!(kept.bytes <= KEPT_BYTES);
+    }
+
+    #[tokio::test]
+    async fn one_read_serves_all_who_ask_within_a_second() {
+        let (sharing, start) = (sharing(), Instant::now());
+        let load = |after: i64, millis| {
+            let read = async move { Ok(piece(0, 10)) };
+            sharing.load((CHAT, Seq(0)), Seq(after), start + Duration::from_millis(millis), read)
+        };
+        let first = load(0, 0).await.expect("a piece");
+        assert!(Arc::ptr_eq(&first, &load(0, 999).await.expect("a piece")));
+        assert!(!Arc::ptr_eq(&first, &load(0, 1000).await.expect("a piece")));
+    }
+
+    #[tokio::test]
+    async fn a_kept_read_that_ends_too_early_or_was_forgotten_is_made_anew() {
+        let (sharing, start) = (sharing(), Instant::now());
+        let load = |after: i64| sharing.load((CHAT, Seq(0)), Seq(after), start, async move { Ok(piece(0, 10)) });
+        let first = load(0).await.expect("a piece");
+        let second = load(1).await.expect("a piece");
+        assert!(!Arc::ptr_eq(&first, &second), "it says nothing of what comes after 1");
+        sharing.kept.lock().forget(CHAT);
+        assert_eq!(sharing.kept.lock().bytes, 0);
+        assert!(!Arc::ptr_eq(&second, &load(0).await.expect("a piece")));
+    }
+}

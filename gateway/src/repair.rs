@@ -1,0 +1,74 @@
+//! The reads that make a feed whole although publications are lost: gaps are filled from the log,
+//! heads compared with it.
+//!
+//! The feed says which is due ([`crate::feed::Repair`]), and asks for one of a kind at a time. A
+//! read that fails is repeated until the store answers or nobody wants the feed any more.
+
+use crate::feed::{Feed, Progress, Repair};
+use crate::shard::Shard;
+use messenger_common::backoff::Backoff;
+use messenger_common::id::ChatId;
+use messenger_common::metrics::GapCause;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// The pauses after a read that failed or brought nothing.
+pub(crate) const RETRY: Backoff = Backoff { first: Duration::from_millis(50), longest: Duration::from_secs(1) };
+
+/// Starts a repair on the shard's thread.
+pub(crate) fn start(shard: &Rc<Shard>, chat: ChatId, due: Repair) {
+    let own = Rc::clone(shard);
+    match due {
+        Repair::Gap(cause, hold) => shard.spawn("gap fill", fill_until_whole(own, chat, cause, hold)),
+        Repair::Head(cause) => shard.spawn("head check", check_head(own, chat, cause)),
+    }
+}
+
+async fn fill_until_whole(shard: Rc<Shard>, chat: ChatId, cause: GapCause, hold: Duration) {
+    if !hold.is_zero() {
+        tokio::time::sleep(hold).await;
+    }
+    let mut pauses = RETRY.start();
+    while let Some((head, known)) = shard.with_feed(chat, Feed::missing).flatten() {
+        shard.hub.ctx.metrics.gap_fills(cause).inc();
+        let progress = match shard.hub.reads.log.load(chat, head, known).await {
+            Ok(piece) => shard.on_piece(chat, &piece).unwrap_or(Progress::Moved),
+            Err(error) => {
+                tracing::warn!(chat.id = %chat, error = %error, "cannot read the log; retrying");
+                Progress::None
+            }
+        };
+        match progress {
+            Progress::Moved => pauses.reset(),
+            Progress::Jumped => {
+                tracing::warn!(chat.id = %chat, after = head.0, "the log lacks events; going on from its head");
+                pauses.reset();
+            }
+            Progress::None => {
+                // Read before the commit was to be seen, or not read at all.
+                shard.hub.reads.log.forget(chat);
+                tokio::time::sleep(pauses.pause()).await;
+            }
+        }
+    }
+}
+
+async fn check_head(shard: Rc<Shard>, chat: ChatId, cause: GapCause) {
+    let mut pauses = RETRY.start();
+    loop {
+        let asked = shard.hub.reads.heads.get(chat).await;
+        let answered = shard.with_feed(chat, |feed| asked.ok().map(|head| feed.head_answered(head, cause)));
+        match answered {
+            None => return,
+            Some(None) => tokio::time::sleep(pauses.pause()).await,
+            Some(Some((due, again))) => {
+                if let Some(due) = due {
+                    start(&shard, chat, due);
+                }
+                if !again {
+                    return;
+                }
+            }
+        }
+    }
+}

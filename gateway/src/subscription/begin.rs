@@ -1,0 +1,139 @@
+//! How a subscription begins, in an order that lets nothing fall in between: the bus delivers the
+//! chat's channel, then head and membership are read in one snapshot, then what was missed is
+//! replayed, then live events follow.
+
+use super::catch_up::{Step, catch_up};
+use crate::conn::Conn;
+use crate::feed::{Admission, Sub};
+use crate::protocol::Reply;
+use crate::repair;
+use crate::shard::Shard;
+use messenger_common::error::{Error, Result};
+use messenger_common::id::{ChatId, Seq, UserId};
+use messenger_common::store::Access;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// A subscription waits this long for its channel; then it begins all the same, and the channel's
+/// confirmation closes the gap.
+const CHANNEL_WITHIN: Duration = Duration::from_secs(1);
+
+/// One `subscribe_chat`.
+pub(crate) struct Subscribing<'a> {
+    pub(crate) shard: &'a Rc<Shard>,
+    pub(crate) conn: &'a Rc<Conn>,
+    pub(crate) user: UserId,
+    pub(crate) chat: ChatId,
+    /// Where the client left off.
+    pub(crate) after: Option<Seq>,
+    pub(crate) request_id: Option<&'a str>,
+}
+
+/// What a subscription must know to begin.
+struct Found {
+    access: Access,
+    online: Option<Vec<UserId>>,
+    /// How often the channel had been confirmed when that was read.
+    confirmations: u32,
+}
+
+impl Subscribing<'_> {
+    /// Begins the subscription and answers it. On an error nothing of it is left.
+    pub(crate) async fn begin(self) -> Result<()> {
+        let Self { shard, conn, user, chat, .. } = self;
+        if conn.sub(chat).is_some() {
+            return self.answer_again().await;
+        }
+        if conn.subs.borrow().len() >= shard.hub.ctx.limits.max_subscriptions {
+            return Err(Error::TooManySubscriptions);
+        }
+        let channel = shard.subscribe(conn, user, chat);
+        let found = self.look_up(channel).await;
+        // It may have closed meanwhile, and its subscriptions with it.
+        if conn.sub(chat).is_none() {
+            return Ok(());
+        }
+        match found {
+            Ok(found) => {
+                self.activate(&found);
+                Ok(())
+            }
+            Err(error) => {
+                shard.unsubscribe(conn, chat);
+                for (_, frame) in conn.take_notices(chat) {
+                    conn.deliver(&frame);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn look_up(&self, channel: Option<oneshot::Receiver<()>>) -> Result<Found> {
+        if let Some(channel) = channel
+            && *self.shard.hub.bus.up().borrow()
+        {
+            drop(tokio::time::timeout(CHANNEL_WITHIN, channel).await);
+        }
+        let confirmations = self.shard.with_feed(self.chat, |feed| feed.confirmations()).unwrap_or(0);
+        let access = self.access().await?;
+        if access.role.is_none() {
+            return Err(Error::NotAMember);
+        }
+        let online = self.roster(access.member_count).await;
+        Ok(Found { access, online, confirmations })
+    }
+
+    async fn access(&self) -> Result<Access> {
+        self.shard.hub.reads.access.get((self.chat, self.user)).await?.ok_or(Error::ChatNotFound)
+    }
+
+    /// The members of a small chat who are online. While presence is away it is unknown; the
+    /// subscription does not fail.
+    async fn roster(&self, member_count: i64) -> Option<Vec<UserId>> {
+        if member_count > self.shard.hub.ctx.limits.status_max_members {
+            return None;
+        }
+        self.shard.hub.reads.rosters.get(self.chat).await.ok().flatten()
+    }
+
+    async fn answer_again(&self) -> Result<()> {
+        let access = self.access().await?;
+        let online = self.roster(access.member_count).await;
+        // It may have ended meanwhile.
+        let cursor = self.shard.with_sub(self.conn, self.chat, |feed, key| feed.sub(key).map(Sub::cursor));
+        let seq = cursor.flatten().filter(|_| access.role.is_some()).ok_or(Error::NotAMember)?;
+        self.answer(seq, 0, online.as_deref(), false);
+        Ok(())
+    }
+
+    fn answer(&self, seq: Seq, recovered: i64, online_user_ids: Option<&[UserId]>, resync: bool) {
+        let subscribed = Reply::Subscribed { chat_id: self.chat, seq, recovered, online_user_ids, resync };
+        self.conn.answer(subscribed.to_frame(self.request_id));
+    }
+
+    fn activate(&self, found: &Found) {
+        let Self { shard, conn, chat, after, .. } = *self;
+        let Access { head, floor, .. } = found.access;
+        let begun = shard.with_sub(conn, chat, |feed, key| feed.admit(key, Admission { head, floor, after }));
+        let Some(begun) = begun.flatten() else { return };
+        // A notice that came meanwhile: the subscription brings what is after its cursor, the
+        // notice itself what is not.
+        for (seq, frame) in conn.take_notices(chat) {
+            if seq <= begun.cursor {
+                conn.deliver(&frame);
+            }
+        }
+        self.answer(head, begun.recovered, found.online.as_deref(), begun.resync);
+        shard.go_on(chat);
+        let due = shard.with_feed(chat, |feed| feed.repair_after_admission(found.confirmations));
+        if let Some(due) = due.flatten() {
+            repair::start(shard, chat, due);
+        }
+        if let Step::Read(chat, after) = catch_up(shard, conn, None) {
+            // Its own task goes on from here.
+            tracing::trace!(chat.id = %chat, seq = after.0, "a replay reads the log");
+            conn.wake();
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What a shard looks after twice a second: heartbeats, silence, expiry, slow readers, idle feeds,
+//! and the slow beat at which each feed's head is compared with the log's in case an event was
+//! lost. Also revocation and drain.
+
+use super::{TICK, Worker};
+use crate::conn::{Conn, State};
+use crate::frame;
+use crate::protocol::{CloseCode, RECONNECT_AFTER_MS};
+use crate::repair;
+use crate::shard::Shard;
+use messenger_common::event::Revocation;
+use messenger_common::id::ChatId;
+use messenger_common::metrics::GapCause;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// A reader of which nothing moved for this many milliseconds is closed (G7).
+const SLOW_READER_MS: u64 = 30_000;
+/// Each feed's head is checked once in so many ticks (10 s).
+const SLOW_BEAT_TICKS: u32 = 20;
+
+impl Worker {
+    pub(super) fn tick(&self) {
+        let (shard, tick) = (&self.shard, self.shard.next_tick());
+        let (now, instant) = (shard.hub.ctx.clock.now(), Instant::now());
+        for conn in self.conns() {
+            match conn.state.get() {
+                State::Closing(until) if instant >= until => conn.die(),
+                State::Opening | State::Open if conn.auth().is_some_and(|auth| auth.expires_at <= now) => {
+                    shard.close(&conn, CloseCode::TokenExpired);
+                }
+                State::Open => self.look_after(&conn),
+                State::Opening | State::Closing(_) | State::Dead => {}
+            }
+        }
+        shard.renew_status_budget();
+        for chat in shard.age_feeds(tick, |chat| is_due(chat, tick)) {
+            let due = shard.with_feed(chat, |feed| feed.head_due(GapCause::HeadCheck));
+            if let Some(due) = due.flatten() {
+                repair::start(shard, chat, due);
+            }
+        }
+        shard.hub.reads.log.sweep(instant);
+        if tick.is_multiple_of(SLOW_BEAT_TICKS) {
+            self.recheck();
+        }
+    }
+
+    fn conns(&self) -> Vec<Rc<Conn>> {
+        self.shard.conns.borrow().iter().map(|(_, conn)| Rc::clone(conn)).collect()
+    }
+
+    fn look_after(&self, conn: &Rc<Conn>) {
+        let now = self.shard.clock.get();
+        let limits = &self.shard.hub.ctx.limits;
+        let millis = |period: Duration| u64::try_from(period.as_millis()).unwrap_or(u64::MAX);
+        if conn.queued() > 0 && now.saturating_sub(conn.moved.get()) >= SLOW_READER_MS {
+            self.shard.close(conn, CloseCode::SlowReader);
+        } else if now.saturating_sub(conn.last_read.get()) >= millis(limits.idle_timeout) && conn.queued() == 0 {
+            self.shard.close(conn, CloseCode::Silent);
+        } else if now.saturating_sub(conn.last_ping.get()) >= millis(limits.heartbeat) {
+            conn.last_ping.set(now);
+            // A queue that is full has its own end.
+            conn.deliver(&frame::ping());
+        }
+    }
+
+    /// Closes the connections whose access ended.
+    pub(super) fn revoke(&self, revocation: Revocation) {
+        let conns = self.shard.users.borrow().get(&revocation.user_id).map(|local| local.conns.clone());
+        for conn in conns.into_iter().flatten() {
+            let session = conn.auth().map(|auth| auth.session_id);
+            if revocation.session_id.is_none_or(|ended| session == Some(ended)) {
+                self.shard.close(&conn, CloseCode::from(revocation.reason));
+            }
+        }
+    }
+
+    /// Closes every connection whose access ended, in case a revocation was lost.
+    pub(super) fn recheck(&self) {
+        for conn in self.conns().iter().filter(|conn| conn.is_live()) {
+            let revoked = conn.auth().and_then(|auth| self.shard.hub.ctx.revocations.is_revoked(&auth));
+            if let Some(reason) = revoked {
+                self.shard.close(conn, CloseCode::from(reason));
+            }
+        }
+    }
+
+    /// Releases all connections at an even pace (G8); new ones are released at once.
+    pub(super) fn drain(&self, release_over: Duration) {
+        if self.shard.draining.replace(true) {
+            return;
+        }
+        let (conns, shard) = (self.conns(), Rc::clone(&self.shard));
+        self.shard.spawn("drain", async move {
+            let (began, total) = (Instant::now(), conns.len());
+            for (at, conn) in conns.into_iter().enumerate() {
+                #[expect(clippy::cast_precision_loss, reason = "connections are counted in thousands")]
+                let due = release_over.mul_f64(at as f64 / total as f64);
+                if let Some(early) = due.checked_sub(began.elapsed()).filter(|early| *early > TICK / 50) {
+                    tokio::time::sleep(early).await;
+                }
+                release(&shard, &conn);
+            }
+        });
+    }
+}
+
+/// Closes a connection because this node drains, and tells its client when to come back.
+pub(super) fn release(shard: &Shard, conn: &Rc<Conn>) {
+    let delay = messenger_common::random::within(RECONNECT_AFTER_MS);
+    let reason = format!("{{\"reconnect_after_ms\": {delay}}}");
+    shard.close_with(conn, CloseCode::Draining, Some(&reason));
+}
+
+fn is_due(chat: ChatId, tick: u32) -> bool {
+    chat.0.rem_euclid(i64::from(SLOW_BEAT_TICKS)) == i64::from(tick % SLOW_BEAT_TICKS)
+}
