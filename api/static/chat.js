@@ -1,19 +1,28 @@
 // @ts-check
 /**
- * The chat page: who is logged in, which chat is open (by the address's `#/chat/ID`, so that back and forward work),
- * and the state of the connection. What is shown of it: `chat_list.js`, `chat_thread.js`, `chat_details.js`, `chat_new.js`.
+ * The chat page: which chat is open (by the address's `#/chat/ID`, so that back and forward work),
+ * and what the parts of the page do together. The login: `entrance.js`. The parts:
+ * `chat_list.js`, `chat_thread.js`, `chat_details.js`, `chat_new.js`, `connection_bar.js`.
  * @module
  */
-import { Connection, Session, closePlan, randomId } from './messenger.js';
-import { batched, byId, confirmed, onSubmit, setText } from './dom.js';
+import { Connection, Session } from './messenger.js';
+import { batched, byId, confirmed, name, setText } from './dom.js';
 import { Store } from './store.js';
+import { shared } from './storage.js';
 import { ChatList } from './chat_list.js';
 import { Thread } from './chat_thread.js';
 import { Details } from './chat_details.js';
 import { newChatDialog } from './chat_new.js';
+import { connectionBar, longestMs, say } from './connection_bar.js';
+import { entrance } from './entrance.js';
+import { pageKeys } from './keys.js';
+import { notifyOf } from './notify.js';
+import { showSettings } from './settings.js';
+import { quickSwitcher } from './switcher.js';
+import { wordsFor, wordsForClose } from './words.js';
 
-const session = new Session();
-const connection = new Connection(session);
+const session = new Session({ storage: shared });
+const connection = new Connection(session, { longestMs });
 /** @type {Store} */
 let store;
 /** @type {ChatList} */
@@ -23,56 +32,19 @@ let thread;
 /** @type {Details} */
 let details;
 
-// ---- Entrance
-
-let registering = false;
-
-function showEntrance(note = '') {
-  byId('app').hidden = true;
-  byId('entrance').hidden = false;
-  setText(byId('entrance-note'), note);
-  setMode(false);
-  document.title = 'Messenger';
-  byId('entrance-form').elements.username.focus();
-}
-
-function setMode(register) {
-  registering = register;
-  const form = byId('entrance-form');
-  setText(byId('entrance-title'), register ? 'Create an account' : 'Log in');
-  setText(byId('entrance-submit'), register ? 'Create account' : 'Log in');
-  setText(byId('entrance-question'), register ? 'Have an account?' : 'New here?');
-  setText(byId('entrance-switch'), register ? 'Log in' : 'Create an account');
-  setText(form.querySelector('[role=alert]'), '');
-  for (const part of form.querySelectorAll('[data-for]')) part.hidden = part.dataset.for !== (register ? 'register' : 'login');
-  form.elements.email.disabled = !register;
-  form.elements.password.autocomplete = register ? 'new-password' : 'current-password';
-}
-
-byId('entrance-switch').addEventListener('click', () => {
-  setText(byId('entrance-note'), '');
-  setMode(!registering);
-  byId('entrance-form').elements.username.focus();
-});
-
-onSubmit(byId('entrance-form'), async () => {
-  const { username, email, password } = byId('entrance-form').elements;
-  if (registering) await session.register(username.value.trim(), email.value.trim(), password.value);
-  await session.login(username.value.trim(), password.value);
-  byId('entrance-form').reset();
-  await enter();
-});
-
-// ---- The chats
+const showEntrance = entrance(session);
+// Also where another tab logged in.
+session.on('signed_in', () => enter());
 
 async function enter() {
   byId('entrance').hidden = true;
   byId('app').hidden = false;
   const mine = store = new Store(session, connection);
   list = new ChatList(store);
-  thread = new Thread(store, connection);
-  details = new Details(store, (text) => toast(text));
+  thread = new Thread(store, connection, toast);
+  details = new Details(store, toast);
   const render = batched(() => {
+    if (store !== mine || !store.me) return;
     list.render(openId());
     thread.render();
     details.render();
@@ -81,20 +53,30 @@ async function enter() {
   store.on('people', render);
   store.on('chat', render);
   store.on('fault', toast);
-  store.on('gone', (id) => { if (id === addressed()) { location.hash = ''; route(); toast('This chat is no longer among yours.'); } });
+  store.on('message', (event) => notifyOf(event, go));
+  store.on('gone', ({ id, name: gone }) => {
+    if (id !== addressed()) return;
+    location.hash = '';
+    route();
+    toast('“', name(gone), '” is no longer among your chats.');
+  });
   try {
     await store.start();
   } catch (error) {
     if (store !== mine) return;
     // The server is away: say so, and come back when it does.
-    say(`${error.message} Trying again…`);
-    setTimeout(() => { if (store === mine) { leaveStore(); enter(); } }, 1000 + Math.random() * 2000);
+    say(`${wordsFor(error)} Trying again…`);
+    setTimeout(() => { if (store === mine) { leaveStore(); enter(); } }, 500 + Math.random() * 1000);
     return;
   }
   if (store !== mine) return; // the session ended meanwhile
   setText(byId('me'), store.me.username);
+  byId('connection').hidden = true;
   connection.start();
   route();
+  list.reveal(openId());
+  if (openId()) thread.focus();
+  else list.focusFirst();
 }
 
 function leaveStore() {
@@ -118,21 +100,52 @@ function route() {
   list.render(id);
 }
 
-window.addEventListener('hashchange', route);
+window.addEventListener('hashchange', () => { route(); thread?.focus(); });
 const go = (id) => { location.hash = `#/chat/${id}`; route(); thread.focus(); };
 
+// A link to the chat that is open changes no address, and means the same: to write there.
+byId('chats').addEventListener('click', (event) => {
+  const link = event.target.closest('.chat-link');
+  if (link && !event.defaultPrevented && link.hash === location.hash && !event.ctrlKey && !event.metaKey && !event.shiftKey) thread.focus();
+});
 byId('back').addEventListener('click', () => { location.hash = ''; });
 byId('new-chat').addEventListener('click', () => newChatDialog(store, go));
+byId('find-chat').addEventListener('click', () => quickSwitcher(store, go));
+byId('show-settings').addEventListener('click', showSettings);
 byId('show-details').addEventListener('click', () => details.toggle());
 byId('hide-details').addEventListener('click', () => details.toggle(false));
 byId('details-body').addEventListener('leave', async () => {
   const chat = store.chats.get(openId());
-  if (!chat || !await confirmed(`Leave “${chat.info.name}”? You will no longer receive its messages.`, 'Leave')) return;
-  await store.leave(chat.id).catch((error) => toast(error.message));
+  if (!chat || !await confirmed(['Leave “', name(chat.info.name), '”? You will no longer receive its messages.'], 'Leave')) return;
+  await store.leave(chat.id).catch((error) => toast(wordsFor(error)));
 });
 
-byId('logout').addEventListener('click', () => {
-  store.outbox.clear();
+pageKeys({
+  ready: () => Boolean(store?.me),
+  open: () => openId() > 0,
+  focusField: () => thread.composer.focus(),
+  insert: (text) => thread.composer.insert(text),
+  escape: () => {
+    if (thread.composer.cancel()) return;
+    if (!byId('details').hidden) return details.toggle(false);
+    if (!openId()) return;
+    if (document.activeElement === byId('text')) thread.toEnd();
+    thread.focus();
+  },
+  beside: (step) => {
+    const id = list.beside(openId(), step);
+    if (!id) return;
+    go(id);
+    list.reveal(id);
+  },
+  find: () => quickSwitcher(store, go),
+});
+
+byId('logout').addEventListener('click', async () => {
+  const unsent = store?.outbox.size ?? 0;
+  if (unsent > 0 && !await confirmed(unsent === 1 ? 'One message is not sent yet. Log out and lose it?' : `${unsent} messages are not sent yet. Log out and lose them?`, 'Log out')) return;
+  store?.outbox.clear();
+  store?.drafts.clear();
   session.logout().catch(() => {}); // it is ended here in any case
 });
 
@@ -140,71 +153,31 @@ session.on('ended', (text) => {
   connection.stop();
   leaveStore();
   for (const dialog of document.querySelectorAll('dialog[open]')) /** @type {HTMLDialogElement} */ (dialog).close();
-  if (location.hash) history.replaceState(null, '', location.pathname);
   byId('chats').replaceChildren();
   showEntrance(text);
 });
 
-// ---- The connection
-
-const bar = byId('connection');
-const [barText, barButton] = bar.children;
-let slow = 0;
-
-barButton.addEventListener('click', () => connection.start());
-
-connection.on('state', ({ state, delayMs, plan, code }) => {
-  document.documentElement.dataset.connection = state;
-  clearTimeout(slow);
-  if (state === 'open') { bar.hidden = true; return; }
-  if (state === 'connecting') {
-    // A connection is there in a moment as a rule: only a slow one is worth a word.
-    slow = setTimeout(() => say('Connecting…'), 1000);
-  } else if (state === 'waiting') {
-    document.documentElement.dataset.closeCode = String(code);
-    const seconds = Math.ceil(delayMs / 1000);
-    const show = () => say(`${code === 1006 ? 'The connection was lost.' : plan.meaning} Trying again${seconds > 1 ? ` in ${seconds} s` : ''}…`, 'Try now');
-    if (plan.action === 'refresh' || delayMs < 300) slow = setTimeout(show, 1000);
-    else show();
-  } else if (state === 'stopped') {
-    stopped(code, plan);
-  }
+connectionBar(connection, (code, plan) => {
+  if (code < 4501 || code > 4503) return false;
+  session.end(`${wordsForClose(code, plan)} ${plan.advice}`);
+  return true;
 });
-
-function say(text, button = '') {
-  setText(barText, text);
-  setText(barButton, button);
-  barButton.hidden = button === '';
-  bar.hidden = false;
-}
-
-/** @param {number} code @param {ReturnType<typeof closePlan>} plan */
-function stopped(code, plan) {
-  if (code >= 4501 && code <= 4503) session.end(`${plan.meaning} ${plan.advice}`);
-  else if (code !== 1000) say(`${plan.meaning} ${plan.advice}`, 'Connect again');
-}
 
 let toastTimer = 0;
 
-function toast(text) {
+/** @param {...(string|Node)} words */
+function toast(...words) {
   clearTimeout(toastTimer);
-  setText(byId('toast'), text);
-  toastTimer = setTimeout(() => setText(byId('toast'), ''), 6000);
+  byId('toast').replaceChildren(...words);
+  toastTimer = setTimeout(() => byId('toast').replaceChildren(), 6000);
 }
 
-// ---- A duplicated tab copies the tokens too. A refresh token is good for one use, so the copy logs in anew.
+// ---- What cannot be kept is said, and not lost without a question
 
-const born = `${Date.now()}`.padStart(15, '0') + randomId();
-const tabs = new BroadcastChannel('messenger.tabs');
-tabs.onmessage = ({ data }) => {
-  if (!session.signedIn || data.tabId !== session.tabId) return;
-  if (data.ask && born < data.born) tabs.postMessage({ tabId: data.tabId, held: data.born });
-  else if (data.held === born) session.end('This tab is a copy of another one. Log in here again, as the same user or as another.');
-};
+const note = byId('not-kept');
+shared.whenRefused = () => { note.hidden = false; };
+note.hidden = shared.durable;
+window.addEventListener('beforeunload', (event) => { if (!shared.durable && store?.me && (store.outbox.size > 0 || byId('text').value !== '')) event.preventDefault(); });
 
-if (session.signedIn) {
-  tabs.postMessage({ ask: true, tabId: session.tabId, born });
-  enter();
-} else {
-  showEntrance();
-}
+if (session.signedIn) enter();
+else showEntrance();

@@ -1,7 +1,8 @@
 // @ts-check
 /** The panel beside an open chat: its members, and what a member or an owner may do. @module */
-import { avatar, byId, confirmed, el, iconButton } from './dom.js';
-import { peopleSearch } from './chat_list.js';
+import { avatar, byId, confirmed, el, iconButton, name as nameOf } from './dom.js';
+import { peopleSearch } from './people_search.js';
+import { wordsFor } from './words.js';
 
 /** @typedef {import('./store.js').Store} Store */
 
@@ -18,7 +19,6 @@ export class Details {
   constructor(store, say) {
     this.#store = store;
     this.#say = say;
-    panel.onkeydown = (event) => { if (event.key === 'Escape') this.toggle(false); };
     this.toggle(false);
   }
 
@@ -29,7 +29,7 @@ export class Details {
     byId('show-details').setAttribute('aria-expanded', String(open));
     this.#signature = '';
     if (open) {
-      this.#store.members(this.#id).catch((error) => this.#say(error.message));
+      this.#store.members(this.#id).catch((error) => this.#say(wordsFor(error)));
       this.render();
       byId('hide-details').focus();
     } else if (had) {
@@ -43,7 +43,7 @@ export class Details {
     this.#id = id;
     this.#signature = '';
     if (id === 0) this.toggle(false);
-    else if (!panel.hidden) this.#store.members(id).catch((error) => this.#say(error.message));
+    else if (!panel.hidden) this.#store.members(id).catch((error) => this.#say(wordsFor(error)));
     this.render();
   }
 
@@ -71,14 +71,14 @@ export class Details {
       await work();
       await this.#store.members(this.#id, true);
     } catch (error) {
-      this.#say(error.message);
+      this.#say(wordsFor(error));
     }
   }
 
   #person(chat) {
     const { peer } = chat.info;
     return [el('section', {},
-      el('ul', { class: 'people' }, el('li', {}, this.#face(peer.username, peer.id), el('span', { class: 'who' }, peer.username), el('span', { class: 'role' }, this.#isOnline(peer.id) ? 'online' : 'offline'))),
+      el('ul', { class: 'people' }, el('li', {}, this.#face(peer.username, peer.id), el('span', { class: 'who', dir: 'auto' }, peer.username), el('span', { class: 'role' }, this.#isOnline(peer.id) ? 'online' : 'offline'))),
       el('p', { class: 'about' }, 'Only the two of you see this chat.'))];
   }
 
@@ -89,7 +89,7 @@ export class Details {
   #group(chat) {
     const owner = chat.info.role === 'owner';
     const about = el('section', {},
-      chat.info.description ? el('p', { class: 'about' }, chat.info.description) : null,
+      chat.info.description ? el('p', { class: 'about', dir: 'auto' }, chat.info.description) : null,
       el('p', { class: 'about' }, 'Group number ', el('strong', { id: 'group-number' }, String(chat.id)), '. Whoever knows it can join.'));
     const members = chat.members ?? [];
     const heading = el('h3', {}, chat.members ? `Members (${members.length})` : 'Members');
@@ -107,7 +107,7 @@ export class Details {
 
   #member(chat, member, owner) {
     const mine = member.user_id === this.#store.me.id;
-    const item = el('li', {}, this.#face(member.username, member.user_id), el('span', { class: 'who' }, member.username, mine ? ' (you)' : ''));
+    const item = el('li', {}, this.#face(member.username, member.user_id), el('span', { class: 'who' }, nameOf(member.username), mine ? ' (you)' : ''));
     if (this.#isOnline(member.user_id)) item.append(el('span', { class: 'hidden-label' }, 'online'));
     if (!owner || mine) {
       item.append(el('span', { class: 'role' }, member.role === 'owner' ? 'owner' : ''));
@@ -117,7 +117,7 @@ export class Details {
     const role = el('select', { 'aria-label': `Role of ${member.username}`, onchange: () => this.#do(() => this.#store.call('PATCH', path, { role: role.value })) },
       ...['member', 'owner'].map((value) => el('option', { value, selected: member.role === value }, value)));
     const remove = async () => {
-      if (await confirmed(`Remove ${member.username} from the group?`, 'Remove')) await this.#do(() => this.#store.call('DELETE', path));
+      if (await confirmed(['Remove ', nameOf(member.username), ' from the group?'], 'Remove')) await this.#do(() => this.#store.call('DELETE', path));
     };
     item.append(role, iconButton('close', `Remove ${member.username}`, remove));
     return item;
@@ -136,8 +136,8 @@ export class Details {
   }
 
   #rename(chat) {
-    const name = el('input', { value: chat.info.name, maxlength: 128, required: true });
-    const description = el('input', { value: chat.info.description ?? '', maxlength: 1024 });
+    const name = el('input', { value: chat.info.name, maxlength: 128, dir: 'auto', required: true });
+    const description = el('input', { value: chat.info.description ?? '', maxlength: 1024, dir: 'auto' });
     const form = el('form', {}, el('label', {}, 'Name', name), el('label', {}, 'Description', description), el('button', {}, 'Save'));
     form.addEventListener('submit', async (event) => {
       event.preventDefault();
@@ -151,7 +151,7 @@ export class Details {
   }
 
   async #delete(chat) {
-    if (!await confirmed(`Delete “${chat.info.name}” and all its messages, for everyone?`, 'Delete')) return;
-    await this.#store.remove(chat.id).catch((error) => this.#say(error.message));
+    if (!await confirmed(['Delete “', nameOf(chat.info.name), '” and all its messages, for everyone?'], 'Delete')) return;
+    await this.#store.remove(chat.id).catch((error) => this.#say(wordsFor(error)));
   }
 }

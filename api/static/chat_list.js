@@ -1,41 +1,54 @@
 // @ts-check
-/** The list of chats. @module */
-import { avatar, batched, byId, el, setText, shortTime } from './dom.js';
+/** The list of chats. It is one tab stop: the arrow keys go from chat to chat. @module */
+import { avatar, byId, el, setText, shortTime } from './dom.js';
+import { unreadBadge } from './badge.js';
 
 /** @typedef {import('./store.js').Store} Store */
 
-/** What stands under a chat's name in the list. */
-function preview(chat, me) {
+const ul = byId('chats');
+
+/** The parts that stand under a chat's name in the list: a label, and a person's words. */
+function preview(store, chat, openId) {
+  const names = [...chat.typing.values()].map((one) => one.username);
+  if (names.length > 0) return chat.info.is_group ? [`${names[0]} `, 'is typing…'] : ['', 'typing…'];
+  const draft = chat.id === openId ? '' : store.drafts.preview(chat.id);
+  if (draft) return ['Draft: ', flat(draft)];
   const { last } = chat;
-  if (!last) return chat.info.is_group ? chat.info.description || 'No messages yet' : 'No messages yet';
-  const text = last.text.replace(/\s+/g, ' ').slice(0, 120);
-  if (last.author_id === me.id) return `You: ${text}`;
-  return chat.info.is_group ? `${last.author_username}: ${text}` : text;
+  if (!last) return ['', (chat.info.is_group && chat.info.description) || 'No messages yet'];
+  if (last.author_id === store.me.id) return ['You: ', flat(last.text)];
+  return [chat.info.is_group ? `${last.author_username}: ` : '', flat(last.text)];
 }
+
+const flat = (text) => text.replace(/\s+/g, ' ').slice(0, 120);
 
 export class ChatList {
   /** @type {Map<number, any>} */
   #rows = new Map();
+  /** The chat whose link the Tab key reaches. */
+  #stop = 0;
   #store;
 
   /** @param {Store} store */
   constructor(store) {
     this.#store = store;
-    byId('chats').replaceChildren();
+    ul.replaceChildren();
+    ul.onkeydown = (event) => this.#key(event);
   }
 
   #row(chat) {
     const dot = el('span', { class: 'dot', hidden: true });
     const row = {
       dot,
-      name: el('span', { class: 'name' }),
+      name: el('span', { class: 'name', dir: 'auto' }),
       time: el('time'),
-      preview: el('span', { class: 'preview' }),
+      label: el('bdi', { class: 'label' }),
+      words: el('bdi'),
       unread: el('span', { class: 'unread' }),
       state: el('span', { class: 'hidden-label' }),
     };
     const face = el('span', { class: 'avatar-box' }, avatar(chat.info.name, chat.info.peer?.id ?? chat.id), dot);
-    const link = el('a', { class: 'chat-link', href: `#/chat/${chat.id}` }, face, row.name, row.time, row.preview, row.unread, row.state);
+    const under = el('span', { class: 'preview' }, row.label, row.words);
+    const link = el('a', { class: 'chat-link', href: `#/chat/${chat.id}`, onfocus: () => this.#stopAt(chat.id) }, face, row.name, row.time, under, row.unread, row.state);
     return { ...row, link, item: el('li', {}, link) };
   }
 
@@ -43,22 +56,12 @@ export class ChatList {
   render(openId) {
     const store = this.#store;
     if (!store.me) return;
-    const ul = byId('chats');
     const chats = store.sorted();
     chats.forEach((chat, index) => {
       let row = this.#rows.get(chat.id);
       if (!row) this.#rows.set(chat.id, row = this.#row(chat));
-      const online = chat.info.peer && store.online.has(chat.info.peer.id);
-      setText(row.name, chat.info.name);
-      setText(row.time, chat.last ? shortTime(chat.last.created_at) : '');
-      setText(row.preview, preview(chat, store.me));
-      setText(row.unread, chat.unread === 0 ? '' : chat.unread > 99 ? '99+' : String(chat.unread));
-      setText(row.state, [chat.unread > 0 ? 'unread' : '', online ? 'online' : ''].filter(Boolean).join(', '));
-      row.dot.hidden = !online;
-      row.link.classList.toggle('has-unread', chat.unread > 0);
-      if (chat.id === openId) row.link.setAttribute('aria-current', 'page');
-      else row.link.removeAttribute('aria-current');
-      if (ul.children[index] !== row.item) ul.insertBefore(row.item, ul.children[index] ?? null);
+      this.#fill(row, chat, openId);
+      if (ul.children[index] !== row.item) this.#place(row.item, index);
     });
     for (const [id, row] of this.#rows) {
       if (store.chats.has(id)) continue;
@@ -66,40 +69,70 @@ export class ChatList {
       this.#rows.delete(id);
     }
     byId('no-chats').hidden = chats.length > 0;
-    const unread = chats.reduce((sum, chat) => sum + chat.unread, 0);
-    document.title = unread > 0 ? `(${unread}) Messenger` : 'Messenger';
+    unreadBadge(chats.reduce((sum, chat) => sum + chat.unread, 0));
+    if (openId && !ul.contains(document.activeElement)) this.#stopAt(openId);
+    else if (!this.#rows.has(this.#stop)) this.#stopAt(chats[0]?.id ?? 0);
   }
-}
 
-/**
- * A search field whose findings are buttons.
- * @param {Store} store @param {HTMLInputElement} input @param {HTMLElement} ul
- * @param {(user: any) => void} chosen @param {() => Set<number>} [without] ids that are not offered
- */
-export function peopleSearch(store, input, ul, chosen, without = () => new Set()) {
-  let asked = 0;
-  const search = async () => {
-    const prefix = input.value.trim();
-    const mine = asked += 1;
-    if (!prefix) return ul.replaceChildren();
-    let found = [];
-    let fault = '';
-    try {
-      found = await store.people(prefix);
-    } catch (error) {
-      fault = error.message;
-    }
-    if (mine !== asked) return;
-    const rows = found.filter((user) => !without().has(user.id)).map((user) => el('li', {},
-      el('button', { type: 'button', class: 'person', onclick: () => chosen(user) },
-        el('span', { class: 'avatar-box' }, avatar(user.username, user.id, { class: 'avatar small' }), user.online ? el('span', { class: 'dot' }) : null),
-        el('span', { class: 'who' }, user.username),
-        user.online ? el('span', { class: 'hidden-label' }, 'online') : null)));
-    ul.replaceChildren(...(rows.length > 0 ? rows : [el('li', { class: 'none', role: 'status' }, fault || 'Nobody found.')]));
-  };
-  let timer = 0;
-  const soon = batched(() => { clearTimeout(timer); timer = setTimeout(search, 180); });
-  input.oninput = soon;
-  input.onkeydown = (event) => { if (event.key === 'Enter') { event.preventDefault(); /** @type {any} */ (ul.querySelector('button'))?.click(); } };
-  return () => { input.value = ''; asked += 1; ul.replaceChildren(); };
+  #fill(row, chat, openId) {
+    const online = chat.info.peer && this.#store.online.has(chat.info.peer.id);
+    const [label, words] = preview(this.#store, chat, openId);
+    setText(row.name, chat.info.name);
+    setText(row.time, chat.last ? shortTime(chat.last.created_at) : '');
+    setText(row.label, label);
+    setText(row.words, words);
+    row.label.classList.toggle('draft', label === 'Draft: ');
+    setText(row.unread, chat.unread === 0 ? '' : chat.unread > 99 ? '99+' : String(chat.unread));
+    setText(row.state, [chat.unread > 0 ? 'unread' : '', online ? 'online' : ''].filter(Boolean).join(', '));
+    row.dot.hidden = !online;
+    row.link.classList.toggle('has-unread', chat.unread > 0);
+    if (chat.id === openId) row.link.setAttribute('aria-current', 'page');
+    else row.link.removeAttribute('aria-current');
+    row.link.tabIndex = chat.id === this.#stop ? 0 : -1;
+  }
+
+  /** A link that is moved loses the focus, unless it is given back. */
+  #place(item, index) {
+    const focused = item.contains(document.activeElement) ? document.activeElement : null;
+    ul.insertBefore(item, ul.children[index] ?? null);
+    focused?.focus({ preventScroll: true });
+  }
+
+  #stopAt(id) {
+    if (this.#stop === id) return;
+    const before = this.#rows.get(this.#stop);
+    if (before) before.link.tabIndex = -1;
+    this.#stop = id;
+    const now = this.#rows.get(id);
+    if (now) now.link.tabIndex = 0;
+  }
+
+  #key(event) {
+    const links = [...ul.querySelectorAll('.chat-link')];
+    const at = links.indexOf(document.activeElement);
+    const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: links.length - 1 }[event.key];
+    if (to === undefined || event.altKey || event.ctrlKey || event.metaKey || at < 0) return;
+    event.preventDefault();
+    links[Math.max(0, Math.min(links.length - 1, to))].focus();
+  }
+
+  /**
+   * The chat above or below the open one.
+   * @param {number} openId
+   * @param {1|-1} step
+   * @returns {number} 0 where there is none
+   */
+  beside(openId, step) {
+    const ids = this.#store.sorted().map((chat) => chat.id);
+    const at = ids.indexOf(openId);
+    return (at < 0 ? ids[step > 0 ? 0 : ids.length - 1] : ids[at + step]) ?? 0;
+  }
+
+  /** The open chat's link is brought into sight. @param {number} id */
+  reveal(id) { this.#rows.get(id)?.link.scrollIntoView({ block: 'nearest' }); }
+
+  /** After a log-in: the first chat, or where there is none the button that makes one. */
+  focusFirst() {
+    (ul.querySelector('.chat-link') ?? byId('new-chat')).focus({ preventScroll: true });
+  }
 }

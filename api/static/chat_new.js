@@ -1,7 +1,8 @@
 // @ts-check
 /** The dialog that begins a chat: with one person, with a group, or by joining a group. @module */
 import { byId, el, onSubmit } from './dom.js';
-import { peopleSearch } from './chat_list.js';
+import { peopleSearch } from './people_search.js';
+import { wordsFor } from './words.js';
 
 /** @type {import('./store.js').Store} */
 let store;
@@ -46,7 +47,7 @@ async function withPerson(user) {
   try {
     done(await store.create({ is_group: false, member_ids: [user.id] }));
   } catch (error) {
-    byId('person-fault').textContent = error.message;
+    byId('person-fault').textContent = wordsFor(error);
   }
 }
 

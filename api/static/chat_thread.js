@@ -1,52 +1,63 @@
 // @ts-check
-/** The open chat: its messages, who types, and the field to write in. @module */
-import { avatar, byId, clock, confirmed, el, iconButton, longDay, setText, withLinks } from './dom.js';
+/**
+ * The open chat: its messages, who types, and where one stands in it. The field below is
+ * `composer.js`.
+ * @module
+ */
+import { Composer, coarse } from './composer.js';
+import { avatar, byId, clock, confirmed, daysAgo, el, longDay, setText } from './dom.js';
+import { messageView, signatureOf } from './message_view.js';
+import { wordsFor } from './words.js';
 
 /** @typedef {import('./store.js').Store} Store */
 
-const MAX_CHARS = 4096;
 const TOGETHER_MS = 5 * 60_000;
 const AT_END_PX = 80;
+const FOUND_MS = 1600;
 
 const log = byId('log');
 const messages = byId('messages');
-const field = byId('text');
-const composer = byId('composer');
-const fault = composer.querySelector('[role=alert]');
 /** @type {ResizeObserver|undefined} */
 let sized;
-const coarse = matchMedia('(pointer: coarse)');
 
 export class Thread {
   #store;
-  #connection;
-  #id = 0;
+  #say;
+  #id = -1;
   /** @type {Map<string, {node: any, signature: string}>} */
   #nodes = new Map();
-  /** @type {Map<number, string>} */
-  #drafts = new Map();
-  /** @type {any} */
-  #editing = null;
-  #typedAt = 0;
-  #seenCount = 0;
-  #jump = true;
+  /**
+   * Where one was in each chat, unless at its end.
+   * @type {Map<number, {id: number, top: number}>}
+   */
+  #places = new Map();
+  /** The first message that was unread when the chat was opened. */
+  #divider = 0;
+  /** Whether the chat's place was found after it was opened. Before that nothing counts as read. */
+  #landed = false;
+  #reaching = false;
+  #jump = false;
   /** Before the panel beside it, a keyboard or a growing field took its room. */
   #wasAtEnd = true;
+  /** The message that the Tab key reaches. */
+  #stop = null;
 
-  /** @param {Store} store @param {import('./messenger.js').Connection} connection */
-  constructor(store, connection) {
+  /**
+   * @param {Store} store
+   * @param {import('./messenger.js').Connection} connection
+   * @param {(text: string) => void} say tells a fault
+   */
+  constructor(store, connection, say) {
     this.#store = store;
-    this.#connection = connection;
+    this.#say = say;
+    this.composer = new Composer(store, connection, () => this.render(), () => this.#sent());
     // A new Thread after another login takes these over, hence no addEventListener.
     log.onscroll = () => this.#scrolled();
-    byId('to-end').onclick = () => { log.scrollTop = log.scrollHeight; field.focus(); };
-    byId('stop-editing').onclick = () => this.#edit(null);
-    field.oninput = () => this.#typed();
-    field.onkeydown = (event) => this.#key(event);
-    composer.onsubmit = (event) => { event.preventDefault(); this.#submit(); };
+    byId('to-end').onclick = () => { this.toEnd(); this.composer.focus(); };
+    messages.onkeydown = (event) => this.#key(event);
     document.onvisibilitychange = () => this.#scrolled();
     sized?.disconnect();
-    sized = new ResizeObserver(() => { if (this.#wasAtEnd) log.scrollTop = log.scrollHeight; });
+    sized = new ResizeObserver(() => { if (this.#wasAtEnd && this.#landed) this.toEnd(); });
     sized.observe(log);
     this.show(0);
   }
@@ -57,52 +68,88 @@ export class Thread {
   /** @param {number} id 0 for none */
   show(id) {
     if (id !== this.#id) {
-      if (this.#id) this.#drafts.set(this.#id, this.#editing ? '' : field.value);
+      this.#leave();
       this.#id = id;
-      this.#editing = null;
       this.#nodes.clear();
       messages.replaceChildren();
-      setText(fault, '');
-      field.value = this.#drafts.get(id) ?? '';
-      byId('editing').hidden = true;
-      this.#jump = true;
-      this.#seenCount = 0;
+      this.#stop = null;
+      this.#landed = false;
+      this.#divider = 0;
       byId('chat-avatar').replaceChildren();
+      byId('nothing-open').hidden = id !== 0;
+      byId('open-chat').hidden = id === 0;
+      this.composer.show(id);
+      if (id) this.#arrive(id);
     }
-    byId('nothing-open').hidden = id !== 0;
-    byId('open-chat').hidden = id === 0;
-    if (!id) return;
-    this.#grow();
-    this.#store.open(id);
+    if (id) this.render();
+  }
+
+  async #arrive(id) {
     const chat = this.#chat;
-    if (chat?.info.is_group && (chat.info.member_count ?? 0) <= 200) this.#store.members(id).catch(() => {});
+    if (!chat) return;
+    if (chat.info.is_group && (chat.info.member_count ?? 0) <= 200) this.#store.members(id).catch(() => {});
+    if (chat.info.peer) this.#store.askLastSeen(chat.info.peer.id);
+    this.#reaching = true;
+    await this.#store.look(id);
+    if (!this.#places.has(id)) await this.#store.pages.reachUnread(chat);
+    if (this.#id !== id) return;
+    this.#reaching = false;
     this.render();
+  }
+
+  #leave() {
+    if (!this.#id || !this.#landed) return;
+    const anchor = this.#atEnd ? null : this.#anchor();
+    if (anchor) this.#places.set(this.#id, { id: Number(anchor.node.dataset.id), top: anchor.top - log.getBoundingClientRect().top });
+    else this.#places.delete(this.#id);
   }
 
   focus() {
     if (!this.#id) return;
     if (coarse.matches) byId('chat-name').focus();
-    else field.focus();
+    else this.composer.focus();
   }
+
+  toEnd() { log.scrollTop = log.scrollHeight; }
 
   render() {
     const chat = this.#chat;
     if (!chat) return;
     this.#header(chat);
-    const atEnd = this.#jump || this.#atEnd;
-    const anchor = atEnd ? null : this.#anchor();
-    log.setAttribute('aria-busy', String(this.#jump || chat.loading !== null));
+    this.composer.render();
+    if (this.#landed && document.hidden && !this.#divider) this.#divider = this.#store.pages.firstUnread(chat)?.id ?? 0;
+    const stays = this.#landed && !this.#jump && !this.#atEnd;
+    const anchor = stays ? this.#anchor() : null;
+    log.setAttribute('aria-busy', String(!this.#landed || chat.loading !== null));
+    const here = chat.loaded && !chat.loading && !this.#reaching;
+    if (!this.#landed && here) this.#divider = this.#store.pages.firstUnread(chat)?.id ?? 0;
     this.#list(chat);
     byId('older').hidden = !chat.loading;
     byId('beginning').hidden = !chat.loaded || chat.older !== null || chat.loading !== null;
     setText(byId('beginning'), chat.messages.length > 0 ? 'This is where the chat begins.' : 'No messages yet. Say hello.');
-    if (atEnd) log.scrollTop = log.scrollHeight;
+    if (!this.#landed) this.#land(here);
+    else if (!stays) this.toEnd();
     else if (anchor?.node.isConnected) log.scrollTop += anchor.node.getBoundingClientRect().top - anchor.top;
-    if (chat.loaded && !chat.loading) {
-      this.#jump = false;
-      this.#scrolled();
-    }
+    this.#jump = false;
+    if (this.#landed) this.#scrolled();
   }
+
+  /**
+   * Where the chat opens: where one was, else at the first unread message, else at its end.
+   * @param {boolean} here whether all is there for it
+   */
+  #land(here) {
+    this.toEnd();
+    if (!here) return;
+    this.#landed = true;
+    const place = this.#places.get(this.#id);
+    const at = place && this.#nodeOf(place.id);
+    const line = messages.querySelector('.unread-line');
+    if (at) log.scrollTop += at.getBoundingClientRect().top - log.getBoundingClientRect().top - place.top;
+    else if (line) log.scrollTop += line.getBoundingClientRect().top - log.getBoundingClientRect().top - log.clientHeight / 5;
+  }
+
+  #nodeOf(id) { return messages.querySelector(`[data-id="${id}"]`); }
 
   #header(chat) {
     const { info } = chat;
@@ -111,7 +158,7 @@ export class Thread {
     setText(byId('chat-name'), info.name);
     const online = this.#store.online;
     let about = '';
-    if (info.peer) about = online.has(info.peer.id) ? 'online' : 'offline';
+    if (info.peer) about = online.has(info.peer.id) ? 'online' : this.#lastSeen(info.peer.id);
     else {
       const count = chat.members?.length ?? info.member_count;
       if (count) about = count === 1 ? '1 member' : `${count} members`;
@@ -121,6 +168,11 @@ export class Thread {
     setText(byId('chat-about'), about);
     const names = [...chat.typing.values()].map((one) => one.username);
     setText(byId('typing'), names.length === 0 ? '' : names.length === 1 ? `${names[0]} is typing…` : names.length === 2 ? `${names[0]} and ${names[1]} are typing…` : 'Several people are typing…');
+  }
+
+  #lastSeen(userId) {
+    const at = this.#store.lastSeen.get(userId);
+    return at ? `last seen ${daysAgo(new Date(at)) > 0 ? `${longDay(at)}, ` : ''}${clock(at)}` : 'offline';
   }
 
   /** The first message in sight, to keep it where it is when others come in above. */
@@ -137,6 +189,7 @@ export class Thread {
     const me = this.#store.me;
     const all = [...chat.messages, ...this.#store.outbox.of(chat.id).map((pending) => ({ ...pending, author_username: me.username, pending }))];
     const wanted = [];
+    const editing = this.composer.editing;
     all.forEach((message, index) => {
       const before = all[index - 1];
       const after = all[index + 1];
@@ -144,17 +197,19 @@ export class Thread {
       if (!before || new Date(before.created_at).toDateString() !== day) {
         wanted.push(this.#keep(`day ${day}`, day, () => el('li', { class: 'day' }, longDay(message.created_at))));
       }
+      const divided = message.id !== undefined && message.id === this.#divider;
+      if (divided) wanted.push(this.#keep('unread', '', () => el('li', { class: 'unread-line' }, el('span', {}, 'New messages'))));
       const joins = (a, b) => a && b && a.author_id === b.author_id && Date.parse(b.created_at) - Date.parse(a.created_at) < TOGETHER_MS;
       const look = {
-        first: !joins(before, message),
+        first: divided || !joins(before, message),
         last: !joins(message, after),
         mine: message.author_id === me.id,
-        edited: this.#editing?.id !== undefined && this.#editing.id === message.id,
+        edited: editing > 0 && editing === message.id,
       };
+      const original = message.reply_to_id ? this.#store.pages.original(chat, message.reply_to_id) : undefined;
       const mineKey = look.mine && message.client_message_id;
       const key = mineKey ? `sent ${mineKey}` : `message ${message.id}`;
-      const signature = JSON.stringify([message.text, message.is_edited, message.id, message.pending?.state, message.pending?.fault, look]);
-      wanted.push(this.#keep(key, signature, () => this.#message(chat, message, look)));
+      wanted.push(this.#keep(key, signatureOf(message, look, original), () => messageView(chat, message, look, original, this.#acts(chat, message))));
     });
     wanted.forEach((node, index) => {
       if (messages.children[index] !== node) messages.insertBefore(node, messages.children[index] ?? null);
@@ -162,6 +217,7 @@ export class Thread {
     while (messages.children.length > wanted.length) messages.lastChild.remove();
     const shown = new Set(wanted);
     for (const [key, { node }] of this.#nodes) if (!shown.has(node)) this.#nodes.delete(key);
+    if (!this.#stop?.isConnected) this.#stopAt(wanted.findLast((node) => node.classList.contains('message')) ?? null);
   }
 
   /** The node of a key, built anew only when its look changed. */
@@ -169,144 +225,111 @@ export class Thread {
     const known = this.#nodes.get(key);
     if (known?.signature === signature) return known.node;
     const node = build();
+    if (node.classList.contains('message')) node.addEventListener('focusin', () => this.#stopAt(node));
+    const focused = known?.node.contains(document.activeElement);
     // Standing where the old one stood, it is not one more message to a screen reader.
     known?.node.replaceWith(node);
+    if (known && known.node === this.#stop) this.#stopAt(node);
+    if (focused) node.focus({ preventScroll: true });
     this.#nodes.set(key, { node, signature });
     return node;
   }
 
-  #message(chat, message, look) {
-    const { pending } = message;
-    const stamp = el('span', { class: 'stamp' }, pending ? (pending.state === 'failed' ? 'not sent' : 'sending…') : (message.is_edited ? 'edited ' : '') + clock(message.created_at));
-    const bubble = el('div', { class: 'bubble' },
-      look.first && !look.mine && chat.info.is_group ? el('span', { class: 'author' }, message.author_username) : el('span', { class: 'hidden-label' }, `${look.mine ? 'You' : message.author_username}: `),
-      el('span', { class: 'text' }, ...withLinks(message.text)), stamp);
-    const state = pending ? ` ${pending.state}` : '';
-    const item = el('li', { class: `message${look.mine ? ' mine' : ''}${look.first ? ' first' : ''}${look.last ? ' last' : ''}${look.edited ? ' being-edited' : ''}${state}`, tabindex: -1, 'data-id': message.id });
-    const tools = pending ? null : this.#tools(chat, message, look);
-    if (look.mine) item.append(tools ?? el('span'), bubble);
-    else item.append(look.last ? avatar(message.author_username, message.author_id, { class: 'avatar small' }) : el('span'), bubble, ...(tools ? [tools] : []));
-    if (pending?.state === 'failed') {
-      item.append(el('div', { class: 'retry' }, el('span', {}, pending.fault),
-        el('button', { type: 'button', class: 'link', onclick: () => this.#store.outbox.retry(this.#pending(pending)) }, 'Try again'),
-        el('button', { type: 'button', class: 'link', onclick: () => this.#store.outbox.settled(chat.id, pending.client_message_id) }, 'Discard')));
-    }
-    return item;
+  #acts(chat, message) {
+    const { outbox } = this.#store;
+    const pending = () => outbox.of(chat.id).find((one) => one.client_message_id === message.client_message_id);
+    return {
+      reply: () => this.composer.reply(message),
+      edit: () => this.composer.edit(message),
+      remove: () => this.#delete(message),
+      jump: () => this.#jumpTo(message.reply_to_id),
+      retry: () => { const one = pending(); if (one) outbox.retry(one); },
+      discard: () => outbox.settled(chat.id, message.client_message_id),
+    };
   }
 
-  #pending(pending) {
-    return this.#store.outbox.of(pending.chat_id).find((one) => one.client_message_id === pending.client_message_id) ?? pending;
+  // ---- The messages are one tab stop: the arrow keys go from one to the next, Tab to what can be
+  // done with it
+
+  #stopAt(node) {
+    if (node === this.#stop) return;
+    const reach = (item, index) => {
+      if (!item) return;
+      item.tabIndex = index;
+      for (const part of item.querySelectorAll('.bubble a, .bubble button, .tools button')) part.tabIndex = index;
+    };
+    reach(this.#stop, -1);
+    reach(node, 0);
+    this.#stop = node;
   }
 
-  #tools(chat, message, look) {
-    const words = message.text.slice(0, 30);
-    const buttons = [];
-    if (look.mine) buttons.push(iconButton('edit', `Edit “${words}”`, () => this.#edit(message)));
-    if (look.mine || (chat.info.is_group && chat.info.role === 'owner')) buttons.push(iconButton('trash', `Delete “${words}”`, () => this.#delete(message)));
-    return buttons.length > 0 ? el('div', { class: 'tools' }, ...buttons) : null;
+  #key(event) {
+    if (event.altKey || event.ctrlKey || event.metaKey) return;
+    const all = [...messages.querySelectorAll('.message')];
+    const at = all.indexOf(event.target.closest('.message'));
+    const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: all.length - 1 }[event.key];
+    if (to === undefined || at < 0) return;
+    event.preventDefault();
+    const next = all[to];
+    if (next) next.focus();
+    else if (to >= all.length) this.composer.focus();
+  }
+
+  async #jumpTo(id) {
+    const chat = this.#id;
+    const found = await this.#store.pages.reach(chat, id);
+    if (chat !== this.#id) return;
+    if (!found) return this.#say('That message is gone, or too far back.');
+    this.render();
+    const node = this.#nodeOf(id);
+    node?.scrollIntoView({ block: 'center' });
+    node?.focus({ preventScroll: true });
+    node?.classList.add('found');
+    setTimeout(() => node?.classList.remove('found'), FOUND_MS);
   }
 
   #scrolled() {
     const chat = this.#chat;
-    if (!chat) return;
-    const count = chat.messages.length;
+    if (!chat || !this.#landed) return;
     const atEnd = this.#atEnd;
     this.#wasAtEnd = atEnd;
-    if (atEnd && document.visibilityState === 'visible') {
-      this.#seenCount = chat.messages.at(-1)?.seq ?? 0;
-      if (chat.loaded) this.#store.read(chat.id);
-      this.#store.trim(chat.id);
+    if (document.visibilityState === 'visible' && chat.loaded) {
+      this.#store.pages.read(chat.id, atEnd ? chat.messages.at(-1)?.seq ?? 0 : this.#seen(chat));
+      if (atEnd) this.#store.pages.trim(chat.id);
     }
-    const fresh = chat.messages.filter((message) => message.seq > this.#seenCount && message.author_id !== this.#store.me.id).length;
-    byId('to-end').hidden = atEnd || count === 0;
-    setText(byId('to-end').lastChild, fresh > 0 ? `${fresh} new` : 'Newest');
-    if (log.scrollTop < 240 && chat.older && !chat.loading && !this.#jump) {
-      this.#store.loadOlder(chat.id);
+    byId('to-end').hidden = atEnd || chat.messages.length === 0;
+    setText(byId('to-end').lastChild, chat.unread > 0 ? `${chat.unread} new` : 'Newest');
+    if (log.scrollTop < 240 && chat.older && !chat.loading) {
+      this.#store.pages.older(chat.id);
       byId('older').hidden = false;
     }
   }
 
-  // ---- Writing
-
-  #grow() {
-    field.style.height = 'auto';
-    field.style.height = `${field.scrollHeight}px`;
+  /** The number of the last message that is wholly in sight. */
+  #seen(chat) {
+    if (chat.unread === 0) return 0;
+    const edge = log.getBoundingClientRect().bottom;
+    const seen = chat.messages.findLast(({ id }) => {
+      const node = this.#nodeOf(id);
+      return node && node.getBoundingClientRect().bottom <= edge;
+    });
+    return seen?.seq ?? 0;
   }
 
-  #typed() {
-    this.#grow();
-    setText(fault, '');
-    if (this.#editing || field.value.trim() === '' || Date.now() - this.#typedAt < 2500) return;
-    this.#typedAt = Date.now();
-    this.#connection.send({ type: 'typing', chat_id: this.#id, is_typing: true });
-  }
-
-  #key(event) {
-    if (event.isComposing) return;
-    if (event.key === 'Enter' && !event.shiftKey && !coarse.matches) {
-      event.preventDefault();
-      this.#submit();
-    } else if (event.key === 'Escape' && this.#editing) {
-      this.#edit(null);
-    } else if (event.key === 'ArrowUp' && field.value === '' && !this.#editing) {
-      const last = this.#chat?.messages.findLast((message) => message.author_id === this.#store.me.id);
-      if (!last) return;
-      event.preventDefault();
-      this.#edit(last);
-    }
-  }
-
-  async #submit() {
-    const text = field.value;
-    const length = [...text].length;
-    if (text.trim() === '' || !this.#chat) return;
-    if (length > MAX_CHARS) return setText(fault, `A message has at most ${MAX_CHARS} characters; this one has ${length}.`);
-    if (this.#editing) return this.#saveEdit(text);
-    field.value = '';
-    this.#typedAt = 0;
-    this.#grow();
+  #sent() {
     this.#jump = true;
-    this.#store.outbox.send(this.#id, text);
-    field.focus();
-  }
-
-  #edit(message) {
-    if (message && !this.#editing) this.#drafts.set(this.#id, field.value);
-    this.#editing = message;
-    field.value = message ? message.text : this.#drafts.get(this.#id) ?? '';
-    byId('editing').hidden = !message;
-    setText(fault, '');
-    this.#grow();
-    field.focus();
-    field.setSelectionRange(field.value.length, field.value.length);
+    this.#divider = 0;
     this.render();
-  }
-
-  /** The field is free for the next message at once; it gets the text back only if the edit fails. */
-  async #saveEdit(text) {
-    const message = this.#editing;
-    this.#edit(null);
-    if (text === message.text) return;
-    try {
-      await this.#store.edit(message, text);
-    } catch (error) {
-      if (this.#id === message.chat_id && field.value === '') {
-        this.#edit(message);
-        field.value = text;
-        this.#grow();
-      }
-      setText(fault, `Not changed: ${error.message}`);
-    }
   }
 
   async #delete(message) {
     if (!await confirmed('Delete this message for everyone?', 'Delete')) return;
-    if (this.#editing?.id === message.id) this.#edit(null);
+    if (this.composer.editing === message.id) this.composer.edit(null);
     try {
       await this.#store.delete(message);
     } catch (error) {
-      if (error.status !== 404) setText(fault, error.message);
+      if (error.status !== 404) this.#say(wordsFor(error));
     }
-    field.focus();
+    this.composer.focus();
   }
 }

@@ -8,8 +8,10 @@ import { byId, el, onSubmit, setText } from './dom.js';
 import { FrameLog } from './console_log.js';
 
 /**
- * The commands a client may send. `?` marks what may be left out; the kinds decide how a field is read.
- * @type {{type: string, about: string, fields: Record<string, 'number'|'number?'|'text'|'text?'|'boolean?'>}[]}
+ * The commands a client may send. `?` marks what may be left out; the kinds decide how a field is
+ * read.
+ * @type {{type: string, about: string, fields: Record<string,
+ *   'number'|'number?'|'text'|'text?'|'boolean?'>}[]}
  */
 const COMMANDS = [
   { type: 'subscribe_chat', about: 'Follow a chat; with after_seq, first what was missed since then.', fields: { chat_id: 'number', after_seq: 'number?' } },
@@ -26,7 +28,10 @@ const session = new Session({ key: 'messenger.console' });
 const log = new FrameLog();
 /** @type {any} */
 let socket = null;
-/** The program's own socket class, so that the console can send what the client module never would: a binary frame. */
+/**
+ * The program's own socket class, so that the console can send what the client module never would:
+ * a binary frame.
+ */
 class KeptWebSocket extends WebSocket {
   constructor(url, protocols) {
     super(url, protocols);
@@ -111,7 +116,11 @@ byId('disconnect').addEventListener('click', () => connection?.stop());
 
 // ---- Commands
 
-/** @param {HTMLInputElement} input @returns {unknown} what to send, undefined for nothing. A number that is none goes as text: to see the answer. */
+/**
+ * @param {HTMLInputElement} input
+ * @returns {unknown} what to send, undefined for nothing. A number that is none goes as text: to
+ * see the answer.
+ */
 function valueOf(input, kind) {
   const text = input.value;
   if (kind === 'boolean?') return text === '' ? undefined : text === 'true';

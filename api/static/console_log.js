@@ -6,14 +6,19 @@ const KEPT = 1000;
 const ARROWS = { in: '↓', out: '↑', note: '·', http: '⇄' };
 const WORDS = { in: 'received', out: 'sent', note: 'connection', http: 'REST' };
 
-/** Tokens are as good as passwords, and logs get pasted into reports: only the beginning is shown. */
+/**
+ * Tokens are as good as passwords, and logs get pasted into reports: only the beginning is shown.
+ */
 const redacted = (name, value) => (typeof value === 'string' && /token$/.test(name) && value.length > 12 ? `${value.slice(0, 8)}…` : value);
 
 /** @param {Date} at */
 const stamp = (at) => `${at.toTimeString().slice(0, 8)}.${String(at.getMilliseconds()).padStart(3, '0')}`;
 
 export class FrameLog {
-  /** @type {{at: string, direction: string, type: string, text: string, error: boolean, node: any}[]} */
+  /**
+   * @type {{at: string, direction: string, type: string, text: string, error: boolean, node:
+   * any}[]}
+   */
   #entries = [];
   #types = new Set();
   #paused = false;
@@ -29,7 +34,12 @@ export class FrameLog {
     this.#count();
   }
 
-  /** @param {'in'|'out'|'note'|'http'} direction @param {string} type @param {unknown} data @param {boolean} [error] */
+  /**
+   * @param {'in'|'out'|'note'|'http'} direction
+   * @param {string} type
+   * @param {unknown} data
+   * @param {boolean} [error]
+   */
   add(direction, type, data, error = type === 'error') {
     const text = data === null || data === undefined ? '' : typeof data === 'string' ? data : JSON.stringify(data, redacted, 2);
     const entry = { at: stamp(new Date()), direction, type, text, error, node: null };
@@ -97,7 +107,10 @@ export class FrameLog {
     this.#count();
   }
 
-  /** The shown entries as text; without a secure context there is no clipboard API, so the old way it is. */
+  /**
+   * The shown entries as text; without a secure context there is no clipboard API, so the old way
+   * it is.
+   */
   async #copy() {
     const text = this.#entries.filter((entry) => entry.node?.isConnected)
       .map(({ at, direction, type, text: body }) => `${at} ${ARROWS[direction]} ${type}${body ? ` ${body.replace(/\n\s*/g, ' ')}` : ''}`).join('\n');

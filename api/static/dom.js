@@ -1,16 +1,21 @@
 // @ts-check
 /**
- * Building and writing the page. Every text goes in as text, never as markup: there is no `innerHTML` in these pages.
+ * Building and writing the page. Every text goes in as text, never as markup: there is no
+ * `innerHTML` in these pages.
  * @module
  */
+import { wordsFor } from './words.js';
 
 /** @param {string} id @returns {any} the element, which the page is sure to have */
 export const byId = (id) => document.getElementById(id);
 
 /**
  * An element with its attributes, listeners (`onclick: f`) and children; strings become text nodes.
- * @param {string} tag @param {Record<string, any>} [attributes] `true` sets an empty attribute; `false`, null and undefined none
- * @param {...(Node|string|null|undefined)} children @returns {any}
+ * @param {string} tag
+ * @param {Record<string, any>} [attributes] `true` sets an empty attribute; `false`, null and
+ *   undefined none
+ * @param {...(Node|string|null|undefined)} children
+ * @returns {any}
  */
 export function el(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
@@ -39,7 +44,11 @@ export function icon(name) {
 export const iconButton = (name, label, onclick, attributes = {}) =>
   el('button', { type: 'button', class: 'icon-button', 'aria-label': label, title: label, onclick, ...attributes }, icon(name));
 
-/** A round sign with the first letters of a name, coloured by the id. @param {string} name @param {number} id */
+/**
+ * A round sign with the first letters of a name, coloured by the id.
+ * @param {string} name
+ * @param {number} id
+ */
 export function avatar(name, id, attributes = {}) {
   const words = name.split(/[\s._-]+/).filter(Boolean);
   const letters = (words.length > 1 ? words[0][0] + words[1][0] : [...name].slice(0, 2).join('')).toUpperCase();
@@ -51,7 +60,10 @@ export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-/** Runs `render` soon and once, however often it was asked for. Works in a hidden tab too, unlike animation frames. */
+/**
+ * Runs `render` soon and once, however often it was asked for. Works in a hidden tab too, unlike
+ * animation frames.
+ */
 export function batched(render) {
   let due = false;
   return () => {
@@ -72,7 +84,7 @@ export function onSubmit(form, work) {
     try {
       await work(event);
     } catch (error) {
-      if (alert) alert.textContent = error.message;
+      if (alert) alert.textContent = wordsFor(error);
       else throw error;
     } finally {
       for (const button of buttons) button.disabled = false;
@@ -80,10 +92,19 @@ export function onSubmit(form, work) {
   });
 }
 
-/** Asks before something that cannot be undone. @returns {Promise<boolean>} */
+/**
+ * A name among the page's own words: whatever is written in it, it turns none of them round.
+ * @param {string} text
+ */
+export const name = (text) => el('bdi', {}, text);
+
+/**
+ * Asks before something that cannot be undone.
+ * @param {string|(string|Node)[]} question @param {string} doIt @returns {Promise<boolean>}
+ */
 export function confirmed(question, doIt) {
   const dialog = byId('confirm');
-  setText(dialog.querySelector('p'), question);
+  dialog.querySelector('p').replaceChildren(...[question].flat());
   setText(dialog.querySelector('[value=yes]'), doIt);
   dialog.returnValue = 'no';
   dialog.showModal();
@@ -95,7 +116,8 @@ const WEEKDAY = new Intl.DateTimeFormat(undefined, { weekday: 'short' });
 const SHORT = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short' });
 const LONG = new Intl.DateTimeFormat(undefined, { weekday: 'long', day: 'numeric', month: 'long', year: 'numeric' });
 const midnight = (date) => new Date(date.getFullYear(), date.getMonth(), date.getDate()).getTime();
-const daysAgo = (date) => Math.round((midnight(new Date()) - midnight(date)) / 86_400_000);
+/** @param {Date} date */
+export const daysAgo = (date) => Math.round((midnight(new Date()) - midnight(date)) / 86_400_000);
 
 /** @param {string} iso */
 export const clock = (iso) => TIME.format(new Date(iso));
@@ -112,10 +134,4 @@ export function shortTime(iso) {
 export function longDay(iso) {
   const date = new Date(iso);
   return { 0: 'Today', 1: 'Yesterday' }[daysAgo(date)] ?? LONG.format(date);
-}
-
-/** The text with its web addresses as links. @param {string} text @returns {(Node|string)[]} */
-export function withLinks(text) {
-  return text.split(/(https?:\/\/[^\s<>"']*[^\s<>"'.,;:!?)\]])/).map((part, index) =>
-    (index % 2 ? el('a', { href: part, target: '_blank', rel: 'noopener noreferrer nofollow' }, part) : part));
 }

@@ -5,65 +5,18 @@
  * No dependency and no DOM, so that any page may use it.
  * @module
  */
+import { CLOSE_CODES, closePlan } from './close.js';
 import { ApiError, Emitter, Session, backoff, randomId } from './session.js';
 
-export { ApiError, Emitter, Session, backoff, randomId };
+export { ApiError, CLOSE_CODES, Emitter, Session, backoff, closePlan, randomId };
 
-/** What each close code means, for people. The range decides what a client does: see {@link closePlan}. */
-export const CLOSE_CODES = Object.freeze({
-  1000: 'Closed normally.',
-  1001: 'The server or the page is going away.',
-  1002: 'A frame broke the WebSocket protocol.',
-  1003: 'A binary frame was sent; this protocol is text only.',
-  1005: 'Closed without a code.',
-  1006: 'The connection broke without a close frame.',
-  1007: 'A frame was not UTF-8.',
-  1009: 'A frame was larger than the server takes.',
-  1011: 'The server failed.',
-  1012: 'This server is being restarted.',
-  4401: 'The access token has expired.',
-  4408: 'No sign of life from this client in time.',
-  4409: 'This client read nothing for too long.',
-  4429: 'Too many commands.',
-  4501: 'The token is missing or not valid.',
-  4502: 'This session has ended: logged out, password changed, or its refresh token was used twice.',
-  4503: 'This account is disabled.',
-  4504: 'This user has too many connections open.',
-});
+/** Beyond this an open connection is asked for a sign of life when somebody comes back to it. */
+const SILENT_MS = 40_000;
+/** Somebody who does something has the connection tried at most so often. */
+const NUDGE_MS = 1000;
 
-/**
- * What to do after a close.
- * @param {number} code
- * @param {string} [reason]
- * @returns {{action: 'reconnect'|'refresh'|'stop', delayMs: number|null, meaning: string, advice: string}}
- *   `delayMs` is the delay the server asked for, null where the back-off decides.
- */
-export function closePlan(code, reason = '') {
-  const meaning = CLOSE_CODES[code] ?? `Close code ${code}${reason ? `: ${reason}` : '.'}`;
-  const plan = (action, advice, delayMs = null) => ({ action, delayMs, meaning, advice });
-  if (code === 1012) {
-    const told = reconnectAfter(reason);
-    return plan('reconnect', told === null ? 'Reconnect after a random back-off.' : `Reconnect after ${told} ms, as the server asks.`, told);
-  }
-  if (code === 4401) return plan('refresh', 'Refresh the token, then reconnect.');
-  if (code >= 4000 && code <= 4499) return plan('reconnect', 'Reconnect after a random back-off.');
-  const final = [1000, 1002, 1003, 1007, 1008, 1009, 1010];
-  if ((code >= 4500 && code <= 4999) || final.includes(code)) {
-    const advice = { 1000: 'Nothing to do.', 4501: 'Log in again.', 4502: 'Log in again.', 4503: 'Ask whoever runs this server.', 4504: 'Close other windows, then connect again.' };
-    return plan('stop', advice[code] ?? 'Do not reconnect: the same would happen again.');
-  }
-  return plan('reconnect', 'Reconnect after a random back-off.');
-}
-
-/** @param {string} reason @returns {number|null} `reconnect_after_ms` of a 1012, at most five minutes */
-function reconnectAfter(reason) {
-  try {
-    const ms = JSON.parse(reason).reconnect_after_ms;
-    return Number.isFinite(ms) && ms >= 0 ? Math.min(ms, 300_000) : null;
-  } catch {
-    return null;
-  }
-}
+/** Between two subscriptions: half the rate at which a server answers `rate_limited`. */
+const PACE_MS = 35;
 
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
@@ -76,19 +29,28 @@ const NOT_SEQUENCED = new Set(['message_read']);
 /**
  * One live connection that comes back by itself.
  *
- * Emits `state` ({state, delayMs, plan, code, reason}), `frame` ({direction: 'in'|'out', text, data}), `event` (each
- * frame of the server; sequenced events of a subscription consecutive and once), `resync` ({chat_id, seq}: fetch by
- * REST), and `refused` ({chat_id, error}: the subscription is given up).
+ * Emits `state` ({state, delayMs, plan, code, reason}), `frame` ({direction: 'in'|'out', text,
+ * data}), `event` (each frame of the server; sequenced events of a subscription consecutive and
+ * once), `resync` ({chat_id, seq}: fetch by REST), and `refused` ({chat_id, error}: the
+ * subscription is given up).
  */
 export class Connection extends Emitter {
   #session;
   #options;
   #socket = null;
   #attempt = 0;
+  #triedAt = 0;
+  #dueAt = 0;
+  /** Whether the server has set the time of the next attempt. */
+  #told = false;
+  #refreshFirst = false;
   #timers = {};
   #asked = new Map();
   #subscriptions = new Map();
   #queue = [];
+  #preferred = 0;
+  #paceMs = PACE_MS;
+  #restUntil = 0;
   #pumping = false;
   #heardAt = 0;
   /** @type {'idle'|'connecting'|'open'|'waiting'|'stopped'} */
@@ -96,14 +58,16 @@ export class Connection extends Emitter {
 
   /**
    * @param {Session} session
-   * @param {{way?: 'subprotocol'|'path', reconnect?: boolean, WebSocket?: typeof WebSocket, random?: () => number}} [options]
-   *   `subprotocol` keeps the token out of the address, so it is the default
+   * @param {{way?: 'subprotocol'|'path', reconnect?: boolean, WebSocket?: typeof WebSocket,
+   *   random?: () => number, longestMs?: () => number}} [options] `subprotocol` keeps the token out
+   *   of the address, so it is the default; `longestMs` caps the back-off
    */
   constructor(session, options = {}) {
     super();
     this.#session = session;
-    this.#options = { way: 'subprotocol', reconnect: true, WebSocket: globalThis.WebSocket, random: Math.random, ...options };
+    this.#options = { way: 'subprotocol', reconnect: true, WebSocket: globalThis.WebSocket, random: Math.random, longestMs: () => 30_000, ...options };
     session.on('refreshed', () => this.send({ type: 'authenticate', token: session.accessToken }));
+    session.on('reached', () => this.nudge());
     globalThis.addEventListener?.('online', () => { if (this.state === 'waiting') this.#retry(backoff(1, this.#options.random)); });
   }
 
@@ -113,13 +77,27 @@ export class Connection extends Emitter {
     this.#open();
   }
 
+  /**
+   * Tries at once if it was waiting: somebody is there, or the server answers again. Not oftener
+   * than once a second, and not before a time that the server itself has set.
+   */
+  nudge() {
+    if (this.state === 'open' && Date.now() - this.#heardAt > SILENT_MS) this.check(3000);
+    const due = Math.max(Date.now(), this.#triedAt + NUDGE_MS);
+    if (this.state !== 'waiting' || this.#told || due >= this.#dueAt) return;
+    this.#retry(due - Date.now(), this.#refreshFirst);
+  }
+
   /** Closes and stays closed; the subscriptions' cursors are kept for the next {@link start}. */
   stop() {
     this.#drop();
     this.#set('idle');
   }
 
-  /** @param {object|string} command an object, or the very text to send @returns {boolean} whether it was handed to the socket */
+  /**
+   * @param {object|string} command an object, or the very text to send
+   * @returns {boolean} whether it was handed to the socket
+   */
   send(command) {
     if (this.state !== 'open') return false;
     const text = typeof command === 'string' ? command : JSON.stringify(command);
@@ -128,7 +106,11 @@ export class Connection extends Emitter {
     return true;
   }
 
-  /** Sends a command and waits for the answer that carries its `request_id`. @param {object} command @param {number} [timeoutMs] */
+  /**
+   * Sends a command and waits for the answer that carries its `request_id`.
+   * @param {object} command
+   * @param {number} [timeoutMs]
+   */
   request(command, timeoutMs = 10_000) {
     const request_id = randomId();
     return new Promise((resolve, reject) => {
@@ -147,7 +129,22 @@ export class Connection extends Emitter {
     if (this.#subscriptions.has(chatId)) return;
     this.#subscriptions.set(chatId, { seq: afterSeq, live: false, skipped: new Set() });
     this.#queue.push(chatId);
+    this.#toFront();
     this.#pump();
+  }
+
+  /**
+   * Subscribes to this chat before all others, now and after every reconnect: somebody looks at it.
+   * @param {number} chatId
+   */
+  prefer(chatId) {
+    this.#preferred = chatId;
+    this.#toFront();
+  }
+
+  #toFront() {
+    const at = this.#queue.indexOf(this.#preferred);
+    if (at > 0) this.#queue.unshift(...this.#queue.splice(at, 1));
   }
 
   /** @param {number} chatId */
@@ -160,7 +157,10 @@ export class Connection extends Emitter {
     this.emit('state', { state, ...more });
   }
 
-  /** Lets go of the socket without waiting for its close, which a dead network may hold back for minutes. */
+  /**
+   * Lets go of the socket without waiting for its close, which a dead network may hold back for
+   * minutes.
+   */
   #drop() {
     for (const timer of Object.values(this.#timers)) clearTimeout(timer);
     const socket = this.#socket;
@@ -174,6 +174,7 @@ export class Connection extends Emitter {
 
   #open() {
     if (!this.#session.signedIn) return this.#set('stopped', { plan: closePlan(4501), code: 4501, reason: '' });
+    this.#triedAt = Date.now();
     this.#set('connecting');
     const token = this.#session.accessToken;
     const url = new URL('/ws/chat', this.#session.base);
@@ -200,14 +201,17 @@ export class Connection extends Emitter {
   async #closed(code, reason) {
     const plan = closePlan(code, reason);
     if (plan.action === 'stop' || !this.#options.reconnect) return this.#set('stopped', { plan, code, reason });
-    const delayMs = plan.delayMs ?? (plan.action === 'refresh' && this.#attempt === 0 ? 0 : backoff(this.#attempt, this.#options.random));
+    const delayMs = plan.delayMs ?? (plan.action === 'refresh' && this.#attempt === 0 ? 0 : backoff(this.#attempt, this.#options.random, this.#options.longestMs()));
     this.#attempt += 1;
-    this.#retry(delayMs, plan.action === 'refresh');
+    this.#told = plan.delayMs !== null;
+    this.#refreshFirst = plan.action === 'refresh';
+    this.#retry(delayMs, this.#refreshFirst);
     this.#set('waiting', { delayMs, plan, code, reason });
   }
 
   #retry(delayMs, refresh = false) {
     clearTimeout(this.#timers.retry);
+    this.#dueAt = Date.now() + delayMs;
     this.#timers.retry = setTimeout(async () => {
       if (!refresh) return this.#open();
       try {
@@ -231,7 +235,7 @@ export class Connection extends Emitter {
     if (frame.type === 'chat_removed') this.#subscriptions.delete(frame.chat_id);
     if (frame.request_id) {
       const failed = frame.type === 'error';
-      this.#settle(frame.request_id, (w) => (failed ? w.reject(new ApiError(frame.code === 'rate_limited' ? 429 : frame.code === 'unavailable' ? 503 : 400, frame.code, frame.detail)) : w.resolve(frame)));
+      this.#settle(frame.request_id, (w) => (failed ? w.reject(new ApiError(frame.code === 'rate_limited' ? 429 : frame.code === 'unavailable' ? 503 : 400, frame.code, frame.detail, { retryAfterMs: frame.retry_after_ms })) : w.resolve(frame)));
     }
     if (wanted && socket === this.#socket) this.emit('event', frame);
   }
@@ -242,19 +246,27 @@ export class Connection extends Emitter {
     this.#set('open', { connectionId: frame.connection_id });
     for (const subscription of this.#subscriptions.values()) subscription.live = false;
     this.#queue = [...this.#subscriptions.keys()];
+    this.#toFront();
     this.#watch((frame.heartbeat_seconds ?? 25) * 1000);
     this.#pump();
   }
 
-  /** Scripts see no WebSocket pings, and a broken network is silent: ask when nothing was heard, and give up without an answer. */
+  /**
+   * Scripts see no WebSocket pings, and a broken network is silent: ask when nothing was heard, and
+   * give up without an answer.
+   */
   #watch(everyMs) {
     this.#timers.watch = setTimeout(async () => {
-      if (Date.now() - this.#heardAt >= everyMs) {
-        const socket = this.#socket;
-        await this.request({ type: 'ping' }).catch(() => { if (socket && socket === this.#socket && Date.now() - this.#heardAt >= everyMs) this.#lost(1006); });
-      }
+      if (Date.now() - this.#heardAt >= everyMs) await this.check();
       if (this.state === 'open') this.#watch(everyMs);
     }, everyMs);
+  }
+
+  /** Asks whether the server still hears, and connects anew where it does not answer in time. */
+  async check(timeoutMs = 10_000) {
+    const socket = this.#socket;
+    const askedAt = Date.now();
+    await this.request({ type: 'ping' }, timeoutMs).catch(() => { if (socket && socket === this.#socket && this.#heardAt < askedAt) this.#lost(1006); });
   }
 
   /** The cursor of each subscription. @returns {boolean} whether the frame is to be told on */
@@ -285,7 +297,7 @@ export class Connection extends Emitter {
     return true;
   }
 
-  /** Subscribes one after the other, at half the rate at which a server answers `rate_limited`. */
+  /** Subscribes one after the other. */
   async #pump() {
     if (this.#pumping) return;
     this.#pumping = true;
@@ -296,8 +308,10 @@ export class Connection extends Emitter {
       const command = { type: 'subscribe_chat', chat_id: chatId };
       if (subscription.seq !== null) command.after_seq = subscription.seq;
       this.request(command).catch((error) => this.#notSubscribed(chatId, error));
-      await sleep(35);
+      await sleep(this.#paceMs);
+      while (Date.now() < this.#restUntil) await sleep(this.#restUntil - Date.now());
     }
+    this.#paceMs = PACE_MS;
     this.#pumping = false;
   }
 
@@ -306,9 +320,17 @@ export class Connection extends Emitter {
       this.#subscriptions.delete(chatId);
       return this.emit('refused', { chat_id: chatId, error });
     }
-    await sleep(1000 + backoff(1));
+    if (error.code === 'rate_limited') {
+      // The rate is the user's, whose other devices subscribe too: all wait, and each then asks
+      // less often.
+      this.#restUntil = Math.max(this.#restUntil, Date.now() + Math.max(error.retryAfterMs, 100) + backoff(0));
+      this.#paceMs = Math.min(this.#paceMs * 1.5, 500);
+    } else {
+      await sleep(1000 + backoff(1));
+    }
     if (this.state !== 'open' || this.#queue.includes(chatId)) return;
     this.#queue.push(chatId);
+    this.#toFront();
     this.#pump();
   }
 

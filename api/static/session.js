@@ -1,23 +1,33 @@
 // @ts-check
 /**
- * Who is logged in: tokens that refresh themselves, and REST calls. Part of `messenger.js`, which exports all of it.
+ * A login: tokens that refresh themselves, and REST calls. Part of `messenger.js`, which
+ * exports all of it.
  * @module
  */
 
+import { alone } from './lock.js';
+import { backoff, randomId } from './random.js';
+import { Keeper } from './storage.js';
+
+export { backoff, randomId };
+
+/** A token that is expired for so long was not refreshed because nothing ran. */
+const ASLEEP_MS = 20_000;
+/** How many connections a browser keeps to one host (HTTP/1.1). */
+const KEPT_CONNECTIONS = 6;
+const KNOCK_MS = 2000;
+
 /**
- * The back-off: random over its whole range, so that clients that were thrown out together do not come back together.
- * @param {number} attempt 0 for the first
- * @param {() => number} [random]
- * @returns {number} milliseconds, below 500 · 2^attempt and below 30 s
+ * A fault that the server reports (REST problem or WebSocket `error`) or that the way there has
+ * (status 0, code `offline`).
  */
-export const backoff = (attempt, random = Math.random) => random() * Math.min(30_000, 500 * 2 ** Math.min(attempt, 10));
-
-/** An id for `client_message_id` or `request_id`; works without a secure context, unlike `crypto.randomUUID`. */
-export const randomId = () => Array.from(crypto.getRandomValues(new Uint8Array(12)), (b) => b.toString(16).padStart(2, '0')).join('');
-
-/** A fault told by the server (REST problem or WebSocket `error`) or met on the way (status 0, code `offline`). */
 export class ApiError extends Error {
-  /** @param {number} status @param {string} code @param {string} detail @param {{errors?: {field: string, message: string}[], retryAfterMs?: number}} [more] */
+  /**
+   * @param {number} status
+   * @param {string} code
+   * @param {string} detail
+   * @param {{errors?: {field: string, message: string}[], retryAfterMs?: number}} [more]
+   */
   constructor(status, code, detail, more = {}) {
     super(more.errors?.length ? more.errors.map((e) => `${e.field}: ${e.message}`).join('\n') : detail);
     this.name = 'ApiError';
@@ -51,14 +61,16 @@ export class Emitter {
 }
 
 /**
- * Who is logged in, and the REST calls in that name.
+ * A login, and the REST calls in its name.
  *
- * Emits `signed_in`, `refreshed` (a new access token is there), and `ended` with a text when the session is over.
+ * Emits `signed_in`, `refreshed` (a new access token is there), `reached` (the server answered a
+ * call), and `ended` with a text when the session is over.
  *
- * The tokens lie in `sessionStorage`: a reload keeps the session, closing the tab forgets it, and each tab may be
- * another user. `localStorage` would share one refresh token between tabs; it may be used only once, so two tabs that
- * refresh together would end the session of both. Neither protects from a script injected into the page: the pages'
- * Content-Security-Policy and the rule that text is only ever set as text are there for that.
+ * The tokens lie in the storage that is given. With `localStorage` all tabs are one session, also
+ * after a restart. A refresh token is good for one use, so one tab refreshes at a time, and the
+ * others take its pair from the storage. Nothing here protects from a script injected into the
+ * page: the pages' Content-Security-Policy and the rule that text is only ever set as text are
+ * there for that.
  */
 export class Session extends Emitter {
   #storage;
@@ -66,18 +78,18 @@ export class Session extends Emitter {
   #refreshing = null;
   #timer = 0;
 
-  /** @param {{base?: string, key?: string, storage?: Storage}} [options] */
-  constructor({ base = location.origin, key = 'messenger.session', storage = sessionStorage } = {}) {
+  /**
+   * @param {{base?: string, key?: string, storage?: Keeper|Storage}} [options] without a storage it
+   * lives as long as the tab
+   */
+  constructor({ base = globalThis.location?.origin, key = 'messenger.session', storage = new Keeper('sessionStorage') } = {}) {
     super();
     this.base = base;
     this.key = key;
     this.#storage = storage;
-    try {
-      this.#tokens = JSON.parse(storage.getItem(key) ?? 'null');
-    } catch {
-      storage.removeItem(key);
-    }
+    this.#tokens = this.#stored();
     if (this.#tokens) this.#schedule();
+    globalThis.addEventListener?.('storage', (event) => { if (event.key === key || event.key === null) this.#follow(); });
   }
 
   get signedIn() { return this.#tokens !== null; }
@@ -85,9 +97,6 @@ export class Session extends Emitter {
   /** Whether a refresh token is held; a pasted access token comes without. */
   get refreshable() { return Boolean(this.#tokens?.refresh); }
   get expiresAt() { return this.#tokens?.expiresAt ?? 0; }
-  /** Names this session in this tab (no token in it), to notice a duplicated tab. */
-  get tabId() { return this.#tokens?.tabId ?? ''; }
-
   /** @param {string} username @param {string} email @param {string} password */
   register(username, email, password) {
     return this.#fetch('POST', '/auth/register', { username, email, password });
@@ -99,13 +108,20 @@ export class Session extends Emitter {
     this.emit('signed_in');
   }
 
-  /** Goes on with an access token from elsewhere, without the means to refresh it. @param {string} token */
+  /**
+   * Goes on with an access token from elsewhere, without the means to refresh it.
+   * @param {string} token
+   */
   adopt(token) {
     this.#keep({ access_token: token.trim(), refresh_token: null, expires_in: 86_400 }, randomId());
     this.emit('signed_in');
   }
 
-  /** A new pair of tokens; calls made at once share one request, for a refresh token is good for one. @returns {Promise<void>} */
+  /**
+   * A new pair of tokens; calls made at once share one request, for a refresh token is good for
+   * one.
+   * @returns {Promise<void>}
+   */
   refresh() {
     this.#refreshing ??= this.#refresh().finally(() => { this.#refreshing = null; });
     return this.#refreshing;
@@ -117,15 +133,71 @@ export class Session extends Emitter {
       this.end('The access token has expired. Please log in again.');
       throw new ApiError(401, 'token_expired', 'no refresh token');
     }
+    await alone(this.key, this.#storage, () => this.#exchange(held));
+    this.emit('refreshed');
+  }
+
+  /** Another tab may have refreshed while this one waited for its turn: its pair is taken then. */
+  async #exchange(held) {
+    if (this.#renewed(held)) return;
+    if (Date.now() > held.expiresAt + ASLEEP_MS) await this.#wake();
     try {
       const fresh = await this.#fetch('POST', '/auth/refresh', { refresh_token: held.refresh });
-      if (this.#tokens !== held) throw new ApiError(401, 'unauthenticated', 'logged out meanwhile');
-      this.#keep(fresh, held.tabId);
+      if (this.#tokens?.id !== held.id) throw new ApiError(401, 'unauthenticated', 'logged out meanwhile');
+      this.#keep(fresh, held.id);
     } catch (error) {
+      if (this.#renewed(held)) return;
       if (error.status === 401 || error.status === 403 || error.status === 422) this.end('Your session has ended. Please log in again.');
       throw error;
     }
-    this.emit('refreshed');
+  }
+
+  /**
+   * This machine slept, for a token is refreshed before its end. The connections that the browser
+   * kept may be dead without a sign, and each would cost a call its whole time-out: calls that are
+   * given up soon make the browser drop them. A refresh is not given up like that, for its answer
+   * must not be lost.
+   */
+  async #wake() {
+    const knock = () => fetch(new URL('/', this.base), { headers: { accept: 'application/json' }, signal: AbortSignal.timeout(KNOCK_MS), cache: 'no-store' });
+    await Promise.allSettled(Array.from({ length: KEPT_CONNECTIONS }, knock));
+  }
+
+  /** Whether the storage has a newer pair of the same session, which is taken. */
+  #renewed(held) {
+    const stored = this.#stored();
+    if (stored?.id !== held.id || stored.refresh === held.refresh) return false;
+    this.#tokens = stored;
+    this.#schedule();
+    return true;
+  }
+
+  #stored() {
+    try {
+      return JSON.parse(this.#storage.getItem(this.key) ?? 'null');
+    } catch {
+      this.#storage.removeItem(this.key);
+      return null;
+    }
+  }
+
+  /** Another tab has logged in, logged out or refreshed. */
+  #follow() {
+    const held = this.#tokens;
+    const stored = this.#stored();
+    if (held && stored?.id === held.id) {
+      if (this.#renewed(held)) this.emit('refreshed');
+      return;
+    }
+    if (held) {
+      clearTimeout(this.#timer);
+      this.#tokens = null;
+      this.emit('ended', stored ? '' : 'You are logged out.');
+    }
+    if (!stored) return;
+    this.#tokens = stored;
+    this.#schedule();
+    this.emit('signed_in');
   }
 
   /** Ends the session on the server; here it ends at once whatever the server says. */
@@ -140,7 +212,9 @@ export class Session extends Emitter {
     clearTimeout(this.#timer);
     const was = this.#tokens;
     this.#tokens = null;
-    this.#storage.removeItem(this.key);
+    // A later login in another tab is not this session's to forget.
+    const stored = this.#stored();
+    if (!stored || stored.id === was?.id) this.#storage.removeItem(this.key);
     if (was) this.emit('ended', text);
   }
 
@@ -161,8 +235,12 @@ export class Session extends Emitter {
     }
   }
 
-  #keep(pair, tabId) {
-    this.#tokens = { access: pair.access_token, refresh: pair.refresh_token, expiresAt: Date.now() + pair.expires_in * 1000, ttl: pair.expires_in, tabId };
+  /**
+   * @param {any} pair
+   * @param {string} id names the login, the same over all its refreshes; no token is in it
+   */
+  #keep(pair, id) {
+    this.#tokens = { access: pair.access_token, refresh: pair.refresh_token, expiresAt: Date.now() + pair.expires_in * 1000, ttl: pair.expires_in, id };
     this.#storage.setItem(this.key, JSON.stringify(this.#tokens));
     this.#schedule();
   }
@@ -199,6 +277,7 @@ export class Session extends Emitter {
     } catch {
       if (answer.ok) throw new ApiError(answer.status, 'internal', 'The answer was not JSON.');
     }
+    if (answer.status < 500) this.emit('reached');
     if (answer.ok) return parsed;
     const retryAfterMs = Number(answer.headers.get('retry-after') ?? 0) * 1000 || 0;
     throw new ApiError(answer.status, parsed?.code ?? 'internal', parsed?.detail || parsed?.title || `HTTP status ${answer.status}`, { errors: parsed?.errors, retryAfterMs });

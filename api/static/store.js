@@ -1,38 +1,41 @@
 // @ts-check
 /**
- * What the chat page knows: the chats, their messages, who is online and types. It is fed by REST and by the live
- * connection and knows no DOM. Emits `chats` (the list changed), `chat` (id: that chat's content), `people` (online or
- * typing changed), `gone` (id) and `fault` (text).
+ * The knowledge of the chat page: the chats, their messages, who is online and types. It is fed by
+ * REST and by the live connection and knows no DOM. Emits `chats` (the list changed), `chat` (id:
+ * that chat's content), `people` (online or typing changed), `message` (another user's new one),
+ * `gone` ({id, name}) and `fault` (text).
  * @module
  */
 import { ApiError, Emitter, backoff } from './messenger.js';
+import { change, entry, put } from './history.js';
+import { Drafts } from './drafts.js';
 import { Outbox } from './outbox.js';
+import { Pages } from './pages.js';
+import { wordsFor } from './words.js';
 
-const PAGE = 50;
-const KEPT_MESSAGES = 600;
-
-/** @typedef {{id: number, chat_id: number, author_id: number, author_username: string, text: string, created_at: string, is_edited: boolean, seq: number, client_message_id: string|null}} Message */
-
-/** @param {any} chat as the server tells it */
-const entry = (chat) => ({
-  id: chat.id, info: chat, unread: chat.unread_count ?? 0, last: chat.last_message ?? null, countedSeq: chat.seq,
-  /** @type {Message[]} */ messages: [], loaded: false, /** @type {string|null} */ older: null,
-  /** @type {Promise<void>|null} */ loading: null, /** @type {any[]} */ missed: [], dropped: new Set(),
-  typing: new Map(), readSeq: 0, /** @type {any[]|null} */ members: null,
-});
+/** @typedef {import('./history.js').Message} Message */
 
 export class Store extends Emitter {
   /** @type {any} */ me = null;
-  /** @type {Map<number, ReturnType<typeof entry>>} */ chats = new Map();
+  /** @type {Map<number, import('./history.js').Entry>} */ chats = new Map();
   online = new Set();
+  /** When users who are offline were last online. @type {Map<number, string|null>} */
+  lastSeen = new Map();
+  pages = new Pages(this);
+  drafts = new Drafts(0);
   #session;
   #connection;
   #closed = false;
+  /** The chat that is open. */
+  #looked = 0;
   #stale = new Map();
   /** @type {(() => void)[]} */
   #listening;
 
-  /** @param {import('./messenger.js').Session} session @param {import('./messenger.js').Connection} connection */
+  /**
+   * @param {import('./messenger.js').Session} session
+   * @param {import('./messenger.js').Connection} connection
+   */
   constructor(session, connection) {
     super();
     this.#session = session;
@@ -40,7 +43,7 @@ export class Store extends Emitter {
     this.outbox = new Outbox(session, (chatId, message) => this.#sent(chatId, message), (chatId) => this.emit('chat', chatId));
     this.#listening = [
       connection.on('event', (frame) => this.apply(frame)),
-      connection.on('resync', ({ chat_id }) => this.#reload(chat_id)),
+      connection.on('resync', ({ chat_id }) => this.pages.reload(chat_id)),
       connection.on('refused', ({ chat_id, error }) => { if (['not_a_member', 'chat_not_found'].includes(error.code)) this.#forget(chat_id); }),
     ];
   }
@@ -52,17 +55,22 @@ export class Store extends Emitter {
     for (const timer of this.#stale.values()) clearTimeout(timer);
     for (const id of this.chats.keys()) this.#connection.unsubscribe(id);
     this.outbox.close();
+    this.pages.close();
     this.chats.clear();
   }
 
   /** Asks who is logged in, fetches the chats, and follows them. */
   async start() {
     this.me = await this.call('GET', '/auth/me');
+    this.drafts = new Drafts(this.me.id);
     await this.loadChats();
     this.outbox.resume(this.me.id);
   }
 
-  /** Fetches the list anew; chats that are no longer in it are forgotten. The newest first, so the first are followed first. */
+  /**
+   * Fetches the list anew; chats that are no longer in it are forgotten. The newest first, so the
+   * first are followed first.
+   */
   async loadChats() {
     const seen = new Set();
     let cursor = null;
@@ -102,55 +110,13 @@ export class Store extends Emitter {
   }
 
   #forget(id) {
-    if (!this.chats.delete(id)) return;
+    const known = this.chats.get(id);
+    if (!known) return;
+    this.chats.delete(id);
     this.#connection.unsubscribe(id);
     this.outbox.forget(id);
-    this.emit('gone', id);
+    this.emit('gone', { id, name: known.info.name });
     this.emit('chats');
-  }
-
-  /** Fetches the newest messages of a chat unless they are there. */
-  open(id) {
-    const chat = this.chats.get(id);
-    if (chat && !chat.loaded) return this.#page(chat, '');
-  }
-
-  loadOlder(id) {
-    const chat = this.chats.get(id);
-    if (chat?.loaded && chat.older) return this.#page(chat, `&cursor=${encodeURIComponent(chat.older)}`);
-  }
-
-  /** A page of history. Events that arrive meanwhile are newer than the page may be, so they are applied again after it. */
-  #page(chat, more) {
-    chat.loading ??= (async () => {
-      chat.missed = [];
-      try {
-        const page = await this.call('GET', `/messages/chat/${chat.id}?limit=${PAGE}${more}`);
-        for (const message of page.items) this.#put(chat, message);
-        chat.older = page.next_cursor;
-        chat.loaded = true;
-        for (const frame of chat.missed) if (frame.seq > page.seq) this.#change(chat, frame);
-      } catch (error) {
-        this.emit('fault', error.message);
-      } finally {
-        chat.loading = null;
-        this.emit('chat', chat.id);
-      }
-    })();
-    return chat.loading;
-  }
-
-  /** The server no longer keeps what was missed: what is here may be wrong, so it is fetched anew. */
-  async #reload(id) {
-    const chat = this.chats.get(id);
-    if (!chat) return;
-    await chat.loading;
-    const opened = chat.loaded;
-    chat.messages = [];
-    chat.loaded = false;
-    chat.members = null;
-    if (opened) await this.open(id);
-    this.refresh(id);
   }
 
   /** Asks for one chat's counts and last message again, soon and once. */
@@ -170,28 +136,14 @@ export class Store extends Emitter {
     }, 200 + backoff(0)));
   }
 
-  #put(chat, message) {
-    if (chat.dropped.has(message.id)) return;
-    const list = chat.messages;
-    let at = list.length;
-    while (at > 0 && list[at - 1].id > message.id) at -= 1;
-    if (at > 0 && list[at - 1].id === message.id) list[at - 1] = message;
-    else list.splice(at, 0, message);
-    if (message.author_id === this.me.id && message.client_message_id) this.outbox.settled(chat.id, message.client_message_id);
+  #change(chat, frame) {
+    change(chat, frame);
+    if (frame.type === 'new_message' && chat.loaded) this.arrived(chat, frame.message);
   }
 
-  /** One event into a chat's content. */
-  #change(chat, frame) {
-    if (frame.type === 'message_deleted' || frame.message?.is_deleted) {
-      const id = frame.message_id ?? frame.message.id;
-      chat.dropped.add(id);
-      chat.messages = chat.messages.filter((message) => message.id !== id);
-    } else if (frame.type === 'new_message') {
-      if (chat.loaded) this.#put(chat, frame.message);
-    } else if (frame.type === 'message_edited') {
-      const at = chat.messages.findIndex((message) => message.id === frame.message.id);
-      if (at >= 0) chat.messages[at] = frame.message;
-    }
+  /** The server has this message: it is no longer on its way. */
+  arrived(chat, message) {
+    if (message.author_id === this.me.id && message.client_message_id) this.outbox.settled(chat.id, message.client_message_id);
   }
 
   /** One frame of the live connection. */
@@ -202,8 +154,9 @@ export class Store extends Emitter {
         this.online.clear();
         this.online.add(frame.user_id);
         this.outbox.again();
-        // What was told to connections while there was none here: chats that came and went.
-        this.loadChats().catch((error) => this.emit('fault', error.message));
+        this.pages.open(this.#looked);
+        // Chats came and went while no connection was here to hear of it.
+        this.loadChats().catch((error) => this.emit('fault', wordsFor(error)));
         return;
       case 'subscribed':
         for (const id of frame.online_user_ids ?? []) this.online.add(id);
@@ -211,6 +164,7 @@ export class Store extends Emitter {
       case 'user_status':
         if (frame.status === 'online') this.online.add(frame.user_id);
         else this.online.delete(frame.user_id);
+        this.lastSeen.set(frame.user_id, new Date().toISOString());
         return this.emit('people');
       case 'chat_added':
         this.#learn({ ...frame.chat });
@@ -222,8 +176,7 @@ export class Store extends Emitter {
       case 'typing':
         return chat && this.#typing(chat, frame);
       case 'message_read':
-        if (chat && frame.user_id === this.me.id && frame.seq >= chat.countedSeq) chat.unread = 0;
-        return this.emit('chats');
+        return chat && frame.user_id === this.me.id && this.#readElsewhere(chat, frame.seq);
       default:
     }
     if (!chat) {
@@ -243,6 +196,7 @@ export class Store extends Emitter {
       chat.typing.delete(frame.message.author_id);
       if (fresh && !frame.message.is_deleted) {
         chat.last = frame.message;
+        if (frame.message.author_id !== this.me.id) this.emit('message', { chat, message: frame.message });
         chat.unread = frame.message.author_id === this.me.id ? 0 : chat.unread + 1;
       }
     } else if (frame.type === 'message_edited' && chat.last?.id === frame.message.id) {
@@ -267,6 +221,17 @@ export class Store extends Emitter {
     if (frame.type !== 'member_updated') this.refresh(chat.id);
   }
 
+  /**
+   * Read on another device: up to the last message there is nothing to count, else the server
+   * counts.
+   */
+  #readElsewhere(chat, seq) {
+    if (chat.unread === 0) return;
+    if (seq >= (chat.last?.seq ?? 0)) chat.unread = 0;
+    else if (seq > chat.readSeq) this.refresh(chat.id);
+    this.emit('chats');
+  }
+
   #typing(chat, frame) {
     clearTimeout(chat.typing.get(frame.user_id)?.timer);
     chat.typing.delete(frame.user_id);
@@ -280,34 +245,31 @@ export class Store extends Emitter {
   #sent(chatId, message) {
     const chat = this.chats.get(chatId);
     if (!chat) return;
-    if (chat.loaded) this.#put(chat, message);
+    if (chat.loaded) put(chat, message);
+    this.arrived(chat, message);
     if (!chat.last || message.id > chat.last.id) chat.last = message;
     this.emit('chats');
     this.emit('chat', chatId);
   }
 
-  /** Lets go of old messages of a long session; they are fetched again when scrolled to. */
-  trim(id) {
-    const chat = this.chats.get(id);
-    if (!chat || chat.loading || chat.messages.length <= KEPT_MESSAGES) return false;
-    chat.messages = [];
-    chat.loaded = false;
-    this.open(id);
-    return true;
+  /** Makes a chat live before all others. @param {number} id */
+  look(id) {
+    this.#looked = id;
+    this.#connection.prefer(id);
+    return this.pages.open(id);
   }
 
-  /** The user has seen the newest message. */
-  read(id) {
-    const chat = this.chats.get(id);
-    const seq = chat?.messages.at(-1)?.seq ?? 0;
-    if (!chat || seq <= chat.readSeq) return;
-    const before = chat.readSeq;
-    chat.readSeq = seq;
-    const counted = chat.unread;
-    if (counted === 0) return;
-    chat.unread = 0;
-    this.emit('chats');
-    this.call('POST', `/chats/${id}/read`, { seq }).catch(() => { chat.readSeq = Math.min(before, chat.readSeq); });
+  /** Asks once when a user was last online. @param {number} userId */
+  async askLastSeen(userId) {
+    if (this.lastSeen.has(userId)) return;
+    this.lastSeen.set(userId, null);
+    try {
+      const user = await this.call('GET', `/users/${userId}`);
+      this.lastSeen.set(userId, user.last_seen_at ?? null);
+      this.emit('people');
+    } catch {
+      this.lastSeen.delete(userId); // asked again when the chat is next opened
+    }
   }
 
   /** @param {number} id @param {boolean} [again] */
@@ -367,7 +329,12 @@ export class Store extends Emitter {
     return page.items.filter((user) => user.id !== this.me.id && user.is_active !== false);
   }
 
-  /** A REST call in this user's name; none once the user has left. @param {string} method @param {string} path @param {unknown} [body] */
+  /**
+   * A REST call in this user's name; none once the user has left.
+   * @param {string} method
+   * @param {string} path
+   * @param {unknown} [body]
+   */
   async call(method, path, body) {
     if (this.#closed) throw new ApiError(401, 'unauthenticated', 'Logged out.');
     return this.#session.request(method, path, body);

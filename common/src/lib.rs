@@ -23,8 +23,9 @@
 //! - `lifecycle`: tasks, drain, readiness
 //! - `config`: the configuration
 //! - `error`: the one error
+//! - `wire`: commands and close codes of the WebSocket
 //! - `event`: events and envelopes
-//! - `label`: words of metrics
+//! - `label`: closed sets of words
 //! - `model`: the shapes of the API
 //! - `clock`, `random`, `backoff`: time, randomness and pauses as arguments
 //! - `id`: newtypes

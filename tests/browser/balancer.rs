@@ -1,7 +1,9 @@
-//! What stands before a cluster: `/ws/…` goes to the gateways, all else to the apis, round and round.
+//! What stands before a cluster: `/ws/…` goes to the gateways, all else to the apis, round and
+//! round.
 //!
-//! It takes one request a connection, so that each request has its own way; a node that is down is passed over, and with
-//! none left the connection is closed, as by a balancer whose upstreams are gone.
+//! It takes one request a connection, so that each request has its own way; a node that is down is
+//! passed over, and with none left the connection is closed, as by a balancer whose upstreams are
+//! gone.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

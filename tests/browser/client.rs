@@ -1,11 +1,12 @@
-//! The pages' protocol client by itself, run where it runs: what it makes of each close code, and its back-off.
+//! The pages' protocol client by itself, run where it runs: what it makes of each close code, and
+//! its back-off.
 
 use serde_json::json;
 
 use super::{Browser, Site};
 use crate::support::Deployment;
 
-both_forms!(the_client_module_keeps_the_close_codes_rules);
+both_forms!(the_client_module_keeps_the_close_codes_rules, after_a_sleep_dead_connections_cost_little,);
 
 async fn the_client_module_keeps_the_close_codes_rules(d: &Deployment) {
     let site = Site::of(d).await;
@@ -62,8 +63,40 @@ async fn the_client_module_keeps_the_close_codes_rules(d: &Deployment) {
     page.assert_clean(&site.url).await;
 }
 
-/// A server that doubles an event, leaves one out, and sends what this client does not know: the client
-/// tells each event once, and asks for what is missing.
+/// The six connections that a browser keeps may all be dead after a sleep: a refresh must not wait
+/// for each of them.
+async fn after_a_sleep_dead_connections_cost_little(d: &Deployment) {
+    let site = Site::of(d).await;
+    let browser = Browser::start().await;
+    let page = browser.window().await;
+    page.goto(&format!("{}/websocket_test.html", site.url)).await;
+    let outcome = page
+        .js_async(
+            "const { Session } = await import('/static/messenger.js');
+             let dead = 6;
+             globalThis.fetch = async (_url, { signal }) => {
+               if (dead > 0) {
+                 dead -= 1;
+                 await new Promise((_, fail) => signal.addEventListener('abort', () => fail(signal.reason)));
+               }
+               return new Response(JSON.stringify({ access_token: 'new', refresh_token: 'next', expires_in: 900 }));
+             };
+             const asleep = { access: 'old', refresh: 'once', expiresAt: Date.now() - 60_000, ttl: 900, id: 'x' };
+             const kept = new Map([['try-out', JSON.stringify(asleep)]]);
+             const storage = { getItem: (key) => kept.get(key) ?? null, setItem: (key, value) => kept.set(key, value), removeItem: (key) => kept.delete(key) };
+             const begun = performance.now();
+             const session = new Session({ key: 'try-out', storage });
+             await session.refresh();
+             return { token: session.accessToken, took: performance.now() - begun };",
+        )
+        .await;
+    assert_eq!(outcome["token"], "new");
+    assert!(outcome["took"].as_f64().unwrap() < 10_000.0, "{outcome}");
+    page.assert_clean(&site.url).await;
+}
+
+/// A server that doubles an event, leaves one out, and sends what this client does not know: the
+/// client tells each event once, and asks for what is missing.
 const FAKE_SOCKET: &str = r"
     const { Connection, Session } = await import('/static/messenger.js');
     const sent = [];

@@ -87,7 +87,8 @@ async fn every_command_is_sent_and_its_answer_seen(d: &Deployment) {
     page.click("#send-raw").await;
     page.until_text(".frame.error", "bad_json").await;
 
-    // every command that went out bore a request_id, which came back; the token stands nowhere in the log
+    // every command that went out bore a request_id, which came back; the token stands nowhere in
+    // the log
     let log = page.texts(".frame pre").await.join("\n");
     assert!(log.contains("request_id"), "{log}");
     let token = page.js("return JSON.parse(sessionStorage.getItem('messenger.console')).access", vec![]).await;

@@ -18,8 +18,9 @@ use crate::support::process::{self, Log, Process};
 /// How long chromedriver may take until it listens, and Chromium until its first window is there.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
-/// A chromedriver of this test's own. The driver asks the kernel to be killed with this process, and Chromium, started
-/// by a wrapper, to be killed with its driver: nothing is left behind however the test ends.
+/// A chromedriver of this test's own. The driver asks the kernel to be killed with this process,
+/// and Chromium, started by a wrapper, to be killed with its driver: nothing is left behind however
+/// the test ends.
 pub(super) struct Browser {
     driver: Mutex<Option<Process>>,
     address: String,
@@ -28,7 +29,8 @@ pub(super) struct Browser {
 }
 
 impl Browser {
-    /// Starts chromedriver on a free port; the Debian packages are installed where they are missing.
+    /// Starts chromedriver on a free port; the Debian packages are installed where they are
+    /// missing.
     pub(super) async fn start() -> Arc<Self> {
         let started = crate::support::blocking(Self::launch).await;
         Arc::new(started.unwrap_or_else(|error| panic!("{error}")))
@@ -59,18 +61,21 @@ impl Browser {
 
     /// A browser with a profile of its own: another person at another machine.
     pub(super) async fn window(self: &Arc<Self>) -> Page {
-        self.open(None).await
+        self.open(|_| ()).await
+    }
+
+    /// A browser whose user lets no page keep anything.
+    pub(super) async fn window_that_keeps_nothing(self: &Arc<Self>) -> Page {
+        self.open(|options| options["prefs"] = json!({"profile.default_content_setting_values.cookies": 2})).await
     }
 
     /// The same on a phone, 360 by 740 pixels. (A plain window is never narrower than 500.)
     pub(super) async fn phone(self: &Arc<Self>) -> Page {
-        self.open(Some(
-            json!({"deviceMetrics": {"width": 360, "height": 740, "pixelRatio": 2.0, "touch": false, "mobile": true}}),
-        ))
-        .await
+        let metrics = json!({"width": 360, "height": 740, "pixelRatio": 2.0, "touch": false, "mobile": true});
+        self.open(|options| options["mobileEmulation"] = json!({"deviceMetrics": metrics})).await
     }
 
-    async fn open(self: &Arc<Self>, emulated: Option<Value>) -> Page {
+    async fn open(self: &Arc<Self>, change: impl FnOnce(&mut Value)) -> Page {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let profile = self.dir.join(format!("profile-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
         let arguments = json!([
@@ -96,9 +101,7 @@ impl Browser {
         let mut capabilities = serde_json::Map::<String, Value>::new();
         capabilities.insert("browserName".to_owned(), json!("chrome"));
         let mut options = json!({"args": arguments, "binary": self.dir.join("chromium")});
-        if let Some(emulated) = emulated {
-            options["mobileEmulation"] = emulated;
-        }
+        change(&mut options);
         capabilities.insert("goog:chromeOptions".to_owned(), options);
         capabilities.insert("goog:loggingPrefs".to_owned(), json!({"browser": "ALL"}));
         let mut builder = ClientBuilder::new(HttpConnector::new());

@@ -1,14 +1,21 @@
-//! The two pages in a real headless Chromium, on both forms of the messenger: what a person sees and does.
+//! The two pages in a real headless Chromium, on both forms of the messenger: what a person sees
+//! and does.
 //!
-//! The cluster is reached through a balancer of the suite's own, since a page knows one address only.
+//! The cluster is reached through a balancer of the suite's own, since a page knows one address
+//! only.
 
 mod balancer;
 mod chat;
 mod client;
 mod console;
 mod driver;
+mod kept;
+mod keyboard;
+mod looks;
 mod page;
+mod reading;
 mod recovery;
+mod tabs;
 
 use std::sync::Arc;
 
@@ -44,4 +51,21 @@ async fn chat_page(browser: &Arc<Browser>, site: &Site, user: &User) -> Page {
     page.until_text("#me", &user.username).await;
     page.until_connected().await;
     page
+}
+
+/// Opens the chat by a click in the list.
+async fn open_chat(page: &Page, name: &str) {
+    page.click_text(".chat-link", name).await;
+    page.until_text("#chat-name", name).await;
+}
+
+/// Waits until the field has exactly this in it.
+async fn until_field(page: &Page, text: &str) {
+    let what = format!("`{text}` in the field");
+    page.until(&what, "document.querySelector('#text').value === arguments[0]", &[serde_json::json!(text)]).await;
+}
+
+/// Waits until the field has the focus, as it has a moment after a chat is opened.
+async fn until_focused(page: &Page) {
+    page.until("the focus in the field", "document.activeElement === document.querySelector('#text')", &[]).await;
 }

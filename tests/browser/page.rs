@@ -1,4 +1,5 @@
-//! One browser window, and how a test looks at it: by what a person would see, with a deadline on everything.
+//! One browser window, and how a test looks at it: by what a person would see, with a deadline on
+//! everything.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +30,8 @@ impl Page {
         self.client.refresh().await.unwrap();
     }
 
-    /// Has the page open `path` in a window of its own, and goes on there; gives the window that it leaves, for [`Self::back_to`].
+    /// Has the page open `path` in a window of its own, and goes on there; gives the window that it
+    /// leaves, for [`Self::back_to`].
     pub(super) async fn open_window(&self, path: &str) -> WindowHandle {
         let first = self.client.window().await.unwrap();
         self.js("window.open(arguments[0])", vec![json!(path)]).await;
@@ -45,7 +47,8 @@ impl Page {
         self.client.switch_to_window(window).await.unwrap();
     }
 
-    /// Runs the body of a function in the page; its value. Use it to look, and clicks and keys to act.
+    /// Runs the body of a function in the page; its value. Use it to look, and clicks and keys to
+    /// act.
     pub(super) async fn js(&self, body: &str, arguments: Vec<Value>) -> Value {
         let ran = self.client.execute(body, arguments).await;
         ran.unwrap_or_else(|error| panic!("{error}: {body}"))
@@ -156,6 +159,16 @@ impl Page {
         self.shown(selector).await.send_keys(keys).await.unwrap();
     }
 
+    /// Types wherever the focus is.
+    pub(super) async fn press(&self, keys: &str) {
+        self.client.active_element().await.unwrap().send_keys(keys).await.unwrap();
+    }
+
+    /// A command of Chromium's own protocol.
+    pub(super) async fn devtools(&self, command: &'static str, parameters: Value) {
+        self.client.issue_cmd(DevTools(command, parameters)).await.unwrap();
+    }
+
     async fn shown(&self, selector: &str) -> fantoccini::elements::Element {
         self.until(
             &format!("`{selector}` to be shown"),
@@ -166,7 +179,8 @@ impl Page {
         self.client.find(Locator::Css(selector)).await.unwrap()
     }
 
-    /// What the browser has complained of since the last call: errors and warnings, scripts' and its own.
+    /// What the browser has complained of since the last call: errors and warnings, scripts' and
+    /// its own.
     pub(super) async fn console(&self) -> Vec<String> {
         let entries = self.client.issue_cmd(BrowserLog).await.unwrap();
         let grave = |entry: &&Value| entry["level"] == "SEVERE" || entry["level"] == "WARNING";
@@ -192,7 +206,8 @@ impl Page {
         }
     }
 
-    /// Keeps a picture in the folder that `MESSENGER_SCREENSHOTS` names, if it does: for people to look at.
+    /// Keeps a picture in the folder that `MESSENGER_SCREENSHOTS` names, if it does: for people to
+    /// look at.
     pub(super) async fn picture(&self, name: &str) {
         let Some(dir) = std::env::var_os("MESSENGER_SCREENSHOTS") else {
             return;
@@ -213,5 +228,19 @@ impl WebDriverCompatibleCommand for BrowserLog {
 
     fn method_and_body(&self, _: &url::Url) -> (http::Method, Option<String>) {
         (http::Method::POST, Some(json!({"type": "browser"}).to_string()))
+    }
+}
+
+/// chromedriver's own way to Chromium's protocol.
+#[derive(Debug)]
+struct DevTools(&'static str, Value);
+
+impl WebDriverCompatibleCommand for DevTools {
+    fn endpoint(&self, base: &url::Url, session: Option<&str>) -> Result<url::Url, url::ParseError> {
+        base.join(&format!("session/{}/goog/cdp/execute", session.unwrap_or_default()))
+    }
+
+    fn method_and_body(&self, _: &url::Url) -> (http::Method, Option<String>) {
+        (http::Method::POST, Some(json!({"cmd": self.0, "params": self.1}).to_string()))
     }
 }

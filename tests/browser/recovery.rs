@@ -1,4 +1,5 @@
-//! The chat page while servers go and come: it returns by itself and shows what it missed, each message once.
+//! The chat page while servers go and come: it returns by itself and shows what it missed, each
+//! message once.
 
 use std::time::Duration;
 
@@ -12,11 +13,15 @@ both_forms_alone!(
     after_a_crash_the_page_shows_what_was_sent_meanwhile,
     after_a_drain_the_page_comes_back_when_told,
     the_page_lives_longer_than_its_token,
+    two_tabs_live_longer_than_their_token,
 );
 
 const ENTER: &str = "\u{e007}";
 
-/// How long the page may take to come back: the longest back-off after a few seconds' outage, and some.
+const CONNECTED: &str = "document.documentElement.dataset.connection === 'open'";
+
+/// How long the page may take to come back: the longest back-off after a few seconds' outage, and
+/// some.
 const BACK: Duration = Duration::from_secs(60);
 
 async fn shown_once(page: &Page, texts: &[&str]) {
@@ -61,8 +66,10 @@ async fn after_a_crash_the_page_shows_what_was_sent_meanwhile(builder: Builder) 
     page.keys("#text", ENTER).await;
     page.until_text(".message.sending .text", "into the void").await;
     restart_all(&d).await;
+    // somebody who does something need not wait for the back-off
+    page.press("still here").await;
+    page.until_within(Duration::from_secs(3), "the connection", CONNECTED, &[]).await;
     bob.say(chat, "meanwhile").await;
-    page.until_connected().await;
     page.until_within(BACK, "the message kept to be sent", "!document.querySelector('.message.sending')", &[]).await;
 
     // whichever came first, the page has what the server has
@@ -89,7 +96,8 @@ async fn after_a_drain_the_page_comes_back_when_told(builder: Builder) {
     let page = chat_page(&browser, &site, &ann).await;
     page.click_text(".chat-link", "Steady").await;
     page.until_text("#beginning", "No messages yet").await;
-    // A client may be told to come back in a tenth of a second: what the page goes through is noted while it happens.
+    // A client may be told to come back in a tenth of a second: what the page goes through is noted
+    // while it happens.
     page.js(
         "window.noted = [];
          const bar = document.querySelector('#connection');
@@ -148,5 +156,33 @@ async fn the_page_lives_longer_than_its_token(builder: Builder) {
     shown_once(&page, &["still here"]).await;
     let lost = page.js("return window.lost", vec![]).await;
     assert_eq!(lost, json!(0), "`authenticate` keeps the connection");
+    page.assert_clean(&site.url).await;
+}
+
+/// A refresh token is good for one use: one tab refreshes, and the other goes on with what it got.
+async fn two_tabs_live_longer_than_their_token(builder: Builder) {
+    let d = builder.env("ACCESS_TOKEN_TTL_SECONDS", 4).start().await;
+    let ann = d.user_named("ann").await;
+    let chat = ann.group("Steady", &[]).await["id"].as_i64().unwrap();
+    let site = Site::of(&d).await;
+    let browser = Browser::start().await;
+    let page = chat_page(&browser, &site, &ann).await;
+    let first = page.open_window(&format!("/#/chat/{chat}")).await;
+    page.until_text("#chat-name", "Steady").await;
+    page.until_connected().await;
+    page.js(
+        "window.pairs = new Set(); addEventListener('storage', (e) => { if (e.key === 'messenger.session') pairs.add(e.newValue); });
+         const set = Storage.prototype.setItem;
+         Storage.prototype.setItem = function (key, value) { if (key === 'messenger.session') pairs.add(value); return set.call(this, key, value); };",
+        vec![],
+    )
+    .await;
+    page.until("four pairs of tokens", "pairs.size >= 4", &[]).await;
+    let fresh = ann.second_session().await;
+    fresh.say(chat, "still here").await;
+    shown_once(&page, &["still here"]).await;
+    page.back_to(first).await;
+    page.until_text("#me", &ann.username).await;
+    page.until_text(".chat-link .words, .chat-link .preview", "still here").await;
     page.assert_clean(&site.url).await;
 }

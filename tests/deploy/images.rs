@@ -231,7 +231,7 @@ async fn compose_has_the_whole_cluster() {
     let stages = stages();
     let services = compose["services"].as_object().unwrap();
     let names: Vec<_> = services.keys().map(String::as_str).collect();
-    for name in ["api1", "api2", "gateway1", "gateway2", "nginx", "postgres", "prometheus", "redis"] {
+    for name in ["api1", "api2", "gateway1", "gateway2", "gateway3", "nginx", "postgres", "prometheus", "redis"] {
         assert!(names.contains(&name), "no {name}");
     }
     let (mut public, mut admin) = (BTreeSet::new(), BTreeSet::new());
@@ -270,6 +270,12 @@ async fn compose_has_the_whole_cluster() {
         addresses(&shipped("deploy/nginx/upstreams.conf")),
         public,
         "nginx serves the public ports, all of them"
+    );
+    let haproxy = shipped("deploy/haproxy/haproxy.cfg");
+    assert_eq!(
+        addresses(&haproxy[haproxy.find("\nbackend ").unwrap()..]),
+        public,
+        "HAProxy serves the public ports, all of them"
     );
     let scraped = addresses(&shipped("deploy/prometheus/targets/api.yml"))
         .into_iter()

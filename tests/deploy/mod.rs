@@ -1,11 +1,11 @@
 //! The ways to run the messenger, as they are shipped: what stands in `deploy/`, `k8s/` and `.env.example` is checked
 //! against the schemas and programs that will read it, and against the messenger's own programs.
 
+mod balancer;
 mod environment;
 mod images;
 mod k8s;
 mod kubectl;
-mod nginx;
 mod prometheus;
 mod python;
 

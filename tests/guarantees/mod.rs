@@ -14,5 +14,5 @@ mod g8_restarts;
 mod load;
 mod reader;
 mod tally;
-mod watch;
+pub mod watch;
 mod writer;

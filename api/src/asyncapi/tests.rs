@@ -57,10 +57,14 @@ fn the_pages_client_has_the_same_events_and_close_codes() {
     let script = include_str!("../../static/messenger.js");
     let sequenced: Vec<_> = EventKind::ALL.iter().filter(|kind| kind.is_sequenced()).map(|kind| kind.name()).collect();
     assert_eq!(words(script, "SEQUENCED = new Set([", "])"), sequenced);
-    let rows = script.split("CLOSE_CODES = Object.freeze({").nth(1).and_then(|rest| rest.split("});").next()).unwrap();
+    let rows = include_str!("../../static/close.js")
+        .split("CLOSE_CODES = Object.freeze({")
+        .nth(1)
+        .and_then(|rest| rest.split("});").next())
+        .unwrap();
     let listed: Vec<_> = rows.lines().filter_map(|row| row.split_once(':')).map(|(code, _)| code.trim()).collect();
     assert_eq!(listed, CloseCode::ALL.iter().map(|code| code.digits()).collect::<Vec<_>>());
-    let stops = words(script, "const final = [", "]");
+    let stops = words(closing, "const final = [", "]");
     for code in CloseCode::ALL {
         let stop = code.number() >= 4500 || stops.contains(&code.digits());
         assert_eq!(stop, code.advice() == Advice::Stop, "{code:?}");

@@ -1,0 +1,42 @@
+// @ts-check
+/** Logging in and registering. @module */
+import { byId, onSubmit, setText } from './dom.js';
+import { unreadBadge } from './badge.js';
+
+const form = byId('entrance-form');
+let registering = false;
+
+function setMode(register) {
+  registering = register;
+  setText(byId('entrance-title'), register ? 'Create an account' : 'Log in');
+  setText(byId('entrance-submit'), register ? 'Create account' : 'Log in');
+  setText(byId('entrance-question'), register ? 'Have an account?' : 'New here?');
+  setText(byId('entrance-switch'), register ? 'Log in' : 'Create an account');
+  setText(form.querySelector('[role=alert]'), '');
+  for (const part of form.querySelectorAll('[data-for]')) part.hidden = part.dataset.for !== (register ? 'register' : 'login');
+  form.elements.email.disabled = !register;
+  form.elements.password.autocomplete = register ? 'new-password' : 'current-password';
+}
+
+/** @param {import('./messenger.js').Session} session @returns {(note?: string) => void} shows it */
+export function entrance(session) {
+  byId('entrance-switch').addEventListener('click', () => {
+    setText(byId('entrance-note'), '');
+    setMode(!registering);
+    form.elements.username.focus();
+  });
+  onSubmit(form, async () => {
+    const { username, email, password } = form.elements;
+    if (registering) await session.register(username.value.trim(), email.value.trim(), password.value);
+    await session.login(username.value.trim(), password.value);
+    form.reset();
+  });
+  return (note = '') => {
+    byId('app').hidden = true;
+    byId('entrance').hidden = false;
+    setText(byId('entrance-note'), note);
+    setMode(false);
+    unreadBadge(0);
+    form.elements.username.focus();
+  };
+}

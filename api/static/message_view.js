@@ -1,0 +1,63 @@
+// @ts-check
+/** How one message looks. @module */
+import { avatar, clock, el, iconButton } from './dom.js';
+import { withLinks } from './links.js';
+
+/**
+ * @typedef {{first: boolean, last: boolean, mine: boolean, edited: boolean}} Look
+ * @typedef {{reply: () => void, edit: () => void, remove: () => void, jump: () => void, retry: ()
+ *   => void, discard: () => void}} Acts
+ */
+
+/** All that a message's look depends on: with the same it need not be built anew. */
+export const signatureOf = (message, look, original) =>
+  JSON.stringify([message.text, message.is_edited, message.id, message.pending?.state, message.pending?.fault, look, message.reply_to_id && (original ? [original.text, original.author_username] : original === null)]);
+
+/**
+ * @param {any} chat
+ * @param {any} message
+ * @param {Look} look
+ * @param {any} original of a reply: null where it is deleted
+ * @param {Acts} acts
+ */
+export function messageView(chat, message, look, original, acts) {
+  const { pending } = message;
+  const bubble = el('div', { class: 'bubble' },
+    look.first && !look.mine && chat.info.is_group ? el('span', { class: 'author', dir: 'auto' }, message.author_username) : el('span', { class: 'hidden-label' }, `${look.mine ? 'You' : message.author_username}: `),
+    message.reply_to_id ? quote(original, acts) : null,
+    el('div', { class: 'body', dir: 'auto' }, el('span', { class: 'text' }, ...withLinks(message.text)), el('span', { class: 'stamp' }, el('bdi', {}, stamp(message)))));
+  const state = pending ? ` ${pending.state}` : '';
+  const item = el('li', { class: `message${look.mine ? ' mine' : ''}${look.first ? ' first' : ''}${look.last ? ' last' : ''}${look.edited ? ' being-edited' : ''}${state}`, tabindex: -1, 'data-id': message.id });
+  const tools = pending ? null : toolsOf(chat, message, look, acts);
+  if (look.mine) item.append(tools ?? el('span'), bubble);
+  else item.append(look.last ? avatar(message.author_username, message.author_id, { class: 'avatar small' }) : el('span'), bubble, ...(tools ? [tools] : []));
+  for (const part of item.querySelectorAll('a, button')) part.tabIndex = -1;
+  if (pending?.state === 'failed') {
+    item.append(el('div', { class: 'retry' }, el('span', {}, pending.fault),
+      el('button', { type: 'button', class: 'link', onclick: acts.retry }, 'Try again'),
+      el('button', { type: 'button', class: 'link', onclick: acts.discard }, 'Discard')));
+  }
+  return item;
+}
+
+function stamp({ pending, is_edited, created_at }) {
+  if (pending) return pending.state === 'failed' ? 'not sent' : 'sending…';
+  return (is_edited ? 'edited ' : '') + clock(created_at);
+}
+
+function quote(original, acts) {
+  const known = original ?? null;
+  const words = known ? known.text.replace(/\s+/g, ' ').slice(0, 160) : original === null ? 'Deleted message' : '…';
+  return el('button', { type: 'button', class: 'quote', onclick: acts.jump, disabled: original === null },
+    el('span', { class: 'hidden-label' }, 'In reply to '),
+    known ? el('span', { class: 'quote-author', dir: 'auto' }, known.author_username) : null,
+    el('span', { class: 'quote-text', dir: 'auto' }, words));
+}
+
+function toolsOf(chat, message, look, acts) {
+  const words = message.text.slice(0, 30);
+  const buttons = [iconButton('reply', `Reply to “${words}”`, acts.reply)];
+  if (look.mine) buttons.push(iconButton('edit', `Edit “${words}”`, acts.edit));
+  if (look.mine || (chat.info.is_group && chat.info.role === 'owner')) buttons.push(iconButton('trash', `Delete “${words}”`, acts.remove));
+  return el('div', { class: 'tools' }, ...buttons);
+}

@@ -1,0 +1,196 @@
+// @ts-check
+/** The history of chats, fetched page by page by REST. Part of `store.js`. @module */
+import { change, put } from './history.js';
+import { wordsFor } from './words.js';
+
+const PAGE = 50;
+const KEPT_MESSAGES = 600;
+/** A jump to an old message fetches at most so many pages. */
+const JUMP_PAGES = 20;
+/** A chat opens at its first unread message if that is among so many pages. */
+const UNREAD_PAGES = 4;
+
+/** @typedef {import('./history.js').Entry} Entry */
+
+export class Pages {
+  #store;
+
+  /** @param {import('./store.js').Store} store */
+  constructor(store) {
+    this.#store = store;
+  }
+
+  /** Fetches the newest messages of a chat unless they are there. @param {number} id */
+  open(id) {
+    const chat = this.#store.chats.get(id);
+    if (chat && !chat.loaded) return this.#page(chat, '');
+  }
+
+  /** @param {number} id */
+  older(id) {
+    const chat = this.#store.chats.get(id);
+    if (chat?.loaded && chat.older) return this.#page(chat, `&cursor=${encodeURIComponent(chat.older)}`);
+  }
+
+  /**
+   * A page of history. Events that arrive meanwhile are newer than the page may be, so they are
+   * applied again after it.
+   */
+  #page(chat, more) {
+    chat.loading ??= (async () => {
+      chat.missed = [];
+      try {
+        const page = await this.#store.call('GET', `/messages/chat/${chat.id}?limit=${PAGE}${more}`);
+        for (const message of page.items) {
+          put(chat, message);
+          this.#store.arrived(chat, message);
+        }
+        chat.older = page.next_cursor;
+        chat.loaded = true;
+        for (const frame of chat.missed) if (frame.seq > page.seq) change(chat, frame);
+      } catch (error) {
+        this.#store.emit('fault', wordsFor(error));
+      } finally {
+        chat.loading = null;
+        this.#store.emit('chat', chat.id);
+      }
+    })();
+    return chat.loading;
+  }
+
+  /**
+   * The server no longer keeps what was missed: what is here may be wrong, so it is fetched anew.
+   * @param {number} id
+   */
+  async reload(id) {
+    const chat = this.#store.chats.get(id);
+    if (!chat) return;
+    await chat.loading;
+    const opened = chat.loaded;
+    chat.messages = [];
+    chat.originals.clear();
+    chat.loaded = false;
+    chat.members = null;
+    if (opened) await this.open(id);
+    this.#store.refresh(id);
+  }
+
+  /**
+   * Lets go of old messages of a long session; they are fetched again when scrolled to.
+   * @param {number} id
+   */
+  trim(id) {
+    const chat = this.#store.chats.get(id);
+    if (!chat || chat.loading || chat.messages.length <= KEPT_MESSAGES) return;
+    chat.messages = [];
+    chat.loaded = false;
+    this.open(id);
+  }
+
+  /**
+   * The message that another one answers, as far as it is known: undefined while it is being
+   * fetched, null where it is deleted.
+   * @param {Entry} chat
+   * @param {number} id
+   */
+  original(chat, id) {
+    const here = chat.messages.find((message) => message.id === id);
+    if (here) return here;
+    if (chat.dropped.has(id)) return null;
+    if (!chat.originals.has(id)) {
+      chat.originals.set(id, undefined);
+      // One after the other: a page full of replies must not use up what the server grants.
+      this.#fetching = this.#fetching.then(() => this.#fetchOriginal(chat, id));
+    }
+    return chat.originals.get(id);
+  }
+
+  #fetching = Promise.resolve();
+
+  async #fetchOriginal(chat, id) {
+    try {
+      const page = await this.#store.call('GET', `/messages/chat/${chat.id}?limit=1&before=${id + 1}`);
+      const [found] = page.items;
+      chat.originals.set(id, found?.id === id ? found : null);
+    } catch {
+      chat.originals.delete(id);
+      return; // asked for again when the chat is next shown
+    }
+    this.#store.emit('chat', chat.id);
+  }
+
+  /**
+   * Fetches older pages until this message is there.
+   * @param {number} chatId
+   * @param {number} id
+   * @returns {Promise<boolean>} whether it is
+   */
+  async reach(chatId, id) {
+    for (let pages = 0; pages <= JUMP_PAGES; pages += 1) {
+      const chat = this.#store.chats.get(chatId);
+      if (!chat || chat.dropped.has(id)) return false;
+      if (chat.messages.some((message) => message.id === id)) return true;
+      await chat.loading;
+      const [first] = chat.messages;
+      if (!chat.older || first?.id < id) return false;
+      await this.older(chatId);
+      if (chat.messages[0] === first) return false; // it could not be fetched
+    }
+    return false;
+  }
+
+  /** Fetches older pages until all unread messages are there, within reason. @param {Entry} chat */
+  async reachUnread(chat) {
+    await chat.loading;
+    for (let pages = 0; pages < UNREAD_PAGES && chat.older && !this.firstUnread(chat); pages += 1) await this.older(chat.id);
+  }
+
+  /**
+   * The first of the unread messages, null where it is not among those here.
+   * @param {Entry} chat
+   */
+  firstUnread(chat) {
+    let left = chat.unread;
+    for (let at = chat.messages.length - 1; at >= 0 && left > 0; at -= 1) {
+      const message = chat.messages[at];
+      if (message.author_id === this.#store.me.id) continue;
+      left -= 1;
+      if (left === 0) return message;
+    }
+    return null;
+  }
+
+  /**
+   * The user has seen everything up to `seq`: what is unread after it is counted from the messages
+   * here, which reach to the newest.
+   * @param {number} id
+   * @param {number} seq
+   */
+  read(id, seq) {
+    const chat = this.#store.chats.get(id);
+    if (!chat || chat.unread === 0 || seq <= chat.readSeq) return;
+    const after = chat.messages.filter((message) => message.seq > seq && message.author_id !== this.#store.me.id).length;
+    if (after >= chat.unread) return;
+    const before = chat.readSeq;
+    chat.readSeq = seq;
+    chat.unread = after;
+    this.#store.emit('chats');
+    this.#tell(chat, before);
+  }
+
+  #told = new Map();
+
+  /** The server hears of it soon and once, however fast one scrolls. */
+  #tell(chat, before) {
+    if (this.#told.has(chat.id)) return;
+    const tell = () => {
+      this.#told.delete(chat.id);
+      this.#store.call('POST', `/chats/${chat.id}/read`, { seq: chat.readSeq }).catch(() => { chat.readSeq = Math.min(before, chat.readSeq); });
+    };
+    this.#told.set(chat.id, setTimeout(tell, chat.unread === 0 ? 0 : 300));
+  }
+
+  close() {
+    for (const timer of this.#told.values()) clearTimeout(timer);
+  }
+}

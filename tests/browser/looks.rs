@@ -1,0 +1,112 @@
+//! How text and page look: either direction of writing, links, colours, and what is copied.
+
+use serde_json::json;
+
+use super::{Browser, Site, chat_page, open_chat};
+use crate::support::Deployment;
+
+both_forms!(
+    text_of_any_direction_and_links_stand_right,
+    colours_are_chosen_or_the_systems,
+    notifications_are_offered_once,
+);
+
+async fn text_of_any_direction_and_links_stand_right(d: &Deployment) {
+    let (ann, bob) = (d.user_named("ann").await, d.user_named("bob").await);
+    let group = ann.group("Turned \u{202e}round", &[&bob]).await;
+    let chat = group["id"].as_i64().unwrap();
+    bob.say(chat, "\u{645}\u{631}\u{62d}\u{628}\u{627} today\u{61f}").await;
+    bob.say(chat, "see http://example.org/a_(b), (www.example.org) or me@example.org.").await;
+    let site = Site::of(d).await;
+    let browser = Browser::start().await;
+    let page = chat_page(&browser, &site, &ann).await;
+    open_chat(&page, "Turned").await;
+    page.until_text(".message .text", "see http").await;
+    let looks = page
+        .js(
+            "const style = (e) => getComputedStyle(e).direction;
+             const [arabic, english] = document.querySelectorAll('.message .body');
+             return [style(arabic), style(english), ...[...document.querySelectorAll('.text a')].map((a) => a.href)]",
+            vec![],
+        )
+        .await;
+    let links = ["http://example.org/a_(b)", "https://www.example.org/", "mailto:me@example.org"];
+    assert_eq!(looks, json!(["rtl", "ltr", links[0], links[1], links[2]]));
+    page.picture("directions").await;
+
+    // who copies messages gets their words alone
+    let copied = page
+        .js(
+            "getSelection().selectAllChildren(document.querySelector('#messages')); return getSelection().toString()",
+            vec![],
+        )
+        .await;
+    let copied = copied.as_str().unwrap();
+    assert!(copied.contains("me@example.org."), "{copied:?}");
+    assert!(!copied.contains("AM") && !copied.contains("PM"), "{copied:?}");
+
+    // the page's own words are not turned round by a name
+    page.click("#show-details").await;
+    page.click("#leave").await;
+    page.until_text("#confirm bdi", "Turned").await;
+    page.click("#confirm [value=no]").await;
+    page.assert_clean(&site.url).await;
+}
+
+async fn colours_are_chosen_or_the_systems(d: &Deployment) {
+    let ann = d.user_named("ann").await;
+    let chat = ann.group("First", &[]).await["id"].as_i64().unwrap();
+    ann.say(chat, "a message").await;
+    let site = Site::of(d).await;
+    let browser = Browser::start().await;
+    let page = chat_page(&browser, &site, &ann).await;
+    open_chat(&page, "First").await;
+    let ground = "return getComputedStyle(document.body).backgroundColor";
+    let light = page.js(ground, vec![]).await;
+    page.click("#show-settings").await;
+    page.keys("#theme", "Dark").await;
+    page.until("another ground", "getComputedStyle(document.body).backgroundColor !== arguments[0]", &[light.clone()])
+        .await;
+    let dark = page.js(ground, vec![]).await;
+    page.reload().await;
+    page.until_text(".message .text", "a message").await;
+    assert_eq!(page.js(ground, vec![]).await, dark, "kept over a reload");
+    page.picture("dark").await;
+
+    let forced = json!({"features": [{"name": "forced-colors", "value": "active"}]});
+    page.devtools("Emulation.setEmulatedMedia", forced).await;
+    page.until("a frame around the open chat", "matchMedia('(forced-colors: active)').matches && getComputedStyle(document.querySelector('.chat-link[aria-current]')).borderTopWidth === '2px'", &[])
+        .await;
+    page.picture("forced-colours").await;
+    page.assert_clean(&site.url).await;
+}
+
+/// Off at first; offered when one comes back to a message that came unseen; a refusal is final.
+async fn notifications_are_offered_once(d: &Deployment) {
+    let (ann, bob) = (d.user_named("ann").await, d.user_named("bob").await);
+    let chat = ann.group("First", &[&bob]).await["id"].as_i64().unwrap();
+    let site = Site::of(d).await;
+    let browser = Browser::start().await;
+    let page = chat_page(&browser, &site, &ann).await;
+    // the browser's dialog and its desktop are not to be had here
+    page.js(
+        "window.shown = []; window.away = true;
+         window.Notification = class { static permission = 'default'; static async requestPermission() { return this.permission = 'granted'; } constructor(title, more) { shown.push([title, more.body]); } close() {} };
+         document.hasFocus = () => !away;",
+        vec![],
+    )
+    .await;
+    bob.say(chat, "unseen").await;
+    page.until_text(".chat-link .preview", "unseen").await;
+    page.until("nothing offered while away", "document.querySelector('#offer').hidden && shown.length === 0", &[])
+        .await;
+    page.until("the offer", "(() => { away = false; dispatchEvent(new Event('focus')); return !document.querySelector('#offer').hidden; })()", &[])
+        .await;
+    page.click("#offer-yes").await;
+    page.until("it to be kept", "localStorage.getItem('messenger.notify') === 'on'", &[]).await;
+    page.js("away = true", vec![]).await;
+    bob.say(chat, "seen on the desktop").await;
+    let shown = page.until("a notification", "shown.length === 1 && shown", &[]).await;
+    assert_eq!(shown[0], json!([format!("{} in First", bob.username), "seen on the desktop"]));
+    page.assert_clean(&site.url).await;
+}
