@@ -1,4 +1,5 @@
-//! `.env.example` lists the variables of the programs with their defaults: all of them, and none that there is not.
+//! `.env.example` lists the variables of the programs with their defaults: all of them, and none
+//! that there is not.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -6,7 +7,8 @@ use std::process::Command;
 use super::{known_variables, shipped};
 use crate::support::{Program, blocking, process};
 
-/// The variables that a program's `--help` names, each with its default, as in `[env: PORT] [default: 8000]`.
+/// The variables that a program's `--help` names, each with its default, as in `[env: PORT]
+/// [default: 8000]`.
 fn variables_of(program: Program) -> BTreeMap<String, String> {
     let mut help = Command::new(program.path().unwrap());
     help.arg("--help").env_clear();

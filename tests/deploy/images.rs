@@ -1,5 +1,5 @@
-//! `deploy/Dockerfile` and `deploy/compose.yaml`: no container engine runs here, so they are read, and compared with what
-//! they build from, with each other and with the other shipped files.
+//! `deploy/Dockerfile` and `deploy/compose.yaml`: no container engine runs here, so they are read,
+//! and compared with what they build from, with each other and with the other shipped files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -121,7 +121,8 @@ fn the_image_is_built_from_what_is_there() {
     }
 }
 
-/// The layer of the dependencies: what is copied before the first build makes a workspace that cargo accepts.
+/// The layer of the dependencies: what is copied before the first build makes a workspace that
+/// cargo accepts.
 #[tokio::test]
 async fn the_layer_of_dependencies_is_a_workspace() {
     let stages = stages();
@@ -192,7 +193,8 @@ fn images_run_one_program_each_and_not_as_root() {
     }
 }
 
-/// The images' health check against real nodes: well while they are ready, ill when nobody answers or says otherwise.
+/// The images' health check against real nodes: well while they are ready, ill when nobody answers
+/// or says otherwise.
 #[tokio::test]
 async fn the_health_check_tells_who_is_ready() {
     let is_well = |stage: &str, admin_port: &str| {

@@ -1,5 +1,6 @@
-//! The ways to run the messenger, as they are shipped: what stands in `deploy/`, `k8s/` and `.env.example` is checked
-//! against the schemas and programs that will read it, and against the messenger's own programs.
+//! The ways to run the messenger, as they are shipped: what stands in `deploy/`, `k8s/` and
+//! `.env.example` is checked against the schemas and programs that will read it, and against the
+//! messenger's own programs.
 
 mod balancer;
 mod environment;

@@ -1,4 +1,5 @@
-//! A real Prometheus with `deploy/prometheus`, scraping a real cluster: only the addresses in `targets/` are the test's own.
+//! A real Prometheus with `deploy/prometheus`, scraping a real cluster: only the addresses in
+//! `targets/` are the test's own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
