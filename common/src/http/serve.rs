@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
@@ -70,6 +70,13 @@ async fn accept(
 ) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut pauses = RETRY.start();
+    let mut take = |stream, peer, place: OwnedSemaphorePermit| {
+        let connection = connection(stream, peer, router.clone(), until.clone());
+        spawn(Box::pin(async move {
+            connection.await;
+            drop(place);
+        }));
+    };
     loop {
         let accepted = async {
             let place = places.clone().acquire_owned().await.ok()?;
@@ -80,25 +87,33 @@ async fn accept(
                 Some(accepted) => accepted,
                 None => return,
             },
-            () = until.cancelled() => return,
+            () = until.cancelled() => break,
         };
         match accepted {
             Ok((stream, peer)) => {
                 pauses.reset();
-                let connection = connection(stream, peer, router.clone(), until.clone());
-                spawn(Box::pin(async move {
-                    connection.await;
-                    drop(place);
-                }));
+                take(stream, peer, place);
             }
             // The client gave up while it waited: nothing is wrong here.
             Err(error) if is_the_clients(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection; retrying");
                 if until.run_until_cancelled(tokio::time::sleep(pauses.pause())).await.is_none() {
-                    return;
+                    break;
                 }
             }
+        }
+    }
+    // The kernel has accepted these already. If the listener just closed, it would reset them, and
+    // a load balancer could not repeat the POST that one of them has sent.
+    let Ok(listener) = listener.into_std() else { return };
+    while let Ok(place) = places.clone().try_acquire_owned()
+        && let Ok((stream, peer)) = listener.accept()
+    {
+        if stream.set_nonblocking(true).is_ok()
+            && let Ok(stream) = TcpStream::from_std(stream)
+        {
+            take(stream, peer, place);
         }
     }
 }

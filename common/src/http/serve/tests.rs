@@ -93,6 +93,26 @@ async fn a_request_that_was_on_its_way_when_the_drain_began_is_answered() {
 }
 
 #[tokio::test]
+async fn connections_that_only_the_kernel_has_accepted_are_served_when_the_drain_begins() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let lifecycle = Lifecycle::with_drain(Duration::from_secs(1));
+    let mut waiting = Vec::new();
+    for _ in 0..20 {
+        let mut stream = TcpStream::connect(address).await.expect("the kernel accepts");
+        ask(&mut stream, "/").await;
+        waiting.push(stream);
+    }
+    lifecycle.begin_drain();
+    let router = router(&Arc::default(), &Arc::default());
+    serve(listener, router, lifecycle.clone()).await;
+    for mut stream in waiting {
+        assert!(answer(&mut stream).await.starts_with("HTTP/1.1 200"));
+    }
+    assert!(TcpStream::connect(address).await.is_err(), "it accepts no more");
+}
+
+#[tokio::test]
 async fn a_request_that_never_ends_is_over_at_the_deadline() {
     let (entered, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let (address, lifecycle, done) = server(router(&entered, &go_on)).await;
