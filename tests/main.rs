@@ -1,5 +1,6 @@
 //! The integration tests of the messenger: every suite drives the real programs as processes of their own,
-//! over real sockets, against a real Postgres and a real Redis. [`support`] starts all that they need.
+//! over real sockets, against a real Postgres and a real Redis. `support`, the crate `messenger-testing`,
+//! starts all that they need.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -13,7 +14,7 @@
 )]
 
 #[macro_use]
-mod support;
+extern crate messenger_testing as support;
 
 mod browser;
 mod deploy;

@@ -17,12 +17,12 @@ use utoipa::{OpenApi as _, PartialSchema, ToSchema};
 /// The groups of calls, in the document's order.
 const TAGS: [(&str, &str); 7] = [
     ("auth", "Accounts and sessions"),
-    ("users", "What everyone may know of others"),
+    ("users", "Find other users"),
     ("chats", "Groups and private chats"),
-    ("members", "Who is in a chat, and in what role"),
-    ("messages", "Send, read, edit, delete"),
-    ("presence", "Who is online, from any node"),
-    ("pages", "What runs here"),
+    ("members", "Add, list and remove members; change their roles"),
+    ("messages", "Send, read, edit and delete messages"),
+    ("presence", "See who is online"),
+    ("pages", "About this program"),
 ];
 
 /// The document of these handlers, as JSON.
@@ -43,7 +43,7 @@ pub(crate) fn document(about: &About, limits: &Limits, handlers: OpenApi) -> Val
     Problem::schemas(&mut schemas);
     components.schemas.extend(schemas);
     let mut document = serde_json::to_value(document).unwrap_or_default();
-    document["servers"] = json!([{"url": "/", "description": "This program, or the load balancer before it"}]);
+    document["servers"] = json!([{"url": "/", "description": "This program, or the load balancer in front of it"}]);
     document["tags"] =
         TAGS.iter().map(|(name, description)| json!({"name": name, "description": description})).collect();
     for body in ["SendMessage", "EditMessage"] {

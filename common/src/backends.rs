@@ -1,4 +1,5 @@
-//! What a program stands on: store, bus, presence, limits. Each is waited for, for a minute, and watched from then on.
+//! The back ends of a program: store, bus, presence, limits. The start waits a minute for each, and
+//! a task watches it from then on.
 
 use crate::bus::memory::MemoryHub;
 use crate::bus::redis::RedisBus;
@@ -26,28 +27,28 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
-/// How long a back end that is not up yet is waited for.
-const PATIENCE: Duration = Duration::from_mins(1);
-/// How often it is asked, and how often that is told.
+/// The longest wait for a back end that is not up yet.
+const START_TIMEOUT: Duration = Duration::from_mins(1);
+/// The pause between attempts, and between lines of the log about them.
 const RETRY: Duration = Duration::from_millis(250);
 const TELL: Duration = Duration::from_secs(5);
-/// How often the database is asked whether it answers: `/readyz` turns within ten seconds.
+/// The pause between pings of the database: `/readyz` turns within ten seconds.
 const BEAT: Duration = Duration::from_secs(2);
 /// No call of presence waits longer for Redis.
-const PRESENCE_PATIENCE: Duration = Duration::from_secs(1);
+const PRESENCE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The back ends of a running program.
 #[derive(Clone)]
 pub struct Backends {
-    /// Where everything is kept.
+    /// The data.
     pub store: Arc<dyn Store>,
-    /// How word crosses between nodes.
+    /// Publications between nodes.
     pub bus: Arc<dyn Bus>,
-    /// Who is online.
+    /// The users who are online.
     pub presence: Arc<dyn Presence>,
     /// Counts against limits.
     pub limiter: Arc<dyn RateLimiter>,
-    /// What is counted.
+    /// The metrics.
     pub metrics: Metrics,
     /// The time.
     pub clock: Clock,
@@ -79,8 +80,9 @@ impl fmt::Display for StartError {
 impl std::error::Error for StartError {}
 
 impl Backends {
-    /// Connects what the configuration names: waits for a database or a Redis that is not up yet, brings the schema up or waits for it, and
-    /// from then on says on `/readyz` whether they answer.
+    /// Connects the back ends that the configuration names. Waits for a database or a Redis that is
+    /// not up yet, and migrates the schema or waits for it. From then on `/readyz` says whether
+    /// they answer.
     pub async fn connect(config: &Config, metrics: &Metrics, lifecycle: &Lifecycle) -> Result<Self, StartError> {
         let database_ready = lifecycle.readiness().register("database");
         let bus_ready = lifecycle.readiness().register("bus");
@@ -113,7 +115,7 @@ fn redis_back_ends(
     lifecycle: &Lifecycle,
 ) -> Result<OverRedis> {
     let bus = RedisBus::connect(&redis.nodes, redis.cluster, node, lifecycle, metrics, crate::random::bits)?;
-    let pool = Arc::new(RedisPool::new(&redis.nodes, redis.cluster, PRESENCE_PATIENCE)?);
+    let pool = Arc::new(RedisPool::new(&redis.nodes, redis.cluster, PRESENCE_TIMEOUT)?);
     let presence = Arc::new(RedisPresence::new(pool, config.presence_lease));
     Ok((bus, presence, Arc::new(RedisLimiter::start(&redis.nodes, redis.cluster, lifecycle)?)))
 }
@@ -155,7 +157,8 @@ async fn schema(ready: impl Future<Output = Result<bool>>) -> Result<()> {
     }
 }
 
-/// Tries until it works: while it is unavailable, for a minute, saying so; any other error is one at once.
+/// Retries for a minute while the back end is unavailable, and logs it. Any other error ends it at
+/// once.
 async fn until<F>(what: &str, attempt: impl Fn() -> F) -> Result<(), StartError>
 where
     F: Future<Output = Result<()>>,
@@ -163,14 +166,15 @@ where
     let begun = Instant::now();
     let mut told: Option<Instant> = None;
     loop {
-        // Each attempt is bounded by itself, but for a migration, which may take what it takes.
+        // Each attempt is bounded by itself, except a migration, which may take as long as it
+        // needs.
         let error = match attempt().await {
             Ok(()) => return Ok(()),
             Err(error @ Error::Unavailable(_)) => error,
             Err(error) => return Err(StartError::of(what, &error)),
         };
-        if begun.elapsed() + RETRY >= PATIENCE {
-            return Err(StartError::new(format!("waited {} s for {what}: {}", PATIENCE.as_secs(), cause(&error))));
+        if begun.elapsed() + RETRY >= START_TIMEOUT {
+            return Err(StartError::new(format!("waited {} s for {what}: {}", START_TIMEOUT.as_secs(), cause(&error))));
         }
         if told.is_none_or(|at| at.elapsed() >= TELL) {
             told = Some(Instant::now());
@@ -220,13 +224,13 @@ async fn watch_bus(bus: Arc<dyn Bus>, ready: ReadyFlag) {
     loop {
         ready.set(*up.borrow_and_update());
         if up.changed().await.is_err() {
-            // Its own end is told by its own task.
+            // The bus's own task reports its end.
             return std::future::pending().await;
         }
     }
 }
 
-/// An error with what is behind it, on one line.
+/// An error with its sources, on one line.
 fn cause(error: &Error) -> String {
     match error.inside() {
         Some(source) => crate::error::chain(&**source),

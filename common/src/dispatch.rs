@@ -1,36 +1,39 @@
-//! The one receiver of a process's bus events: what every program must know of is handled here, the rest goes to the gateway's sink.
+//! The one receiver of a process's bus events. It handles revocations, which concern every program,
+//! and passes the rest to the gateway's sink.
 //!
-//! Decoding happens once, here; batches are handed on as they come.
+//! It decodes each event once, and passes batches on as they come.
 
 use crate::bus::{Bus, BusEvent, Topic};
 use crate::event::{Envelope, Revocation};
 use async_trait::async_trait;
 use std::sync::Arc;
 
-/// How many events are handed on at once.
-const BATCH: usize = 256;
+/// Events that are passed on at once.
+const EVENTS_AT_ONCE: usize = 256;
 
-/// What a sink is told.
+/// An event for a sink.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SinkEvent {
-    /// Something was published on a topic that this node is subscribed to.
+    /// A publication on a topic that this node subscribes to.
     Envelope(Envelope),
-    /// From here on the topic is heard; before, word may have been lost.
+    /// From here on the node receives the topic; publications before may be lost. Comes again when a
+    /// publication is known to be missing.
     Subscribed(Topic),
 }
 
-/// Takes what the bus brings.
+/// Takes the events of the bus.
 #[async_trait]
 pub trait EventSink: Send + Sync + 'static {
-    /// In the order of the bus; the next batch comes once this one is done, and meanwhile the bus queues (bounded).
+    /// Takes a batch, in the order of the bus. The next batch comes once this one is done;
+    /// meanwhile the bus queues (bounded).
     async fn handle(&self, events: Vec<SinkEvent>);
 }
 
-/// Learns of access that has ended.
+/// Takes revocations.
 pub trait RevocationSink: Send + Sync + 'static {
-    /// This access has ended.
+    /// This access ended.
     fn revoked(&self, revocation: Revocation);
-    /// Word may have been lost up to now: the store knows what has ended.
+    /// Revocations up to now may be lost: the store knows them.
     fn missed(&self);
 }
 
@@ -39,16 +42,16 @@ pub trait RevocationSink: Send + Sync + 'static {
 pub struct Dispatcher;
 
 impl Dispatcher {
-    /// Subscribes to what concerns all nodes, then hands on events for as long as the bus lives. Returns at once where another
-    /// took the events before.
+    /// Subscribes to the topic of all nodes, then passes events on for as long as the bus lives.
+    /// Returns at once if another receiver took the events before.
     pub async fn run(bus: Arc<dyn Bus>, revocations: Arc<dyn RevocationSink>, sink: Option<Arc<dyn EventSink>>) {
         let Some(mut events) = bus.take_events() else {
             tracing::error!("the bus has a receiver already");
             return;
         };
         bus.subscribe(&[Topic::Nodes]);
-        let mut batch = Vec::with_capacity(BATCH);
-        while events.recv_many(&mut batch, BATCH).await > 0 {
+        let mut batch = Vec::with_capacity(EVENTS_AT_ONCE);
+        while events.recv_many(&mut batch, EVENTS_AT_ONCE).await > 0 {
             let mut rest = Vec::with_capacity(batch.len());
             for event in batch.drain(..) {
                 match event {
@@ -61,9 +64,12 @@ impl Dispatcher {
                     BusEvent::Message { topic, payload } => match Envelope::decode(payload) {
                         Ok(Envelope::Revoked(revocation)) => revocations.revoked(revocation),
                         Ok(Envelope::Probe(_)) => {}
+                        // What came on the topic shows that it is subscribed, and that something was
+                        // lost: the same work follows.
+                        Ok(Envelope::LogGrew { chat_id, .. }) => rest.push(SinkEvent::Subscribed(Topic::Chat(chat_id))),
                         Ok(envelope) => rest.push(SinkEvent::Envelope(envelope)),
-                        // Of a newer release: the log is the truth, and the gap will show.
-                        Err(error) => tracing::warn!(bus.topic = %topic, %error, "a publication cannot be read"),
+                        // From a newer release: the log is the truth, and the gap will show.
+                        Err(error) => tracing::warn!(bus.topic = %topic, %error, "cannot decode a publication"),
                     },
                 }
             }
@@ -80,11 +86,12 @@ impl Dispatcher {
 mod tests {
     use super::*;
     use crate::bus::memory::MemoryHub;
-    use crate::bus::testing::{TestTasks, within};
+    use crate::bus::testing::TestTasks;
     use crate::bus::{BusMetrics, Publication};
     use crate::event::{EventKind, RevocationReason};
-    use crate::id::{ChatId, UserId};
+    use crate::id::{ChatId, Seq, UserId};
     use bytes::Bytes;
+    use messenger_testing::within;
     use tokio::sync::mpsc;
 
     #[derive(Debug, PartialEq)]
@@ -135,11 +142,13 @@ mod tests {
             Envelope::Probe(1).encode(),
             Bytes::from_static(b"?"),
             typing.encode(),
+            Envelope::LogGrew { chat_id: ChatId(1), seq: Seq(5) }.encode(),
             Envelope::Revoked(revocation).encode(),
         ];
         bus.publish(&payloads.map(|payload| Publication { topic: Topic::Nodes, payload })).await.unwrap();
         let mut rest = vec![within("one", heard.recv()).await.unwrap(), within("two", heard.recv()).await.unwrap()];
         rest.sort_by_key(|told| matches!(told, Told::Events(_)));
-        assert_eq!(rest, [Told::Revoked(revocation), Told::Events(vec![SinkEvent::Envelope(typing)])]);
+        let events = vec![SinkEvent::Envelope(typing), SinkEvent::Subscribed(Topic::Chat(ChatId(1)))];
+        assert_eq!(rest, [Told::Revoked(revocation), Told::Events(events)]);
     }
 }

@@ -1,6 +1,33 @@
-//! What the messenger's servers share: shapes, rules, store, bus, presence, rate limits, and the plumbing around them.
+//! The shared part of the messenger's servers: shapes, rules, store, bus, presence, rate limits,
+//! and the plumbing around them. The only crate with SQL and Redis commands.
 //!
-//! The only crate with SQL and Redis commands. Imports point down: `service → store, bus, presence, rate_limit → event, model, error, id, clock`.
+//! # Rooms, top to bottom
+//!
+//! A room imports rooms that stand below it in this list, and no other.
+//!
+//! - `program`: the frame of every program
+//! - `http`: extractors, layers, problems, the accept loop
+//! - `telemetry`: the log
+//! - `service`: the rules
+//! - `backends`: connects store, bus, presence and limits
+//! - `pruning`: retention of the log
+//! - `relay`: from commit to bus
+//! - `auth`: tokens, passwords, revocations
+//! - `presence`: the users who are online
+//! - `rate_limit`: limits that hold across nodes
+//! - `dispatch`: from bus to receivers
+//! - `bus`: publications between nodes
+//! - `store`: the data
+//! - `redis`: connections and commands
+//! - `metrics`: the table of metrics
+//! - `lifecycle`: tasks, drain, readiness
+//! - `config`: the configuration
+//! - `error`: the one error
+//! - `event`: events and envelopes
+//! - `label`: words of metrics
+//! - `model`: the shapes of the API
+//! - `clock`, `random`, `backoff`: time, randomness and pauses as arguments
+//! - `id`: newtypes
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "a test starts and ends what it needs"))]
 
@@ -19,9 +46,6 @@ pub mod label;
 pub mod lifecycle;
 pub mod metrics;
 pub mod model;
-#[cfg(test)]
-#[path = "../../tests/support/ports.rs"]
-mod ports;
 pub mod presence;
 pub mod program;
 pub mod pruning;

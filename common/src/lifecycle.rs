@@ -1,7 +1,13 @@
-//! The life of a process: every task is started here, tracked, named, and ended in order (guarantee G8).
+//! The life of a process: every task is started here, tracked, named, and ended in order (guarantee
+//! G8).
 //!
-//! Stages: running → draining (not ready, nothing new is taken, what runs finishes) → stopping (everything ends). A long-lived
-//! task that ends before its time stops the process with a failure: a half-dead server is worse than one that is restarted.
+//! Stages: running → draining (not ready, nothing new is taken, running work finishes) → stopping
+//! (everything ends). A long-lived task that ends before its time stops the process with a failure:
+//! a half-dead server is worse than one that is restarted.
+//!
+//! Two doors: [`Lifecycle::spawn`] starts a task for the life of the process,
+//! [`Lifecycle::spawn_task`] starts work that a drain waits for. [`Lifecycle::spawn_to_end`] is the
+//! first door for the few tasks that finish what they hold.
 
 mod readiness;
 
@@ -20,21 +26,21 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// What the drain may take beyond `DRAIN_SECONDS`, and how long tasks have to end once stopping.
+/// The time of a drain beyond `DRAIN_SECONDS`, and the time that tasks have to end once stopping.
 const MARGIN: Duration = Duration::from_secs(5);
 
 /// Why the process stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitReason {
-    /// It was told to, and drained: exit code 0.
+    /// A signal asked for it, and the drain went well: exit code 0.
     Done,
     /// A long-lived task ended or panicked before its time: exit code 1.
     TaskDied(&'static str),
-    /// Something that the program cannot go on without failed: exit code 1.
+    /// A part failed that the program cannot run without: exit code 1.
     Failed(&'static str),
     /// Draining or stopping took too long: exit code 3.
     Deadline,
-    /// A second signal: at once, exit code 130.
+    /// A second signal came: exit code 130, at once.
     SecondSignal,
 }
 
@@ -50,7 +56,7 @@ impl ExitReason {
     }
 }
 
-/// The handle that starts tasks and tells them when to end; clones speak of the same process.
+/// Starts tasks and says when they end. Clones stand for the same process.
 #[derive(Clone)]
 pub struct Lifecycle {
     inner: Arc<Inner>,
@@ -104,7 +110,8 @@ impl Lifecycle {
     }
 
     /// Starts a long-lived task. It is dropped once [`Self::stopping`], so it need not watch that
-    /// token itself. If it ends before the drain begins, or panics, the process stops with a failure.
+    /// token itself. If it ends before the drain begins, or panics, the process stops with a
+    /// failure.
     pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let stopping = self.stopping();
         self.spawn_to_end(name, async move {
@@ -112,8 +119,8 @@ impl Lifecycle {
         });
     }
 
-    /// As [`Self::spawn`], but the task is not dropped: it watches [`Self::stopping`], finishes what it
-    /// holds and returns. The end of the process waits for it.
+    /// As [`Self::spawn`], but the task is not dropped: it watches [`Self::stopping`], finishes
+    /// what it holds and returns. The end of the process waits for it.
     #[allow(clippy::disallowed_methods, reason = "the one place that starts tasks")]
     pub fn spawn_to_end(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let this = self.clone();
@@ -129,17 +136,8 @@ impl Lifecycle {
         });
     }
 
-    /// Starts work that may end at any time and that no drain waits for: it must end once [`Self::stopping`]. A panic in it is its own (logged).
-    #[allow(clippy::disallowed_methods, reason = "the one place that starts tasks")]
-    pub fn spawn_aside(&self, name: &'static str, future: impl Future<Output = ()> + Send + 'static) {
-        self.inner.tasks.spawn(async move {
-            if AssertUnwindSafe(future).catch_unwind().await.is_err() {
-                tracing::error!(task.name = name, "a task panicked");
-            }
-        });
-    }
-
-    /// Starts work that ends by itself: a drain waits for it, and a panic in it is its own (logged; told by the handle).
+    /// Starts work that ends by itself. A drain waits for it. A panic in it is logged, stops
+    /// nothing else, and reaches the handle.
     #[allow(clippy::disallowed_methods, reason = "the one place that starts tasks")]
     pub fn spawn_task<T: Send + 'static>(
         &self,
@@ -157,7 +155,7 @@ impl Lifecycle {
         })
     }
 
-    /// Cancelled when nothing new may be taken on.
+    /// Cancelled when the process may take nothing new.
     pub fn draining(&self) -> CancellationToken {
         self.inner.draining.clone()
     }
@@ -167,7 +165,7 @@ impl Lifecycle {
         self.inner.stopping.clone()
     }
 
-    /// What the program depends on, for `/readyz`.
+    /// The parts that the program depends on, for `/readyz`.
     pub fn readiness(&self) -> &Readiness {
         &self.inner.readiness
     }
@@ -184,12 +182,13 @@ impl Lifecycle {
         self.inner.stopping.cancel();
     }
 
-    /// Waits for SIGTERM or SIGINT, then begins the drain; a second one ends the process hard. Returns once stopping.
+    /// Waits for SIGTERM or SIGINT, then begins the drain. A second signal stops the process at
+    /// once. Returns once stopping.
     pub async fn wait_signals(&self) {
         let (mut terminate, mut interrupt) = match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
             (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
             (Err(error), _) | (_, Err(error)) => {
-                tracing::error!(%error, "signals cannot be waited for");
+                tracing::error!(%error, "cannot wait for signals");
                 return self.stop(ExitReason::Failed("signals"));
             }
         };
@@ -209,8 +208,9 @@ impl Lifecycle {
         }
     }
 
-    /// Waits for the end and sees it through: drain (`drained`, and what runs) within `DRAIN_SECONDS` and five more, then stop
-    /// what is left within five. The exit code says whether all of that went as it should.
+    /// Waits for the drain to begin and sees the process to its end. The drain (`drained`, and
+    /// running work) has `DRAIN_SECONDS` and five more; then the tasks have five to stop. The exit
+    /// code says whether all went well.
     pub async fn run_until_done(self, drained: impl Future<Output = ()>) -> ExitCode {
         ExitCode::from(self.finish(drained).await.code())
     }

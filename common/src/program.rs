@@ -1,6 +1,8 @@
-//! The frame of every program: read the configuration, listen, connect, serve, drain. What differs is the [`App`].
+//! The frame of every program: read the configuration, listen, connect, serve, drain. Programs
+//! differ in their [`App`].
 //!
-//! `run` of each server is the whole program but for the process around it: a test calls it on a port of its own.
+//! `run` of each server is the whole program without the process around it: a test calls it on its
+//! own port.
 
 use crate::auth::{Passwords, Revocations, Tokens};
 use crate::backends::{Backends, StartError};
@@ -26,28 +28,28 @@ use tokio::net::TcpListener;
 
 /// The exit code of a configuration that cannot be used.
 const BAD_CONFIGURATION: u8 = 2;
-/// How long blocking work (a password's hash) may hold up the end.
+/// The longest time that blocking work (a password's hash) may hold up the end.
 const LAST_MOMENT: Duration = Duration::from_millis(500);
 
-/// What an app is built from, once its back ends are there.
+/// The parts that an app is built from, once its back ends are there.
 pub struct Started<'a> {
     /// The configuration.
     pub config: &'a Config,
     /// The back ends.
     pub backends: &'a Backends,
-    /// What the rules work with.
+    /// The rules' context.
     pub context: &'a Context,
     /// The process.
     pub lifecycle: &'a Lifecycle,
 }
 
-/// What a program does.
+/// The part in which programs differ.
 pub struct App {
     /// Its routes, without the layers.
     pub router: Router,
     /// Where the bus's events go.
     pub sink: Option<Arc<dyn EventSink>>,
-    /// What draining means beyond finishing the requests that run.
+    /// The drain's work beyond running requests.
     pub drained: BoxFuture<'static, ()>,
 }
 
@@ -67,7 +69,7 @@ pub async fn run(
     build: impl FnOnce(&Started<'_>) -> Result<App, StartError>,
 ) -> ExitCode {
     let metrics = Metrics::new(config.program);
-    // Down until all stands: the admin port answers before.
+    // Down until everything has started: the admin port answers before that.
     let started = lifecycle.readiness().register("started");
     let admin_address = admin.local_addr();
     let admin_router = http::admin::router(metrics.clone(), lifecycle.readiness().clone());
@@ -76,7 +78,7 @@ pub async fn run(
     let draining = lifecycle.draining();
     let app = tokio::select! {
         app = start(&config, &metrics, &lifecycle, build) => app,
-        // Told to end while still waiting for a back end.
+        // A signal came while a back end was waited for.
         () = draining.cancelled() => return lifecycle.run_until_done(async {}).await,
     };
     let app = match app {
@@ -114,9 +116,9 @@ async fn start(
     Ok(app)
 }
 
-/// What the rules work with, and the tasks behind it: the publisher, the queue of sends, the beat of
-/// the revocations. Sessions that ended while this program was away are known when it returns, unless
-/// the store is away.
+/// The rules' context, and the tasks behind it: the publisher, the queue of sends, the beat of the
+/// revocations. When it returns, the sessions that ended while this program was away are known,
+/// unless the store is away.
 async fn context(config: &Config, backends: &Backends, lifecycle: &Lifecycle) -> Result<Context, StartError> {
     let Backends { store, metrics, clock, .. } = backends;
     let secret = config.secret_key.expose_secret().as_bytes();
@@ -148,7 +150,8 @@ fn hashing_threads() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1))
 }
 
-/// Says on stdout where the program is, for people and for whoever started it on any free port.
+/// Prints the program's addresses to stdout, for people and for a parent process that asked for any
+/// free port.
 fn announce(config: &Config, public: Option<SocketAddr>, admin: Option<SocketAddr>) {
     let name = config.program.name();
     let database = match &config.database {
@@ -164,7 +167,7 @@ fn announce(config: &Config, public: Option<SocketAddr>, admin: Option<SocketAdd
     .flatten()
     .collect();
     let mut out = std::io::stdout();
-    // Nobody may read it: that is no reason to end.
+    // A closed stdout is no reason to end.
     drop(out.write_all(lines.as_bytes()).and_then(|()| out.flush()));
     let shown = |address: Option<SocketAddr>| address.map(tracing::field::display);
     tracing::info!(public.address = shown(public), admin.address = shown(admin), "{name} is up");
@@ -186,7 +189,7 @@ where
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            complain(program, &format!("no threads to run on: {error}"));
+            complain(program, &format!("cannot start the runtime's threads: {error}"));
             return ExitCode::FAILURE;
         }
     };
@@ -211,14 +214,15 @@ where
     code
 }
 
-/// As many waiting connections as the kernel allows: a node's clients all come at once after a restart.
+/// Connections that wait to be accepted, as many as the kernel allows: after a restart all clients
+/// of a node come at once.
 const BACKLOG: u32 = 4096;
 
 fn listen(host: &str, port: &str, address: SocketAddr) -> Result<TcpListener, StartError> {
     let listening = || {
         let socket =
             if address.is_ipv4() { tokio::net::TcpSocket::new_v4()? } else { tokio::net::TcpSocket::new_v6()? };
-        // A restart need not wait for the last connections' time to be over.
+        // A restart does not wait until the last connections have timed out.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         socket.listen(BACKLOG)

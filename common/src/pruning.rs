@@ -6,7 +6,8 @@ use crate::store::Store;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Entries of the log that are removed in one transaction: it must not hold up the writes beside it.
+/// Entries of the log that are removed in one transaction: it must not hold up the writes beside
+/// it.
 const ENTRIES: usize = 1_000;
 /// The pause between two transactions while there is more to remove.
 const PAUSE: Duration = Duration::from_millis(200);

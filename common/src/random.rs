@@ -1,4 +1,5 @@
-//! Randomness from the operating system's seed: the one place that reads it, so that everything else takes it as an argument.
+//! Randomness from the operating system's seed: the one place that reads it, so that everything
+//! else takes it as an argument.
 
 use rand::Rng;
 use rand::distr::uniform::{SampleRange, SampleUniform};

@@ -1,4 +1,5 @@
-//! The log: to stderr, readable with `DEBUG`, else one JSON object a line with dotted fields. No token, no body, no e-mail.
+//! The log: to stderr, readable with `DEBUG`, else one JSON object a line with dotted fields. No
+//! token, no body, no e-mail.
 
 use crate::config::Config;
 use std::io::{self, IsTerminal};
@@ -8,7 +9,7 @@ use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// Starts the log, and tells it what the configuration had to warn of. Once a process.
+/// Starts the log and writes the configuration's warnings to it. Once a process.
 pub fn init(config: &Config) {
     // `Config` has validated the directives.
     let filter = EnvFilter::try_new(&config.log).unwrap_or_else(|_| EnvFilter::new("info"));
@@ -20,7 +21,7 @@ pub fn init(config: &Config) {
         registry.with(fmt::layer().json().flatten_event(true).with_writer(io::stderr)).try_init()
     };
     if started.is_err() {
-        // Somebody's log runs already, in a test: it serves.
+        // In a test another log runs already, and serves.
         return;
     }
     std::panic::set_hook(Box::new(panicked));

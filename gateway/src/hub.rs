@@ -245,7 +245,7 @@ impl Hub {
                 let frames: Arc<[StatusFrame]> = changes.into_iter().map(StatusFrame::from).collect();
                 Some(((1 << self.shards.len()) - 1, Delivery::Status(frames)))
             }
-            SinkEvent::Envelope(Envelope::Revoked(_) | Envelope::Probe(_)) => None,
+            SinkEvent::Envelope(Envelope::Revoked(_) | Envelope::Probe(_) | Envelope::LogGrew { .. }) => None,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use super::python::document;
 use super::{known_variables, root, shipped};
-use crate::support::{Node, Value, blocking, process, shared};
+use crate::support::{Node, Value, blocking, ports, process, shared};
 
 const PROGRAMS: [&str; 3] = ["messenger", "messenger-api", "messenger-gateway"];
 /// What may differ between the database's own image and our programs.
@@ -206,7 +206,7 @@ async fn the_health_check_tells_who_is_ready() {
         is_well(stage, &admin_port(node)).await.unwrap();
         // The public port answers, but not that it is ready.
         assert!(is_well(stage, &node.port().to_string()).await.is_err(), "{stage}");
-        assert!(is_well(stage, &process::free_port().to_string()).await.is_err(), "{stage}");
+        assert!(is_well(stage, &ports::free_port().to_string()).await.is_err(), "{stage}");
     }
 }
 

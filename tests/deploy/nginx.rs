@@ -15,7 +15,7 @@ use crate::support::process::{self, Log, Process};
 use crate::support::ws::request;
 use crate::support::{
     Answer, Deployment, Node, Rest, SOON, User, Value, Way, Ws, blocking, eventually, eventually_blocking, json,
-    limited, shared,
+    limited, ports, shared,
 };
 
 /// A running load balancer; it ends with this value.
@@ -39,7 +39,7 @@ impl Balancer {
         }
         let nginx = process::find_program("nginx").expect("nginx after installing it");
         let dir = process::new_dir("nginx");
-        let port = process::free_port();
+        let port = ports::free_port();
         let config = copy_of("deploy/nginx", &dir);
         let listen = shipped("deploy/nginx/listen.conf").replace("listen 8080;", &format!("listen 127.0.0.1:{port};"));
         std::fs::write(config.join("listen.conf"), listen).unwrap();

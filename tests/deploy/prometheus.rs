@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{copy_of, root};
 use crate::support::process::{self, Log, Process};
-use crate::support::{Node, SOON, Value, blocking, eventually, limited, shared};
+use crate::support::{Node, SOON, Value, blocking, eventually, limited, ports, shared};
 
 /// Of every program.
 const COMMON: [&str; 12] = [
@@ -69,7 +69,7 @@ impl Prometheus {
             assert!(file.is_file(), "the shipped configuration has no targets/{job}.yml");
             std::fs::write(file, format!("- targets: {targets}\n")).unwrap();
         }
-        let port = process::free_port();
+        let port = ports::free_port();
         let mut command = process::bound_command(program("prometheus"), "KILL");
         command
             .arg("--config.file")

@@ -34,7 +34,7 @@
 //! | [`state::Database`], `commit` in `bus.rs` | `common::store`, `common::service` |
 //! | [`state::Writer`], `writer_publishes`, `writer_removes` in `bus.rs` | `common::relay`, the publisher |
 //! | [`state::Relay`], `relay_takes`, `relay_finishes` in `bus.rs` | `common::relay`, the outbox |
-//! | [`state::Link`], `publish`, `dead_link_found` in `bus.rs` | `common::bus`: session, wanted, outlet |
+//! | [`state::Link`], `publish`, `dead_link_found` in `bus.rs` | `common::bus`: session, subscriptions, events |
 //! | [`state::Feed`], `feed.rs` | `gateway::feed`, `gateway::repair` |
 //! | [`state::Subscription`], `subscription.rs` | `gateway::feed`, `gateway::subscription`, `gateway::reads` |
 //! | [`state::Client`], `client.rs` | `gateway::conn` and whoever is at its other end |

@@ -14,7 +14,7 @@ use messenger_common::service::sessions::{self, Login, Refresh};
 use messenger_common::service::{Context, Unchecked};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-/// Tokens are kept by nobody on the way (RFC 6749, section 5.1).
+/// No cache on the way may keep tokens (RFC 6749, section 5.1).
 type Tokens = ([(HeaderName, &'static str); 1], Json<TokenPair>);
 
 pub(super) fn router() -> OpenApiRouter<Context> {
@@ -26,11 +26,11 @@ pub(super) fn router() -> OpenApiRouter<Context> {
         .routes(routes!(me, update_me, delete_me))
 }
 
-/// Make an account
+/// Create an account
 ///
-/// Username and e-mail address are unique without case.
+/// The username and the e-mail address must be unique; upper and lower case count as the same.
 #[utoipa::path(post, path = "/auth/register", tag = "auth", request_body = Register,
-    responses((status = 201, description = "The account", body = User)),
+    responses((status = 201, description = "Your new account", body = User)),
     extensions(("x-problems" = json!(["username_taken", "email_taken", "rate_limited"]))))]
 async fn register(
     State(ctx): State<Context>,
@@ -43,11 +43,11 @@ async fn register(
 
 /// Log in
 ///
-/// With the username or the e-mail address, as JSON or as a form. The answer is the same, in words and in time, whether the user
-/// exists or not.
+/// Send your username or your e-mail address, as JSON or as a form. A wrong password and an unknown
+/// user get the same answer, after the same time.
 #[utoipa::path(post, path = "/auth/login", tag = "auth",
     request_body(content((Login = "application/json"), (Login = "application/x-www-form-urlencoded"))),
-    responses((status = 200, description = "A new session", body = TokenPair)),
+    responses((status = 200, description = "The tokens of a new session", body = TokenPair)),
     extensions(("x-problems" = json!(["bad_credentials", "account_disabled", "rate_limited"]))))]
 async fn login(
     State(ctx): State<Context>,
@@ -57,11 +57,12 @@ async fn login(
     Ok(not_kept(sessions::login(&ctx, &from.subject(), body).await?))
 }
 
-/// Spend a refresh token
+/// Refresh the tokens
 ///
-/// It is spent by one use. A spent one used again ends the whole session.
+/// Each refresh token works once; the answer has the next one. Using one again ends the whole
+/// session.
 #[utoipa::path(post, path = "/auth/refresh", tag = "auth", request_body = Refresh,
-    responses((status = 200, description = "The session goes on", body = TokenPair)),
+    responses((status = 200, description = "New tokens of the same session", body = TokenPair)),
     extensions(("x-problems" = json!(["token_invalid", "token_expired", "token_reused", "account_disabled"]))))]
 async fn refresh(State(ctx): State<Context>, JsonBody(body): JsonBody<Unchecked<Refresh>>) -> Result<Tokens> {
     Ok(not_kept(sessions::refresh(&ctx, body).await?))
@@ -69,26 +70,27 @@ async fn refresh(State(ctx): State<Context>, JsonBody(body): JsonBody<Unchecked<
 
 /// Log out
 ///
-/// Ends the session: its refresh token at once, its live WebSockets and its access tokens within a second on every node.
+/// This ends the session. Its refresh token stops at once; its WebSockets and its access tokens
+/// stop within a second on every node.
 #[utoipa::path(post, path = "/auth/logout", tag = "auth", security(("bearer" = [])),
-    responses((status = 204, description = "The session is ended")))]
+    responses((status = 204, description = "The session has ended")))]
 async fn logout(State(ctx): State<Context>, by: AuthUser) -> Result<StatusCode> {
     sessions::logout(&ctx, &by).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// One's own account
+/// Get your account
 #[utoipa::path(get, path = "/auth/me", tag = "auth", security(("bearer" = [])),
-    responses((status = 200, description = "The account", body = User)))]
+    responses((status = 200, description = "Your account", body = User)))]
 async fn me(State(ctx): State<Context>, by: AuthUser) -> Result<Json<User>> {
     accounts::me(&ctx, &by).await.map(Json)
 }
 
-/// Change e-mail address or password
+/// Change your e-mail address or password
 ///
-/// Either with `current_password`. A new password ends all other sessions.
+/// Both need `current_password`. A new password ends all your other sessions.
 #[utoipa::path(patch, path = "/auth/me", tag = "auth", security(("bearer" = [])), request_body = UpdateMe,
-    responses((status = 200, description = "The account", body = User)),
+    responses((status = 200, description = "Your account", body = User)),
     extensions(("x-problems" = json!(["wrong_password", "email_taken", "rate_limited"]))))]
 async fn update_me(
     State(ctx): State<Context>,
@@ -98,11 +100,11 @@ async fn update_me(
     accounts::update_me(&ctx, &by, body).await.map(Json)
 }
 
-/// Deactivate one's account
+/// Deactivate your account
 ///
-/// `is_active` becomes false and all sessions end.
+/// `is_active` becomes false, and all your sessions end.
 #[utoipa::path(delete, path = "/auth/me", tag = "auth", security(("bearer" = [])),
-    responses((status = 204, description = "The account is deactivated")))]
+    responses((status = 204, description = "Your account is deactivated")))]
 async fn delete_me(State(ctx): State<Context>, by: AuthUser) -> Result<StatusCode> {
     accounts::delete_me(&ctx, &by).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -23,12 +23,13 @@ pub(super) fn router() -> OpenApiRouter<Context> {
         .routes(routes!(mark_read))
 }
 
-/// Make a chat
+/// Create a chat
 ///
-/// A group, or with `is_group` false the private chat with exactly one other user; where that one exists, it is answered with 200.
+/// This creates a group. With `is_group` false it creates the private chat with exactly one other
+/// user; if you have that chat already, you get it with 200.
 #[utoipa::path(post, path = "/chats/create", tag = "chats", security(("bearer" = [])), request_body = CreateChat,
     responses((status = 201, description = "The new chat", body = Chat),
-        (status = 200, description = "The private chat that was there before", body = Chat)),
+        (status = 200, description = "The private chat that you had already", body = Chat)),
     extensions(("x-problems" = json!(["group_full"]))))]
 async fn create_chat(
     State(ctx): State<Context>,
@@ -39,9 +40,10 @@ async fn create_chat(
     Ok((if created { StatusCode::CREATED } else { StatusCode::OK }, Json(chat)))
 }
 
-/// One's chats
+/// List your chats
 ///
-/// Last active first, with `role`, `last_message` and `unread_count`.
+/// The last active one comes first. Each has your `role`, its `last_message` and your
+/// `unread_count`.
 #[utoipa::path(get, path = "/chats/", tag = "chats", security(("bearer" = [])), params(ListParams),
     responses((status = 200, description = "A page of chats", body = Page<Chat>)),
     extensions(("x-problems" = json!(["invalid"]))))]
@@ -53,12 +55,13 @@ async fn list_chats(
     chats::list(&ctx, &by, query).await.map(Json)
 }
 
-/// A chat
+/// Get a chat
 ///
-/// A group is visible to every user, its content to its members; a private chat exists for its two users only.
+/// Every user can see a group, and only its members its content. A private chat exists for its two
+/// users only.
 #[utoipa::path(get, path = "/chats/{chat_id}", tag = "chats", security(("bearer" = [])),
     params(("chat_id" = ChatId, Path, description = "The chat")),
-    responses((status = 200, description = "The chat as the caller sees it", body = Chat)),
+    responses((status = 200, description = "The chat as you see it", body = Chat)),
     extensions(("x-problems" = json!(["chat_not_found"]))))]
 async fn get_chat(
     State(ctx): State<Context>,
@@ -70,7 +73,7 @@ async fn get_chat(
 
 /// Change a group
 ///
-/// Its owners may.
+/// You must be an owner of the group. Fields that you leave out stay as they are.
 #[utoipa::path(patch, path = "/chats/{chat_id}", tag = "chats", security(("bearer" = [])), request_body = UpdateChat,
     params(("chat_id" = ChatId, Path, description = "The chat")),
     responses((status = 200, description = "The chat", body = Chat)),
@@ -86,7 +89,7 @@ async fn update_chat(
 
 /// Delete a group
 ///
-/// With all that is in it; its owners may.
+/// You must be an owner of the group. Its messages are deleted with it.
 #[utoipa::path(delete, path = "/chats/{chat_id}", tag = "chats", security(("bearer" = [])),
     params(("chat_id" = ChatId, Path, description = "The chat")),
     responses((status = 204, description = "The chat is deleted")),
@@ -100,12 +103,12 @@ async fn delete_chat(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Come into a group
+/// Join a group
 ///
-/// Who is a member already is answered alike.
+/// Joining twice is not an error.
 #[utoipa::path(post, path = "/chats/{chat_id}/join", tag = "chats", security(("bearer" = [])),
     params(("chat_id" = ChatId, Path, description = "The chat")),
-    responses((status = 200, description = "The chat, as its member sees it", body = Chat)),
+    responses((status = 200, description = "The chat as its member sees it", body = Chat)),
     extensions(("x-problems" = json!(["chat_not_found", "group_full"]))))]
 async fn join_chat(
     State(ctx): State<Context>,
@@ -117,10 +120,11 @@ async fn join_chat(
 
 /// Leave a group
 ///
-/// The last owner's role passes to the longest-standing member; a group left by its last member is deleted.
+/// If you are the last owner, the longest-standing member becomes owner. If you are the last
+/// member, the group is deleted.
 #[utoipa::path(delete, path = "/chats/{chat_id}/leave", tag = "chats", security(("bearer" = [])),
     params(("chat_id" = ChatId, Path, description = "The chat")),
-    responses((status = 204, description = "The caller is no member any more")),
+    responses((status = 204, description = "You are no longer a member")),
     extensions(("x-problems" = json!(["chat_not_found", "not_a_member", "private_chat"]))))]
 async fn leave_chat(
     State(ctx): State<Context>,
@@ -131,12 +135,13 @@ async fn leave_chat(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Say how far one has read
+/// Mark as read
 ///
-/// Never moves back, nor beyond the chat's head. Sending reads up to what one sent.
+/// The read mark never moves back, nor past the chat's newest event. Sending a message marks
+/// everything up to it as read.
 #[utoipa::path(post, path = "/chats/{chat_id}/read", tag = "chats", security(("bearer" = [])), request_body = MarkRead,
     params(("chat_id" = ChatId, Path, description = "The chat")),
-    responses((status = 204, description = "It is kept")),
+    responses((status = 204, description = "The read mark is saved")),
     extensions(("x-problems" = json!(["chat_not_found", "not_a_member"]))))]
 async fn mark_read(
     State(ctx): State<Context>,

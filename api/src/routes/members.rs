@@ -17,9 +17,9 @@ pub(super) fn router() -> OpenApiRouter<Context> {
     OpenApiRouter::new().routes(routes!(list_members, add_members)).routes(routes!(set_role, remove_member))
 }
 
-/// The members of a chat
+/// List the members
 ///
-/// For its members.
+/// You must be a member of the chat.
 #[utoipa::path(get, path = "/chats/{chat_id}/members", tag = "members", security(("bearer" = [])),
     params(("chat_id" = ChatId, Path, description = "The chat"), ListParams),
     responses((status = 200, description = "A page of members", body = Page<Member>)),
@@ -33,12 +33,12 @@ async fn list_members(
     members::list(&ctx, &by, chat, query).await.map(Json)
 }
 
-/// Take users into a group
+/// Add members
 ///
-/// Its owners may. Who is a member already is passed over.
+/// You must be an owner of the group. Adding someone who is a member already is not an error.
 #[utoipa::path(post, path = "/chats/{chat_id}/members", tag = "members", security(("bearer" = [])),
     request_body = AddMembers, params(("chat_id" = ChatId, Path, description = "The chat")),
-    responses((status = 200, description = "Those who were named, as members", body = Page<Member>)),
+    responses((status = 200, description = "The users that you named, as members", body = Page<Member>)),
     extensions(("x-problems" = json!(["chat_not_found", "not_a_member", "not_owner", "private_chat", "group_full"]))))]
 async fn add_members(
     State(ctx): State<Context>,
@@ -49,9 +49,9 @@ async fn add_members(
     members::add(&ctx, &by, chat, body).await.map(Json)
 }
 
-/// Give a member a role
+/// Change a role
 ///
-/// The group's owners may; one owner stays.
+/// You must be an owner of the group. A group always keeps one owner.
 #[utoipa::path(patch, path = "/chats/{chat_id}/members/{user_id}", tag = "members", security(("bearer" = [])),
     request_body = SetRole,
     params(("chat_id" = ChatId, Path, description = "The chat"), ("user_id" = UserId, Path, description = "The member")),
@@ -67,12 +67,13 @@ async fn set_role(
     members::set_role(&ctx, &by, chat, user, body).await.map(Json)
 }
 
-/// Take a member out of a group
+/// Remove a member
 ///
-/// Its owners may. Delivery to the removed ends within a second, on every node.
+/// You must be an owner of the group. The removed user gets no more of its events within a second,
+/// on every node.
 #[utoipa::path(delete, path = "/chats/{chat_id}/members/{user_id}", tag = "members", security(("bearer" = [])),
     params(("chat_id" = ChatId, Path, description = "The chat"), ("user_id" = UserId, Path, description = "The member")),
-    responses((status = 204, description = "The user is no member any more")),
+    responses((status = 204, description = "The user is no longer a member")),
     extensions(("x-problems" =
         json!(["chat_not_found", "member_not_found", "not_a_member", "not_owner", "private_chat"]))))]
 async fn remove_member(

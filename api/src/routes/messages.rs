@@ -21,29 +21,30 @@ pub(super) fn router() -> OpenApiRouter<Context> {
         .routes(routes!(delete_message))
 }
 
-/// Which page of a history.
+/// A page of a history.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "what the document says of `HistoryQuery`")]
 struct HistoryParams {
-    /// How many messages.
+    /// How many messages you want.
     #[param(minimum = 1, maximum = 100, default = 50)]
     limit: Option<i64>,
-    /// Older than this message; not with `after`.
+    /// Only messages older than this one. Not together with `after`.
     before: Option<MessageId>,
-    /// Newer than this message; not with `before`.
+    /// Only messages newer than this one. Not together with `before`.
     after: Option<MessageId>,
-    /// An earlier page's `next_cursor`: goes on in the same direction.
+    /// The `next_cursor` of an earlier page; the next page goes on in the same direction.
     cursor: Option<String>,
 }
 
 /// Send a message
 ///
-/// Committed when answered. The same `client_message_id` again from the same author in the same chat answers 200 with the first
-/// message, and nothing is sent twice, whichever node is asked, over REST or WebSocket.
+/// The message is committed when you get the answer. You can retry with the same
+/// `client_message_id`, on any node, over REST or WebSocket: you get the first message with 200,
+/// and nothing is sent twice.
 #[utoipa::path(post, path = "/messages/send", tag = "messages", security(("bearer" = [])), request_body = SendMessage,
-    responses((status = 201, description = "The message", body = Message),
-        (status = 200, description = "The message as it was sent before", body = Message)),
+    responses((status = 201, description = "The new message", body = Message),
+        (status = 200, description = "The message that you sent before", body = Message)),
     extensions(("x-problems" =
         json!(["chat_not_found", "not_a_member", "client_message_id_reused", "rate_limited"]))))]
 async fn send_message(
@@ -55,10 +56,11 @@ async fn send_message(
     Ok((if sent.created { StatusCode::CREATED } else { StatusCode::OK }, Json(sent.message)))
 }
 
-/// A page of a chat's history
+/// Get a page of the history
 ///
-/// The newest one without `before` and `after`; items oldest first, deleted messages left out. `seq` is the chat's head at that
-/// moment: `subscribe_chat` with `after_seq` set to it loses nothing.
+/// Without `before` and `after` you get the newest page. The oldest message comes first, and
+/// deleted ones are left out. Send the answer's `seq` as `after_seq` of `subscribe_chat`, and you
+/// miss nothing.
 #[utoipa::path(get, path = "/messages/chat/{chat_id}", tag = "messages", security(("bearer" = [])),
     params(("chat_id" = ChatId, Path, description = "The chat"), HistoryParams),
     responses((status = 200, description = "A page of messages", body = HistoryPage)),
@@ -72,9 +74,9 @@ async fn message_history(
     messages::history(&ctx, &by, chat, query).await.map(Json)
 }
 
-/// Change a message's text
+/// Edit a message
 ///
-/// The author may.
+/// You must be its author.
 #[utoipa::path(put, path = "/messages/edit/{message_id}", tag = "messages", security(("bearer" = [])),
     request_body = EditMessage, params(("message_id" = MessageId, Path, description = "The message")),
     responses((status = 200, description = "The message", body = Message)),
@@ -90,7 +92,7 @@ async fn edit_message(
 
 /// Delete a message
 ///
-/// The author may, or an owner of the group. Its text is erased.
+/// You must be its author, or an owner of the group. The message's text is erased.
 #[utoipa::path(delete, path = "/messages/delete/{message_id}", tag = "messages", security(("bearer" = [])),
     params(("message_id" = MessageId, Path, description = "The message")),
     responses((status = 204, description = "The message is deleted")),

@@ -1,4 +1,5 @@
-//! What the gateways answer under `/ws`, declared here so that the document is whole; its types are shared with them.
+//! What the gateways answer under `/ws`, declared here so that the document is whole; its types are
+//! shared with them.
 
 use super::pages::ListParams;
 use messenger_common::id::ChatId;
@@ -10,21 +11,21 @@ use utoipa::OpenApi;
 #[openapi(paths(online_users, chat_online_users))]
 pub(crate) struct GatewayPaths;
 
-/// Who is online
+/// List who is online
 ///
-/// From any node.
+/// Every node gives the same answer.
 #[utoipa::path(get, path = "/ws/online-users", tag = "presence", security(("bearer" = [])), params(ListParams),
-    responses((status = 200, description = "A page of users, and how many in all", body = OnlinePage)),
+    responses((status = 200, description = "A page of users, and how many are online in all", body = OnlinePage)),
     extensions(("x-problems" = json!(["invalid"]))))]
 #[expect(dead_code, reason = "answered by the gateway")]
 fn online_users() {}
 
-/// Who of a chat's members is online
+/// List who of a chat is online
 ///
-/// For its members, from any node.
+/// You must be a member of the chat. Every node gives the same answer.
 #[utoipa::path(get, path = "/ws/chat/{chat_id}/online-users", tag = "presence", security(("bearer" = [])),
     params(("chat_id" = ChatId, Path, description = "The chat"), ListParams),
-    responses((status = 200, description = "A page of members, and how many in all", body = OnlinePage)),
+    responses((status = 200, description = "A page of members, and how many of them are online in all", body = OnlinePage)),
     extensions(("x-problems" = json!(["invalid", "chat_not_found", "not_a_member"]))))]
 #[expect(dead_code, reason = "answered by the gateway")]
 fn chat_online_users() {}

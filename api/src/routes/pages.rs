@@ -13,15 +13,15 @@ use std::sync::Arc;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-/// Which page of a list.
+/// A page of a list.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "what the document says of `PageQuery`")]
 pub(super) struct ListParams {
-    /// How many items.
+    /// How many items you want.
     #[param(minimum = 1, maximum = 100, default = 50)]
     limit: Option<i64>,
-    /// An earlier page's `next_cursor`.
+    /// The `next_cursor` of an earlier page.
     cursor: Option<String>,
 }
 
@@ -77,9 +77,9 @@ pub(crate) fn fixed() -> Vec<Asset> {
     all
 }
 
-/// What runs here
+/// See what runs here
 ///
-/// The web client for a browser, JSON for everything else.
+/// A browser gets the web client, any other program JSON.
 #[utoipa::path(get, path = "/", tag = "pages",
     responses((status = 200, description = "Name, description and version",
         content((About = "application/json"), (String = "text/html")))))]

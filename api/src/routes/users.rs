@@ -18,9 +18,9 @@ pub(super) fn router() -> OpenApiRouter<Context> {
 
 /// Find users
 ///
-/// Active ones, by how their name begins, ordered by it.
+/// You get the active users whose name begins with `q`, in the order of their names.
 #[utoipa::path(get, path = "/users", tag = "users", security(("bearer" = [])),
-    params(("q" = Option<String>, Query, description = "How the username begins, without case"), ListParams),
+    params(("q" = Option<String>, Query, description = "The beginning of a username, in upper or lower case"), ListParams),
     responses((status = 200, description = "A page of users", body = Page<PublicUser>)),
     extensions(("x-problems" = json!(["invalid"]))))]
 async fn search_users(
@@ -31,10 +31,10 @@ async fn search_users(
     accounts::search(&ctx, query).await.map(Json)
 }
 
-/// A user
+/// Get a user
 #[utoipa::path(get, path = "/users/{user_id}", tag = "users", security(("bearer" = [])),
     params(("user_id" = UserId, Path, description = "The user")),
-    responses((status = 200, description = "The public part of the user", body = PublicUser)),
+    responses((status = 200, description = "The public part of the account", body = PublicUser)),
     extensions(("x-problems" = json!(["user_not_found"]))))]
 async fn get_user(
     State(ctx): State<Context>,

@@ -1,6 +1,7 @@
-//! Who calls: tokens, passwords, and word of sessions that have ended.
+//! The caller: tokens, passwords, and revocations of ended sessions.
 //!
-//! Imports `store`, `event`, `model`, `error`, `id`, `clock`. Keeps the part of G6 (access ends at once) that every program shares.
+//! Imports `dispatch`, `store`, `lifecycle` and what lies below them. Keeps the part of G6 (access
+//! ends at once) that every program shares.
 
 mod passwords;
 mod revocations;
@@ -13,7 +14,7 @@ pub use tokens::{RefreshClaims, Tokens};
 use crate::id::{SessionId, UserId};
 use time::OffsetDateTime;
 
-/// Who calls, as a valid access token says it.
+/// The caller, as a valid access token names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthUser {
     /// The user.

@@ -1,4 +1,5 @@
-//! Passwords: argon2id (RFC 9106) on a pool of its own size, so that a flood of logins never stalls other requests.
+//! Passwords: argon2id (RFC 9106) on a pool of its own size, so that a flood of logins never stalls
+//! other requests.
 
 use crate::error::{Error, Result};
 use crate::random;
@@ -7,14 +8,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Semaphore;
 
-/// Passes over the memory; with 19 MiB and one lane the strength that OWASP recommends for argon2id.
+/// Passes over the memory; with 19 MiB and one lane the strength that OWASP recommends for
+/// argon2id.
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
 /// RFC 9106, section 3.1.
 const SALT_BYTES: usize = 16;
 
-/// How many may wait for the pool. One more is answered `Unavailable` at once: at some 30 ms each, whoever stood behind them
-/// would wait for seconds.
+/// Passwords that may wait for the pool. One more gets `Unavailable` at once: at some 30 ms each,
+/// it would wait for seconds.
 const MAX_WAITING: usize = 256;
 
 /// Hashes and checks passwords, off the threads that answer requests.
@@ -25,7 +27,8 @@ pub struct Passwords {
 
 struct Inner {
     argon2: Argon2<'static>,
-    /// What the password of an unknown user is checked against, so that the answer takes as long as for a known one.
+    /// The hash that an unknown user's password is checked against, so that the answer takes as
+    /// long as for a known user.
     nobody: String,
     running: Arc<Semaphore>,
     waiting: AtomicUsize,
@@ -60,8 +63,8 @@ impl Passwords {
         self.run(move |inner| hash(&inner.argon2, &password)).await?.map_err(Error::internal)
     }
 
-    /// Whether it is the password of that PHC string. `None` (there is no such user) costs the same and is false.
-    /// `Unavailable` when too many wait.
+    /// Whether it is the password of that PHC string. `None` (there is no such user) costs the same
+    /// and is false. `Unavailable` when too many wait.
     pub async fn verify(&self, password: String, phc: Option<String>) -> Result<bool> {
         let known = phc.is_some();
         let outcome = self
@@ -83,7 +86,8 @@ impl Passwords {
         let permit = self.inner.running.clone().acquire_owned().await.map_err(Error::internal)?;
         drop(place);
         let inner = self.inner.clone();
-        // The permit goes with the work: a caller that hangs up does not make room while its computation still runs.
+        // The permit goes with the work: a caller that hangs up makes no room while its computation
+        // still runs.
         let task = tokio::task::spawn_blocking(move || {
             let outcome = work(&inner);
             drop(permit);

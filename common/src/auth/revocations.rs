@@ -1,8 +1,8 @@
-//! Which sessions have ended while their access tokens still hold (guarantee G6).
+//! The sessions that ended while their access tokens are still valid (guarantee G6).
 //!
-//! An access token says by itself until when it holds, so each node keeps the few sessions that ended sooner: told over the bus,
-//! and read from the store at a beat, should the word have been lost. An entry is forgotten once every token that it could
-//! speak of has run out.
+//! An access token names its own end, so each node keeps only the few sessions that ended sooner.
+//! It learns of them over the bus, and reads them from the store at a beat, in case a publication
+//! was lost. It forgets an entry once every token of that session has expired.
 
 use super::AuthUser;
 use crate::dispatch::RevocationSink;
@@ -18,16 +18,19 @@ use std::time::Duration;
 use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::Instant;
 
-/// How often the store is asked while the bus carries: word is there within a second even where it was lost. A short range of an index.
+/// The beat of the store's reads while the bus is up: a revocation is there within a second even if
+/// its publication was lost. The read is a short range of an index.
 const SLOW_BEAT: Duration = Duration::from_millis(750);
-/// And while it does not, or the store did not answer.
+/// The beat while the bus is down, or after the store did not answer.
 const FAST_BEAT: Duration = Duration::from_millis(500);
-/// Each question reaches this far back beyond the last answer, so that a transaction that committed late is not missed.
+/// Each read reaches this far back beyond the last answer, so that it does not miss a transaction
+/// that committed late.
 const OVERLAP: Duration = Duration::from_secs(10);
-/// How many changes a slow receiver may lag behind; one that lags more must check everything it holds.
+/// Changes that a slow receiver may lag behind. A receiver that lags more must check everything it
+/// holds.
 const CHANGES: usize = 4096;
 
-/// The ended sessions and disabled accounts whose tokens have not run out yet.
+/// The ended sessions and disabled accounts whose tokens have not expired yet.
 #[derive(Clone)]
 pub struct Revocations {
     inner: Arc<Inner>,
@@ -37,9 +40,9 @@ struct Inner {
     sessions: DashMap<SessionId, Ended>,
     users: DashMap<UserId, Ended>,
     changes: broadcast::Sender<Revocation>,
-    /// Word may have been lost: the store is read at once.
+    /// A publication may have been lost: read the store at once.
     missed: Notify,
-    /// For how long an access token holds, and some more for clocks that differ.
+    /// The life of an access token, and some more for clocks that differ.
     keep: Duration,
 }
 
@@ -50,7 +53,7 @@ struct Ended {
 }
 
 impl Revocations {
-    /// Nothing revoked yet. `access_ttl` is how long an access token holds.
+    /// Nothing is revoked yet. `access_ttl` is the life of an access token.
     pub fn new(access_ttl: Duration) -> Self {
         let (changes, _) = broadcast::channel(CHANGES);
         let keep = access_ttl + Duration::from_mins(1);
@@ -78,8 +81,8 @@ impl Revocations {
         self.inner.sessions.get(&session).map(|ended| ended.reason)
     }
 
-    /// Takes note; true, and told to the receivers of [`Self::changes`], when it is news. A revocation without a session ends
-    /// all sessions that the user has, for good.
+    /// Registers a revocation. If it is new, answers true and sends it to the receivers of
+    /// [`Self::changes`]. A revocation without a session ends all sessions of the user, for good.
     pub fn apply(&self, revocation: Revocation) -> bool {
         let ended = Ended { reason: revocation.reason, at: Instant::now() };
         let news = match revocation.session_id {
@@ -87,18 +90,19 @@ impl Revocations {
             None => insert(&self.inner.users, revocation.user_id, ended),
         };
         if news {
-            // Nobody listening is no fault: an api has no sockets.
+            // No receiver is no fault: an api has no sockets.
             drop(self.inner.changes.send(revocation));
         }
         news
     }
 
-    /// What is revoked from now on. A receiver that lagged checks all that it holds with [`Self::reason`].
+    /// The revocations from now on. A receiver that lagged checks all that it holds with
+    /// [`Self::reason`].
     pub fn changes(&self) -> broadcast::Receiver<Revocation> {
         self.inner.changes.subscribe()
     }
 
-    /// Reads from the store what has ended within `period`.
+    /// Reads from the store the sessions that ended within `period`.
     pub async fn read(&self, store: &dyn Store, period: Duration) -> Result<()> {
         for ended in store.sessions_ended_within(period).await? {
             self.apply(if ended.disabled {
@@ -114,8 +118,9 @@ impl Revocations {
         Ok(())
     }
 
-    /// Reads from the store what has ended while any access token of it may still hold, then starts the beat at which the store is
-    /// read again. While the store is away the next question reaches back to the last answer.
+    /// Reads from the store the ended sessions whose access tokens may still be valid, then starts
+    /// the beat of further reads. After an outage of the store the next read reaches back to the
+    /// last answer.
     pub async fn start(&self, store: Arc<dyn Store>, bus_up: watch::Receiver<bool>, lifecycle: &Lifecycle) {
         let mut beat = Beat { store, answered: None };
         let asked = Instant::now();
@@ -128,7 +133,7 @@ impl Revocations {
             let calm = *bus_up.borrow_and_update() && beat.answered == Some(asked);
             tokio::select! {
                 () = tokio::time::sleep_until(asked + if calm { SLOW_BEAT } else { FAST_BEAT }) => {}
-                // The link went or came back: what was told meanwhile may be lost.
+                // The link went or came back: publications in between may be lost.
                 Ok(()) = bus_up.changed() => {}
                 () = self.inner.missed.notified() => {}
             }
@@ -158,7 +163,7 @@ impl RevocationSink for Revocations {
 /// The beat at which the store is read.
 struct Beat {
     store: Arc<dyn Store>,
-    /// When the last question was asked that was answered.
+    /// The time of the last read that was answered.
     answered: Option<Instant>,
 }
 
@@ -168,7 +173,7 @@ impl Beat {
         let period = self.answered.map_or(keep, |at| at.elapsed() + OVERLAP).min(keep);
         match revocations.read(self.store.as_ref(), period).await {
             Ok(()) => self.answered = Some(asked),
-            Err(error) => tracing::warn!(%error, "ended sessions could not be read; asking again"),
+            Err(error) => tracing::warn!(%error, "cannot read the ended sessions; retrying"),
         }
     }
 }

@@ -12,10 +12,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
 
-/// Ours have some 250 bytes; what is longer than this is not looked at.
+/// Our tokens have some 250 bytes. A longer one than this is not read.
 const MAX_TOKEN_BYTES: usize = 2048;
 
-/// Issues and verifies tokens under the one secret of the cluster. Cloning shares the keys, which are made once.
+/// Issues and verifies tokens under the one secret of the cluster. Cloning shares the keys, which
+/// are made once.
 #[derive(Clone)]
 pub struct Tokens {
     inner: Arc<Inner>,
@@ -31,14 +32,14 @@ struct Inner {
     clock: Clock,
 }
 
-/// What a refresh token stands for.
+/// The claims of a refresh token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RefreshClaims {
-    /// Whose.
+    /// The user.
     pub user_id: UserId,
-    /// Which session.
+    /// The session.
     pub session_id: SessionId,
-    /// Which of its refresh tokens.
+    /// The number of the token among those of its session.
     pub generation: i64,
 }
 
@@ -66,8 +67,8 @@ struct Claims {
 impl Tokens {
     /// Tokens under this secret.
     pub fn new(secret: &[u8], access_ttl: Duration, refresh_ttl: Duration, clock: Clock) -> Self {
-        // The algorithm is pinned: a token's own header chooses nothing. Expiry is checked below, against our clock and
-        // without the leeway that the library would add.
+        // The algorithm is pinned: a token's own header chooses nothing. Expiry is checked below,
+        // against our clock and without the leeway that the library would add.
         let mut validation = Validation::new(Algorithm::HS256);
         validation.required_spec_claims.clear();
         validation.validate_exp = false;
@@ -84,12 +85,12 @@ impl Tokens {
         Self { inner: Arc::new(inner) }
     }
 
-    /// How long an access token holds.
+    /// The life of an access token.
     pub fn access_ttl(&self) -> Duration {
         self.inner.access_ttl
     }
 
-    /// How long a session holds that is not refreshed.
+    /// The life of a session that is not refreshed.
     pub fn refresh_ttl(&self) -> Duration {
         self.inner.refresh_ttl
     }
@@ -123,8 +124,8 @@ impl Tokens {
         })
     }
 
-    /// Who an access token speaks for: `TokenInvalid` or `TokenExpired` otherwise. Whether its session has ended meanwhile is
-    /// for [`super::Revocations`] to say.
+    /// The user that an access token speaks for: `TokenInvalid` or `TokenExpired` otherwise.
+    /// [`super::Revocations`] says whether its session has ended.
     pub fn verify_access(&self, token: &str) -> Result<AuthUser> {
         let claims = self.decode(token, Type::Access)?;
         Ok(AuthUser {
@@ -135,14 +136,14 @@ impl Tokens {
         })
     }
 
-    /// What a refresh token stands for: `TokenInvalid` or `TokenExpired` otherwise.
+    /// The claims of a refresh token: `TokenInvalid` or `TokenExpired` otherwise.
     pub fn verify_refresh(&self, token: &str) -> Result<RefreshClaims> {
         let claims = self.decode(token, Type::Refresh)?;
         let generation = claims.generation.ok_or(Error::TokenInvalid)?;
         Ok(RefreshClaims { user_id: subject(&claims)?, session_id: claims.sid, generation })
     }
 
-    /// Whole seconds, the end rounded up: a token never holds for less than its answer's `expires_in`.
+    /// Whole seconds, the end rounded up: no token expires before its answer's `expires_in`.
     fn span(&self, ttl: Duration) -> (i64, i64) {
         let now = self.inner.clock.now();
         let end = now + ttl;

@@ -1,8 +1,9 @@
-//! The bus over Redis Cluster's sharded pub/sub: a link to every primary, each topic on the link that serves its slot.
+//! The bus over Redis Cluster's sharded pub/sub: a link to every primary, each topic on the link
+//! that serves its slot.
 //!
-//! Every link probes and repairs itself, as the one of a single server does. This file decides which topic
-//! belongs to which link: from `CLUSTER SLOTS`, asked at a slow beat, and at once when a server says that
-//! it does not serve what it was asked for.
+//! Every link probes and repairs itself, as the one of a single server does. This file decides
+//! which topic belongs to which link: from `CLUSTER SLOTS`, asked at a slow beat, and at once when
+//! a server says that it does not serve what it was asked for.
 
 use super::events::EventQueue;
 use super::link::{Kind, Link, LinkError, Shared};
@@ -25,7 +26,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-/// How often the topology is asked for while every link is up, and while one is not.
+/// The pause between questions for the topology while every link is up, and while one is not.
 const REFRESH_EVERY: Duration = Duration::from_secs(5);
 const REFRESH_SOON: Duration = Duration::from_millis(500);
 /// Calls for attention within this time are handled together.
@@ -40,8 +41,8 @@ pub(super) struct ClusterBus {
     events: Mutex<Option<EventQueue>>,
 }
 
-/// The topics that the node subscribes to and the links that serve them. One lock, so that a topic is on
-/// exactly one link.
+/// The topics that the node subscribes to and the links that serve them. One lock, so that a topic
+/// is on exactly one link.
 #[derive(Default)]
 struct Map {
     topics: HashSet<Topic>,
@@ -78,8 +79,9 @@ impl ClusterBus {
         bus
     }
 
-    /// Follows the cluster's topology, for ever. The links' tasks live in the set and end with it; a panic in
-    /// one of them goes on here, so that it stops the process as it does over a single server.
+    /// Follows the cluster's topology, for ever. The links' tasks live in the set and end with it;
+    /// a panic in one of them goes on here, so that it stops the process as it does over a single
+    /// server.
     async fn keep(&self) {
         let mut links = JoinSet::new();
         loop {
@@ -128,8 +130,8 @@ impl ClusterBus {
         None
     }
 
-    /// Makes links to new primaries, ends those to former ones, and moves each topic to the link that
-    /// serves it now.
+    /// Makes links to new primaries, ends those to former ones, and moves each topic to the link
+    /// that serves it now.
     fn apply(&self, ranges: &[Range], tasks: &mut JoinSet<()>) {
         let mut map = self.map.lock();
         let before: Vec<_> = map.topics.iter().map(|topic| (topic.clone(), map.link(topic).cloned())).collect();

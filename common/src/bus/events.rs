@@ -6,8 +6,9 @@ use std::collections::HashSet;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
-/// Events that wait for the receiver. When the queue is full, further events are dropped. Their topics
-/// get `Subscribed` again once there is room, so that the receiver compares heads with the log.
+/// Events that wait for the receiver. When the queue is full, further events are dropped. Their
+/// topics get `Subscribed` again once there is room, so that the receiver compares heads with the
+/// log.
 pub(super) const EVENT_QUEUE: usize = 16_384;
 
 /// The receiving end of the queue, which a bus gives away once.
@@ -58,8 +59,8 @@ impl EventSender {
         }
     }
 
-    /// Sends `Subscribed` for the topics of dropped events as soon as there is room. Runs as long as
-    /// the bus does.
+    /// Sends `Subscribed` for the topics of dropped events as soon as there is room. Runs as long
+    /// as the bus does.
     pub(super) async fn report_dropped(&self) {
         loop {
             self.dropped_some.notified().await;

@@ -1,9 +1,10 @@
 //! One link to one Redis server: a connection that subscribes and one that publishes.
 //!
-//! The link trusts nothing that the client library remembers. It uses each connection until it fails, drops
-//! it, and subscribes on the next one to its own set of topics. A probe, published on the one connection
-//! every second and received on the other, finds what no error reports: a frozen server, a proxy that
-//! stalls, a subscription that died silently. `session` makes the connections and keeps the link.
+//! The link trusts nothing that the client library remembers. It uses each connection until it
+//! fails, drops it, and subscribes on the next one to its own set of topics. A probe, published on
+//! the one connection every second and received on the other, finds what no error reports: a frozen
+//! server, a proxy that stalls, a subscription that died silently. `session` makes the connections
+//! and keeps the link.
 
 use super::events::EventSender;
 use super::metrics::BusMetrics;
@@ -19,7 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
-/// How long a publication waits for its answer.
+/// The longest wait for a publication's answer.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Which of Redis's two kinds of pub/sub.
@@ -47,7 +48,8 @@ pub(super) enum LinkError {
 pub(super) struct Shared {
     pub(super) events: Arc<EventSender>,
     pub(super) metrics: BusMetrics,
-    /// Notified when a link's `up` may have changed, or when another server turned out to serve a topic.
+    /// Notified when a link's `up` may have changed, or when another server turned out to serve a
+    /// topic.
     pub(super) attention: Arc<Notify>,
     /// 64 random bits at each call.
     pub(super) random: Arc<dyn Fn() -> u64 + Send + Sync>,
@@ -64,8 +66,8 @@ pub(super) struct Link {
     pub(super) changed: Notify,
     /// The publishing connection of the present session.
     pub(super) publisher: Mutex<Option<MultiplexedConnection>>,
-    /// A publication was not answered in time, and no probe has come back since: further ones fail at
-    /// once.
+    /// A publication was not answered in time, and no probe has come back since: further ones fail
+    /// at once.
     pub(super) suspect: AtomicBool,
     up: watch::Sender<bool>,
 }
@@ -106,7 +108,8 @@ impl Link {
     }
 
     pub(super) fn set_up(&self, up: bool) {
-        // Only when it changes: a receiver that waits for the link's return would take each probe for it.
+        // Only when it changes: a receiver that waits for the link's return would take each probe
+        // for it.
         if self.up.send_if_modified(|was| std::mem::replace(was, up) != up) {
             self.shared.attention.notify_one();
         }

@@ -1,7 +1,7 @@
 //! The bus within one process: a hub that any number of nodes of the same process share.
 //!
-//! A publication waits for slow receivers, up to [`PUBLISH_TIMEOUT`]. Then it drops the event for them, and they get
-//! `Subscribed` again.
+//! A publication waits for slow receivers, up to [`PUBLISH_TIMEOUT`]. Then it drops the event for
+//! them, and they get `Subscribed` again.
 
 use super::events::{EVENT_QUEUE, EventQueue, EventSender};
 use super::{Bus, BusEvent, BusMetrics, Publication, Topic};
@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-/// How long one call of `publish` waits for receivers whose queues are full.
+/// The longest wait of one call of `publish` for receivers whose queues are full.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Where the nodes of one process meet.

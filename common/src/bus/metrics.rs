@@ -1,4 +1,4 @@
-//! What a bus counts; the handles come from the program's table, or count for nobody.
+//! The metrics of a bus. The handles come from the program's table, or belong to no registry.
 
 use crate::metrics::{Metrics, PublishResult};
 use prometheus::{IntCounter, IntGauge};

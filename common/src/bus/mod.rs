@@ -1,13 +1,15 @@
-//! The bus: how word of what was committed reaches the nodes that hold its readers.
+//! The bus: carries publications of commits to the nodes that hold their readers.
 //!
 //! # Obligations of a back end
-//! - **A hint, never the truth.** It may lose, double and reorder (between publishers). What it may not do is lose *silently*: whatever
-//!   could have lost word is told as [`BusEvent::Subscribed`] (again) for each topic that was affected, once that topic is subscribed anew.
+//! - **A hint, never the truth.** It may lose, double and reorder publications (between
+//!   publishers). It may not lose them *silently*: after a possible loss it sends
+//!   [`BusEvent::Subscribed`] again for each affected topic, once that topic is subscribed again.
 //!   Receivers then compare heads with the log.
 //! - **Order** is kept between the publications of one call and one topic.
-//! - **Bounded**: when the receiver is slow, the back end either waits (in process) or drops and tells (`Subscribed` anew); it never
-//!   grows without bound.
-//! - `subscribe` and `unsubscribe` only change the wanted set and return at once, in or out of an outage; the back end reconciles.
+//! - **Bounded**: when the receiver is slow, the back end either waits (in process), or drops
+//!   events and sends `Subscribed` again. It never grows without bound.
+//! - `subscribe` and `unsubscribe` only change the set of topics and return at once, in or out of
+//!   an outage. The back end reconciles.
 
 mod cluster;
 mod events;
@@ -32,16 +34,16 @@ use bytes::Bytes;
 use std::fmt;
 use tokio::sync::{mpsc, watch};
 
-/// Where something is published.
+/// The address of a publication.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Topic {
     /// A chat's events: `m:c:<id>`.
     Chat(ChatId),
-    /// What goes to every connection of a user: `m:u:<id>`.
+    /// Every connection of a user: `m:u:<id>`.
     User(UserId),
-    /// What every node hears: `m:nodes`.
+    /// Every node: `m:nodes`.
     Nodes,
-    /// One node's questions to itself: `m:n:<node>`.
+    /// One node's probes of itself: `m:n:<node>`.
     Node(NodeId),
 }
 
@@ -74,45 +76,47 @@ impl Topic {
     }
 }
 
-/// Something to be published: an encoded [`crate::event::Envelope`].
+/// An encoded [`crate::event::Envelope`] and its address.
 #[derive(Clone, Debug)]
 pub struct Publication {
-    /// Where.
+    /// The address.
     pub topic: Topic,
-    /// What.
+    /// The encoded envelope.
     pub payload: Bytes,
 }
 
-/// What a node hears.
+/// An event of the bus for this node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BusEvent {
     /// A publication on a topic that the node subscribed to.
     Message {
-        /// Where.
+        /// The address.
         topic: Topic,
-        /// What: an encoded [`crate::event::Envelope`].
+        /// An encoded [`crate::event::Envelope`].
         payload: Bytes,
     },
-    /// From here on the topic is heard; before, word may have been lost. Told at the first subscription and after every outage.
+    /// From here on the node receives the topic; publications before may be lost. Sent after the
+    /// first subscription and after every outage.
     Subscribed(Topic),
 }
 
-/// What a node's bus link does; see the module's obligations.
+/// A node's end of the bus; see the module's obligations.
 #[async_trait]
 pub trait Bus: Send + Sync + 'static {
-    /// Publishes in one round trip. `Ok` means that the bus took them all; an error means that any of them may have been
-    /// taken. Never waits longer than two seconds, and errs at once while the link is known to be down.
+    /// Publishes in one round trip. `Ok` means that the bus took them all, an error that it may
+    /// have taken any of them. Never waits longer than two seconds, and fails at once while the
+    /// link is down.
     async fn publish(&self, publications: &[Publication]) -> Result<()>;
 
-    /// Adds to the set of wanted topics; [`BusEvent::Subscribed`] follows for each that was not in it.
+    /// Adds to the set of topics. [`BusEvent::Subscribed`] follows for each that was not in it.
     fn subscribe(&self, topics: &[Topic]);
 
-    /// Takes out of the set of wanted topics.
+    /// Takes out of the set of topics.
     fn unsubscribe(&self, topics: &[Topic]);
 
-    /// The receiving end, of which there is one; `None` when it was taken before.
+    /// The receiving end. There is one: `None` when it was taken before.
     fn take_events(&self) -> Option<mpsc::Receiver<BusEvent>>;
 
-    /// Whether the link carries: connected, and its own probe came back lately.
+    /// Whether the bus is up: connected, and its own probe came back lately.
     fn up(&self) -> watch::Receiver<bool>;
 }

@@ -1,5 +1,5 @@
-//! The bus over Redis pub/sub: one server, or whatever stands behind one address (Sentinel with a proxy, a
-//! managed service).
+//! The bus over Redis pub/sub: one server, or whatever stands behind one address (Sentinel with a
+//! proxy, a managed service).
 
 use super::cluster::ClusterBus;
 use super::events::{EVENT_QUEUE, EventQueue, EventSender};
@@ -24,9 +24,9 @@ pub struct RedisBus {
 }
 
 impl RedisBus {
-    /// Starts the bus of `REDIS_URL`'s nodes and returns at once: [`Bus::up`] says when it carries. With
-    /// `cluster` it uses Redis Cluster's sharded pub/sub, else the first node alone. `random` gives 64
-    /// random bits at each call. An address that cannot be read is an error.
+    /// Starts the bus of `REDIS_URL`'s nodes and returns at once: [`Bus::up`] says when it carries.
+    /// With `cluster` it uses Redis Cluster's sharded pub/sub, else the first node alone. `random`
+    /// gives 64 random bits at each call. An address that cannot be read is an error.
     pub fn connect(
         urls: &[SecretString],
         cluster: bool,

@@ -16,11 +16,11 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior};
 
-/// How often a probe is sent.
+/// The pause between probes.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// Without a probe for this long, the session ends.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long a batch of subscriptions may take to be confirmed.
+/// The longest wait for the confirmation of a batch of subscriptions.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(3);
 /// Topics that one round trip subscribes.
 const TOPICS_PER_ROUND_TRIP: usize = 500;
@@ -143,9 +143,9 @@ impl Session {
         end
     }
 
-    /// Publishes a probe every second and checks that one came back lately. The first probe, which says that
-    /// the link is up, waits until all topics are subscribed. So the node receives what others publish
-    /// because the link is up again.
+    /// Publishes a probe every second and checks that one came back lately. The first probe, which
+    /// says that the link is up, waits until all topics are subscribed. So the node receives what
+    /// others publish because the link is up again.
     async fn probe(&self, link: &Link) -> End {
         let mut subscriber = self.subscriber.clone();
         match tokio::time::timeout(
@@ -157,7 +157,8 @@ impl Session {
             Err(_) => return End::Mute,
             Ok(Err(error)) => return End::Failed(error),
             Ok(Ok(refused)) if !refused.is_empty() => {
-                // In a cluster the probe's slot moved. The bus makes another link once it knows where to.
+                // In a cluster the probe's slot moved. The bus makes another link once it knows
+                // where to.
                 link.shared.attention.notify_one();
                 tokio::time::sleep(PROBE_TIMEOUT).await;
                 return End::Mute;
@@ -183,7 +184,8 @@ impl Session {
             }
             match tokio::time::timeout(PROBE_EVERY / 2, publisher.req_packed_command(&probe)).await {
                 Ok(Err(error)) if error.is_unrecoverable_error() => return End::Failed(error),
-                // No answer, or a refusal: the next probe may succeed, and the time-out above decides.
+                // No answer, or a refusal: the next probe may succeed, and the time-out above
+                // decides.
                 _ => {}
             }
         }
@@ -227,7 +229,8 @@ impl Session {
 }
 
 impl Listener {
-    /// The connection's own task calls this for everything that the server pushes, so it never waits.
+    /// The connection's own task calls this for everything that the server pushes, so it never
+    /// waits.
     #[expect(clippy::unnecessary_wraps, reason = "the shape that the client library asks for")]
     fn on_push(&self, push: PushInfo) -> Result<(), ()> {
         let Some(link) = self.link.upgrade() else { return Ok(()) };
@@ -301,7 +304,8 @@ enum Direction {
     Unsubscribe,
 }
 
-/// Subscribes or unsubscribes, waits for every confirmation, and answers the channels that were refused.
+/// Subscribes or unsubscribes, waits for every confirmation, and answers the channels that were
+/// refused.
 async fn change(
     connection: &mut MultiplexedConnection,
     kind: Kind,
@@ -322,7 +326,8 @@ async fn change(
     }
 }
 
-/// A command a channel, all in one round trip: a command with channels of two slots would be refused whole.
+/// A command a channel, all in one round trip: a command with channels of two slots would be
+/// refused whole.
 async fn one_by_one(
     connection: &mut MultiplexedConnection,
     command: &str,

@@ -5,9 +5,9 @@ use std::collections::HashSet;
 
 /// The topics that the link subscribes to, and those whose last change is still to be sent.
 ///
-/// Whether a topic is subscribed or unsubscribed is decided when the change is sent. So any order of both, in
-/// or out of an outage, ends in the set of topics. A topic that was taken out and put back is subscribed
-/// again, because its `Subscribed` is owed.
+/// Whether a topic is subscribed or unsubscribed is decided when the change is sent. So any order
+/// of both, in or out of an outage, ends in the set of topics. A topic that was taken out and put
+/// back is subscribed again, because its `Subscribed` is owed.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
     topics: HashSet<Topic>,

@@ -1,8 +1,9 @@
-//! Which server of a Redis Cluster serves which slot (Redis Cluster specification, "Key distribution model").
+//! Which server of a Redis Cluster serves which slot (Redis Cluster specification, "Key
+//! distribution model").
 
 use redis::{ConnectionAddr, ConnectionInfo, Value};
 
-/// How many slots a cluster has.
+/// The slots of a cluster.
 const SLOTS: u16 = 16_384;
 
 /// A run of slots and the primary that serves it.
@@ -20,8 +21,8 @@ impl Range {
     }
 }
 
-/// Reads the answer to `CLUSTER SLOTS`. A host that the server does not know of itself is the one that was asked. `None`: no such answer, or slots
-/// are missing.
+/// Reads the answer to `CLUSTER SLOTS`. A server that does not know its own host is the one that
+/// was asked. `None` for another answer, or one in which slots are missing.
 pub(super) fn read(answer: &Value, asked: &ConnectionInfo) -> Option<Vec<Range>> {
     let Value::Array(entries) = answer else { return None };
     let mut ranges = entries.iter().map(|entry| range(entry, asked)).collect::<Option<Vec<_>>>()?;

@@ -43,7 +43,7 @@ fn database(program: Program, url: &str) -> Result<Database, ConfigError> {
         if url::Url::parse(url).is_ok() && sqlx::postgres::PgConnectOptions::from_str(url).is_ok() {
             return Ok(Database::Postgres(url.into()));
         }
-        // The value holds the password, so the fault is told without it.
+        // The value holds the password, so the fault does not quote it.
         return Err(ConfigError::of(NAME, "is no valid Postgres address"));
     }
     let path = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:"));
@@ -98,7 +98,7 @@ pub(super) fn secret_key(
 
 fn make_directory(database: &Path) -> Result<(), ConfigError> {
     let Some(parent) = database.parent().filter(|p| !p.as_os_str().is_empty()) else { return Ok(()) };
-    // What is made here is the owner's alone: it will hold accounts.
+    // Readable by the owner alone: it will hold accounts.
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)

@@ -176,8 +176,8 @@ impl std::error::Error for ConfigError {}
 const ARGON2_RECOMMENDED_KIB: u32 = 19_456;
 
 impl Config {
-    /// Reads flags, environment and `.env`, and validates all. `--help` and `--version` answer here and end the
-    /// process.
+    /// Reads flags, environment and `.env`, and validates all. `--help` and `--version` answer here
+    /// and end the process.
     #[allow(clippy::disallowed_methods, reason = "nothing runs yet that would have to end in order")]
     pub fn load(program: Program) -> Result<Self, ConfigError> {
         let directory = std::env::current_dir().unwrap_or_default();
@@ -194,7 +194,8 @@ impl Config {
         Self::read(program, &raw, data_directory)
     }
 
-    /// The configuration of these variables over a stand-in database and key: for unit tests that need one.
+    /// The configuration of these variables over a stand-in database and key: for unit tests that
+    /// need one.
     #[cfg(test)]
     pub(crate) fn for_tests(program: Program, variables: &[(&'static str, &str)]) -> Self {
         let given: std::collections::HashMap<String, String> = [
@@ -229,8 +230,8 @@ impl Config {
         let access_token_ttl = whole_seconds(raw, "ACCESS_TOKEN_TTL_SECONDS")?;
         let refresh_token_ttl = whole_seconds(raw, "REFRESH_TOKEN_TTL_SECONDS")?;
         if access_token_ttl > refresh_token_ttl {
-            // The store forgets a session some time after its refresh token: no access token may outlive the
-            // session that could end it.
+            // The store forgets a session some time after its refresh token: no access token may
+            // outlive the session that could end it.
             return Err(ConfigError::of("ACCESS_TOKEN_TTL_SECONDS", "must not be more than REFRESH_TOKEN_TTL_SECONDS"));
         }
         Ok(Self {
@@ -263,8 +264,8 @@ impl Config {
     }
 }
 
-/// A fault of the command line itself: the first line of clap's message. It never holds a value, which may be a
-/// secret that lost its flag.
+/// A fault of the command line itself: the first line of clap's message. It never holds a value,
+/// which may be a secret that lost its flag.
 fn command_line(error: &clap::Error) -> ConfigError {
     if error.kind() == clap::error::ErrorKind::UnknownArgument {
         let said = error.get(clap::error::ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! How each kind of value is read. A fault is one sentence and, for a secret, never the value.
+//! Reads each kind of value. A fault is one sentence and never holds a secret's value.
 
 use super::variables::Raw;
 use super::{AllowedOrigins, ConfigError};

@@ -68,7 +68,8 @@ pub(super) fn read_or_make(path: &Path) -> Result<SecretString, ConfigError> {
     Err(fault(io::ErrorKind::NotFound.into()))
 }
 
-/// Makes the file whole or not at all: of two programs that start at once, one makes it and both read the same.
+/// Makes the file whole or not at all: of two programs that start at once, one makes it and both
+/// read the same.
 fn make(path: &Path) -> io::Result<()> {
     let key = [(); 4].map(|()| format!("{:016x}", crate::random::bits())).concat();
     let mut draft = path.as_os_str().to_owned();

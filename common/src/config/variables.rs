@@ -1,4 +1,5 @@
-//! The one table of variables, and where a value comes from: flag, environment, `.env`, default, in that order.
+//! The one table of variables, and where a value comes from: flag, environment, `.env`, default, in
+//! that order.
 //!
 //! An empty value counts as none, so that a compose file may pass `NAME=${NAME:-}` on.
 
@@ -13,7 +14,7 @@ use std::path::Path;
 pub struct Variable {
     /// The environment variable; the flag is the same in lower case with dashes.
     pub name: &'static str,
-    /// What it means, with its unit.
+    /// Its meaning, with its unit, for `--help`.
     pub help: &'static str,
     /// A good value, for the error of a bad one.
     pub example: &'static str,
@@ -203,7 +204,8 @@ pub(super) fn find(name: &str) -> Option<&'static Variable> {
 /// The command line of a program.
 pub fn command(program: Program) -> Command {
     let mut command = Command::new(program.name())
-        // `VERSION` is a variable, so `--version` takes a value; without one it prints the program's.
+        // `VERSION` is a variable, so `--version` takes a value; without one it prints the
+        // program's.
         .disable_version_flag(true)
         .about(program.about())
         .after_help("Each option is also an environment variable, read from `.env` in the working directory too.");
@@ -270,7 +272,7 @@ impl Raw {
     }
 }
 
-/// What `.env` in that directory says; nothing where there is none.
+/// The values of `.env` in that directory; none without the file.
 pub(super) fn read_env_file(directory: &Path) -> Result<HashMap<String, String>, ConfigError> {
     let path = directory.join(".env");
     if !path.is_file() {

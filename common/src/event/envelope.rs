@@ -1,7 +1,10 @@
-//! The envelope's wire form: one tag byte, fixed big-endian fields, then the client's JSON to the end.
+//! The envelope's wire form: one tag byte, fixed big-endian fields, then the client's JSON to the
+//! end.
 //!
-//! Every node of a cluster reads it, so during a rolling deploy two releases do: a new kind gets a new tag, an old tag never
-//! changes its fields, and an unknown tag is an error that the receiver counts and drops (the log is the truth).
+//! Every node of a cluster reads it, so during a rolling deploy two releases do. A new shape gets a
+//! new tag, and an old tag never changes its fields. A receiver logs and drops an unknown tag: the
+//! log is the truth. An event of an unknown kind passes through with its byte and the newer node's
+//! own JSON.
 
 use super::EventKind;
 use crate::id::{ChatId, Seq, SessionId, UserId};
@@ -55,7 +58,8 @@ pub struct StatusChange {
     /// When the user was last told offline.
     #[serde(with = "time::serde::rfc3339::option")]
     pub last_seen_at: Option<time::OffsetDateTime>,
-    /// When presence decided that, microseconds since the Unix epoch: an older change that comes after a newer is none.
+    /// When presence decided that, microseconds since the Unix epoch: an older change that comes
+    /// after a newer is none.
     #[serde(default)]
     pub decided_at_micros: i64,
     /// The user's chats that are small enough to be told.
@@ -91,8 +95,9 @@ pub enum Envelope {
         /// The client's frame.
         json: Bytes,
     },
-    /// A frame for every connection of a user, on the user's topic. `chat_id` and `seq` are those of the event that caused it:
-    /// a gateway tells each pair to a connection once, though the relay may publish it again.
+    /// A frame for every connection of a user, on the user's topic. `chat_id` and `seq` are those
+    /// of the event that caused it: a gateway tells each pair to a connection once, though the
+    /// relay may publish it again.
     Notice {
         /// To whom.
         user_id: UserId,
@@ -111,6 +116,14 @@ pub enum Envelope {
     Status(Vec<StatusChange>),
     /// A node's question to itself whether the bus still carries anything.
     Probe(u64),
+    /// A chat's log has reached a number, on the chat's topic: compare, and read what is missing.
+    /// Published in place of an event that the publisher itself cannot read.
+    LogGrew {
+        /// The chat.
+        chat_id: ChatId,
+        /// How far its log has come at least.
+        seq: Seq,
+    },
 }
 
 /// Bytes that are no envelope.
@@ -119,8 +132,8 @@ pub enum EnvelopeError {
     /// Shorter than its fields.
     #[error("the envelope ends early")]
     Short,
-    /// A tag or a kind of another release.
-    #[error("an envelope of unknown kind {0}")]
+    /// A tag or a reason of another release.
+    #[error("the envelope has the unknown tag or reason {0}")]
     Unknown(u8),
     /// The presence batch is no JSON of ours.
     #[error("the envelope's content cannot be read")]
@@ -133,6 +146,7 @@ const NOTICE: u8 = 3;
 const REVOKED: u8 = 4;
 const STATUS: u8 = 5;
 const PROBE: u8 = 6;
+const LOG_GREW: u8 = 7;
 
 impl Envelope {
     /// The wire form.
@@ -141,7 +155,7 @@ impl Envelope {
         match self {
             Self::Log { chat_id, seq, kind, effect, committed_at_micros, json } => {
                 out.put_u8(LOG);
-                out.put_u8(*kind as u8);
+                out.put_u8(kind.byte());
                 out.put_i64(chat_id.0);
                 out.put_i64(seq.0);
                 out.put_i64(*committed_at_micros);
@@ -157,14 +171,14 @@ impl Envelope {
             }
             Self::Ephemeral { chat_id, user_id, kind, json } => {
                 out.put_u8(EPHEMERAL);
-                out.put_u8(*kind as u8);
+                out.put_u8(kind.byte());
                 out.put_i64(chat_id.0);
                 out.put_i64(user_id.0);
                 out.put_slice(json);
             }
             Self::Notice { user_id, chat_id, seq, kind, json } => {
                 out.put_u8(NOTICE);
-                out.put_u8(*kind as u8);
+                out.put_u8(kind.byte());
                 out.put_i64(user_id.0);
                 out.put_i64(chat_id.0);
                 out.put_i64(seq.0);
@@ -185,6 +199,11 @@ impl Envelope {
                 out.put_u8(PROBE);
                 out.put_u64(*nonce);
             }
+            Self::LogGrew { chat_id, seq } => {
+                out.put_u8(LOG_GREW);
+                out.put_i64(chat_id.0);
+                out.put_i64(seq.0);
+            }
         }
         out.freeze()
     }
@@ -201,11 +220,12 @@ impl Envelope {
                 let tag = bytes.try_get_u8().map_err(short)?;
                 let user = UserId(bytes.try_get_i64().map_err(short)?);
                 let effect = match tag {
-                    0 => Effect::None,
                     1 => Effect::Joined(user),
                     2 => Effect::Left(user),
                     3 => Effect::ChatDeleted,
-                    other => return Err(EnvelopeError::Unknown(other)),
+                    // 0, or one of a newer release. That release ends subscriptions with an effect
+                    // of today's, so that the event can be delivered here without doing any more.
+                    _ => Effect::None,
                 };
                 Ok(Self::Log { chat_id, seq, kind, effect, committed_at_micros, json: bytes })
             }
@@ -235,6 +255,10 @@ impl Envelope {
             }
             STATUS => serde_json::from_slice(&bytes).map(Self::Status).map_err(|_| EnvelopeError::Content),
             PROBE => Ok(Self::Probe(bytes.try_get_u64().map_err(short)?)),
+            LOG_GREW => Ok(Self::LogGrew {
+                chat_id: ChatId(bytes.try_get_i64().map_err(short)?),
+                seq: Seq(bytes.try_get_i64().map_err(short)?),
+            }),
             other => Err(EnvelopeError::Unknown(other)),
         }
     }
@@ -248,8 +272,7 @@ impl Envelope {
 }
 
 fn kind(bytes: &mut Bytes) -> Result<EventKind, EnvelopeError> {
-    let byte = bytes.try_get_u8().map_err(|_| EnvelopeError::Short)?;
-    EventKind::from_byte(byte).ok_or(EnvelopeError::Unknown(byte))
+    bytes.try_get_u8().map(EventKind::from_byte).map_err(|_| EnvelopeError::Short)
 }
 
 #[cfg(test)]
@@ -270,8 +293,13 @@ mod tests {
                 json: json.clone(),
             })
             .collect();
-        all.push(Envelope::Ephemeral { chat_id, user_id, kind: EventKind::Typing, json: json.clone() });
-        all.push(Envelope::Notice { user_id, chat_id, seq, kind: EventKind::ChatAdded, json });
+        for kind in [EventKind::Typing, EventKind::ChatAdded, EventKind::Unknown(14), EventKind::Unknown(255)] {
+            let effect = Effect::None;
+            all.push(Envelope::Log { chat_id, seq, kind, effect, committed_at_micros: 1, json: json.clone() });
+            all.push(Envelope::Ephemeral { chat_id, user_id, kind, json: json.clone() });
+            all.push(Envelope::Notice { user_id, chat_id, seq, kind, json: json.clone() });
+        }
+        all.push(Envelope::LogGrew { chat_id, seq });
         for session_id in [None, Some(SessionId(3))] {
             all.push(Envelope::Revoked(Revocation { user_id, session_id, reason: RevocationReason::AccountDisabled }));
         }
@@ -292,6 +320,19 @@ mod tests {
         for envelope in samples() {
             assert_eq!(Envelope::decode(envelope.encode()), Ok(envelope));
         }
+    }
+
+    #[test]
+    fn an_effect_of_another_release_is_none_and_the_event_is_delivered() {
+        let json = Bytes::from_static(b"{}");
+        let (chat_id, seq, kind) = (ChatId(7), Seq(1), EventKind::Unknown(14));
+        let effect = Effect::Left(UserId(9));
+        let envelope = Envelope::Log { chat_id, seq, kind, effect, committed_at_micros: 1, json: json.clone() };
+        let mut bytes = envelope.encode().to_vec();
+        let tag = bytes.len() - json.len() - 8 - 1;
+        bytes[tag] = 4;
+        let without = Envelope::Log { chat_id, seq, kind, effect: Effect::None, committed_at_micros: 1, json };
+        assert_eq!(Envelope::decode(bytes.into()), Ok(without));
     }
 
     #[test]

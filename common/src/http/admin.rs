@@ -1,4 +1,5 @@
-//! The admin port: `/metrics`, `/healthz` (alive), `/readyz` (may be sent work). Never on the public port.
+//! The admin port: `/metrics`, `/healthz` (alive), `/readyz` (may be sent work). Never on the
+//! public port.
 
 use super::problem::normalise;
 use crate::error::Error;

@@ -1,5 +1,5 @@
-//! `AuthUser` as an argument of a handler: `Authorization: Bearer` (RFC 6750, section 2.1). The WebSocket's
-//! handshake reads the same header.
+//! `AuthUser` as an argument of a handler: `Authorization: Bearer` (RFC 6750, section 2.1). The
+//! WebSocket's handshake reads the same header.
 
 use crate::auth::AuthUser;
 use crate::error::{Error, Result};
@@ -21,8 +21,9 @@ where
     }
 }
 
-/// The token of `Authorization: Bearer <token>`. The scheme's case does not matter (RFC 9110, section
-/// 11.1). `Unauthenticated` where there is none, `TokenInvalid` where the header is no text.
+/// The token of `Authorization: Bearer <token>`. The scheme's case does not matter (RFC 9110,
+/// section 11.1). `Unauthenticated` where there is none, `TokenInvalid` where the header is no
+/// text.
 pub fn bearer(headers: &HeaderMap) -> Result<&str> {
     let header = headers.get(AUTHORIZATION).ok_or(Error::Unauthenticated)?;
     let text = header.to_str().map_err(|_| Error::TokenInvalid)?;

@@ -1,4 +1,4 @@
-//! Who calls, behind however many trusted proxies.
+//! The caller's address, behind any number of trusted proxies.
 
 use axum::extract::FromRequestParts;
 use http::HeaderMap;
@@ -7,11 +7,12 @@ use ipnet::IpNet;
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// The other end of the socket: put on each request by the accept loop.
+/// The other end of the socket. The accept loop puts it on each request.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub SocketAddr);
 
-/// The caller's address: the peer's, or the last one in `X-Forwarded-For` that no trusted proxy has.
+/// The caller's address: the peer's, or the last one in `X-Forwarded-For` that no trusted proxy
+/// has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientIp(pub IpAddr);
 
@@ -23,7 +24,8 @@ impl ClientIp {
         if !is_trusted(client) {
             return Self(client);
         }
-        // From the nearest hop outwards; what lies beyond the first untrusted one is hearsay.
+        // From the nearest hop outwards. Addresses beyond the first untrusted hop cannot be
+        // trusted.
         let lines: Vec<_> = headers.get_all("x-forwarded-for").iter().collect();
         for hop in lines.iter().rev().flat_map(|line| line.as_bytes().rsplit(|&byte| byte == b',')) {
             let Some(address) = std::str::from_utf8(hop).ok().and_then(address) else { break };
@@ -35,7 +37,7 @@ impl ClientIp {
         Self(client)
     }
 
-    /// What a limit counts by: an IPv4 address, or the /64 that one IPv6 subscriber has.
+    /// The subject that a limit counts: an IPv4 address, or the /64 that one IPv6 subscriber has.
     pub fn subject(self) -> String {
         match self.0 {
             IpAddr::V4(address) => address.to_string(),

@@ -1,6 +1,7 @@
 //! Extractors whose rejections are problems.
 //!
-//! They read an object; `service::input` finds every fault of its fields in one go. `body` names the whole.
+//! They read an object; `service::input` finds every fault of its fields in one go. `body` names
+//! the whole.
 
 use crate::error::Error;
 use axum::body::Body;
@@ -107,8 +108,8 @@ async fn read(request: Request) -> Result<Bytes, Error> {
     Ok(bytes.freeze())
 }
 
-/// Reads the rest of a body that nobody wants, for a moment. A socket that is closed with bytes unread is
-/// reset, and the client may lose the answer.
+/// Reads the rest of a body that nobody wants, for a moment. A socket that is closed with bytes
+/// unread is reset, and the client may lose the answer.
 pub(super) async fn discard(mut body: Body) {
     const ENOUGH: usize = 4 * 1024 * 1024;
     const MOMENT: Duration = Duration::from_secs(2);
@@ -136,7 +137,8 @@ pub fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
     }
 }
 
-/// Reads a form or a query as an object of strings. A name that stands twice counts by its last value.
+/// Reads a form or a query as an object of strings. A name that stands twice counts by its last
+/// value.
 pub fn from_pairs<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
     let pairs = url::form_urlencoded::parse(bytes).into_owned();
     let object: Map<_, _> = pairs.map(|(name, value)| (name, Value::String(value))).collect();

@@ -1,4 +1,5 @@
-//! What every answer goes through, in all three programs alike: request id, metrics, log span, limits, CORS, problems.
+//! The layers around every request, the same in all three programs: request id, metrics, log span,
+//! limits, CORS, problems.
 //!
 //! No raw path reaches a log or a label: `/ws/chat/{token}` would carry a token.
 
@@ -31,7 +32,8 @@ use tracing::Instrument;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// A request's id: the caller's own if it is sane, else one of ours. On every answer and in every line of the log.
+/// A request's id: the caller's own if it is sane, else one of ours. On every answer and in every
+/// line of the log.
 #[derive(Clone, Debug)]
 pub struct RequestId(pub Arc<str>);
 
@@ -43,7 +45,7 @@ struct Edge {
     ids: RequestIds,
 }
 
-/// A router as it is served: with all that this module adds, and with each path the same with and without its trailing slash.
+/// A router with all layers of this module. A path with its trailing slash is the path without it.
 /// The router must have no fallback of its own.
 pub fn layers(router: Router, config: &Config, metrics: &Metrics) -> Router {
     layers_with(router, config, metrics, REQUEST_TIMEOUT)
@@ -110,7 +112,7 @@ fn cors(allowed: &AllowedOrigins) -> CorsLayer {
         .max_age(Duration::from_mins(10))
 }
 
-/// The way of every request.
+/// The layer around every request.
 async fn through(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = edge.ids.of(&request);
@@ -146,7 +148,7 @@ async fn answer(edge: &Edge, request: Request, next: Next) -> Response {
     let length =
         request.headers().get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
     if length.is_some_and(|length| length > edge.body_limit as u64) {
-        // A client that waits for `100 Continue` has sent nothing yet that would have to be read.
+        // A client that waits for `100 Continue` has sent no body yet that must be read.
         if !request.headers().contains_key(EXPECT) {
             extract::discard(request.into_body()).await;
         }
@@ -155,13 +157,14 @@ async fn answer(edge: &Edge, request: Request, next: Next) -> Response {
     let handled = AssertUnwindSafe(next.run(request)).catch_unwind();
     match tokio::time::timeout(edge.timeout, handled).await {
         Ok(Ok(response)) => response,
-        // What it was, and where, the panic hook has logged.
+        // The panic hook has logged the message and the place.
         Ok(Err(_)) => Error::internal("a handler panicked").into_response(),
         Err(_) => Error::unavailable("the request took too long").into_response(),
     }
 }
 
-/// Logs a fault of the inside, once; of our own, the client is told the request's id, by which it is found in the log.
+/// Logs an internal fault once. If it is ours, the answer names the request's id, which leads to
+/// the line of the log.
 fn reveal(mut response: Response, id: &RequestId) -> Response {
     let Some(Cause(error)) = response.extensions_mut().remove::<Cause>() else { return response };
     let source = error.inside().map(|source| chain(&**source)).unwrap_or_default();

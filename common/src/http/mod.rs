@@ -1,4 +1,5 @@
-//! What REST, the WebSocket's upgrade and the admin port share of HTTP: problems, extractors, middleware, the accept loop.
+//! The HTTP that REST, the WebSocket's upgrade and the admin port share: problems, extractors,
+//! middleware, the accept loop.
 
 pub mod admin;
 pub mod caller;

@@ -1,12 +1,12 @@
-//! The one check of a request's origin: for CORS, and for the WebSocket's handshake, which CORS does not
-//! cover.
+//! The one check of a request's origin: for CORS, and for the WebSocket's handshake, which CORS
+//! does not cover.
 
 use crate::config::AllowedOrigins;
 use http::HeaderMap;
 use http::header::{HOST, ORIGIN};
 
-/// Whether a request comes from no page at all, from the program's own page, or from an allowed origin.
-/// Case does not matter (RFC 6454, section 4; RFC 9110, section 4.2.3).
+/// Whether a request comes from no page at all, from the program's own page, or from an allowed
+/// origin. Case does not matter (RFC 6454, section 4; RFC 9110, section 4.2.3).
 pub fn is_allowed(headers: &HeaderMap, allowed: &AllowedOrigins) -> bool {
     let Some(origin) = headers.get(ORIGIN) else { return true };
     let Ok(origin) = origin.to_str() else { return false };

@@ -1,4 +1,5 @@
-//! Errors as RFC 9457 problems. A fault of the inside is logged once, by the middleware, and answers nothing but a request id.
+//! Errors as RFC 9457 problems. The middleware logs an internal fault once; its answer holds a
+//! request id and nothing of the inside.
 
 use crate::error::{Error, FieldError};
 use axum::response::{IntoResponse, Response};
@@ -20,7 +21,7 @@ pub struct Problem {
     pub title: String,
     /// The HTTP status.
     pub status: u16,
-    /// What went wrong here, in a sentence.
+    /// The fault of this request, in a sentence.
     pub detail: String,
     /// The contract's stable word.
     pub code: String,
@@ -74,7 +75,7 @@ impl IntoResponse for Error {
         let headers = response.headers_mut();
         match &self {
             Self::RateLimited { retry_after, .. } => {
-                // Rounded up: never told to come back too early.
+                // Rounded up, so that no client comes back too early.
                 let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
                 headers.insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
             }
@@ -97,7 +98,7 @@ impl IntoResponse for Error {
     }
 }
 
-/// An error answer of the framework as a problem: what axum and hyper say in plain text or not at all.
+/// An error answer of axum or hyper, which comes in plain text or empty, as a problem.
 pub(super) fn normalise(response: Response) -> Response {
     let status = response.status();
     let is_our_own = response.headers().get(CONTENT_TYPE).is_some_and(|t| t.as_bytes().starts_with(b"application/"));

@@ -1,8 +1,8 @@
 //! The accept loop: HTTP/1.1 with upgrades, bounded, drained by the lifecycle.
 //!
 //! It is ours and not `axum::serve`'s. A gateway needs the bare socket behind an upgrade
-//! (`TokioIo<TcpStream>`), without delay. Heads need time limits. An accept error must neither end nor spin the
-//! loop.
+//! (`TokioIo<TcpStream>`), without delay. Heads need time limits. An accept error must neither end
+//! nor spin the loop.
 
 use super::client_ip::Peer;
 use crate::backoff::Backoff;
@@ -23,16 +23,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-/// Connections that speak HTTP at once (an upgraded one no longer does). Further ones wait in the kernel's
-/// queue.
+/// Connections that speak HTTP at once (an upgraded one no longer does). Further ones wait in the
+/// kernel's queue.
 const MAX_CONNECTIONS: usize = 16_384;
 /// The longest time for the head of a first request.
 const FIRST_HEAD: Duration = Duration::from_secs(10);
-/// The longest pause between requests, and time for a later head: longer than a load balancer keeps an idle
-/// connection.
+/// The longest pause between requests, and time for a later head: longer than a load balancer keeps
+/// an idle connection.
 const NEXT_HEAD: Duration = Duration::from_secs(75);
 /// The wait for a first request once draining.
 const LAST_HEAD: Duration = Duration::from_millis(300);
@@ -41,24 +42,31 @@ const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// The pauses after accept errors that stay for a while (no file descriptors left).
 const RETRY: Backoff = Backoff { first: Duration::from_millis(10), longest: Duration::from_secs(1) };
 
-/// Serves the public port until draining. Then it accepts no more, running requests finish, and idle
-/// connections are closed. The drain waits for them.
+/// Serves the public port until draining. Then it accepts no more, running requests finish, and
+/// idle connections are closed. The drain waits for them.
 pub async fn serve(listener: TcpListener, router: Router, lifecycle: Lifecycle) {
     let until = lifecycle.draining();
     accept(listener, router, until, |connection| drop(lifecycle.spawn_task("connection", connection))).await;
 }
 
-/// Serves the admin port until stopping, so that `/readyz` answers to the last. No drain waits for it.
+/// Serves the admin port until stopping, so that `/readyz` answers to the last. No drain waits for
+/// its connections: they end with this future.
 pub async fn serve_admin(listener: TcpListener, router: Router, lifecycle: Lifecycle) {
     let until = lifecycle.stopping();
-    accept(listener, router, until, |connection| lifecycle.spawn_aside("admin connection", connection)).await;
+    let mut connections = JoinSet::new();
+    accept(listener, router, until, |connection| {
+        connections.spawn(connection);
+        // A connection's end concerns nobody else; a panic in it is in the log.
+        while connections.try_join_next().is_some() {}
+    })
+    .await;
 }
 
 async fn accept(
     listener: TcpListener,
     router: Router,
     until: CancellationToken,
-    spawn: impl Fn(std::pin::Pin<Box<dyn Future<Output = ()> + Send>>),
+    mut spawn: impl FnMut(std::pin::Pin<Box<dyn Future<Output = ()> + Send>>),
 ) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut pauses = RETRY.start();

@@ -1,4 +1,4 @@
-//! What a program depends on, for `/readyz`.
+//! The parts that a program depends on, for `/readyz`.
 
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -7,7 +7,8 @@ use tokio_util::sync::CancellationToken;
 
 type Flag = (&'static str, Arc<AtomicBool>);
 
-/// What the program depends on: `/readyz` is 200 only while every flag is up and nothing drains.
+/// The parts that the program depends on: `/readyz` is 200 only while every flag is up and nothing
+/// drains.
 #[derive(Clone)]
 pub struct Readiness {
     draining: CancellationToken,
@@ -15,40 +16,40 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    /// Nothing to depend on yet.
+    /// No parts yet.
     pub(super) fn new(draining: CancellationToken) -> Self {
         Self { draining, flags: Arc::default() }
     }
 
-    /// Adds something to depend on; it is down until said to be up.
+    /// Registers a part. Its flag is down until it is set.
     pub fn register(&self, name: &'static str) -> ReadyFlag {
         let flag = Arc::new(AtomicBool::new(false));
         self.flags.lock().push((name, flag.clone()));
         ReadyFlag(flag)
     }
 
-    /// Whether new work may be sent here.
+    /// Whether a load balancer may send new work.
     pub fn is_ready(&self) -> bool {
         !self.is_draining() && self.flags.lock().iter().all(|(_, up)| up.load(Ordering::Relaxed))
     }
 
-    /// Whether the program is on its way out.
+    /// Whether the program drains or stops.
     pub fn is_draining(&self) -> bool {
         self.draining.is_cancelled()
     }
 
-    /// Each thing depended on, and whether it is up.
+    /// Each part, and whether it is up.
     pub fn checks(&self) -> Vec<(&'static str, bool)> {
         self.flags.lock().iter().map(|(name, up)| (*name, up.load(Ordering::Relaxed))).collect()
     }
 }
 
-/// One thing depended on.
+/// The flag of one part.
 #[derive(Clone)]
 pub struct ReadyFlag(Arc<AtomicBool>);
 
 impl ReadyFlag {
-    /// Says whether it is up.
+    /// Sets the flag up or down.
     pub fn set(&self, up: bool) {
         self.0.store(up, Ordering::Relaxed);
     }

@@ -1,6 +1,5 @@
 //! The labels of the metrics: closed sets, so that every series stands at 0 from the start.
 
-use crate::event::EventKind;
 use crate::label::{Label, label};
 
 label!(
@@ -124,17 +123,6 @@ label!(
     }
 );
 
-impl Label for EventKind {
-    const NAME: &'static str = "type";
-    const ALL: &'static [Self] = &EventKind::ALL;
-    fn value(self) -> &'static str {
-        self.name()
-    }
-    fn index(self) -> usize {
-        self as usize - 1
-    }
-}
-
 /// How a WebSocket ended: its close code, as far as it is one that the contract knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CloseCode(usize);
@@ -189,6 +177,7 @@ impl Label for CloseCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::EventKind;
 
     fn indices_are_places<L: Label>() {
         for (place, label) in L::ALL.iter().enumerate() {

@@ -1,9 +1,11 @@
-//! Presence within one process: the same rules as in Redis, under one lock, by the process's own steady clock.
+//! Presence within one process: the same rules as in Redis, under one lock, by the process's own
+//! steady clock.
 
-use super::{Online, OnlineList, Presence, Transition};
+use super::{Online, Presence, Transition};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::id::{NodeId, UserId};
+use crate::model::Page;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -156,7 +158,7 @@ impl Presence for MemoryPresence {
     }
 
     /// In the order of ids.
-    async fn list(&self, after: Option<&str>, limit: usize) -> Result<OnlineList> {
+    async fn list(&self, after: Option<&str>, limit: usize) -> Result<Page<Online>> {
         let after = match after {
             None => Bound::Unbounded,
             Some(cursor) => {
@@ -168,8 +170,8 @@ impl Presence for MemoryPresence {
         let mut rest = state.online.range((after, Bound::Unbounded));
         let items: Vec<_> =
             rest.by_ref().take(limit).map(|(id, user)| Online { user_id: *id, since: user.since }).collect();
-        let next = rest.next().and_then(|_| items.last()).map(|last| last.user_id.to_string());
-        Ok(OnlineList { items, next })
+        let next_cursor = rest.next().and_then(|_| items.last()).map(|last| last.user_id.to_string());
+        Ok(Page { items, next_cursor })
     }
 
     async fn count(&self) -> Result<u64> {

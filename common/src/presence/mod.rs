@@ -1,17 +1,20 @@
 //! Presence: the users who are online anywhere (guarantee G5).
 //!
-//! A node holds a lease on each of its users. A user is online from the first node's [`Presence::arrive`] until
-//! `grace` after the last node's [`Presence::depart`], or until the last node's lease ends.
+//! A node holds a lease on each of its users. A user is online from the first node's
+//! [`Presence::arrive`] until `grace` after the last node's [`Presence::depart`], or until the last
+//! node's lease ends.
 //!
 //! # Obligations of a back end
-//! - **Each transition is returned by exactly one call, once**, whichever calls race: the decision and the write
-//!   are one atomic step. (An answer that is lost on its way from Redis is not repeated: rather never than twice.)
-//! - `arrive`, `depart` and `renew` may be repeated without harm. A node repeats those that failed: `arrive` and
-//!   `depart` first, then `renew`.
-//! - A node renews at a third of the lease and sweeps about once a second. A sweep after a long silence (over
-//!   half a lease) assumes that Redis was unavailable, and gives every node another lease.
-//! - Emptied (Redis flushed), it is complete again after one `renew` of every node. Meanwhile it reports no user
-//!   offline who is online.
+//! - **Each transition is returned by exactly one call, once**, whichever calls race: the decision
+//!   and the write are one atomic step. (An answer that is lost on its way from Redis is not
+//!   repeated: rather never than twice.)
+//! - `arrive`, `depart` and `renew` may be repeated without harm. A node repeats those that failed:
+//!   `arrive` and `depart` first, then `renew`.
+//! - A node renews at a third of the lease and sweeps about once a second. A sweep after a long
+//!   silence (over half a lease) assumes that Redis was unavailable, and gives every node another
+//!   lease.
+//! - Emptied (Redis flushed), it is complete again after one `renew` of every node. Meanwhile it
+//!   reports no user offline who is online.
 
 pub mod memory;
 pub mod redis;
@@ -20,6 +23,7 @@ mod tests;
 
 use crate::error::Result;
 use crate::id::{NodeId, UserId};
+use crate::model::Page;
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
@@ -32,8 +36,8 @@ pub struct Transition {
     pub online: bool,
     /// The time; for offline, the end of the last connection (or of its lease).
     pub at: OffsetDateTime,
-    /// The time of the decision by the back end's one clock: of two transitions of a user, the later decision
-    /// is the truth.
+    /// The time of the decision by the back end's one clock: of two transitions of a user, the
+    /// later decision is the truth.
     pub decided_at: OffsetDateTime,
 }
 
@@ -46,28 +50,20 @@ pub struct Online {
     pub since: OffsetDateTime,
 }
 
-/// A page of the users who are online, in the back end's own stable order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OnlineList {
-    /// The users.
-    pub items: Vec<Online>,
-    /// Where the next page begins; `None` on the last.
-    pub next: Option<String>,
-}
-
 /// The users that the nodes hold together; see the module's obligations.
 #[async_trait]
 pub trait Presence: Send + Sync + 'static {
     /// The node holds its first connection of each of these users.
     async fn arrive(&self, node: &NodeId, users: &[UserId]) -> Result<Vec<Transition>>;
 
-    /// The node's last connection of each of these users ended: the grace begins for users that no other node
-    /// holds. A drain gives a longer `grace` to clients that it told to come back later.
+    /// The node's last connection of each of these users ended: the grace begins for users that no
+    /// other node holds. A drain gives a longer `grace` to clients that it told to come back later.
     async fn depart(&self, node: &NodeId, users: &[UserId], grace: std::time::Duration) -> Result<()>;
 
-    /// Renews the node's lease. `users` are all that the node holds; it registers those who are not registered.
-    /// They are returned as online, because their arrival failed or a sweep took them while the node was cut
-    /// off. After Redis was emptied they are not returned: they were online before.
+    /// Renews the node's lease. `users` are all that the node holds; it registers those who are not
+    /// registered. They are returned as online, because their arrival failed or a sweep took them
+    /// while the node was cut off. After Redis was emptied they are not returned: they were online
+    /// before.
     async fn renew(&self, node: &NodeId, users: &[UserId]) -> Result<Vec<Transition>>;
 
     /// Takes out the users whose grace is over, and those of nodes whose lease is over.
@@ -76,9 +72,10 @@ pub trait Presence: Send + Sync + 'static {
     /// Since when each of these users is online, in their order; `None` for a user who is not.
     async fn online(&self, users: &[UserId]) -> Result<Vec<Option<OffsetDateTime>>>;
 
-    /// A page of all who are online, `after` being an earlier page's `next`. A cursor that cannot be read is `Error::Invalid`.
-    async fn list(&self, after: Option<&str>, limit: usize) -> Result<OnlineList>;
+    /// A page of all users online, in the back end's own stable order. `after` is an earlier page's
+    /// `next_cursor`. An unreadable cursor is `Error::Invalid`.
+    async fn list(&self, after: Option<&str>, limit: usize) -> Result<Page<Online>>;
 
-    /// How many are online.
+    /// The number of users online.
     async fn count(&self) -> Result<u64>;
 }

@@ -1,14 +1,15 @@
-//! Presence in Redis, for any number of nodes. Users are spread over [`BUCKETS`] buckets, each in one slot of a
-//! Redis Cluster, and every decision is one script in one bucket.
+//! Presence in Redis, for any number of nodes. Users are spread over [`BUCKETS`] buckets, each in
+//! one slot of a Redis Cluster, and every decision is one script in one bucket.
 //!
-//! Time is the server's (`TIME`), so that the nodes' clocks do not matter. Each node remembers the epoch of each
-//! bucket: another epoch says that Redis was emptied. For one lease after that no sweep reports a user offline,
-//! because the nodes are still registering theirs, and no `renew` reports one online again. A user who departs
-//! meanwhile is reported offline all the same.
+//! Time is the server's (`TIME`), so that the nodes' clocks do not matter. Each node remembers the
+//! epoch of each bucket: another epoch says that Redis was emptied. For one lease after that no
+//! sweep reports a user offline, because the nodes are still registering theirs, and no `renew`
+//! reports one online again. A user who departs meanwhile is reported offline all the same.
 
-use super::{Online, OnlineList, Presence, Transition};
+use super::{Online, Presence, Transition};
 use crate::error::{Error, Result};
 use crate::id::{NodeId, UserId};
+use crate::model::Page;
 use crate::redis::pool::{RedisPool, Script, ScriptCall};
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -22,7 +23,8 @@ use time::OffsetDateTime;
 const BUCKETS: usize = 64;
 /// Users of one script call, so that no call holds the server up.
 const USERS_PER_CALL: usize = 250;
-/// Buckets that a page of the list asks at first. It asks twice as many each time that was not enough.
+/// Buckets that a page of the list asks at first. It asks twice as many each time that was not
+/// enough.
 const LIST_BUCKETS: usize = 4;
 
 /// [`Presence`] in Redis.
@@ -34,7 +36,8 @@ pub struct RedisPresence {
     names: Vec<String>,
     /// The epoch by which this process knows each bucket; empty before its first answer.
     epochs: Vec<Mutex<String>>,
-    /// Transitions of a call whose other part failed. The next call returns them, because no other node will.
+    /// Transitions of a call whose other part failed. The next call returns them, because no other
+    /// node will.
     unreported: Mutex<Vec<Transition>>,
 }
 
@@ -100,8 +103,8 @@ impl RedisPresence {
         calls
     }
 
-    /// Runs the calls and reads each answer with `read` (its time, and the rest of it). Answers the transitions,
-    /// and an error if a call failed.
+    /// Runs the calls and reads each answer with `read` (its time, and the rest of it). Answers the
+    /// transitions, and an error if a call failed.
     async fn run(
         &self,
         calls: Vec<(usize, ScriptCall<'_>)>,
@@ -126,8 +129,8 @@ impl RedisPresence {
         (transitions, outcome)
     }
 
-    /// All transitions, or an error, after which the caller repeats the call. A later call returns the
-    /// transitions that are known already.
+    /// All transitions, or an error, after which the caller repeats the call. A later call returns
+    /// the transitions that are known already.
     fn whole(&self, (transitions, outcome): (Vec<Transition>, Result<()>)) -> Result<Vec<Transition>> {
         match outcome {
             Ok(()) => Ok(transitions),
@@ -228,7 +231,7 @@ impl Presence for RedisPresence {
     }
 
     /// In the order of bucket and id.
-    async fn list(&self, after: Option<&str>, limit: usize) -> Result<OnlineList> {
+    async fn list(&self, after: Option<&str>, limit: usize) -> Result<Page<Online>> {
         let (mut first, mut after) = match after {
             None => (0, None),
             Some(cursor) => read_cursor(cursor).ok_or_else(|| Error::invalid("cursor", "no cursor of this list"))?,
@@ -265,7 +268,7 @@ impl Presence for RedisPresence {
         let last = users.last().map(|user| format!("{}.{user}", bucket(*user)));
         // Users who went offline between the two questions are left out.
         let items = users.iter().filter_map(|user| Some(Online { user_id: *user, since: *since.get(user)? }));
-        Ok(OnlineList { items: items.collect(), next: if more { last } else { None } })
+        Ok(Page { items: items.collect(), next_cursor: last.filter(|_| more) })
     }
 
     async fn count(&self) -> Result<u64> {

@@ -1,7 +1,7 @@
 //! Limits counted in this process: for one process alone, and for any while Redis is away.
 //!
-//! Bounded: over [`CAPACITY`] subjects it forgets those whose time is over. If that is not enough, it forgets
-//! all of a shard.
+//! Bounded: over [`CAPACITY`] subjects it forgets those whose time is over. If that is not enough,
+//! it forgets all of a shard.
 
 use super::{Decision, Limit, RateLimiter};
 use async_trait::async_trait;
@@ -58,8 +58,8 @@ impl MemoryLimiter {
     }
 }
 
-/// The generic cell rate algorithm. `arrival` is the theoretical time of the next request (not before `now`);
-/// the answer holds the time after it.
+/// The generic cell rate algorithm. `arrival` is the theoretical time of the next request (not
+/// before `now`); the answer holds the time after it.
 fn gcra(limit: &Limit, arrival: Duration, now: Duration) -> (Decision, Duration) {
     let interval = limit.period / limit.rate.max(1);
     let next = arrival + interval;

@@ -1,9 +1,10 @@
-//! Rate limits by GCRA (the generic cell rate algorithm, ITU-T I.371), counted where all nodes see them.
+//! Rate limits by GCRA (the generic cell rate algorithm, ITU-T I.371), counted where all nodes see
+//! them.
 //!
 //! # Obligations of a back end
 //! - A check and its cost are one atomic step.
-//! - Away or slow (over 100 ms), it never blocks the request: the limiter counts in this process alone, and
-//!   returns to Redis by itself.
+//! - Away or slow (over 100 ms), it never blocks the request: the limiter counts in this process
+//!   alone, and returns to Redis by itself.
 
 pub mod memory;
 pub mod redis;
@@ -24,7 +25,7 @@ pub struct Limit {
     pub burst: u32,
 }
 
-/// What a limiter says.
+/// The answer of a limiter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// Go on.

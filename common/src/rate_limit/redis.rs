@@ -1,7 +1,8 @@
 //! Limits counted in Redis, so that they hold across nodes.
 //!
-//! This process counts each check too. A subject over the limit here is over it everywhere, so a flood costs
-//! Redis nothing. While Redis is away or slow, the count of this process decides, at once and without a gap.
+//! This process counts each check too. A subject over the limit here is over it everywhere, so a
+//! flood costs Redis nothing. While Redis is away or slow, the count of this process decides, at
+//! once and without a gap.
 
 use super::memory::MemoryLimiter;
 use super::{Decision, Limit, RateLimiter};
@@ -50,8 +51,8 @@ enum Server {
 }
 
 impl RedisLimiter {
-    /// Starts connecting, and counts in this process until connected. An address that cannot be read is
-    /// `Internal`.
+    /// Starts connecting, and counts in this process until connected. An address that cannot be
+    /// read is `Internal`.
     pub fn start(urls: &[SecretString], cluster: bool, lifecycle: &Lifecycle) -> Result<Self> {
         let server = Server::new(urls, cluster)?;
         let link = Arc::new(Link { open: ArcSwapOption::empty(), broken: Notify::new() });

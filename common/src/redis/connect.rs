@@ -6,7 +6,7 @@ use redis::{AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, IntoConnectio
 use secrecy::{ExposeSecret, SecretString};
 use std::time::Duration;
 
-/// How long one attempt to connect and shake hands may take.
+/// The longest time for one attempt to connect and shake hands.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Reads `REDIS_URL`'s nodes; the error names no part of them, for they may hold a password.
@@ -23,7 +23,8 @@ fn node(url: &SecretString) -> Result<ConnectionInfo> {
         .into_connection_info()
         .map_err(|_| Error::internal("REDIS_URL is no redis:// or rediss:// address"))?;
     if matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
-        // rustls refuses to choose where a build has more than one; who chose before keeps the choice.
+        // rustls does not choose a provider when a build has more than one. An earlier choice
+        // stays.
         drop(rustls::crypto::ring::default_provider().install_default());
     }
     // Small messages must not wait for Nagle's algorithm: the crate's default leaves it on.
@@ -31,13 +32,14 @@ fn node(url: &SecretString) -> Result<ConnectionInfo> {
     Ok(info.set_tcp_settings(tcp))
 }
 
-/// The same node, spoken to in RESP3, which pushes what was published beside the answers.
+/// The same node in RESP3, which pushes publications beside the answers.
 pub(crate) fn with_pushes(info: &ConnectionInfo) -> ConnectionInfo {
     let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
     info.clone().set_redis_settings(settings)
 }
 
-/// Connects and shakes hands within [`CONNECT_TIMEOUT`]. Commands have no time-out of their own: each caller sets one.
+/// Connects and shakes hands within [`CONNECT_TIMEOUT`]. Commands have no time-out: each caller
+/// sets one.
 pub(crate) async fn connect(
     info: &ConnectionInfo,
     pushes: impl AsyncPushSender,

@@ -1,6 +1,7 @@
-//! Redis as everything here speaks to it: from `REDIS_URL` to connections, and commands over a pool.
+//! Connections to Redis, from `REDIS_URL`, and commands over a pool.
 //!
-//! Imports `error` only. The bus, presence and the rate limits stand on it and do not know each other.
+//! Imports `error` only. The bus, presence and the rate limits stand on it and do not know each
+//! other.
 
 pub mod connect;
 pub mod pool;

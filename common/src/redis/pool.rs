@@ -1,4 +1,5 @@
-//! Commands to Redis beside the bus: pooled connections, a single server or a cluster behind one door, every wait bounded.
+//! Commands to Redis beside the bus: pooled connections to a single server or a cluster, every wait
+//! bounded.
 
 use super::connect;
 use crate::error::{Error, Result};
@@ -10,10 +11,10 @@ use secrecy::SecretString;
 use std::fmt;
 use std::time::Duration;
 
-/// How many connections at most.
+/// Most connections.
 const CONNECTIONS: usize = 8;
 
-/// A Lua script: called by its digest, sent whole where the server does not know it (yet, or any more).
+/// A Lua script: called by its digest, sent whole when the server does not know it.
 #[derive(Debug)]
 pub struct Script {
     text: &'static str,
@@ -21,12 +22,13 @@ pub struct Script {
 }
 
 impl Script {
-    /// That text, headed by its KEYS and ARGV. All its keys must be of one slot.
+    /// A script of this text, which begins with its KEYS and ARGV. All its keys must be in one
+    /// slot.
     pub fn new(text: &'static str) -> Self {
         Self { text, digest: redis::Script::new(text).get_hash().to_owned() }
     }
 
-    /// A call with these keys; arguments are added to it by [`Cmd::arg`].
+    /// A call with these keys. [`ScriptCall::arg`] adds arguments.
     pub fn call(&self, keys: &[&str]) -> ScriptCall<'_> {
         let mut arguments = Cmd::new();
         arguments.arg(keys.len());
@@ -74,7 +76,8 @@ enum Inner {
 }
 
 impl RedisPool {
-    /// A pool that connects when it is first used. Every call ends within `timeout`. An address that cannot be read is an error.
+    /// A pool that connects when it is first used. Every call ends within `timeout`. An address
+    /// that cannot be read is an error.
     pub fn new(urls: &[SecretString], cluster: bool, timeout: Duration) -> Result<Self> {
         let nodes = connect::nodes(urls)?;
         let inner = if cluster {
@@ -95,12 +98,14 @@ impl RedisPool {
         Ok(Self { inner, timeout })
     }
 
-    /// Runs the scripts in one round trip (of a cluster: each by itself, at the same time) and answers for each, in their order. An error of all or of
-    /// one means that it may have run all the same. `Error::Unavailable` when Redis is away, slow or refuses.
+    /// Runs the scripts in one round trip (in a cluster each by itself, at the same time) and
+    /// answers for each, in their order. A script may have run even if its answer, or the whole
+    /// call, is an error. `Error::Unavailable` when Redis is away, slow or refuses.
     pub async fn run(&self, calls: &[ScriptCall<'_>]) -> Result<Vec<Result<Value>>> {
         let short: Vec<_> = calls.iter().map(|call| call.command("EVALSHA", &call.script.digest)).collect();
         let mut answers = self.bounded(self.raw(&short)).await?;
-        // After a restart or a failover the server knows no scripts: those alone are sent again, whole.
+        // After a restart or a failover the server knows no scripts: only unknown ones are sent
+        // again, whole.
         let unknown: Vec<_> = (0..answers.len()).filter(|&at| is_unknown_script(&answers[at])).collect();
         if !unknown.is_empty() {
             let whole: Vec<_> = unknown.iter().map(|&at| calls[at].command("EVAL", calls[at].script.text)).collect();
@@ -115,7 +120,8 @@ impl RedisPool {
             .collect())
     }
 
-    /// Runs the commands in one round trip (of a cluster: each by itself, at the same time) and answers in their order.
+    /// Runs the commands in one round trip (in a cluster each by itself, at the same time) and
+    /// answers in their order.
     pub async fn commands(&self, commands: &[Cmd]) -> Result<Vec<Value>> {
         let answers = self.bounded(self.raw(commands)).await?;
         answers.into_iter().map(|answer| answer.and_then(Value::extract_error).map_err(Error::unavailable)).collect()
@@ -128,7 +134,7 @@ impl RedisPool {
         }
     }
 
-    /// The answers: refusals of single commands as values, what else became of single ones as errors.
+    /// The answers: the refusal of a command is a value, its other failures are errors.
     async fn raw(&self, commands: &[Cmd]) -> Result<Vec<RedisResult<Value>>> {
         if commands.is_empty() {
             return Ok(Vec::new());
@@ -142,18 +148,21 @@ impl RedisPool {
                 }
                 let answers = connection.req_packed_commands(&pipeline, 0, commands.len()).await;
                 if answers.as_ref().map_or(true, |answers| answers.iter().any(is_not_primary)) {
-                    // Lost, or to a server that is no primary (any more): the next call gets another.
+                    // The connection is lost, or its server is no primary: the next call gets
+                    // another.
                     drop(deadpool_redis::Connection::take(connection));
                 }
                 Ok(answers.map_err(Error::unavailable)?.into_iter().map(Ok).collect())
             }
             Inner::Cluster(pool) => {
                 let connection = pool.get().await.map_err(Error::unavailable)?;
-                // Less than the whole call's, so that what did answer is told within it.
+                // Less than the whole call's time, so that the answers that came are returned
+                // within it.
                 let share = self.timeout * 3 / 4;
                 let each = commands.iter().map(|command| {
                     let mut connection = (*connection).clone();
-                    // Each by itself: of a cluster of which one server is frozen the others' answers count.
+                    // Each by itself: if one server of the cluster is frozen, the others' answers
+                    // count.
                     async move {
                         match tokio::time::timeout(share, connection.req_packed_command(command)).await {
                             Ok(answer) => refusal_as_value(answer),
@@ -171,7 +180,7 @@ impl RedisPool {
     }
 }
 
-/// A cluster's connection answers a server's refusal as an error, a single one's pipeline as a value.
+/// A refusal is an error of a cluster's connection, but a value of a single server's pipeline.
 fn refusal_as_value(answer: RedisResult<Value>) -> RedisResult<Value> {
     match answer {
         Err(error) => ServerError::try_from(error).map(Value::ServerError),
@@ -183,7 +192,7 @@ fn is_unknown_script(answer: &RedisResult<Value>) -> bool {
     matches!(answer, Ok(Value::ServerError(error)) if error.kind() == Some(ServerErrorKind::NoScript))
 }
 
-/// What a replica answers, or a server that is still loading.
+/// The answer of a replica, or of a server that is still loading.
 fn is_not_primary(answer: &Value) -> bool {
     use ServerErrorKind::{BusyLoading, MasterDown, ReadOnly};
     matches!(answer, Value::ServerError(error) if matches!(error.kind(), Some(BusyLoading | MasterDown | ReadOnly)))

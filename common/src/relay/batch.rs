@@ -3,7 +3,8 @@
 use crate::bus::Publication;
 use crate::store::OutboxId;
 
-/// About how many publications, and bytes of them, one call of the bus takes: it has a second for its answer.
+/// About how many publications, and bytes of them, one call of the bus takes: it has a second for
+/// its answer.
 const PUBLICATIONS: usize = 1_000;
 const BYTES: usize = 1 << 20;
 

@@ -7,8 +7,8 @@ use crate::store::{Committed, NoticeBody, UserNotice};
 use bytes::Bytes;
 use std::sync::Arc;
 
-/// What is to be told, one by one as it is asked for: the events in their order, then the notices. A large change is never whole in
-/// memory as publications.
+/// What is to be told, one by one as it is asked for: the events in their order, then the notices.
+/// A large change is never whole in memory as publications.
 pub(super) struct Telling<'a> {
     committed: &'a Committed,
     next: usize,

@@ -1,5 +1,5 @@
-//! The relay: publishes what its publisher left in the outbox, because it died, the bus refused, or a queue
-//! was full.
+//! The relay: publishes what its publisher left in the outbox, because it died, the bus refused, or
+//! a queue was full.
 
 use super::batch::Batch;
 use super::encode::Telling;
@@ -12,18 +12,20 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 
-/// How often the outbox is read, and how old an entry must be: a publisher that only lags keeps its entries.
-/// Both together, and the publishing, stay below the two seconds of G3. So does the lease of a relay that died.
+/// The pause between reads of the outbox, and the least age of an entry: a publisher that only lags
+/// keeps its entries. Both together, and the publishing, stay below the two seconds of G3. So does
+/// the lease of a relay that died.
 const EVERY: Duration = Duration::from_millis(400);
 const AGE: Duration = Duration::from_secs(1);
-/// The pause after the bus came back: until the gateways have subscribed again, notices would reach nobody.
+/// The pause after the bus came back: until the gateways have subscribed again, notices would reach
+/// nobody.
 const SETTLE: Duration = Duration::from_millis(700);
 /// Entries of one claim.
 const ENTRIES_PER_CLAIM: usize = 500;
 /// The pause after a failure, and the attempts before the relay skips a batch.
 const RETRY: Duration = Duration::from_millis(200);
 const TRIES: u32 = 5;
-/// How often the gauge is set.
+/// The pause between settings of the gauge.
 const COUNT_EVERY: Duration = Duration::from_secs(5);
 
 /// The relay; any number of processes may run one.
@@ -57,7 +59,8 @@ async fn relay(bus: Arc<dyn Bus>, store: Arc<dyn Store>) {
                 let until = asked + CLAIM_LEASE;
                 let mut claim = Claim { bus, store, up: &mut up, batch: Batch::default(), careful, until };
                 careful = !claim.publish(claimed).await;
-                // There may be more, because a claim is bounded. Entries under another lease come once it ends.
+                // There may be more, because a claim is bounded. Entries under another lease come
+                // once it ends.
                 continue;
             }
             Err(error) => tracing::debug!(%error, "the outbox cannot be read"),
@@ -66,7 +69,8 @@ async fn relay(bus: Arc<dyn Bus>, store: Arc<dyn Store>) {
     }
 }
 
-/// Waits until the bus is up. If it was away since the last call, waits until it has been up for a while.
+/// Waits until the bus is up. If it was away since the last call, waits until it has been up for a
+/// while.
 async fn settled(up: &mut watch::Receiver<bool>) -> Result<(), watch::error::RecvError> {
     while up.has_changed()? || !*up.borrow() {
         up.wait_for(|up| *up).await?;
@@ -81,22 +85,23 @@ struct Claim<'a> {
     store: &'a dyn Store,
     up: &'a mut watch::Receiver<bool>,
     batch: Batch,
-    /// Publish each entry by itself, once: the bus refused something of an earlier claim, which must not
-    /// take other entries with it.
+    /// Publish each entry by itself, once: the bus refused something of an earlier claim, which
+    /// must not take other entries with it.
     careful: bool,
     /// When the claim ends.
     until: Instant,
 }
 
 impl Claim<'_> {
-    /// Publishes and removes the entries. False where the bus did not take all of them. Those it did not take
-    /// are skipped: they hold up nothing behind them, and any relay may claim them once this claim ends.
+    /// Publishes and removes the entries. False where the bus did not take all of them. Those it
+    /// did not take are skipped: they hold up nothing behind them, and any relay may claim them
+    /// once this claim ends.
     async fn publish(&mut self, claimed: Vec<Committed>) -> bool {
         let mut all = true;
         for committed in claimed {
             if Instant::now() > self.until && !self.careful {
-                // Another relay may claim the rest by now. A careful claim goes on: its first entries may hold
-                // up every claim.
+                // Another relay may claim the rest by now. A careful claim goes on: its first
+                // entries may hold up every claim.
                 break;
             }
             let mut published = true;
@@ -130,7 +135,8 @@ impl Claim<'_> {
                 return false;
             }
             tries += 1;
-            // A link that says it is up gets a moment. One that is down is waited for as long as the claim holds.
+            // A link that says it is up gets a moment. One that is down is waited for as long as
+            // the claim holds.
             if tokio::time::timeout(RETRY, self.up.wait_for(|up| !up)).await.is_ok_and(|down| down.is_ok()) {
                 _ = tokio::time::timeout_at(self.until, settled(self.up)).await;
             }

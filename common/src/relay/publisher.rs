@@ -1,4 +1,5 @@
-//! The publisher: takes commits from requests and publishes them in batches, as fast as the bus takes them.
+//! The publisher: takes commits from requests and publishes them in batches, as fast as the bus
+//! takes them.
 
 use super::batch::Batch;
 use super::encode::Telling;
@@ -20,11 +21,11 @@ const BYTES: usize = 64 << 20;
 const RESERVED: usize = QUEUE / 4;
 /// Commits that are taken off the queue at once.
 const COMMITS_AT_ONCE: usize = 512;
-/// Outbox entries that wait for their removal. When the queue is full, the relay publishes further ones a
-/// second time.
+/// Outbox entries that wait for their removal. When the queue is full, the relay publishes further
+/// ones a second time.
 const REMOVALS: usize = 65_536;
-/// Revocations that wait, the pause between attempts, and the attempts. Beyond them the other nodes read the
-/// revocation from the store.
+/// Revocations that wait, the pause between attempts, and the attempts. Beyond them the other nodes
+/// read the revocation from the store.
 const ENDED: usize = 1_024;
 const ENDED_RETRY: Duration = Duration::from_millis(100);
 const ENDED_TRIES: u32 = 30;
@@ -49,7 +50,8 @@ enum Item {
 }
 
 impl Publisher {
-    /// Starts the publisher's tasks. `dropped` counts the commits that a full queue left to the relay.
+    /// Starts the publisher's tasks. `dropped` counts the commits that a full queue left to the
+    /// relay.
     pub fn start(bus: Arc<dyn Bus>, store: Arc<dyn Store>, lifecycle: &Lifecycle, dropped: IntCounter) -> Self {
         let (queue, items) = mpsc::channel(QUEUE);
         let (removals, ids) = mpsc::channel(REMOVALS);
@@ -61,7 +63,8 @@ impl Publisher {
         Self { queue, waiting, ended, dropped }
     }
 
-    /// Publishes a commit soon. Never waits. Nothing is lost when the queue is full: the relay publishes it.
+    /// Publishes a commit soon. Never waits. Nothing is lost when the queue is full: the relay
+    /// publishes it.
     pub fn publish(&self, committed: Committed) {
         if committed.outbox.is_none() && committed.events.is_empty() && committed.notices.is_empty() {
             return;

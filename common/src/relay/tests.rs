@@ -2,7 +2,7 @@
 
 use super::{Publisher, Relay};
 use crate::bus::memory::{MemoryBus, MemoryHub};
-use crate::bus::testing::{TestTasks, until, within};
+use crate::bus::testing::TestTasks;
 use crate::bus::{Bus, BusEvent, BusMetrics, Publication, Topic};
 use crate::error::{Error, Result};
 use crate::event::{Envelope, EventBody, EventKind};
@@ -11,6 +11,7 @@ use crate::model::{Chat, Message};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Committed, NewGroup, NewMessage, NewUser, NoticeBody, Store, UserNotice};
 use async_trait::async_trait;
+use messenger_testing::{until, within};
 use parking_lot::Mutex;
 use prometheus::{IntCounter, IntGauge};
 use std::sync::Arc;
@@ -170,6 +171,21 @@ async fn what_is_committed_is_told_in_order_and_leaves_the_outbox() {
     assert_eq!(world.dropped.get(), 0);
 }
 
+/// A stand-in would displace the event itself on a gateway that can read it.
+#[tokio::test]
+async fn of_an_event_that_cannot_be_read_only_its_number_is_published() {
+    let mut world = World::new().await;
+    let mut committed = world.send("x").await;
+    let after = world.send("y").await;
+    committed.events[0].body = EventBody::Unknown { kind: 14 };
+    let (chat_id, seq) = (world.chat, committed.events[0].seq);
+    world.publisher.publish(committed);
+    world.publisher.publish(after.clone());
+    assert_eq!(world.envelope().await, Envelope::LogGrew { chat_id, seq });
+    assert_eq!(world.seq().await, after.events[0].seq);
+    world.until_outbox_is_empty().await;
+}
+
 #[tokio::test]
 async fn what_waits_is_told_in_one_call() {
     let mut world = World::new().await;
@@ -224,7 +240,8 @@ async fn what_was_refused_is_told_when_the_bus_is_back() {
     until("the gauge is set", || async { world.pending.get() == 0 }).await;
 }
 
-/// A bus that stalls is not known to be down for seconds: what a relay claimed meanwhile nobody else may claim, so it must try on.
+/// A bus that stalls is not known to be down for seconds: what a relay claimed meanwhile nobody
+/// else may claim, so it must try on.
 #[tokio::test]
 async fn what_the_relay_holds_it_tells_as_soon_as_it_can() {
     let mut world = World::new().await;
@@ -298,7 +315,8 @@ async fn ended_access_is_told_past_a_full_queue_and_tried_until_the_bus_takes_it
     assert_eq!(world.envelope().await, Envelope::Probe(7));
 }
 
-/// As of one request that names as many users as it may, in a chat whose last message is as long as it may be.
+/// As of one request that names as many users as it may, in a chat whose last message is as long as
+/// it may be.
 fn large(first: Committed, newcomers: i64) -> Committed {
     let Some(EventBody::NewMessage { message }) = first.events.first().map(|event| event.body.clone()) else {
         panic!("a message")

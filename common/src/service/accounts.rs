@@ -1,4 +1,4 @@
-//! Accounts: register, one's own account, and what everyone may know of others.
+//! Accounts: registration, the caller's own account, and the public part of others.
 
 use super::input::{Fields, FromFields, Unchecked};
 use super::{Context, PageQuery};
@@ -12,7 +12,7 @@ use crate::store::{NewUser, UserPatch, UserRow};
 use std::time::Duration;
 use utoipa::ToSchema;
 
-/// How long the answer to a question about users waits for presence.
+/// The longest wait for presence in an answer about users.
 const PRESENCE_WAIT: Duration = Duration::from_millis(300);
 
 /// A new account.
@@ -39,7 +39,7 @@ impl FromFields for Register {
     }
 }
 
-/// A change of one's own account.
+/// A change of the caller's account.
 #[derive(Clone, Default, ToSchema)]
 pub struct UpdateMe {
     /// A new address.
@@ -48,7 +48,7 @@ pub struct UpdateMe {
     /// A new password; it ends all other sessions.
     #[schema(min_length = 8, max_length = 128, format = "password")]
     pub password: Option<String>,
-    /// Wanted with either of them.
+    /// Required with either of them.
     #[schema(format = "password")]
     pub current_password: Option<String>,
 }
@@ -63,12 +63,12 @@ impl FromFields for UpdateMe {
     }
 }
 
-/// Which users are looked for.
+/// The question for users.
 #[derive(Clone, Debug, Default)]
 pub struct SearchUsers {
-    /// How the username begins, without case; empty: all.
+    /// The beginning of the username, without case. Empty: all users.
     pub q: String,
-    /// Which page.
+    /// The page.
     pub page: PageQuery,
 }
 
@@ -78,7 +78,8 @@ impl FromFields for SearchUsers {
     }
 }
 
-/// Makes an account. `Invalid`, `UsernameTaken`, `EmailTaken`; `RateLimited` by address, which `from` names.
+/// Makes an account. `Invalid`, `UsernameTaken`, `EmailTaken`; `RateLimited` by address, which
+/// `from` names.
 pub async fn register(ctx: &Context, from: &str, body: impl Into<Unchecked<Register>>) -> Result<User> {
     let (body, mut faults) = body.into().split();
     faults.username("username", &body.username);
@@ -92,7 +93,7 @@ pub async fn register(ctx: &Context, from: &str, body: impl Into<Unchecked<Regis
 
 /// The caller's account.
 pub async fn me(ctx: &Context, by: &AuthUser) -> Result<User> {
-    // A token without its account can only be of a database that was put back.
+    // Only after a restored backup can a token be there without its account.
     let row = ctx.store.users(&[by.user_id]).await?.pop().ok_or(Error::TokenInvalid)?;
     Ok(row.user)
 }
@@ -123,7 +124,7 @@ pub async fn update_me(ctx: &Context, by: &AuthUser, body: impl Into<Unchecked<U
     };
     let patch = UserPatch { email: body.email, password_hash };
     let changed = ctx.store.update_user(by.user_id, &known.password_hash, patch, by.session_id).await?;
-    // Another change came first: what was checked is the password no more.
+    // Another change came first: the checked password is no longer the account's.
     let (user, ended) = changed.ok_or(Error::WrongPassword)?;
     for session in ended {
         ctx.revoke(Revocation {
@@ -142,7 +143,7 @@ pub async fn delete_me(ctx: &Context, by: &AuthUser) -> Result<()> {
     Ok(())
 }
 
-/// Active users by how their name begins.
+/// Active users by the beginning of their username.
 pub async fn search(ctx: &Context, query: impl Into<Unchecked<SearchUsers>>) -> Result<Page<PublicUser>> {
     let (query, mut faults) = query.into().split();
     faults.no_nul("q", &query.q);
@@ -152,13 +153,13 @@ pub async fn search(ctx: &Context, query: impl Into<Unchecked<SearchUsers>>) -> 
     Ok(Page { items: with_presence(ctx, rows.items).await, next_cursor: rows.next_cursor })
 }
 
-/// What everyone may know of a user. `UserNotFound`.
+/// The public part of a user. `UserNotFound`.
 pub async fn get(ctx: &Context, user: UserId) -> Result<PublicUser> {
     let rows = ctx.store.users(&[user]).await?;
     with_presence(ctx, rows).await.pop().ok_or(Error::UserNotFound)
 }
 
-/// Presence is told as far as it is known: away or slow, `online` is null and the answer stands.
+/// Adds presence where it is known. If presence is away or slow, `online` is null.
 async fn with_presence(ctx: &Context, rows: Vec<UserRow>) -> Vec<PublicUser> {
     let ids: Vec<_> = rows.iter().map(|row| row.user.id).collect();
     let asked = tokio::time::timeout(PRESENCE_WAIT, ctx.presence.online(&ids));

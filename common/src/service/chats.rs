@@ -56,7 +56,7 @@ impl FromFields for UpdateChat {
     }
 }
 
-/// How far the caller has read.
+/// The caller's read mark.
 #[derive(Clone, Copy, Debug, ToSchema)]
 pub struct MarkRead {
     /// Up to this number of the chat's sequence.
@@ -70,7 +70,8 @@ impl FromFields for MarkRead {
     }
 }
 
-/// Makes a chat and says whether it is new: a private chat that exists is answered as it stands. `Invalid`, `GroupFull`.
+/// Makes a chat and says whether it is new: a private chat that exists is answered as it is.
+/// `Invalid`, `GroupFull`.
 pub async fn create(ctx: &Context, by: &AuthUser, body: impl Into<Unchecked<CreateChat>>) -> Result<(Chat, bool)> {
     let (mut body, mut faults) = body.into().split();
     faults.users("member_ids", &body.member_ids);
@@ -154,7 +155,7 @@ pub async fn delete(ctx: &Context, by: &AuthUser, chat: ChatId) -> Result<()> {
     Ok(())
 }
 
-/// Comes into a group; a member already is no error. `ChatNotFound`, `GroupFull`.
+/// Joins a group. Joining twice is no error. `ChatNotFound`, `GroupFull`.
 pub async fn join(ctx: &Context, by: &AuthUser, chat: ChatId) -> Result<Chat> {
     let (chat, committed) = ctx.store.join(chat, by.user_id, ctx.limits.max_group_members).await?;
     ctx.publisher.publish(committed);
@@ -179,13 +180,14 @@ pub async fn mark_read_to(
     mark_read(ctx, by, chat, body.seq).await
 }
 
-/// Moves the caller's read mark and answers where it stands. `ChatNotFound`, `NotAMember`, `Invalid`.
+/// Moves the caller's read mark and answers where it stands. `ChatNotFound`, `NotAMember`,
+/// `Invalid`.
 pub async fn mark_read(ctx: &Context, by: &AuthUser, chat: ChatId, seq: Seq) -> Result<Seq> {
     if seq < Seq(0) {
         return Err(Error::invalid("seq", "must not be negative"));
     }
     let stands = ctx.store.mark_read(chat, by.user_id, seq).await?;
-    // Beyond what was asked: it stood there before, and nobody needs to hear.
+    // The mark was further before: there is nothing to publish.
     if stands <= seq {
         let read = Notice::MessageRead { chat_id: chat, user_id: by.user_id, seq: stands };
         let envelope = Envelope::Ephemeral {

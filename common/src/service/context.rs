@@ -1,4 +1,4 @@
-//! What the rules work with: the back ends, the keys, the limits.
+//! The parts that the rules work with: the back ends, the keys, the limits.
 
 use super::messages::SendQueue;
 use crate::auth::{AuthUser, Passwords, Revocations, Tokens};
@@ -15,17 +15,17 @@ use crate::store::Store;
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// What every rule is given; cloning is one counter.
+/// The argument of every rule. A clone costs one counter.
 #[derive(Clone)]
 pub struct Context(Arc<Parts>);
 
 /// The parts of a [`Context`].
 pub struct Parts {
-    /// Where everything is kept.
+    /// The data.
     pub store: Arc<dyn Store>,
-    /// Tells what was committed; never waits.
+    /// Publishes commits; never waits.
     pub publisher: Publisher,
-    /// Who is online.
+    /// The users who are online.
     pub presence: Arc<dyn Presence>,
     /// Counts against [`Limits`].
     pub limiter: Arc<dyn RateLimiter>,
@@ -33,15 +33,15 @@ pub struct Parts {
     pub tokens: Tokens,
     /// Hashes and checks passwords.
     pub passwords: Passwords,
-    /// Sessions that have ended before their tokens did.
+    /// The sessions that ended before their tokens.
     pub revocations: Revocations,
-    /// Where sends commit together.
+    /// Commits sends together.
     pub sends: SendQueue,
     /// The contract's limits.
     pub limits: Limits,
     /// The time.
     pub clock: Clock,
-    /// What is counted.
+    /// The metrics.
     pub metrics: Metrics,
 }
 
@@ -59,8 +59,8 @@ impl Context {
         Self(Arc::new(parts))
     }
 
-    /// The user that an access token speaks for. `TokenInvalid`, `TokenExpired`, `SessionEnded`: REST answers
-    /// `token_invalid` for it, a gateway closes with a code for each reason.
+    /// The user that an access token speaks for. `TokenInvalid`, `TokenExpired`, `SessionEnded`:
+    /// REST answers `token_invalid` for it, a gateway closes with a code for each reason.
     pub fn authenticate(&self, token: &str) -> Result<AuthUser> {
         let who = self.tokens.verify_access(token).inspect_err(|error| self.count_refused(error))?;
         match self.revocations.is_revoked(&who) {
@@ -73,7 +73,7 @@ impl Context {
         }
     }
 
-    /// Counts an attempt to log in, to refresh or to come in with a token that came to nothing.
+    /// Counts a refused attempt to log in, to refresh or to authenticate with a token.
     pub(super) fn count_refused(&self, error: &Error) {
         let result = match error {
             Error::BadCredentials | Error::WrongPassword => AuthResult::BadCredentials,
@@ -89,7 +89,7 @@ impl Context {
         self.metrics.auth_attempts(result).inc();
     }
 
-    /// Counts one of `subject` against a limit of the contract.
+    /// Counts a request of `subject` against a limit. `RateLimited` when it is over.
     pub async fn limited(&self, limit: Limit, subject: &str) -> Result<()> {
         match self.limiter.check(&limit, subject).await {
             Decision::Allowed => Ok(()),
@@ -100,7 +100,8 @@ impl Context {
         }
     }
 
-    /// Ends access here at once and tells the other nodes; who misses the word reads it from the store.
+    /// Ends access here at once and publishes it to the other nodes. A node that misses it reads it
+    /// from the store.
     pub(super) fn revoke(&self, revocation: Revocation) {
         self.revocations.apply(revocation);
         let payload = Envelope::Revoked(revocation).encode();

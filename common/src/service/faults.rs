@@ -1,4 +1,4 @@
-//! What each field must be. Lengths count Unicode scalar values.
+//! The rules of each field. Lengths count Unicode scalar values.
 
 use crate::error::{Error, FieldError, Result};
 use crate::id::UserId;
@@ -11,7 +11,7 @@ const MAX_DESCRIPTION: usize = 1024;
 /// RFC 5321, section 4.5.3.1.3, less the angle brackets (erratum 1690).
 const MAX_EMAIL: usize = 254;
 const MAX_CLIENT_MESSAGE_ID: usize = 64;
-/// How many users one request may name: what it commits is told to each of them at once.
+/// Users that one request may name: its commit notifies all of them at once.
 const MAX_USERS: usize = 1000;
 
 /// The faults of a request: one a field, the first that was found.
@@ -19,7 +19,7 @@ const MAX_USERS: usize = 1000;
 pub struct Faults(Vec<FieldError>);
 
 impl Faults {
-    /// One more, unless that field has one already.
+    /// Adds a fault, unless that field has one already.
     pub fn add(&mut self, field: &str, message: impl Into<String>) {
         if !self.0.iter().any(|fault| fault.field == field) {
             self.0.push(FieldError::new(field, message));
@@ -40,7 +40,7 @@ impl Faults {
         }
     }
 
-    /// Whether it could be an address; whether it is one, only a letter to it would tell.
+    /// Whether it could be an address. Only a letter to it would show whether it is one.
     pub(super) fn email(&mut self, field: &str, value: &str) {
         let plausible = value.split_once('@').is_some_and(|(local, domain)| {
             !local.is_empty()
@@ -120,8 +120,8 @@ impl Faults {
     }
 }
 
-/// White space, and what shows as little: control characters and the zero-width ones of Unicode's general category Cf that people
-/// use to make a text look empty.
+/// White space and other invisible characters: control characters, and the zero-width ones of
+/// Unicode's general category Cf that people use to make a text look empty.
 fn is_blank(c: char) -> bool {
     c.is_whitespace() || c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{feff}')
 }

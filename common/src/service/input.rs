@@ -1,5 +1,5 @@
-//! Reading a request's fields so that every fault is found at once: a missing field, one of the wrong type and one that is too
-//! long are told together, where a derived `Deserialize` would stop at the first.
+//! Reads a request's fields and finds every fault at once: a missing field, a field of the wrong
+//! type and one that is too long. A derived `Deserialize` would stop at the first.
 
 use super::faults::Faults;
 use crate::id::{ChatId, MessageId, Seq, UserId};
@@ -7,8 +7,8 @@ use crate::model::Role;
 use serde::de::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-/// A request's fields as they came, with the faults found in reading them. Fields that could not be read stand at their default;
-/// the rules add what else is wrong and only then refuse.
+/// A request's fields as they came, with the faults found so far. Unreadable fields have their
+/// default. The rules add further faults before they refuse the request.
 #[derive(Clone, Debug)]
 pub struct Unchecked<T> {
     value: T,
@@ -63,7 +63,7 @@ impl<T> From<Query<T>> for Unchecked<T> {
     }
 }
 
-/// What can be read from a request's fields.
+/// A type that is read from a request's fields.
 pub trait FromFields {
     /// Takes each field by the client's name for it.
     fn read(fields: &mut Fields) -> Self;
@@ -124,7 +124,7 @@ impl Fields {
 
 /// The type of a field.
 pub trait FieldType: Default {
-    /// What a client is told that sent something else.
+    /// The message for a client that sent another type.
     const EXPECTED: &'static str;
     /// From JSON.
     fn from_value(value: &Value) -> Option<Self>;

@@ -1,4 +1,4 @@
-//! Who is in a chat, and in what role.
+//! The members of a chat and their roles.
 
 use super::input::{Fields, FromFields, Unchecked};
 use super::{Context, PageQuery, page};
@@ -8,10 +8,10 @@ use crate::id::{ChatId, UserId};
 use crate::model::{Member, Page, Role};
 use utoipa::ToSchema;
 
-/// Who is to come into a group.
+/// The users to add to a group.
 #[derive(Clone, Debug, ToSchema)]
 pub struct AddMembers {
-    /// Who is a member already is passed over.
+    /// Users who are members already are skipped.
     #[schema(min_items = 1, max_items = 1000)]
     pub user_ids: Vec<UserId>,
 }
@@ -46,7 +46,8 @@ pub async fn list(
     ctx.store.members(chat, by.user_id, &page(query)?).await
 }
 
-/// Takes users into a group. `ChatNotFound`, `NotAMember`, `NotOwner`, `PrivateChat`, `GroupFull`, `Invalid`.
+/// Adds users to a group. `ChatNotFound`, `NotAMember`, `NotOwner`, `PrivateChat`, `GroupFull`,
+/// `Invalid`.
 pub async fn add(
     ctx: &Context,
     by: &AuthUser,
@@ -67,7 +68,8 @@ pub async fn add(
     Ok(Page { items, next_cursor: None })
 }
 
-/// Gives a member a role. `ChatNotFound`, `NotAMember`, `NotOwner`, `PrivateChat`, `MemberNotFound`; `Invalid` where it would leave no owner.
+/// Sets a member's role. `ChatNotFound`, `NotAMember`, `NotOwner`, `PrivateChat`, `MemberNotFound`;
+/// `Invalid` if the group would have no owner.
 pub async fn set_role(
     ctx: &Context,
     by: &AuthUser,
@@ -83,7 +85,7 @@ pub async fn set_role(
     Ok(member)
 }
 
-/// Takes a member out. `ChatNotFound`, `NotAMember`, `NotOwner`, `PrivateChat`, `MemberNotFound`.
+/// Removes a member. `ChatNotFound`, `NotAMember`, `NotOwner`, `PrivateChat`, `MemberNotFound`.
 pub async fn remove(ctx: &Context, by: &AuthUser, chat: ChatId, user: UserId) -> Result<()> {
     ctx.publisher.publish(ctx.store.remove_member(chat, by.user_id, user).await?);
     Ok(())

@@ -1,7 +1,9 @@
-//! The rules: one function a use case. What a caller may do is decided here and, where others race, in the store's transaction.
+//! The rules: one function a use case. They decide what a caller may do, and where others race, the
+//! store's transaction does.
 //!
-//! Knows neither HTTP nor SQL; imports `auth`, `store`, `relay`, `presence`, `rate_limit` and what lies below them. REST handlers
-//! and WebSocket commands call the same functions, so that both have the same rules (and guarantee G4 holds across them).
+//! They know neither HTTP nor SQL, and import `auth`, `store`, `relay`, `presence`, `rate_limit`
+//! and the rooms below them. REST handlers and WebSocket commands call the same functions, so that
+//! both have the same rules (and guarantee G4 holds across them).
 
 pub mod accounts;
 pub mod chats;
@@ -21,12 +23,12 @@ pub use messages::SendQueue;
 use crate::error::{Error, Result};
 use crate::store::PageRequest;
 
-/// A list's longest page, and the usual one.
+/// The longest page of a list.
 pub const MAX_PAGE: i64 = 100;
-/// How long a page is when nothing is said.
+/// The length of a page without `limit`.
 pub const DEFAULT_PAGE: i64 = 50;
 
-/// Which page of a list is asked for.
+/// The question for a page of a list.
 #[derive(Clone, Debug)]
 pub struct PageQuery {
     /// 1 to 100.
@@ -50,7 +52,8 @@ impl FromFields for PageQuery {
 impl PageQuery {
     fn check(self, faults: &mut Faults) -> PageRequest {
         faults.limit("limit", self.limit);
-        // What a cursor may hold is its maker's to say; that no statement takes a NUL is known here.
+        // The maker of a cursor judges its content. No statement takes a NUL, so it is refused
+        // here.
         if self.cursor.as_deref().is_some_and(|cursor| cursor.contains('\0')) {
             faults.add("cursor", "is not a cursor that this list gave out");
         }
@@ -58,7 +61,7 @@ impl PageQuery {
     }
 }
 
-/// The page asked for, or what is wrong with the question.
+/// The page that is asked for, or the faults of the question.
 fn page(query: impl Into<Unchecked<PageQuery>>) -> Result<PageRequest> {
     let (query, mut faults) = query.into().split();
     let page = query.check(&mut faults);
@@ -66,7 +69,7 @@ fn page(query: impl Into<Unchecked<PageQuery>>) -> Result<PageRequest> {
     Ok(page)
 }
 
-/// An error of the store on a field that the client calls otherwise.
+/// An error of the store about a field that has another name for the client.
 fn on_field(error: Error, field: &str, message: &str) -> Error {
     match error {
         Error::UserNotFound => Error::invalid(field, message),

@@ -1,4 +1,5 @@
-//! The users who are online: everywhere, and in one chat. Presence knows their ids, the store their names.
+//! The users who are online: everywhere, and in one chat. Presence knows their ids, the store their
+//! names.
 
 use super::input::Unchecked;
 use super::{Context, PageQuery, page};
@@ -11,8 +12,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use std::collections::HashMap;
 
-/// Users that one question to presence names: enough for most batches of chats, few enough not to hold
-/// Redis up.
+/// Users that one question to presence names: enough for most batches of chats, few enough not to
+/// hold Redis up.
 const USERS_PER_QUESTION: usize = 10_000;
 
 /// A page of all who are online.
@@ -20,7 +21,7 @@ pub async fn everywhere(ctx: &Context, query: impl Into<Unchecked<PageQuery>>) -
     let page = page(query)?;
     let list = ctx.presence.list(page.cursor.as_deref(), page.limit).await?;
     let count = ctx.presence.count().await?;
-    Ok(OnlinePage { items: named(ctx, list.items).await?, next_cursor: list.next, count })
+    Ok(OnlinePage { items: named(ctx, list.items).await?, next_cursor: list.next_cursor, count })
 }
 
 /// A page of a chat's members who are online, by id; members only. `ChatNotFound`, `NotAMember`.
@@ -45,8 +46,8 @@ pub async fn in_chat(
     Ok(OnlinePage { items: named(ctx, online).await?, next_cursor, count })
 }
 
-/// The members of these chats who are online. Chats with more than `most` members are left out, and so are
-/// chats that do not exist.
+/// The members of these chats who are online. Chats with more than `most` members are left out, and
+/// so are chats that do not exist.
 pub async fn members_online(ctx: &Context, chats: &[ChatId], most: i64) -> Result<Vec<(ChatId, Vec<Online>)>> {
     let members = ctx.store.member_ids(chats, most).await?;
     let all: Vec<UserId> = members.iter().flat_map(|(_, ids)| ids.iter().copied()).collect();

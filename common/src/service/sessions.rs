@@ -12,7 +12,7 @@ use crate::store::{Credentials, Rotation, Session};
 use std::time::Duration;
 use utoipa::ToSchema;
 
-/// Who logs in.
+/// The credentials of a login.
 #[derive(Clone, ToSchema)]
 pub struct Login {
     /// The username or the e-mail address, without case.
@@ -29,10 +29,10 @@ impl FromFields for Login {
     }
 }
 
-/// What a session goes on with.
+/// The token that a session is refreshed with.
 #[derive(Clone, ToSchema)]
 pub struct Refresh {
-    /// As the last login or refresh gave it; one use spends it.
+    /// From the last login or refresh. One use spends it.
     pub refresh_token: String,
 }
 
@@ -42,8 +42,9 @@ impl FromFields for Refresh {
     }
 }
 
-/// Opens a session. `BadCredentials`, alike in words and in time for unknown users and wrong passwords; `AccountDisabled` only for who
-/// knows the password; `RateLimited` by address, which `from` names.
+/// Opens a session. `BadCredentials`, with the same words and time for unknown users and wrong
+/// passwords. `AccountDisabled` only with the right password. `RateLimited` by address, which
+/// `from` names.
 pub async fn login(ctx: &Context, from: &str, body: impl Into<Unchecked<Login>>) -> Result<TokenPair> {
     let (body, faults) = body.into().split();
     faults.none()?;
@@ -53,7 +54,8 @@ pub async fn login(ctx: &Context, from: &str, body: impl Into<Unchecked<Login>>)
 async fn open(ctx: &Context, from: &str, body: Login) -> Result<TokenPair> {
     ctx.limited(logins(ctx), from).await?;
     let known = match body.username.as_str() {
-        // No account is called so, and no database takes a NUL; the password is checked all the same, for the time that it takes.
+        // No username holds a NUL, and no database takes one. The password is checked all the same,
+        // so that the answer takes as long.
         name if name.contains('\0') => None,
         name => ctx.store.credentials(name).await?,
     };
@@ -63,13 +65,13 @@ async fn open(ctx: &Context, from: &str, body: Login) -> Result<TokenPair> {
     if !user.is_active {
         return Err(Error::AccountDisabled);
     }
-    // Under the hash that was checked: the password may have been changed meanwhile.
+    // With the hash that was checked: the password may have changed meanwhile.
     let session = ctx.store.create_session(user.id, &password_hash, ctx.tokens.refresh_ttl()).await?;
     pair(ctx, &user, &session)
 }
 
-/// Spends a refresh token for a new pair. `TokenInvalid`, `TokenExpired`, `SessionEnded`; `TokenReused` for a spent one, which ends
-/// the session, since either holder may be a thief.
+/// Spends a refresh token for a new pair. `TokenInvalid`, `TokenExpired`, `SessionEnded`.
+/// `TokenReused` for a spent token, which ends the session, because either holder may be a thief.
 pub async fn refresh(ctx: &Context, body: impl Into<Unchecked<Refresh>>) -> Result<TokenPair> {
     let (body, faults) = body.into().split();
     faults.none()?;

@@ -69,11 +69,11 @@ impl From<&LogEvent> for EventColumns {
             EventBody::MemberJoined(change) | EventBody::MemberLeft(change) | EventBody::MemberUpdated(change) => {
                 (None, Some(change))
             }
-            EventBody::ChatUpdated { .. } | EventBody::ChatDeleted { .. } => (None, None),
+            EventBody::ChatUpdated { .. } | EventBody::ChatDeleted { .. } | EventBody::Unknown { .. } => (None, None),
         };
         Self {
             seq: event.seq,
-            kind: i16::from(event.kind() as u8),
+            kind: i16::from(event.kind().byte()),
             message_id,
             user_id: member.map(|change| change.user_id),
             role: member.map(|change| role_number(change.role)),
@@ -104,45 +104,61 @@ pub(super) struct LogRow {
 }
 
 impl LogRow {
-    /// `None` where the outer join found no event.
+    /// `None` where the outer join found no event. An entry that this release cannot read becomes
+    /// [`EventBody::Unknown`]: a number left out would stop the chat for good on every gateway that
+    /// reads it.
     pub(super) fn into_event(self) -> Option<LogEvent> {
-        let kind = EventKind::from_byte(u8::try_from(self.kind?).ok()?)?;
-        let seq = self.seq?;
-        let body = match kind {
+        let (chat_id, seq, number, committed_at) = (self.chat_id, self.seq?, self.kind?, self.committed_at?.0);
+        let byte = u8::try_from(number).unwrap_or(u8::MAX);
+        let kind = EventKind::from_byte(byte);
+        let body = self.into_body(kind, seq).unwrap_or_else(|| {
+            if EventKind::KNOWN.contains(&kind) {
+                tracing::error!(chat.id = %chat_id, %seq, event.kind = number, "an entry of the log lacks its columns");
+            }
+            EventBody::Unknown { kind: byte }
+        });
+        Some(LogEvent { chat_id, seq, committed_at, body })
+    }
+
+    /// `None` for a kind that the log of this release does not have, and where a column that the
+    /// kind needs is missing.
+    fn into_body(self, kind: EventKind, seq: Seq) -> Option<EventBody> {
+        Some(match kind {
             EventKind::NewMessage => EventBody::NewMessage { message: self.message.into_message(self.chat_id)? },
             EventKind::MessageEdited => EventBody::MessageEdited { message: self.message.into_message(self.chat_id)? },
             EventKind::MessageDeleted => EventBody::MessageDeleted { message_id: self.message_id? },
-            EventKind::MemberJoined | EventKind::MemberLeft | EventKind::MemberUpdated => {
-                let change = MemberChange { user_id: self.user_id?, username: self.username?, role: role(self.role?) };
-                match kind {
-                    EventKind::MemberJoined => EventBody::MemberJoined(change),
-                    EventKind::MemberLeft => EventBody::MemberLeft(change),
-                    _ => EventBody::MemberUpdated(change),
-                }
-            }
-            EventKind::ChatUpdated | EventKind::ChatDeleted => {
-                let chat = Chat {
-                    id: self.chat_id,
-                    name: self.chat_name?,
-                    description: self.chat_description,
-                    is_group: self.chat_is_group?,
-                    created_at: self.chat_created_at?.0,
-                    seq,
-                    role: None,
-                    member_count: self.chat_member_count?,
-                    last_message: None,
-                    unread_count: None,
-                    peer: None,
-                };
-                if kind == EventKind::ChatUpdated {
-                    EventBody::ChatUpdated { chat }
-                } else {
-                    EventBody::ChatDeleted { chat }
-                }
-            }
-            _ => return None,
-        };
-        Some(LogEvent { chat_id: self.chat_id, seq, committed_at: self.committed_at?.0, body })
+            EventKind::MemberJoined => EventBody::MemberJoined(self.into_member_change()?),
+            EventKind::MemberLeft => EventBody::MemberLeft(self.into_member_change()?),
+            EventKind::MemberUpdated => EventBody::MemberUpdated(self.into_member_change()?),
+            EventKind::ChatUpdated => EventBody::ChatUpdated { chat: self.into_chat(seq)? },
+            EventKind::ChatDeleted => EventBody::ChatDeleted { chat: self.into_chat(seq)? },
+            EventKind::ChatAdded
+            | EventKind::ChatRemoved
+            | EventKind::UserStatus
+            | EventKind::Typing
+            | EventKind::MessageRead
+            | EventKind::Unknown(_) => return None,
+        })
+    }
+
+    fn into_member_change(self) -> Option<MemberChange> {
+        Some(MemberChange { user_id: self.user_id?, username: self.username?, role: role(self.role?) })
+    }
+
+    fn into_chat(self, seq: Seq) -> Option<Chat> {
+        Some(Chat {
+            id: self.chat_id,
+            name: self.chat_name?,
+            description: self.chat_description,
+            is_group: self.chat_is_group?,
+            created_at: self.chat_created_at?.0,
+            seq,
+            role: None,
+            member_count: self.chat_member_count?,
+            last_message: None,
+            unread_count: None,
+            peer: None,
+        })
     }
 }
 
@@ -240,12 +256,16 @@ mod tests {
             assert_eq!(columns.kind, number, "the kinds are tried in order, none is left out");
             assert_eq!(joined(&columns).into_event(), Some(event));
         }
+        for kind in [14, 255] {
+            let event = LogEvent { chat_id: CHAT, seq: SEQ, committed_at: AT, body: EventBody::Unknown { kind } };
+            assert_eq!(joined(&EventColumns::from(&event)).into_event(), Some(event));
+        }
     }
 
     #[test]
     fn statements_name_the_kinds_by_their_bytes() {
-        let list = |kinds: [EventKind; 2]| format!("({}, {})", kinds[0] as u8, kinds[1] as u8);
-        assert_eq!(kinds!(sent), (EventKind::NewMessage as u8).to_string());
+        let list = |kinds: [EventKind; 2]| format!("({}, {})", kinds[0].byte(), kinds[1].byte());
+        assert_eq!(kinds!(sent), EventKind::NewMessage.byte().to_string());
         assert_eq!(kinds!(of_a_message), list([EventKind::NewMessage, EventKind::MessageEdited]));
         assert_eq!(kinds!(of_the_chat), list([EventKind::ChatUpdated, EventKind::ChatDeleted]));
     }

@@ -20,11 +20,6 @@ pub struct Event {
 }
 
 impl Event {
-    /// Whether a replay of earlier events is another one from here on: it bears the text of now.
-    pub fn rewrites_history(&self) -> bool {
-        matches!(self.kind, EventKind::MessageEdited | EventKind::MessageDeleted | EventKind::ChatUpdated)
-    }
-
     /// Whether it takes that user out of the chat.
     pub fn removes(&self, user: UserId) -> bool {
         match self.effect {

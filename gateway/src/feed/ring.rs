@@ -22,7 +22,7 @@ impl Ring {
     /// Keeps the event at the head. One that rewrites history makes what is kept untrue: older
     /// events come from the log then.
     pub(super) fn keep(&mut self, event: &Event, tick: u32) {
-        if event.rewrites_history() {
+        if event.kind.rewrites_history() {
             self.clear();
         }
         self.tick = tick;

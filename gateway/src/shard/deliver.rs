@@ -36,7 +36,7 @@ impl Shard {
 
     /// Takes an event that a feed has handed on.
     fn handed(&self, chat: ChatId, event: &Event, readers: u64) {
-        if event.rewrites_history() {
+        if event.kind.rewrites_history() {
             self.hub.reads.log.forget(chat);
         }
         if readers > 0 {

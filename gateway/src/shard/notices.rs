@@ -52,6 +52,10 @@ impl LocalUser {
     /// Whether this notice is new. Messages come in any order, and each is delivered. A change of
     /// membership that comes late says what is no longer so.
     fn is_news(&mut self, chat: ChatId, seq: Seq, kind: EventKind) -> bool {
+        if let EventKind::Unknown(_) = kind {
+            // Of a newer release, about neither: it is passed on, at worst twice.
+            return true;
+        }
         if kind != EventKind::NewMessage {
             let before = take(&mut self.memberships, chat);
             let news = before.is_none_or(|last| seq > last);

@@ -24,7 +24,6 @@ mod report;
 mod scenarios;
 mod sender;
 mod socket;
-mod support;
 mod tally;
 mod world;
 
@@ -123,7 +122,7 @@ fn with_programs() -> Result<String, String> {
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let target = own.ancestors().nth(2).ok_or("this program lies outside a target folder")?;
-    let mut cargo = support::process::cargo();
+    let mut cargo = messenger_testing::process::cargo();
     cargo.args(["build", "--release", "-p", "messenger-api", "-p", "messenger-gateway", "--target-dir"]).arg(target);
     let built = cargo.current_dir(&root).status().map_err(|error| format!("cargo: {error}"))?;
     if !built.success() {

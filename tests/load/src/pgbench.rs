@@ -1,8 +1,8 @@
 //! The limit of durable sends: the least that a send can be, by Postgres' own load program, on the same server.
 
 use super::report::Row;
-use super::support::process;
 use super::world::World;
+use messenger_testing::process;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;

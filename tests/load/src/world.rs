@@ -3,11 +3,11 @@
 use super::cpu::{Part, Watched};
 use super::fleet::source;
 use super::socket::{Spec, Step, handshake, text_frame};
-use super::support::{Node, Postgres, Program, Redis};
 use messenger_common::auth::Tokens;
 use messenger_common::clock::Clock;
 use messenger_common::id::{SessionId, UserId};
 use messenger_common::model::User;
+use messenger_testing::{Node, Postgres, Program, Redis};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -4,7 +4,7 @@ use super::*;
 use crate::bus::topology::slot;
 use std::sync::atomic::AtomicBool;
 
-fn cluster(back_end: &mut BackEnd) -> &mut RedisCluster {
+fn cluster(back_end: &BackEnd) -> &RedisCluster {
     match back_end {
         BackEnd::Cluster(cluster) => cluster,
         _ => panic!("a cluster"),
@@ -25,22 +25,23 @@ async fn all_heard(sender: &Node, receiver: &mut Node, topics: &[Topic], text: &
     }
 }
 
-/// Trap 7, first half: the crate subscribes all slots of a lost node in one command, which is refused and ignored.
+/// Trap 7, first half: the crate subscribes all slots of a lost node in one command, which is
+/// refused and ignored.
 #[tokio::test]
 async fn trap_7_after_a_lost_link_every_slot_is_subscribed_anew() {
-    let mut back_end = BackEnd::cluster().await;
+    let back_end = BackEnd::cluster().await;
     let (mut one, two) = (back_end.node().await, back_end.node().await);
     let topics: Vec<_> = (0..120).map(chat).collect();
     one.subscribe(&topics).await;
     for server in 0..3 {
         let mut affected = Vec::new();
         for topic in &topics {
-            if cluster(&mut back_end).server_of(slot(&topic.to_string())).await == server {
+            if cluster(&back_end).server_of(slot(&topic.to_string())).await == server {
                 affected.push(topic.clone());
             }
         }
         assert!(affected.len() > 10, "spread over the servers");
-        cluster(&mut back_end).servers[server].ask(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
+        cluster(&back_end).servers[server].command(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
         one.told_subscribed(&affected).await;
         all_heard(&two, &mut one, &topics, &format!("round {server}")).await;
     }
@@ -49,12 +50,12 @@ async fn trap_7_after_a_lost_link_every_slot_is_subscribed_anew() {
 /// Trap 7, second half: a slot that moves away unsubscribes its channels without being asked.
 #[tokio::test]
 async fn trap_7_a_slot_that_moves_is_followed() {
-    let mut back_end = BackEnd::cluster().await;
+    let back_end = BackEnd::cluster().await;
     let (mut one, two) = (back_end.node().await, back_end.node().await);
     let topics: Vec<_> = (0..30).map(chat).collect();
     one.subscribe(&topics).await;
     for topic in &topics[..5] {
-        cluster(&mut back_end).move_slot(slot(&topic.to_string())).await;
+        cluster(&back_end).move_slot(slot(&topic.to_string())).await;
         one.told_subscribed(std::slice::from_ref(topic)).await;
     }
     all_heard(&two, &mut one, &topics, "moved").await;
@@ -66,15 +67,15 @@ async fn trap_7_a_slot_that_moves_is_followed() {
 
 #[tokio::test]
 async fn a_frozen_server_of_the_cluster_is_noticed_and_its_return_too() {
-    let mut back_end = BackEnd::cluster().await;
+    let back_end = BackEnd::cluster().await;
     let (mut one, two) = (back_end.node().await, back_end.node().await);
     let topics: Vec<_> = (0..60).map(chat).collect();
     one.subscribe(&topics).await;
-    cluster(&mut back_end).servers[1].freeze();
+    cluster(&back_end).servers[1].freeze();
     one.wait_up(false).await;
     two.wait_up(false).await;
     one.bus.subscribe(&[chat(1000)]);
-    cluster(&mut back_end).servers[1].thaw();
+    cluster(&back_end).servers[1].thaw();
     one.wait_up(true).await;
     two.wait_up(true).await;
     let all: Vec<_> = topics.iter().cloned().chain([chat(1000)]).collect();
@@ -83,13 +84,9 @@ async fn a_frozen_server_of_the_cluster_is_noticed_and_its_return_too() {
 
 #[tokio::test]
 async fn a_cluster_whose_first_seed_is_away_is_joined_by_another() {
-    let mut back_end = BackEnd::cluster().await;
-    let urls = {
-        let dead = RedisServer::start().await.url();
-        let mut urls = cluster(&mut back_end).urls();
-        urls.insert(0, dead);
-        urls
-    };
+    let back_end = BackEnd::cluster().await;
+    let dead = Redis::private().await.url();
+    let urls: Vec<_> = [dead].into_iter().chain(cluster(&back_end).urls()).map(Into::into).collect();
     let tasks = TestTasks::new();
     let node = NodeId::from_random(number());
     let metrics = BusMetrics::unregistered();
@@ -101,12 +98,14 @@ async fn a_cluster_whose_first_seed_is_away_is_joined_by_another() {
 
 #[tokio::test]
 async fn a_primary_that_dies_is_followed_to_its_replica() {
-    let mut back_end = BackEnd::cluster().await;
-    cluster(&mut back_end).add_replica(1).await;
+    let mut cluster = RedisCluster::start(3).await;
+    cluster.add_replica(1).await;
+    let primary = cluster.servers[1].clone();
+    let back_end = BackEnd::Cluster(cluster);
     let (mut one, two) = (back_end.node().await, back_end.node().await);
     let topics: Vec<_> = (0..60).map(chat).collect();
     one.subscribe(&topics).await;
-    cluster(&mut back_end).servers[1].kill();
+    primary.kill().await;
     one.wait_up(false).await;
     two.wait_up(false).await;
     one.bus.subscribe(&[chat(1000)]);
@@ -119,8 +118,8 @@ async fn a_primary_that_dies_is_followed_to_its_replica() {
 
 #[tokio::test]
 async fn a_link_of_the_cluster_that_panics_stops_the_process() {
-    let mut back_end = BackEnd::cluster().await;
-    let urls = cluster(&mut back_end).urls();
+    let back_end = BackEnd::cluster().await;
+    let urls: Vec<_> = cluster(&back_end).urls().into_iter().map(Into::into).collect();
     let tasks = TestTasks::new();
     let faulty = Arc::new(AtomicBool::new(false));
     let random = {
@@ -134,6 +133,6 @@ async fn a_link_of_the_cluster_that_panics_stops_the_process() {
     let bus = RedisBus::connect(&urls, true, &node, &tasks.tasks, metrics, random).unwrap();
     within("it is up", bus.up().wait_for(|up| *up)).await.unwrap();
     faulty.store(true, Ordering::Relaxed);
-    cluster(&mut back_end).servers[1].kill();
+    cluster(&back_end).servers[1].kill().await;
     within("the process stops", tasks.tasks.stopping().cancelled()).await;
 }

@@ -2,32 +2,14 @@
 
 use super::*;
 use crate::id::UserId;
+use messenger_testing::over_each;
 use std::time::Duration;
 
-macro_rules! over_all {
-    ($($name:ident)+) => {
-        mod memory {
-            $(#[tokio::test]
-            async fn $name() {
-                super::$name(super::BackEnd::Memory(super::MemoryHub::new())).await;
-            })+
-        }
-        mod redis {
-            $(#[tokio::test]
-            async fn $name() {
-                super::$name(super::BackEnd::redis().await).await;
-            })+
-        }
-        mod cluster {
-            $(#[tokio::test]
-            async fn $name() {
-                super::$name(super::BackEnd::cluster().await).await;
-            })+
-        }
-    };
-}
-
-over_all! {
+over_each! {
+    #[tokio::test]
+    memory: super::BackEnd::Memory(super::MemoryHub::new()),
+    redis: super::BackEnd::redis().await,
+    cluster: super::BackEnd::cluster().await;
     what_is_published_is_heard_by_those_who_subscribed
     the_order_of_a_topic_is_kept
     bytes_of_any_kind_and_length_arrive
@@ -54,7 +36,8 @@ async fn what_is_published_is_heard_by_those_who_subscribed(back_end: BackEnd) {
     assert_eq!(one.messages_until("end").await, [(shared.clone(), "a".to_owned())]);
     let heard: BTreeSet<_> = two.messages_until("real end").await.into_iter().collect();
     let expected = [(shared.clone(), "a"), (own, "b"), (shared, "end")].map(|(topic, text)| (topic, text.to_owned()));
-    // Between topics no order is owed, nor between those of different servers; so "end" may come on either side.
+    // Between topics no order is owed, nor between those of different servers; so "end" may come on
+    // either side.
     assert!(heard.is_subset(&BTreeSet::from(expected)), "{heard:?}");
 }
 
@@ -106,8 +89,9 @@ async fn after_unsubscribing_nothing_more_is_heard(back_end: BackEnd) {
     let mut node = back_end.node().await;
     node.subscribe(&[chat(1), chat(2)]).await;
     node.bus.unsubscribe(&[chat(1), chat(3)]);
-    // The bus tells the server in the order of the calls, so a later topic's word says that the earlier change was made; but of a
-    // cluster each server has its own. So it is published until it is heard no more, each time with an end.
+    // The bus tells the server in the order of the calls, so a later topic's word says that the
+    // earlier change was made; but of a cluster each server has its own. So it is published until
+    // it is heard no more, each time with an end.
     let mut calls = 0;
     loop {
         calls += 1;

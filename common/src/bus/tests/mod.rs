@@ -6,10 +6,12 @@ mod link;
 
 use super::memory::MemoryHub;
 use super::redis::RedisBus;
-use super::testing::{RedisCluster, RedisServer, TestTasks, until, within};
+use super::testing::TestTasks;
 use super::{Bus, BusEvent, BusMetrics, Publication, Topic};
 use crate::id::{ChatId, NodeId};
 use bytes::Bytes;
+use messenger_testing::{Redis, RedisCluster, until, within};
+use secrecy::SecretString;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,7 +20,7 @@ use tokio::sync::mpsc;
 /// A back end that nodes can be made of.
 enum BackEnd {
     Memory(Arc<MemoryHub>),
-    Redis(RedisServer),
+    Redis(Arc<Redis>),
     Cluster(RedisCluster),
 }
 
@@ -38,7 +40,7 @@ fn number() -> u64 {
 
 impl BackEnd {
     async fn redis() -> Self {
-        Self::Redis(RedisServer::start().await)
+        Self::Redis(Redis::private().await)
     }
 
     async fn cluster() -> Self {
@@ -53,14 +55,14 @@ impl BackEnd {
         let tasks = TestTasks::new();
         let metrics = BusMetrics::unregistered();
         let id = NodeId::from_random(number());
-        let (urls, cluster) = match self {
+        let (urls, cluster): (Vec<SecretString>, _) = match self {
             Self::Memory(hub) => {
                 let bus = hub.join_with_queue(&tasks.tasks, metrics.clone(), capacity);
                 let events = bus.take_events().unwrap();
                 return Node { bus, events, metrics, _tasks: tasks };
             }
-            Self::Redis(server) => (vec![server.url()], false),
-            Self::Cluster(cluster) => (cluster.urls(), true),
+            Self::Redis(server) => (vec![server.url().into()], false),
+            Self::Cluster(cluster) => (cluster.urls().into_iter().map(Into::into).collect(), true),
         };
         let connected =
             RedisBus::connect_with_queue(&urls, cluster, &id, &tasks.tasks, metrics.clone(), number, capacity);

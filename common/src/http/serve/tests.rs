@@ -184,7 +184,8 @@ async fn survives_without_descriptors() {
     let (entered, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let (address, lifecycle, done) = server(router(&entered, &go_on)).await;
     for _ in 0..2 {
-        // Each takes two of the process's descriptors, its own and the server's, until there are none.
+        // Each takes two of the process's descriptors, its own and the server's, until there are
+        // none.
         let mut clients = Vec::new();
         while let Ok(client) = TcpStream::connect(address).await {
             clients.push(client);

@@ -2,35 +2,17 @@
 
 use super::*;
 use crate::error::Error;
+use messenger_testing::over_each;
 use parking_lot::Mutex;
 use std::collections::{BTreeSet, HashSet};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
-macro_rules! over_all {
-    ($($name:ident)+) => {
-        mod memory {
-            $(#[tokio::test]
-            async fn $name() {
-                super::$name(super::BackEnd::memory()).await;
-            })+
-        }
-        mod redis {
-            $(#[tokio::test]
-            async fn $name() {
-                super::$name(super::BackEnd::redis().await).await;
-            })+
-        }
-        mod cluster {
-            $(#[tokio::test]
-            async fn $name() {
-                super::$name(super::BackEnd::cluster().await).await;
-            })+
-        }
-    };
-}
-
-over_all! {
+over_each! {
+    #[tokio::test]
+    memory: super::BackEnd::memory(),
+    redis: super::BackEnd::redis().await,
+    cluster: super::BackEnd::cluster().await;
     the_first_arrival_is_told_and_no_other
     offline_is_told_after_the_grace_once
     who_comes_back_within_the_grace_was_never_gone
@@ -208,15 +190,17 @@ async fn a_node_cut_off_for_long_is_told_online_again(back_end: BackEnd) {
     assert!(b.is_online(1).await);
 }
 
-/// Hundreds of interleavings: users come and go on three nodes at random while all of them sweep. Counted for each user: what was told alternates
-/// between online and offline, begins with online and ends with what is so.
+/// Hundreds of interleavings: users come and go on three nodes at random while all of them sweep.
+/// Counted for each user: what was told alternates between online and offline, begins with online
+/// and ends with what is so.
 async fn whoever_races_each_transition_is_told_once(back_end: BackEnd) {
     const USERS: i64 = 200;
     /// Transitions told, so that races were among them.
     const ENOUGH: usize = 300;
     let nodes = ["a", "b", "c"].map(|name| back_end.node(name));
     let told: Arc<Mutex<Vec<Transition>>> = Arc::default();
-    // Until enough was told, however fast the machine: who comes and goes faster than the graces end is told less of.
+    // Until enough was told, however fast the machine: who comes and goes faster than the graces
+    // end is told less of.
     let (least, most) = (Instant::now() + Duration::from_secs(4), Instant::now() + Duration::from_secs(30));
     let acting = nodes.iter().zip(1_u64..).map(|(node, seed)| {
         let (node, told) = (node.clone(), told.clone());
@@ -256,7 +240,8 @@ async fn whoever_races_each_transition_is_told_once(back_end: BackEnd) {
     // What graces are still running end.
     until("all that left is told", || async {
         for (node, (here, _)) in nodes.iter().zip(&outcomes) {
-            // A lease may have run out on a loaded machine; then this tells that they are online again.
+            // A lease may have run out on a loaded machine; then this tells that they are online
+            // again.
             let here: Vec<_> = here.iter().copied().collect();
             let renewed = node.presence.renew(&node.id, &ids(&here)).await.unwrap();
             told.lock().extend(renewed);
@@ -266,7 +251,8 @@ async fn whoever_races_each_transition_is_told_once(back_end: BackEnd) {
         nodes[0].count().await == online.len() as u64
     })
     .await;
-    // A grace may be as short as the way of an answer: two of one user may cross, and when they were decided says which was first.
+    // A grace may be as short as the way of an answer: two of one user may cross, and when they
+    // were decided says which was first.
     let mut told = told.lock().clone();
     told.sort_by_key(|transition| transition.decided_at);
     let told = by_user(&plain(&told));
@@ -299,11 +285,11 @@ async fn pages_are_complete_and_stable(back_end: BackEnd) {
     a.arrive(&[5, 6, 7]).await;
     a.depart(&once[..3]).await;
     let mut all: Vec<_> = first.items.iter().map(|online| online.user_id.0).collect();
-    let mut after = first.next;
+    let mut after = first.next_cursor;
     while let Some(cursor) = after {
         let page = a.presence.list(Some(&cursor), 400).await.unwrap();
         all.extend(page.items.iter().map(|online| online.user_id.0));
-        after = page.next;
+        after = page.next_cursor;
     }
     assert_eq!(all.iter().filter(|user| sorted.contains(user)).copied().collect::<Vec<_>>(), once);
     assert_eq!(all.len(), all.iter().collect::<HashSet<_>>().len());

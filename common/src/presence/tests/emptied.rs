@@ -4,7 +4,7 @@ use super::*;
 use crate::error::Error;
 use tokio::time::Instant;
 
-fn server(back_end: &mut BackEnd) -> &mut RedisServer {
+fn server(back_end: &BackEnd) -> &Arc<Redis> {
     match back_end {
         BackEnd::Redis(server) => server,
         _ => panic!("a single server"),
@@ -13,13 +13,13 @@ fn server(back_end: &mut BackEnd) -> &mut RedisServer {
 
 #[tokio::test]
 async fn emptied_it_is_whole_after_one_renewal_and_nobody_is_told_anything() {
-    let mut back_end = BackEnd::redis().await;
+    let back_end = BackEnd::redis().await;
     let (a, b) = (back_end.node("a"), back_end.node("b"));
     let (of_a, of_b): (Vec<i64>, Vec<i64>) = ((0..200).collect(), (150..300).collect());
     a.arrive(&of_a).await;
     b.arrive(&of_b).await;
     for round in 0..3 {
-        server(&mut back_end).ask(&["FLUSHALL"]).await;
+        server(&back_end).command(&["FLUSHALL"]).await;
         assert_eq!(a.count().await, 0, "round {round}");
         // Whichever comes first of renewal and sweep.
         if round == 1 {
@@ -46,11 +46,11 @@ async fn emptied_it_is_whole_after_one_renewal_and_nobody_is_told_anything() {
 
 #[tokio::test]
 async fn who_went_during_the_emptiness_is_told_offline_once() {
-    let mut back_end = BackEnd::redis().await;
+    let back_end = BackEnd::redis().await;
     let (a, b) = (back_end.node("a"), back_end.node("b"));
     a.arrive(&[1, 2, 3]).await;
     b.arrive(&[2, 3]).await;
-    server(&mut back_end).ask(&["FLUSHALL"]).await;
+    server(&back_end).command(&["FLUSHALL"]).await;
     // 1 went for good; 2 is with b still, which has not renewed yet; 3 too, and b has.
     a.depart(&[1, 2]).await;
     assert_eq!(b.sweep().await, []);
@@ -63,41 +63,41 @@ async fn who_went_during_the_emptiness_is_told_offline_once() {
 
 #[tokio::test]
 async fn a_node_that_died_with_the_flush_leaves_nobody_online() {
-    let mut back_end = BackEnd::redis().await;
+    let back_end = BackEnd::redis().await;
     let (a, b) = (back_end.node("a"), back_end.node("b"));
     a.arrive(&[1]).await;
     b.arrive(&[2]).await;
-    server(&mut back_end).ask(&["FLUSHALL"]).await;
+    server(&back_end).command(&["FLUSHALL"]).await;
     b.renew(&[2]).await;
     assert_eq!(b.everyone(10).await, [2]);
 }
 
 #[tokio::test]
 async fn a_server_without_our_scripts_is_sent_them_again() {
-    let mut back_end = BackEnd::redis().await;
+    let back_end = BackEnd::redis().await;
     let a = back_end.node("a");
     a.arrive(&[1]).await;
-    server(&mut back_end).ask(&["SCRIPT", "FLUSH"]).await;
+    server(&back_end).command(&["SCRIPT", "FLUSH"]).await;
     assert_eq!(a.arrive(&[2]).await, [(2, true)]);
-    server(&mut back_end).kill();
-    server(&mut back_end).start_again().await;
+    server(&back_end).kill().await;
+    server(&back_end).start().await;
     until("it answers again", || async { a.presence.renew(&a.id, &ids(&[1, 2])).await.is_ok() }).await;
     assert_eq!(a.count().await, 2);
 }
 
 #[tokio::test]
 async fn a_server_away_or_frozen_is_unavailable_within_a_second_or_so() {
-    let mut back_end = BackEnd::redis().await;
+    let back_end = BackEnd::redis().await;
     let a = back_end.node("a");
     a.arrive(&[1]).await;
-    server(&mut back_end).freeze();
+    server(&back_end).freeze();
     let begun = Instant::now();
     assert!(matches!(a.presence.sweep().await, Err(Error::Unavailable(_))));
     assert!(matches!(a.presence.count().await, Err(Error::Unavailable(_))));
     assert!(begun.elapsed() < Duration::from_millis(2500), "{:?}", begun.elapsed());
-    server(&mut back_end).thaw();
+    server(&back_end).thaw();
     until("it answers again", || async { a.presence.count().await.is_ok() }).await;
-    server(&mut back_end).kill();
+    server(&back_end).kill().await;
     let begun = Instant::now();
     assert!(matches!(a.presence.renew(&a.id, &ids(&[1])).await, Err(Error::Unavailable(_))));
     assert!(begun.elapsed() < Duration::from_millis(1500), "{:?}", begun.elapsed());
@@ -106,19 +106,19 @@ async fn a_server_away_or_frozen_is_unavailable_within_a_second_or_so() {
 /// Nobody could renew while the server stood still: its own sleep is nobody's death.
 #[tokio::test]
 async fn a_server_frozen_beyond_the_lease_ends_nobodys() {
-    let mut back_end = BackEnd::redis().await;
+    let back_end = BackEnd::redis().await;
     let (a, b) = (back_end.node("a"), back_end.node("b"));
     a.arrive(&[1]).await;
     b.arrive(&[2]).await;
     assert_eq!(a.sweep().await, []);
-    server(&mut back_end).freeze();
+    server(&back_end).freeze();
     let frozen = Instant::now();
     let mut ticks = tokio::time::interval(LEASE / 3);
     while frozen.elapsed() < LEASE + LEASE / 2 {
         ticks.tick().await;
         assert!(a.presence.renew(&a.id, &ids(&[1])).await.is_err());
     }
-    server(&mut back_end).thaw();
+    server(&back_end).thaw();
     until("it answers again", || async { a.presence.count().await.is_ok() }).await;
     // The worst order: sweeps before renewals.
     assert_eq!(a.sweep().await, []);

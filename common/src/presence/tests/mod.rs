@@ -1,4 +1,5 @@
-//! What every back end of presence owes, over each of them; and what only a Redis server can do to one.
+//! What every back end of presence owes, over each of them; and what only a Redis server can do to
+//! one.
 
 mod contract;
 mod emptied;
@@ -6,10 +7,10 @@ mod emptied;
 use super::memory::MemoryPresence;
 use super::redis::RedisPresence;
 use super::{Presence, Transition};
-use crate::bus::testing::{RedisCluster, RedisServer, until, within};
 use crate::clock::Clock;
 use crate::id::{NodeId, UserId};
 use crate::redis::pool::RedisPool;
+use messenger_testing::{Redis, RedisCluster, until, within};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,7 @@ const GRACE: Duration = Duration::from_millis(600);
 /// A back end, as several processes share it.
 enum BackEnd {
     Memory(Arc<MemoryPresence>),
-    Redis(RedisServer),
+    Redis(Arc<Redis>),
     Cluster(RedisCluster),
 }
 
@@ -30,7 +31,7 @@ impl BackEnd {
     }
 
     async fn redis() -> Self {
-        Self::Redis(RedisServer::start().await)
+        Self::Redis(Redis::private().await)
     }
 
     async fn cluster() -> Self {
@@ -41,15 +42,16 @@ impl BackEnd {
     fn node(&self, name: &str) -> Node {
         let presence: Arc<dyn Presence> = match self {
             Self::Memory(presence) => presence.clone(),
-            Self::Redis(server) => redis(&[server.url()], false),
-            Self::Cluster(cluster) => redis(&cluster.urls(), true),
+            Self::Redis(server) => redis(vec![server.url()], false),
+            Self::Cluster(cluster) => redis(cluster.urls(), true),
         };
         Node { id: NodeId(name.to_owned()), presence }
     }
 }
 
-fn redis(urls: &[secrecy::SecretString], cluster: bool) -> Arc<dyn Presence> {
-    let pool = RedisPool::new(urls, cluster, Duration::from_secs(1)).unwrap();
+fn redis(urls: Vec<String>, cluster: bool) -> Arc<dyn Presence> {
+    let urls: Vec<_> = urls.into_iter().map(Into::into).collect();
+    let pool = RedisPool::new(&urls, cluster, Duration::from_secs(1)).unwrap();
     Arc::new(RedisPresence::new(Arc::new(pool), LEASE))
 }
 
@@ -91,14 +93,15 @@ impl Node {
             let page = self.presence.list(after.as_deref(), limit).await.unwrap();
             assert!(page.items.len() <= limit);
             everyone.extend(page.items.iter().map(|online| online.user_id.0));
-            match page.next {
+            match page.next_cursor {
                 Some(next) => after = Some(next),
                 None => return everyone,
             }
         }
     }
 
-    /// Sweeps, and renews for `users` as a living node does, until the transitions of this many users were told.
+    /// Sweeps, and renews for `users` as a living node does, until the transitions of this many
+    /// users were told.
     async fn sweep_until(&self, users: &[i64], many: usize) -> Vec<(i64, bool)> {
         let mut told = Vec::new();
         let mut ticks = tokio::time::interval(Duration::from_millis(100));

@@ -1,7 +1,7 @@
 use super::*;
-use crate::bus::testing::{RedisCluster, RedisServer, until};
 use crate::config::RedisConfig;
 use crate::lifecycle::ExitReason;
+use messenger_testing::{Redis, RedisCluster, until};
 use std::time::Instant;
 
 const LOGINS: Limit = Limit { name: "logins", rate: 10, period: Duration::from_mins(1), burst: 10 };
@@ -45,13 +45,13 @@ impl Drop for Node {
     }
 }
 
-fn config(server: &RedisServer) -> RedisConfig {
-    RedisConfig { nodes: vec![server.url()], cluster: false }
+fn config(server: &Redis) -> RedisConfig {
+    RedisConfig { nodes: vec![server.url().into()], cluster: false }
 }
 
 #[tokio::test]
 async fn a_limit_holds_across_nodes() {
-    let server = RedisServer::start().await;
+    let server = Redis::private().await;
     let (a, b) = (Node::start(&config(&server)).await, Node::start(&config(&server)).await);
     assert_eq!(a.allowed("1.2.3.4", 6).await + b.allowed("1.2.3.4", 20).await, 10);
     match b.limiter.check(&LOGINS, "1.2.3.4").await {
@@ -63,20 +63,20 @@ async fn a_limit_holds_across_nodes() {
 
 #[tokio::test]
 async fn a_count_is_forgotten_once_it_says_nothing_more() {
-    let server = RedisServer::start().await;
+    let server = Redis::private().await;
     let node = Node::start(&config(&server)).await;
     node.allowed("1.2.3.4", 1).await;
-    let left = server.ask(&["PTTL", "m:rl:logins:{1.2.3.4}"]).await;
+    let left = server.command(&["PTTL", "m:rl:logins:{1.2.3.4}"]).await;
     assert!(matches!(left, redis::Value::Int(1..=6001)), "{left:?}");
     let quick = Limit { period: Duration::from_millis(10), ..LOGINS };
     assert_eq!(node.limiter.check(&quick, "5.6.7.8").await, Decision::Allowed);
-    let gone = || async { server.ask(&["EXISTS", "m:rl:logins:{5.6.7.8}"]).await == redis::Value::Int(0) };
+    let gone = || async { server.command(&["EXISTS", "m:rl:logins:{5.6.7.8}"]).await == redis::Value::Int(0) };
     until("the key is gone", gone).await;
 }
 
 #[tokio::test]
 async fn a_mute_redis_holds_nobody_up_and_is_asked_again_when_it_speaks() {
-    let server = RedisServer::start().await;
+    let server = Redis::private().await;
     let (a, b) = (Node::start(&config(&server)).await, Node::start(&config(&server)).await);
     server.freeze();
     let begun = Instant::now();
@@ -91,37 +91,37 @@ async fn a_mute_redis_holds_nobody_up_and_is_asked_again_when_it_speaks() {
 
 #[tokio::test]
 async fn a_redis_that_went_and_came_back_empty_is_used_again() {
-    let mut server = RedisServer::start().await;
+    let server = Redis::private().await;
     let node = Node::start(&config(&server)).await;
     assert_eq!(node.allowed("1.2.3.4", 5).await, 5);
-    server.kill();
+    server.kill().await;
     assert_eq!(node.allowed("1.2.3.4", 20).await, 5, "what was counted here still counts");
     assert!(!node.is_connected());
-    server.start_again().await;
+    server.start().await;
     node.connected().await;
     assert_eq!(node.allowed("5.6.7.8", 20).await, 10);
-    assert_eq!(server.ask(&["EXISTS", "m:rl:logins:{5.6.7.8}"]).await, redis::Value::Int(1));
+    assert_eq!(server.command(&["EXISTS", "m:rl:logins:{5.6.7.8}"]).await, redis::Value::Int(1));
 }
 
 #[tokio::test]
 async fn it_starts_while_redis_is_away() {
-    let mut server = RedisServer::start().await;
+    let server = Redis::private().await;
     let config = config(&server);
-    server.kill();
+    server.kill().await;
     let lifecycle = Lifecycle::new();
     let node = Node {
         limiter: RedisLimiter::start(&config.nodes, config.cluster, &lifecycle).expect("an address"),
         lifecycle,
     };
     assert_eq!(node.allowed("1.2.3.4", 20).await, 10);
-    server.start_again().await;
+    server.start().await;
     node.connected().await;
 }
 
 #[tokio::test]
 async fn a_limit_holds_across_nodes_of_a_cluster() {
     let cluster = RedisCluster::start(3).await;
-    let config = RedisConfig { nodes: cluster.servers.iter().map(RedisServer::url).collect(), cluster: true };
+    let config = RedisConfig { nodes: cluster.urls().into_iter().map(Into::into).collect(), cluster: true };
     let (a, b) = (Node::start(&config).await, Node::start(&config).await);
     for subject in ["1.1.1.1", "2.2.2.2", "3.3.3.3", "4.4.4.4", "5.5.5.5"] {
         assert_eq!(a.allowed(subject, 6).await + b.allowed(subject, 20).await, 10, "{subject}");

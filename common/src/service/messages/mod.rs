@@ -16,15 +16,16 @@ use crate::store::{HistoryFrom, NewMessage, Sent};
 use std::time::Duration;
 use utoipa::ToSchema;
 
-/// A message to be sent.
+/// A new message.
 #[derive(Clone, Debug, Default, ToSchema)]
 pub struct SendMessage {
-    /// Where.
+    /// The chat.
     pub chat_id: ChatId,
     /// Kept as sent; Unicode scalar values count; not blank.
     #[schema(min_length = 1, max_length = 4096, example = "Hello!")]
     pub text: String,
-    /// The sender's own key: sent again, the first message is answered and nothing is sent twice.
+    /// The sender's own key. If it is sent again, the answer is the first message, and nothing is
+    /// sent twice.
     #[schema(min_length = 1, max_length = 64)]
     pub client_message_id: Option<String>,
     /// A message of the same chat.
@@ -56,7 +57,7 @@ impl FromFields for EditMessage {
     }
 }
 
-/// Which page of a history.
+/// The question for a page of a history.
 #[derive(Clone, Debug)]
 pub struct HistoryQuery {
     /// 1 to 100.
@@ -65,7 +66,8 @@ pub struct HistoryQuery {
     pub before: Option<MessageId>,
     /// Newer than this message; not with `before`.
     pub after: Option<MessageId>,
-    /// An earlier page's `next_cursor`; goes before the other two, so that a client need only add it to its question.
+    /// An earlier page's `next_cursor`. It overrides the other two, so that a client can add it to
+    /// its question.
     pub cursor: Option<String>,
 }
 
@@ -86,7 +88,8 @@ impl FromFields for HistoryQuery {
     }
 }
 
-/// Sends a message. `Invalid`, `ChatNotFound`, `NotAMember`, `ClientMessageIdReused`, `RateLimited` by user, `Unavailable`.
+/// Sends a message. `Invalid`, `ChatNotFound`, `NotAMember`, `ClientMessageIdReused`, `RateLimited`
+/// by user, `Unavailable`.
 pub async fn send(ctx: &Context, by: &AuthUser, body: impl Into<Unchecked<SendMessage>>) -> Result<Sent> {
     let (body, mut faults) = body.into().split();
     content(ctx, &mut faults, &body.text, body.client_message_id.as_deref());
@@ -95,8 +98,8 @@ pub async fn send(ctx: &Context, by: &AuthUser, body: impl Into<Unchecked<SendMe
     ctx.sends.send(message(by, body)).await
 }
 
-/// Sends a message to a user; their private chat is made if need be. `Invalid`, `UserNotFound`, `ClientMessageIdReused`, `RateLimited`,
-/// `Unavailable`.
+/// Sends a message to a user; makes their private chat if there is none. `Invalid`, `UserNotFound`,
+/// `ClientMessageIdReused`, `RateLimited`, `Unavailable`.
 pub async fn send_private(
     ctx: &Context,
     by: &AuthUser,
@@ -142,7 +145,8 @@ pub async fn history(
     ctx.store.history(chat, by.user_id, from, usize::try_from(query.limit).unwrap_or(0)).await
 }
 
-/// Changes the text of one's own message. `MessageNotFound`, `NotAuthor`, `NotAMember`, `Invalid`.
+/// Changes the text of the caller's message. `MessageNotFound`, `NotAuthor`, `NotAMember`,
+/// `Invalid`.
 pub async fn edit(
     ctx: &Context,
     by: &AuthUser,
@@ -157,7 +161,8 @@ pub async fn edit(
     Ok(message)
 }
 
-/// Deletes one's own message, or any of a group that one owns. `MessageNotFound`, `NotAuthor`.
+/// Deletes the caller's message, or any message of a group that the caller owns. `MessageNotFound`,
+/// `NotAuthor`.
 pub async fn delete(ctx: &Context, by: &AuthUser, id: MessageId) -> Result<()> {
     ctx.publisher.publish(ctx.store.delete(id, by.user_id).await?);
     Ok(())

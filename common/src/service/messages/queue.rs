@@ -1,8 +1,9 @@
 //! Sends that arrive together commit together.
 //!
-//! A send waits for nobody: when no commit runs, it is committed at once. What arrives while one runs makes up the next, so that the
-//! batches grow by themselves with the load: one round trip, one transaction and one flush of the log for all of it. Beside a commit that
-//! is slow another begins, of other chats: a chat whose row somebody holds shall hold up no other.
+//! When no commit runs, a send is committed at once. Sends that arrive during a commit form the
+//! next batch, so the batches grow with the load: one round trip, one transaction and one flush of
+//! the log for all of them. Beside a slow commit another one begins, for other chats: a chat whose
+//! row is locked delays only itself.
 
 use crate::error::{Error, Result};
 use crate::id::ChatId;
@@ -19,22 +20,24 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// A commit that takes longer no longer holds up those behind it.
+/// A commit that takes longer than this no longer holds up the next one.
 const SLOW: Duration = Duration::from_millis(25);
-/// How many sends one transaction takes.
+/// Sends of one transaction.
 const MAX_BATCH: usize = 256;
-/// How many may wait; one more is answered `Unavailable` at once. As many again may be held back behind slow commits, or twice that when
-/// one failed.
+/// Sends that may wait. The next one gets `Unavailable`. Up to as many more are held back behind
+/// slow commits (twice as many after a failure).
 const MAX_WAITING: usize = 8192;
-/// A store that has answered nothing for so long is away, whatever it answered when a commit that failed had begun.
+/// A store without an answer for this long is away, whatever it answered when a failed commit
+/// began.
 const SILENT: Duration = Duration::from_secs(1);
-/// Who has waited for longer beside a commit that failed is refused with it: a try of his own would end beyond the two seconds of G3.
+/// After a failed commit, sends that have waited longer than this fail too: another attempt could
+/// not finish within G3's two seconds.
 const ANOTHER_TRY: Duration = Duration::from_millis(200);
-/// The store answers within two seconds (its obligation); this only bounds what breaks it.
+/// The store answers within two seconds (its obligation). This bounds a store that does not.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The queue of sends that wait to be committed. Full, it refuses (`Unavailable`); when the store is away, all that wait are
-/// refused together, so that nobody waits for more than one try.
+/// The queue of sends that wait for a commit. A full queue refuses (`Unavailable`). When the store
+/// is away, all waiting sends fail together, so that none waits for more than one attempt.
 #[derive(Clone)]
 pub struct SendQueue {
     entries: mpsc::Sender<Entry>,
@@ -43,21 +46,22 @@ pub struct SendQueue {
 struct Entry {
     message: NewMessage,
     came: Instant,
-    /// Dropped when its caller hung up; the message is committed all the same.
+    /// Its receiver is gone when the caller hung up. The message is committed all the same.
     answer: oneshot::Sender<Result<Sent>>,
 }
 
-/// The task that makes up the batches.
+/// The task that forms the batches.
 struct Committer {
     entries: mpsc::Receiver<Entry>,
-    /// Taken and not begun, in their order: entries of a chat in a commit that runs, and those that may not share a batch with one
-    /// before them.
+    /// Entries that were taken and not begun, in their order: those of a chat in a running commit,
+    /// and those that may not share a batch with an earlier one.
     held: VecDeque<Entry>,
-    /// The chats of the commits that run; each is in one of them.
+    /// The chats of the running commits; each is in one of them.
     busy: HashSet<ChatId>,
-    /// Chats of a commit that the store could not do while it did others: each is tried by itself until it is done.
+    /// Chats whose commit failed while the store did others: each is retried by itself until it
+    /// succeeds.
     suspects: HashSet<ChatId>,
-    /// How many commits may run at once.
+    /// Commits that may run at once.
     at_once: usize,
     /// When the store last answered.
     answered: Option<Instant>,
@@ -67,7 +71,7 @@ struct Committer {
 struct Settled {
     began: Instant,
     chats: HashSet<ChatId>,
-    /// Why it was refused, where the store was away.
+    /// The reason, if the store was away.
     away: Option<String>,
 }
 
@@ -94,7 +98,7 @@ impl SendQueue {
         (Self { entries: sender }, Committer { entries, held, busy, suspects, at_once, answered: None })
     }
 
-    /// Commits a checked message, in one transaction with those that wait beside it.
+    /// Commits a checked message, in one transaction with others that wait.
     pub(super) async fn send(&self, message: NewMessage) -> Result<Sent> {
         let (answer, answered) = oneshot::channel();
         self.entries
@@ -136,7 +140,8 @@ impl Committer {
             }
             tokio::select! {
                 Some(settled) = running.next(), if !running.is_empty() => {
-                    // The newest is over: what comes next waits for none of those that still run.
+                    // The newest commit is over: the next one need not wait for those that still
+                    // run.
                     if settled.began + SLOW == next {
                         next = settled.began;
                     }
@@ -144,7 +149,7 @@ impl Committer {
                 }
                 first = self.entries.recv(), if may_begin && self.held.len() < MAX_WAITING => match first {
                     Some(first) => self.held.push_back(first),
-                    // Nobody can send any more.
+                    // No sender is left.
                     None if running.is_empty() => return,
                     None => if let Some(settled) = running.next().await { self.settled(settled); }
                 },
@@ -154,7 +159,7 @@ impl Committer {
         }
     }
 
-    /// What may be committed now of what waits.
+    /// The waiting entries that may be committed now.
     fn batch(&mut self) -> Vec<Entry> {
         let mut batch = Vec::new();
         let mut keys = HashSet::new();
@@ -170,7 +175,8 @@ impl Committer {
         batch
     }
 
-    /// The store takes no two of one author, chat and `client_message_id` at once: the later waits, and finds the first.
+    /// The store takes no two entries of one author, chat and `client_message_id` at once: the
+    /// later one waits, and finds the first.
     fn admit(&mut self, entry: Entry, batch: &mut Vec<Entry>, keys: &mut HashSet<(i64, i64, String)>) {
         let message = &entry.message;
         let fits = batch.len() < MAX_BATCH
@@ -197,7 +203,7 @@ impl Committer {
         }
     }
 
-    /// Whoever waits for a store that is away would only wait for the next time-out.
+    /// An entry that waits for a store that is away would only wait for the next time-out.
     fn settled(&mut self, settled: Settled) {
         self.busy.retain(|chat| !settled.chats.contains(chat));
         let now = Instant::now();
@@ -206,7 +212,7 @@ impl Committer {
             self.suspects.retain(|chat| !settled.chats.contains(chat));
             return;
         };
-        // Where it has answered others meanwhile, it was these chats that it could not come by.
+        // If the store answered others meanwhile, these chats are what it could not lock.
         let away = self.answered.is_none_or(|answered| answered < settled.began || now - answered > SILENT);
         if !away && self.suspects.len() < MAX_WAITING {
             self.suspects.extend(&settled.chats);
@@ -221,7 +227,7 @@ impl Committer {
     }
 }
 
-/// Commits a batch and answers it. Says why, where the store is away.
+/// Commits a batch and answers its entries. Returns the reason if the store is away.
 async fn settle<F>(
     batch: Vec<Entry>,
     commit: &impl Fn(Vec<NewMessage>) -> F,
@@ -231,8 +237,8 @@ where
     F: Future<Output = Result<SentBatch>>,
 {
     let outcome = within_patience(commit(messages(&batch))).await;
-    // Nothing was committed, yet the store is there: one of them may be what it cannot digest, and the others shall not suffer
-    // for it.
+    // Nothing was committed, but the store is there: it may refuse one entry only, and the others
+    // must not suffer for it.
     if batch.len() == 1 || !matches!(&outcome, Err(error) if !matches!(error, Error::Unavailable(_))) {
         return tell_and_answer(batch, outcome, tell);
     }
@@ -241,7 +247,7 @@ where
         let alone = vec![entry];
         let outcome = within_patience(commit(messages(&alone))).await;
         if let Some(away) = tell_and_answer(alone, outcome, tell) {
-            // Gone meanwhile: the others would each wait for a time-out of their own.
+            // The store is gone meanwhile: the others would each wait for another time-out.
             fail(rest, Error::unavailable, &away);
             return Some(away);
         }
@@ -273,7 +279,8 @@ async fn within_patience(commit: impl Future<Output = Result<SentBatch>>) -> Res
     }
 }
 
-/// Word of what was committed goes out before its sender hears: who sends again on the answer comes after it.
+/// The commit is published before its sender gets the answer, so that the sender's next message
+/// comes after it.
 fn answer(batch: Vec<Entry>, sent: SentBatch, tell: &impl Fn(u64, Committed)) {
     let created = sent.results.iter().filter(|result| matches!(result, Ok(sent) if sent.created)).count();
     tell(created as u64, sent.committed);

@@ -1,6 +1,7 @@
 //! The log, its outbox, and pruning.
 
 use super::*;
+use crate::event::{Effect, EventKind};
 
 contract!(
     the_log_is_read_in_pieces,
@@ -8,6 +9,9 @@ contract!(
     a_dead_relays_entries_come_back,
     a_claim_is_bounded_in_events,
     an_entry_that_cannot_be_read_holds_up_no_other,
+    an_event_of_a_later_release_keeps_its_number,
+    an_event_that_lacks_its_columns_keeps_its_number,
+    a_relay_finds_an_event_of_a_later_release,
     the_log_is_pruned_from_its_oldest,
     expired_sessions_are_forgotten,
     it_answers,
@@ -137,4 +141,68 @@ async fn it_answers(at: Fixture) {
     at.store.ping().await.unwrap();
     let pool = at.store.pool();
     assert!(pool.in_use + pool.idle > 0);
+}
+
+/// As a newer release leaves it: an entry of that kind under the chat's next number.
+async fn later_event(at: &Fixture, chat: ChatId, kind: u8) {
+    assert_eq!(at.sql(&format!("update chats set seq = seq + 1 where id = {chat}")).await, 1);
+    let insert = "insert into events (chat_id, seq, kind, created_at) select id, seq,";
+    assert_eq!(at.sql(&format!("{insert} {kind}, active_at from chats where id = {chat}")).await, 1);
+}
+
+async fn bodies(at: &Fixture, chat: ChatId, after: i64, limit: usize) -> Vec<(i64, EventBody)> {
+    let page = at.store.log_after(chat, Seq(after), limit).await.unwrap().unwrap();
+    page.events.into_iter().map(|event| (event.seq.0, event.body)).collect()
+}
+
+/// Also a kind that is known, but never stood in a log.
+async fn an_event_of_a_later_release_keeps_its_number(at: Fixture) {
+    for kind in [14, 255, 9] {
+        let ann = at.user().await;
+        let chat = at.group(&ann, &[]).await.id;
+        let first = at.send(chat, &ann, "first").await;
+        later_event(&at, chat, kind).await;
+        let last = at.send(chat, &ann, "last").await;
+        later_event(&at, chat, kind).await;
+        let (first, last) = (EventBody::NewMessage { message: first }, EventBody::NewMessage { message: last });
+        let unknown = || EventBody::Unknown { kind };
+        let all = [(1, first), (2, unknown()), (3, last), (4, unknown())];
+        assert_eq!(bodies(&at, chat, 0, 100).await, all);
+        // A piece begins and ends with one.
+        assert_eq!(bodies(&at, chat, 1, 1).await, all[1..2]);
+        assert_eq!(bodies(&at, chat, 3, 100).await, all[3..]);
+        let page = at.store.log_after(chat, Seq(3), 1).await.unwrap().unwrap();
+        assert_eq!((page.head, at.head(chat).await), (Seq(4), Seq(4)));
+        let event = &page.events[0];
+        assert_eq!((event.kind(), event.effect()), (EventKind::Unknown(kind), Effect::None));
+        let json: serde_json::Value = serde_json::from_slice(&event.to_json()).unwrap();
+        assert_eq!(json, serde_json::json!({"type": "unknown", "chat_id": chat, "seq": 4}));
+    }
+}
+
+async fn an_event_that_lacks_its_columns_keeps_its_number(at: Fixture) {
+    let (ann, ben) = (at.user().await, at.user().await);
+    let chat = at.group(&ann, &[&ben]).await.id;
+    let before = bodies(&at, chat, 0, 100).await.len();
+    at.store.leave(chat, ben.id).await.unwrap();
+    let last = at.send(chat, &ann, "last").await;
+    assert_eq!(at.sql(&format!("update events set user_id = null where chat_id = {chat} and kind = 5")).await, 1);
+    let left = bodies(&at, chat, 0, 100).await.split_off(before);
+    assert_eq!(
+        left,
+        [(last.seq.0 - 1, EventBody::Unknown { kind: 5 }), (last.seq.0, EventBody::NewMessage { message: last }),]
+    );
+}
+
+async fn a_relay_finds_an_event_of_a_later_release(at: Fixture) {
+    let ann = at.user().await;
+    let chat = at.group(&ann, &[]).await.id;
+    let sent = at.store.send(vec![new(chat, &ann, "text")]).await.unwrap().committed;
+    later_event(&at, chat, 14).await;
+    let payload = format!(r#"{{"events":[[{chat},1,2]],"notices":[]}}"#);
+    assert_eq!(at.sql(&format!("update outbox set payload = '{payload}' where size = 1")).await, 1);
+    let claimed = at.store.outbox_claim(Duration::ZERO, 500).await.unwrap();
+    assert_eq!(claimed.len(), 1);
+    assert_eq!(claimed[0].events[0], sent.events[0]);
+    assert_eq!((claimed[0].events[1].seq, &claimed[0].events[1].body), (Seq(2), &EventBody::Unknown { kind: 14 }));
 }

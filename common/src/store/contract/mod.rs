@@ -1,4 +1,4 @@
-//! One contract suite over both back ends: SQLite in a temporary directory, and a real Postgres that the suite starts itself.
+//! One contract suite over both back ends: SQLite in a temporary directory, and a real Postgres.
 
 mod accounts;
 mod chats;
@@ -7,10 +7,8 @@ mod members;
 mod messages;
 mod postgres_only;
 mod races;
-mod server;
 mod sessions;
 
-use self::server::Server;
 use super::postgres::PostgresStore;
 use super::sqlite::SqliteStore;
 use super::*;
@@ -18,6 +16,7 @@ use crate::error::Error;
 use crate::event::{EventBody, LogEvent};
 use crate::id::{ChatId, MessageId, Seq, SessionId, UserId};
 use crate::model::{Chat, HistoryPage, Message, Role, User};
+use messenger_testing::postgres;
 use sqlx::{AssertSqlSafe, Connection};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,17 +26,11 @@ use std::time::Duration;
 /// Runs each function over both back ends.
 macro_rules! contract {
     ($($name:ident),* $(,)?) => {
-        mod sqlite {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() {
-                super::$name(crate::store::contract::Fixture::sqlite().await).await;
-            })*
-        }
-        mod postgres {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() {
-                super::$name(crate::store::contract::Fixture::postgres().await).await;
-            })*
+        messenger_testing::over_each! {
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            sqlite: crate::store::contract::Fixture::sqlite().await,
+            postgres: crate::store::contract::Fixture::postgres().await;
+            $($name)*
         }
     };
 }
@@ -74,7 +67,7 @@ impl Fixture {
     }
 
     pub(super) async fn postgres() -> Self {
-        let url = Server::shared().database().await;
+        let url = postgres::shared_without_fsync().await.new_database().await;
         let store = PostgresStore::connect(&url.clone().into(), 8).unwrap();
         store.migrate().await.unwrap();
         assert!(store.schema_ready().await.unwrap());

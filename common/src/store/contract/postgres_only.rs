@@ -1,11 +1,12 @@
 //! What only Postgres has: a server that goes away, plans, and many nodes that bring the schema up.
 
 use super::*;
+use messenger_testing::Postgres;
 use std::time::Instant;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_nodes_bring_the_schema_up_at_once() {
-    let url = Server::shared().database().await;
+    let url = postgres::shared_without_fsync().await.new_database().await;
     let mut nodes = tokio::task::JoinSet::new();
     for _ in 0..6 {
         let store = PostgresStore::connect(&url.clone().into(), 2).unwrap();
@@ -21,8 +22,8 @@ async fn many_nodes_bring_the_schema_up_at_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_away_is_told_in_time_and_found_again() {
-    let server = Server::start();
-    let url = server.database().await;
+    let server = Postgres::private().await;
+    let url = server.new_database().await;
     let store = Arc::new(PostgresStore::connect(&url.clone().into(), 8).unwrap());
     store.migrate().await.unwrap();
     let at = Fixture { store: store.clone(), raw: Raw::Postgres(url), users: AtomicU32::new(0) };
@@ -38,9 +39,13 @@ async fn a_server_that_is_away_is_told_in_time_and_found_again() {
             read.await.unwrap().unwrap();
         }
     };
-    for mode in ["fast", "immediate"] {
+    let down = async |mode| match mode {
+        "stopped" => server.stop().await,
+        _ => server.crash().await,
+    };
+    for mode in ["stopped", "crashed"] {
         fill().await;
-        server.down(mode);
+        down(mode).await;
         for _ in 0..3 {
             let asked = Instant::now();
             assert_eq!(code(store.heads(&[chat]).await), "unavailable");
@@ -48,17 +53,17 @@ async fn a_server_that_is_away_is_told_in_time_and_found_again() {
             assert_eq!(code(store.leave(chat, ann.id).await), "unavailable");
             assert!(asked.elapsed() < Duration::from_secs(2), "a closed port is told at once");
         }
-        server.up();
+        server.start().await;
         at.send(chat, &ann, "back").await;
         fill().await;
         // Gone and back between two uses: no read and no transaction notices.
-        server.down(mode);
-        server.up();
+        down(mode).await;
+        server.start().await;
         let head = at.head(chat).await;
         assert!(head > Seq(0));
         fill().await;
-        server.down(mode);
-        server.up();
+        down(mode).await;
+        server.start().await;
         let (_, committed) = at.store.update_chat(chat, ann.id, renamed(mode)).await.unwrap();
         assert_eq!(kinds(&committed), ["chat_updated"]);
         at.store.outbox_remove(&[committed.outbox.unwrap()]).await.unwrap();
@@ -72,7 +77,7 @@ fn renamed(name: &str) -> ChatPatch {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_caller_that_goes_away_leaves_no_connection_behind() {
-    let url = Server::shared().database().await;
+    let url = postgres::shared_without_fsync().await.new_database().await;
     let store = Arc::new(PostgresStore::connect(&url.clone().into(), 2).unwrap());
     store.migrate().await.unwrap();
     let at = Fixture { store: store.clone(), raw: Raw::Postgres(url.clone()), users: AtomicU32::new(0) };
@@ -97,7 +102,7 @@ async fn a_caller_that_goes_away_leaves_no_connection_behind() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_standby_is_unavailable() {
-    let url = Server::shared().database().await;
+    let url = postgres::shared_without_fsync().await.new_database().await;
     let store = PostgresStore::connect(&url.clone().into(), 2).unwrap();
     store.migrate().await.unwrap();
     let at = Fixture { store: Arc::new(store.clone()), raw: Raw::Postgres(url.clone()), users: AtomicU32::new(0) };
@@ -211,4 +216,41 @@ async fn within(holds: impl AsyncFn() -> bool) {
         assert!(Instant::now() < deadline, "it does not come to hold");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// Guarantee G10: a long transaction may hold up a migration, but nobody's write waits behind that migration.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn later_kinds_are_let_in_without_holding_up_a_write() {
+    let url = postgres::shared_without_fsync().await.new_database().await;
+    let store = PostgresStore::connect(&url.clone().into(), 4).unwrap();
+    store.migrate().await.unwrap();
+    let store = Arc::new(store);
+    let at = Fixture { store: store.clone(), raw: Raw::Postgres(url.clone()), users: AtomicU32::new(0) };
+    // As the release before left it.
+    for undo in [
+        "alter table events drop constraint events_kind_check, add constraint events_kind_check check (kind between 2 and 8)",
+        "delete from _sqlx_migrations where version = 4",
+    ] {
+        at.sql(undo).await;
+    }
+    let ann = at.user().await;
+    let chat = at.group(&ann, &[]).await.id;
+    let mut long = sqlx::PgConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql("begin; select count(*) from events").execute(&mut long).await.unwrap();
+    let migrating = tokio::spawn(async move { store.migrate().await });
+    let mut waited = false;
+    while !waited {
+        waited =
+            at.number("select count(*) from pg_locks where not granted and mode = 'AccessExclusiveLock'").await > 0;
+    }
+    for name in ["one", "two", "three"] {
+        let asked = Instant::now();
+        at.store.update_chat(chat, ann.id, renamed(name)).await.unwrap();
+        assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+    }
+    assert!(!migrating.is_finished());
+    sqlx::raw_sql("commit").execute(&mut long).await.unwrap();
+    migrating.await.unwrap().unwrap();
+    let insert = "insert into events (chat_id, seq, kind, created_at) select id, seq + 1,";
+    assert_eq!(at.sql(&format!("{insert} 255, active_at from chats where id = {chat}")).await, 1);
 }

@@ -1,7 +1,7 @@
-//! What only SQLite has: a file that cannot grow.
+//! What only SQLite has: a file that cannot grow, and a table that a migration makes anew.
 
 use super::*;
-use crate::store::{Accounts, NewUser};
+use crate::store::{Accounts, Chats, Members, NewGroup, NewUser};
 use sqlx::AssertSqlSafe;
 
 async fn pages(store: &SqliteStore, limit: &str) -> i64 {
@@ -46,4 +46,48 @@ async fn a_writer_that_is_out_of_step_is_made_anew() {
     assert!(transaction.commit().await.is_err());
     store.create_user(user(1)).await.unwrap();
     store.ping().await.unwrap();
+}
+
+async fn numbers(store: &SqliteStore, sql: &'static str) -> Vec<(i64, i64, i64, Option<i64>, Option<i64>, i64)> {
+    sqlx::query_as(sql).fetch_all(&store.database.reader).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_older_files_events_are_kept_when_later_kinds_are_let_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(dir.path().join("messenger.sqlite")).await.unwrap();
+    let older = migrator().iter().filter(|migration| migration.version < 4).cloned().collect();
+    let mut writer = store.database.writer.acquire().await.unwrap();
+    Migrator::with_migrations(older).run_direct(None, &mut *writer, false).await.unwrap();
+    drop(writer);
+    let owner = store.create_user(user(1)).await.unwrap().id;
+    let member = store.create_user(user(2)).await.unwrap().id;
+    let group = NewGroup { owner, name: "room".into(), description: None, member_ids: vec![member] };
+    let chat = store.create_group(group).await.unwrap().0.id;
+    store.leave(chat, member).await.unwrap();
+    store.join(chat, member, 10).await.unwrap();
+    let sql = "select chat_id, seq, kind, user_id, role, created_at from events order by chat_id, seq";
+    let before = numbers(&store, sql).await;
+    assert_eq!(before.len(), 2, "{before:?}");
+    let later = "insert into events (chat_id, seq, kind, created_at) select id, seq + 1, 255, active_at from chats";
+    let mut writer = store.database.writer.acquire().await.unwrap();
+    assert!(sqlx::raw_sql(later).execute(&mut *writer).await.is_err(), "the older file refuses it");
+    drop(writer);
+
+    assert!(!store.schema_ready().await.unwrap());
+    store.migrate().await.unwrap();
+    assert!(store.schema_ready().await.unwrap());
+    assert_eq!(numbers(&store, sql).await, before);
+    let mut writer = store.database.writer.acquire().await.unwrap();
+    sqlx::raw_sql(later).execute(&mut *writer).await.unwrap();
+    for refused in ["(1, 99, 1, 0)", "(99, 99, 255, 0)"] {
+        let insert = format!("insert into events (chat_id, seq, kind, created_at) values {refused}");
+        assert!(sqlx::raw_sql(AssertSqlSafe(insert)).execute(&mut *writer).await.is_err(), "{refused}");
+    }
+    let plan: Vec<(i64, i64, i64, String)> =
+        sqlx::query_as("explain query plan select chat_id, seq from events where created_at < 1 order by created_at")
+            .fetch_all(&mut *writer)
+            .await
+            .unwrap();
+    assert!(plan.iter().any(|(.., step)| step.contains("events_created")), "{plan:?}");
 }

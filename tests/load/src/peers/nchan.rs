@@ -4,9 +4,9 @@ use super::Peer;
 use crate::cpu::{Part, Watched};
 use crate::fleet::{Fleet, source};
 use crate::socket::{Spec, handshake};
-use crate::support::process::{self, Log, Process};
-use crate::support::{Redis, eventually_blocking};
 use crate::world;
+use messenger_testing::process::{self, Log, Process};
+use messenger_testing::{Redis, eventually_blocking};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -35,7 +35,7 @@ impl Nchan {
         let dir = process::new_dir("nchan");
         let module = module(&dir)?;
         let redis = if with_redis { Some(world::runtime()?.block_on(Redis::private())) } else { None };
-        let port = process::free_port();
+        let port = messenger_testing::ports::free_port();
         let conf = dir.join("nginx.conf");
         std::fs::write(&conf, configuration(&dir, &module, port, redis.as_deref()))
             .map_err(|error| error.to_string())?;

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use parking_lot::Mutex;
+use redis::aio::MultiplexedConnection;
+use redis::{RedisResult, Value};
 
+use super::ports::free_port;
 use super::process::{self, Log, Process};
 
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -39,7 +42,7 @@ impl Redis {
         let server = Self {
             program: program()?,
             dir: process::new_dir("redis"),
-            port: process::free_port(),
+            port: free_port(),
             options,
             log: Arc::default(),
             process: Mutex::new(None),
@@ -58,9 +61,8 @@ impl Redis {
             .current_dir(&self.dir);
         let mark = self.log.mark();
         let mut process = Process::start(command, &self.log)?;
-        self.log
-            .find(mark, START_LIMIT, |line| line.contains("Ready to accept connections").then_some(()))
-            .filter(|()| process.exited().is_none())
+        process
+            .says(&self.log, mark, START_LIMIT, |line| line.contains("Ready to accept connections").then_some(()))
             .ok_or_else(|| format!("it did not start:\n{}", self.log.since(mark).join("\n")))?;
         *self.process.lock() = Some(process);
         Ok(())
@@ -85,19 +87,23 @@ impl Redis {
     }
 
     /// A connection for a test's own commands.
-    pub async fn connect(&self) -> redis::aio::MultiplexedConnection {
-        let client = redis::Client::open(self.url()).unwrap();
-        client.get_multiplexed_async_connection().await.unwrap()
+    pub async fn connect(&self) -> RedisResult<MultiplexedConnection> {
+        redis::Client::open(self.url())?.get_multiplexed_async_connection().await
     }
 
-    /// Runs one command, `["CLIENT", "KILL", "TYPE", "pubsub"]`.
-    pub async fn command(&self, words: &[&str]) -> redis::Value {
-        let mut command = redis::cmd(words[0]);
-        for word in &words[1..] {
-            command.arg(word);
-        }
-        let answer = command.query_async(&mut self.connect().await).await;
-        answer.unwrap_or_else(|error| panic!("{words:?}: {error}"))
+    /// Runs one command, `["CLIENT", "KILL", "TYPE", "pubsub"]`, over a connection of its own.
+    pub async fn command(&self, words: &[&str]) -> Value {
+        self.try_command(words).await.unwrap_or_else(|error| panic!("{words:?}: {error}"))
+    }
+
+    /// The same, for a command that the server may refuse.
+    pub async fn try_command(&self, words: &[&str]) -> RedisResult<Value> {
+        redis::cmd(words[0]).arg(&words[1..]).query_async(&mut self.connect().await?).await
+    }
+
+    /// The text that a command answers.
+    pub async fn text(&self, words: &[&str]) -> String {
+        redis::from_redis_value(self.command(words).await).unwrap()
     }
 
     /// Stops in good order (`SIGTERM`).

@@ -1,11 +1,11 @@
-//! Ports for servers under test; shared by the path with the unit tests of `messenger-common`.
+//! Ports for servers under test.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A loopback port that nobody listens on, given out once. It lies below the ports that the kernel takes for
 /// outgoing connections, so that none of those can take it before its server does.
-pub(crate) fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     const FIRST: u32 = 12_000;
     const COUNT: u32 = 20_000;
     static NEXT: LazyLock<AtomicU32> = LazyLock::new(|| AtomicU32::new(std::process::id().wrapping_mul(97)));

@@ -20,8 +20,6 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use parking_lot::{Condvar, Mutex};
 
-pub(crate) use super::ports::free_port;
-
 type Job = (Command, mpsc::SyncSender<std::io::Result<Child>>);
 
 static SPAWNER: LazyLock<Mutex<mpsc::Sender<Job>>> = LazyLock::new(|| {
@@ -81,8 +79,9 @@ pub fn bound_command(program: impl AsRef<OsStr>, signal: &str) -> Command {
     command
 }
 
-/// Another cargo than the one that started this process, and without what that one set for it: a build script that looks at the package's
-/// name would take it for a change, and build a third of the dependencies anew at each turn.
+/// Another cargo than the one that started this process, and without what that one set for it: a build script
+/// that looks at the package's name would take it for a change, and build a third of the dependencies anew at
+/// each turn.
 pub fn cargo() -> Command {
     let mut cargo = Command::new(env!("CARGO"));
     for (name, _) in std::env::vars_os() {
@@ -216,6 +215,17 @@ impl Process {
             self.exit = self.child.try_wait().unwrap();
         }
         self.exit
+    }
+
+    /// The first line after `mark` from which `find` gets something; `None` after `limit`, or once the process
+    /// has ended. Its output must go to `log`.
+    pub fn says<T>(&mut self, log: &Log, mark: usize, limit: Duration, find: impl Fn(&str) -> Option<T>) -> Option<T> {
+        let slice = Duration::from_millis(100);
+        let said = super::eventually_blocking("a line", limit, || match log.find(mark, slice, &find) {
+            Some(found) => Some(Some(found)),
+            None => self.exited().map(|_| None),
+        });
+        said.ok().flatten()
     }
 
     /// Waits for the end of the process, which must come within `limit`.

@@ -68,18 +68,11 @@ impl Node {
     /// The port in the line `PROGRAM WHAT http://127.0.0.1:PORT`.
     fn told_port(&self, mark: usize, process: &mut Process, what: &str) -> Result<u16, String> {
         let start = format!("{} {what} http://127.0.0.1:", self.program.name());
-        let told = super::eventually_blocking(&self.name, READY_LIMIT, || {
-            let wait = Duration::from_millis(100);
-            match self.log.find(mark, wait, |line| line.strip_prefix(&start)?.parse().ok()) {
-                Some(port) => Some(Ok(port)),
-                None => process.exited().map(Err),
-            }
-        });
-        match told {
-            Ok(Ok(port)) => Ok(port),
-            Ok(Err(status)) => Err(format!("{}: {status}\n{}", self.name, self.tail(40))),
-            Err(error) => Err(format!("{error}: `{start}…`\n{}", self.tail(40))),
-        }
+        let told = process.says(&self.log, mark, READY_LIMIT, |line| line.strip_prefix(&start)?.parse().ok());
+        told.ok_or_else(|| match process.exited() {
+            Some(status) => format!("{}: {status}\n{}", self.name, self.tail(40)),
+            None => format!("{}: no `{start}…` within {READY_LIMIT:?}\n{}", self.name, self.tail(40)),
+        })
     }
 
     /// Waits until `/readyz` answers 200. Blocks.

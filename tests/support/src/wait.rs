@@ -2,6 +2,12 @@
 
 use std::time::Duration;
 
+/// How long a test waits for what should come at once, on a machine that is busy with other tests.
+pub const SOON: Duration = Duration::from_secs(20);
+
+/// How long one test may take in all, private deployments included.
+pub const TEST_LIMIT: Duration = Duration::from_mins(3);
+
 /// Runs blocking work of the harness (starting a process and waiting until it is ready) off the test's own
 /// thread, so that what else the test has under way goes on.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
@@ -9,6 +15,25 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
         Ok(value) => value,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
+}
+
+/// Awaits `test` and panics when it takes longer than [`TEST_LIMIT`].
+pub async fn limited<T>(test: impl Future<Output = T>) -> T {
+    let Ok(value) = tokio::time::timeout(TEST_LIMIT, test).await else {
+        panic!("the test took longer than {TEST_LIMIT:?}");
+    };
+    value
+}
+
+/// Awaits `work` and panics with `what` when it takes longer than [`SOON`].
+pub async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
+    let done = tokio::time::timeout(SOON, work).await;
+    done.unwrap_or_else(|_| panic!("{what}: not within {SOON:?}"))
+}
+
+/// Asks `is_so` again and again until it is; panics with `what` after [`SOON`].
+pub async fn until<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) {
+    eventually(what, SOON, async || is_so().await.then_some(())).await;
 }
 
 /// Asks `probe` again and again until it gives a value; panics with `what` after `limit`.
@@ -19,7 +44,7 @@ pub async fn eventually<T>(what: &str, limit: Duration, mut probe: impl AsyncFnM
             return value;
         }
         assert!(tokio::time::Instant::now() < deadline, "{what}: not within {limit:?}");
-        tokio::time::sleep(Duration::from_millis(25)).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
