@@ -12,7 +12,8 @@ use std::sync::Arc;
 /// What a page of ours may do: its own files and sockets, nothing inline, nothing from elsewhere.
 const STRICT: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; object-src 'none'; \
      base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
-/// Swagger UI and Redoc set styles of elements and draw with data URLs; Redoc searches in a worker.
+/// Swagger UI and Redoc set styles of elements and draw with data URLs; Redoc searches in a
+/// worker.
 const DOCUMENTS: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; worker-src blob:; \
      object-src 'none'; base-uri 'none'; frame-ancestors 'none'";
 

@@ -1,7 +1,7 @@
 //! The messenger's REST server: contract section 2, its documents and the two web pages.
 //!
-//! Depends on `messenger_common` alone, which knows the rules; here a handler takes a request apart
-//! and shapes the answer.
+//! Depends on `messenger_common` alone, which knows the rules; here a handler takes a request
+//! apart and shapes the answer.
 //!
 //! # Rooms, top to bottom
 //!

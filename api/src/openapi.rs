@@ -1,8 +1,8 @@
 //! The OpenAPI 3.1 document: what the handlers declare of themselves, with the problems that every
 //! call may answer.
 //!
-//! A handler names its own codes in `x-problems`; here they become responses, with an example each,
-//! made by the same [`Error`] that answers them.
+//! A handler names its own codes in `x-problems`; here they become responses, with an example
+//! each, made by the same [`Error`] that answers them.
 
 use crate::routes::online::GatewayPaths;
 use crate::routes::pages::About;

@@ -1,5 +1,5 @@
-//! The back ends of a program: store, bus, presence, limits. The start waits a minute for each, and
-//! a task watches it from then on.
+//! The back ends of a program: store, bus, presence, limits. The start waits a minute for each,
+//! and a task watches it from then on.
 
 use crate::bus::memory::MemoryHub;
 use crate::bus::redis::RedisBus;

@@ -1,5 +1,5 @@
-//! Time as an argument: the rules take a [`Clock`], so that a test says what time it is and no rule
-//! reads a global.
+//! Time as an argument: the rules take a [`Clock`], so that a test says what time it is and no
+//! rule reads a global.
 
 use std::sync::Arc;
 use time::OffsetDateTime;

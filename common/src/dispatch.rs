@@ -1,5 +1,5 @@
-//! The one receiver of a process's bus events. It handles revocations, which concern every program,
-//! and passes the rest to the gateway's sink.
+//! The one receiver of a process's bus events. It handles revocations, which concern every
+//! program, and passes the rest to the gateway's sink.
 //!
 //! It decodes each event once, and passes batches on as they come.
 

@@ -1,13 +1,13 @@
-//! The life of a process: every task is started here, tracked, named, and ended in order (guarantee
-//! G8).
+//! The life of a process: every task is started here, tracked, named, and ended in order
+//! (guarantee G8).
 //!
 //! Stages: running → draining (not ready, nothing new is taken, running work finishes) → stopping
-//! (everything ends). A long-lived task that ends before its time stops the process with a failure:
-//! a half-dead server is worse than one that is restarted.
+//! (everything ends). A long-lived task that ends before its time stops the process with a
+//! failure: a half-dead server is worse than one that is restarted.
 //!
 //! Two doors: [`Lifecycle::spawn`] starts a task for the life of the process,
-//! [`Lifecycle::spawn_task`] starts work that a drain waits for. [`Lifecycle::spawn_to_end`] is the
-//! first door for the few tasks that finish what they hold.
+//! [`Lifecycle::spawn_task`] starts work that a drain waits for. [`Lifecycle::spawn_to_end`] is
+//! the first door for the few tasks that finish what they hold.
 
 mod readiness;
 

@@ -150,8 +150,8 @@ fn hashing_threads() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1))
 }
 
-/// Prints the program's addresses to stdout, for people and for a parent process that asked for any
-/// free port.
+/// Prints the program's addresses to stdout, for people and for a parent process that asked for
+/// any free port.
 fn announce(config: &Config, public: Option<SocketAddr>, admin: Option<SocketAddr>) {
     let name = config.program.name();
     let database = match &config.database {

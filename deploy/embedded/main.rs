@@ -1,5 +1,5 @@
-//! Everything in one process: what `cargo run` starts. With Postgres and Redis configured, one more
-//! node of a cluster.
+//! Everything in one process: what `cargo run` starts. With Postgres and Redis configured, one
+//! more node of a cluster.
 
 use messenger_common::backends::StartError;
 use messenger_common::config::{Config, Program};

@@ -1,5 +1,5 @@
-//! The gateway's way from an event to its sockets: framing, the cursor of a chat, a client's frame,
-//! and fan-out to N connections. Allocations are counted first: a delivery makes none.
+//! The gateway's way from an event to its sockets: framing, the cursor of a chat, a client's
+//! frame, and fan-out to N connections. Allocations are counted first: a delivery makes none.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods, missing_docs, reason = "a bench")]
 
 use criterion::{BatchSize, BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};

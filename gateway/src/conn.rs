@@ -1,9 +1,9 @@
 //! One connection's state and its way out: frames go straight to the socket while nothing waits;
-//! what the socket does not take is queued, bounded in bytes, and leaves in one `writev` when it is
-//! writable again (G7).
+//! what the socket does not take is queued, bounded in bytes, and leaves in one `writev` when it
+//! is writable again (G7).
 //!
-//! Lives on one shard's thread; fan-out and the connection's own task share it by `Rc`. No I/O here
-//! ever waits.
+//! Lives on one shard's thread; fan-out and the connection's own task share it by `Rc`. No I/O
+//! here ever waits.
 
 mod batch;
 mod echo;

@@ -2,10 +2,10 @@
 //! doubled or out of order (G2), and the subscriptions that read it, each at its own pace (G7) and
 //! within its own rights (G6).
 //!
-//! The bus brings events; only `head + 1` goes on. An event further on is held, and what is missing
-//! comes from the log. One at or before the head was here already. Nothing here does I/O or knows
-//! the time: a feed says which [`Repair`] is due, a reader is whatever takes a frame. `tests/model`
-//! checks these rules, and runs them side by side with this code.
+//! The bus brings events; only `head + 1` goes on. An event further on is held, and what is
+//! missing comes from the log. One at or before the head was here already. Nothing here does I/O
+//! or knows the time: a feed says which [`Repair`] is due, a reader is whatever takes a frame.
+//! `tests/model` checks these rules, and runs them side by side with this code.
 
 mod catch_up;
 mod deliver;

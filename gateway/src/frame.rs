@@ -130,7 +130,8 @@ pub(crate) fn parse(buffer: &mut [u8], limit: usize) -> Result<Option<(Frame, us
     Ok(Some((Frame { is_final: header.is_final, kind, payload: start..end }, end)))
 }
 
-/// Whether a client's close payload is well formed (RFC 6455, section 7.4): what to answer it with.
+/// Whether a client's close payload is well formed (RFC 6455, section 7.4): what to answer it
+/// with.
 pub(crate) fn close_answer(payload: &[u8]) -> Result<Option<u16>, Violation> {
     match payload {
         [] => Ok(None),

@@ -1,4 +1,5 @@
-//! What a shard's inbox carries: connections, publications from the bus, revocations and the drain.
+//! What a shard's inbox carries: connections, publications from the bus, revocations and the
+//! drain.
 
 use crate::feed::Event;
 use crate::protocol::CloseCode;

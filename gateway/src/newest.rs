@@ -4,7 +4,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 
-/// Keeps the newest value of each key in its first place. Beyond `most` keys the oldest is dropped.
+/// Keeps the newest value of each key in its first place. Beyond `most` keys the oldest is
+/// dropped.
 #[derive(Debug)]
 pub(crate) struct NewestByKey<K, V> {
     order: VecDeque<K>,

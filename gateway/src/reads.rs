@@ -1,8 +1,8 @@
 //! Reads that many wait for: thousands of clients that come back at once must not become thousands
 //! of queries.
 //!
-//! A [`Batcher`] asks many questions in one query. [`LogReads`] lets all who want the same piece of
-//! a chat's log wait for one read.
+//! A [`Batcher`] asks many questions in one query. [`LogReads`] lets all who want the same piece
+//! of a chat's log wait for one read.
 
 mod batcher;
 mod log;

@@ -1,9 +1,9 @@
 //! One thread's connections, feeds and users: state and the verbs that change it. Nothing here
 //! waits, and nothing is locked.
 //!
-//! A publication crosses to the thread once; each event is written to its subscribers' sockets from
-//! here, without waking a task a connection. [`crate::worker`] drives it, [`crate::repair`] and
-//! [`crate::subscription`] read for it.
+//! A publication crosses to the thread once; each event is written to its subscribers' sockets
+//! from here, without waking a task a connection. [`crate::worker`] drives it, [`crate::repair`]
+//! and [`crate::subscription`] read for it.
 
 mod deliver;
 mod notices;

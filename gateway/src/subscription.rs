@@ -1,6 +1,6 @@
 //! A connection's subscriptions: how one begins, and how those that are behind catch up (G2, G7).
-//! The rules of the cursor are the feed's ([`crate::feed`]); here is what they read from the store,
-//! and whom they answer.
+//! The rules of the cursor are the feed's ([`crate::feed`]); here is what they read from the
+//! store, and whom they answer.
 
 mod begin;
 mod catch_up;

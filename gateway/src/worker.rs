@@ -24,7 +24,8 @@ use tokio::time::MissedTickBehavior;
 const MESSAGES_PER_TURN: usize = 64;
 /// How often connections and feeds are looked after.
 const TICK: Duration = Duration::from_millis(500);
-/// `welcome` waits this long for the user's channel and presence; after that it comes without them.
+/// `welcome` waits this long for the user's channel and presence; after that it comes without
+/// them.
 const OPEN_WITHIN: Duration = Duration::from_secs(1);
 
 /// See the module.

@@ -13,14 +13,15 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::page::Page;
+use crate::support::ports;
 use crate::support::process::{self, Log, Process};
 
 /// How long chromedriver may take until it listens, and Chromium until its first window is there.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// A chromedriver of this test's own. The driver asks the kernel to be killed with this process,
-/// and Chromium, started by a wrapper, to be killed with its driver: nothing is left behind however
-/// the test ends.
+/// and Chromium, started by a wrapper, to be killed with its driver: nothing is left behind
+/// however the test ends.
 pub(super) struct Browser {
     driver: Mutex<Option<Process>>,
     address: String,
@@ -46,15 +47,17 @@ impl Browser {
         std::fs::set_permissions(dir.join("chromium"), Permissions::from_mode(0o755)).map_err(told)?;
         let log = Arc::<Log>::default();
         let mut command = process::bound_command(driver, "KILL");
-        command.args(["--port=0", "--log-level=INFO"]).env("HOME", &dir).env("TMPDIR", &dir).current_dir(&dir);
+        // A port of the harness' own: chromedriver's choice may be taken in the other address family.
+        let port = ports::free_port();
+        command
+            .args([&format!("--port={port}"), "--log-level=INFO"])
+            .env("HOME", &dir)
+            .env("TMPDIR", &dir)
+            .current_dir(&dir);
         // There is no desktop to talk to, and nothing to wait for.
         command.env("DBUS_SESSION_BUS_ADDRESS", "disabled:");
         let process = Process::start(command, &log)?;
-        let port: u16 = log
-            .find(0, START_LIMIT, |line| {
-                let (_, port) = line.split_once("started successfully on port ")?;
-                port.trim_end_matches('.').parse().ok()
-            })
+        log.find(0, START_LIMIT, |line| line.contains("started successfully").then_some(()))
             .ok_or_else(|| format!("chromedriver did not start:\n{}", log.since(0).join("\n")))?;
         Ok(Self { driver: Mutex::new(Some(process)), address: format!("http://127.0.0.1:{port}"), dir, log })
     }

@@ -1,6 +1,6 @@
 //! `k8s/`: what kustomize makes of it is valid for the Kubernetes versions in use, and keeps what
-//! the contract asks for: pods that are probed, unprivileged, ended gently and spread, with secrets
-//! by reference.
+//! the contract asks for: pods that are probed, unprivileged, ended gently and spread, with
+//! secrets by reference.
 
 use super::kubectl::kustomize;
 use super::python::{documents, python};

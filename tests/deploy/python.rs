@@ -1,5 +1,5 @@
-//! A Python with the Kubernetes schemas, and with YAML for everything that is shipped as YAML; made
-//! once a checkout, in the build folder.
+//! A Python with the Kubernetes schemas, and with YAML for everything that is shipped as YAML;
+//! made once a checkout, in the build folder.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

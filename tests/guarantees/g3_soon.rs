@@ -80,7 +80,8 @@ async fn redis_freezes_and_thaws() {
     .await;
 }
 
-/// The api's word of a message hangs in a silent link when the api is killed: another api tells it.
+/// The api's word of a message hangs in a silent link when the api is killed: another api tells
+/// it.
 #[tokio::test]
 async fn an_api_is_killed_between_commit_and_publish() {
     limited(async {

@@ -50,8 +50,8 @@ fn ids<'a>(users: impl IntoIterator<Item = &'a User>) -> BTreeSet<i64> {
     users.into_iter().map(|user| user.id).collect()
 }
 
-/// A user comes and goes, and all observers are told so: what the nodes told before is with them by
-/// then.
+/// A user comes and goes, and all observers are told so: what the nodes told before is with them
+/// by then.
 async fn comes_and_goes(sentinel: &User, gateway: usize, watches: &[Watch]) {
     let ws = sentinel.connect_to(gateway).await;
     for watch in watches {
@@ -244,8 +244,8 @@ async fn leave(ws: Ws, in_order: bool) {
     }
 }
 
-/// Three devices on two gateways come at once and go one by one, further apart than the grace; when
-/// the last went.
+/// Three devices on two gateways come at once and go one by one, further apart than the grace;
+/// when the last went.
 async fn three_devices(user: &User, in_order: bool) -> Instant {
     let devices = [user.second_session().await, user.second_session().await, user.second_session().await];
     let mut open = join_all(devices.iter().zip([0, 0, 1]).map(|(device, gateway)| device.connect_to(gateway))).await;

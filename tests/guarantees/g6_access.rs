@@ -1,5 +1,5 @@
-//! G6: access ends at once, on every node, while messages flow; and ends all the same when the word
-//! of it is lost.
+//! G6: access ends at once, on every node, while messages flow; and ends all the same when the
+//! word of it is lost.
 
 use std::time::{Duration, Instant};
 

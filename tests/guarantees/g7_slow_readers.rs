@@ -97,8 +97,8 @@ fn stamped(epoch: Instant) -> impl Fn(usize) -> String + Send + 'static {
     move |_| format!("@{}@{}", epoch.elapsed().as_micros(), "x".repeat(1000))
 }
 
-/// Reads and measures each message from before it was sent, until as many have come as `done` tells
-/// at last.
+/// Reads and measures each message from before it was sent, until as many have come as `done`
+/// tells at last.
 fn measure(mut reader: Reader, epoch: Instant, mut done: watch::Receiver<u64>) -> JoinHandle<(Reader, Histogram<u64>)> {
     tokio::spawn(async move {
         let mut latencies = Histogram::new(3).unwrap();

@@ -31,8 +31,8 @@ struct Followed {
     faults: Vec<String>,
 }
 
-/// A client that does as the contract says: told to come back later it does, elsewhere, and goes on
-/// after the last number it had.
+/// A client that does as the contract says: told to come back later it does, elsewhere, and goes
+/// on after the last number it had.
 struct Follower {
     followed: Arc<Mutex<Followed>>,
     stop: watch::Sender<bool>,

@@ -1,6 +1,6 @@
-//! A load while something breaks: [`WRITERS`] that send until they are acknowledged and [`READERS`]
-//! that read all chats on both gateways. What became of every message is counted in the end by
-//! [`Tally`].
+//! A load while something breaks: [`WRITERS`] that send until they are acknowledged and
+//! [`READERS`] that read all chats on both gateways. What became of every message is counted in
+//! the end by [`Tally`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,5 +1,5 @@
-//! The contract's guarantees, each tested by breaking something on purpose: processes killed, links
-//! cut, stalled and refused, servers stopped and started again. The tests of G1 to G3 run a
+//! The contract's guarantees, each tested by breaking something on purpose: processes killed,
+//! links cut, stalled and refused, servers stopped and started again. The tests of G1 to G3 run a
 //! [`load`] meanwhile and count what became of it; each prints a line.
 
 mod figures;

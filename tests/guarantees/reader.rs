@@ -1,5 +1,5 @@
-//! A subscriber: reads on and on, and where its connection ends goes on from its last number on the
-//! next gateway.
+//! A subscriber: reads on and on, and where its connection ends goes on from its last number on
+//! the next gateway.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! The stated order of a crate's rooms, held against what its files name. A room is a module of the
-//! root with all that is below it.
+//! The stated order of a crate's rooms, held against what its files name. A room is a module of
+//! the root with all that is below it.
 
 use std::collections::BTreeMap;
 

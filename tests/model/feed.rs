@@ -8,8 +8,8 @@
 use super::scenario::{Flaw, Protocol, Rule};
 use super::state::{Feed, Read, Seq, Stage, State};
 
-/// Asks the log for what comes after the head, unless that is being done. Enough for a hole that an
-/// envelope shows: whatever the running read's answer leaves open is asked for again when it
+/// Asks the log for what comes after the head, unless that is being done. Enough for a hole that
+/// an envelope shows: whatever the running read's answer leaves open is asked for again when it
 /// arrives.
 fn ask(feed: &mut Feed) {
     feed.fill.get_or_insert(Read::Asked);

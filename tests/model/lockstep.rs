@@ -1,6 +1,6 @@
-//! The protocol that is checked is the protocol that runs: one random schedule drives the model and
-//! the gateway's own feeds, with vectors as readers, and after each step both must say the same:
-//! heads, cursors, phases, what each client was given and has yet to read.
+//! The protocol that is checked is the protocol that runs: one random schedule drives the model
+//! and the gateway's own feeds, with vectors as readers, and after each step both must say the
+//! same: heads, cursors, phases, what each client was given and has yet to read.
 //!
 //! The model decides what happens and when. What happens to a gateway's feed or to a subscription
 //! happens to the real feed too, by the calls that `gateway::shard`, `repair` and `subscription`

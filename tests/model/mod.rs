@@ -10,12 +10,13 @@
 //!    removes the row. It may die anywhere in between; **a relay** publishes what it left. So the
 //!    bus gets each event at least once, in any order.
 //! 2. **The bus** hands a message to the links that are subscribed at that moment, and forgets it.
-//!    A link may die, or go mute unnoticed for a while. On a new link every wanted channel is asked
-//!    for again, and each is *confirmed*.
-//! 3. **A gateway's feed** puts the numbers into one sequence: up to its head dropped, the next one
+//!    A link may die, or go mute unnoticed for a while. On a new link every wanted channel is
+//!    asked for again, and each is *confirmed*.
+//! 3. **A gateway's feed** puts the numbers into one sequence: up to its head dropped, the next
+//!   one
 //!    handed on, a later one held while the log is asked for what is missing. It asks the log too
-//!    at every confirmation, because nobody else will tell what was missed before; a read under way
-//!    does not count for that, another one follows.
+//!    at every confirmation, because nobody else will tell what was missed before; a read under
+//!    way does not count for that, another one follows.
 //! 4. **A subscription** is a cursor. First the channel is confirmed, *then* membership and head
 //!    are read in one statement, *then* the log is replayed, and when the cursor has reached the
 //!    feed's head it is live. Whenever it is behind (a slow reader, a hole) it reads the log from
@@ -32,17 +33,17 @@
 //! | here | there |
 //! |---|---|
 //! | [`state::Database`], `commit` in `bus.rs` | `common::store`, `common::service` |
-//! | [`state::Writer`], `writer_publishes`, `writer_removes` in `bus.rs` | `common::relay`, the publisher |
-//! | [`state::Relay`], `relay_takes`, `relay_finishes` in `bus.rs` | `common::relay`, the outbox |
-//! | [`state::Link`], `publish`, `dead_link_found` in `bus.rs` | `common::bus`: session, subscriptions, events |
+//! | [`state::Writer`], its steps in `bus.rs` | `common::relay`, the publisher |
+//! | [`state::Relay`], its steps in `bus.rs` | `common::relay`, the outbox |
+//! | [`state::Link`], its steps in `bus.rs` | `common::bus`: session, subscriptions, events |
 //! | [`state::Feed`], `feed.rs` | `gateway::feed`, `gateway::repair` |
-//! | [`state::Subscription`], `subscription.rs` | `gateway::feed`, `gateway::subscription`, `gateway::reads` |
+//! | [`state::Subscription`], `subscription.rs` | `gateway::{feed, subscription, reads}` |
 //! | [`state::Client`], `client.rs` | `gateway::conn` and whoever is at its other end |
 //!
 //! Read `state.rs` for what is remembered where, `actions.rs` for what can happen, `feed.rs` and
 //! `subscription.rs` for the rules, `lockstep.rs` for how the gateway's own feed is held against
-//! them, `checks.rs` for what is tried, `mutants.rs` for why each rule is there: it breaks one at a
-//! time and shows what is lost with it.
+//! them, `checks.rs` for what is tried, `mutants.rs` for why each rule is there: it breaks one at
+//! a time and shows what is lost with it.
 //!
 //! # What is checked, and what is taken for granted
 //!

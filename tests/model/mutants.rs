@@ -84,7 +84,8 @@ fn a_failed_fill_is_forgotten() {
 }
 
 /// No flaw at all, but a fault that links do not show: the bus takes a message and has no link to
-/// give it to. Only a beat that asks without cause finds it (`a_sweep_finds_what_a_failover_lost`).
+/// give it to. Only a beat that asks without cause finds it
+/// (`a_sweep_finds_what_a_failover_lost`).
 #[test]
 fn a_failover_swallows_a_publish_and_nothing_sweeps() {
     let budget = Budget { lost_publishes: 1, ..NO_FAULTS };
@@ -184,7 +185,8 @@ fn beyond_the_feed_is_taken_for_beyond_the_log() {
     refute(&Scenario { gateways: 2, ..mutant("beyond", budget) }, &[Flaw::BeyondFeedHead], RESYNC_WITH_CAUSE);
 }
 
-/// Single flight again: the other's read ran before this client had seen its last event, elsewhere.
+/// Single flight again: the other's read ran before this client had seen its last event,
+/// elsewhere.
 #[test]
 fn a_shared_read_is_believed_that_the_cursor_is_beyond() {
     let budget = Budget { cuts: 1, ..NO_FAULTS };
@@ -261,8 +263,8 @@ fn a_feed_speaks_for_cursors_that_are_ahead_of_it() {
     );
 }
 
-/// … and who has no room for it just then stays live, and gets the next event without a word of the
-/// gap, if it takes what the feed hands on for the next one.
+/// … and who has no room for it just then stays live, and gets the next event without a word of
+/// the gap, if it takes what the feed hands on for the next one.
 #[test]
 fn a_feed_finds_no_room_for_its_resync() {
     let budget = Budget { prunes: 1, ..NO_FAULTS };

@@ -118,8 +118,8 @@ pub(super) fn check_with(scenario: Scenario, flaws: &'static [Flaw], uses: &[Rul
     }
 }
 
-/// Follows random runs from beginning to end, for a scenario that is too large to be visited whole:
-/// `states` of them, the same ones for the same seed.
+/// Follows random runs from beginning to end, for a scenario that is too large to be visited
+/// whole: `states` of them, the same ones for the same seed.
 pub(super) fn wander(scenario: Scenario, seed: u64, states: usize) {
     let name = scenario.name;
     let begun = Instant::now();
@@ -140,8 +140,8 @@ pub(super) fn wander(scenario: Scenario, seed: u64, states: usize) {
     }
 }
 
-/// Looks for a run of the broken protocol that breaks `property`, prints it, and panics if there is
-/// none.
+/// Looks for a run of the broken protocol that breaks `property`, prints it, and panics if there
+/// is none.
 pub(super) fn refute(scenario: &Scenario, flaws: &'static [Flaw], property: &'static str) {
     let name = scenario.name;
     let begun = Instant::now();

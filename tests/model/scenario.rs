@@ -47,11 +47,11 @@ pub(super) struct Scenario {
 
 /// No queue: what is sent arrives in the same step.
 ///
-/// A frame lost on its way with its connection is the same as a connection cut before the frame was
-/// sent, a push lost with its link the same as a link dead before the publish, and a late one the
-/// same as a late publish (its outbox row matters to nobody on the way). So a queue adds nothing
-/// but states, except by its order among several gateways, by stale confirmations, and by being
-/// full: the scenarios that are about those have one.
+/// A frame lost on its way with its connection is the same as a connection cut before the frame
+/// was sent, a push lost with its link the same as a link dead before the publish, and a late one
+/// the same as a late publish (its outbox row matters to nobody on the way). So a queue adds
+/// nothing but states, except by its order among several gateways, by stale confirmations, and by
+/// being full: the scenarios that are about those have one.
 pub(super) const DIRECT: usize = 0;
 
 /// How often each thing may still happen in a run. Every state with some of it unspent is also

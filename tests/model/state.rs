@@ -1,4 +1,5 @@
-//! Everything that the protocol remembers, and where: database, apis, bus links, gateways, clients.
+//! Everything that the protocol remembers, and where: database, apis, bus links, gateways,
+//! clients.
 //!
 //! One chat. Messages have no content: an event is its `seq`, and the only thing to know of it is
 //! whether it moves client 0's user out of the chat or back.

@@ -68,7 +68,8 @@ pub async fn scrape(node: &Arc<Node>) -> Vec<(String, f64)> {
         .collect()
 }
 
-/// The sum over the nodes of all series of this name that have all of these labels (`type="ping"`).
+/// The sum over the nodes of all series of this name that have all of these labels
+/// (`type="ping"`).
 pub async fn total(nodes: &[Arc<Node>], name: &str, labels: &[&str]) -> f64 {
     let mut sum = 0.0;
     for node in nodes {

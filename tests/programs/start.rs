@@ -153,8 +153,8 @@ async fn a_gateway_waits_for_the_schema() {
     .await;
 }
 
-/// `messenger` with Postgres and Redis configured is an api and a gateway in one, and one more node
-/// of the cluster.
+/// `messenger` with Postgres and Redis configured is an api and a gateway in one, and one more
+/// node of the cluster.
 #[tokio::test]
 async fn messenger_is_one_more_node_of_a_cluster() {
     limited(async {

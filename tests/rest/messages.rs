@@ -233,8 +233,8 @@ async fn a_chat_that_does_not_exist_takes_no_message(d: &Deployment) {
     }
 }
 
-/// A chat whose row somebody holds, an operator's transaction say, keeps nobody from sending to the
-/// others.
+/// A chat whose row somebody holds, an operator's transaction say, keeps nobody from sending to
+/// the others.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chat_that_is_held_holds_up_no_other() {
     let d = shared::cluster().await;

@@ -1,5 +1,5 @@
-//! The frames of the WebSocket, described for those who write clients: one description for each row
-//! of the tables in `messenger_common`. A word without a description does not compile.
+//! The frames of the WebSocket, described for those who write clients: one description for each
+//! row of the tables in `messenger_common`. A word without a description does not compile.
 
 use messenger_common::config::Limits;
 use messenger_common::event::EventKind;

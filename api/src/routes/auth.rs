@@ -43,8 +43,8 @@ async fn register(
 
 /// Log in
 ///
-/// Send your username or your e-mail address, as JSON or as a form. A wrong password and an unknown
-/// user get the same answer, after the same time.
+/// Send your username or your e-mail address, as JSON or as a form. A wrong password and an
+/// unknown user get the same answer, after the same time.
 #[utoipa::path(post, path = "/auth/login", tag = "auth",
     request_body(content((Login = "application/json"), (Login = "application/x-www-form-urlencoded"))),
     responses((status = 200, description = "The tokens of a new session", body = TokenPair)),

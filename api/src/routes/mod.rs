@@ -1,8 +1,8 @@
 //! The handlers: each takes the request apart, calls one rule of `messenger_common::service` and
 //! shapes its answer.
 //!
-//! A handler's `x-problems` are the codes that its rule answers; those of every call (log-in, body,
-//! inside) are added by [`crate::openapi`].
+//! A handler's `x-problems` are the codes that its rule answers; those of every call (log-in,
+//! body, inside) are added by [`crate::openapi`].
 
 mod auth;
 mod chats;

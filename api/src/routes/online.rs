@@ -1,5 +1,5 @@
-//! What the gateways answer under `/ws`, declared here so that the document is whole; its types are
-//! shared with them.
+//! What the gateways answer under `/ws`, declared here so that the document is whole; its types
+//! are shared with them.
 
 use super::pages::ListParams;
 use messenger_common::id::ChatId;

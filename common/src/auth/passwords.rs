@@ -1,5 +1,5 @@
-//! Passwords: argon2id (RFC 9106) on a pool of its own size, so that a flood of logins never stalls
-//! other requests.
+//! Passwords: argon2id (RFC 9106) on a pool of its own size, so that a flood of logins never
+//! stalls other requests.
 
 use crate::error::{Error, Result};
 use crate::random;

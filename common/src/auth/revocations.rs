@@ -18,8 +18,8 @@ use std::time::Duration;
 use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::Instant;
 
-/// The beat of the store's reads while the bus is up: a revocation is there within a second even if
-/// its publication was lost. The read is a short range of an index.
+/// The beat of the store's reads while the bus is up: a revocation is there within a second even
+/// if its publication was lost. The read is a short range of an index.
 const SLOW_BEAT: Duration = Duration::from_millis(750);
 /// The beat while the bus is down, or after the store did not answer.
 const FAST_BEAT: Duration = Duration::from_millis(500);

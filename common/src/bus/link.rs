@@ -2,9 +2,9 @@
 //!
 //! The link trusts nothing that the client library remembers. It uses each connection until it
 //! fails, drops it, and subscribes on the next one to its own set of topics. A probe, published on
-//! the one connection every second and received on the other, finds what no error reports: a frozen
-//! server, a proxy that stalls, a subscription that died silently. `session` makes the connections
-//! and keeps the link.
+//! the one connection every second and received on the other, finds what no error reports: a
+//! frozen server, a proxy that stalls, a subscription that died silently. `session` makes the
+//! connections and keeps the link.
 
 use super::events::EventSender;
 use super::metrics::BusMetrics;

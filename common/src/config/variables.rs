@@ -1,5 +1,5 @@
-//! The one table of variables, and where a value comes from: flag, environment, `.env`, default, in
-//! that order.
+//! The one table of variables, and where a value comes from: flag, environment, `.env`, default,
+//! in that order.
 //!
 //! An empty value counts as none, so that a compose file may pass `NAME=${NAME:-}` on.
 

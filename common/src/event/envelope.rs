@@ -1,10 +1,10 @@
 //! The envelope's wire form: one tag byte, fixed big-endian fields, then the client's JSON to the
 //! end.
 //!
-//! Every node of a cluster reads it, so during a rolling deploy two releases do. A new shape gets a
-//! new tag, and an old tag never changes its fields. A receiver logs and drops an unknown tag: the
-//! log is the truth. An event of an unknown kind passes through with its byte and the newer node's
-//! own JSON.
+//! Every node of a cluster reads it, so during a rolling deploy two releases do. A new shape gets
+//! a new tag, and an old tag never changes its fields. A receiver logs and drops an unknown tag:
+//! the log is the truth. An event of an unknown kind passes through with its byte and the newer
+//! node's own JSON.
 
 use super::EventKind;
 use crate::id::{ChatId, Seq, SessionId, UserId};

@@ -32,8 +32,8 @@ use tower::Service;
 const MAX_CONNECTIONS: usize = 16_384;
 /// The longest time for the head of a first request.
 const FIRST_HEAD: Duration = Duration::from_secs(10);
-/// The longest pause between requests, and time for a later head: longer than a load balancer keeps
-/// an idle connection.
+/// The longest pause between requests, and time for a later head: longer than a load balancer
+/// keeps an idle connection.
 const NEXT_HEAD: Duration = Duration::from_secs(75);
 /// The wait for a first request once draining.
 const LAST_HEAD: Duration = Duration::from_millis(300);

@@ -1,7 +1,7 @@
 //! The metrics of the contract's section 6: one table, whose doc comments are the help texts.
 //!
-//! Each program registers those that belong to it; the others count into the void. Labels come from
-//! closed sets or the matched path.
+//! Each program registers those that belong to it; the others count into the void. Labels come
+//! from closed sets or the matched path.
 
 mod family;
 mod label;

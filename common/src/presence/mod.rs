@@ -1,15 +1,15 @@
 //! Presence: the users who are online anywhere (guarantee G5).
 //!
 //! A node holds a lease on each of its users. A user is online from the first node's
-//! [`Presence::arrive`] until `grace` after the last node's [`Presence::depart`], or until the last
-//! node's lease ends.
+//! [`Presence::arrive`] until `grace` after the last node's [`Presence::depart`], or until the
+//! last node's lease ends.
 //!
 //! # Obligations of a back end
 //! - **Each transition is returned by exactly one call, once**, whichever calls race: the decision
 //!   and the write are one atomic step. (An answer that is lost on its way from Redis is not
 //!   repeated: rather never than twice.)
-//! - `arrive`, `depart` and `renew` may be repeated without harm. A node repeats those that failed:
-//!   `arrive` and `depart` first, then `renew`.
+//! - `arrive`, `depart` and `renew` may be repeated without harm. A node repeats those that
+//!   failed: `arrive` and `depart` first, then `renew`.
 //! - A node renews at a third of the lease and sweeps about once a second. A sweep after a long
 //!   silence (over half a lease) assumes that Redis was unavailable, and gives every node another
 //!   lease.

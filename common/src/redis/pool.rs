@@ -1,5 +1,5 @@
-//! Commands to Redis beside the bus: pooled connections to a single server or a cluster, every wait
-//! bounded.
+//! Commands to Redis beside the bus: pooled connections to a single server or a cluster, every
+//! wait bounded.
 
 use super::connect;
 use crate::error::{Error, Result};

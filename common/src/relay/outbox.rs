@@ -1,5 +1,5 @@
-//! The relay: publishes what its publisher left in the outbox, because it died, the bus refused, or
-//! a queue was full.
+//! The relay: publishes what its publisher left in the outbox, because it died, the bus refused,
+//! or a queue was full.
 
 use super::batch::Batch;
 use super::encode::Telling;
@@ -12,13 +12,13 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 
-/// The pause between reads of the outbox, and the least age of an entry: a publisher that only lags
-/// keeps its entries. Both together, and the publishing, stay below the two seconds of G3. So does
-/// the lease of a relay that died.
+/// The pause between reads of the outbox, and the least age of an entry: a publisher that only
+/// lags keeps its entries. Both together, and the publishing, stay below the two seconds of G3. So
+/// does the lease of a relay that died.
 const EVERY: Duration = Duration::from_millis(400);
 const AGE: Duration = Duration::from_secs(1);
-/// The pause after the bus came back: until the gateways have subscribed again, notices would reach
-/// nobody.
+/// The pause after the bus came back: until the gateways have subscribed again, notices would
+/// reach nobody.
 const SETTLE: Duration = Duration::from_millis(700);
 /// Entries of one claim.
 const ENTRIES_PER_CLAIM: usize = 500;

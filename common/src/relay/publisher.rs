@@ -24,8 +24,8 @@ const COMMITS_AT_ONCE: usize = 512;
 /// Outbox entries that wait for their removal. When the queue is full, the relay publishes further
 /// ones a second time.
 const REMOVALS: usize = 65_536;
-/// Revocations that wait, the pause between attempts, and the attempts. Beyond them the other nodes
-/// read the revocation from the store.
+/// Revocations that wait, the pause between attempts, and the attempts. Beyond them the other
+/// nodes read the revocation from the store.
 const ENDED: usize = 1_024;
 const ENDED_RETRY: Duration = Duration::from_millis(100);
 const ENDED_TRIES: u32 = 30;

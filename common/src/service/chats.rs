@@ -194,8 +194,8 @@ pub async fn mark_read(ctx: &Context, by: &AuthUser, chat: ChatId, seq: Seq) -> 
     Ok(stands)
 }
 
-/// Tells the chat's subscribers that the caller is typing, or has stopped. It is stored nowhere and
-/// may be lost. The gateway has checked that the caller is subscribed.
+/// Tells the chat's subscribers that the caller is typing, or has stopped. It is stored nowhere
+/// and may be lost. The gateway has checked that the caller is subscribed.
 pub fn typing(ctx: &Context, by: &AuthUser, chat: ChatId, is_typing: bool) {
     let typing = Notice::Typing { chat_id: chat, user_id: by.user_id, username: &by.username, is_typing };
     publish_beside(ctx, chat, by.user_id, EventKind::Typing, &typing);

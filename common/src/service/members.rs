@@ -68,8 +68,8 @@ pub async fn add(
     Ok(Page { items, next_cursor: None })
 }
 
-/// Sets a member's role. `ChatNotFound`, `NotAMember`, `NotOwner`, `PrivateChat`, `MemberNotFound`;
-/// `Invalid` if the group would have no owner.
+/// Sets a member's role. `ChatNotFound`, `NotAMember`, `NotOwner`, `PrivateChat`,
+/// `MemberNotFound`; `Invalid` if the group would have no owner.
 pub async fn set_role(
     ctx: &Context,
     by: &AuthUser,

@@ -1,5 +1,5 @@
-//! The rules: one function a use case. They decide what a caller may do, and where others race, the
-//! store's transaction does.
+//! The rules: one function a use case. They decide what a caller may do, and where others race,
+//! the store's transaction does.
 //!
 //! They know neither HTTP nor SQL, and import `auth`, `store`, `relay`, `presence`, `rate_limit`
 //! and the rooms below them. REST handlers and WebSocket commands call the same functions, so that

@@ -1,5 +1,5 @@
-//! The users who are online: everywhere, and in one chat. Presence knows their ids, the store their
-//! names.
+//! The users who are online: everywhere, and in one chat. Presence knows their ids, the store
+//! their names.
 
 use super::input::Unchecked;
 use super::{Context, PageQuery, page};
@@ -46,8 +46,8 @@ pub async fn in_chat(
     Ok(OnlinePage { items: named(ctx, online).await?, next_cursor, count })
 }
 
-/// The members of these chats who are online. Chats with more than `most` members are left out, and
-/// so are chats that do not exist.
+/// The members of these chats who are online. Chats with more than `most` members are left out,
+/// and so are chats that do not exist.
 pub async fn members_online(ctx: &Context, chats: &[ChatId], most: i64) -> Result<Vec<(ChatId, Vec<Online>)>> {
     let members = ctx.store.member_ids(chats, most).await?;
     let all: Vec<UserId> = members.iter().flat_map(|(_, ids)| ids.iter().copied()).collect();

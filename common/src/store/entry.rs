@@ -26,7 +26,8 @@ macro_rules! kinds {
 pub(super) use kinds;
 
 // The columns that a [`LogRow`] reads: of an event `e`, its chat `c`, its message `x` by `a`, its
-// user `u`. The texts of a deleted chat count as erased, although pruning has not come to them yet.
+// user `u`. The texts of a deleted chat count as erased, although pruning has not come to them
+// yet.
 macro_rules! log_columns {
     () => {
         concat!(

@@ -1,5 +1,5 @@
-//! Why a transaction failed: a rule, the database before anything was committed, or the database at
-//! the commit.
+//! Why a transaction failed: a rule, the database before anything was committed, or the database
+//! at the commit.
 
 use crate::error::Error;
 use sqlx::sqlite::SqliteError;

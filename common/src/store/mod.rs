@@ -1,5 +1,5 @@
-//! The store: accounts, chats, messages and the log of every chat. The log is the truth; the bus is
-//! a hint.
+//! The store: accounts, chats, messages and the log of every chat. The log is the truth; the bus
+//! is a hint.
 //!
 //! Each noun has a file with its trait and its shapes. `postgres` and `sqlite` implement those
 //! traits with their statements. `changes` has the rules of every change of a chat, written once
@@ -7,9 +7,9 @@
 //!
 //! # Obligations of a back end
 //! - Each method is one transaction. Its result is committed **and on disk** (guarantee G1).
-//! - **Numbers**: an event takes its chat's next `seq` inside the transaction that stores it, under
-//!   the lock of the chat's row. So the order of numbers is the order of commits, without a gap
-//!   (G2).
+//! - **Numbers**: an event takes its chat's next `seq` inside the transaction that stores it,
+//!   under the lock of the chat's row. So the order of numbers is the order of commits, without a
+//!   gap (G2).
 //! - **Outbox**: the same transaction leaves an outbox entry for what it committed;
 //!   [`Committed::outbox`] names it. [`Log::outbox_remove`] removes it once published.
 //!   [`Log::outbox_claim`] finds it when its publisher died.

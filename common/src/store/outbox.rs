@@ -52,8 +52,8 @@ impl OutboxPayload {
     }
 }
 
-/// Notices of one kind because of one event. A private chat's `NewMessage` is not stored: the event
-/// implies it.
+/// Notices of one kind because of one event. A private chat's `NewMessage` is not stored: the
+/// event implies it.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct StoredNotice {
     pub(super) kind: StoredNoticeKind,

@@ -12,7 +12,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A command's work ends by itself in less (each back end bounds its own); this is the last resort.
+/// A command's work ends by itself in less (each back end bounds its own); this is the last
+/// resort.
 const WORK_WITHIN: Duration = Duration::from_secs(10);
 
 /// See the module.

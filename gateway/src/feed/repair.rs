@@ -1,16 +1,16 @@
 //! What a feed needs that only a read of the store can give: it says when one is due, its owner
 //! reads and brings the answer.
 //!
-//! Of a kind one read runs at a time. What [`Repair`] asks for counts as under way from then on, so
-//! its owner must not drop it.
+//! Of a kind one read runs at a time. What [`Repair`] asks for counts as under way from then on,
+//! so its owner must not drop it.
 
 use super::{Feed, Reader};
 use messenger_common::id::Seq;
 use messenger_common::metrics::GapCause;
 use std::time::Duration;
 
-/// Publishers race by less than this: an event before its turn waits so long for the one before it,
-/// then the log is asked.
+/// Publishers race by less than this: an event before its turn waits so long for the one before
+/// it, then the log is asked.
 pub const HOLD: Duration = Duration::from_millis(20);
 
 /// A read that is due.

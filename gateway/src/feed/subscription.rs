@@ -1,4 +1,5 @@
-//! A subscription as its feed sees it: a cursor over the chat's log, and the reader that it serves.
+//! A subscription as its feed sees it: a cursor over the chat's log, and the reader that it
+//! serves.
 
 use bytes::Bytes;
 use messenger_common::id::{Seq, UserId};

@@ -1,5 +1,5 @@
-//! How a connection's subscriptions catch up: from their feeds' newest events at once, from the log
-//! by a read, as fast as the client takes them.
+//! How a connection's subscriptions catch up: from their feeds' newest events at once, from the
+//! log by a read, as fast as the client takes them.
 
 use crate::conn::{Conn, Subscriber};
 use crate::feed::{self, Event, Piece, Sub};

@@ -1,6 +1,6 @@
-//! A rolling restart behind each load balancer (G8): every client is back when it was told to come,
-//! nothing that was sent is lost or refused, and the sockets are spread again as far as a load
-//! balancer can spread them.
+//! A rolling restart behind each load balancer (G8): every client is back when it was told to
+//! come, nothing that was sent is lost or refused, and the sockets are spread again as far as a
+//! load balancer can spread them.
 //!
 //! A balancer moves no socket that stands. What the last gateway held goes to the others while it
 //! is away, so the fullest of N holds up to N / (N - 1) times the mean: one and a half times with

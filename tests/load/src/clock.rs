@@ -1,5 +1,5 @@
-//! One clock for all threads and processes of the load, so that a moment written into a message can
-//! be compared where it is read.
+//! One clock for all threads and processes of the load, so that a moment written into a message
+//! can be compared where it is read.
 
 use nix::time::{ClockId, clock_gettime};
 use std::time::Duration;

@@ -2,8 +2,8 @@
 //! machine.
 //!
 //! It builds the release programs, starts them with a Postgres (`fsync` on) and a Redis of their
-//! own on the loopback, opens the sockets, sends through the api and prints what an operation costs
-//! each process. `BENCHMARKS.md` says how to read it.
+//! own on the loopback, opens the sockets, sends through the api and prints what an operation
+//! costs each process. `BENCHMARKS.md` says how to read it.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,

@@ -1,4 +1,5 @@
-//! The model and the gateway's own feeds, side by side: each step of the one is taken by the other.
+//! The model and the gateway's own feeds, side by side: each step of the one is taken by the
+//! other.
 
 use super::super::actions::Action;
 use super::super::scenario::Protocol;

@@ -1,5 +1,5 @@
-//! Child processes that end with the test binary, however it ends, and the folder that all of a run
-//! lives in.
+//! Child processes that end with the test binary, however it ends, and the folder that all of a
+//! run lives in.
 //!
 //! Three things see to it: every child asks the kernel for a signal when its parent dies (`setpriv
 //! --pdeathsig`), all are started by one thread that lives as long as the process (the kernel

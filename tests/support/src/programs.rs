@@ -35,7 +35,8 @@ impl Program {
 }
 
 /// Starts `program` in `dir` with these variables alone, so that no file and no variable of the
-/// machine has a say. Its end follows that of the test binary. Blocks while the programs are built.
+/// machine has a say. Its end follows that of the test binary. Blocks while the programs are
+/// built.
 pub fn launch(
     program: Program,
     dir: &Path,

@@ -15,8 +15,8 @@ use super::process::{self, Log, Process};
 
 const START_LIMIT: Duration = Duration::from_secs(30);
 
-/// A Redis server on a loopback port that keeps nothing on disk: started again it is empty. It ends
-/// with this value.
+/// A Redis server on a loopback port that keeps nothing on disk: started again it is empty. It
+/// ends with this value.
 pub struct Redis {
     program: PathBuf,
     dir: PathBuf,

@@ -27,8 +27,8 @@ pub enum Way {
     Subprotocol,
 }
 
-/// One connection. Nothing is read but while a test waits for something, so pings are answered only
-/// then.
+/// One connection. Nothing is read but while a test waits for something, so pings are answered
+/// only then.
 pub struct Ws {
     stream: WebSocketStream<TcpStream>,
     /// read, but not yet asked for

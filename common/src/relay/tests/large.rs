@@ -2,8 +2,8 @@
 
 use super::*;
 
-/// As of one request that names as many users as it may, in a chat whose last message is as long as
-/// it may be.
+/// As of one request that names as many users as it may, in a chat whose last message is as long
+/// as it may be.
 fn large(first: Committed, newcomers: i64) -> Committed {
     let Some(EventBody::NewMessage { message }) = first.events.first().map(|event| event.body.clone()) else {
         panic!("a message")

@@ -88,8 +88,8 @@ impl FromFields for HistoryQuery {
     }
 }
 
-/// Sends a message. `Invalid`, `ChatNotFound`, `NotAMember`, `ClientMessageIdReused`, `RateLimited`
-/// by user, `Unavailable`.
+/// Sends a message. `Invalid`, `ChatNotFound`, `NotAMember`, `ClientMessageIdReused`,
+/// `RateLimited` by user, `Unavailable`.
 pub async fn send(ctx: &Context, by: &AuthUser, body: impl Into<Unchecked<SendMessage>>) -> Result<Sent> {
     let (body, mut faults) = body.into().split();
     content(ctx, &mut faults, &body.text, body.client_message_id.as_deref());
@@ -98,8 +98,8 @@ pub async fn send(ctx: &Context, by: &AuthUser, body: impl Into<Unchecked<SendMe
     ctx.sends.send(message(by, body)).await
 }
 
-/// Sends a message to a user; makes their private chat if there is none. `Invalid`, `UserNotFound`,
-/// `ClientMessageIdReused`, `RateLimited`, `Unavailable`.
+/// Sends a message to a user; makes their private chat if there is none. `Invalid`,
+/// `UserNotFound`, `ClientMessageIdReused`, `RateLimited`, `Unavailable`.
 pub async fn send_private(
     ctx: &Context,
     by: &AuthUser,
@@ -161,8 +161,8 @@ pub async fn edit(
     Ok(message)
 }
 
-/// Deletes the caller's message, or any message of a group that the caller owns. `MessageNotFound`,
-/// `NotAuthor`.
+/// Deletes the caller's message, or any message of a group that the caller owns.
+/// `MessageNotFound`, `NotAuthor`.
 pub async fn delete(ctx: &Context, by: &AuthUser, id: MessageId) -> Result<()> {
     ctx.publisher.publish(ctx.store.delete(id, by.user_id).await?);
     Ok(())

@@ -40,8 +40,8 @@ async fn candidates(tx: &mut dyn Transaction, change: &Change, ids: &[UserId]) -
     Ok(users.into_iter().map(member).collect())
 }
 
-/// See [`crate::store::Members::remove_member`], and [`crate::store::Members::leave`] where `by` is
-/// `user`.
+/// See [`crate::store::Members::remove_member`], and [`crate::store::Members::leave`] where `by`
+/// is `user`.
 pub(in crate::store) async fn remove_member(
     tx: &mut dyn Transaction,
     chat: ChatId,

@@ -8,8 +8,8 @@ use crate::model::{Message, Role};
 use crate::store::Committed;
 use crate::store::fault::Fault;
 
-/// Locks the message's chat, then reads the message. `MessageNotFound`, also for a user who may not
-/// see it.
+/// Locks the message's chat, then reads the message. `MessageNotFound`, also for a user who may
+/// not see it.
 async fn lock_message(tx: &mut dyn Transaction, id: MessageId, by: UserId) -> Result<(Change, Message), Fault> {
     let chat = tx.chat_of(id).await?.ok_or(Error::MessageNotFound)?;
     let change = lock(tx, chat, by).await.map_err(|fault| match fault {

@@ -2,8 +2,8 @@
 //! notices.
 //!
 //! A change locks its chat first and decides rights under that lock (guarantee G6). It is a
-//! function over a [`Transaction`], which knows the statements of one back end and no rule. Sending
-//! is not here: each back end has a faster way for it.
+//! function over a [`Transaction`], which knows the statements of one back end and no rule.
+//! Sending is not here: each back end has a faster way for it.
 
 mod change;
 pub(super) mod chats;

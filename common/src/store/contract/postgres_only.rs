@@ -1,4 +1,5 @@
-//! What only Postgres has: a server that goes away, plans, and many nodes that bring the schema up.
+//! What only Postgres has: a server that goes away, plans, and many nodes that bring the schema
+//! up.
 
 use super::*;
 use messenger_testing::Postgres;

@@ -82,9 +82,9 @@ async fn remove_events(connection: &mut PgConnection, older_than: Duration, limi
     Ok(i64::try_from(removed.rows_affected()).unwrap_or(i64::MAX))
 }
 
-/// Messages stay, but a replay no longer reaches them. Raises the floors of their chats, from where
-/// the last pruning stopped, and answers how many messages it passed. Two nodes at once do the same
-/// work twice.
+/// Messages stay, but a replay no longer reaches them. Raises the floors of their chats, from
+/// where the last pruning stopped, and answers how many messages it passed. Two nodes at once do
+/// the same work twice.
 async fn pass_messages(connection: &mut PgConnection, older_than: Duration, limit: i64) -> Result<i64, sqlx::Error> {
     let next: Vec<(i64, i64, i64, bool)> = sqlx::query_as(
         "select id, chat_id, seq, created_at < clock_timestamp() - make_interval(secs => $1)

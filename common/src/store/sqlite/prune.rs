@@ -48,8 +48,8 @@ pub(super) async fn prune(database: &Database, older_than: Duration, limit: usiz
     commit(transaction, removed).await
 }
 
-/// Messages stay, but a replay no longer reaches them. Raises the floors of their chats, from where
-/// the last pruning stopped, and answers how many messages it passed.
+/// Messages stay, but a replay no longer reaches them. Raises the floors of their chats, from
+/// where the last pruning stopped, and answers how many messages it passed.
 async fn pass_messages(connection: &mut SqliteConnection, before: Time, limit: i64) -> Result<usize, sqlx::Error> {
     let next: Vec<(MessageId, ChatId, Seq, Time)> = sqlx::query_as(
         "select id, chat_id, seq, created_at from messages

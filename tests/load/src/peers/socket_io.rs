@@ -1,5 +1,5 @@
-//! Socket.IO with its Redis adapter, from npm: one process that holds the sockets, another in which
-//! messages come in.
+//! Socket.IO with its Redis adapter, from npm: one process that holds the sockets, another in
+//! which messages come in.
 
 use super::Peer;
 use crate::cpu::{Part, Watched};

@@ -51,8 +51,8 @@ fn message(chat: usize, moment: u64, text: usize) -> String {
     format!(r#"{{"chat_id":{chat},"text":"{}{:.<filling$}"}}"#, clock::stamp(moment), "")
 }
 
-/// Sends messages through the api: the nth goes to the chat that `chat` names, from the user of its
-/// connection.
+/// Sends messages through the api: the nth goes to the chat that `chat` names, from the user of
+/// its connection.
 struct Traffic<'a> {
     world: &'a World,
     /// Whose token each connection bears.
