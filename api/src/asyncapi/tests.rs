@@ -57,11 +57,8 @@ fn the_pages_client_has_the_same_events_and_close_codes() {
     let script = include_str!("../../static/messenger.js");
     let sequenced: Vec<_> = EventKind::ALL.iter().filter(|kind| kind.is_sequenced()).map(|kind| kind.name()).collect();
     assert_eq!(words(script, "SEQUENCED = new Set([", "])"), sequenced);
-    let rows = include_str!("../../static/close.js")
-        .split("CLOSE_CODES = Object.freeze({")
-        .nth(1)
-        .and_then(|rest| rest.split("});").next())
-        .unwrap();
+    let closing = include_str!("../../static/close.js");
+    let rows = closing.split("CLOSE_CODES = Object.freeze({").nth(1).and_then(|rest| rest.split("});").next()).unwrap();
     let listed: Vec<_> = rows.lines().filter_map(|row| row.split_once(':')).map(|(code, _)| code.trim()).collect();
     assert_eq!(listed, CloseCode::ALL.iter().map(|code| code.digits()).collect::<Vec<_>>());
     let stops = words(closing, "const final = [", "]");

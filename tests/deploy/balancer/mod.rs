@@ -16,7 +16,7 @@ use nix::sys::signal::Signal;
 
 use crate::support::ports;
 use crate::support::process::{self, Log, Process};
-use crate::support::{Deployment, Node, Rest, SOON, User, Value, blocking, eventually, eventually_blocking, ports};
+use crate::support::{Deployment, Node, Rest, SOON, User, Value, blocking, eventually, eventually_blocking};
 
 /// Which load balancer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
