@@ -93,10 +93,17 @@ impl Lockstep {
         Self { protocol: Protocol::new(SCENARIO, &[]), model, feeds, clients }
     }
 
-    pub(super) fn actions(&self) -> Vec<Action> {
+    /// What people, time and faults may do now.
+    pub(super) fn disturbances(&self) -> Vec<Action> {
         let mut actions = Vec::new();
         self.protocol.environment(&self.model, &mut actions);
         self.protocol.faults(&self.model, &mut actions);
+        actions
+    }
+
+    /// What the programs and clients do of themselves now.
+    pub(super) fn progress(&self) -> Vec<Action> {
+        let mut actions = Vec::new();
         self.protocol.progress(&self.model, &mut actions);
         actions
     }
@@ -136,11 +143,12 @@ impl Lockstep {
             Action::LeftoverArrives { c } => {
                 let cursor = self.model.clients[c].subscription.cursor;
                 if let Some(Stage::CatchUp { after, answer }) = before.clients[c].leftover
-                    && after > cursor
+                    && after > cursor.max(self.head_at(c))
                     && answer.floor <= cursor
                 {
                     let piece = self.piece(after, answer);
-                    self.with_sub(c, |feed, key| feed.catch_up(key, Some(&piece), &mut ignore));
+                    self.catch_up(c, Some(&piece));
+                    self.go_on_in_the_ring(c);
                 }
             }
             Action::ClientReads { c } => drop(self.clients[c].wire.frames.borrow_mut().remove(0)),
@@ -160,6 +168,12 @@ impl Lockstep {
                 self.clients[c].confirmations = self.with_feed(c, |feed| feed.confirmations());
             }
         }
+    }
+
+    /// As far as the ring may lead a client's subscription.
+    fn head_at(&self, c: usize) -> Seq {
+        let feed = self.model.clients[c].gateway.and_then(|g| self.model.gateways[g].feed.as_ref());
+        feed.and_then(|feed| feed.head).unwrap_or(0)
     }
 
     fn with_feed<T>(&mut self, c: usize, work: impl FnOnce(&mut Feed<Vector>) -> T) -> Option<T> {
@@ -273,13 +287,14 @@ impl Lockstep {
         self.with_sub(c, |feed, key| feed.catch_up(key, piece, &mut ignore)).unwrap_or(Step::Done)
     }
 
-    /// The model's next step, where the gateway has gone on from the log to the ring.
+    /// The model's next step, where the gateway has gone on without the log.
     fn go_on_in_the_ring(&mut self, c: usize) {
         let client = &self.model.clients[c];
         let Some(feed) = client.gateway.and_then(|g| self.model.gateways[g].feed.as_ref()) else { return };
         let cursor = client.subscription.cursor;
-        let in_ring = feed.ring.contains(cursor + 1) && feed.head.is_some_and(|head| head > cursor);
-        if client.subscription.stage == Stage::Behind && in_ring && self.protocol.has_room(client) {
+        let has_more = client.subscription.admitted > cursor || feed.head.is_some_and(|head| head > cursor);
+        let needs_no_log = feed.ring.contains(cursor + 1) || !has_more;
+        if client.subscription.stage == Stage::Behind && needs_no_log && self.protocol.has_room(client) {
             self.protocol.apply(&mut self.model, Action::CatchUp { c });
         }
     }
