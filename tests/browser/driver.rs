@@ -47,7 +47,8 @@ impl Browser {
         std::fs::set_permissions(dir.join("chromium"), Permissions::from_mode(0o755)).map_err(told)?;
         let log = Arc::<Log>::default();
         let mut command = process::bound_command(driver, "KILL");
-        // A port of the harness' own: chromedriver's choice may be taken in the other address family.
+        // A port of the harness: the one that chromedriver picks may be taken in the other address
+        // family.
         let port = ports::free_port();
         command
             .args([&format!("--port={port}"), "--log-level=INFO"])

@@ -13,10 +13,9 @@
 //!    A link may die, or go mute unnoticed for a while. On a new link every wanted channel is
 //!    asked for again, and each is *confirmed*.
 //! 3. **A gateway's feed** puts the numbers into one sequence: up to its head dropped, the next
-//!   one
-//!    handed on, a later one held while the log is asked for what is missing. It asks the log too
-//!    at every confirmation, because nobody else will tell what was missed before; a read under
-//!    way does not count for that, another one follows.
+//!    one handed on, a later one held while the log is asked for what is missing. It asks the log
+//!    too at every confirmation, because nobody else will tell what was missed before; a read
+//!    under way does not count for that, another one follows.
 //! 4. **A subscription** is a cursor. First the channel is confirmed, *then* membership and head
 //!    are read in one statement, *then* the log is replayed, and when the cursor has reached the
 //!    feed's head it is live. Whenever it is behind (a slow reader, a hole) it reads the log from
