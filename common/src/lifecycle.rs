@@ -158,7 +158,6 @@ impl Lifecycle {
 
     /// A drain waits until this is dropped: for a long-lived task that has something to finish when
     /// the drain begins.
-    #[must_use]
     pub fn hold_drain(&self) -> TaskTrackerToken {
         self.inner.work.token()
     }
