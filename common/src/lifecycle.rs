@@ -25,6 +25,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// The time of a drain beyond `DRAIN_SECONDS`, and the time that tasks have to end once stopping.
 const MARGIN: Duration = Duration::from_secs(5);
@@ -153,6 +154,12 @@ impl Lifecycle {
                 }
             }
         })
+    }
+
+    /// A drain waits until this is dropped: for a long-lived task that has something to finish when
+    /// the drain begins.
+    pub fn hold_drain(&self) -> TaskTrackerToken {
+        self.inner.work.token()
     }
 
     /// Cancelled when the process may take nothing new.

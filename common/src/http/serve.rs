@@ -46,6 +46,8 @@ const RETRY: Backoff = Backoff { first: Duration::from_millis(10), longest: Dura
 /// idle connections are closed. The drain waits for them.
 pub async fn serve(listener: TcpListener, router: Router, lifecycle: Lifecycle) {
     let until = lifecycle.draining();
+    // Without it a drain that finds no connection is over before the last ones are taken.
+    let _taking = lifecycle.hold_drain();
     accept(listener, router, until, |connection| drop(lifecycle.spawn_task("connection", connection))).await;
 }
 

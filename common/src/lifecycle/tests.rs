@@ -36,6 +36,26 @@ async fn a_drain_that_goes_well_is_code_0_and_in_order() {
 }
 
 #[tokio::test]
+async fn a_drain_waits_for_what_a_long_lived_task_has_still_to_begin() {
+    let life = Lifecycle::with_drain(Duration::from_secs(1));
+    let (held, taking) = (life.hold_drain(), life.clone());
+    let (tx, rx) = tokio::sync::oneshot::channel();
+    life.spawn("taking", async move {
+        let _held = held;
+        taking.draining().cancelled().await;
+        // The drain has looked for running work by now.
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        let stopping = taking.stopping();
+        drop(taking.spawn_task("last", async move { tx.send(stopping.is_cancelled()) }));
+    });
+    life.begin_drain();
+    assert_eq!(bounded(life.finish(async {})).await, ExitReason::Done);
+    assert_eq!(rx.await, Ok(false), "the last work ran before everything ended");
+}
+
+#[tokio::test]
 async fn a_long_lived_task_that_ends_or_panics_stops_the_process_with_a_failure() {
     let life = Lifecycle::new();
     life.spawn("ended", async {});
