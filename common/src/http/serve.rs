@@ -109,13 +109,19 @@ async fn accept(
     // The kernel has accepted these already. If the listener just closed, it would reset them, and
     // a load balancer could not repeat the POST that one of them has sent.
     let Ok(listener) = listener.into_std() else { return };
-    while let Ok(place) = places.clone().try_acquire_owned()
-        && let Ok((stream, peer)) = listener.accept()
-    {
-        if stream.set_nonblocking(true).is_ok()
-            && let Ok(stream) = TcpStream::from_std(stream)
-        {
-            take(stream, peer, place);
+    for _ in 0..MAX_CONNECTIONS {
+        let Ok(place) = places.clone().try_acquire_owned() else { return };
+        match listener.accept() {
+            Ok((stream, peer)) => {
+                if stream.set_nonblocking(true).is_ok()
+                    && let Ok(stream) = TcpStream::from_std(stream)
+                {
+                    take(stream, peer, place);
+                }
+            }
+            Err(error) if is_the_clients(&error) => {}
+            // The queue is empty.
+            Err(_) => return,
         }
     }
 }
