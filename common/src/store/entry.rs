@@ -112,12 +112,16 @@ impl LogRow {
         let (chat_id, seq, number, committed_at) = (self.chat_id, self.seq?, self.kind?, self.committed_at?.0);
         let byte = u8::try_from(number).unwrap_or(u8::MAX);
         let kind = EventKind::from_byte(byte);
-        let body = self.into_body(kind, seq).unwrap_or_else(|| {
+        let Some(body) = self.into_body(kind, seq) else {
             if EventKind::KNOWN.contains(&kind) {
                 tracing::error!(chat.id = %chat_id, %seq, event.kind = number, "an entry of the log lacks its columns");
             }
-            EventBody::Unknown { kind: byte }
-        });
+            // A stand-in ends no subscription. A removal that cannot be read stays a hole instead:
+            // gateways read everyone's rights anew behind it (G6).
+            let removes = matches!(kind, EventKind::MemberLeft | EventKind::ChatDeleted);
+            let body = EventBody::Unknown { kind: byte };
+            return (!removes).then_some(LogEvent { chat_id, seq, committed_at, body });
+        };
         Some(LogEvent { chat_id, seq, committed_at, body })
     }
 

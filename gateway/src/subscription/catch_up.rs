@@ -82,7 +82,7 @@ pub(crate) async fn read_and_catch_up(shard: Rc<Shard>, conn: Rc<Conn>, chat: Ch
 /// Goes on with a subscription to which events are lost, if its user is a member still: the lost
 /// events may have been the user's removal (G6).
 async fn readmit(shard: &Shard, conn: &Conn, chat: ChatId) {
-    let stands = |sub: &Sub<Subscriber>| (sub.cursor(), sub.admitted_at());
+    let stands = |sub: &Sub<Subscriber>| (sub.phase(), sub.cursor(), sub.admitted_at());
     let Some(before) = shard.with_sub(conn, chat, |feed, key| feed.sub(key).map(stands)).flatten() else { return };
     let Some(user) = conn.user_id() else { return };
     let access = match shard.hub.reads.access.get((chat, user)).await {
@@ -92,7 +92,7 @@ async fn readmit(shard: &Shard, conn: &Conn, chat: ChatId) {
             return tokio::time::sleep(FAILED_READ_PAUSE).await;
         }
     };
-    tracing::warn!(chat.id = %chat, connection.id = conn.id, "the log lacks events: the client fetches them by REST");
+    tracing::debug!(chat.id = %chat, connection.id = conn.id, "the log lacks events: the client fetches them by REST");
     shard.with_sub(conn, chat, |feed, key| match access {
         // Meanwhile the client may have subscribed anew.
         _ if feed.sub(key).map(stands) != Some(before) => {}
