@@ -203,8 +203,6 @@ async fn member_lists_are_told_for_many(at: Fixture) {
     told.sort();
     assert_eq!(told, [(pair, ids(&[&ann, &ben])), (three, ids(&[&ann, &ben, &cem]))]);
     assert_eq!(at.store.member_ids(&[pair, three], 2).await.unwrap(), [(pair, ids(&[&ann, &ben]))]);
-    assert_eq!(at.store.still_members(pair, &[cem.id, ben.id]).await.unwrap(), [ben.id]);
-    assert_eq!(at.store.still_members(ChatId(0), &[ben.id]).await.unwrap(), []);
     let told = at.store.chats_for_status(&[cem.id, UserId(0), ann.id], 3).await.unwrap();
     assert_eq!(told, [(cem.id, vec![three]), (UserId(0), vec![]), (ann.id, vec![pair, three])]);
     assert_eq!(at.store.chats_for_status(&[ann.id], 2).await.unwrap(), [(ann.id, vec![pair])]);
