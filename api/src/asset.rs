@@ -1,4 +1,4 @@
-//! What is served as it stands: the web pages and the documents, all from the program itself.
+//! Files served as they stand: the web pages and the documents, all from the program itself.
 
 use aide::redoc::Redoc;
 use axum::body::Bytes;
@@ -9,7 +9,7 @@ use rust_embed::RustEmbed;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-/// What a page of ours may do: its own files and sockets, nothing inline, nothing from elsewhere.
+/// The policy of our pages: their own files and sockets, nothing inline, nothing from elsewhere.
 const STRICT: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; object-src 'none'; \
      base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 /// Swagger UI and Redoc set styles of elements and draw with data URLs; Redoc searches in a

@@ -21,7 +21,7 @@ characters) on any command; its answer carries it. Unknown fields are ignored.";
 const TOKEN: &str = "Put the token into the path; or connect to `/ws/chat` and send it in `Authorization: Bearer`, or as the \
 subprotocols `bearer, <token>` (the server answers `bearer`).";
 
-/// What a client must know beside the frames.
+/// The rules that a client needs beside the frames.
 fn about() -> String {
     let sequenced: Vec<_> = EventKind::ALL.iter().filter(|kind| kind.is_sequenced()).map(|kind| kind.name()).collect();
     let sequenced = format!(

@@ -1,4 +1,4 @@
-//! What each message and each request passes through: the event's JSON and envelope, and the check
+//! The path of each message and each request: the event's JSON and envelope, and the check
 //! of a token. Allocations are counted first; those on the way out of a gateway must be none.
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs, reason = "a bench")]
 

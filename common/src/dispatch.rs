@@ -64,8 +64,8 @@ impl Dispatcher {
                     BusEvent::Message { topic, payload } => match Envelope::decode(payload) {
                         Ok(Envelope::Revoked(revocation)) => revocations.revoked(revocation),
                         Ok(Envelope::Probe(_)) => {}
-                        // What came on the topic shows that it is subscribed, and that something
-                        // was lost: the same work follows.
+                        // A publication on the topic shows that it is subscribed, and that
+                        // something was lost: the same work follows.
                         Ok(Envelope::LogGrew { chat_id, .. }) => rest.push(SinkEvent::Subscribed(Topic::Chat(chat_id))),
                         Ok(envelope) => rest.push(SinkEvent::Envelope(envelope)),
                         // From a newer release: the log is the truth, and the gap will show.

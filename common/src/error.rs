@@ -15,7 +15,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub struct FieldError {
     /// The field's name as you wrote it.
     pub field: String,
-    /// What is wrong with it, in a sentence.
+    /// The fault, in a sentence.
     pub message: String,
 }
 
@@ -26,7 +26,7 @@ impl FieldError {
     }
 }
 
-/// What can go wrong; each variant has its stable code and its HTTP status.
+/// The faults; each variant has its stable code and its HTTP status.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "each variant's message says it")]
 pub enum Error {
@@ -129,7 +129,7 @@ impl Error {
         self.contract().0
     }
 
-    /// What a client may read of it: for a fault of the inside, nothing of the inside.
+    /// The text for the client: for a fault of the inside, nothing of the inside.
     pub fn detail(&self) -> String {
         match self {
             Self::Invalid(errors) => {

@@ -25,11 +25,11 @@ pub struct LogEvent {
     pub seq: Seq,
     /// When it was committed, by the database's clock.
     pub committed_at: OffsetDateTime,
-    /// What happened.
+    /// The event itself.
     pub body: EventBody,
 }
 
-/// What happened; serialised, the client's frame without `chat_id` and `seq`.
+/// The event itself; serialised, the client's frame without `chat_id` and `seq`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum EventBody {
@@ -73,7 +73,7 @@ pub enum EventBody {
     },
 }
 
-/// Whose membership changed, and to what.
+/// A changed membership.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct MemberChange {
     /// The user's id.
@@ -101,7 +101,7 @@ impl LogEvent {
         }
     }
 
-    /// What it does to subscriptions, beside being delivered.
+    /// Its effect on subscriptions, beside being delivered.
     pub fn effect(&self) -> Effect {
         match &self.body {
             EventBody::MemberJoined(change) => Effect::Joined(change.user_id),
@@ -175,7 +175,7 @@ pub enum Notice<'a> {
     Typing {
         /// Where.
         chat_id: ChatId,
-        /// Who.
+        /// The user.
         user_id: UserId,
         /// The user's name.
         username: &'a str,
@@ -186,7 +186,7 @@ pub enum Notice<'a> {
     MessageRead {
         /// Where.
         chat_id: ChatId,
-        /// Who.
+        /// The user.
         user_id: UserId,
         /// Up to here.
         seq: Seq,

@@ -30,7 +30,7 @@ label!(
     }
 );
 
-/// What a client does after a close.
+/// The client's next step after a close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Advice {
     /// Reconnect after a random wait.
@@ -76,12 +76,12 @@ macro_rules! close_codes {
                 match self { $(Self::$variant => $reason,)* }
             }
 
-            /// What it means, in a sentence or two.
+            /// Its meaning, in a sentence or two.
             pub const fn about(self) -> &'static str {
                 match self { $(Self::$variant => concat!($($about),+),)* }
             }
 
-            /// What the client does next.
+            /// The client's next step.
             pub const fn advice(self) -> Advice {
                 match self { $(Self::$variant => Advice::$advice,)* }
             }

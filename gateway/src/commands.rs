@@ -1,4 +1,4 @@
-//! What a client asks (contract, section 3): one file a command. A command is read whole, counted
+//! A client's commands (contract, section 3): one file a command. A command is read whole, counted
 //! against its user's rate, run, and answered under its `request_id`. A fault is answered too, and
 //! the connection stays open.
 
@@ -54,7 +54,7 @@ async fn run_named(
 ) -> Result<()> {
     let parsed = parse(text, request_id, kind);
     let by = conn.auth().ok_or(Error::Unauthenticated)?;
-    // What cannot be read counts like the rest.
+    // A command that cannot be read counts like the rest.
     let (ctx, rate) = (&shard.hub.ctx, shard.hub.ctx.limits.rate_commands_per_second);
     let limit = Limit { name: "commands", rate, period: Duration::from_secs(1), burst: rate };
     ctx.limited(limit, &by.user_id.to_string()).await?;

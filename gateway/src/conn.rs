@@ -91,7 +91,7 @@ pub(crate) struct Conn {
     _counted: Held,
 }
 
-/// What only some connections need, made when they do.
+/// State that only some connections need, made when they do.
 #[derive(Debug, Default)]
 struct Extras {
     newest: newest::Newest,
@@ -107,7 +107,7 @@ impl std::fmt::Debug for Conn {
     }
 }
 
-/// What a new connection is made of.
+/// The parts of a new connection.
 pub(crate) struct NewConn {
     pub(crate) id: u64,
     pub(crate) auth: Option<AuthUser>,

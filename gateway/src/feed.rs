@@ -33,7 +33,7 @@ use std::collections::BTreeMap;
 /// Events held at most; more are dropped and come from the log.
 const HELD: usize = 256;
 
-/// What became of an event that was offered.
+/// The outcome of an event that was offered.
 #[derive(Debug, PartialEq, Eq)]
 enum Offer {
     /// It was the next: hand it on, then what [`Feed::next_held`] gives.

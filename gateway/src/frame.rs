@@ -56,13 +56,13 @@ fn framed(opcode: OpCode, payload: &[u8]) -> Bytes {
 pub(crate) struct Frame {
     /// Whether its message ends here.
     pub(crate) is_final: bool,
-    /// What it is.
+    /// Its kind.
     pub(crate) kind: Kind,
     /// Where in the buffer the payload stands.
     pub(crate) payload: Range<usize>,
 }
 
-/// What a client's frame may be.
+/// The kinds of a client's frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A text message or its first part.
@@ -77,7 +77,7 @@ pub(crate) enum Kind {
     Close,
 }
 
-/// What ends a connection: a close code each.
+/// The violations that end a connection: a close code each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Violation {
     /// 1002: not this protocol.

@@ -1,5 +1,5 @@
-//! What the node's shards share: which of them wants which chat and user, and the way from the bus
-//! to the shards.
+//! The state that the node's shards share: which of them wants which chat and user, and the way
+//! from the bus to the shards.
 //!
 //! The hub delivers nothing itself and keeps no chat's state. It frames an event once and sends it
 //! to each shard that wants it, in the bus's order. It subscribes to a chat when the first shard

@@ -1,4 +1,4 @@
-//! What a shard's inbox carries: connections, publications from the bus, revocations and the
+//! The messages of a shard's inbox: connections, publications from the bus, revocations and the
 //! drain.
 
 use crate::feed::Event;
@@ -32,7 +32,7 @@ pub(crate) enum ToShard {
 pub(crate) struct Accepted {
     /// No longer registered with the runtime that accepted it.
     pub(crate) stream: TcpStream,
-    /// What was read behind the handshake.
+    /// The bytes read behind the handshake.
     pub(crate) read_ahead: Bytes,
     /// The user, or why the connection is refused.
     pub(crate) auth: Result<AuthUser, CloseCode>,

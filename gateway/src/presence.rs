@@ -45,7 +45,7 @@ struct Change {
     released: bool,
 }
 
-/// What the hub registers with; cheap, never waits.
+/// The hub's handle for registering; cheap, never waits.
 #[derive(Clone)]
 pub(crate) struct PresenceKeeper {
     held: Arc<Mutex<Held>>,
@@ -54,7 +54,7 @@ pub(crate) struct PresenceKeeper {
     parts: Arc<Parts>,
 }
 
-/// What the tasks behind it need.
+/// The needs of the tasks behind it.
 pub(crate) struct Parts {
     pub(crate) node: NodeId,
     pub(crate) presence: Arc<dyn Presence>,

@@ -32,7 +32,7 @@ impl From<frame::Violation> for CloseCode {
     }
 }
 
-/// What one connection is answered.
+/// The answers to one connection.
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum Reply<'a> {

@@ -192,7 +192,7 @@ impl Session {
         }
         match subscription::catch_up(&self.shard, &self.conn, None) {
             Step::Done => Poll::Ready(true),
-            // What filled the queue may have left meanwhile.
+            // The frames that filled the queue may have left meanwhile.
             Step::Full => Poll::Ready(self.conn.queued() == 0),
             // Only a piece of the log says that, and it is looked at where it was read.
             Step::Lost(_) => Poll::Ready(false),
@@ -262,7 +262,7 @@ impl Future for Session {
                 && job.as_mut().poll(cx).is_ready()
             {
                 this.job = None;
-                // What it sent meanwhile was not read: it was not silent.
+                // Its frames were not read meanwhile: it was not silent.
                 this.conn.last_read.set(this.shard.clock.get());
                 progress = true;
             }

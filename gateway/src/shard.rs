@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
-/// What a client still sends after the close frame is read and dropped for this long.
+/// Bytes that a client sends after the close frame are read and dropped for this long.
 pub(crate) const LINGER: Duration = Duration::from_secs(2);
 /// A feed that nobody subscribes to is kept for so many ticks (2 s): clients come back.
 const IDLE_TICKS: u8 = 4;

@@ -1,4 +1,4 @@
-//! What the handlers take: the hub, the origins that may connect, and which shard gets the next
+//! The state of the handlers: the hub, the origins that may connect, and which shard gets the next
 //! connection.
 
 use crate::hub::Hub;

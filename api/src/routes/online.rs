@@ -1,4 +1,4 @@
-//! What the gateways answer under `/ws`, declared here so that the document is whole; its types
+//! The gateways' answers under `/ws`, declared here so that the document is whole; its types
 //! are shared with them.
 
 use super::pages::ListParams;

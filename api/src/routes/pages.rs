@@ -25,12 +25,12 @@ pub(super) struct ListParams {
     cursor: Option<String>,
 }
 
-/// What runs here.
+/// The running program.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct About {
     /// The project's name.
     pub(crate) name: String,
-    /// What it is.
+    /// Its description.
     pub(crate) description: String,
     /// Its version.
     pub(crate) version: String,
@@ -46,7 +46,7 @@ impl About {
     }
 }
 
-/// What `GET /` chooses from.
+/// The choices of `GET /`.
 pub(crate) struct Home {
     pub(crate) about: About,
     pub(crate) page: Option<Asset>,

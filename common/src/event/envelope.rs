@@ -12,7 +12,7 @@ use crate::model::Status;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
-/// What an event does to the subscriptions of its chat, beside being delivered.
+/// An event's effect on the subscriptions of its chat, beside being delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Nothing.
@@ -38,7 +38,7 @@ pub enum RevocationReason {
 /// Access that has ended: told to every node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Revocation {
-    /// Whose.
+    /// The user.
     pub user_id: UserId,
     /// Which session; all of the user's when `None`.
     pub session_id: Option<SessionId>,
@@ -49,7 +49,7 @@ pub struct Revocation {
 /// A user came online or went offline, and in which chats that is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusChange {
-    /// Who.
+    /// The user.
     pub user_id: UserId,
     /// The user's name.
     pub username: String,
@@ -66,7 +66,7 @@ pub struct StatusChange {
     pub chats: Vec<ChatId>,
 }
 
-/// What crosses the bus.
+/// A publication on the bus.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Envelope {
     /// A sequenced event, on the chat's topic.
@@ -75,9 +75,9 @@ pub enum Envelope {
         chat_id: ChatId,
         /// Its place in the sequence.
         seq: Seq,
-        /// What it is.
+        /// Its kind.
         kind: EventKind,
-        /// What it does to subscriptions.
+        /// Its effect on subscriptions.
         effect: Effect,
         /// Commit time, microseconds since the Unix epoch, by the database's clock.
         committed_at_micros: i64,
@@ -88,7 +88,7 @@ pub enum Envelope {
     Ephemeral {
         /// The chat.
         chat_id: ChatId,
-        /// Who caused it; typing is not told to its own user.
+        /// The user who caused it; typing is not told to its own user.
         user_id: UserId,
         /// `Typing` or `MessageRead`.
         kind: EventKind,

@@ -5,7 +5,7 @@ use crate::label::{Label, label};
 use crate::wire::CloseCode;
 
 label!(
-    /// What came of a command.
+    /// The outcome of a command.
     CommandResult "result" {
         /// Done.
         Ok = "ok",
@@ -19,7 +19,7 @@ label!(
 );
 
 label!(
-    /// What came of a publication.
+    /// The outcome of a publication.
     PublishResult "result" {
         /// The bus took it.
         Ok = "ok",
@@ -47,7 +47,7 @@ label!(
 );
 
 label!(
-    /// What came of an attempt to log in, refresh, or come in with a token.
+    /// The outcome of an attempt to log in, refresh, or come in with a token.
     AuthResult "result" {
         /// Let in.
         Ok = "ok",
@@ -92,7 +92,7 @@ impl RateLimit {
 }
 
 label!(
-    /// What a pool's connection does.
+    /// The state of a pool's connection.
     PoolUse "state" {
         /// Working.
         InUse = "in_use",

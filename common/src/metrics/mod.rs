@@ -21,7 +21,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Whose metric it is; `messenger` has them all.
+/// The program that has the metric; `messenger` has them all.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Of {
     Both,

@@ -1,4 +1,4 @@
-//! What a committed transaction tells, as publications.
+//! A committed transaction as publications.
 
 use crate::bus::Publication;
 use crate::event::{Envelope, EventKind, LogEvent, Notice};
@@ -7,8 +7,8 @@ use crate::store::{Committed, NoticeBody, UserNotice};
 use bytes::Bytes;
 use std::sync::Arc;
 
-/// What is to be told, one by one as it is asked for: the events in their order, then the notices.
-/// A large change is never whole in memory as publications.
+/// The publications, made one by one as they are asked for: the events in their order, then the
+/// notices. A large change is never whole in memory as publications.
 pub(super) struct Telling<'a> {
     committed: &'a Committed,
     next: usize,

@@ -1,4 +1,4 @@
-//! What a shard delivers in one turn leaves in one `writev` a connection.
+//! Frames that a shard delivers in one turn leave in one `writev` a connection.
 
 use super::Conn;
 use crate::conn::newest::Subject;

@@ -5,7 +5,7 @@ use super::Conn;
 use messenger_common::id::ChatId;
 use std::time::{Duration, Instant};
 
-/// What was answered within this is not delivered again.
+/// A read answered within this time is not delivered again.
 const ECHO: Duration = Duration::from_secs(2);
 
 /// Reads that were answered; each stands for one publication.

@@ -1,5 +1,5 @@
-//! What passes between a chat's notices and a subscription that begins or ends: each message comes
-//! by one of them, and by one only.
+//! The handover between a chat's notices and a subscription that begins or ends: each message
+//! comes by one of them, and by one only.
 
 use super::Conn;
 use bytes::Bytes;

@@ -11,7 +11,7 @@ use messenger_common::id::{ChatId, UserId};
 /// Frames kept for one connection; beyond it the oldest is dropped.
 const WAITING: usize = 256;
 
-/// What such a frame is about.
+/// The subject of such a frame.
 pub(crate) type Subject = (EventKind, ChatId, UserId);
 
 /// The frames that wait aside.
@@ -28,7 +28,7 @@ impl Conn {
     /// Takes a frame of which only the newest of its subject matters. Behind what waits, it waits
     /// aside; [`WAITING`] bounds that.
     pub(crate) fn push_newest(&self, subject: Subject, frame: &Bytes, now: bool) {
-        // What waits aside of the same subject is older, whichever way this frame goes.
+        // A waiting frame of the same subject is older, whichever way this frame goes.
         if let Some(extras) = self.extras.borrow_mut().as_mut() {
             extras.newest.0.remove(&subject);
         }

@@ -6,7 +6,7 @@ use crate::protocol::Reply;
 use messenger_common::id::Seq;
 use messenger_common::metrics::GapCause;
 
-/// What the store said of a subscription's chat and user, in one snapshot.
+/// The store's answer on a subscription's chat and user, in one snapshot.
 #[derive(Clone, Copy, Debug)]
 pub struct Admission {
     /// The head of the log.
@@ -78,8 +78,8 @@ impl<C: Reader> Feed<C> {
                 Next::Pruned => return Step::Lost,
                 next @ (Next::Hole | Next::Unknown) => {
                     let has_more = self.head.is_some_and(|head| cursor < head);
-                    // What the store had when the subscription began and the bus has yet to bring
-                    // comes from the log.
+                    // Events that the store had when the subscription began and the bus has yet to
+                    // bring comes from the log.
                     if !has_more && cursor >= sub.admitted_at {
                         self.subs[key].phase = Phase::Live;
                         return Step::Done;

@@ -4,7 +4,7 @@ use super::{Event, Feed, HOLD, Next, Offer, Phase, Piece, Push, Reader, Repair, 
 use messenger_common::id::Seq;
 use messenger_common::metrics::GapCause;
 
-/// What a piece of the log did for a feed.
+/// The effect of a piece of the log on a feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// Nothing: it was read too early.
@@ -56,7 +56,7 @@ impl<C: Reader> Feed<C> {
                 }
                 Next::Unknown => break,
             }
-            // What is held may fill what the log cannot give.
+            // Held events may fill what the log cannot give.
             self.go_on(tick, handed);
             head = self.head.unwrap_or(head);
         }

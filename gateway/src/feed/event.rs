@@ -9,9 +9,9 @@ use messenger_common::id::{Seq, UserId};
 pub struct Event {
     /// Its place.
     pub seq: Seq,
-    /// What it is.
+    /// Its kind.
     pub kind: EventKind,
-    /// What it does to subscriptions.
+    /// Its effect on subscriptions.
     pub effect: Effect,
     /// When it was committed, microseconds since the Unix epoch.
     pub committed_at_micros: i64,

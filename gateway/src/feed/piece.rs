@@ -17,7 +17,7 @@ pub struct Piece {
     floor: Seq,
 }
 
-/// What a piece says of the number after a cursor.
+/// A piece's answer on the number after a cursor.
 #[derive(Debug)]
 pub enum Next<'a> {
     /// It and those behind it, without a hole.
@@ -31,7 +31,7 @@ pub enum Next<'a> {
 }
 
 impl Piece {
-    /// What a read after `after` brought that asked for `asked` events.
+    /// The result of a read after `after` that asked for `asked` events.
     pub fn new(after: Seq, asked: usize, events: Vec<Event>, head: Seq, floor: Seq) -> Self {
         let asked = i64::try_from(asked).unwrap_or(i64::MAX);
         let read = Seq(after.max(floor).0.saturating_add(asked)).min(head);
@@ -44,7 +44,7 @@ impl Piece {
         self.head
     }
 
-    /// What it says of the number after `cursor`.
+    /// Its answer on the number after `cursor`.
     pub fn next_after(&self, cursor: Seq) -> Next<'_> {
         if self.floor > cursor {
             return Next::Pruned;

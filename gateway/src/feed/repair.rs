@@ -1,5 +1,5 @@
-//! What a feed needs that only a read of the store can give: it says when one is due, its owner
-//! reads and brings the answer.
+//! Repairs: needs of a feed that only a read of the store can meet. The feed says when one is due,
+//! its owner reads and brings the answer.
 //!
 //! Of a kind one read runs at a time. What [`Repair`] asks for counts as under way from then on,
 //! so its owner must not drop it.
@@ -49,8 +49,8 @@ impl<C: Reader> Feed<C> {
         due.then_some(Repair::Gap(cause, hold))
     }
 
-    /// What the repair of a gap has to read: after the first number, up to the second. `None` ends
-    /// it.
+    /// The range that the repair of a gap has to read: after the first number, up to the second.
+    /// `None` ends it.
     pub fn missing(&mut self) -> Option<(Seq, Seq)> {
         let missing = self.head.map(|head| (head, self.log_reached)).filter(|(head, known)| known > head);
         self.filling = missing.is_some();

@@ -20,7 +20,7 @@ pub trait Reader {
     fn ended(&self, cursor: Option<Seq>);
 }
 
-/// What became of a frame.
+/// The outcome of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Push {
     /// Written or queued.

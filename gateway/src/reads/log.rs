@@ -1,7 +1,7 @@
 //! Pieces of chats' logs: one read serves all who ask for the same piece, and is kept for a second
 //! for the stragglers.
 //!
-//! What is kept is bounded by age and by bytes, whether or not somebody still waits for it: a
+//! The kept reads are bounded by age and by bytes, whether or not somebody still waits for it: a
 //! client may be gone before its replay is read.
 
 use crate::feed::{Event, Piece};
@@ -116,7 +116,7 @@ struct Read {
     load: Load,
 }
 
-/// What is kept.
+/// The kept reads.
 #[derive(Default)]
 struct Kept {
     reads: HashMap<Place, Read>,

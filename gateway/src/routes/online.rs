@@ -1,4 +1,4 @@
-//! Who is online, answered from any node.
+//! The users who are online, answered from any node.
 
 use crate::state::Gateway;
 use axum::Json;

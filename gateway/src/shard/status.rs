@@ -22,7 +22,7 @@ const WAITING: usize = 10_000;
 /// How many ticks a decision is remembered at least: a minute.
 const TICKS_REMEMBERED: u32 = 120;
 
-/// What is still to be delivered.
+/// The changes still to be delivered.
 pub(super) struct Statuses {
     waiting: NewestByKey<UserId, (Arc<[StatusFrame]>, usize)>,
     /// Frames delivered since the last tick.

@@ -30,7 +30,7 @@ pub(crate) struct Subscribing<'a> {
     pub(crate) request_id: Option<&'a str>,
 }
 
-/// What a subscription must know to begin.
+/// The answers that a subscription needs to begin.
 struct Found {
     access: Access,
     online: Option<Vec<UserId>>,

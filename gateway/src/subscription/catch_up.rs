@@ -13,7 +13,7 @@ use std::time::Duration;
 /// The pause after a replay's read that failed.
 const FAILED_READ_PAUSE: Duration = Duration::from_millis(250);
 
-/// What catching up comes to.
+/// The outcome of catching up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     /// Every subscription has reached its feed's head.

@@ -1,4 +1,4 @@
-//! What a shard looks after twice a second: heartbeats, silence, expiry, slow readers, idle feeds,
+//! The upkeep of a shard, twice a second: heartbeats, silence, expiry, slow readers, idle feeds,
 //! and the slow beat at which each feed's head is compared with the log's in case an event was
 //! lost. Also revocation and drain.
 
