@@ -32,14 +32,17 @@ impl Chats for PostgresStore {
 
     async fn private_chat(&self, user: UserId, other: UserId) -> Result<(Chat, bool, Committed)> {
         let (low, high) = changes::pair(user, other)?;
-        // Without a transaction: the chat is nearly always there.
-        let found: Option<(ChatId,)> = self.row(|| sqlx::query_as(PRIVATE_CHAT_OF).bind(low).bind(high)).await?;
-        if let Some((id,)) = found
-            && let Some(chat) = self.chat(id, user).await?
-        {
-            return Ok((chat, false, Committed::default()));
-        }
-        self.change(|tx| Box::pin(changes::private_chat(tx, user, other))).await
+        self.as_one(async {
+            // Without a transaction: the chat is nearly always there.
+            let found: Option<(ChatId,)> = self.row(|| sqlx::query_as(PRIVATE_CHAT_OF).bind(low).bind(high)).await?;
+            if let Some((id,)) = found
+                && let Some(chat) = self.chat(id, user).await?
+            {
+                return Ok((chat, false, Committed::default()));
+            }
+            self.change(|tx| Box::pin(changes::private_chat(tx, user, other))).await
+        })
+        .await
     }
 
     async fn chats_of(&self, user: UserId, page: &PageRequest) -> Result<Page<Chat>> {

@@ -107,6 +107,14 @@ impl SqliteStore {
         }
     }
 
+    /// Bounds several operations together as if they were one.
+    async fn as_one<T>(&self, operations: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        match timeout(OPERATION_TIMEOUT, operations).await {
+            Ok(result) => result,
+            Err(_) => Err(Error::unavailable("the database did not answer in time")),
+        }
+    }
+
     /// Runs a change of a chat in one transaction.
     async fn change<'a, T, F>(&self, change: F) -> Result<T>
     where
