@@ -8,7 +8,7 @@ use crate::auth::{Passwords, Revocations, Tokens};
 use crate::backends::{Backends, StartError};
 use crate::config::{Config, Database, Program};
 use crate::dispatch::{Dispatcher, EventSink};
-use crate::http;
+use crate::http::{self, Places};
 use crate::lifecycle::{ExitReason, Lifecycle};
 use crate::metrics::{Metrics, PublishResult};
 use crate::pruning;
@@ -41,6 +41,8 @@ pub struct Started<'a> {
     pub context: &'a Context,
     /// The process.
     pub lifecycle: &'a Lifecycle,
+    /// The places for connections.
+    pub places: &'a Places,
 }
 
 /// The part in which programs differ.
@@ -75,9 +77,11 @@ pub async fn run(
     let admin_router = http::admin::router(metrics.clone(), lifecycle.readiness().clone());
     lifecycle.spawn("admin", http::serve_admin(admin, admin_router, lifecycle.clone()));
 
+    let per_address = config.limits.max_connections_per_address;
+    let places = Places::new(per_address, config.trusted_proxies.clone(), metrics.clone());
     let draining = lifecycle.draining();
     let app = tokio::select! {
-        app = start(&config, &metrics, &lifecycle, build) => app,
+        app = start(&config, &metrics, &lifecycle, &places, build) => app,
         // A signal came while a back end was waited for.
         () = draining.cancelled() => return lifecycle.run_until_done(async {}).await,
     };
@@ -91,7 +95,7 @@ pub async fn run(
     };
     let address = listener.local_addr();
     let router = http::layers(app.router, &config, &metrics);
-    lifecycle.spawn("public", http::serve(listener, router, lifecycle.clone()));
+    lifecycle.spawn("public", http::serve(listener, router, places, lifecycle.clone()));
     started.set(true);
     announce(&config, address.ok(), admin_address.ok());
     lifecycle.run_until_done(app.drained).await
@@ -101,6 +105,7 @@ async fn start(
     config: &Config,
     metrics: &Metrics,
     lifecycle: &Lifecycle,
+    places: &Places,
     build: impl FnOnce(&Started<'_>) -> Result<App, StartError>,
 ) -> Result<App, StartError> {
     let backends = Backends::connect(config, metrics, lifecycle).await?;
@@ -110,7 +115,7 @@ async fn start(
         Relay::start(bus, store.clone(), lifecycle, metrics.outbox_pending.clone());
         lifecycle.spawn("log pruning", pruning::run(store, config.limits.event_retention));
     }
-    let app = build(&Started { config, backends: &backends, context: &context, lifecycle })?;
+    let app = build(&Started { config, backends: &backends, context: &context, lifecycle, places })?;
     let revocations = Arc::new(context.revocations.clone());
     lifecycle.spawn("bus receiver", Dispatcher::run(backends.bus.clone(), revocations, app.sink.clone()));
     Ok(app)

@@ -108,6 +108,7 @@ impl Crowd {
                 batch: Rc::default(),
                 max_queued_bytes: 1 << 20,
                 counted: Held::new(&metrics.ws_connections),
+                place: None,
             });
             conn.state.set(State::Open);
             conns.push(conn);

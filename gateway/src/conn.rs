@@ -23,6 +23,7 @@ use crate::frame;
 use crate::protocol::CloseCode;
 use bytes::{Buf, Bytes};
 use messenger_common::auth::AuthUser;
+use messenger_common::http::Place;
 use messenger_common::id::{ChatId, UserId};
 use messenger_common::metrics::Held;
 use std::cell::{Cell, RefCell};
@@ -89,6 +90,7 @@ pub(crate) struct Conn {
     begun: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     _counted: Held,
+    _place: Option<Arc<Place>>,
 }
 
 /// State that only some connections need, made when they do.
@@ -116,6 +118,7 @@ pub(crate) struct NewConn {
     pub(crate) batch: Rc<Batch>,
     pub(crate) max_queued_bytes: usize,
     pub(crate) counted: Held,
+    pub(crate) place: Option<Arc<Place>>,
 }
 
 impl Conn {
@@ -144,6 +147,7 @@ impl Conn {
             max_queued_bytes: new.max_queued_bytes,
             waker: RefCell::default(),
             _counted: new.counted,
+            _place: new.place,
         })
     }
 

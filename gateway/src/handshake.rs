@@ -14,7 +14,8 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use hyper_util::rt::TokioIo;
 use messenger_common::error::Error;
 use messenger_common::http::caller::bearer;
-use messenger_common::http::origin;
+use messenger_common::http::{ClientIp, Place, origin};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -89,6 +90,10 @@ fn upgrade(
         Some(Err(Error::SessionEnded(reason))) => Err(CloseCode::from(reason)),
         Some(Err(_)) | None => Err(CloseCode::TokenInvalid),
     };
+    let place = match request.extensions().get::<Arc<Place>>() {
+        Some(place) => Arc::clone(place),
+        None => Arc::new(gateway.places.take(ClientIp::on(request.extensions()))?),
+    };
     let upgraded = hyper::upgrade::on(&mut request);
     let hub = gateway.hub.clone();
     let shard = gateway.next_shard();
@@ -104,7 +109,7 @@ fn upgrade(
         };
         match parts.io.into_inner().into_std() {
             Ok(stream) => {
-                let accepted = Accepted { stream, read_ahead: parts.read_buf, auth };
+                let accepted = Accepted { stream, read_ahead: parts.read_buf, place, auth };
                 hub.send(shard, ToShard::Accept(Box::new(accepted))).await;
             }
             Err(error) => tracing::warn!(%error, "cannot hand the connection over to its shard"),

@@ -6,6 +6,7 @@ use crate::protocol::CloseCode;
 use bytes::Bytes;
 use messenger_common::auth::AuthUser;
 use messenger_common::event::{EventKind, Revocation};
+use messenger_common::http::Place;
 use messenger_common::id::{ChatId, Seq, UserId};
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -34,6 +35,8 @@ pub(crate) struct Accepted {
     pub(crate) stream: TcpStream,
     /// The bytes read behind the handshake.
     pub(crate) read_ahead: Bytes,
+    /// Its place among its address's connections.
+    pub(crate) place: Arc<Place>,
     /// The user, or why the connection is refused.
     pub(crate) auth: Result<AuthUser, CloseCode>,
 }

@@ -6,20 +6,30 @@
 //! While one runs, or much waits to be sent, nothing more is read: a client that does not read is
 //! not read from.
 
+mod pace;
+
 use crate::commands;
 use crate::conn::{Conn, State};
 use crate::frame::{self, Frame, Kind, Violation};
 use crate::protocol::CloseCode;
 use crate::shard::Shard;
 use crate::subscription::{self, Step};
+use bytes::{Buf, BytesMut};
+use pace::FramePace;
 use std::future::Future;
 use std::io::ErrorKind;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use tokio::time::Sleep;
 
 /// Rounds of one poll at most; then the others of the thread have their turn.
-const ROUNDS_PER_POLL: u32 = 64;
+const ROUNDS_PER_POLL: usize = 64;
+/// Bytes read that count as a further round.
+const BYTES_PER_ROUND: usize = 4096;
+/// Frames that start no command taken in one round at most.
+const FRAMES_PER_ROUND: usize = 64;
 
 /// Something that a connection waits for.
 pub(crate) type Job = Pin<Box<dyn Future<Output = ()>>>;
@@ -29,7 +39,12 @@ pub(crate) struct Session {
     shard: Rc<Shard>,
     conn: Rc<Conn>,
     /// Read, and not a whole frame yet, or not its turn.
-    read: Vec<u8>,
+    read: BytesMut,
+    /// The rate of its frames, and the pause while it is above.
+    pace: FramePace,
+    paused: Option<Pin<Box<Sleep>>>,
+    /// What this poll has done so far: rounds.
+    work: usize,
     /// The parts so far of a fragmented message.
     message: Option<Vec<u8>>,
     /// The command that runs.
@@ -41,13 +56,44 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(shard: Rc<Shard>, conn: Rc<Conn>, job: Option<Job>, read: Vec<u8>) -> Self {
-        Self { shard, conn, read, message: None, job, catching_up: None, shut: false }
+    pub(crate) fn new(shard: Rc<Shard>, conn: Rc<Conn>, job: Option<Job>, read: &[u8]) -> Self {
+        let pace = FramePace::new(shard.hub.ctx.limits.rate_frames_per_second);
+        Self {
+            shard,
+            conn,
+            read: BytesMut::from(read),
+            pace,
+            paused: None,
+            work: 0,
+            message: None,
+            job,
+            catching_up: None,
+            shut: false,
+        }
     }
 
-    /// Whether a command may be taken now.
+    /// Whether a frame may be taken now.
     fn may_read(&self) -> bool {
-        self.job.is_none() && self.conn.state.get() == State::Open && self.conn.has_room()
+        self.job.is_none() && self.paused.is_none() && self.conn.state.get() == State::Open && self.conn.has_room()
+    }
+
+    /// Ends the pause of a client over its rate when it is over.
+    fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let Some(pause) = &mut self.paused else { return Poll::Ready(false) };
+        std::task::ready!(pause.as_mut().poll(cx));
+        self.paused = None;
+        // Its frames were not read meanwhile: it was not silent.
+        self.conn.last_read.set(self.shard.clock.get());
+        Poll::Ready(true)
+    }
+
+    /// Reads no more for so long; closes a client that goes on over its rate.
+    fn pause(&mut self, period: Duration) {
+        self.shard.hub.ctx.metrics.rate_limited("frames").inc();
+        if self.conn.is_over_rate_too_long(Instant::now()) {
+            self.shard.close(&self.conn, CloseCode::TooManyCommands);
+        }
+        self.paused = Some(Box::pin(tokio::time::sleep(period)));
     }
 
     /// Reads what there is. `Ready(true)`: something was done, look again; `Ready(false)`: not now;
@@ -59,11 +105,13 @@ impl Session {
         if !self.read.is_empty() {
             let mut read = std::mem::take(&mut self.read);
             let done = self.take(&mut read);
+            if done < read.len() {
+                read.advance(done);
+                self.read = read;
+            }
             if done > 0 {
-                self.read = read.split_off(done);
                 return Poll::Ready(true);
             }
-            self.read = read;
             if !self.may_read() {
                 return Poll::Ready(true);
             }
@@ -77,6 +125,7 @@ impl Session {
             Ok(count) => {
                 shard.look_at_the_clock();
                 conn.last_read.set(shard.clock.get());
+                self.work += count / BYTES_PER_ROUND;
                 if self.read.is_empty() {
                     let done = self.take(&mut scratch[..count]);
                     self.read.extend_from_slice(&scratch[done..count]);
@@ -94,11 +143,17 @@ impl Session {
     /// many bytes they were.
     fn take(&mut self, buffer: &mut [u8]) -> usize {
         let limit = self.shard.hub.ctx.limits.max_frame_bytes;
-        let mut done = 0;
+        let now = self.shard.clock.get();
+        let (mut done, mut frames) = (0, 0);
         let mut ping = None;
-        while self.may_read() {
+        while frames < FRAMES_PER_ROUND && self.may_read() {
             match frame::parse(&mut buffer[done..], limit) {
                 Ok(Some((frame, end))) => {
+                    frames += 1;
+                    self.pace.count(end, now);
+                    if let Some(period) = self.pace.pause(now) {
+                        self.pause(period);
+                    }
                     let payload = done + frame.payload.start..done + frame.payload.end;
                     if frame.kind == Kind::Ping {
                         ping = Some(payload);
@@ -243,12 +298,14 @@ impl Future for Session {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
         this.conn.woken_by(cx.waker());
-        for round in 0.. {
-            if round == ROUNDS_PER_POLL {
+        this.work = 0;
+        loop {
+            if this.work >= ROUNDS_PER_POLL {
                 // Whatever keeps it busy must not keep the thread.
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
+            this.work += 1;
             match this.conn.state.get() {
                 State::Dead => break,
                 State::Closing(_) => {
@@ -266,6 +323,7 @@ impl Future for Session {
                 this.conn.last_read.set(this.shard.clock.get());
                 progress = true;
             }
+            progress |= this.poll_pause(cx) == Poll::Ready(true);
             progress |= this.poll_read(cx) == Poll::Ready(true);
             progress |= this.poll_catch_up(cx) == Poll::Ready(true);
             progress |= this.poll_write(cx) == Poll::Ready(true);

@@ -7,12 +7,11 @@ use crate::state::Gateway;
 use crate::worker::Worker;
 use crate::{drain, revocation, routes};
 use axum::Router;
-use messenger_common::backends::{Backends, StartError};
+use messenger_common::backends::StartError;
 use messenger_common::config::Config;
 use messenger_common::dispatch::EventSink;
 use messenger_common::lifecycle::Lifecycle;
 use messenger_common::program::{self, App, Started};
-use messenger_common::service::Context;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -24,7 +23,9 @@ const MAX_SHARDS: usize = 63;
 impl Gateway {
     /// Starts the shards and the tasks behind them. An error is a thread or an event loop that the
     /// system refused.
-    pub fn start(config: &Config, backends: &Backends, ctx: Context, lifecycle: &Lifecycle) -> std::io::Result<Self> {
+    pub fn start(started: &Started<'_>) -> std::io::Result<Self> {
+        let Started { config, backends, context, lifecycle, places } = *started;
+        let ctx = context.clone();
         let presence = PresenceKeeper::start(
             Parts {
                 node: backends.node.clone(),
@@ -48,12 +49,12 @@ impl Gateway {
             Worker::start(id, Arc::clone(&hub), inbox)?;
         }
         lifecycle.spawn("revocations to shards", revocation::run(Arc::clone(&hub)));
-        Ok(Self::new(hub, config.allowed_origins.clone(), config.drain))
+        Ok(Self::new(hub, config.allowed_origins.clone(), places.clone(), config.drain))
     }
 
     /// Starts a gateway for [`program::run`].
     pub fn app(started: &Started<'_>) -> Result<App, StartError> {
-        let gateway = Self::start(started.config, started.backends, started.context.clone(), started.lifecycle)
+        let gateway = Self::start(started)
             .map_err(|error| StartError::new(format!("the gateway's shards cannot start: {error}")))?;
         let (router, sink) = (gateway.router(), Some(gateway.sink()));
         Ok(App { router, sink, drained: Box::pin(async move { gateway.drain().await }) })

@@ -4,6 +4,7 @@
 use crate::hub::Hub;
 use axum::extract::FromRef;
 use messenger_common::config::AllowedOrigins;
+use messenger_common::http::Places;
 use messenger_common::service::Context;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,13 +15,14 @@ use std::time::Duration;
 pub struct Gateway {
     pub(crate) hub: Arc<Hub>,
     pub(crate) origins: AllowedOrigins,
+    pub(crate) places: Places,
     next_shard: Arc<AtomicUsize>,
     pub(crate) drain_over: Duration,
 }
 
 impl Gateway {
-    pub(crate) fn new(hub: Arc<Hub>, origins: AllowedOrigins, drain_over: Duration) -> Self {
-        Self { hub, origins, next_shard: Arc::default(), drain_over }
+    pub(crate) fn new(hub: Arc<Hub>, origins: AllowedOrigins, places: Places, drain_over: Duration) -> Self {
+        Self { hub, origins, places, next_shard: Arc::default(), drain_over }
     }
 
     /// The shard for the next connection, each in turn.

@@ -132,6 +132,7 @@ impl Worker {
             batch: Rc::clone(&shard.batch),
             max_queued_bytes: ctx.limits.max_send_queue_bytes,
             counted: Held::new(&ctx.metrics.ws_connections),
+            place: Some(accepted.place),
         });
         conn.key.set(shard.conns.borrow_mut().insert(Rc::clone(&conn)));
         let mut opening = None;
@@ -142,7 +143,7 @@ impl Worker {
         } else {
             opening = self.register(&conn);
         }
-        tokio::task::spawn_local(Session::new(Rc::clone(shard), conn, opening, accepted.read_ahead.to_vec()));
+        tokio::task::spawn_local(Session::new(Rc::clone(shard), conn, opening, &accepted.read_ahead));
     }
 
     /// Counts a connection of its user and queues its `welcome`. Returns the work that opens the

@@ -232,7 +232,10 @@ async fn only_who_takes_nothing_for_thirty_seconds_is_closed() {
         let mut trickled = Vec::new();
         let trickle = async {
             loop {
-                trickled.push(slow.next().await.expect("who reads, however slowly, stays"));
+                let frame = slow.next().await.expect("who reads, however slowly, stays");
+                let frame: Value = serde_json::from_str(&frame).unwrap();
+                // a status that comes late on a busy machine has no number
+                trickled.extend(frame["seq"].as_i64());
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
         };
@@ -260,8 +263,8 @@ async fn only_who_takes_nothing_for_thirty_seconds_is_closed() {
         .await;
         // the slow one has all that is left at once now, and has had no gap
         let read = slow.read_up_to(flowed.head()).await;
-        assert_consecutive(&read, "a slow reader");
-        assert_eq!(trickled.len() + read.len(), flowed.seqs.len());
+        trickled.extend(read);
+        assert_eq!(trickled, flowed.seqs, "a slow reader");
         println!("G7 stalled readers closed with 4409 {since_full:.1?} after the last message; one that read five frames a second lost none of {}", flowed.seqs.len());
     })
     .await;

@@ -11,6 +11,7 @@ mod g5_presence;
 mod g6_access;
 mod g7_slow_readers;
 mod g8_restarts;
+mod g9_floods;
 mod load;
 mod reader;
 mod tally;

@@ -201,6 +201,7 @@ async fn help_lists_every_variable() {
         "MAX_SUBSCRIPTIONS",
         "MAX_SEND_QUEUE_BYTES",
         "MAX_CONNECTIONS_PER_USER",
+        "MAX_CONNECTIONS_PER_ADDRESS",
         "HEARTBEAT_SECONDS",
         "IDLE_TIMEOUT_SECONDS",
         "MAX_GROUP_MEMBERS",
@@ -209,6 +210,7 @@ async fn help_lists_every_variable() {
         "RATE_MESSAGES_PER_SECOND",
         "RATE_MESSAGES_BURST",
         "RATE_COMMANDS_PER_SECOND",
+        "RATE_FRAMES_PER_SECOND",
         "RATE_LOGINS_PER_MINUTE",
         "RATE_REGISTRATIONS_PER_MINUTE",
     ];

@@ -21,6 +21,8 @@ pub struct Limits {
     pub max_send_queue_bytes: usize,
     /// Most WebSocket connections of a user on one gateway.
     pub max_connections_per_user: usize,
+    /// Most connections of an address (IPv6: its /64) to this process.
+    pub max_connections_per_address: usize,
     /// The time between pings.
     pub heartbeat: Duration,
     /// The silence after which a connection is closed.
@@ -37,6 +39,8 @@ pub struct Limits {
     pub rate_messages_burst: u32,
     /// WebSocket commands of a user per second.
     pub rate_commands_per_second: u32,
+    /// WebSocket frames of a connection per second, of any kind; `None` with `RATE_LIMITS=off`.
+    pub rate_frames_per_second: Option<u32>,
     /// Logins from an address per minute.
     pub rate_logins_per_minute: u32,
     /// Registrations from an address per minute.
@@ -52,6 +56,7 @@ impl Default for Limits {
             max_subscriptions: 1000,
             max_send_queue_bytes: 1_048_576,
             max_connections_per_user: 20,
+            max_connections_per_address: 2000,
             heartbeat: Duration::from_secs(25),
             idle_timeout: Duration::from_mins(1),
             max_group_members: 100_000,
@@ -60,6 +65,7 @@ impl Default for Limits {
             rate_messages_per_second: 20,
             rate_messages_burst: 40,
             rate_commands_per_second: 60,
+            rate_frames_per_second: Some(200),
             rate_logins_per_minute: 10,
             rate_registrations_per_minute: 10,
         }
@@ -71,6 +77,7 @@ pub(super) fn read(raw: &Raw) -> Result<Limits, ConfigError> {
     let count = |name, high| parse::number(raw, name, 1_usize, high);
     let members = |name| parse::number(raw, name, 1_i64, 100_000_000);
     let rate = |name| parse::number(raw, name, 1_u32, 1_000_000);
+    let rates = parse::switch(raw, "RATE_LIMITS")?;
     let limits = Limits {
         max_message_chars: count("MAX_MESSAGE_CHARS", MIB)?,
         max_body_bytes: parse::number(raw, "MAX_BODY_BYTES", 1024, 1024 * MIB)?,
@@ -78,6 +85,7 @@ pub(super) fn read(raw: &Raw) -> Result<Limits, ConfigError> {
         max_subscriptions: count("MAX_SUBSCRIPTIONS", 1_000_000)?,
         max_send_queue_bytes: parse::number(raw, "MAX_SEND_QUEUE_BYTES", 1024, 1024 * MIB)?,
         max_connections_per_user: count("MAX_CONNECTIONS_PER_USER", 1_000_000)?,
+        max_connections_per_address: count("MAX_CONNECTIONS_PER_ADDRESS", 1_000_000)?,
         heartbeat: parse::duration(raw, "HEARTBEAT_SECONDS", 1.0, 0.1, DAY)?,
         idle_timeout: parse::duration(raw, "IDLE_TIMEOUT_SECONDS", 1.0, 0.2, DAY)?,
         max_group_members: members("MAX_GROUP_MEMBERS")?,
@@ -86,6 +94,7 @@ pub(super) fn read(raw: &Raw) -> Result<Limits, ConfigError> {
         rate_messages_per_second: rate("RATE_MESSAGES_PER_SECOND")?,
         rate_messages_burst: rate("RATE_MESSAGES_BURST")?,
         rate_commands_per_second: rate("RATE_COMMANDS_PER_SECOND")?,
+        rate_frames_per_second: Some(rate("RATE_FRAMES_PER_SECOND")?).filter(|_| rates),
         rate_logins_per_minute: rate("RATE_LOGINS_PER_MINUTE")?,
         rate_registrations_per_minute: rate("RATE_REGISTRATIONS_PER_MINUTE")?,
     };

@@ -184,6 +184,12 @@ pub const VARIABLES: &[Variable] = &[
     variable("MAX_SUBSCRIPTIONS", "1000", "1000", "Most chats that one connection subscribes to"),
     variable("MAX_SEND_QUEUE_BYTES", "1048576", "1048576", "Most unsent bytes that are queued for one connection"),
     variable("MAX_CONNECTIONS_PER_USER", "20", "20", "Most WebSocket connections of one user on one gateway"),
+    variable(
+        "MAX_CONNECTIONS_PER_ADDRESS",
+        "2000",
+        "2000",
+        "Most connections of one address (IPv6: its /64) to one process",
+    ),
     variable("HEARTBEAT_SECONDS", "25", "25", "Seconds between two pings of a gateway"),
     variable("IDLE_TIMEOUT_SECONDS", "60", "60", "Seconds of silence after which a gateway closes a connection"),
     variable("MAX_GROUP_MEMBERS", "100000", "100000", "Most members of a group"),
@@ -192,6 +198,12 @@ pub const VARIABLES: &[Variable] = &[
     variable("RATE_MESSAGES_PER_SECOND", "20", "20", "Messages that one user may send a second"),
     variable("RATE_MESSAGES_BURST", "40", "40", "Messages that one user may send at once, after a rest"),
     variable("RATE_COMMANDS_PER_SECOND", "60", "60", "WebSocket commands that one user may send a second"),
+    variable(
+        "RATE_FRAMES_PER_SECOND",
+        "200",
+        "200",
+        "WebSocket frames of any kind that one connection may send a second",
+    ),
     variable("RATE_LOGINS_PER_MINUTE", "10", "10", "Logins that one address may try a minute"),
     variable("RATE_REGISTRATIONS_PER_MINUTE", "10", "10", "Registrations that one address may try a minute"),
 ];

@@ -20,8 +20,7 @@ impl ClientIp {
     /// Reads it off a request.
     pub fn of(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
         let mut client = peer.to_canonical();
-        let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(&address));
-        if !is_trusted(client) {
+        if !is_trusted(trusted, client) {
             return Self(client);
         }
         // From the nearest hop outwards. Addresses beyond the first untrusted hop cannot be
@@ -30,23 +29,38 @@ impl ClientIp {
         for hop in lines.iter().rev().flat_map(|line| line.as_bytes().rsplit(|&byte| byte == b',')) {
             let Some(address) = std::str::from_utf8(hop).ok().and_then(address) else { break };
             client = address.to_canonical();
-            if !is_trusted(client) {
+            if !is_trusted(trusted, client) {
                 break;
             }
         }
         Self(client)
     }
 
-    /// The subject that a limit counts: an IPv4 address, or the /64 that one IPv6 subscriber has.
-    pub fn subject(self) -> String {
+    /// What the accept loop and the layers put on a request; unspecified outside of them.
+    pub fn on(extensions: &http::Extensions) -> Self {
+        extensions.get::<Self>().copied().unwrap_or(Self(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
+    }
+
+    /// What a limit counts as one: an IPv4 address, or the /64 that one IPv6 subscriber has.
+    pub fn network(self) -> IpAddr {
         match self.0 {
-            IpAddr::V4(address) => address.to_string(),
-            IpAddr::V6(address) => {
-                let network = Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX));
-                format!("{network}/64")
-            }
+            IpAddr::V4(address) => IpAddr::V4(address),
+            IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
         }
     }
+
+    /// The same as the subject of a limit.
+    pub fn subject(self) -> String {
+        match self.network() {
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(network) => format!("{network}/64"),
+        }
+    }
+}
+
+/// Whether a trusted proxy has that address, in its canonical form.
+pub(super) fn is_trusted(trusted: &[IpNet], address: IpAddr) -> bool {
+    trusted.iter().any(|network| network.contains(&address))
 }
 
 /// An address as proxies write it: with or without a port, IPv6 with or without brackets.
@@ -60,7 +74,7 @@ impl<S: Send + Sync> FromRequestParts<S> for ClientIp {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(parts.extensions.get::<Self>().copied().unwrap_or(Self(IpAddr::V4(Ipv4Addr::UNSPECIFIED))))
+        Ok(Self::on(&parts.extensions))
     }
 }
 

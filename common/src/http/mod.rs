@@ -7,9 +7,11 @@ pub mod client_ip;
 pub mod extract;
 pub mod middleware;
 pub mod origin;
+pub mod places;
 pub mod problem;
 pub mod serve;
 
 pub use client_ip::ClientIp;
 pub use middleware::{RequestId, layers};
+pub use places::{Place, Places};
 pub use serve::{serve, serve_admin};

@@ -5,6 +5,7 @@
 //! nor spin the loop.
 
 use super::client_ip::Peer;
+use super::places::{Place, Places, RETRY_AFTER};
 use crate::backoff::Backoff;
 use crate::lifecycle::Lifecycle;
 use axum::Router;
@@ -39,16 +40,20 @@ const NEXT_HEAD: Duration = Duration::from_secs(75);
 const LAST_HEAD: Duration = Duration::from_millis(300);
 /// The longest head that is read.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// A client that takes nothing of an answer for this long is let go of.
+#[cfg(target_os = "linux")]
+const TAKEN_WITHIN: Duration = Duration::from_secs(30);
 /// The pauses after accept errors that stay for a while (no file descriptors left).
 const RETRY: Backoff = Backoff { first: Duration::from_millis(10), longest: Duration::from_secs(1) };
 
 /// Serves the public port until draining. Then it accepts no more, running requests finish, and
 /// idle connections are closed. The drain waits for them.
-pub async fn serve(listener: TcpListener, router: Router, lifecycle: Lifecycle) {
+pub async fn serve(listener: TcpListener, router: Router, places: Places, lifecycle: Lifecycle) {
     let until = lifecycle.draining();
     // Without it a drain that finds no connection is over before the last ones are taken.
     let _taking = lifecycle.hold_drain();
-    accept(listener, router, until, |connection| drop(lifecycle.spawn_task("connection", connection))).await;
+    accept(listener, router, Some(places), until, |connection| drop(lifecycle.spawn_task("connection", connection)))
+        .await;
 }
 
 /// Serves the admin port until stopping, so that `/readyz` answers to the last. No drain waits for
@@ -56,7 +61,7 @@ pub async fn serve(listener: TcpListener, router: Router, lifecycle: Lifecycle) 
 pub async fn serve_admin(listener: TcpListener, router: Router, lifecycle: Lifecycle) {
     let until = lifecycle.stopping();
     let mut connections = JoinSet::new();
-    accept(listener, router, until, |connection| {
+    accept(listener, router, None, until, |connection| {
         connections.spawn(connection);
         // A connection's end concerns nobody else; a panic in it is in the log.
         while connections.try_join_next().is_some() {}
@@ -67,24 +72,30 @@ pub async fn serve_admin(listener: TcpListener, router: Router, lifecycle: Lifec
 async fn accept(
     listener: TcpListener,
     router: Router,
+    places: Option<Places>,
     until: CancellationToken,
     mut spawn: impl FnMut(std::pin::Pin<Box<dyn Future<Output = ()> + Send>>),
 ) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut pauses = RETRY.start();
-    let mut take = |stream, peer, place: OwnedSemaphorePermit| {
-        let connection = connection(stream, peer, router.clone(), until.clone());
+    let mut take = |stream, peer: SocketAddr, permit: OwnedSemaphorePermit| {
+        let place = match places.as_ref().map(|places| places.admit(peer.ip())) {
+            Some(Ok(place)) => place.map(Arc::new),
+            Some(Err(_)) => return refuse(&stream),
+            None => None,
+        };
+        let connection = connection(stream, peer, place, router.clone(), until.clone());
         spawn(Box::pin(async move {
             connection.await;
-            drop(place);
+            drop(permit);
         }));
     };
     loop {
         let accepted = async {
-            let place = places.clone().acquire_owned().await.ok()?;
-            Some((listener.accept().await, place))
+            let permit = permits.clone().acquire_owned().await.ok()?;
+            Some((listener.accept().await, permit))
         };
-        let (accepted, place) = tokio::select! {
+        let (accepted, permit) = tokio::select! {
             accepted = accepted => match accepted {
                 Some(accepted) => accepted,
                 None => return,
@@ -94,7 +105,7 @@ async fn accept(
         match accepted {
             Ok((stream, peer)) => {
                 pauses.reset();
-                take(stream, peer, place);
+                take(stream, peer, permit);
             }
             // The client gave up while it waited: nothing is wrong here.
             Err(error) if is_the_clients(&error) => {}
@@ -110,13 +121,13 @@ async fn accept(
     // a load balancer could not repeat the POST that one of them has sent.
     let Ok(listener) = listener.into_std() else { return };
     for _ in 0..MAX_CONNECTIONS {
-        let Ok(place) = places.clone().try_acquire_owned() else { return };
+        let Ok(permit) = permits.clone().try_acquire_owned() else { return };
         match listener.accept() {
             Ok((stream, peer)) => {
                 if stream.set_nonblocking(true).is_ok()
                     && let Ok(stream) = TcpStream::from_std(stream)
                 {
-                    take(stream, peer, place);
+                    take(stream, peer, permit);
                 }
             }
             Err(error) if is_the_clients(&error) => {}
@@ -133,7 +144,41 @@ fn is_the_clients(error: &io::Error) -> bool {
     )
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, until: CancellationToken) {
+/// Answers a connection that finds no place, as far as its socket takes it at once. Nothing is read:
+/// that would be a place.
+fn refuse(stream: &TcpStream) {
+    let body = r#"{"type":"about:blank","title":"Too Many Requests","status":429,"detail":"your address holds as many connections as it may","code":"rate_limited"}"#;
+    let answer = format!(
+        "HTTP/1.1 429 Too Many Requests\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\n\
+         retry-after: {}\r\nx-request-id: {:016x}\r\nconnection: close\r\n\r\n{body}",
+        body.len(),
+        RETRY_AFTER.as_secs(),
+        crate::random::bits(),
+    );
+    if let Err(error) = stream.try_write(answer.as_bytes()) {
+        tracing::debug!(%error, "a refused connection took no answer");
+    }
+}
+
+/// Lets the kernel end a connection whose client takes nothing: the answer that waits would hold
+/// the connection for ever (RFC 5482).
+fn bound_sending(stream: &TcpStream) {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(TAKEN_WITHIN)) {
+        tracing::debug!(%error, "no TCP_USER_TIMEOUT");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = stream;
+}
+
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    place: Option<Arc<Place>>,
+    router: Router,
+    until: CancellationToken,
+) {
+    bound_sending(&stream);
     // Without it an answer may wait for the client's acknowledgement of the last one.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "no TCP_NODELAY");
@@ -143,6 +188,10 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, until: 
     let service = hyper::service::service_fn(move |mut request: http::Request<Incoming>| {
         seen.store(true, Ordering::Relaxed);
         request.extensions_mut().insert(Peer(peer));
+        if let Some(place) = &place {
+            // A WebSocket keeps it when the connection is no longer HTTP's.
+            request.extensions_mut().insert(Arc::clone(place));
+        }
         let (answer, draining) = (router.clone().call(request.map(Body::new)), draining.clone());
         async move {
             let mut answer = answer.await.unwrap_or_else(|never| match never {});

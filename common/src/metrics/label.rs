@@ -75,6 +75,10 @@ label!(
         Messages = "messages",
         /// `RATE_COMMANDS_PER_SECOND`.
         Commands = "commands",
+        /// `RATE_FRAMES_PER_SECOND`.
+        Frames = "frames",
+        /// `MAX_CONNECTIONS_PER_ADDRESS`.
+        Connections = "connections",
         /// `RATE_LOGINS_PER_MINUTE`.
         Logins = "logins",
         /// `RATE_REGISTRATIONS_PER_MINUTE`.

@@ -35,6 +35,7 @@ impl Pair {
             batch: Rc::clone(&batch),
             max_queued_bytes: most_queued,
             counted: Held::new(&metrics.ws_connections),
+            place: None,
         });
         conn.state.set(State::Open);
         Self { conn, batch, client: Mutex::new(client) }

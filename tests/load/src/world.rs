@@ -42,6 +42,7 @@ impl World {
             ("HOST", "127.0.0.1"),
             ("SECRET_KEY", SECRET_KEY),
             ("RATE_LIMITS", "off"),
+            ("MAX_CONNECTIONS_PER_ADDRESS", "1000000"),
             ("RUST_LOG", "warn"),
             ("DATABASE_URL", database.as_str()),
             ("REDIS_URL", redis.url().as_str()),

@@ -51,7 +51,8 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let lifecycle = Lifecycle::new();
-        lifecycle.spawn("serve", crate::http::serve(listener, router, lifecycle.clone()));
+        let places = crate::http::Places::new(1000, Vec::new(), metrics.clone());
+        lifecycle.spawn("serve", crate::http::serve(listener, router, places, lifecycle.clone()));
         Self { address, metrics }
     }
 

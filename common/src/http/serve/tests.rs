@@ -6,12 +6,16 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+fn places(per_address: usize) -> Places {
+    Places::new(per_address, Vec::new(), crate::metrics::Metrics::new(crate::config::Program::Api))
+}
+
 /// A server on a free port, its lifecycle, and how it ended.
 async fn server(router: Router) -> (SocketAddr, Lifecycle, JoinHandle<ExitCode>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
     let lifecycle = Lifecycle::with_drain(Duration::from_secs(1));
-    lifecycle.spawn("serve", serve(listener, router, lifecycle.clone()));
+    lifecycle.spawn("serve", serve(listener, router, places(100), lifecycle.clone()));
     let done = tokio::spawn(lifecycle.clone().run_until_done(async {}));
     (address, lifecycle, done)
 }
@@ -105,7 +109,7 @@ async fn connections_that_only_the_kernel_has_accepted_are_served_when_the_drain
     }
     lifecycle.begin_drain();
     let router = router(&Arc::default(), &Arc::default());
-    serve(listener, router, lifecycle.clone()).await;
+    serve(listener, router, places(100), lifecycle.clone()).await;
     for mut stream in waiting {
         assert!(answer(&mut stream).await.starts_with("HTTP/1.1 200"));
     }
