@@ -7,8 +7,11 @@
 use crate::inbox::{Accepted, ToShard};
 use crate::protocol::CloseCode;
 use crate::state::Gateway;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use http::header::{CONNECTION, HeaderName, UPGRADE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -30,10 +33,11 @@ const UPGRADE_WITHIN: Duration = Duration::from_secs(10);
 /// `GET /ws/chat/{token}`.
 pub(crate) async fn by_path(
     State(gateway): State<Gateway>,
-    Path(token): Path<String>,
+    token: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, Error> {
-    upgrade(&gateway, request, Some(&token), None)
+    // A path that is no text holds no token either.
+    upgrade(&gateway, request, token.ok().map(|Path(token)| token).as_deref(), None)
 }
 
 /// `GET /ws/chat`, the token in a header.
@@ -60,6 +64,18 @@ fn has_word(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
     words.any(|value| value.trim().eq_ignore_ascii_case(word))
 }
 
+/// The client's nonce: one, of 16 bytes in base64 (RFC 6455, section 4.2.1).
+fn key(headers: &HeaderMap) -> Result<&[u8], Error> {
+    let mut keys = headers.get_all(SEC_WEBSOCKET_KEY).iter();
+    let (Some(key), None) = (keys.next(), keys.next()) else {
+        return Err(Error::invalid("Sec-WebSocket-Key", "must stand there once"));
+    };
+    match STANDARD.decode(key) {
+        Ok(nonce) if nonce.len() == 16 => Ok(key.as_bytes()),
+        _ => Err(Error::invalid("Sec-WebSocket-Key", "must be 16 bytes in base64")),
+    }
+}
+
 fn upgrade(
     gateway: &Gateway,
     mut request: Request,
@@ -73,16 +89,14 @@ fn upgrade(
     if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
         return Err(Error::UpgradeRequired);
     }
-    let Some(key) = headers.get(SEC_WEBSOCKET_KEY) else {
-        return Err(Error::invalid("Sec-WebSocket-Key", "is required"));
-    };
+    let key = key(headers)?;
     if !origin::is_allowed(headers, &gateway.origins) {
         return Err(Error::OriginNotAllowed);
     }
     if gateway.hub.lifecycle.draining().is_cancelled() {
         return Err(Error::unavailable("draining"));
     }
-    let accept = derive_accept_key(key.as_bytes());
+    let accept = derive_accept_key(key);
     let accept = HeaderValue::from_str(&accept).map_err(Error::internal)?;
     let auth = match token.map(|token| gateway.hub.ctx.authenticate(token)) {
         Some(Ok(auth)) => Ok(auth),

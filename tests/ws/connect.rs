@@ -13,6 +13,8 @@ both_forms!(
     a_bad_token_is_told_by_a_close_that_a_browser_can_read,
     a_token_that_is_missing_is_told_the_same_way,
     an_address_without_an_upgrade_is_answered,
+    a_path_that_is_no_text_is_a_bad_token,
+    a_handshake_that_is_none_is_answered_with_what_it_lacks,
     two_connections_have_two_ids,
     authenticate_takes_a_fresh_token_of_the_same_user,
 );
@@ -74,6 +76,37 @@ async fn an_address_without_an_upgrade_is_answered(d: &Deployment) {
         assert!((400..500).contains(&answer.status), "{}", answer.body);
         assert!(!answer.body.contains(&user.access), "no token in an error");
     }
+}
+
+async fn a_path_that_is_no_text_is_a_bad_token(d: &Deployment) {
+    for path in ["%ff", "%00", "a%2Fb", "%C3%28"] {
+        let request = format!("{}/ws/chat/{path}", d.gateway(0).ws_url());
+        let request = tokio_tungstenite::tungstenite::client::IntoClientRequest::into_client_request(request).unwrap();
+        let mut ws = Ws::handshake(request).await.unwrap_or_else(|error| panic!("{path}: {error:?}"));
+        assert_eq!(ws.expect_close(SOON).await.0, 4501, "{path}");
+    }
+}
+
+async fn a_handshake_that_is_none_is_answered_with_what_it_lacks(d: &Deployment) {
+    let user = d.user().await;
+    let ask = async |headers: &[(&str, &str)]| {
+        let mut request = user.rest.request(reqwest::Method::GET, "/ws/chat");
+        for (name, value) in [("connection", "upgrade"), ("upgrade", "websocket")].iter().chain(headers) {
+            request = request.header(*name, *value);
+        }
+        crate::support::rest::Answer::of(request).await
+    };
+    let version = ("sec-websocket-version", "13");
+    let answer = ask(&[("sec-websocket-version", "8"), ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")]).await;
+    assert_eq!((answer.header("sec-websocket-version"), answer.header("upgrade")), (Some("13"), Some("websocket")));
+    answer.problem(426, "upgrade_required");
+    for key in ["", "x", "dGhlIHNhbXBsZSBub25jZQ", &"A".repeat(5000), "AAAAAAAAAAAAAAAAAAAAAAAAAAAA"] {
+        let answer = ask(&[version, ("sec-websocket-key", key)]).await;
+        assert_eq!(answer.faulty_fields(), ["Sec-WebSocket-Key"]);
+    }
+    let key = ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+    ask(&[version, key, key]).await.problem(422, "invalid");
+    ask(&[version]).await.problem(422, "invalid");
 }
 
 async fn two_connections_have_two_ids(d: &Deployment) {

@@ -23,9 +23,14 @@ where
 
 /// The token of `Authorization: Bearer <token>`. The scheme's case does not matter (RFC 9110,
 /// section 11.1). `Unauthenticated` where there is none, `TokenInvalid` where the header is no
-/// text.
+/// text or stands there twice.
 pub fn bearer(headers: &HeaderMap) -> Result<&str> {
-    let header = headers.get(AUTHORIZATION).ok_or(Error::Unauthenticated)?;
+    let mut given = headers.get_all(AUTHORIZATION).iter();
+    let header = given.next().ok_or(Error::Unauthenticated)?;
+    // Of two, a proxy may have read the other one.
+    if given.next().is_some() {
+        return Err(Error::TokenInvalid);
+    }
     let text = header.to_str().map_err(|_| Error::TokenInvalid)?;
     let (scheme, token) = text.split_once(' ').ok_or(Error::Unauthenticated)?;
     let token = token.trim();
@@ -52,5 +57,9 @@ mod tests {
         }
         assert!(matches!(bearer(&HeaderMap::new()), Err(Error::Unauthenticated)));
         assert!(matches!(token("Bearer ä".as_bytes()), Err(Error::TokenInvalid)));
+        let value = HeaderValue::from_static("Bearer abc");
+        let mut twice = HeaderMap::from_iter([(AUTHORIZATION, value.clone())]);
+        twice.append(AUTHORIZATION, value);
+        assert!(matches!(bearer(&twice), Err(Error::TokenInvalid)));
     }
 }

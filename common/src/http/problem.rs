@@ -3,7 +3,7 @@
 
 use crate::error::{Error, FieldError};
 use axum::response::{IntoResponse, Response};
-use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 use std::sync::Arc;
@@ -89,6 +89,11 @@ impl IntoResponse for Error {
             other if other.status() == 401 => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"invalid_token\""));
             }
+            // RFC 9110, section 15.5.22, and RFC 6455, section 4.4: what to ask for instead.
+            Self::UpgradeRequired => {
+                headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+                headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+            }
             _ => {}
         }
         if self.inside().is_some() {
@@ -120,7 +125,7 @@ pub(super) fn normalise(response: Response) -> Response {
         status => Problem::new(status, "bad_request", status.canonical_reason().unwrap_or("the request is not valid")),
     };
     let mut answer = problem.into_response();
-    for name in [ALLOW, RETRY_AFTER, WWW_AUTHENTICATE, http::header::UPGRADE, http::header::SEC_WEBSOCKET_VERSION] {
+    for name in [ALLOW, RETRY_AFTER, WWW_AUTHENTICATE, UPGRADE, SEC_WEBSOCKET_VERSION] {
         if let Some(value) = response.headers().get(&name) {
             answer.headers_mut().insert(name, value.clone());
         }
