@@ -7,7 +7,7 @@
 //!
 //! Rooms, top to bottom: `bench, start → routes → handshake → state → drain, revocation → worker →
 //! session → commands → subscription → repair → shard → hub → reads, presence, inbox → conn →
-//! newest, feed → protocol → frame`
+//! paced → newest, feed → protocol → frame`
 
 #[cfg(feature = "bench")]
 pub mod bench;
@@ -20,6 +20,7 @@ mod handshake;
 mod hub;
 mod inbox;
 mod newest;
+mod paced;
 mod presence;
 mod protocol;
 mod reads;

@@ -5,6 +5,7 @@
 //! from here, without waking a task a connection. [`crate::worker`] drives it, [`crate::repair`]
 //! and [`crate::subscription`] read for it.
 
+mod beside;
 mod deliver;
 mod notices;
 mod status;
@@ -12,8 +13,11 @@ mod status;
 use crate::conn::{Batch, Conn, Subscriber};
 use crate::feed::{Event, Feed, Sub};
 use crate::hub::Hub;
+use crate::paced::Paced;
 use crate::protocol::CloseCode;
+use bytes::Bytes;
 use futures_util::FutureExt;
+use messenger_common::event::EventKind;
 use messenger_common::id::{ChatId, UserId};
 use messenger_common::lifecycle::ExitReason;
 use messenger_common::metrics::Held;
@@ -59,6 +63,8 @@ pub(crate) struct Shard {
     chats: RefCell<HashMap<ChatId, Chat>>,
     ticks: Cell<u32>,
     statuses: RefCell<status::Statuses>,
+    /// Typing and read marks that wait.
+    beside: RefCell<Paced<(EventKind, ChatId, UserId), Bytes>>,
     status_stamp: Cell<u64>,
     started: Instant,
 }
@@ -77,6 +83,7 @@ impl Shard {
             chats: RefCell::default(),
             ticks: Cell::new(0),
             statuses: RefCell::default(),
+            beside: RefCell::default(),
             status_stamp: Cell::new(0),
             started: Instant::now(),
         }

@@ -35,7 +35,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// One socket that sends the same bytes as fast as they are taken, and reads all that comes.
-/// Returns the last bytes that came before the server's end of it, or `None` when it was still open.
+/// Returns the last bytes that came before the server's end of it, or `None` when it stayed open.
 async fn flood(
     gateway: &Node,
     user: &User,

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::support::deployment::Builder;
 use crate::support::{Deployment, json};
 
 both_forms!(
@@ -9,8 +10,11 @@ both_forms!(
     typing_is_told_at_most_once_in_two_seconds,
     typing_needs_a_subscription,
     reading_is_told_to_the_reader_and_the_subscribers,
+    a_mark_that_does_not_move_is_told_to_nobody,
     reading_obeys_the_rules_of_rest,
 );
+
+both_forms_alone!(in_a_large_chat_a_mark_is_told_to_the_readers_own_connections);
 
 async fn typing_is_told_to_the_other_subscribers(d: &Deployment) {
     let (ann, bob) = (d.user().await, d.user().await);
@@ -93,6 +97,50 @@ async fn reading_is_told_to_the_reader_and_the_subscribers(d: &Deployment) {
     bob.rest.post(&format!("/chats/{chat_id}/read"), body).await.ok(204);
     assert_eq!(author.expect("message_read").await["seq"], next["seq"]);
     assert_eq!(ann.chat(chat_id).await["seq"], next["seq"], "reading takes no number");
+}
+
+async fn a_mark_that_does_not_move_is_told_to_nobody(d: &Deployment) {
+    let (ann, bob) = (d.user().await, d.user().await);
+    let chat_id = ann.group_id(&[&bob]).await;
+    let (first, second) = (ann.say(chat_id, "one").await, ann.say(chat_id, "two").await);
+    let mut author = ann.connect_to(1).await;
+    author.subscribe(chat_id).await;
+    let mut reader = bob.connect_to(0).await;
+    let read = async |seq: &serde_json::Value| {
+        bob.rest.post(&format!("/chats/{chat_id}/read"), json!({"seq": seq})).await.ok(204);
+    };
+    // the same again, further back, and beyond the head where it stands at the head already
+    for seq in [&second["seq"], &second["seq"], &first["seq"], &json!(1_000)] {
+        read(seq).await;
+    }
+    let command = json!({"type": "read", "chat_id": chat_id, "seq": 1_000});
+    assert_eq!(reader.command(command).await["seq"], second["seq"], "the caller is answered all the same");
+    assert_eq!(author.expect("message_read").await["seq"], second["seq"]);
+    ann.say(chat_id, "the end").await;
+    author.expect("new_message").await;
+    author.none_of(&["message_read"]).await;
+}
+
+async fn in_a_large_chat_a_mark_is_told_to_the_readers_own_connections(builder: Builder) {
+    let d = builder.env("STATUS_MAX_MEMBERS", 2).start().await;
+    let (ann, bob, cem) = (d.user().await, d.user().await, d.user().await);
+    let chat_id = ann.group_id(&[&bob, &cem]).await;
+    let sent = ann.say(chat_id, "read me").await;
+    let mut author = ann.connect_to(1).await;
+    author.subscribe(chat_id).await;
+    // of the reader's devices one follows the chat and one does not
+    let (mut reader, mut second) = (bob.connect_to(0).await, bob.connect_to(1).await);
+    second.subscribe(chat_id).await;
+    let mut third = bob.connect_to(1).await;
+    let answer = reader.command(json!({"type": "read", "chat_id": chat_id, "seq": sent["seq"]})).await;
+    assert_eq!(answer["seq"], sent["seq"]);
+    for device in [&mut second, &mut third] {
+        assert_eq!(device.expect("message_read").await["user_id"], bob.id);
+    }
+    ann.say(chat_id, "the end").await;
+    author.expect("new_message").await;
+    author.none_of(&["message_read"]).await;
+    reader.none_of(&["message_read"]).await;
 }
 
 async fn reading_obeys_the_rules_of_rest(d: &Deployment) {

@@ -60,8 +60,8 @@ impl Places {
         self.take(ClientIp(peer)).map(Some)
     }
 
-    /// A place for one more connection of that client. `RateLimited` when its address holds all that
-    /// it may.
+    /// A place for one more connection of that client. `RateLimited` when its address holds all
+    /// that it may.
     pub fn take(&self, client: ClientIp) -> Result<Place, Error> {
         let address = client.network();
         let mut taken = self.0.taken.lock();

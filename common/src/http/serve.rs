@@ -144,8 +144,8 @@ fn is_the_clients(error: &io::Error) -> bool {
     )
 }
 
-/// Answers a connection that finds no place, as far as its socket takes it at once. Nothing is read:
-/// that would be a place.
+/// Answers a connection that finds no place, as far as its socket takes it at once. Nothing is
+/// read: that would be a place.
 fn refuse(stream: &TcpStream) {
     let body = r#"{"type":"about:blank","title":"Too Many Requests","status":429,"detail":"your address holds as many connections as it may","code":"rate_limited"}"#;
     let answer = format!(

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::event::{Envelope, EventKind, Notice};
 use crate::id::{ChatId, Seq, UserId};
 use crate::model::{Chat, Page};
-use crate::store::{ChatPatch, NewGroup};
+use crate::store::{ChatPatch, NewGroup, ReadMark};
 use utoipa::ToSchema;
 
 /// A new chat.
@@ -173,25 +173,30 @@ pub async fn mark_read_to(
     by: &AuthUser,
     chat: ChatId,
     body: impl Into<Unchecked<MarkRead>>,
-) -> Result<Seq> {
+) -> Result<ReadMark> {
     let (body, faults) = body.into().split();
     faults.none()?;
     mark_read(ctx, by, chat, body.seq).await
 }
 
-/// Moves the caller's read mark and answers where it stands. `ChatNotFound`, `NotAMember`,
-/// `Invalid`.
-pub async fn mark_read(ctx: &Context, by: &AuthUser, chat: ChatId, seq: Seq) -> Result<Seq> {
+/// Moves the caller's read mark. It is published if it moved: above `STATUS_MAX_MEMBERS` to the
+/// caller's own connections only. `ChatNotFound`, `NotAMember`, `Invalid`.
+pub async fn mark_read(ctx: &Context, by: &AuthUser, chat: ChatId, seq: Seq) -> Result<ReadMark> {
     if seq < Seq(0) {
         return Err(Error::invalid("seq", "must not be negative"));
     }
-    let stands = ctx.store.mark_read(chat, by.user_id, seq).await?;
-    // The mark was further before: there is nothing to publish.
-    if stands <= seq {
-        let read = Notice::MessageRead { chat_id: chat, user_id: by.user_id, seq: stands };
-        publish_beside(ctx, chat, by.user_id, EventKind::MessageRead, &read);
+    let mark = ctx.store.mark_read(chat, by.user_id, seq).await?;
+    if mark.moved {
+        let read = Notice::MessageRead { chat_id: chat, user_id: by.user_id, seq: mark.seq };
+        if mark.member_count <= ctx.limits.status_max_members {
+            publish_beside(ctx, chat, by.user_id, EventKind::MessageRead, &read);
+        } else {
+            // One message to n readers would be n² frames.
+            let (user_id, kind, json) = (by.user_id, EventKind::MessageRead, read.to_json());
+            ctx.publisher.publish_now(&Envelope::Notice { user_id, chat_id: chat, seq: mark.seq, kind, json });
+        }
     }
-    Ok(stands)
+    Ok(mark)
 }
 
 /// Tells the chat's subscribers that the caller is typing, or has stopped. It is stored nowhere

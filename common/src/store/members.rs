@@ -27,6 +27,17 @@ pub struct Access {
     pub member_count: i64,
 }
 
+/// A member's read mark after it was to move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadMark {
+    /// Where it stands.
+    pub seq: Seq,
+    /// Whether it moved.
+    pub moved: bool,
+    /// How many members the chat has.
+    pub member_count: i64,
+}
+
 /// Members. See the store's obligations.
 #[async_trait]
 pub trait Members: Send + Sync + 'static {
@@ -50,9 +61,8 @@ pub trait Members: Send + Sync + 'static {
     /// Removes a member. `ChatNotFound`, `NotAMember`, `NotOwner`, `PrivateChat`, `MemberNotFound`.
     /// To remove oneself is to leave.
     async fn remove_member(&self, chat: ChatId, by: UserId, user: UserId) -> Result<Committed>;
-    /// Moves the read mark forward, at most to the head, and answers where it stands now.
-    /// `ChatNotFound`, `NotAMember`.
-    async fn mark_read(&self, chat: ChatId, user: UserId, seq: Seq) -> Result<Seq>;
+    /// Moves the read mark forward, at most to the head. `ChatNotFound`, `NotAMember`.
+    async fn mark_read(&self, chat: ChatId, user: UserId, seq: Seq) -> Result<ReadMark>;
     /// One entry for each pair, in the order asked. `None`: the chat does not exist for the user.
     async fn access(&self, pairs: &[(ChatId, UserId)]) -> Result<Vec<Option<Access>>>;
     /// The members of each of these chats. A chat with more than `max` of them is left out.

@@ -43,7 +43,7 @@ pub use self::accounts::{Accounts, Credentials, NewUser, UserPatch, UserRow};
 pub use self::chats::{ChatPatch, Chats, NewGroup};
 pub use self::cursor::PageRequest;
 pub use self::log::{CLAIM_LEASE, Committed, Log, LogPage, NoticeBody, OutboxId, UserNotice};
-pub use self::members::{Access, Members};
+pub use self::members::{Access, Members, ReadMark};
 pub use self::messages::{HistoryFrom, Messages, NewMessage, Sent, SentBatch};
 pub use self::sessions::{EndedSession, Rotation, Session, Sessions};
 

@@ -26,10 +26,10 @@ pub(super) async fn read(mut call: Call<'_>) -> Result<()> {
     // The publication may overtake the answer; for this connection the answer is enough.
     call.conn.read_answered(chat_id, Instant::now());
     let outcome = call.run(|ctx, by| async move { chats::mark_read(&ctx, &by, chat_id, seq).await }).await;
-    if outcome.as_ref().map_or(true, |stands| *stands > seq) {
+    if !outcome.as_ref().is_ok_and(|mark| mark.moved) {
         // Nothing is published: the next publication is another device's.
         call.conn.read_unpublished(chat_id);
     }
-    call.answer(&Reply::MessageRead { chat_id, user_id: call.by.user_id, seq: outcome? });
+    call.answer(&Reply::MessageRead { chat_id, user_id: call.by.user_id, seq: outcome?.seq });
     Ok(())
 }

@@ -1,13 +1,9 @@
 //! Delivery: what the bus or the log brings, to the feed or the connections that it concerns.
 
 use super::Shard;
-use crate::conn::State;
-use crate::feed::{Event, Piece, Progress, Reader, Repair};
+use crate::feed::{Event, Piece, Progress, Repair};
 use crate::inbox::Delivery;
-use bytes::Bytes;
-use messenger_common::event::EventKind;
-use messenger_common::id::{ChatId, UserId};
-use std::time::Instant;
+use messenger_common::id::ChatId;
 
 impl Shard {
     /// Delivers a publication. Returns the repair that its feed is due.
@@ -20,7 +16,7 @@ impl Shard {
             }
             Delivery::ChannelUp(chat) => self.on_channel_up(chat).map(|due| (chat, due)),
             Delivery::Ephemeral { chat_id, user_id, kind, frame } => {
-                self.on_ephemeral(chat_id, user_id, kind, &frame);
+                self.on_ephemeral(chat_id, user_id, kind, frame);
                 None
             }
             Delivery::Notice { user_id, chat_id, seq, kind, frame } => {
@@ -67,27 +63,5 @@ impl Shard {
         // The receiver may have hung up.
         chat.waiting.drain(..).for_each(|waiting| waiting.send(()).unwrap_or(()));
         chat.feed.on_channel_up()
-    }
-
-    fn on_ephemeral(&self, chat: ChatId, user: UserId, kind: EventKind, frame: &Bytes) {
-        let (mut delivered, subject) = (0, (kind, chat, user));
-        if let Some(followed) = self.chats.borrow().get(&chat) {
-            for reader in followed.feed.listeners().filter(|reader| reader.user() != user) {
-                reader.conn.deliver_newest(subject, frame);
-                delivered += 1;
-            }
-        }
-        if kind == EventKind::MessageRead
-            && let Some(local) = self.users.borrow().get(&user)
-        {
-            let now = Instant::now();
-            for conn in &local.conns {
-                if conn.state.get() == State::Open && !conn.is_read_echo(chat, now) {
-                    conn.deliver_newest(subject, frame);
-                    delivered += 1;
-                }
-            }
-        }
-        self.hub.ctx.metrics.ws_deliveries(kind).inc_by(delivered);
     }
 }

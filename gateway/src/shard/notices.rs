@@ -85,6 +85,10 @@ fn put<T>(of: &mut VecDeque<(ChatId, T)>, chat: ChatId, value: T) {
 
 impl Shard {
     pub(super) fn on_notice(&self, user: UserId, chat: ChatId, seq: Seq, kind: EventKind, frame: &Bytes) {
+        if kind == EventKind::MessageRead {
+            let delivered = self.deliver_to_reader(chat, user, frame);
+            return self.hub.ctx.metrics.ws_deliveries(kind).inc_by(delivered);
+        }
         let mut users = self.users.borrow_mut();
         let Some(local) = users.get_mut(&user) else { return };
         if !local.is_news(chat, seq, kind) {

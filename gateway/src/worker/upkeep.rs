@@ -34,6 +34,7 @@ impl Worker {
             }
         }
         shard.renew_status_budget();
+        shard.renew_beside_budget();
         for chat in shard.age_feeds(tick, |chat| is_due(chat, tick)) {
             let due = shard.with_feed(chat, |feed| feed.head_due(GapCause::HeadCheck));
             if let Some(due) = due.flatten() {

@@ -7,7 +7,7 @@ use crate::model::{Chat, Member, Page, Role};
 use crate::store::changes::members as changes;
 use crate::store::chats::may_read;
 use crate::store::members::{MemberListRow, role};
-use crate::store::{Access, Committed, Members, PageRequest, cursor};
+use crate::store::{Access, Committed, Members, PageRequest, ReadMark, cursor};
 use async_trait::async_trait;
 use std::collections::HashMap;
 
@@ -68,13 +68,13 @@ impl Members for PostgresStore {
         Ok(cursor::page(found, page.limit, |member: &Member| cursor::of_member(member.user_id)))
     }
 
-    async fn mark_read(&self, chat: ChatId, user: UserId, seq: Seq) -> Result<Seq> {
+    async fn mark_read(&self, chat: ChatId, user: UserId, seq: Seq) -> Result<ReadMark> {
         // The mark never moves back: to run it again does no harm.
-        let place: Option<(bool, bool, Option<i64>)> = self
+        let place: Option<(bool, i64, bool, Option<i64>, bool)> = self
             .row(|| {
                 sqlx::query_as(
                     "with place as (
-                         select c.is_group, least($3, c.seq) as to_seq, m.user_id, m.read_seq
+                         select c.is_group, c.member_count, least($3, c.seq) as to_seq, m.user_id, m.read_seq
                          from chats c left join members m on m.chat_id = c.id and m.user_id = $2
                          where c.id = $1 and c.deleted_at is null
                      ), moved as (
@@ -82,7 +82,8 @@ impl Members for PostgresStore {
                          from place p where m.chat_id = $1 and m.user_id = p.user_id and p.read_seq < p.to_seq
                          returning m.read_seq
                      )
-                     select p.is_group, p.user_id is not null, coalesce((select read_seq from moved), p.read_seq)
+                     select p.is_group, p.member_count, p.user_id is not null,
+                            coalesce((select read_seq from moved), p.read_seq), exists (select from moved)
                      from place p",
                 )
                 .bind(chat)
@@ -90,9 +91,9 @@ impl Members for PostgresStore {
                 .bind(seq)
             })
             .await?;
-        let (is_group, is_member, at) = place.ok_or(Error::ChatNotFound)?;
+        let (is_group, member_count, is_member, at, moved) = place.ok_or(Error::ChatNotFound)?;
         may_read(is_group, is_member)?;
-        Ok(Seq(at.unwrap_or_default()))
+        Ok(ReadMark { seq: Seq(at.unwrap_or_default()), moved, member_count })
     }
 
     async fn access(&self, pairs: &[(ChatId, UserId)]) -> Result<Vec<Option<Access>>> {

@@ -8,7 +8,7 @@ use crate::model::{Chat, Member, Page, Role};
 use crate::store::changes::members as changes;
 use crate::store::chats::may_read;
 use crate::store::members::{MemberListRow, role};
-use crate::store::{Access, Committed, Members, PageRequest, cursor};
+use crate::store::{Access, Committed, Members, PageRequest, ReadMark, cursor};
 use async_trait::async_trait;
 use std::collections::HashMap;
 
@@ -61,11 +61,11 @@ impl Members for SqliteStore {
         Ok(cursor::page(found, page.limit, |member: &Member| cursor::of_member(member.user_id)))
     }
 
-    async fn mark_read(&self, chat: ChatId, user: UserId, seq: Seq) -> Result<Seq> {
+    async fn mark_read(&self, chat: ChatId, user: UserId, seq: Seq) -> Result<ReadMark> {
         self.run(async {
             let mut transaction = self.database.begin().await?;
-            let place: Option<(bool, bool, Option<Seq>, Seq)> = sqlx::query_as(
-                "select c.is_group, m.user_id is not null, m.read_seq, min($3, c.seq)
+            let place: Option<(bool, i64, bool, Option<Seq>, Seq)> = sqlx::query_as(
+                "select c.is_group, c.member_count, m.user_id is not null, m.read_seq, min($3, c.seq)
                  from chats c left join members m on m.chat_id = c.id and m.user_id = $2
                  where c.id = $1 and c.deleted_at is null",
             )
@@ -74,11 +74,11 @@ impl Members for SqliteStore {
             .bind(seq)
             .fetch_optional(&mut *transaction)
             .await?;
-            let (is_group, is_member, at, to) = place.ok_or(Error::ChatNotFound)?;
+            let (is_group, member_count, is_member, at, to) = place.ok_or(Error::ChatNotFound)?;
             may_read(is_group, is_member)?;
             let at = at.unwrap_or_default();
             if to <= at {
-                return Ok(at);
+                return Ok(ReadMark { seq: at, moved: false, member_count });
             }
             sqlx::query("update members set read_seq = $3 where chat_id = $1 and user_id = $2")
                 .bind(chat)
@@ -86,7 +86,7 @@ impl Members for SqliteStore {
                 .bind(to)
                 .execute(&mut *transaction)
                 .await?;
-            commit(transaction, to).await
+            commit(transaction, ReadMark { seq: to, moved: true, member_count }).await
         })
         .await
     }
