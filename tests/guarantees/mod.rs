@@ -5,6 +5,7 @@
 mod figures;
 mod g1_durable;
 mod g2_order;
+mod g3_failover;
 mod g3_soon;
 mod g4_once;
 mod g5_presence;

@@ -11,6 +11,7 @@
 //! - `subscribe` and `unsubscribe` only change the set of topics and return at once, in or out of
 //!   an outage. The back end reconciles.
 
+mod channels;
 mod cluster;
 mod events;
 mod link;

@@ -1,13 +1,14 @@
 //! One life of a link: from connecting until either connection is lost or silent.
 
-use super::link::{Kind, Link, refusal};
+use super::channels::{Direction, change};
+use super::link::{Kind, Link};
 use super::{BusEvent, Topic};
 use crate::backoff::Backoff;
 use crate::event::Envelope;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
-use redis::{Pipeline, PushInfo, PushKind, Value};
+use redis::{PushInfo, PushKind, Value};
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::atomic::Ordering;
@@ -20,6 +21,8 @@ use tokio::time::{Instant, MissedTickBehavior};
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// Without a probe for this long, the session ends.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
+/// The life of a probe's key, milliseconds.
+const PROBE_KEY_MILLIS: u64 = 10_000;
 /// The longest wait for the confirmation of a batch of subscriptions.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(3);
 /// Topics that one round trip subscribes.
@@ -34,6 +37,8 @@ const RECONNECT: Backoff = Backoff { first: Duration::from_millis(20), longest: 
 enum End {
     Lost,
     Mute,
+    /// The server takes no writes: what is published there reaches its own clients only.
+    Replica,
     Failed(redis::RedisError),
 }
 
@@ -42,6 +47,7 @@ impl fmt::Display for End {
         match self {
             Self::Lost => f.write_str("the connection was lost"),
             Self::Mute => f.write_str("no probe came back in time"),
+            Self::Replica => f.write_str("the server is a replica; REDIS_URL must lead to the primary"),
             Self::Failed(error) => write!(f, "a command failed: {error}"),
         }
     }
@@ -50,10 +56,11 @@ impl fmt::Display for End {
 /// Keeps a link, session after session. It never returns: `Infallible` has no value.
 pub(super) async fn keep(link: Arc<Link>) -> Infallible {
     let mut pauses = RECONNECT.start();
-    let mut tried = false;
     let mut established = false;
+    // The reason logged last: each is logged once until the link is up again.
+    let mut logged = None;
     loop {
-        match Session::open(&link).await {
+        let reason = match Session::open(&link).await {
             Ok(session) => {
                 if established {
                     link.shared.metrics.reconnects.inc();
@@ -62,18 +69,22 @@ pub(super) async fn keep(link: Arc<Link>) -> Infallible {
                 let end = session.run(&link).await;
                 if link.is_up() {
                     pauses.reset();
+                    logged = None;
                 }
-                tracing::warn!(redis.addr = %link.info.addr(), reason = %end, "the bus link went down");
+                end.to_string()
             }
-            Err(error) if !tried => {
-                tracing::warn!(redis.addr = %link.info.addr(), %error, "cannot connect to Redis; retrying");
-            }
-            Err(error) => tracing::debug!(redis.addr = %link.info.addr(), %error, "cannot connect to Redis"),
+            Err(error) => error.to_string(),
+        };
+        let addr = link.info.addr();
+        if logged.as_ref() == Some(&reason) {
+            tracing::debug!(redis.addr = %addr, reason, "the bus link is down");
+        } else {
+            tracing::warn!(redis.addr = %addr, reason, "the bus link is down; connecting again");
+            logged = Some(reason);
         }
         link.set_up(false);
         *link.publisher.lock() = None;
         tokio::time::sleep(jittered(pauses.pause(), &link)).await;
-        tried = true;
     }
 }
 
@@ -175,6 +186,10 @@ impl Session {
         };
         let mut probe = redis::cmd(command);
         probe.arg(&link.probe).arg(&payload[..]);
+        // A demoted primary keeps its connections and goes on publishing, to its own clients: only
+        // a write shows that. The key has the channel's name, so that a cluster's node serves it.
+        let mut write = redis::cmd("SET");
+        write.arg(&link.probe).arg(self.listener.nonce).arg("PX").arg(PROBE_KEY_MILLIS);
         let mut ticks = tokio::time::interval(PROBE_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -182,11 +197,20 @@ impl Session {
             if self.listener.life.lock().probed.elapsed() > PROBE_TIMEOUT {
                 return End::Mute;
             }
-            match tokio::time::timeout(PROBE_EVERY / 2, publisher.req_packed_command(&probe)).await {
-                Ok(Err(error)) if error.is_unrecoverable_error() => return End::Failed(error),
-                // No answer, or a refusal: the next probe may succeed, and the time-out above
-                // decides.
-                _ => {}
+            let probing = async {
+                let written = publisher.req_packed_command(&write).await.and_then(Value::extract_error);
+                if written.as_ref().is_err_and(is_replica) {
+                    return Err(End::Replica);
+                }
+                match written.and(publisher.req_packed_command(&probe).await) {
+                    Err(error) if error.is_unrecoverable_error() => Err(End::Failed(error)),
+                    // A refusal (no memory, no right to that key): the next probe may succeed, and
+                    // the time-out above decides.
+                    _ => Ok(()),
+                }
+            };
+            if let Ok(Err(end)) = tokio::time::timeout(PROBE_EVERY / 2, probing).await {
+                return end;
             }
         }
     }
@@ -289,59 +313,14 @@ impl Listener {
     }
 }
 
+fn is_replica(error: &redis::RedisError) -> bool {
+    matches!(error.kind(), redis::ErrorKind::Server(redis::ServerErrorKind::ReadOnly))
+}
+
 fn channel(data: &[Value]) -> Option<&str> {
     match data.first()? {
         Value::BulkString(name) => std::str::from_utf8(name).ok(),
         Value::SimpleString(name) => Some(name),
         _ => None,
     }
-}
-
-/// Which way channels change.
-#[derive(Clone, Copy)]
-enum Direction {
-    Subscribe,
-    Unsubscribe,
-}
-
-/// Subscribes or unsubscribes, waits for every confirmation, and answers the channels that were
-/// refused.
-async fn change(
-    connection: &mut MultiplexedConnection,
-    kind: Kind,
-    direction: Direction,
-    channels: Vec<String>,
-) -> redis::RedisResult<Vec<String>> {
-    if channels.is_empty() {
-        return Ok(channels);
-    }
-    match (kind, direction) {
-        (Kind::Plain, Direction::Subscribe) => connection.subscribe(channels).await.map(|()| Vec::new()),
-        (Kind::Plain, Direction::Unsubscribe) => connection.unsubscribe(channels).await.map(|()| Vec::new()),
-        (Kind::Sharded, Direction::Subscribe) => one_by_one(connection, "SSUBSCRIBE", channels).await,
-        // A node that no longer serves the slot has nothing to unsubscribe.
-        (Kind::Sharded, Direction::Unsubscribe) => {
-            one_by_one(connection, "SUNSUBSCRIBE", channels).await.map(|_| Vec::new())
-        }
-    }
-}
-
-/// A command a channel, all in one round trip: a command with channels of two slots would be
-/// refused whole.
-async fn one_by_one(
-    connection: &mut MultiplexedConnection,
-    command: &str,
-    channels: Vec<String>,
-) -> redis::RedisResult<Vec<String>> {
-    let mut pipeline = Pipeline::with_capacity(channels.len());
-    for channel in &channels {
-        pipeline.cmd(command).arg(channel);
-    }
-    let answers = connection.req_packed_commands(&pipeline, 0, channels.len()).await?;
-    let refused = channels.into_iter().zip(answers).filter_map(|(channel, answer)| {
-        let error = refusal(answer)?;
-        tracing::debug!(bus.channel = channel, %error, "{command} was refused");
-        Some(channel)
-    });
-    Ok(refused.collect())
 }

@@ -21,9 +21,11 @@ pub enum Mode {
     Refuse,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 struct Orders {
     mode: Mode,
+    /// where new links lead
+    target: String,
     /// links opened in an earlier epoch are cut
     epoch: u64,
 }
@@ -38,15 +40,14 @@ pub struct Proxy {
 impl Proxy {
     /// A proxy in front of `target` (`127.0.0.1:6379`).
     pub fn to(target: &str) -> Self {
-        let target = target.to_owned();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
-        let start = Orders { mode: Mode::Forward, epoch: 0 };
+        let start = Orders { mode: Mode::Forward, target: target.to_owned(), epoch: 0 };
         let (orders, watch) = watch::channel(start);
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(accept(listener, target, watch));
+            runtime.block_on(accept(listener, watch));
         });
         Self { address, orders }
     }
@@ -64,13 +65,18 @@ impl Proxy {
         self.orders.send_modify(|orders| orders.mode = mode);
     }
 
+    /// Leads new links to another server; those that are open stay where they are.
+    pub fn lead_to(&self, target: &str) {
+        self.orders.send_modify(|orders| target.clone_into(&mut orders.target));
+    }
+
     /// Cuts all links that are open now; new ones follow the mode.
     pub fn cut(&self) {
         self.orders.send_modify(|orders| orders.epoch += 1);
     }
 }
 
-async fn accept(listener: std::net::TcpListener, target: String, mut orders: watch::Receiver<Orders>) {
+async fn accept(listener: std::net::TcpListener, mut orders: watch::Receiver<Orders>) {
     let address = listener.local_addr().unwrap();
     let mut listener = Some(TcpListener::from_std(listener).unwrap());
     loop {
@@ -90,14 +96,14 @@ async fn accept(listener: std::net::TcpListener, target: String, mut orders: wat
                 return;
             },
             client = taken => if let Ok((client, _)) = client {
-                tokio::spawn(link(client, target.clone(), orders.clone()));
+                tokio::spawn(link(client, orders.clone()));
             },
         }
     }
 }
 
-async fn link(client: TcpStream, target: String, mut orders: watch::Receiver<Orders>) {
-    let epoch = orders.borrow().epoch;
+async fn link(client: TcpStream, mut orders: watch::Receiver<Orders>) {
+    let Orders { target, epoch, .. } = orders.borrow().clone();
     let same_epoch = orders.clone();
     let forward = async {
         let Ok(server) = TcpStream::connect(target).await else {
@@ -123,10 +129,10 @@ async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut orders: watch
         let Ok(length) = from.read(&mut buffer).await else {
             return;
         };
-        let Ok(now) = orders.wait_for(|orders| orders.mode != Mode::Stall).await.map(|now| *now) else {
+        let Ok(now) = orders.wait_for(|orders| orders.mode != Mode::Stall).await.map(|now| now.mode) else {
             return;
         };
-        if let Mode::Delay(delay) = now.mode {
+        if let Mode::Delay(delay) = now {
             tokio::time::sleep(delay).await;
         }
         if length == 0 || to.write_all(&buffer[..length]).await.is_err() {

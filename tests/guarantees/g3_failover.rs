@@ -1,0 +1,121 @@
+//! G3 over failovers of Redis in which no connection is cut: the old primary goes on answering.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::support::deployment::Builder;
+use crate::support::{Deployment, Proxy, Redis, SOON, Ws, blocking, eventually, json, limited};
+
+/// From the swap to the first event that crosses: a probe, a new link, a retry.
+const MOVED_WITHIN: Duration = Duration::from_secs(3);
+
+async fn is_primary(server: &Redis) -> bool {
+    server.text(&["INFO", "replication"]).await.contains("role:master")
+}
+
+/// Makes `from` a replica of `to`, with every connection of its clients kept.
+async fn swap(proxy: &Proxy, from: &Redis, to: &Redis) {
+    to.command(&["REPLICAOF", "NO", "ONE"]).await;
+    from.command(&["REPLICAOF", "127.0.0.1", &to.port().to_string()]).await;
+    assert!(is_primary(to).await && !is_primary(from).await);
+    proxy.lead_to(&to.address());
+}
+
+/// The nodes reach Redis through the proxy.
+fn behind(builder: Builder, server: &Arc<Redis>, proxy: &Proxy) -> Builder {
+    let nodes = ["api-0", "gateway-0", "gateway-1"];
+    let url = format!("redis://{}", proxy.address());
+    nodes.iter().fold(builder.redis(server), |builder, node| builder.node_env(node, "REDIS_URL", &url))
+}
+
+async fn ready(d: &Deployment, wanted: bool) {
+    for node in d.nodes() {
+        let what = format!("{} ready: {wanted}", node.name());
+        let is_ready = async || {
+            let node = Arc::clone(&node);
+            let status = blocking(move || node.probe("/readyz")).await;
+            ((status == Some(200)) == wanted).then_some(())
+        };
+        eventually(&what, Duration::from_secs(10), is_ready).await;
+    }
+}
+
+#[tokio::test]
+async fn a_link_to_a_demoted_primary_is_left() {
+    limited(async {
+        let (first, second) = (Redis::private().await, Redis::private().await);
+        second.command(&["REPLICAOF", "127.0.0.1", &first.port().to_string()]).await;
+        let (staying, moving) = (Proxy::to(&first.address()), Proxy::to(&first.address()));
+        let d = behind(Deployment::cluster(1, 2), &first, &staying)
+            .node_env("gateway-1", "REDIS_URL", format!("redis://{}", moving.address()))
+            .start()
+            .await;
+        let (ann, bob) = (d.user().await, d.user().await);
+        let chat_id = ann.group_id(&[&bob]).await;
+        let (mut typist, mut reader) = (ann.connect_to(0).await, bob.connect_to(1).await);
+        typist.subscribe(chat_id).await;
+        reader.subscribe(chat_id).await;
+        ann.say(chat_id, "before").await;
+        reader.expect("new_message").await;
+
+        let mut slowest = Duration::ZERO;
+        for (from, to) in [(&first, &second), (&second, &first)] {
+            swap(&staying, from, to).await;
+            // Of one node the connections are cut, as a Sentinel does; the others' are kept.
+            moving.lead_to(&to.address());
+            moving.cut();
+            let swapped = Instant::now();
+            let sent = ann.say(chat_id, "after").await;
+            let message = reader.expect_where("the message", SOON, |frame| frame["seq"] == sent["seq"]).await;
+            assert_eq!(message["type"], "new_message");
+            slowest = slowest.max(swapped.elapsed());
+            ready(&d, true).await;
+            // A node whose link stood before the others' swap would still be alone.
+            notice_crosses(&d, &mut typist, &mut reader, chat_id).await;
+        }
+        println!("G3 Redis demoted with all connections kept: the first message after {slowest:.1?}");
+        assert!(slowest < MOVED_WITHIN, "{slowest:?}");
+    })
+    .await;
+}
+
+/// Typing, which nothing but the bus carries, and a private message to an unsubscribed connection.
+async fn notice_crosses(d: &Deployment, typist: &mut Ws, reader: &mut Ws, chat_id: i64) {
+    let at = Instant::now();
+    loop {
+        typist.send(json!({"type": "typing", "chat_id": chat_id})).await;
+        if reader.next_within(Duration::from_millis(2100)).await.is_some_and(|frame| frame["type"] == "typing") {
+            break;
+        }
+        assert!(at.elapsed() < SOON, "typing does not cross");
+    }
+    let (cem, dan) = (d.user().await, d.user().await);
+    let mut alone = dan.connect_to(1).await;
+    let private = cem.private_chat_id(&dan).await;
+    cem.say(private, "to you").await;
+    assert_eq!(alone.expect("new_message").await["chat_id"], private);
+}
+
+#[tokio::test]
+async fn a_node_that_reaches_a_replica_is_not_ready_and_says_so() {
+    limited(async {
+        let (primary, replica) = (Redis::private().await, Redis::private().await);
+        replica.command(&["REPLICAOF", "127.0.0.1", &primary.port().to_string()]).await;
+        let proxy = Proxy::to(&primary.address());
+        let d = behind(Deployment::cluster(1, 1), &primary, &proxy).start().await;
+        swap(&proxy, &primary, &replica).await;
+        ready(&d, true).await;
+        // What leads to the replica from now on finds no primary.
+        proxy.lead_to(&primary.address());
+        proxy.cut();
+        ready(&d, false).await;
+        let line = "the server is a replica";
+        eventually("the log names the cause", SOON, async || d.tail(200).contains(line).then_some(())).await;
+        let lines = d.tail(1000).matches(line).count();
+        assert!(lines <= d.nodes().len() * 2, "{lines} lines, each cause once a link");
+        proxy.lead_to(&replica.address());
+        ready(&d, true).await;
+        d.user().await.connect_to(0).await.round_trip().await;
+    })
+    .await;
+}
