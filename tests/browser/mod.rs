@@ -1,10 +1,8 @@
 //! The two pages in a real headless Chromium, on both forms of the messenger: what a person sees
 //! and does.
 //!
-//! The cluster is reached through a balancer of the suite's own, since a page knows one address
-//! only.
+//! The cluster is reached through [`Site`], since a page knows one address only.
 
-mod balancer;
 mod chat;
 mod client;
 mod console;
@@ -19,27 +17,10 @@ mod tabs;
 
 use std::sync::Arc;
 
-use balancer::Balancer;
 use driver::Browser;
 use page::Page;
 
-use crate::support::{Deployment, User};
-
-/// The one address at which a page finds the whole deployment.
-struct Site {
-    url: String,
-    _balancer: Option<Balancer>,
-}
-
-impl Site {
-    async fn of(deployment: &Deployment) -> Self {
-        if !deployment.is_cluster() {
-            return Self { url: deployment.api(0).url(), _balancer: None };
-        }
-        let balancer = Balancer::before(deployment).await;
-        Self { url: balancer.url(), _balancer: Some(balancer) }
-    }
-}
+use crate::support::{Site, User};
 
 /// Logs `user` in on the chat page of a window of its own.
 async fn chat_page(browser: &Arc<Browser>, site: &Site, user: &User) -> Page {

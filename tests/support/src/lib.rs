@@ -39,6 +39,8 @@ pub mod redis;
 pub mod rest;
 #[cfg(feature = "deployment")]
 pub mod shared;
+#[cfg(feature = "deployment")]
+pub mod site;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "deployment")]
@@ -59,6 +61,7 @@ pub use wait::{SOON, TEST_LIMIT, blocking, eventually, eventually_blocking, limi
 pub use self::{
     deployment::Deployment,
     rest::{Answer, Rest},
+    site::Site,
     user::User,
     ws::{Way, Ws},
 };

@@ -1,5 +1,5 @@
-//! What stands before a cluster: `/ws/…` goes to the gateways, all else to the apis, round and
-//! round.
+//! The one address at which a client finds a whole deployment. Before a cluster stands a balancer:
+//! `/ws/…` goes to the gateways, all else to the apis, round and round.
 //!
 //! It takes one request a connection, so that each request has its own way; a node that is down is
 //! passed over, and with none left the connection is closed, as by a balancer whose upstreams are
@@ -12,11 +12,28 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-use crate::support::{Deployment, Node};
+use super::deployment::Deployment;
+use super::node::Node;
 
 const MAX_HEAD: usize = 64 * 1024;
 
-pub(super) struct Balancer {
+/// Ends with this value.
+pub struct Site {
+    pub url: String,
+    _balancer: Option<Balancer>,
+}
+
+impl Site {
+    pub async fn of(deployment: &Deployment) -> Self {
+        if !deployment.is_cluster() {
+            return Self { url: deployment.api(0).url(), _balancer: None };
+        }
+        let balancer = Balancer::before(deployment).await;
+        Self { url: balancer.url(), _balancer: Some(balancer) }
+    }
+}
+
+struct Balancer {
     port: u16,
     task: JoinHandle<()>,
 }
@@ -28,7 +45,7 @@ struct Nodes {
 }
 
 impl Balancer {
-    pub(super) async fn before(deployment: &Deployment) -> Self {
+    async fn before(deployment: &Deployment) -> Self {
         let nodes = Arc::new(Nodes {
             apis: deployment.apis().to_vec(),
             gateways: deployment.gateways().to_vec(),
@@ -45,7 +62,7 @@ impl Balancer {
         Self { port, task }
     }
 
-    pub(super) fn url(&self) -> String {
+    fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 }
