@@ -17,6 +17,7 @@
 extern crate messenger_testing as support;
 
 mod browser;
+mod clients;
 mod deploy;
 mod guarantees;
 mod house;

@@ -1,0 +1,81 @@
+//! The clients for applications, as their users have them: one conformance suite drives each
+//! client's program in `conformance.*` against real servers, and under faults.
+
+mod bots;
+mod conformance;
+mod faults;
+mod lost_answer;
+mod program;
+mod python;
+
+use std::process::Command;
+use std::sync::LazyLock;
+
+use messenger_common::event::EventKind;
+use program::Client;
+
+/// The language of a client.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Language {
+    Python,
+}
+
+impl Language {
+    /// What runs a program that uses the client. Blocks.
+    fn command(self) -> Result<Command, String> {
+        match self {
+            Self::Python => python::command(),
+        }
+    }
+
+    fn conformance(self) -> &'static str {
+        match self {
+            Self::Python => "conformance.py",
+        }
+    }
+}
+
+/// Runs each `async fn(&Deployment, Language)` with each client on both forms that all tests share.
+macro_rules! each_client {
+    ($($name:ident),+ $(,)?) => {
+        mod python {
+            use crate::clients::Language::Python;
+            $(#[tokio::test]
+            async fn $name() {
+                let d = crate::support::shared::embedded().await;
+                crate::support::limited(super::$name(&d, Python)).await;
+                let d = crate::support::shared::cluster().await;
+                crate::support::limited(super::$name(&d, Python)).await;
+            })+
+        }
+    };
+}
+
+/// Runs each `async fn(Builder, Language)` with each client on the builders of private deployments
+/// of both forms.
+macro_rules! each_client_alone {
+    ($($name:ident),+ $(,)?) => {
+        mod python_alone {
+            use crate::clients::Language::Python;
+            use crate::support::{Deployment, limited};
+            $(#[tokio::test]
+            async fn $name() {
+                limited(super::$name(Deployment::embedded(), Python)).await;
+                limited(super::$name(Deployment::cluster(2, 2), Python)).await;
+            })+
+        }
+    };
+}
+
+use {each_client, each_client_alone};
+
+/// The server's kinds of event that have a number, sorted.
+fn sequenced() -> &'static [&'static str] {
+    static NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
+        let kinds = EventKind::KNOWN.iter().filter(|kind| kind.is_sequenced());
+        let mut names: Vec<_> = kinds.map(|kind| kind.name()).chain(["unknown"]).collect();
+        names.sort_unstable();
+        names
+    });
+    &NAMES
+}
