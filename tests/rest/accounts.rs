@@ -18,6 +18,8 @@ both_forms!(
     the_address_changes_only_with_the_current_password,
     a_new_password_ends_all_other_sessions,
     a_deactivated_account_is_closed,
+    a_deactivated_owner_leaves_an_heir,
+    a_group_of_deactivated_members_is_gone,
 );
 
 /// A `User` of the contract and nothing else.
@@ -238,4 +240,35 @@ async fn a_deactivated_account_is_closed(d: &Deployment) {
     assert_eq!(history["items"][0]["text"], "I was here");
     let body = json!({"username": user.username, "email": "free@example.org", "password": PASSWORD});
     d.rest().post("/auth/register", body).await.problem(409, "username_taken");
+}
+
+async fn a_deactivated_owner_leaves_an_heir(d: &Deployment) {
+    let (ann, ben, cem) = (d.user().await, d.user().await, d.user().await);
+    let chat_id = ann.group_id(&[&ben, &cem]).await;
+    cem.rest.delete("/auth/me").await.ok(204);
+    let path = format!("/chats/{chat_id}/members/{}", cem.id);
+    let refused = ann.rest.patch(&path, json!({"role": "owner"})).await;
+    assert_eq!(refused.faulty_fields(), ["role"]);
+    let mut ws = ben.connect_to(1).await;
+    let head = ws.subscribe(chat_id).await["seq"].as_i64().unwrap();
+    ann.rest.delete("/auth/me").await.ok(204);
+
+    let events = crate::ws::subscribe::numbered(&mut ws, chat_id, head + 1, 2).await;
+    for (event, user, role) in [(&events[0], &ben, "owner"), (&events[1], &ann, "member")] {
+        assert_eq!(event["type"], "member_updated", "{event}");
+        assert_eq!((&event["user_id"], &event["role"]), (&json!(user.id), &json!(role)), "{event}");
+    }
+    assert_eq!(ben.chat(chat_id).await["role"], "owner");
+    ben.rest.patch(&format!("/chats/{chat_id}"), json!({"name": "of Ben"})).await.ok(200);
+}
+
+async fn a_group_of_deactivated_members_is_gone(d: &Deployment) {
+    let (ann, ben, eve) = (d.user().await, d.user().await, d.user().await);
+    let (left, closed) = (ann.group_id(&[&ben]).await, ben.group_id(&[]).await);
+    ben.rest.delete("/auth/me").await.ok(204);
+    ann.leave(left).await;
+    for chat_id in [left, closed] {
+        eve.rest.get(&format!("/chats/{chat_id}")).await.problem(404, "chat_not_found");
+        eve.rest.post_nothing(&format!("/chats/{chat_id}/join")).await.problem(404, "chat_not_found");
+    }
 }

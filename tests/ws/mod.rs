@@ -8,6 +8,6 @@ mod limits;
 mod presence;
 mod private;
 mod revocation;
-mod subscribe;
+pub mod subscribe;
 mod typing_read;
 mod unknown;

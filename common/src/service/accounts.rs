@@ -14,6 +14,9 @@ use utoipa::ToSchema;
 
 /// The longest wait for presence in an answer about users.
 const PRESENCE_WAIT: Duration = Duration::from_millis(300);
+/// Groups that are passed on before the account is tried again, and how often that is done.
+const GROUPS_PER_ROUND: usize = 1_000;
+const HEIRS_ROUNDS: u32 = 100;
 
 /// A new account.
 #[derive(Clone, ToSchema)]
@@ -136,9 +139,21 @@ pub async fn update_me(ctx: &Context, by: &AuthUser, body: impl Into<Unchecked<U
     Ok(user)
 }
 
-/// Deactivates the caller's account and ends all its sessions.
+/// Deactivates the caller's account and ends all its sessions. The groups that it alone owns get
+/// another owner first; one without another active member is deleted. If the store goes away in
+/// between, the account is still active and a second call does the rest.
 pub async fn delete_me(ctx: &Context, by: &AuthUser) -> Result<()> {
-    ctx.store.deactivate_user(by.user_id).await?;
+    let mut rounds = 0;
+    while !ctx.store.deactivate_user(by.user_id).await? {
+        // A role may come back meanwhile, from an heir who goes at the same time.
+        rounds += 1;
+        if rounds > HEIRS_ROUNDS {
+            return Err(Error::unavailable("the groups' owners keep changing"));
+        }
+        for chat in ctx.store.left_without_owner(by.user_id, GROUPS_PER_ROUND).await? {
+            ctx.publisher.publish(ctx.store.pass_on(chat, by.user_id).await?);
+        }
+    }
     ctx.revoke(Revocation { user_id: by.user_id, session_id: None, reason: RevocationReason::AccountDisabled });
     Ok(())
 }

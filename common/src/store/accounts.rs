@@ -71,8 +71,10 @@ pub trait Accounts: Send + Sync + 'static {
         patch: UserPatch,
         keep: SessionId,
     ) -> Result<Option<(User, Vec<SessionId>)>>;
-    /// Sets `is_active` to false and ends all sessions.
-    async fn deactivate_user(&self, user: UserId) -> Result<()>;
+    /// Sets `is_active` to false and ends all sessions. False: nothing was changed, because the
+    /// user is in a group that would be left without an active owner;
+    /// [`super::Members::left_without_owner`] lists those.
+    async fn deactivate_user(&self, user: UserId) -> Result<bool>;
     /// Stores when users were last seen. A time never moves back.
     async fn set_last_seen(&self, seen: &[(UserId, OffsetDateTime)]) -> Result<()>;
 }

@@ -44,10 +44,16 @@ pub trait Members: Send + Sync + 'static {
     /// Joins a group. `ChatNotFound` (also for other people's private chats), `GroupFull`. Joining
     /// a chat that the user is in changes nothing.
     async fn join(&self, chat: ChatId, user: UserId, max_members: i64) -> Result<(Chat, Committed)>;
-    /// Leaves a group. `ChatNotFound`, `NotAMember`, `PrivateChat`. The last owner's role passes to
-    /// the longest-standing active member: `MemberUpdated` follows `MemberLeft`. When the last
-    /// member leaves, the group is deleted.
+    /// Leaves a group. `ChatNotFound`, `NotAMember`, `PrivateChat`. The last active owner's role
+    /// passes to the longest-standing active member: `MemberUpdated` follows `MemberLeft`. When the
+    /// last active member leaves, the group is deleted.
     async fn leave(&self, chat: ChatId, user: UserId) -> Result<Committed>;
+    /// Passes the role of an only owner on, for a user who is about to be deactivated:
+    /// `MemberUpdated` of the heir, then of the former owner. A group without another active member
+    /// is deleted. Where another active owner is there, or the user is no member, nothing changes.
+    async fn pass_on(&self, chat: ChatId, user: UserId) -> Result<Committed>;
+    /// The groups of a user in which nobody else is an active owner, at most `limit`.
+    async fn left_without_owner(&self, user: UserId, limit: usize) -> Result<Vec<ChatId>>;
     /// Members by user id. `ChatNotFound`, `NotAMember`.
     async fn members(&self, chat: ChatId, by: UserId, page: &PageRequest) -> Result<Page<Member>>;
     /// Adds members and answers all of those asked for, also those who were members before.
@@ -56,7 +62,8 @@ pub trait Members: Send + Sync + 'static {
     async fn add_members(&self, chat: ChatId, by: UserId, ids: &[UserId], max: i64)
     -> Result<(Vec<Member>, Committed)>;
     /// Changes a member's role. `ChatNotFound`, `NotAMember`, `NotOwner`, `PrivateChat`,
-    /// `MemberNotFound`. `Invalid` on `role` where the group would have no owner left.
+    /// `MemberNotFound`. `Invalid` on `role` where the group would have no active owner left, or
+    /// where an owner's account is deactivated.
     async fn set_role(&self, chat: ChatId, by: UserId, user: UserId, role: Role) -> Result<(Member, Committed)>;
     /// Removes a member. `ChatNotFound`, `NotAMember`, `NotOwner`, `PrivateChat`, `MemberNotFound`.
     /// To remove oneself is to leave.
@@ -70,6 +77,19 @@ pub trait Members: Send + Sync + 'static {
     /// For each user, in the order asked, those of their chats that have at most `max` members.
     async fn chats_for_status(&self, users: &[UserId], max: i64) -> Result<Vec<(UserId, Vec<ChatId>)>>;
 }
+
+// The groups of the user $1 in which nobody else is an active owner, at most $2.
+macro_rules! left_without_owner {
+    () => {
+        "select m.chat_id from members m join chats c on c.id = m.chat_id
+         where m.user_id = $1 and c.is_group and c.deleted_at is null and not exists (
+             select 1 from members o join users a on a.id = o.user_id
+             where o.chat_id = m.chat_id and o.user_id <> $1 and o.role = 1 and a.is_active
+         )
+         order by m.chat_id limit $2"
+    };
+}
+pub(super) use left_without_owner;
 
 pub(super) fn role_number(role: Role) -> i16 {
     match role {

@@ -1,12 +1,12 @@
 //! Changes of a chat itself.
 
-use super::{Change, Transaction, leave_in_outbox, lock, view};
+use super::{Change, Transaction, heirs, leave_in_outbox, lock, view};
 use crate::error::{Error, Result};
 use crate::id::{ChatId, Seq, UserId};
 use crate::model::{Chat, Member, Role};
 use crate::store::chats::{ChatRow, NewChat};
 use crate::store::fault::Fault;
-use crate::store::{ChatPatch, Committed, NewGroup, NoticeBody};
+use crate::store::{ChatPatch, Committed, NewGroup};
 
 /// See [`crate::store::Chats::create_group`].
 pub(in crate::store) async fn create_group(
@@ -104,11 +104,7 @@ pub(in crate::store) async fn delete_chat(
 ) -> Result<Committed, Fault> {
     let mut change = lock(tx, chat, by).await?;
     change.require_owner()?;
-    let members = tx.delete_members(chat).await?;
-    change.deleted();
-    for user in members {
-        change.notify(user, NoticeBody::ChatRemoved);
-    }
+    heirs::delete(tx, &mut change).await?;
     tx.record(&change).await?;
     leave_in_outbox(tx, change).await
 }

@@ -1,7 +1,7 @@
 //! Changes of who is in a chat, and as what.
 
 use super::change::Admission;
-use super::{Change, Transaction, leave_in_outbox, lock, view};
+use super::{Change, Transaction, heirs, leave_in_outbox, lock, view};
 use crate::error::Error;
 use crate::event::{EventBody, MemberChange};
 use crate::id::{ChatId, UserId};
@@ -22,6 +22,10 @@ pub(in crate::store) async fn join(
     }
     if change.chat.member_count >= max_members {
         return Err(Error::GroupFull.into());
+    }
+    // Its texts are not left to whoever comes by, once nobody is active in it.
+    if !tx.has_owner(chat, user).await? && !heirs::crown(tx, &mut change, user).await? {
+        return Err(Error::ChatNotFound.into());
     }
     let newcomer = candidates(tx, &change, &[user]).await?.pop().ok_or(Error::UserNotFound)?;
     let seq = change.joined(&newcomer);
@@ -58,11 +62,13 @@ pub(in crate::store) async fn remove_member(
     let leaver = tx.member(chat, user).await?.ok_or(Error::MemberNotFound)?;
     tx.delete_member(chat, user).await?;
     change.left(&leaver);
-    if leaver.role == Role::Owner
+    // After a removal there is its owner.
+    if by == user
         && !change.chat.is_deleted
-        && let Some(heir) = tx.crown_heir(chat).await?
+        && !tx.has_owner(chat, user).await?
+        && !heirs::crown(tx, &mut change, user).await?
     {
-        change.push(EventBody::MemberUpdated(MemberChange::from(&heir)));
+        heirs::delete(tx, &mut change).await?;
     }
     tx.record(&change).await?;
     leave_in_outbox(tx, change).await
@@ -106,6 +112,9 @@ pub(in crate::store) async fn set_role(
     let mut member = tx.member(chat, user).await?.ok_or(Error::MemberNotFound)?;
     if member.role == role {
         return Ok((member, Committed::default()));
+    }
+    if role == Role::Owner && !tx.stays_active(user).await? {
+        return Err(Error::invalid("role", "of an owner needs an active account, and this one is deactivated").into());
     }
     if !tx.set_role(chat, user, role).await? {
         return Err(Error::invalid("role", "of the last owner cannot change: name another owner first").into());

@@ -7,6 +7,7 @@
 
 mod change;
 pub(super) mod chats;
+pub(super) mod heirs;
 pub(super) mod members;
 pub(super) mod messages;
 #[cfg(test)]
@@ -60,11 +61,15 @@ pub(super) trait Transaction: Send {
     /// Deletes all members and answers who they were.
     async fn delete_members(&mut self, chat: ChatId) -> Result<Vec<UserId>, Fault>;
     /// Sets a member's role. False: nothing was changed, because the chat would be left without an
-    /// owner.
+    /// owner whose account is active.
     async fn set_role(&mut self, chat: ChatId, user: UserId, role: Role) -> Result<bool, Fault>;
-    /// Where the chat has no owner, makes one of its longest-standing member: of an active one, if
-    /// there is any.
-    async fn crown_heir(&mut self, chat: ChatId) -> Result<Option<Member>, Fault>;
+    /// Whether anyone but that user owns the chat, of those whose account is active.
+    async fn has_owner(&mut self, chat: ChatId, but: UserId) -> Result<bool, Fault>;
+    /// Makes an owner of the longest-standing member whose account is active, but not of that
+    /// user. `None`: there is none.
+    async fn crown_heir(&mut self, chat: ChatId, but: UserId) -> Result<Option<Member>, Fault>;
+    /// Whether the account is active. It stays so until the transaction ends.
+    async fn stays_active(&mut self, user: UserId) -> Result<bool, Fault>;
 
     /// The chat of a message that is not deleted.
     async fn chat_of(&mut self, message: MessageId) -> Result<Option<ChatId>, Fault>;

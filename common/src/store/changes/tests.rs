@@ -108,9 +108,19 @@ impl Transaction for Script {
         Ok(true)
     }
 
-    async fn crown_heir(&mut self, _: ChatId) -> Result<Option<Member>, Fault> {
+    async fn has_owner(&mut self, _: ChatId, but: UserId) -> Result<bool, Fault> {
+        self.statements.push("has_owner");
+        Ok(but != ANN)
+    }
+
+    async fn crown_heir(&mut self, _: ChatId, _: UserId) -> Result<Option<Member>, Fault> {
         self.statements.push("crown_heir");
         Ok(Some(member(BEN)))
+    }
+
+    async fn stays_active(&mut self, _: UserId) -> Result<bool, Fault> {
+        self.statements.push("stays_active");
+        Ok(true)
     }
 
     async fn chat_of(&mut self, _: MessageId) -> Result<Option<ChatId>, Fault> {
@@ -174,8 +184,10 @@ async fn each_change_locks_first_and_ends_with_the_outbox() {
     });
     statements!(OWNER, chats::update_chat(CHAT, ANN, &named("other")) = "lock record views insert_outbox").unwrap();
     statements!(OWNER, chats::delete_chat(CHAT, ANN) = "lock delete_members record insert_outbox").unwrap();
-    let join =
-        statements!(None, members::join(CHAT, CEM, 9) = "lock active_users insert_members record views insert_outbox");
+    let join = statements!(
+        None,
+        members::join(CHAT, CEM, 9) = "lock has_owner active_users insert_members record views insert_outbox"
+    );
     join.unwrap();
     let add = statements!(
         OWNER,
@@ -185,9 +197,15 @@ async fn each_change_locks_first_and_ends_with_the_outbox() {
     assert_eq!(add.unwrap().0.len(), 2);
     let leave = statements!(
         OWNER,
-        members::remove_member(CHAT, ANN, ANN) = "lock members_among delete_member crown_heir record insert_outbox"
+        members::remove_member(CHAT, ANN, ANN) =
+            "lock members_among delete_member has_owner crown_heir record insert_outbox"
     );
     assert_eq!(leave.unwrap().events.len(), 2);
+    let pass_on = statements!(
+        OWNER,
+        heirs::pass_on(CHAT, ANN) = "lock has_owner crown_heir members_among set_role record insert_outbox"
+    );
+    assert_eq!(pass_on.unwrap().events.len(), 2);
     let remove = statements!(
         OWNER,
         members::remove_member(CHAT, ANN, BEN) = "lock members_among delete_member record insert_outbox"
@@ -195,7 +213,8 @@ async fn each_change_locks_first_and_ends_with_the_outbox() {
     remove.unwrap();
     let set = statements!(
         OWNER,
-        members::set_role(CHAT, ANN, BEN, Role::Owner) = "lock members_among set_role record insert_outbox"
+        members::set_role(CHAT, ANN, BEN, Role::Owner) =
+            "lock members_among stays_active set_role record insert_outbox"
     );
     set.unwrap();
     let edit = statements!(
@@ -212,6 +231,7 @@ async fn each_change_locks_first_and_ends_with_the_outbox() {
 async fn a_change_without_effect_writes_nothing() {
     statements!(OWNER, chats::update_chat(CHAT, ANN, &named("group")) = "lock views").unwrap();
     statements!(PLAIN, members::join(CHAT, BEN, 9) = "lock views").unwrap();
+    statements!(PLAIN, heirs::pass_on(CHAT, BEN) = "lock has_owner").unwrap();
     let set = statements!(OWNER, members::set_role(CHAT, ANN, BEN, Role::Member) = "lock members_among");
     assert_eq!(set.unwrap().1, Committed::default());
     statements!(PLAIN, messages::edit(MESSAGE, ANN, "text") = "chat_of lock message").unwrap();

@@ -14,6 +14,9 @@ contract!(
     access_is_told_for_pairs,
     member_lists_are_told_for_many,
     an_active_member_is_the_heir,
+    a_group_never_stays_with_a_deactivated_owner,
+    a_deactivated_member_becomes_no_owner,
+    only_active_owners_count,
 );
 
 async fn an_active_member_is_the_heir(at: Fixture) {
@@ -24,10 +27,67 @@ async fn an_active_member_is_the_heir(at: Fixture) {
     at.told(&committed).await;
     assert_eq!(kinds(&committed), ["member_left", "member_updated"]);
     assert_eq!(changed(&committed.events[1]), (cem.id, Role::Owner));
-    // Of nobody but inactive ones one inherits all the same.
+    // Nobody but inactive ones is left.
     let committed = at.store.leave(chat, cem.id).await.unwrap();
     at.told(&committed).await;
-    assert_eq!(changed(&committed.events[1]), (ben.id, Role::Owner));
+    assert_eq!(kinds(&committed), ["member_left", "chat_deleted"]);
+    assert_eq!(notified(&committed, "chat_removed"), ids(&[&ben, &cem]));
+    assert_eq!(at.store.chat(chat, ben.id).await.unwrap(), None);
+    assert_eq!(code(at.store.join(chat, ann.id, MANY).await), "chat_not_found");
+}
+
+async fn a_group_never_stays_with_a_deactivated_owner(at: Fixture) {
+    let (ann, ben, cem) = (at.user().await, at.user().await, at.user().await);
+    let (shared, alone) = (at.group(&ann, &[&ben, &cem]).await.id, at.group(&ann, &[&cem]).await.id);
+    let (private, ..) = at.store.private_chat(ann.id, ben.id).await.unwrap();
+    at.store.outbox_remove(&at.all_pending().await).await.unwrap();
+    assert!(at.store.deactivate_user(cem.id).await.unwrap());
+    assert!(!at.store.deactivate_user(ann.id).await.unwrap());
+    assert!(at.store.credentials_of(ann.id).await.unwrap().unwrap().user.is_active);
+    assert_eq!(at.store.left_without_owner(ann.id, 1).await.unwrap(), [shared]);
+    assert_eq!(at.store.left_without_owner(ann.id, 9).await.unwrap(), [shared, alone]);
+
+    let committed = at.store.pass_on(shared, ann.id).await.unwrap();
+    at.told(&committed).await;
+    assert_eq!(kinds(&committed), ["member_updated", "member_updated"]);
+    let changes: Vec<_> = committed.events.iter().map(changed).collect();
+    assert_eq!(changes, [(ben.id, Role::Owner), (ann.id, Role::Member)]);
+    let committed = at.store.pass_on(alone, ann.id).await.unwrap();
+    at.told(&committed).await;
+    assert_eq!(kinds(&committed), ["chat_deleted"]);
+    assert_eq!(notified(&committed, "chat_removed"), ids(&[&ann, &cem]));
+    for chat in [shared, alone, private.id, ChatId(0)] {
+        assert_eq!(at.store.pass_on(chat, ann.id).await.unwrap(), Committed::default());
+    }
+    assert!(at.store.deactivate_user(ann.id).await.unwrap());
+    assert_eq!(at.store.chat(shared, ben.id).await.unwrap().unwrap().role, Some(Role::Owner));
+}
+
+async fn a_deactivated_member_becomes_no_owner(at: Fixture) {
+    let (ann, ben) = (at.user().await, at.user().await);
+    let chat = at.group(&ann, &[&ben]).await.id;
+    at.store.deactivate_user(ben.id).await.unwrap();
+    assert_eq!(field(at.store.set_role(chat, ann.id, ben.id, Role::Owner).await), "role");
+    assert_eq!(at.head(chat).await, Seq(0));
+}
+
+/// As releases before this one left groups behind: their owner is deactivated.
+async fn only_active_owners_count(at: Fixture) {
+    let (ann, ben, cem, dan) = (at.user().await, at.user().await, at.user().await, at.user().await);
+    let (shared, dead) = (at.group(&ann, &[&ben, &cem]).await.id, at.group(&ann, &[]).await.id);
+    at.store.set_role(shared, ann.id, ben.id, Role::Owner).await.unwrap();
+    at.store.outbox_remove(&at.all_pending().await).await.unwrap();
+    at.sql(&format!("update users set is_active = {} where id = {}", at.no(), ann.id)).await;
+    assert_eq!(field(at.store.set_role(shared, ben.id, ben.id, Role::Member).await), "role");
+    let committed = at.store.leave(shared, ben.id).await.unwrap();
+    assert_eq!(kinds(&committed), ["member_left", "member_updated"]);
+    assert_eq!(changed(&committed.events[1]), (cem.id, Role::Owner));
+    assert_eq!(code(at.store.join(dead, dan.id, MANY).await), "chat_not_found");
+    // A member is the heir as soon as another comes.
+    at.sql(&format!("update members set role = 2 where chat_id = {shared} and user_id = {}", cem.id)).await;
+    let (_, committed) = at.store.join(shared, dan.id, MANY).await.unwrap();
+    assert_eq!(kinds(&committed), ["member_updated", "member_joined"]);
+    assert_eq!(changed(&committed.events[0]), (cem.id, Role::Owner));
 }
 
 async fn one_joins_and_leaves(at: Fixture) {

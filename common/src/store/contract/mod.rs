@@ -180,6 +180,14 @@ impl Fixture {
         }
     }
 
+    /// False, as this database writes it.
+    pub(super) fn no(&self) -> &'static str {
+        match self.raw {
+            Raw::Sqlite(..) => "0",
+            Raw::Postgres(_) => "false",
+        }
+    }
+
     pub(super) async fn head(&self, chat: ChatId) -> Seq {
         self.store.heads(&[chat]).await.unwrap()[0].1
     }

@@ -161,7 +161,10 @@ impl Transaction for PgConnection {
     async fn set_role(&mut self, chat: ChatId, user: UserId, role: Role) -> Result<bool, Fault> {
         let changed = sqlx::query(
             "update members set role = $3 where chat_id = $1 and user_id = $2
-             and ($3 = 1 or exists (select from members where chat_id = $1 and user_id <> $2 and role = 1))",
+             and ($3 = 1 or exists (
+                 select from members o join users a on a.id = o.user_id
+                 where o.chat_id = $1 and o.user_id <> $2 and o.role = 1 and a.is_active
+             ))",
         )
         .bind(chat)
         .bind(user)
@@ -171,20 +174,40 @@ impl Transaction for PgConnection {
         Ok(changed.rows_affected() > 0)
     }
 
-    async fn crown_heir(&mut self, chat: ChatId) -> Result<Option<Member>, Fault> {
-        let heir: Option<MemberRow> = sqlx::query_as(
-            "update members m set role = 1
-             from users u
-             where u.id = m.user_id and m.chat_id = $1 and m.user_id = (
-                 select h.user_id from members h join users a on a.id = h.user_id
-                 where h.chat_id = $1 order by a.is_active desc, h.joined_at, h.user_id limit 1
-             ) and not exists (select from members where chat_id = $1 and role = 1)
-             returning m.user_id, u.username, m.role, m.joined_at",
-        )
-        .bind(chat)
-        .fetch_optional(self)
-        .await?;
-        Ok(heir.map(Member::from))
+    async fn has_owner(&mut self, chat: ChatId, but: UserId) -> Result<bool, Fault> {
+        let owned = sqlx::query_scalar(
+            "select exists (
+                 select from members o join users a on a.id = o.user_id
+                 where o.chat_id = $1 and o.user_id <> $2 and o.role = 1 and a.is_active
+             )",
+        );
+        Ok(owned.bind(chat).bind(but).fetch_one(self).await?)
+    }
+
+    async fn crown_heir(&mut self, chat: ChatId, but: UserId) -> Result<Option<Member>, Fault> {
+        loop {
+            let heir: Option<UserId> = sqlx::query_scalar(
+                "select h.user_id from members h join users a on a.id = h.user_id
+                 where h.chat_id = $1 and h.user_id <> $2 and a.is_active
+                 order by h.joined_at, h.user_id limit 1",
+            )
+            .bind(chat)
+            .bind(but)
+            .fetch_optional(&mut *self)
+            .await?;
+            let Some(heir) = heir else { return Ok(None) };
+            // An heir who was deactivated meanwhile is not read again.
+            if self.stays_active(heir).await? {
+                let crowned = sqlx::query("update members set role = 1 where chat_id = $1 and user_id = $2");
+                crowned.bind(chat).bind(heir).execute(&mut *self).await?;
+                return self.member(chat, heir).await;
+            }
+        }
+    }
+
+    async fn stays_active(&mut self, user: UserId) -> Result<bool, Fault> {
+        let active = sqlx::query_scalar("select is_active from users where id = $1 for share");
+        Ok(active.bind(user).fetch_optional(self).await?.unwrap_or(false))
     }
 
     async fn chat_of(&mut self, message: MessageId) -> Result<Option<ChatId>, Fault> {

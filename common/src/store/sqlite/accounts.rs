@@ -7,6 +7,7 @@ use crate::id::{SessionId, UserId};
 use crate::model::{Page, User};
 use crate::store::accounts::{AccountRow, account_columns, fold};
 use crate::store::fault::Fault;
+use crate::store::members::left_without_owner;
 use crate::store::stored_time::Time;
 use crate::store::{Accounts, Credentials, NewUser, PageRequest, UserPatch, UserRow, cursor};
 use async_trait::async_trait;
@@ -121,15 +122,20 @@ impl Accounts for SqliteStore {
         .await
     }
 
-    async fn deactivate_user(&self, user: UserId) -> Result<()> {
+    async fn deactivate_user(&self, user: UserId) -> Result<bool> {
         self.run(async {
             let mut transaction = self.database.begin().await?;
+            let owned: Option<i64> =
+                sqlx::query_scalar(left_without_owner!()).bind(user).bind(1).fetch_optional(&mut *transaction).await?;
+            if owned.is_some() {
+                return Ok(false);
+            }
             sqlx::query("update users set is_active = 0 where id = $1 and is_active")
                 .bind(user)
                 .execute(&mut *transaction)
                 .await?;
             end_sessions(&mut transaction, user, None, true, self.database.now()).await?;
-            commit(transaction, ()).await
+            commit(transaction, true).await
         })
         .await
     }

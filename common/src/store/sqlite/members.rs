@@ -5,9 +5,9 @@ use super::database::{commit, json};
 use crate::error::{Error, Result};
 use crate::id::{ChatId, Seq, UserId};
 use crate::model::{Chat, Member, Page, Role};
-use crate::store::changes::members as changes;
+use crate::store::changes::{heirs, members as changes};
 use crate::store::chats::may_read;
-use crate::store::members::{MemberListRow, role};
+use crate::store::members::{MemberListRow, left_without_owner, role};
 use crate::store::{Access, Committed, Members, PageRequest, ReadMark, cursor};
 use async_trait::async_trait;
 use std::collections::HashMap;
@@ -38,6 +38,16 @@ impl Members for SqliteStore {
 
     async fn remove_member(&self, chat: ChatId, by: UserId, user: UserId) -> Result<Committed> {
         self.change(|tx| Box::pin(changes::remove_member(tx, chat, by, user))).await
+    }
+
+    async fn left_without_owner(&self, user: UserId, limit: usize) -> Result<Vec<ChatId>> {
+        let statement = sqlx::query_as(left_without_owner!()).bind(user).bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        let chats: Vec<(ChatId,)> = self.rows(statement).await?;
+        Ok(chats.into_iter().map(|(chat,)| chat).collect())
+    }
+
+    async fn pass_on(&self, chat: ChatId, user: UserId) -> Result<Committed> {
+        self.change(|tx| Box::pin(heirs::pass_on(tx, chat, user))).await
     }
 
     async fn members(&self, chat: ChatId, by: UserId, page: &PageRequest) -> Result<Page<Member>> {

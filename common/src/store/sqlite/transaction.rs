@@ -154,7 +154,10 @@ impl Transaction for Writing {
     async fn set_role(&mut self, chat: ChatId, user: UserId, role: Role) -> Result<bool, Fault> {
         let changed = sqlx::query(
             "update members set role = $3 where chat_id = $1 and user_id = $2
-             and ($3 = 1 or exists (select 1 from members where chat_id = $1 and user_id <> $2 and role = 1))",
+             and ($3 = 1 or exists (
+                 select 1 from members o join users a on a.id = o.user_id
+                 where o.chat_id = $1 and o.user_id <> $2 and o.role = 1 and a.is_active
+             ))",
         )
         .bind(chat)
         .bind(user)
@@ -164,22 +167,39 @@ impl Transaction for Writing {
         Ok(changed.rows_affected() > 0)
     }
 
-    async fn crown_heir(&mut self, chat: ChatId) -> Result<Option<Member>, Fault> {
+    async fn has_owner(&mut self, chat: ChatId, but: UserId) -> Result<bool, Fault> {
+        let owned = sqlx::query_scalar(
+            "select exists (
+                 select 1 from members o join users a on a.id = o.user_id
+                 where o.chat_id = $1 and o.user_id <> $2 and o.role = 1 and a.is_active
+             )",
+        );
+        Ok(owned.bind(chat).bind(but).fetch_one(&mut *self.inner).await?)
+    }
+
+    async fn crown_heir(&mut self, chat: ChatId, but: UserId) -> Result<Option<Member>, Fault> {
         let heir: Option<UserId> = sqlx::query_scalar(
             "update members set role = 1
              where chat_id = $1 and user_id = (
                  select h.user_id from members h join users a on a.id = h.user_id
-                 where h.chat_id = $1 order by a.is_active desc, h.joined_at, h.user_id limit 1
-             ) and not exists (select 1 from members where chat_id = $1 and role = 1)
+                 where h.chat_id = $1 and h.user_id <> $2 and a.is_active
+                 order by h.joined_at, h.user_id limit 1
+             )
              returning user_id",
         )
         .bind(chat)
+        .bind(but)
         .fetch_optional(&mut *self.inner)
         .await?;
         match heir {
             Some(heir) => self.member(chat, heir).await,
             None => Ok(None),
         }
+    }
+
+    async fn stays_active(&mut self, user: UserId) -> Result<bool, Fault> {
+        let active = sqlx::query_scalar("select exists (select 1 from users where id = $1 and is_active)");
+        Ok(active.bind(user).fetch_one(&mut *self.inner).await?)
     }
 
     async fn chat_of(&mut self, message: MessageId) -> Result<Option<ChatId>, Fault> {
