@@ -23,6 +23,12 @@ const DOCUMENTS: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; i
 #[allow_missing = true]
 struct Pages;
 
+/// The client of `clients/js`, which the pages load: one source for both.
+#[derive(RustEmbed)]
+#[folder = "../clients/js/src/"]
+#[allow_missing = true]
+struct Client;
+
 /// A file with the address at which it is served. Cloning shares its bytes.
 #[derive(Clone)]
 pub(crate) struct Asset(Arc<Inner>);
@@ -106,22 +112,26 @@ fn media_type(name: &str) -> &'static str {
     }
 }
 
-/// The pages of `api/static`: HTML under its own name, what it loads under `/static/`.
+/// The pages of `api/static` and the client: HTML under its own name, what it loads under
+/// `/static/`.
 pub(crate) fn pages() -> Vec<Asset> {
-    let file = |name: &str| {
-        let bytes = match Pages::get(name)?.data {
-            std::borrow::Cow::Borrowed(bytes) => Bytes::from_static(bytes),
-            std::borrow::Cow::Owned(bytes) => Bytes::from(bytes),
-        };
-        Some(match media_type(name) {
-            HTML => Asset::page(format!("/{name}"), bytes, STRICT),
-            media_type => Asset::new(format!("/static/{name}"), media_type, bytes),
-        })
-    };
-    let mut all: Vec<_> = Pages::iter().filter_map(|name| file(&name)).collect();
+    let mut all: Vec<_> = folder::<Pages>().chain(folder::<Client>()).collect();
     let icon = all.iter().find(|asset| asset.path() == "/static/icon.svg").map(|asset| asset.at("/favicon.ico"));
     all.extend(icon);
     all
+}
+
+fn folder<F: RustEmbed>() -> impl Iterator<Item = Asset> {
+    F::iter().filter_map(|name| {
+        let bytes = match F::get(&name)?.data {
+            std::borrow::Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+            std::borrow::Cow::Owned(bytes) => Bytes::from(bytes),
+        };
+        Some(match media_type(&name) {
+            HTML => Asset::page(format!("/{name}"), bytes, STRICT),
+            media_type => Asset::new(format!("/static/{name}"), media_type, bytes),
+        })
+    })
 }
 
 /// Swagger UI at `/docs` and Redoc at `/redoc`, both on `/openapi.json`.

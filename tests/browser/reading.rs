@@ -89,6 +89,8 @@ async fn replies_show_what_they_answer(d: &Deployment) {
     bobs.until_text("#replying", "gladly").await;
     bobs.press(&format!("indeed{ENTER}")).await;
     bobs.until_text(".message .quote", "gladly").await;
+    // Bob's own page shows the answer before the server has it.
+    anns.until_text(".message .quote", "gladly").await;
     bob.rest.delete(&format!("/messages/delete/{}", last["id"])).await.ok(204);
     bobs.until_text(".message .quote", "Deleted message").await;
     anns.until_text(".message .quote", "Deleted message").await;

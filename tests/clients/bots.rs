@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Language, each_client_alone};
+use super::{Language, each_client_alone, javascript};
 use crate::support::deployment::Builder;
 use crate::support::node::Node;
 use crate::support::process::{self, Process};
@@ -16,12 +16,14 @@ impl Language {
     fn readme(self) -> (&'static str, &'static str) {
         match self {
             Self::Python => ("clients/python/README.md", "python"),
+            Self::JavaScript => ("clients/js/README.md", "js"),
         }
     }
 
     fn file(self) -> &'static str {
         match self {
             Self::Python => "bot.py",
+            Self::JavaScript => "bot.mjs",
         }
     }
 }
@@ -67,6 +69,10 @@ async fn the_bot_of_the_readme_survives(builder: Builder, language: Language) {
     assert!(text.lines().filter(|line| !line.is_empty()).count() <= LINES);
     let dir = process::new_dir("bot");
     std::fs::write(dir.join(language.file()), text).unwrap();
+
+    if language == Language::JavaScript {
+        javascript::install_into(&dir);
+    }
 
     let running = start(language, &dir, &site.url, &bot).await;
     // A private chat is followed from its beginning, so its answer says that the bot is there.

@@ -4,6 +4,7 @@
 mod bots;
 mod conformance;
 mod faults;
+mod javascript;
 mod lost_answer;
 mod program;
 mod python;
@@ -18,6 +19,7 @@ use program::Client;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Language {
     Python,
+    JavaScript,
 }
 
 impl Language {
@@ -25,12 +27,14 @@ impl Language {
     fn command(self) -> Result<Command, String> {
         match self {
             Self::Python => python::command(),
+            Self::JavaScript => javascript::command(),
         }
     }
 
     fn conformance(self) -> &'static str {
         match self {
             Self::Python => "conformance.py",
+            Self::JavaScript => "conformance.mjs",
         }
     }
 }
@@ -38,14 +42,19 @@ impl Language {
 /// Runs each `async fn(&Deployment, Language)` with each client on both forms that all tests share.
 macro_rules! each_client {
     ($($name:ident),+ $(,)?) => {
-        mod python {
-            use crate::clients::Language::Python;
+        $crate::clients::each_client! { @ python Python $($name)+ }
+        $crate::clients::each_client! { @ javascript JavaScript $($name)+ }
+    };
+    (@ $client:ident $language:ident $($name:ident)+) => {
+        mod $client {
+            use crate::clients::Language::$language;
+            use crate::support::{limited, shared};
             $(#[tokio::test]
             async fn $name() {
-                let d = crate::support::shared::embedded().await;
-                crate::support::limited(super::$name(&d, Python)).await;
-                let d = crate::support::shared::cluster().await;
-                crate::support::limited(super::$name(&d, Python)).await;
+                let d = shared::embedded().await;
+                limited(super::$name(&d, $language)).await;
+                let d = shared::cluster().await;
+                limited(super::$name(&d, $language)).await;
             })+
         }
     };
@@ -55,13 +64,17 @@ macro_rules! each_client {
 /// of both forms.
 macro_rules! each_client_alone {
     ($($name:ident),+ $(,)?) => {
-        mod python_alone {
-            use crate::clients::Language::Python;
+        $crate::clients::each_client_alone! { @ python_alone Python $($name)+ }
+        $crate::clients::each_client_alone! { @ javascript_alone JavaScript $($name)+ }
+    };
+    (@ $client:ident $language:ident $($name:ident)+) => {
+        mod $client {
+            use crate::clients::Language::$language;
             use crate::support::{Deployment, limited};
             $(#[tokio::test]
             async fn $name() {
-                limited(super::$name(Deployment::embedded(), Python)).await;
-                limited(super::$name(Deployment::cluster(2, 2), Python)).await;
+                limited(super::$name(Deployment::embedded(), $language)).await;
+                limited(super::$name(Deployment::cluster(2, 2), $language)).await;
             })+
         }
     };

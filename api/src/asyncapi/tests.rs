@@ -54,10 +54,10 @@ fn words<'a>(script: &'a str, from: &str, to: &str) -> Vec<&'a str> {
 /// The page is served as it stands, so it has lists of its own: they are those of the tables.
 #[test]
 fn the_pages_client_has_the_same_events_and_close_codes() {
-    let script = include_str!("../../static/messenger.js");
+    let script = include_str!("../../../clients/js/src/subscriptions.js");
     let sequenced: Vec<_> = EventKind::ALL.iter().filter(|kind| kind.is_sequenced()).map(|kind| kind.name()).collect();
     assert_eq!(words(script, "SEQUENCED = new Set([", "])"), sequenced);
-    let closing = include_str!("../../static/close.js");
+    let closing = include_str!("../../../clients/js/src/close.js");
     let rows = closing.split("CLOSE_CODES = Object.freeze({").nth(1).and_then(|rest| rest.split("});").next()).unwrap();
     let listed: Vec<_> = rows.lines().filter_map(|row| row.split_once(':')).map(|(code, _)| code.trim()).collect();
     assert_eq!(listed, CloseCode::ALL.iter().map(|code| code.digits()).collect::<Vec<_>>());

@@ -6,25 +6,26 @@
  * @module
  */
 import { CLOSE_CODES, closePlan } from './close.js';
+import { failure, parse } from './frames.js';
 import { ApiError, Emitter, Session, backoff, randomId } from './session.js';
+import { SEQUENCED, Subscriptions } from './subscriptions.js';
 
-export { ApiError, CLOSE_CODES, Emitter, Session, backoff, closePlan, randomId };
+export { ApiError, CLOSE_CODES, Emitter, SEQUENCED, Session, backoff, closePlan, randomId };
 
 /** Beyond this an open connection is asked for a sign of life when somebody comes back to it. */
 const SILENT_MS = 40_000;
 /** Somebody who does something has the connection tried at most so often. */
 const NUDGE_MS = 1000;
-
 /** Between two subscriptions: half the rate at which a server answers `rate_limited`. */
 const PACE_MS = 35;
+/** The server takes so many in one `subscribe_chats`. */
+const BATCH = 100;
+/** So long the answers to a `subscribe_chats` may take. */
+const ANSWERS_MS = 30_000;
+/** The wait for the answer to a sign of life. */
+const CHECK_MS = 10_000;
 
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
-
-/** The kinds of event that bear the chat's consecutive `seq`; a test holds them against the server's. */
-export const SEQUENCED = new Set(['new_message', 'message_edited', 'message_deleted', 'member_joined', 'member_left', 'member_updated', 'chat_updated', 'chat_deleted', 'unknown']);
-
-/** The other frames that bear a chat and a `seq`. A frame of neither list may be a newer server's event. */
-const NOT_SEQUENCED = new Set(['message_read']);
 
 /**
  * One live connection that comes back by itself.
@@ -46,9 +47,13 @@ export class Connection extends Emitter {
   #refreshFirst = false;
   #timers = {};
   #asked = new Map();
-  #subscriptions = new Map();
-  #queue = [];
-  #preferred = 0;
+  #subscriptions = new Subscriptions();
+  /** @type {Map<string, {chats: Set<number>, timer: any}>} */
+  #batches = new Map();
+  /** Whether the server knows `subscribe_chats`, as far as is known. */
+  #inBatches = true;
+  /** Takes the listeners off again. */
+  #off = new AbortController();
   #paceMs = PACE_MS;
   #restUntil = 0;
   #pumping = false;
@@ -59,16 +64,21 @@ export class Connection extends Emitter {
   /**
    * @param {Session} session
    * @param {{way?: 'subprotocol'|'path', reconnect?: boolean, WebSocket?: typeof WebSocket,
-   *   random?: () => number, longestMs?: () => number}} [options] `subprotocol` keeps the token out
-   *   of the address, so it is the default; `longestMs` caps the back-off
+   *   random?: () => number, longestMs?: () => number, heartbeatMs?: number}} [options]
+   *   `subprotocol` keeps the token out of the address, so it is the default; `longestMs` caps the
+   *   back-off; after `heartbeatMs` of silence the server is asked, by default as often as it says
    */
   constructor(session, options = {}) {
     super();
     this.#session = session;
     this.#options = { way: 'subprotocol', reconnect: true, WebSocket: globalThis.WebSocket, random: Math.random, longestMs: () => 30_000, ...options };
-    session.on('refreshed', () => this.send({ type: 'authenticate', token: session.accessToken }));
-    session.on('reached', () => this.nudge());
-    globalThis.addEventListener?.('online', () => { if (this.state === 'waiting') this.#retry(backoff(1, this.#options.random)); });
+    const offs = [
+      session.on('refreshed', () => this.send({ type: 'authenticate', token: session.accessToken })),
+      session.on('reached', () => this.nudge()),
+    ];
+    const { signal } = this.#off;
+    signal.addEventListener('abort', () => { for (const off of offs) off(); });
+    globalThis.addEventListener?.('online', () => { if (this.state === 'waiting') this.#retry(backoff(1, this.#options.random)); }, { signal });
   }
 
   /** Connects now, whatever was planned. */
@@ -92,6 +102,12 @@ export class Connection extends Emitter {
   stop() {
     this.#drop();
     this.#set('idle');
+  }
+
+  /** Stops for good. */
+  close() {
+    this.#off.abort();
+    this.stop();
   }
 
   /**
@@ -124,32 +140,21 @@ export class Connection extends Emitter {
    * Follows a chat over every reconnect, until {@link unsubscribe}.
    * @param {number} chatId
    * @param {number|null} [afterSeq] what is known already; null: from now on
+   * @param {any} [epoch] the server's word for the history that `afterSeq` is of
    */
-  subscribe(chatId, afterSeq = null) {
-    if (this.#subscriptions.has(chatId)) return;
-    this.#subscriptions.set(chatId, { seq: afterSeq, live: false, skipped: new Set() });
-    this.#queue.push(chatId);
-    this.#toFront();
-    this.#pump();
+  subscribe(chatId, afterSeq = null, epoch = null) {
+    if (this.#subscriptions.add(chatId, afterSeq, epoch)) this.#pump();
   }
 
-  /**
-   * Subscribes to this chat before all others, now and after every reconnect: somebody looks at it.
-   * @param {number} chatId
-   */
-  prefer(chatId) {
-    this.#preferred = chatId;
-    this.#toFront();
-  }
+  /** This chat comes before all others, now and after every reconnect. @param {number} chatId */
+  prefer(chatId) { this.#subscriptions.prefer(chatId); }
 
-  #toFront() {
-    const at = this.#queue.indexOf(this.#preferred);
-    if (at > 0) this.#queue.unshift(...this.#queue.splice(at, 1));
-  }
+  /** How far a chat was received. @param {number} chatId */
+  cursor(chatId) { return this.#subscriptions.cursor(chatId); }
 
-  /** @param {number} chatId */
+  /** Follows it no longer. @param {number} chatId */
   unsubscribe(chatId) {
-    if (this.#subscriptions.delete(chatId)) this.send({ type: 'unsubscribe_chat', chat_id: chatId });
+    if (this.#subscriptions.drop(chatId)) this.send({ type: 'unsubscribe_chat', chat_id: chatId });
   }
 
   #set(state, more = {}) {
@@ -170,6 +175,8 @@ export class Connection extends Emitter {
       socket.close(1000);
     }
     for (const id of [...this.#asked.keys()]) this.#settle(id, (w) => w.reject(new ApiError(0, 'offline', 'The connection was lost.')));
+    for (const { timer } of this.#batches.values()) clearTimeout(timer);
+    this.#batches.clear();
   }
 
   #open() {
@@ -231,12 +238,13 @@ export class Connection extends Emitter {
     this.emit('frame', { direction: 'in', text, data: frame });
     if (!frame) return;
     if (frame.type === 'welcome') this.#welcome(frame);
-    const wanted = this.#sequence(frame);
-    if (frame.type === 'chat_removed') this.#subscriptions.delete(frame.chat_id);
-    if (frame.request_id) {
-      const failed = frame.type === 'error';
-      this.#settle(frame.request_id, (w) => (failed ? w.reject(new ApiError(frame.code === 'rate_limited' ? 429 : frame.code === 'unavailable' ? 503 : 400, frame.code, frame.detail, { retryAfterMs: frame.retry_after_ms })) : w.resolve(frame)));
-    }
+    const { wanted, resync, gap } = this.#subscriptions.take(frame);
+    if (resync) this.emit('resync', { chat_id: frame.chat_id, seq: frame.seq });
+    if (gap) this.send({ type: 'unsubscribe_chat', chat_id: frame.chat_id });
+    if (gap) this.#pump();
+    const error = frame.type === 'error' ? failure(frame) : null;
+    if (frame.request_id) this.#settle(frame.request_id, (w) => (error ? w.reject(error) : w.resolve(frame)));
+    if (this.#batches.has(frame.request_id)) this.#answered(frame, error);
     if (wanted && socket === this.#socket) this.emit('event', frame);
   }
 
@@ -244,10 +252,8 @@ export class Connection extends Emitter {
     clearTimeout(this.#timers.connect);
     this.#timers.steady = setTimeout(() => { this.#attempt = 0; }, 10_000);
     this.#set('open', { connectionId: frame.connection_id });
-    for (const subscription of this.#subscriptions.values()) subscription.live = false;
-    this.#queue = [...this.#subscriptions.keys()];
-    this.#toFront();
-    this.#watch((frame.heartbeat_seconds ?? 25) * 1000);
+    this.#subscriptions.restart();
+    this.#watch(this.#options.heartbeatMs ?? (frame.heartbeat_seconds ?? 25) * 1000);
     this.#pump();
   }
 
@@ -257,68 +263,68 @@ export class Connection extends Emitter {
    */
   #watch(everyMs) {
     this.#timers.watch = setTimeout(async () => {
-      if (Date.now() - this.#heardAt >= everyMs) await this.check();
+      if (Date.now() - this.#heardAt >= everyMs) await this.check(Math.min(CHECK_MS, everyMs));
       if (this.state === 'open') this.#watch(everyMs);
     }, everyMs);
   }
 
   /** Asks whether the server still hears, and connects anew where it does not answer in time. */
-  async check(timeoutMs = 10_000) {
+  async check(timeoutMs = CHECK_MS) {
     const socket = this.#socket;
     const askedAt = Date.now();
     await this.request({ type: 'ping' }, timeoutMs).catch(() => { if (socket && socket === this.#socket && this.#heardAt < askedAt) this.#lost(1006); });
   }
 
-  /** The cursor of each subscription. @returns {boolean} whether the frame is to be told on */
-  #sequence(frame) {
-    const subscription = this.#subscriptions.get(frame.chat_id);
-    if (!subscription) return true;
-    if (frame.type === 'subscribed' || frame.type === 'resync') {
-      if (frame.type === 'subscribed') subscription.live = true;
-      if (frame.resync || frame.type === 'resync') this.emit('resync', { chat_id: frame.chat_id, seq: frame.seq });
-      if (frame.resync || frame.type === 'resync' || subscription.seq === null) subscription.seq = frame.seq;
-    } else if (subscription.live && SEQUENCED.has(frame.type)) {
-      if (frame.seq <= subscription.seq) return false;
-      // Numbers of frames that this client does not know are no gap.
-      while (frame.seq > subscription.seq + 1 && subscription.skipped.has(subscription.seq + 1)) subscription.seq += 1;
-      subscription.skipped.clear();
-      if (frame.seq > subscription.seq + 1) {
-        // A gap is against the contract; asking anew from the cursor heals it whatever its cause.
-        subscription.live = false;
-        this.send({ type: 'unsubscribe_chat', chat_id: frame.chat_id });
-        this.#queue.push(frame.chat_id);
-        this.#pump();
-        return false;
-      }
-      subscription.seq = frame.seq;
-    } else if (subscription.live && Number.isInteger(frame.seq) && !NOT_SEQUENCED.has(frame.type)) {
-      subscription.skipped.add(frame.seq);
-    }
-    return true;
-  }
-
-  /** Subscribes one after the other. */
+  /** Subscribes to many at once, or one after the other where the server knows no better. */
   async #pump() {
     if (this.#pumping) return;
     this.#pumping = true;
-    while (this.state === 'open' && this.#queue.length > 0) {
-      const chatId = this.#queue.shift();
-      const subscription = this.#subscriptions.get(chatId);
-      if (!subscription || subscription.live) continue;
-      const command = { type: 'subscribe_chat', chat_id: chatId };
-      if (subscription.seq !== null) command.after_seq = subscription.seq;
-      this.request(command).catch((error) => this.#notSubscribed(chatId, error));
+    while (this.state === 'open') {
+      const chats = this.#subscriptions.next(this.#inBatches ? BATCH : 1);
+      if (chats.length === 0) break;
+      if (chats.length === 1) this.request({ type: 'subscribe_chat', ...chats[0] }).catch((error) => this.#notSubscribed([chats[0].chat_id], error));
+      else this.#askForMany(chats);
       await sleep(this.#paceMs);
-      while (Date.now() < this.#restUntil) await sleep(this.#restUntil - Date.now());
+      while (this.state === 'open' && Date.now() < this.#restUntil) await sleep(Math.min(this.#restUntil - Date.now(), 1000));
     }
     this.#paceMs = PACE_MS;
     this.#pumping = false;
   }
 
-  async #notSubscribed(chatId, error) {
+  #askForMany(chats) {
+    const request_id = randomId();
+    const late = () => this.#answered({ request_id }, new ApiError(0, 'timeout', 'No answer in time.'));
+    this.#batches.set(request_id, { chats: new Set(chats.map((fields) => fields.chat_id)), timer: setTimeout(late, ANSWERS_MS) });
+    this.send({ type: 'subscribe_chats', chats, request_id });
+  }
+
+  /** Of one of the chats, or without a `chat_id` of all that are left. */
+  #answered({ request_id, chat_id }, error) {
+    const batch = this.#batches.get(request_id);
+    if (!batch) return;
+    const chats = chat_id === undefined ? [...batch.chats] : [chat_id];
+    for (const chatId of chats) batch.chats.delete(chatId);
+    if (batch.chats.size === 0) {
+      clearTimeout(batch.timer);
+      this.#batches.delete(request_id);
+    }
+    if (error?.code === 'unknown_type') {
+      // A server of an earlier release.
+      this.#inBatches = false;
+      this.#subscriptions.again(chats);
+      this.#pump();
+    } else if (error) {
+      this.#notSubscribed(chats, error);
+    }
+  }
+
+  async #notSubscribed(chats, error) {
     if (!error.transient) {
-      this.#subscriptions.delete(chatId);
-      return this.emit('refused', { chat_id: chatId, error });
+      for (const chatId of chats) {
+        this.#subscriptions.drop(chatId);
+        this.emit('refused', { chat_id: chatId, error });
+      }
+      return;
     }
     if (error.code === 'rate_limited') {
       // The rate is the user's, whose other devices subscribe too: all wait, and each then asks
@@ -328,9 +334,8 @@ export class Connection extends Emitter {
     } else {
       await sleep(1000 + backoff(1));
     }
-    if (this.state !== 'open' || this.#queue.includes(chatId)) return;
-    this.#queue.push(chatId);
-    this.#toFront();
+    if (this.state !== 'open') return;
+    this.#subscriptions.again(chats);
     this.#pump();
   }
 
@@ -340,15 +345,5 @@ export class Connection extends Emitter {
     this.#asked.delete(requestId);
     clearTimeout(waiter.timer);
     how(waiter);
-  }
-}
-
-/** @param {string} text @returns {any} the parsed object, or null */
-function parse(text) {
-  try {
-    const value = JSON.parse(text);
-    return value !== null && typeof value === 'object' ? value : null;
-  } catch {
-    return null;
   }
 }

@@ -16,6 +16,7 @@ const ASLEEP_MS = 20_000;
 /** How many connections a browser keeps to one host (HTTP/1.1). */
 const KEPT_CONNECTIONS = 6;
 const KNOCK_MS = 2000;
+const CALL_MS = 15_000;
 
 /**
  * A fault that the server reports (REST problem or WebSocket `error`) or that the way there has
@@ -77,6 +78,9 @@ export class Session extends Emitter {
   #tokens = null;
   #refreshing = null;
   #timer = 0;
+  /** @type {Set<AbortController>} */
+  #calls = new Set();
+  #off = new AbortController();
 
   /**
    * @param {{base?: string, key?: string, storage?: Keeper|Storage}} [options] without a storage it
@@ -89,7 +93,7 @@ export class Session extends Emitter {
     this.#storage = storage;
     this.#tokens = this.#stored();
     if (this.#tokens) this.#schedule();
-    globalThis.addEventListener?.('storage', (event) => { if (event.key === key || event.key === null) this.#follow(); });
+    globalThis.addEventListener?.('storage', (event) => { if (event.key === key || event.key === null) this.#follow(); }, { signal: this.#off.signal });
   }
 
   get signedIn() { return this.#tokens !== null; }
@@ -109,11 +113,14 @@ export class Session extends Emitter {
   }
 
   /**
-   * Goes on with an access token from elsewhere, without the means to refresh it.
+   * Goes on with tokens from elsewhere; without a refresh token the session ends with the access
+   * token.
    * @param {string} token
+   * @param {string|null} [refreshToken]
+   * @param {number} [expiresIn] seconds
    */
-  adopt(token) {
-    this.#keep({ access_token: token.trim(), refresh_token: null, expires_in: 86_400 }, randomId());
+  adopt(token, refreshToken = null, expiresIn = 86_400) {
+    this.#keep({ access_token: token.trim(), refresh_token: refreshToken, expires_in: expiresIn }, randomId());
     this.emit('signed_in');
   }
 
@@ -218,6 +225,13 @@ export class Session extends Emitter {
     if (was) this.emit('ended', text);
   }
 
+  /** Lets go of everything here; the tokens stay kept, and the session goes on elsewhere. */
+  close() {
+    this.#off.abort();
+    clearTimeout(this.#timer);
+    for (const call of this.#calls) call.abort();
+  }
+
   /**
    * A REST call; an expired access token is refreshed and the call made once more.
    * @param {string} method @param {string} path with its query @param {unknown} [body]
@@ -248,12 +262,12 @@ export class Session extends Emitter {
   /** Refreshes a little before the end, so that a live connection need not be closed with 4401. */
   #schedule() {
     clearTimeout(this.#timer);
-    if (!this.#tokens.refresh) return;
+    if (!this.#tokens.refresh || this.#off.signal.aborted) return;
     const early = Math.min(60_000, this.#tokens.ttl * 200);
     const due = Math.max(0, this.#tokens.expiresAt - early - Date.now());
     this.#timer = setTimeout(() => {
       this.refresh().catch((error) => {
-        if (!this.signedIn || !error.transient) return;
+        if (!this.signedIn || !error.transient || this.#off.signal.aborted) return;
         this.#timer = setTimeout(() => { if (this.signedIn) this.#schedule(); }, 1000 + backoff(4));
       });
     }, Math.min(due, 2 ** 31 - 1));
@@ -263,13 +277,20 @@ export class Session extends Emitter {
     const headers = { accept: 'application/json' };
     if (body !== undefined) headers['content-type'] = 'application/json';
     if (token) headers.authorization = `Bearer ${token}`;
+    if (this.#off.signal.aborted) throw new ApiError(0, 'offline', 'This client is closed.');
+    const call = new AbortController();
+    const timer = setTimeout(() => call.abort(), CALL_MS);
+    this.#calls.add(call);
     let answer;
     let text;
     try {
-      answer = await fetch(new URL(path, this.base), { method, headers, body: body === undefined ? undefined : JSON.stringify(body), signal: AbortSignal.timeout(15_000), cache: 'no-store' });
+      answer = await fetch(new URL(path, this.base), { method, headers, body: body === undefined ? undefined : JSON.stringify(body), signal: call.signal, cache: 'no-store' });
       text = await answer.text();
     } catch {
       throw new ApiError(0, 'offline', 'The server cannot be reached.');
+    } finally {
+      clearTimeout(timer);
+      this.#calls.delete(call);
     }
     let parsed = null;
     try {

@@ -1,0 +1,59 @@
+//! The client for JavaScript under Node, and its types under the TypeScript compiler.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::support::{blocking, process};
+
+const TYPESCRIPT: &str = "typescript@5.9.3";
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/js")
+}
+
+/// A command that runs Node. Blocks.
+pub(super) fn command() -> Result<Command, String> {
+    if process::find_program("node").is_none() {
+        process::install("nodejs")?;
+    }
+    Ok(Command::new("node"))
+}
+
+/// Makes the package known to the programs of a folder, as `npm install` does.
+pub(super) fn install_into(dir: &Path) {
+    let modules = dir.join("node_modules");
+    std::fs::create_dir_all(&modules).unwrap();
+    std::os::unix::fs::symlink(folder(), modules.join("messenger-client")).unwrap();
+}
+
+/// The compiler, installed once a checkout in the build folder.
+fn tsc() -> Result<PathBuf, String> {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("typescript");
+    let tsc = dir.join("node_modules/typescript/bin/tsc");
+    if !tsc.is_file() {
+        if process::find_program("npm").is_none() {
+            process::install("npm")?;
+        }
+        let mut npm = Command::new("npm");
+        npm.args(["install", "--silent", "--no-save", "--no-audit", "--no-fund", "--cache"]);
+        npm.arg(dir.join("cache")).arg("--prefix").arg(&dir).arg(TYPESCRIPT);
+        process::run(npm)?;
+    }
+    Ok(tsc)
+}
+
+#[tokio::test]
+async fn its_types_are_whole() {
+    let dir = process::new_dir("types");
+    install_into(&dir);
+    std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/types.mts"), dir.join("types.mts"))
+        .unwrap();
+    let checked = blocking(move || {
+        let mut node = command()?;
+        node.arg(tsc()?).current_dir(dir);
+        node.args(["--noEmit", "--strict", "--target", "es2022", "--lib", "es2022,dom", "--module", "nodenext"]);
+        node.arg("types.mts");
+        process::run(node)
+    });
+    checked.await.unwrap();
+}
