@@ -6,7 +6,11 @@ use serde_json::json;
 use super::{Browser, Site};
 use crate::support::Deployment;
 
-both_forms!(the_client_module_keeps_the_close_codes_rules, after_a_sleep_dead_connections_cost_little,);
+both_forms!(
+    the_client_module_keeps_the_close_codes_rules,
+    after_a_sleep_dead_connections_cost_little,
+    the_package_works_in_a_browser,
+);
 
 async fn the_client_module_keeps_the_close_codes_rules(d: &Deployment) {
     let site = Site::of(d).await;
@@ -60,6 +64,35 @@ async fn the_client_module_keeps_the_close_codes_rules(d: &Deployment) {
         ]),
         "a gap is healed by asking from the cursor, and what a newer server sends is no gap"
     );
+    page.assert_clean(&site.url).await;
+}
+
+/// What an application's own page does with the package.
+async fn the_package_works_in_a_browser(d: &Deployment) {
+    let site = Site::of(d).await;
+    let user = d.user().await;
+    let chat = user.group_id(&[]).await;
+    user.say(chat, "before").await;
+    let browser = Browser::start().await;
+    let page = browser.window().await;
+    page.goto(&format!("{}/websocket_test.html", site.url)).await;
+    let script = format!(
+        "const {{ Messenger, WebStore }} = await import('/static/client.js');
+         const chat = new Messenger(location.origin, {{ store: new WebStore(localStorage) }});
+         await chat.login('{}', '{}');
+         chat.subscribe({chat}, 0);
+         await chat.send({chat}, 'after');
+         const texts = [];
+         for await (const event of chat) {{
+           if (event.type === 'new_message') texts.push(event.message.text);
+           if (texts.includes('after')) chat.close();
+         }}
+         return {{ texts, kept: new WebStore(localStorage).load().get({chat}).seq }};",
+        user.username, user.password
+    );
+    let outcome = page.js_async(&script).await;
+    assert_eq!(outcome["texts"], json!(["before", "after"]));
+    assert_eq!(outcome["kept"], user.chat(chat).await["seq"]);
     page.assert_clean(&site.url).await;
 }
 

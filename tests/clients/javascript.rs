@@ -42,18 +42,24 @@ fn tsc() -> Result<PathBuf, String> {
     Ok(tsc)
 }
 
+/// Blocks.
+fn compile(dir: &Path, arguments: &[&str]) -> Result<String, String> {
+    let mut node = command()?;
+    node.arg(tsc()?).current_dir(dir).arg("--noEmit");
+    node.args(["--target", "es2022", "--lib", "es2022,dom,dom.iterable", "--module", "nodenext"]).args(arguments);
+    process::run(node)
+}
+
 #[tokio::test]
 async fn its_types_are_whole() {
     let dir = process::new_dir("types");
     install_into(&dir);
     std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/types.mts"), dir.join("types.mts"))
         .unwrap();
-    let checked = blocking(move || {
-        let mut node = command()?;
-        node.arg(tsc()?).current_dir(dir);
-        node.args(["--noEmit", "--strict", "--target", "es2022", "--lib", "es2022,dom", "--module", "nodenext"]);
-        node.arg("types.mts");
-        process::run(node)
-    });
-    checked.await.unwrap();
+    blocking(move || compile(&dir, &["--strict", "types.mts"])).await.unwrap();
+}
+
+#[tokio::test]
+async fn its_sources_keep_their_own_types() {
+    blocking(|| compile(&folder(), &["--allowJs", "--checkJs", "src/client.js"])).await.unwrap();
 }

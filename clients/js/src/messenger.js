@@ -18,7 +18,7 @@ const SILENT_MS = 40_000;
 const NUDGE_MS = 1000;
 /** Between two subscriptions: half the rate at which a server answers `rate_limited`. */
 const PACE_MS = 35;
-/** The server takes so many in one `subscribe_chats`. */
+/** A server takes so many chats at once. */
 const BATCH = 100;
 /** So long the answers to a `subscribe_chats` may take. */
 const ANSWERS_MS = 30_000;
@@ -240,8 +240,7 @@ export class Connection extends Emitter {
     if (frame.type === 'welcome') this.#welcome(frame);
     const { wanted, resync, gap } = this.#subscriptions.take(frame);
     if (resync) this.emit('resync', { chat_id: frame.chat_id, seq: frame.seq });
-    if (gap) this.send({ type: 'unsubscribe_chat', chat_id: frame.chat_id });
-    if (gap) this.#pump();
+    if (gap && this.send({ type: 'unsubscribe_chat', chat_id: frame.chat_id })) this.#pump();
     const error = frame.type === 'error' ? failure(frame) : null;
     if (frame.request_id) this.#settle(frame.request_id, (w) => (error ? w.reject(error) : w.resolve(frame)));
     if (this.#batches.has(frame.request_id)) this.#answered(frame, error);
@@ -298,7 +297,7 @@ export class Connection extends Emitter {
     this.send({ type: 'subscribe_chats', chats, request_id });
   }
 
-  /** Of one of the chats, or without a `chat_id` of all that are left. */
+  /** @param {{request_id: string, chat_id?: number}} answer without a chat: of all @param {ApiError|null} error */
   #answered({ request_id, chat_id }, error) {
     const batch = this.#batches.get(request_id);
     if (!batch) return;

@@ -14,7 +14,7 @@ export class Keeper {
   /** Whether all that was given to it outlives the page. */
   durable = true;
 
-  /** @param {'localStorage'|'sessionStorage'} name */
+  /** @param {'localStorage'|'sessionStorage'|'memory'} name */
   constructor(name) {
     try {
       this.#store = globalThis[name] ?? null;
