@@ -6,6 +6,7 @@ mod conformance;
 mod faults;
 mod javascript;
 mod lost_answer;
+mod next_release;
 mod program;
 mod python;
 

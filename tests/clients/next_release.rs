@@ -1,0 +1,180 @@
+//! What each client makes of a server that knows more, or less, than today's: a WebSocket whose
+//! every answer the test decides.
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+
+use super::{Client, Language};
+use crate::support::{limited, until, within};
+
+/// A server of one connection at a time.
+struct Fake {
+    listener: TcpListener,
+}
+
+struct Link {
+    stream: WebSocketStream<TcpStream>,
+}
+
+impl Fake {
+    async fn start() -> Self {
+        Self { listener: TcpListener::bind("127.0.0.1:0").await.unwrap() }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.listener.local_addr().unwrap())
+    }
+
+    /// The next connection, not welcomed yet.
+    async fn next(&self) -> Link {
+        let (stream, _) = within("a connection", self.listener.accept()).await.unwrap();
+        Link { stream: tokio_tungstenite::accept_async(stream).await.unwrap() }
+    }
+}
+
+impl Link {
+    async fn say(&mut self, frame: Value) {
+        self.stream.send(Message::text(frame.to_string())).await.unwrap();
+    }
+
+    async fn welcome(&mut self) {
+        self.say(json!({"type": "welcome", "user_id": 1, "connection_id": "c", "heartbeat_seconds": 25})).await;
+    }
+
+    /// The next command of this type, its `request_id` apart.
+    async fn command(&mut self, kind: &str) -> (Value, Value) {
+        loop {
+            let Message::Text(text) = within(kind, self.stream.next()).await.unwrap().unwrap() else { continue };
+            let mut command: Value = serde_json::from_str(&text).unwrap();
+            if command["type"] != "ping" {
+                assert_eq!(command["type"], kind, "{command}");
+                let id = command["request_id"].take();
+                return (command, id);
+            }
+        }
+    }
+
+    async fn close(&mut self, code: u16) {
+        self.stream.close(Some(CloseFrame { code: code.into(), reason: "".into() })).await.unwrap();
+    }
+}
+
+/// A client that follows three chats before the server has welcomed it.
+async fn following(language: Language, fake: &Fake) -> (Client, Link) {
+    let mut client = Client::open(language, &fake.url(), None).await;
+    client.ok(json!({"do": "adopt", "access_token": "any", "refresh_token": null, "expires_in": 900})).await;
+    client.ok(json!({"do": "listen"})).await;
+    let mut link = fake.next().await;
+    for chat in [1, 2, 3] {
+        client.subscribe(chat, Some(0)).await;
+    }
+    link.welcome().await;
+    (client, link)
+}
+
+fn deleted(chat: i64, seq: i64) -> Value {
+    json!({"type": "message_deleted", "chat_id": chat, "seq": seq, "message_id": seq})
+}
+
+async fn many_chats_and_their_epochs(language: Language) {
+    let fake = Fake::start().await;
+    let (client, mut link) = following(language, &fake).await;
+    let (command, id) = link.command("subscribe_chats").await;
+    let asked = json!([{"chat_id": 1, "after_seq": 0}, {"chat_id": 2, "after_seq": 0}, {"chat_id": 3, "after_seq": 0}]);
+    assert_eq!(command["chats"], asked);
+    link.say(json!({"type": "subscribed", "chat_id": 1, "seq": 2, "epoch": "e1", "recovered": 2, "request_id": id}))
+        .await;
+    link.say(deleted(1, 1)).await;
+    link.say(deleted(1, 2)).await;
+    let busy = json!({"type": "error", "code": "rate_limited", "detail": "", "chat_id": 2, "retry_after_ms": 10, "request_id": id});
+    link.say(busy).await;
+    link.say(json!({"type": "error", "code": "not_a_member", "detail": "", "chat_id": 3, "request_id": id})).await;
+    // The one that was refused for a while is asked for again, by itself.
+    let (again, id) = link.command("subscribe_chat").await;
+    assert_eq!((&again["chat_id"], &again["after_seq"]), (&json!(2), &json!(0)));
+    link.say(json!({"type": "subscribed", "chat_id": 2, "seq": 0, "epoch": "e1", "recovered": 0, "request_id": id}))
+        .await;
+    let refused = client.until_event("a refusal", |event| event["type"] == "refused").await;
+    assert_eq!(refused["chat_id"], 3);
+    client.until_event("the second event", |event| event["seq"] == 2).await;
+    link.close(4000).await;
+
+    let mut link = fake.next().await;
+    link.welcome().await;
+    let (command, id) = link.command("subscribe_chats").await;
+    let asked = json!([
+        {"chat_id": 1, "after_seq": 2, "epoch": "e1"},
+        {"chat_id": 2, "after_seq": 0, "epoch": "e1"},
+    ]);
+    assert_eq!(command["chats"], asked);
+    for (chat, more) in [(1, json!({"epoch": "e2", "seq": 1, "resync": true})), (2, json!({"epoch": "e1", "seq": 0}))] {
+        let mut frame = json!({"type": "subscribed", "chat_id": chat, "recovered": 0, "request_id": id});
+        frame.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        link.say(frame).await;
+    }
+    link.say(deleted(1, 2)).await;
+    let resync = client.until_event("a resync", |event| event["type"] == "resync").await;
+    assert_eq!((&resync["chat_id"], &resync["seq"]), (&json!(1), &json!(1)));
+    until("the new history", || async { client.sequence(1).len() == 3 }).await;
+    link.close(4000).await;
+
+    let mut link = fake.next().await;
+    link.welcome().await;
+    let (command, _) = link.command("subscribe_chats").await;
+    assert_eq!(command["chats"][0], json!({"chat_id": 1, "after_seq": 2, "epoch": "e2"}));
+    drop(link);
+    assert!(client.close().await.success());
+}
+
+async fn a_server_that_takes_one_chat_at_a_time(language: Language) {
+    let fake = Fake::start().await;
+    let (client, mut link) = following(language, &fake).await;
+    let (_, id) = link.command("subscribe_chats").await;
+    link.say(json!({"type": "error", "code": "unknown_type", "detail": "", "request_id": id})).await;
+    for chat in [1, 2, 3] {
+        let (command, id) = link.command("subscribe_chat").await;
+        assert_eq!(command["chat_id"], chat);
+        link.say(json!({"type": "subscribed", "chat_id": chat, "seq": 0, "recovered": 0, "request_id": id})).await;
+    }
+    // A number that stands for an event of a newer release is no gap; a real gap is asked for.
+    link.say(json!({"type": "of_a_newer_release", "chat_id": 1, "seq": 1})).await;
+    link.say(json!({"type": "unknown", "chat_id": 1, "seq": 2})).await;
+    link.say(deleted(1, 3)).await;
+    link.say(deleted(1, 3)).await;
+    link.say(deleted(1, 5)).await;
+    link.command("unsubscribe_chat").await;
+    let (command, id) = link.command("subscribe_chat").await;
+    assert_eq!((&command["chat_id"], &command["after_seq"]), (&json!(1), &json!(3)));
+    link.say(json!({"type": "subscribed", "chat_id": 1, "seq": 5, "recovered": 2, "request_id": id})).await;
+    link.say(deleted(1, 4)).await;
+    link.say(deleted(1, 5)).await;
+    client.until_event("the last", |event| event["seq"] == 5).await;
+    let numbers: Vec<_> = client.sequence(1).into_iter().map(|(seq, _)| seq).collect();
+    assert_eq!(numbers, [3, 4, 5]);
+    drop(link);
+    assert!(client.close().await.success());
+}
+
+#[tokio::test]
+async fn python_takes_many_chats_at_once() {
+    limited(many_chats_and_their_epochs(Language::Python)).await;
+}
+
+#[tokio::test]
+async fn javascript_takes_many_chats_at_once() {
+    limited(many_chats_and_their_epochs(Language::JavaScript)).await;
+}
+
+#[tokio::test]
+async fn python_takes_one_chat_at_a_time() {
+    limited(a_server_that_takes_one_chat_at_a_time(Language::Python)).await;
+}
+
+#[tokio::test]
+async fn javascript_takes_one_chat_at_a_time() {
+    limited(a_server_that_takes_one_chat_at_a_time(Language::JavaScript)).await;
+}
