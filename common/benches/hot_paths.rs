@@ -9,6 +9,7 @@ use messenger_common::clock::Clock;
 use messenger_common::event::{Envelope, EventBody, LogEvent};
 use messenger_common::id::{ChatId, MessageId, Seq, SessionId, UserId};
 use messenger_common::model::{Message, User};
+use messenger_common::store::{Session, SessionKey};
 use std::hint::black_box;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -42,7 +43,8 @@ fn tokens() -> (Tokens, String) {
         is_active: true,
         created_at: OffsetDateTime::UNIX_EPOCH,
     };
-    let (token, _) = tokens.issue_access(&user, SessionId(5)).unwrap();
+    let session = Session { id: SessionId(5), user_id: user.id, key: SessionKey::new([5; 16]), generation: 0 };
+    let (token, _) = tokens.issue_access(&user, &session).unwrap();
     (tokens, token)
 }
 

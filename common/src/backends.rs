@@ -17,6 +17,7 @@ use crate::rate_limit::memory::MemoryLimiter;
 use crate::rate_limit::redis::RedisLimiter;
 use crate::rate_limit::{Off, RateLimiter};
 use crate::redis::pool::RedisPool;
+use crate::redis::{Namespace, Place};
 use crate::store::Store;
 use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::SqliteStore;
@@ -88,6 +89,9 @@ impl Backends {
         let bus_ready = lifecycle.readiness().register("bus");
         let (clock, node) = (Clock::system(), NodeId::from_random(crate::random::bits()));
         let store = store(config).await?;
+        let known = || async { store.deployment().await.map(|_| ()) };
+        until("the deployment's identity", known).await?;
+        let deployment = store.deployment().await.map_err(|error| StartError::of("DATABASE_URL", &error))?;
         lifecycle.spawn("database watch", watch_store(store.clone(), database_ready, metrics.clone()));
         let bus_metrics = BusMetrics::of(metrics);
         let (bus, presence, counting): (Arc<dyn Bus>, Arc<dyn Presence>, Arc<dyn RateLimiter>) = match &config.redis {
@@ -95,7 +99,7 @@ impl Backends {
                 let bus = MemoryHub::new().join(lifecycle, bus_metrics);
                 (bus, Arc::new(MemoryPresence::new(&clock, config.presence_lease)), Arc::new(MemoryLimiter::new()))
             }
-            Some(redis) => redis_back_ends(config, redis, &node, bus_metrics, lifecycle)
+            Some(redis) => redis_back_ends(config, redis, &deployment.id, &node, bus_metrics, lifecycle)
                 .map_err(|error| StartError::of("REDIS_URL", &error))?,
         };
         lifecycle.spawn("bus watch", watch_bus(bus.clone(), bus_ready));
@@ -110,14 +114,17 @@ type OverRedis = (Arc<dyn Bus>, Arc<dyn Presence>, Arc<dyn RateLimiter>);
 fn redis_back_ends(
     config: &Config,
     redis: &RedisConfig,
+    deployment: &str,
     node: &NodeId,
     metrics: BusMetrics,
     lifecycle: &Lifecycle,
 ) -> Result<OverRedis> {
-    let bus = RedisBus::connect(&redis.nodes, redis.cluster, node, lifecycle, metrics, crate::random::bits)?;
+    let namespace = Namespace::new(deployment);
+    let place = Place { urls: redis.nodes.clone(), cluster: redis.cluster, namespace };
+    let bus = RedisBus::connect(&place, node, lifecycle, metrics, crate::random::bits)?;
     let pool = Arc::new(RedisPool::new(&redis.nodes, redis.cluster, PRESENCE_TIMEOUT)?);
-    let presence = Arc::new(RedisPresence::new(pool, config.presence_lease));
-    Ok((bus, presence, Arc::new(RedisLimiter::start(&redis.nodes, redis.cluster, lifecycle)?)))
+    let presence = Arc::new(RedisPresence::new(pool, &place.namespace, config.presence_lease));
+    Ok((bus, presence, Arc::new(RedisLimiter::start(&place, lifecycle)?)))
 }
 
 async fn store(config: &Config) -> Result<Arc<dyn Store>, StartError> {

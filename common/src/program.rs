@@ -4,7 +4,7 @@
 //! `run` of each server is the whole program without the process around it: a test calls it on its
 //! own port.
 
-use crate::auth::{Passwords, Revocations, Tokens};
+use crate::auth::{Holders, Passwords, Revocations, Tokens};
 use crate::backends::{Backends, StartError};
 use crate::config::{Config, Database, Program};
 use crate::dispatch::{Dispatcher, EventSink};
@@ -132,7 +132,7 @@ async fn context(config: &Config, backends: &Backends, lifecycle: &Lifecycle) ->
         .map_err(|fault| StartError::new(fault.to_string()))?;
     let dropped = metrics.backplane_published(PublishResult::Dropped).clone();
     let publisher = Publisher::start(backends.bus.clone(), store.clone(), lifecycle, dropped);
-    let revocations = Revocations::new(config.access_token_ttl);
+    let (revocations, holders) = (Revocations::new(config.access_token_ttl), Holders::new());
     revocations.start(store.clone(), backends.bus.up(), lifecycle).await;
     Ok(Context::new(Parts {
         sends: SendQueue::start(store, &publisher, metrics, lifecycle),
@@ -142,6 +142,7 @@ async fn context(config: &Config, backends: &Backends, lifecycle: &Lifecycle) ->
         limiter: backends.limiter.clone(),
         tokens,
         passwords,
+        holders,
         revocations,
         limits: config.limits.clone(),
         clock: clock.clone(),

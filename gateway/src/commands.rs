@@ -66,7 +66,7 @@ async fn run_named(
         CommandType::SendMessage => messages::send(call).await,
         CommandType::Typing => typing::typing(call),
         CommandType::Read => read::read(call).await,
-        CommandType::Authenticate => authenticate::authenticate(call),
+        CommandType::Authenticate => authenticate::authenticate(call).await,
         CommandType::Ping => {
             call.answer(&Reply::Pong);
             Ok(())

@@ -37,17 +37,17 @@ pub(crate) async fn by_path(
     request: Request,
 ) -> Result<Response, Error> {
     // A path that is no text holds no token either.
-    upgrade(&gateway, request, token.ok().map(|Path(token)| token).as_deref(), None)
+    upgrade(&gateway, request, token.ok().map(|Path(token)| token).as_deref(), None).await
 }
 
 /// `GET /ws/chat`, the token in a header.
 pub(crate) async fn by_header(State(gateway): State<Gateway>, request: Request) -> Result<Response, Error> {
     if let Ok(token) = bearer(request.headers()).map(str::to_owned) {
-        return upgrade(&gateway, request, Some(&token), None);
+        return upgrade(&gateway, request, Some(&token), None).await;
     }
     let token = subprotocol_token(request.headers());
     let answered = token.as_ref().map(|_| HeaderValue::from_static("bearer"));
-    upgrade(&gateway, request, token.as_deref(), answered)
+    upgrade(&gateway, request, token.as_deref(), answered).await
 }
 
 /// The token behind `bearer` in `Sec-WebSocket-Protocol: bearer, <token>`.
@@ -76,7 +76,7 @@ fn key(headers: &HeaderMap) -> Result<&[u8], Error> {
     }
 }
 
-fn upgrade(
+async fn upgrade(
     gateway: &Gateway,
     mut request: Request,
     token: Option<&str>,
@@ -98,11 +98,16 @@ fn upgrade(
     }
     let accept = derive_accept_key(key);
     let accept = HeaderValue::from_str(&accept).map_err(Error::internal)?;
-    let auth = match token.map(|token| gateway.hub.ctx.authenticate(token)) {
-        Some(Ok(auth)) => Ok(auth),
-        Some(Err(Error::TokenExpired)) => Err(CloseCode::TokenExpired),
-        Some(Err(Error::SessionEnded(reason))) => Err(CloseCode::from(reason)),
-        Some(Err(_)) | None => Err(CloseCode::TokenInvalid),
+    let checked = match token {
+        Some(token) => gateway.hub.ctx.authenticate(token).await,
+        None => Err(Error::TokenInvalid),
+    };
+    let auth = match checked {
+        Ok(auth) => Ok(auth),
+        Err(Error::TokenExpired) => Err(CloseCode::TokenExpired),
+        Err(Error::SessionEnded(reason)) => Err(CloseCode::from(reason)),
+        Err(error) if error.status() >= 500 => return Err(error),
+        Err(_) => Err(CloseCode::TokenInvalid),
     };
     let place = match request.extensions().get::<Arc<Place>>() {
         Some(place) => Arc::clone(place),

@@ -10,6 +10,7 @@ mod g3_soon;
 mod g4_once;
 mod g5_presence;
 mod g6_access;
+mod g6_identity;
 mod g7_slow_readers;
 mod g8_restarts;
 mod g9_floods;

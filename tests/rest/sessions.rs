@@ -9,6 +9,7 @@ use crate::support::{Deployment, SOON, eventually, json};
 both_forms!(
     a_refresh_gives_new_tokens_and_spends_the_old,
     a_spent_refresh_token_ends_the_whole_session,
+    a_refresh_whose_answer_was_lost_is_repeated_once,
     a_session_is_not_ended_with_another,
     logging_out_ends_the_session_on_every_node,
     a_refresh_token_that_never_was_is_refused,
@@ -35,12 +36,26 @@ async fn a_spent_refresh_token_ends_the_whole_session(d: &Deployment) {
     let spent = user.refresh.clone();
     let tokens = d.rest().post("/auth/refresh", json!({"refresh_token": spent})).await.ok(200);
     user.take_tokens(&tokens);
+    let used = d.rest().post("/auth/refresh", json!({"refresh_token": user.refresh})).await.ok(200);
+    user.take_tokens(&used);
     let again = d.rest().post("/auth/refresh", json!({"refresh_token": spent})).await;
     again.problem(401, "token_reused");
     let newest = d.rest().post("/auth/refresh", json!({"refresh_token": user.refresh})).await;
     assert_eq!(newest.status, 401, "{}", newest.body);
     crate::rest::ends_within_a_second(&user.rest).await;
     user.login().await.ok(200);
+}
+
+async fn a_refresh_whose_answer_was_lost_is_repeated_once(d: &Deployment) {
+    let mut user = d.user().await;
+    let spent = user.refresh.clone();
+    let ask = async || d.rest().post("/auth/refresh", json!({"refresh_token": spent})).await;
+    ask().await.ok(200);
+    user.take_tokens(&ask().await.ok(200));
+    user.rest.get("/auth/me").await.ok(200);
+    // a third time is no accident
+    ask().await.problem(401, "token_reused");
+    crate::rest::ends_within_a_second(&user.rest).await;
 }
 
 async fn a_session_is_not_ended_with_another(d: &Deployment) {

@@ -3,13 +3,15 @@
 //! Imports `dispatch`, `store`, `lifecycle` and what lies below them. Keeps the part of G6 (access
 //! ends at once) that every program shares.
 
+mod holders;
 mod passwords;
 mod revocations;
 mod tokens;
 
+pub use holders::Holders;
 pub use passwords::{PasswordFault, Passwords};
 pub use revocations::Revocations;
-pub use tokens::{RefreshClaims, Tokens};
+pub use tokens::{AccessClaims, Tokens};
 
 use crate::id::{SessionId, UserId};
 use time::OffsetDateTime;

@@ -5,7 +5,7 @@ use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::id::{SessionId, UserId};
 use crate::model::User;
-use crate::store::Session;
+use crate::store::{Session, SessionKey};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -32,15 +32,13 @@ struct Inner {
     clock: Clock,
 }
 
-/// The claims of a refresh token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RefreshClaims {
-    /// The user.
-    pub user_id: UserId,
-    /// The session.
-    pub session_id: SessionId,
-    /// The number of the token among those of its session.
-    pub generation: i64,
+/// The claims of an access token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessClaims {
+    /// The caller.
+    pub user: AuthUser,
+    /// The random part of the session's tokens.
+    pub key: SessionKey,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +55,7 @@ struct Claims {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     name: String,
     sid: SessionId,
+    key: SessionKey,
     iat: i64,
     exp: i64,
     typ: Type,
@@ -96,12 +95,13 @@ impl Tokens {
     }
 
     /// An access token, and when it ends.
-    pub fn issue_access(&self, user: &User, session: SessionId) -> Result<(String, OffsetDateTime)> {
+    pub fn issue_access(&self, user: &User, session: &Session) -> Result<(String, OffsetDateTime)> {
         let (iat, exp) = self.span(self.inner.access_ttl);
         let token = self.encode(&Claims {
             sub: user.id.to_string(),
             name: user.username.clone(),
-            sid: session,
+            sid: session.id,
+            key: session.key,
             iat,
             exp,
             typ: Type::Access,
@@ -117,6 +117,7 @@ impl Tokens {
             sub: session.user_id.to_string(),
             name: String::new(),
             sid: session.id,
+            key: session.key,
             iat,
             exp,
             typ: Type::Refresh,
@@ -125,22 +126,25 @@ impl Tokens {
     }
 
     /// The user that an access token speaks for: `TokenInvalid` or `TokenExpired` otherwise.
-    /// [`super::Revocations`] says whether its session has ended.
-    pub fn verify_access(&self, token: &str) -> Result<AuthUser> {
+    /// [`super::Holders`] says whether its session is there, [`super::Revocations`] whether it has
+    /// ended.
+    pub fn verify_access(&self, token: &str) -> Result<AccessClaims> {
         let claims = self.decode(token, Type::Access)?;
-        Ok(AuthUser {
+        let user = AuthUser {
             user_id: subject(&claims)?,
             session_id: claims.sid,
             expires_at: OffsetDateTime::from_unix_timestamp(claims.exp).map_err(|_| Error::TokenInvalid)?,
             username: claims.name,
-        })
+        };
+        Ok(AccessClaims { user, key: claims.key })
     }
 
-    /// The claims of a refresh token: `TokenInvalid` or `TokenExpired` otherwise.
-    pub fn verify_refresh(&self, token: &str) -> Result<RefreshClaims> {
+    /// The session that a refresh token is of, at the token's generation: `TokenInvalid` or
+    /// `TokenExpired` otherwise.
+    pub fn verify_refresh(&self, token: &str) -> Result<Session> {
         let claims = self.decode(token, Type::Refresh)?;
         let generation = claims.generation.ok_or(Error::TokenInvalid)?;
-        Ok(RefreshClaims { user_id: subject(&claims)?, session_id: claims.sid, generation })
+        Ok(Session { id: claims.sid, user_id: subject(&claims)?, key: claims.key, generation })
     }
 
     /// Whole seconds, the end rounded up: no token expires before its answer's `expires_in`.

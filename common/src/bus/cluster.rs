@@ -13,7 +13,7 @@ use super::{Bus, BusEvent, Publication, Topic};
 use crate::error::{Error, Result};
 use crate::id::NodeId;
 use crate::lifecycle::Lifecycle;
-use crate::redis::connect;
+use crate::redis::{Namespace, connect};
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use parking_lot::Mutex;
@@ -51,8 +51,8 @@ struct Map {
 }
 
 impl Map {
-    fn link(&self, topic: &Topic) -> Option<&Arc<Link>> {
-        let slot = topology::slot(&topic.to_string());
+    fn link(&self, namespace: &Namespace, topic: &Topic) -> Option<&Arc<Link>> {
+        let slot = topology::slot(&namespace.name(topic));
         let at = self.ranges.partition_point(|(range, _)| range.last < slot);
         self.ranges.get(at).map(|(_, link)| link)
     }
@@ -134,7 +134,8 @@ impl ClusterBus {
     /// that serves it now.
     fn apply(&self, ranges: &[Range], tasks: &mut JoinSet<()>) {
         let mut map = self.map.lock();
-        let before: Vec<_> = map.topics.iter().map(|topic| (topic.clone(), map.link(topic).cloned())).collect();
+        let before: Vec<_> =
+            map.topics.iter().map(|topic| (topic.clone(), map.link(&self.shared.namespace, topic).cloned())).collect();
         let mut links: Vec<(Arc<Link>, CancellationToken)> = Vec::new();
         let mut served = Vec::with_capacity(ranges.len());
         for range in ranges {
@@ -168,7 +169,7 @@ impl ClusterBus {
         map.links = links;
         map.ranges = served;
         for (topic, link) in before {
-            let now = map.link(&topic);
+            let now = map.link(&self.shared.namespace, &topic);
             if now.map(Arc::as_ptr) != link.as_ref().map(Arc::as_ptr) {
                 if let Some(link) = link {
                     link.unsubscribe(std::slice::from_ref(&topic));
@@ -183,7 +184,7 @@ impl ClusterBus {
     /// A channel of this node's own in one of these slots.
     fn probe(&self, own: &[&Range]) -> String {
         let served = |name: &String| own.iter().any(|range| range.holds(topology::slot(name)));
-        let names = (0_u32..).map(|n| format!("{}.{n}", Topic::Node(self.node.clone())));
+        let names = (0_u32..).map(|n| format!("{}{}.{n}", self.shared.namespace, Topic::Node(self.node.clone())));
         // A server with one slot of 16,384 is found after about as many names.
         names.take(1 << 20).find(served).unwrap_or_default()
     }
@@ -213,7 +214,7 @@ impl Bus for ClusterBus {
         {
             let map = self.map.lock();
             for publication in publications {
-                let Some(link) = map.link(&publication.topic) else {
+                let Some(link) = map.link(&self.shared.namespace, &publication.topic) else {
                     homeless = true;
                     self.shared.metrics.published_error.inc();
                     continue;
@@ -237,7 +238,7 @@ impl Bus for ClusterBus {
         let mut map = self.map.lock();
         for topic in topics {
             if map.topics.insert(topic.clone())
-                && let Some(link) = map.link(topic)
+                && let Some(link) = map.link(&self.shared.namespace, topic)
             {
                 link.subscribe(std::slice::from_ref(topic));
             }
@@ -248,7 +249,7 @@ impl Bus for ClusterBus {
         let mut map = self.map.lock();
         for topic in topics {
             if map.topics.remove(topic)
-                && let Some(link) = map.link(topic)
+                && let Some(link) = map.link(&self.shared.namespace, topic)
             {
                 link.unsubscribe(std::slice::from_ref(topic));
             }

@@ -10,7 +10,7 @@ use super::events::EventSender;
 use super::metrics::BusMetrics;
 use super::subscriptions::Subscriptions;
 use super::{Publication, Topic};
-use crate::redis::connect;
+use crate::redis::{Namespace, connect};
 use parking_lot::Mutex;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{ConnectionInfo, Pipeline, Value};
@@ -48,6 +48,7 @@ pub(super) enum LinkError {
 pub(super) struct Shared {
     pub(super) events: Arc<EventSender>,
     pub(super) metrics: BusMetrics,
+    pub(super) namespace: Namespace,
     /// Notified when a link's `up` may have changed, or when another server turned out to serve a
     /// topic.
     pub(super) attention: Arc<Notify>,
@@ -73,6 +74,11 @@ pub(super) struct Link {
 }
 
 impl Link {
+    /// The topic of a channel of this deployment.
+    pub(super) fn topic(&self, channel: &str) -> Option<Topic> {
+        Topic::parse(self.shared.namespace.within(channel)?)
+    }
+
     pub(super) fn new(info: ConnectionInfo, kind: Kind, probe: String, shared: Shared) -> Self {
         Self {
             info,
@@ -151,11 +157,11 @@ impl Link {
             Kind::Sharded => "SPUBLISH",
         };
         let mut pipeline = Pipeline::with_capacity(publications.len());
-        let mut channel = String::with_capacity(32);
+        let mut channel = String::with_capacity(64);
         for publication in publications {
             channel.clear();
             // Writing to a string cannot fail.
-            _ = write!(channel, "{}", publication.topic);
+            _ = write!(channel, "{}{}", self.shared.namespace, publication.topic);
             let mut one = redis::Cmd::with_capacity(3, command.len() + channel.len() + publication.payload.len());
             one.arg(command).arg(channel.as_str()).arg(&publication.payload[..]);
             pipeline.add_command(one);

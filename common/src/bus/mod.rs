@@ -39,23 +39,23 @@ use tokio::sync::{mpsc, watch};
 /// The address of a publication.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Topic {
-    /// A chat's events: `m:c:<id>`.
+    /// A chat's events: `c:<id>`.
     Chat(ChatId),
-    /// Every connection of a user: `m:u:<id>`.
+    /// Every connection of a user: `u:<id>`.
     User(UserId),
-    /// Every node: `m:nodes`.
+    /// Every node: `nodes`.
     Nodes,
-    /// One node's probes of itself: `m:n:<node>`.
+    /// One node's probes of itself: `n:<node>`.
     Node(NodeId),
 }
 
 impl fmt::Display for Topic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Chat(id) => write!(f, "m:c:{id}"),
-            Self::User(id) => write!(f, "m:u:{id}"),
-            Self::Nodes => f.write_str("m:nodes"),
-            Self::Node(id) => write!(f, "m:n:{id}"),
+            Self::Chat(id) => write!(f, "c:{id}"),
+            Self::User(id) => write!(f, "u:{id}"),
+            Self::Nodes => f.write_str("nodes"),
+            Self::Node(id) => write!(f, "n:{id}"),
         }
     }
 }
@@ -73,9 +73,9 @@ impl Topic {
         }
     }
 
-    /// Reads a channel's name.
+    /// Reads the name of a channel within the deployment's namespace.
     pub fn parse(name: &str) -> Option<Self> {
-        match name.strip_prefix("m:")? {
+        match name {
             "nodes" => Some(Self::Nodes),
             rest => {
                 let (kind, id) = rest.split_once(':')?;

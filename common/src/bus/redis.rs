@@ -10,10 +10,9 @@ use super::{Bus, BusEvent, Publication, Topic};
 use crate::error::{Error, Result};
 use crate::id::NodeId;
 use crate::lifecycle::Lifecycle;
-use crate::redis::connect;
+use crate::redis::{Place, connect};
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use secrecy::SecretString;
 use std::sync::Arc;
 use tokio::sync::{Notify, mpsc, watch};
 
@@ -28,35 +27,39 @@ impl RedisBus {
     /// With `cluster` it uses Redis Cluster's sharded pub/sub, else the first node alone. `random`
     /// gives 64 random bits at each call. An address that cannot be read is an error.
     pub fn connect(
-        urls: &[SecretString],
-        cluster: bool,
+        place: &Place,
         node: &NodeId,
         lifecycle: &Lifecycle,
         metrics: BusMetrics,
         random: impl Fn() -> u64 + Send + Sync + 'static,
     ) -> Result<Arc<dyn Bus>> {
-        Self::connect_with_queue(urls, cluster, node, lifecycle, metrics, random, EVENT_QUEUE)
+        Self::connect_with_queue(place, node, lifecycle, metrics, random, EVENT_QUEUE)
     }
 
     pub(super) fn connect_with_queue(
-        urls: &[SecretString],
-        cluster: bool,
+        place: &Place,
         node: &NodeId,
         lifecycle: &Lifecycle,
         metrics: BusMetrics,
         random: impl Fn() -> u64 + Send + Sync + 'static,
         capacity: usize,
     ) -> Result<Arc<dyn Bus>> {
-        let nodes = connect::nodes(urls)?;
+        let nodes = connect::nodes(&place.urls)?;
         let (sender, queue) = EventSender::new(capacity);
         let sender = Arc::new(sender);
         let reporting = sender.clone();
         lifecycle.spawn("bus events", async move { reporting.report_dropped().await });
-        let shared = Shared { events: sender, metrics, attention: Arc::new(Notify::new()), random: Arc::new(random) };
-        if cluster {
+        let shared = Shared {
+            events: sender,
+            metrics,
+            namespace: place.namespace.clone(),
+            attention: Arc::new(Notify::new()),
+            random: Arc::new(random),
+        };
+        if place.cluster {
             return Ok(ClusterBus::start(nodes, node, lifecycle, shared, queue));
         }
-        let probe = Topic::Node(node.clone()).to_string();
+        let probe = place.namespace.name(Topic::Node(node.clone()));
         let info = nodes.into_iter().next().ok_or_else(|| Error::internal("REDIS_URL names no node"))?;
         let link = Arc::new(Link::new(info, Kind::Plain, probe, shared));
         let running = link.clone();

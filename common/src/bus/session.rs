@@ -228,11 +228,14 @@ impl Session {
                 link.changed.notified().await;
                 continue;
             }
+            let names =
+                |topics: &[Topic]| -> Vec<_> { topics.iter().map(|topic| link.shared.namespace.name(topic)).collect() };
             let sending = async {
-                let unsubscribe: Vec<_> =
-                    changes.unsubscribe.into_iter().filter(|topic| *topic != link.probe).collect();
+                let mut unsubscribe = names(&changes.unsubscribe);
+                unsubscribe.retain(|name| *name != link.probe);
                 let mut refused = change(&mut subscriber, link.kind, Direction::Unsubscribe, unsubscribe).await?;
-                refused.extend(change(&mut subscriber, link.kind, Direction::Subscribe, changes.subscribe).await?);
+                let subscribe = names(&changes.subscribe);
+                refused.extend(change(&mut subscriber, link.kind, Direction::Subscribe, subscribe).await?);
                 Ok(refused)
             };
             match tokio::time::timeout(CONFIRM_TIMEOUT, sending).await {
@@ -243,7 +246,7 @@ impl Session {
                     link.shared.attention.notify_one();
                     tokio::time::sleep(RETRY_REFUSED).await;
                     let mut subscriptions = link.subscriptions.lock();
-                    for topic in refused.iter().filter_map(|name| Topic::parse(name)) {
+                    for topic in refused.iter().filter_map(|name| link.topic(name)) {
                         subscriptions.retry(&topic);
                     }
                 }
@@ -261,14 +264,14 @@ impl Listener {
         match push.kind {
             PushKind::Message | PushKind::SMessage => self.on_message(&link, push.data),
             PushKind::Subscribe | PushKind::SSubscribe => {
-                let Some(topic) = channel(&push.data).and_then(Topic::parse) else { return Ok(()) };
+                let Some(topic) = channel(&push.data).and_then(|name| link.topic(name)) else { return Ok(()) };
                 if channel(&push.data) != Some(&link.probe) || link.subscriptions.lock().contains(&topic) {
                     link.shared.events.send(BusEvent::Subscribed(topic));
                 }
             }
             // An answer to an unsubscription, or the topic's slot moved to another node.
             PushKind::SUnsubscribe => {
-                let Some(topic) = channel(&push.data).and_then(Topic::parse) else { return Ok(()) };
+                let Some(topic) = channel(&push.data).and_then(|name| link.topic(name)) else { return Ok(()) };
                 if channel(&push.data) == Some(&link.probe) {
                     self.lost.notify_one();
                 }
@@ -295,7 +298,7 @@ impl Listener {
             }
             return;
         }
-        if let Some(topic) = Topic::parse(name)
+        if let Some(topic) = link.topic(name)
             && (name != link.probe || link.subscriptions.lock().contains(&topic))
         {
             link.shared.metrics.received.inc();

@@ -17,8 +17,8 @@ pub(super) struct Subscriptions {
 /// The next changes for the server.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Changes {
-    pub(super) subscribe: Vec<String>,
-    pub(super) unsubscribe: Vec<String>,
+    pub(super) subscribe: Vec<Topic>,
+    pub(super) unsubscribe: Vec<Topic>,
 }
 
 impl Subscriptions {
@@ -65,7 +65,7 @@ impl Subscriptions {
         let mut changes = Changes::default();
         for topic in self.unconfirmed.extract_if(|_| true).take(limit) {
             let list = if self.topics.contains(&topic) { &mut changes.subscribe } else { &mut changes.unsubscribe };
-            list.push(topic.to_string());
+            list.push(topic);
         }
         changes
     }
@@ -93,7 +93,7 @@ mod tests {
         assert!(!subscriptions.add(&[chat(1)]), "subscribed already");
         assert!(subscriptions.remove(&[chat(1)]));
         let changes = subscriptions.take(10);
-        assert_eq!(changes, Changes { subscribe: vec!["m:c:2".into()], unsubscribe: vec!["m:c:1".into()] });
+        assert_eq!(changes, Changes { subscribe: vec![chat(2)], unsubscribe: vec![chat(1)] });
         assert!(subscriptions.take(10).is_empty());
     }
 
@@ -104,7 +104,7 @@ mod tests {
         subscriptions.take(10);
         subscriptions.remove(&[chat(1)]);
         subscriptions.add(&[chat(1)]);
-        assert_eq!(subscriptions.take(10).subscribe, ["m:c:1"]);
+        assert_eq!(subscriptions.take(10).subscribe, [chat(1)]);
     }
 
     #[test]
@@ -114,7 +114,7 @@ mod tests {
         subscriptions.take(10);
         subscriptions.remove(&[chat(1)]);
         subscriptions.resubscribe_all();
-        assert_eq!(subscriptions.take(10), Changes { subscribe: vec!["m:c:2".into()], unsubscribe: vec![] });
+        assert_eq!(subscriptions.take(10), Changes { subscribe: vec![chat(2)], unsubscribe: vec![] });
         assert!(!subscriptions.retry(&chat(1)));
         assert!(subscriptions.retry(&chat(2)));
     }

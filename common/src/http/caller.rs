@@ -17,7 +17,7 @@ where
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
-        Context::from_ref(state).authenticate(bearer(&parts.headers)?)
+        Context::from_ref(state).authenticate(bearer(&parts.headers)?).await
     }
 }
 

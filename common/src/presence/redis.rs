@@ -10,6 +10,7 @@ use super::{Online, Presence, Transition};
 use crate::error::{Error, Result};
 use crate::id::{NodeId, UserId};
 use crate::model::Page;
+use crate::redis::Namespace;
 use crate::redis::pool::{RedisPool, Script, ScriptCall};
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -50,8 +51,8 @@ struct Scripts {
 }
 
 impl RedisPresence {
-    /// Presence through that pool, with leases of that length.
-    pub fn new(pool: Arc<RedisPool>, lease: Duration) -> Self {
+    /// Presence of that deployment through that pool, with leases of that length.
+    pub fn new(pool: Arc<RedisPool>, namespace: &Namespace, lease: Duration) -> Self {
         let scripts = Scripts {
             arrive: Script::new(concat!(include_str!("scripts/head.lua"), include_str!("scripts/arrive.lua"))),
             depart: Script::new(concat!(include_str!("scripts/head.lua"), include_str!("scripts/depart.lua"))),
@@ -62,7 +63,7 @@ impl RedisPresence {
             pool,
             lease,
             scripts,
-            names: (0..BUCKETS).map(|bucket| format!("{{mp:{bucket}}}")).collect(),
+            names: (0..BUCKETS).map(|bucket| format!("{{{namespace}p:{bucket}}}")).collect(),
             epochs: (0..BUCKETS).map(|_| Mutex::default()).collect(),
             unreported: Mutex::default(),
         }

@@ -9,6 +9,7 @@ use super::{Decision, Limit, RateLimiter};
 use crate::error::{Error, Result};
 use crate::lifecycle::Lifecycle;
 use crate::redis::connect::{self, CONNECT_TIMEOUT};
+use crate::redis::{Namespace, Place};
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use redis::aio::MultiplexedConnection;
@@ -31,6 +32,7 @@ pub struct RedisLimiter {
     link: Arc<Link>,
     here: MemoryLimiter,
     script: redis::Script,
+    namespace: Namespace,
 }
 
 /// The connection, while there is one that answers.
@@ -53,17 +55,18 @@ enum Server {
 impl RedisLimiter {
     /// Starts connecting, and counts in this process until connected. An address that cannot be
     /// read is `Internal`.
-    pub fn start(urls: &[SecretString], cluster: bool, lifecycle: &Lifecycle) -> Result<Self> {
-        let server = Server::new(urls, cluster)?;
+    pub fn start(place: &Place, lifecycle: &Lifecycle) -> Result<Self> {
+        let server = Server::new(&place.urls, place.cluster)?;
         let link = Arc::new(Link { open: ArcSwapOption::empty(), broken: Notify::new() });
         let kept = link.clone();
         lifecycle.spawn("rate limits' link", async move { kept.keep(&server).await });
-        Ok(Self { link, here: MemoryLimiter::new(), script: redis::Script::new(include_str!("gcra.lua")) })
+        let script = redis::Script::new(include_str!("gcra.lua"));
+        Ok(Self { link, here: MemoryLimiter::new(), script, namespace: place.namespace.clone() })
     }
 
     async fn ask(&self, connection: &Connection, limit: &Limit, subject: &str) -> RedisResult<u64> {
         let interval = limit.period / limit.rate.max(1);
-        let mut call = self.script.key(format!("m:rl:{}:{{{subject}}}", limit.name));
+        let mut call = self.script.key(format!("{}rl:{}:{{{subject}}}", self.namespace, limit.name));
         call.arg(u64::try_from(interval.as_micros()).unwrap_or(u64::MAX)).arg(limit.burst.max(1));
         match connection.clone() {
             Connection::Single(mut connection) => call.invoke_async(&mut connection).await,

@@ -4,4 +4,20 @@
 //! other.
 
 pub mod connect;
+pub mod namespace;
 pub mod pool;
+
+pub use namespace::Namespace;
+
+use secrecy::SecretString;
+
+/// Where a deployment's Redis is, and which part of it is its own.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The nodes of `REDIS_URL`.
+    pub urls: Vec<SecretString>,
+    /// Whether they are a cluster's.
+    pub cluster: bool,
+    /// The deployment's own part.
+    pub namespace: Namespace,
+}

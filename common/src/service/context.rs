@@ -1,7 +1,7 @@
 //! The parts that the rules work with: the back ends, the keys, the limits.
 
 use super::messages::SendQueue;
-use crate::auth::{AuthUser, Passwords, Revocations, Tokens};
+use crate::auth::{AuthUser, Holders, Passwords, Revocations, Tokens};
 use crate::clock::Clock;
 use crate::config::Limits;
 use crate::error::{Error, Result};
@@ -10,7 +10,7 @@ use crate::metrics::{AuthResult, Metrics};
 use crate::presence::Presence;
 use crate::rate_limit::{Decision, Limit, RateLimiter};
 use crate::relay::Publisher;
-use crate::store::Store;
+use crate::store::{Session, Store};
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -32,6 +32,8 @@ pub struct Parts {
     pub tokens: Tokens,
     /// Hashes and checks passwords.
     pub passwords: Passwords,
+    /// The sessions that were read lately.
+    pub holders: Holders,
     /// The sessions that ended before their tokens.
     pub revocations: Revocations,
     /// Commits sends together.
@@ -60,16 +62,19 @@ impl Context {
 
     /// The user that an access token speaks for. `TokenInvalid`, `TokenExpired`, `SessionEnded`:
     /// REST answers `token_invalid` for it, a gateway closes with a code for each reason.
-    pub fn authenticate(&self, token: &str) -> Result<AuthUser> {
-        let who = self.tokens.verify_access(token).inspect_err(|error| self.count_refused(error))?;
-        match self.revocations.is_revoked(&who) {
-            None => Ok(who),
-            Some(reason) => {
-                let error = Error::SessionEnded(reason);
-                self.count_refused(&error);
-                Err(error)
-            }
+    pub async fn authenticate(&self, token: &str) -> Result<AuthUser> {
+        self.check(token).await.inspect_err(|error| self.count_refused(error))
+    }
+
+    async fn check(&self, token: &str) -> Result<AuthUser> {
+        let claims = self.tokens.verify_access(token)?;
+        let AuthUser { session_id: id, user_id, .. } = claims.user;
+        if let Some(reason) = self.revocations.is_revoked(&claims.user) {
+            return Err(Error::SessionEnded(reason));
         }
+        let session = Session { id, user_id, key: claims.key, generation: 0 };
+        self.holders.check(&*self.store, &session).await?;
+        Ok(claims.user)
     }
 
     /// Counts a refused attempt to log in, to refresh or to authenticate with a token.

@@ -8,7 +8,7 @@ use crate::event::{Revocation, RevocationReason};
 use crate::metrics::AuthResult;
 use crate::model::{TokenPair, User};
 use crate::rate_limit::Limit;
-use crate::store::{Credentials, Rotation, Session};
+use crate::store::{Credentials, Rotation, Session, SessionKey};
 use std::time::Duration;
 use utoipa::ToSchema;
 
@@ -66,12 +66,15 @@ async fn open(ctx: &Context, from: &str, body: Login) -> Result<TokenPair> {
         return Err(Error::AccountDisabled);
     }
     // With the hash that was checked: the password may have changed meanwhile.
-    let session = ctx.store.create_session(user.id, &password_hash, ctx.tokens.refresh_ttl()).await?;
+    let key = SessionKey::new(crate::random::bytes());
+    let session = ctx.store.create_session(user.id, &password_hash, key, ctx.tokens.refresh_ttl()).await?;
+    ctx.holders.remember(&session);
     pair(ctx, &user, &session)
 }
 
 /// Spends a refresh token for a new pair. `TokenInvalid`, `TokenExpired`, `SessionEnded`.
-/// `TokenReused` for a spent token, which ends the session, because either holder may be a thief.
+/// `TokenReused` for a spent token, which ends the session, because either holder may be a thief;
+/// the last one is taken once more within 30 s, because its answer may have been lost.
 pub async fn refresh(ctx: &Context, body: impl Into<Unchecked<Refresh>>) -> Result<TokenPair> {
     let (body, faults) = body.into().split();
     faults.none()?;
@@ -79,9 +82,8 @@ pub async fn refresh(ctx: &Context, body: impl Into<Unchecked<Refresh>>) -> Resu
 }
 
 async fn rotate(ctx: &Context, body: Refresh) -> Result<TokenPair> {
-    let claims = ctx.tokens.verify_refresh(&body.refresh_token)?;
-    let ttl = ctx.tokens.refresh_ttl();
-    match ctx.store.rotate_session(claims.session_id, claims.generation, ttl).await? {
+    let token = ctx.tokens.verify_refresh(&body.refresh_token)?;
+    match ctx.store.rotate_session(token, ctx.tokens.refresh_ttl()).await? {
         Rotation::Rotated(session, user) => pair(ctx, &user, &session),
         Rotation::Reused(session) => {
             ctx.revoke(Revocation {
@@ -116,7 +118,7 @@ pub async fn logout(ctx: &Context, by: &AuthUser) -> Result<()> {
 }
 
 fn pair(ctx: &Context, user: &User, session: &Session) -> Result<TokenPair> {
-    let (access_token, _) = ctx.tokens.issue_access(user, session.id)?;
+    let (access_token, _) = ctx.tokens.issue_access(user, session)?;
     Ok(TokenPair {
         access_token,
         token_type: "bearer",

@@ -27,6 +27,7 @@ mod chats;
 #[cfg(test)]
 mod contract;
 mod cursor;
+mod deployment;
 mod entry;
 mod fault;
 mod log;
@@ -42,17 +43,18 @@ mod stored_time;
 pub use self::accounts::{Accounts, Credentials, NewUser, UserPatch, UserRow};
 pub use self::chats::{ChatPatch, Chats, NewGroup};
 pub use self::cursor::PageRequest;
+pub use self::deployment::{Deployment, Identity};
 pub use self::log::{CLAIM_LEASE, Committed, Log, LogPage, NoticeBody, OutboxId, UserNotice};
 pub use self::members::{Access, Members, ReadMark};
 pub use self::messages::{HistoryFrom, Messages, NewMessage, Sent, SentBatch};
-pub use self::sessions::{EndedSession, Rotation, Session, Sessions};
+pub use self::sessions::{EndedSession, Holder, Rotation, Session, SessionKey, Sessions};
 
 use crate::error::Result;
 use async_trait::async_trait;
 
 /// Everything that a back end does; see the module's obligations.
 #[async_trait]
-pub trait Store: Accounts + Sessions + Chats + Members + Messages + Log {
+pub trait Store: Identity + Accounts + Sessions + Chats + Members + Messages + Log {
     /// Whether the database answers, within two seconds.
     async fn ping(&self) -> Result<()>;
     /// How many commits at once still gain throughput; at least 1.

@@ -4,8 +4,55 @@ use crate::error::Result;
 use crate::id::{SessionId, UserId};
 use crate::model::User;
 use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use sha2::{Digest, Sha256};
 use sqlx::FromRow;
+use std::fmt;
 use std::time::Duration;
+
+/// A spent refresh token is taken once more within this time: its answer may have been lost.
+pub(super) const REPEATED_WITHIN: Duration = Duration::from_secs(30);
+/// A session ends this long after its login, however often it is refreshed.
+pub(super) const LONGEST: Duration = Duration::from_hours(90 * 24);
+
+/// The random part of a session's tokens. The store keeps its hash: who reads the database holds
+/// no token.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SessionKey([u8; 16]);
+
+impl SessionKey {
+    /// A key of these random bytes.
+    pub const fn new(random: [u8; 16]) -> Self {
+        Self(random)
+    }
+
+    /// What the store keeps.
+    pub fn hash(self) -> [u8; 32] {
+        Sha256::digest(self.0).into()
+    }
+}
+
+impl fmt::Debug for SessionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionKey")
+    }
+}
+
+impl Serialize for SessionKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&URL_SAFE_NO_PAD.encode(self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for SessionKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(de::Error::custom)?;
+        bytes.try_into().map(Self).map_err(|_| de::Error::custom("16 bytes"))
+    }
+}
 
 /// A session as it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +61,8 @@ pub struct Session {
     pub id: SessionId,
     /// Its user.
     pub user_id: UserId,
+    /// The random part of its tokens.
+    pub key: SessionKey,
     /// How many refresh tokens were issued before the present one; part of the token.
     pub generation: i64,
 }
@@ -29,6 +78,19 @@ pub enum Rotation {
     Ended,
     /// The account is deactivated.
     Disabled,
+}
+
+/// A session as a token's holder is checked against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Its user.
+    pub user_id: UserId,
+    /// The hash of the random part of its tokens; `None` for a session of an earlier release.
+    pub key_hash: Option<[u8; 32]>,
+    /// Whether it has ended.
+    pub ended: bool,
+    /// Whether it ended because the account was deactivated.
+    pub disabled: bool,
 }
 
 /// A session that has ended, for nodes that missed its revocation.
@@ -48,12 +110,15 @@ pub trait Sessions: Send + Sync + 'static {
     /// Opens a session of generation 0, for a user whose password fitted the hash `verified`.
     /// `AccountDisabled`. `BadCredentials` where the account has another hash by now: no session
     /// outlives a change of password.
-    async fn create_session(&self, user: UserId, verified: &str, ttl: Duration) -> Result<Session>;
-    /// Spends the refresh token of that generation. Of two calls at once one is `Rotated`, the
-    /// other `Reused`.
-    async fn rotate_session(&self, session: SessionId, generation: i64, ttl: Duration) -> Result<Rotation>;
+    async fn create_session(&self, user: UserId, verified: &str, key: SessionKey, ttl: Duration) -> Result<Session>;
+    /// Spends a refresh token: of that user, session, key and generation. Of calls at once one is
+    /// `Rotated` to the next generation. The token before the present one is taken once more within
+    /// 30 s, for the same next generation; any other spent token ends the session: `Reused`.
+    async fn rotate_session(&self, token: Session, ttl: Duration) -> Result<Rotation>;
     /// Ends a session. To end it again is no error.
     async fn end_session(&self, session: SessionId) -> Result<()>;
+    /// What the tokens of that session are checked against; `None` where there is none.
+    async fn session(&self, session: SessionId) -> Result<Option<Holder>>;
     /// The sessions that ended within this period, by the database's clock.
     async fn sessions_ended_within(&self, period: Duration) -> Result<Vec<EndedSession>>;
 }
@@ -61,15 +126,36 @@ pub trait Sessions: Send + Sync + 'static {
 /// A session that is being rotated, read under its lock.
 #[derive(FromRow)]
 pub(super) struct SessionRow {
-    pub(super) id: SessionId,
     pub(super) user_id: UserId,
+    pub(super) key_hash: Option<Vec<u8>>,
     pub(super) generation: i64,
     /// Neither ended nor expired.
     pub(super) live: bool,
+    /// The token before the present one may be taken now.
+    pub(super) repeatable: bool,
+}
+
+/// What spending a token comes to.
+pub(super) enum Step {
+    Next,
+    Repeat,
+    Reuse,
+    Ended,
 }
 
 impl SessionRow {
-    pub(super) fn session(&self, generation: i64) -> Session {
-        Session { id: self.id, user_id: self.user_id, generation }
+    /// Whether a token is this session's at all.
+    pub(super) fn is_of(&self, token: &Session) -> bool {
+        self.user_id == token.user_id && self.key_hash.as_deref() == Some(&token.key.hash()[..])
+    }
+
+    pub(super) fn step(&self, token: &Session) -> Step {
+        match self.generation - token.generation {
+            _ if !self.live => Step::Ended,
+            0 => Step::Next,
+            1 if self.repeatable => Step::Repeat,
+            spent if spent > 0 => Step::Reuse,
+            _ => Step::Ended,
+        }
     }
 }

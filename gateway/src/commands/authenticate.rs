@@ -15,10 +15,11 @@ impl FromFields for Authenticate {
     }
 }
 
-pub(super) fn authenticate(mut call: Call<'_>) -> Result<()> {
+pub(super) async fn authenticate(mut call: Call<'_>) -> Result<()> {
     let Authenticate { token } = call.read()?;
     // However it is bad, all stays as it was.
-    let auth = call.shard.hub.ctx.authenticate(&token).map_err(|_| Error::TokenInvalid)?;
+    let checked = call.run(|ctx, _| async move { ctx.authenticate(&token).await }).await;
+    let auth = checked.map_err(|error| if error.status() < 500 { Error::TokenInvalid } else { error })?;
     if auth.user_id != call.by.user_id {
         return Err(Error::TokenInvalid);
     }

@@ -8,6 +8,7 @@ use messenger_common::auth::Tokens;
 use messenger_common::clock::Clock;
 use messenger_common::id::{SessionId, UserId};
 use messenger_common::model::User;
+use messenger_common::store::{Session, SessionKey};
 use messenger_testing::{Node, Postgres, Program, Redis};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use std::collections::BTreeMap;
@@ -29,6 +30,9 @@ pub struct World {
     tokens: Tokens,
     database: String,
 }
+
+/// The random part of every token here.
+const KEY: SessionKey = SessionKey::new([1; 16]);
 
 impl World {
     pub fn start() -> Result<Self, String> {
@@ -126,10 +130,13 @@ impl World {
     /// Users 1 to `users`, groups 1 to `chats`, and the memberships that the query `members` gives
     /// as `(chat_id, user_id)`. Nothing was said in them.
     pub fn seed(&self, users: usize, chats: usize, members: &str) -> Result<(), String> {
+        let key_hash = KEY.hash().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
         self.sql(format!(
             "insert into users (username, username_lower, email, email_lower, password_hash)
              select 'user' || n, 'user' || n, 'user' || n || '@example.org', 'user' || n || '@example.org', '!'
              from generate_series(1, {users}) n order by n;
+             insert into sessions (user_id, key_hash, expires_at)
+             select n, '\\x{key_hash}', now() + interval '1 day' from generate_series(1, {users}) n order by n;
              insert into chats (is_group, name, created_at, active_at, member_count)
              select true, 'chat ' || n, now(), now(), 1 from generate_series(1, {chats}) n order by n;
              insert into members (chat_id, user_id, role, joined_at)
@@ -148,8 +155,8 @@ impl World {
             is_active: true,
             created_at: OffsetDateTime::UNIX_EPOCH,
         };
-        let session = SessionId(user.id.0);
-        self.tokens.issue_access(&user, session).map_or_else(|error| error.to_string(), |(token, _)| token)
+        let session = Session { id: SessionId(user.id.0), user_id: user.id, key: KEY, generation: 0 };
+        self.tokens.issue_access(&user, &session).map_or_else(|error| error.to_string(), |(token, _)| token)
     }
 
     /// A socket of that user that subscribes to that chat.

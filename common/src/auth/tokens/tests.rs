@@ -15,6 +15,10 @@ fn user() -> User {
     }
 }
 
+fn session() -> Session {
+    Session { id: SessionId(3), user_id: UserId(7), key: SessionKey::new([9; 16]), generation: 4 }
+}
+
 fn at(now: OffsetDateTime) -> (Tokens, Arc<Mutex<OffsetDateTime>>) {
     let time = Arc::new(Mutex::new(now));
     let clock = Clock::from_fn({
@@ -34,18 +38,21 @@ fn signed(header: &Header, claims: &serde_json::Value, secret: &[u8]) -> String 
 
 fn good_claims() -> serde_json::Value {
     let now = noon().unix_timestamp();
-    json!({"sub": "7", "name": "ann", "sid": 3, "iat": now, "exp": now + 900, "typ": "access"})
+    json!({"sub": "7", "name": "ann", "sid": 3, "key": session().key, "iat": now, "exp": now + 900, "typ": "access"})
 }
 
 #[test]
 fn an_access_token_says_who_calls_until_it_ends() {
     let (tokens, time) = at(noon());
-    let (token, ends) = tokens.issue_access(&user(), SessionId(3)).unwrap();
+    let (token, ends) = tokens.issue_access(&user(), &session()).unwrap();
     assert_eq!(ends, noon() + Duration::from_secs(900));
     let who = tokens.verify_access(&token).unwrap();
     assert_eq!(
         who,
-        AuthUser { user_id: UserId(7), username: "ann".into(), session_id: SessionId(3), expires_at: ends }
+        AccessClaims {
+            user: AuthUser { user_id: UserId(7), username: "ann".into(), session_id: SessionId(3), expires_at: ends },
+            key: session().key,
+        }
     );
 
     *time.lock() = ends - Duration::from_millis(1);
@@ -57,20 +64,16 @@ fn an_access_token_says_who_calls_until_it_ends() {
 #[test]
 fn a_token_made_within_a_second_holds_no_less_than_told() {
     let (tokens, _) = at(noon() + Duration::from_millis(1));
-    let (_, ends) = tokens.issue_access(&user(), SessionId(3)).unwrap();
+    let (_, ends) = tokens.issue_access(&user(), &session()).unwrap();
     assert_eq!(ends, noon() + Duration::from_secs(901));
 }
 
 #[test]
 fn a_refresh_token_is_no_access_token_and_the_other_way_round() {
     let (tokens, _) = at(noon());
-    let session = Session { id: SessionId(3), user_id: UserId(7), generation: 4 };
-    let refresh = tokens.issue_refresh(&session).unwrap();
-    let (access, _) = tokens.issue_access(&user(), session.id).unwrap();
-    assert_eq!(
-        tokens.verify_refresh(&refresh).unwrap(),
-        RefreshClaims { user_id: UserId(7), session_id: SessionId(3), generation: 4 }
-    );
+    let refresh = tokens.issue_refresh(&session()).unwrap();
+    let (access, _) = tokens.issue_access(&user(), &session()).unwrap();
+    assert_eq!(tokens.verify_refresh(&refresh).unwrap(), session());
     assert!(matches!(tokens.verify_access(&refresh), Err(Error::TokenInvalid)));
     assert!(matches!(tokens.verify_refresh(&access), Err(Error::TokenInvalid)));
 }
@@ -107,6 +110,9 @@ fn claims_that_are_missing_or_of_another_shape_make_it_invalid() {
         ("sub", json!("seven")),
         ("sub", json!(null)),
         ("sid", json!("3")),
+        ("key", json!(null)),
+        ("key", json!("short")),
+        ("key", json!(7)),
         ("exp", json!("tomorrow")),
         ("exp", json!(null)),
         ("exp", json!(i64::MAX)),

@@ -36,7 +36,7 @@ async fn trap_7_after_a_lost_link_every_slot_is_subscribed_anew() {
     for server in 0..3 {
         let mut affected = Vec::new();
         for topic in &topics {
-            if cluster(&back_end).server_of(slot(&topic.to_string())).await == server {
+            if cluster(&back_end).server_of(slot(&place(Vec::new(), true).namespace.name(topic))).await == server {
                 affected.push(topic.clone());
             }
         }
@@ -55,7 +55,7 @@ async fn trap_7_a_slot_that_moves_is_followed() {
     let topics: Vec<_> = (0..30).map(chat).collect();
     one.subscribe(&topics).await;
     for topic in &topics[..5] {
-        cluster(&back_end).move_slot(slot(&topic.to_string())).await;
+        cluster(&back_end).move_slot(slot(&place(Vec::new(), true).namespace.name(topic))).await;
         one.told_subscribed(std::slice::from_ref(topic)).await;
     }
     all_heard(&two, &mut one, &topics, "moved").await;
@@ -90,7 +90,7 @@ async fn a_cluster_whose_first_seed_is_away_is_joined_by_another() {
     let tasks = TestTasks::new();
     let node = NodeId::from_random(number());
     let metrics = BusMetrics::unregistered();
-    let bus = RedisBus::connect(&urls, true, &node, &tasks.tasks, metrics, number).unwrap();
+    let bus = RedisBus::connect(&place(urls, true), &node, &tasks.tasks, metrics, number).unwrap();
     assert!(bus.publish(&[publication(&chat(1), "too soon")]).await.is_err());
     within("it is up", bus.up().wait_for(|up| *up)).await.unwrap();
     bus.publish(&[publication(&chat(1), "x"), publication(&chat(2), "y")]).await.unwrap();
@@ -130,7 +130,7 @@ async fn a_link_of_the_cluster_that_panics_stops_the_process() {
         }
     };
     let (node, metrics) = (NodeId::from_random(number()), BusMetrics::unregistered());
-    let bus = RedisBus::connect(&urls, true, &node, &tasks.tasks, metrics, random).unwrap();
+    let bus = RedisBus::connect(&place(urls, true), &node, &tasks.tasks, metrics, random).unwrap();
     within("it is up", bus.up().wait_for(|up| *up)).await.unwrap();
     faulty.store(true, Ordering::Relaxed);
     cluster(&back_end).servers[1].kill().await;

@@ -114,7 +114,7 @@ async fn trap_4_what_was_subscribed_and_unsubscribed_during_an_outage_counts() {
     two.publish(&chat(4), "end").await;
     let texts: Vec<_> = one.messages_until("end").await.into_iter().map(|(_, text)| text).collect();
     assert_eq!(texts, ["2", "3", "4"]);
-    let count = server(&back_end).command(&["PUBSUB", "NUMSUB", "m:c:1", "m:c:5"]).await;
+    let count = server(&back_end).command(&["PUBSUB", "NUMSUB", "m:test:c:1", "m:test:c:5"]).await;
     let count: Vec<(String, i64)> = redis::from_redis_value(count).unwrap();
     assert!(count.iter().all(|(_, subscribers)| *subscribers == 0), "{count:?}");
 }
@@ -178,7 +178,8 @@ async fn a_server_that_is_not_there_at_the_start_is_waited_for() {
     let tasks = TestTasks::new();
     let node = NodeId::from_random(number());
     let metrics = BusMetrics::unregistered();
-    let bus = RedisBus::connect(&[server.url().into()], false, &node, &tasks.tasks, metrics.clone(), number).unwrap();
+    let bus = RedisBus::connect(&place(vec![server.url().into()], false), &node, &tasks.tasks, metrics.clone(), number)
+        .unwrap();
     let mut events = bus.take_events().unwrap();
     bus.subscribe(&[Topic::Node(node.clone())]);
     assert!(bus.publish(&[publication(&chat(1), "lost")]).await.is_err());
@@ -200,7 +201,8 @@ async fn a_server_that_speaks_no_tls_is_an_outage_and_no_panic() {
     let tasks = TestTasks::new();
     let url = format!("rediss://127.0.0.1:{}", stranger.local_addr().unwrap().port()).into();
     let node = NodeId::from_random(number());
-    let bus = RedisBus::connect(&[url], false, &node, &tasks.tasks, BusMetrics::unregistered(), number).unwrap();
+    let bus =
+        RedisBus::connect(&place(vec![url], false), &node, &tasks.tasks, BusMetrics::unregistered(), number).unwrap();
     // A try that panicked would be the last one.
     for _ in 0..6 {
         let (mut connection, _) = within("another try", stranger.accept()).await.unwrap();

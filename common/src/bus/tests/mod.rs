@@ -9,6 +9,7 @@ use super::redis::RedisBus;
 use super::testing::TestTasks;
 use super::{Bus, BusEvent, BusMetrics, Publication, Topic};
 use crate::id::{ChatId, NodeId};
+use crate::redis::{Namespace, Place};
 use bytes::Bytes;
 use messenger_testing::{Redis, RedisCluster, until, within};
 use secrecy::SecretString;
@@ -22,6 +23,10 @@ enum BackEnd {
     Memory(Arc<MemoryHub>),
     Redis(Arc<Redis>),
     Cluster(RedisCluster),
+}
+
+fn place(urls: Vec<SecretString>, cluster: bool) -> Place {
+    Place { urls, cluster, namespace: Namespace::new("test") }
 }
 
 /// One node's end of the bus.
@@ -65,7 +70,7 @@ impl BackEnd {
             Self::Cluster(cluster) => (cluster.urls().into_iter().map(Into::into).collect(), true),
         };
         let connected =
-            RedisBus::connect_with_queue(&urls, cluster, &id, &tasks.tasks, metrics.clone(), number, capacity);
+            RedisBus::connect_with_queue(&place(urls, cluster), &id, &tasks.tasks, metrics.clone(), number, capacity);
         let bus = connected.unwrap();
         let events = bus.take_events().unwrap();
         let node = Node { bus, events, metrics, _tasks: tasks };

@@ -1,6 +1,6 @@
 -- The head of every presence script: a bucket's keys, the time, and whether the bucket was emptied since the caller last saw it.
 --
--- KEYS[1]  the bucket, `{mp:<number>}`: every key used here begins with it and so is of its slot
+-- KEYS[1]  the bucket, `{m:<deployment>:p:<number>}`: every key used here begins with it and so is of its slot
 -- ARGV[1]  how long a lease lasts, ms
 -- ARGV[2]  the epoch by which the caller knows the bucket; '' when it never saw it
 --

@@ -12,10 +12,14 @@ struct Node {
     lifecycle: Lifecycle,
 }
 
+fn place(config: &RedisConfig) -> Place {
+    Place { urls: config.nodes.clone(), cluster: config.cluster, namespace: Namespace::new("test") }
+}
+
 impl Node {
     async fn start(config: &RedisConfig) -> Self {
         let lifecycle = Lifecycle::new();
-        let limiter = RedisLimiter::start(&config.nodes, config.cluster, &lifecycle).expect("an address");
+        let limiter = RedisLimiter::start(&place(config), &lifecycle).expect("an address");
         let node = Self { limiter, lifecycle };
         node.connected().await;
         node
@@ -66,11 +70,11 @@ async fn a_count_is_forgotten_once_it_says_nothing_more() {
     let server = Redis::private().await;
     let node = Node::start(&config(&server)).await;
     node.allowed("1.2.3.4", 1).await;
-    let left = server.command(&["PTTL", "m:rl:logins:{1.2.3.4}"]).await;
+    let left = server.command(&["PTTL", "m:test:rl:logins:{1.2.3.4}"]).await;
     assert!(matches!(left, redis::Value::Int(1..=6001)), "{left:?}");
     let quick = Limit { period: Duration::from_millis(10), ..LOGINS };
     assert_eq!(node.limiter.check(&quick, "5.6.7.8").await, Decision::Allowed);
-    let gone = || async { server.command(&["EXISTS", "m:rl:logins:{5.6.7.8}"]).await == redis::Value::Int(0) };
+    let gone = || async { server.command(&["EXISTS", "m:test:rl:logins:{5.6.7.8}"]).await == redis::Value::Int(0) };
     until("the key is gone", gone).await;
 }
 
@@ -100,7 +104,7 @@ async fn a_redis_that_went_and_came_back_empty_is_used_again() {
     server.start().await;
     node.connected().await;
     assert_eq!(node.allowed("5.6.7.8", 20).await, 10);
-    assert_eq!(server.command(&["EXISTS", "m:rl:logins:{5.6.7.8}"]).await, redis::Value::Int(1));
+    assert_eq!(server.command(&["EXISTS", "m:test:rl:logins:{5.6.7.8}"]).await, redis::Value::Int(1));
 }
 
 #[tokio::test]
@@ -109,10 +113,7 @@ async fn it_starts_while_redis_is_away() {
     let config = config(&server);
     server.kill().await;
     let lifecycle = Lifecycle::new();
-    let node = Node {
-        limiter: RedisLimiter::start(&config.nodes, config.cluster, &lifecycle).expect("an address"),
-        lifecycle,
-    };
+    let node = Node { limiter: RedisLimiter::start(&place(&config), &lifecycle).expect("an address"), lifecycle };
     assert_eq!(node.allowed("1.2.3.4", 20).await, 10);
     server.start().await;
     node.connected().await;

@@ -52,6 +52,8 @@ enum Raw {
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
 /// Every fresh user's.
 pub(super) const HASH: &str = "$argon2id$x";
+/// The random part of the tokens of every session here.
+pub(super) const KEY: SessionKey = SessionKey::new([7; 16]);
 pub(super) const MANY: i64 = 100_000;
 
 impl Fixture {

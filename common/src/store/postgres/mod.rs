@@ -5,6 +5,7 @@
 
 mod accounts;
 mod chats;
+mod deployment;
 mod log;
 mod members;
 mod messages;

@@ -5,15 +5,15 @@ use crate::error::{Error, Result};
 use crate::id::{SessionId, UserId};
 use crate::store::accounts::{AccountRow, account_columns};
 use crate::store::fault::Fault;
-use crate::store::sessions::SessionRow;
-use crate::store::{EndedSession, Rotation, Session, Sessions};
+use crate::store::sessions::{LONGEST, REPEATED_WITHIN, SessionRow, Step};
+use crate::store::{EndedSession, Holder, Rotation, Session, SessionKey, Sessions};
 use async_trait::async_trait;
 use sqlx::PgConnection;
 use std::time::Duration;
 
 #[async_trait]
 impl Sessions for PostgresStore {
-    async fn create_session(&self, user: UserId, verified: &str, ttl: Duration) -> Result<Session> {
+    async fn create_session(&self, user: UserId, verified: &str, key: SessionKey, ttl: Duration) -> Result<Session> {
         self.run(|| async {
             let mut lease = self.pool.lease().await?;
             // The account's row is locked against a deactivation or a new password that would miss
@@ -22,8 +22,8 @@ impl Sessions for PostgresStore {
                 "with account as materialized (
                      select id, is_active, password_hash = $3 as fits from users where id = $1 for share
                  ), opened as (
-                     insert into sessions (user_id, expires_at)
-                     select id, clock_timestamp() + make_interval(secs => $2) from account where is_active and fits
+                     insert into sessions (user_id, key_hash, expires_at)
+                     select id, $4, clock_timestamp() + make_interval(secs => $2) from account where is_active and fits
                      returning id
                  )
                  select is_active, (select id from opened) from account",
@@ -31,10 +31,11 @@ impl Sessions for PostgresStore {
             .bind(user)
             .bind(ttl.as_secs_f64())
             .bind(verified)
+            .bind(key.hash())
             .fetch_optional(lease.connection())
             .await;
             match lease.end_written(opened)? {
-                Some((_, Some(id))) => Ok(Session { id, user_id: user, generation: 0 }),
+                Some((_, Some(id))) => Ok(Session { id, user_id: user, key, generation: 0 }),
                 Some((true, None)) => Err(Error::BadCredentials.into()),
                 Some((false, None)) | None => Err(Error::AccountDisabled.into()),
             }
@@ -42,10 +43,10 @@ impl Sessions for PostgresStore {
         .await
     }
 
-    async fn rotate_session(&self, session: SessionId, generation: i64, ttl: Duration) -> Result<Rotation> {
+    async fn rotate_session(&self, token: Session, ttl: Duration) -> Result<Rotation> {
         self.run(|| async {
             let mut lease = self.pool.begin().await?;
-            let rotation = rotate(lease.connection(), session, generation, ttl).await;
+            let rotation = rotate(lease.connection(), token, ttl).await;
             lease.end_transaction(rotation).await
         })
         .await
@@ -59,6 +60,16 @@ impl Sessions for PostgresStore {
             lease.end(ended)
         })
         .await
+    }
+
+    async fn session(&self, session: SessionId) -> Result<Option<Holder>> {
+        let row: Option<(UserId, Option<[u8; 32]>, bool, bool)> = self
+            .row(|| {
+                sqlx::query_as("select user_id, key_hash, ended_at is not null, disabled from sessions where id = $1")
+                    .bind(session)
+            })
+            .await?;
+        Ok(row.map(|(user_id, key_hash, ended, disabled)| Holder { user_id, key_hash, ended, disabled }))
     }
 
     async fn sessions_ended_within(&self, period: Duration) -> Result<Vec<EndedSession>> {
@@ -75,15 +86,9 @@ impl Sessions for PostgresStore {
     }
 }
 
-async fn rotate(
-    connection: &mut PgConnection,
-    session: SessionId,
-    generation: i64,
-    ttl: Duration,
-) -> Result<Rotation, Fault> {
-    let Some(row) = lock_session(connection, session).await? else {
-        return Ok(Rotation::Ended);
-    };
+async fn rotate(connection: &mut PgConnection, token: Session, ttl: Duration) -> Result<Rotation, Fault> {
+    let row = lock_session(connection, token.id).await?.filter(|row| row.is_of(&token));
+    let Some(row) = row else { return Ok(Rotation::Ended) };
     let user: AccountRow = sqlx::query_as(concat!("select ", account_columns!(), " from users where id = $1"))
         .bind(row.user_id)
         .fetch_one(&mut *connection)
@@ -91,30 +96,43 @@ async fn rotate(
     if !user.is_active {
         return Ok(Rotation::Disabled);
     }
-    if !row.live || generation > row.generation {
-        return Ok(Rotation::Ended);
+    let next = Session { generation: token.generation + 1, ..token };
+    match row.step(&token) {
+        Step::Ended => Ok(Rotation::Ended),
+        Step::Reuse => {
+            end(connection, token.id).await?;
+            Ok(Rotation::Reused(Session { generation: row.generation, ..token }))
+        }
+        Step::Repeat => {
+            let repeated = sqlx::query("update sessions set repeated = true where id = $1").bind(token.id);
+            repeated.execute(connection).await?;
+            Ok(Rotation::Rotated(next, user.into()))
+        }
+        Step::Next => {
+            sqlx::query(
+                "update sessions set generation = generation + 1, rotated_at = clock_timestamp(), repeated = false,
+                     expires_at = least(clock_timestamp() + make_interval(secs => $2),
+                                        created_at + make_interval(secs => $3))
+                 where id = $1",
+            )
+            .bind(token.id)
+            .bind(ttl.as_secs_f64())
+            .bind(LONGEST.as_secs_f64())
+            .execute(connection)
+            .await?;
+            Ok(Rotation::Rotated(next, user.into()))
+        }
     }
-    if generation < row.generation {
-        end(connection, session).await?;
-        return Ok(Rotation::Reused(row.session(row.generation)));
-    }
-    sqlx::query(
-        "update sessions set generation = generation + 1, expires_at = clock_timestamp() + make_interval(secs => $2)
-         where id = $1",
-    )
-    .bind(session)
-    .bind(ttl.as_secs_f64())
-    .execute(connection)
-    .await?;
-    Ok(Rotation::Rotated(row.session(generation + 1), user.into()))
 }
 
 async fn lock_session(connection: &mut PgConnection, session: SessionId) -> Result<Option<SessionRow>, sqlx::Error> {
     sqlx::query_as(
-        "select id, user_id, generation, ended_at is null and expires_at > clock_timestamp() as live
+        "select user_id, key_hash, generation, ended_at is null and expires_at > clock_timestamp() as live,
+             not repeated and coalesce(rotated_at > clock_timestamp() - make_interval(secs => $2), false) as repeatable
          from sessions where id = $1 for no key update",
     )
     .bind(session)
+    .bind(REPEATED_WITHIN.as_secs_f64())
     .fetch_optional(connection)
     .await
 }

@@ -8,6 +8,7 @@
 mod accounts;
 mod chats;
 mod database;
+mod deployment;
 mod log;
 mod members;
 mod messages;

@@ -6,16 +6,16 @@ use crate::error::{Error, Result};
 use crate::id::{SessionId, UserId};
 use crate::store::accounts::{AccountRow, account_columns};
 use crate::store::fault::Fault;
-use crate::store::sessions::SessionRow;
+use crate::store::sessions::{LONGEST, REPEATED_WITHIN, SessionRow, Step};
 use crate::store::stored_time::Time;
-use crate::store::{EndedSession, Rotation, Session, Sessions};
+use crate::store::{EndedSession, Holder, Rotation, Session, SessionKey, Sessions};
 use async_trait::async_trait;
 use sqlx::SqliteConnection;
 use std::time::Duration;
 
 #[async_trait]
 impl Sessions for SqliteStore {
-    async fn create_session(&self, user: UserId, verified: &str, ttl: Duration) -> Result<Session> {
+    async fn create_session(&self, user: UserId, verified: &str, key: SessionKey, ttl: Duration) -> Result<Session> {
         self.run(async {
             let mut transaction = self.database.begin().await?;
             let account: Option<(bool, bool)> =
@@ -30,23 +30,28 @@ impl Sessions for SqliteStore {
                 Some((false, _)) | None => return Err(Error::AccountDisabled.into()),
             }
             let id = sqlx::query_scalar(
-                "insert into sessions (user_id, created_at, expires_at) values ($1, $2, $3) returning id",
+                "insert into sessions (user_id, created_at, expires_at, key_hash) values ($1, $2, $3, $4) returning id",
             )
             .bind(user)
             .bind(self.database.now())
             .bind(self.database.after(ttl))
+            .bind(key.hash().to_vec())
             .fetch_one(&mut *transaction)
             .await?;
-            commit(transaction, Session { id, user_id: user, generation: 0 }).await
+            commit(transaction, Session { id, user_id: user, key, generation: 0 }).await
         })
         .await
     }
 
-    async fn rotate_session(&self, session: SessionId, generation: i64, ttl: Duration) -> Result<Rotation> {
+    async fn rotate_session(&self, token: Session, ttl: Duration) -> Result<Rotation> {
         self.run(async {
             let mut transaction = self.database.begin().await?;
-            let times = (self.database.now(), self.database.after(ttl));
-            let rotation = rotate(&mut transaction, session, generation, times).await?;
+            let times = Times {
+                now: self.database.now(),
+                expires_at: self.database.after(ttl),
+                repeated_after: self.database.before(REPEATED_WITHIN),
+            };
+            let rotation = rotate(&mut transaction, token, times).await?;
             commit(transaction, rotation).await
         })
         .await
@@ -61,6 +66,18 @@ impl Sessions for SqliteStore {
         .await
     }
 
+    async fn session(&self, session: SessionId) -> Result<Option<Holder>> {
+        let statement =
+            sqlx::query_as("select user_id, key_hash, ended_at is not null, disabled from sessions where id = $1");
+        let row: Option<(UserId, Option<Vec<u8>>, bool, bool)> = self.row(statement.bind(session)).await?;
+        Ok(row.map(|(user_id, key_hash, ended, disabled)| Holder {
+            user_id,
+            key_hash: key_hash.and_then(|hash| hash.try_into().ok()),
+            ended,
+            disabled,
+        }))
+    }
+
     async fn sessions_ended_within(&self, period: Duration) -> Result<Vec<EndedSession>> {
         let statement = sqlx::query_as("select id, user_id, disabled from sessions where ended_at > $1");
         let rows: Vec<(SessionId, UserId, bool)> = self.rows(statement.bind(self.database.before(period))).await?;
@@ -68,22 +85,25 @@ impl Sessions for SqliteStore {
     }
 }
 
-async fn rotate(
-    connection: &mut SqliteConnection,
-    session: SessionId,
-    generation: i64,
-    (now, expires_at): (Time, Time),
-) -> Result<Rotation, Fault> {
+/// The times that a rotation compares with and stores.
+struct Times {
+    now: Time,
+    expires_at: Time,
+    repeated_after: Time,
+}
+
+async fn rotate(connection: &mut SqliteConnection, token: Session, times: Times) -> Result<Rotation, Fault> {
     let row: Option<SessionRow> = sqlx::query_as(
-        "select id, user_id, generation, ended_at is null and expires_at > $2 as live from sessions where id = $1",
+        "select user_id, key_hash, generation, ended_at is null and expires_at > $2 as live,
+             not repeated and coalesce(rotated_at > $3, false) as repeatable
+         from sessions where id = $1",
     )
-    .bind(session)
-    .bind(now)
+    .bind(token.id)
+    .bind(times.now)
+    .bind(times.repeated_after)
     .fetch_optional(&mut *connection)
     .await?;
-    let Some(row) = row else {
-        return Ok(Rotation::Ended);
-    };
+    let Some(row) = row.filter(|row| row.is_of(&token)) else { return Ok(Rotation::Ended) };
     let user: AccountRow = sqlx::query_as(concat!("select ", account_columns!(), " from users where id = $1"))
         .bind(row.user_id)
         .fetch_one(&mut *connection)
@@ -91,19 +111,33 @@ async fn rotate(
     if !user.is_active {
         return Ok(Rotation::Disabled);
     }
-    if !row.live || generation > row.generation {
-        return Ok(Rotation::Ended);
+    let next = Session { generation: token.generation + 1, ..token };
+    match row.step(&token) {
+        Step::Ended => Ok(Rotation::Ended),
+        Step::Reuse => {
+            end(connection, token.id, times.now).await?;
+            Ok(Rotation::Reused(Session { generation: row.generation, ..token }))
+        }
+        Step::Repeat => {
+            let repeated = sqlx::query("update sessions set repeated = 1 where id = $1").bind(token.id);
+            repeated.execute(connection).await?;
+            Ok(Rotation::Rotated(next, user.into()))
+        }
+        Step::Next => {
+            sqlx::query(
+                "update sessions set generation = generation + 1, rotated_at = $2, repeated = 0,
+                     expires_at = min($3, created_at + $4)
+                 where id = $1",
+            )
+            .bind(token.id)
+            .bind(times.now)
+            .bind(times.expires_at)
+            .bind(i64::try_from(LONGEST.as_micros()).unwrap_or(i64::MAX))
+            .execute(connection)
+            .await?;
+            Ok(Rotation::Rotated(next, user.into()))
+        }
     }
-    if generation < row.generation {
-        end(connection, session, now).await?;
-        return Ok(Rotation::Reused(row.session(row.generation)));
-    }
-    sqlx::query("update sessions set generation = generation + 1, expires_at = $2 where id = $1")
-        .bind(session)
-        .bind(expires_at)
-        .execute(connection)
-        .await?;
-    Ok(Rotation::Rotated(row.session(generation + 1), user.into()))
 }
 
 async fn end(connection: &mut SqliteConnection, session: SessionId, now: Time) -> Result<(), sqlx::Error> {

@@ -1,0 +1,73 @@
+//! Whether the session that a token names is there, in this database, and its user's (G6).
+//!
+//! A signature says only that somebody under this key issued the token: before a reset, a restored
+//! backup or a failover the same numbers stood for other people. So a node reads the session when
+//! it first meets it, and again after a while.
+
+use crate::error::{Error, Result};
+use crate::event::RevocationReason;
+use crate::id::{SessionId, UserId};
+use crate::store::{Session, SessionKey, Store};
+use dashmap::DashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long a session that was read is believed. Less than the least time that a revocation is
+/// remembered.
+const BELIEVED: Duration = Duration::from_mins(1);
+/// Sessions that are remembered before the old ones are looked for.
+const SWEEP_AT: usize = 10_000;
+
+/// The sessions that were read lately.
+#[derive(Clone, Default)]
+pub struct Holders(Arc<DashMap<SessionId, Known>>);
+
+#[derive(Clone, Copy)]
+struct Known {
+    user_id: UserId,
+    key: SessionKey,
+    read_at: Instant,
+}
+
+impl Holders {
+    /// Nobody is known yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Remembers a session that was just read, opened or rotated.
+    pub fn remember(&self, session: &Session) {
+        if self.0.len() >= SWEEP_AT {
+            self.0.retain(|_, known| known.read_at.elapsed() < BELIEVED);
+        }
+        let Session { id, user_id, key, .. } = *session;
+        self.0.insert(id, Known { user_id, key, read_at: Instant::now() });
+    }
+
+    /// Believes nobody any more: the database may be another, or older.
+    pub fn forget_all(&self) {
+        self.0.clear();
+    }
+
+    /// Checks that a token's session is this one in the store. `TokenInvalid`, `SessionEnded`;
+    /// `Unavailable` where it must be read and the store is away.
+    pub async fn check(&self, store: &dyn Store, session: &Session) -> Result<()> {
+        let known = self.0.get(&session.id).map(|known| *known).filter(|known| known.read_at.elapsed() < BELIEVED);
+        if let Some(known) = known {
+            let fits = known.user_id == session.user_id && known.key == session.key;
+            return if fits { Ok(()) } else { Err(Error::TokenInvalid) };
+        }
+        let holder = store.session(session.id).await?.ok_or(Error::TokenInvalid)?;
+        if holder.user_id != session.user_id || holder.key_hash != Some(session.key.hash()) {
+            return Err(Error::TokenInvalid);
+        }
+        if holder.ended {
+            let disabled = RevocationReason::AccountDisabled;
+            let reason = if holder.disabled { disabled } else { RevocationReason::SessionEnded };
+            return Err(Error::SessionEnded(reason));
+        }
+        self.remember(session);
+        Ok(())
+    }
+}

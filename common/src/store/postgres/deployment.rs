@@ -1,0 +1,62 @@
+//! What this database is.
+
+use super::PostgresStore;
+use crate::error::{Error, Result};
+use crate::store::deployment::{Deployment, Identity};
+use async_trait::async_trait;
+
+#[async_trait]
+impl Identity for PostgresStore {
+    async fn deployment(&self) -> Result<Deployment> {
+        // A dump that is restored makes the table anew, a copied server has another identifier: the
+        // numbers given out since the copy was made will be given out again.
+        let row: Option<(String, String, String, String)> = self
+            .row(|| {
+                sqlx::query_as(
+                    "select id, epoch, origin,
+                         (select system_identifier from pg_control_system())::text
+                         || '/' || (select oid from pg_database where datname = current_database())::text
+                         || '/' || 'deployment'::regclass::oid::text
+                     from deployment",
+                )
+            })
+            .await?;
+        let (id, mut epoch, origin, here) = row.ok_or_else(|| Error::internal("the table deployment is empty"))?;
+        if origin != here {
+            let renewed: Option<(String,)> = self
+                .row(|| {
+                    sqlx::query_as(
+                        "update deployment
+                         set epoch = case origin when '' then epoch
+                                     else replace(gen_random_uuid()::text, '-', '') end, origin = $2
+                         where origin = $1 returning epoch",
+                    )
+                    .bind(&origin)
+                    .bind(&here)
+                })
+                .await?;
+            match renewed {
+                Some((renewed,)) => epoch = renewed,
+                // Another node was first.
+                None => return Err(Error::unavailable("another node renews the epoch")),
+            }
+        }
+        Ok(Deployment { id, epoch })
+    }
+
+    async fn begin_epoch(&self, known: &str) -> Result<String> {
+        let row: Option<(String,)> = self
+            .row(|| {
+                sqlx::query_as(
+                    "with begun as (
+                         update deployment set epoch = replace(gen_random_uuid()::text, '-', '')
+                         where epoch = $1 returning epoch
+                     )
+                     select coalesce((select epoch from begun), epoch) from deployment",
+                )
+                .bind(known)
+            })
+            .await?;
+        row.map(|(epoch,)| epoch).ok_or_else(|| Error::internal("the table deployment is empty"))
+    }
+}

@@ -1,0 +1,121 @@
+//! G6 over databases: a token speaks for its own session in its own database. And G9: two
+//! deployments on one Redis never hear of each other.
+
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+
+use super::watch::Watch;
+use crate::support::deployment::SECRET_KEY;
+use crate::support::user::PASSWORD;
+use crate::support::{Deployment, Redis, Rest, SOON, User, Way, Ws, json, limited};
+
+/// Registers somebody in a database that gives out its numbers again.
+async fn registered(d: &Deployment, name: &str) -> User {
+    d.user_named(name).await
+}
+
+/// That none of these tokens opens anything.
+async fn is_nobody(d: &Deployment, before: &User) {
+    let rest: Rest = d.rest().with_bearer(&before.access);
+    rest.get("/auth/me").await.problem(401, "token_invalid");
+    rest.post("/chats/create", json!({"name": "mine"})).await.problem(401, "token_invalid");
+    let refreshed = d.rest().post("/auth/refresh", json!({"refresh_token": before.refresh})).await;
+    refreshed.problem(401, "token_invalid");
+    let mut ws = Ws::open(&d.gateway(0).ws_url(), Way::Header, &before.access).await;
+    assert_eq!(ws.expect_close(SOON).await.0, 4501);
+}
+
+#[tokio::test]
+async fn a_token_of_a_database_that_is_gone_is_nobodys() {
+    limited(async {
+        let first = Deployment::embedded().start().await;
+        let ann = registered(&first, "ann").await;
+        // The same key over a new database: the first to register has the same numbers.
+        let second = Deployment::embedded().env("SECRET_KEY", SECRET_KEY).start().await;
+        let ben = registered(&second, "ben").await;
+        assert_eq!(ann.id, ben.id, "the numbers are given out again");
+        is_nobody(&second, &ann).await;
+        second.rest().post("/auth/refresh", json!({"refresh_token": ben.refresh})).await.ok(200);
+        ben.rest.get("/auth/me").await.ok(200);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_token_of_after_a_backup_is_nobodys_once_it_is_restored() {
+    limited(async {
+        let d = Deployment::cluster(1, 1).start().await;
+        let (before, ann) = (d.user().await, registered(&d, "ann").await);
+        // As a restored dump has it: who came later never was, and the numbers go on from before.
+        let sql = format!(
+            "delete from sessions where user_id = {0}; delete from users where id = {0};
+             select setval(pg_get_serial_sequence('users', 'id'), {0}, false);
+             select setval(pg_get_serial_sequence('sessions', 'id'), (select max(id) + 1 from sessions), false)",
+            ann.id
+        );
+        let mut link = PgConnection::connect(d.database_url()).await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut link).await.unwrap();
+        for node in d.nodes() {
+            node.restart().await;
+        }
+        let ben = registered(&d, "ben").await;
+        assert_eq!(ann.id, ben.id, "the numbers are given out again");
+        is_nobody(&d, &ann).await;
+        ben.rest.get("/auth/me").await.ok(200);
+        before.rest.get("/auth/me").await.ok(200);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn two_deployments_on_one_redis_never_hear_of_each_other() {
+    limited(async {
+        let redis = Redis::private().await;
+        for database in [0, 1] {
+            let url = format!("redis://{}/{database}", redis.address());
+            let (one, other) = tokio::join!(
+                Deployment::cluster(1, 1).redis(&redis).start(),
+                Deployment::cluster(1, 1)
+                    .redis(&redis)
+                    .node_env("api-0", "REDIS_URL", &url)
+                    .node_env("gateway-0", "REDIS_URL", &url)
+                    .start(),
+            );
+            never_meet(&one, &other).await;
+        }
+    })
+    .await;
+}
+
+async fn never_meet(one: &Deployment, other: &Deployment) {
+    // The same numbers on both sides.
+    let (ann, bob) = (one.user().await, one.user().await);
+    let (eve, dan) = (other.user().await, other.user().await);
+    assert_eq!((ann.id, bob.id), (eve.id, dan.id));
+    let (chat, same) = (ann.group_id(&[&bob]).await, eve.group_id(&[&dan]).await);
+    assert_eq!(chat, same);
+    let here = Watch::subscribed(bob.connect_to(0).await, chat).await;
+    let there = Watch::subscribed(dan.connect_to(0).await, same).await;
+    let mut typist = ann.connect_to(0).await;
+    typist.subscribe(chat).await;
+    typist.send(json!({"type": "typing", "chat_id": chat})).await;
+    here.expect("typing", SOON, |seen| seen.is("typing")).await;
+    ann.say(chat, "of one").await;
+    ann.say(ann.private_chat_id(&bob).await, "to bob").await;
+    here.expect("the private message", SOON, |seen| seen.frame["message"]["text"] == "to bob").await;
+    eve.say(same, "of the other").await;
+    let first = there.expect("a message", SOON, |seen| seen.is("new_message")).await;
+    assert_eq!(first.frame["message"]["text"], "of the other", "the first that comes is its own");
+    // Sessions that end there live on here.
+    let second = dan.second_session().await;
+    second.rest.post_nothing("/auth/logout").await.ok(204);
+    let body = json!({"current_password": PASSWORD, "password": "another long password"});
+    dan.rest.patch("/auth/me", body).await.ok(200);
+    let online = one.rest().with_bearer(&ann.access).get("/ws/online-users").await.ok(200);
+    assert_eq!(online["count"], 2, "{online}");
+    let listed = other.rest().with_bearer(&eve.access).get("/ws/online-users").await.ok(200);
+    assert_eq!(listed["count"], 1, "{listed}");
+    bob.rest.get("/auth/me").await.ok(200);
+    assert!(!here.is_closed());
+    let strangers = there.seen().iter().any(|seen| seen.frame.to_string().contains("of one") || seen.is("typing"));
+    assert!(!strangers, "{:?}", there.seen());
+}
