@@ -33,6 +33,8 @@ const START_TIMEOUT: Duration = Duration::from_mins(1);
 /// The pause between attempts, and between lines of the log about them.
 const RETRY: Duration = Duration::from_millis(250);
 const TELL: Duration = Duration::from_secs(5);
+/// The longest wait for a file that another process uses and does not drain.
+const FILE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The pause between pings of the database: `/readyz` turns within ten seconds.
 const BEAT: Duration = Duration::from_secs(2);
 /// No call of presence waits longer for Redis.
@@ -92,6 +94,11 @@ impl Backends {
         let known = || async { store.deployment().await.map(|_| ()) };
         until("the deployment's identity", known).await?;
         let deployment = store.deployment().await.map_err(|error| StartError::of("DATABASE_URL", &error))?;
+        let (draining, told) = (lifecycle.draining(), store.clone());
+        lifecycle.spawn("database drain", async move {
+            draining.cancelled().await;
+            told.drains();
+        });
         lifecycle.spawn("database watch", watch_store(store.clone(), database_ready, metrics.clone()));
         let bus_metrics = BusMetrics::of(metrics);
         let (bus, presence, counting): (Arc<dyn Bus>, Arc<dyn Presence>, Arc<dyn RateLimiter>) = match &config.redis {
@@ -147,12 +154,27 @@ async fn store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
 
 async fn sqlite(path: &Path, migrate: bool) -> Result<Arc<dyn Store>, StartError> {
     let fault = |error: Error| StartError::of(&format!("the database {}", path.display()), &error);
-    let store = SqliteStore::open(path).await.map_err(fault)?;
+    let begun = Instant::now();
+    let store = loop {
+        match SqliteStore::open(path).await {
+            Ok(store) => break store,
+            // The one before is about to end: a restart does not wait for its last moment itself.
+            Err(error @ Error::Unavailable(_)) => {
+                let patience = if cause(&error).contains("draining") { START_TIMEOUT } else { FILE_TIMEOUT };
+                if begun.elapsed() >= patience {
+                    return Err(fault(error));
+                }
+            }
+            Err(error) => return Err(fault(error)),
+        }
+        sleep(RETRY).await;
+    };
     if migrate {
         store.migrate().await.map_err(fault)?;
     } else {
         schema(store.schema_ready()).await.map_err(fault)?;
     }
+    store.ping().await.map_err(fault)?;
     Ok(Arc::new(store))
 }
 

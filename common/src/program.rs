@@ -14,6 +14,7 @@ use crate::metrics::{Metrics, PublishResult};
 use crate::pruning;
 use crate::relay::{Publisher, Relay};
 use crate::service::{Context, Parts, SendQueue};
+use crate::store::Store;
 use crate::telemetry;
 use axum::Router;
 use futures_util::future::BoxFuture;
@@ -85,8 +86,8 @@ pub async fn run(
         // A signal came while a back end was waited for.
         () = draining.cancelled() => return lifecycle.run_until_done(async {}).await,
     };
-    let app = match app {
-        Ok(app) => app,
+    let (app, store) = match app {
+        Ok(started) => started,
         Err(error) => {
             complain(config.program, &error);
             lifecycle.stop(ExitReason::Failed("start"));
@@ -98,7 +99,9 @@ pub async fn run(
     lifecycle.spawn("public", http::serve(listener, router, places, lifecycle.clone()));
     started.set(true);
     announce(&config, address.ok(), admin_address.ok());
-    lifecycle.run_until_done(app.drained).await
+    let code = lifecycle.run_until_done(app.drained).await;
+    store.close().await;
+    code
 }
 
 async fn start(
@@ -107,8 +110,9 @@ async fn start(
     lifecycle: &Lifecycle,
     places: &Places,
     build: impl FnOnce(&Started<'_>) -> Result<App, StartError>,
-) -> Result<App, StartError> {
+) -> Result<(App, Arc<dyn Store>), StartError> {
     let backends = Backends::connect(config, metrics, lifecycle).await?;
+    let store = backends.store.clone();
     let context = context(config, &backends, lifecycle).await?;
     if config.program != Program::Gateway {
         let (bus, store) = (backends.bus.clone(), backends.store.clone());
@@ -118,7 +122,7 @@ async fn start(
     let app = build(&Started { config, backends: &backends, context: &context, lifecycle, places })?;
     let revocations = Arc::new(context.revocations.clone());
     lifecycle.spawn("bus receiver", Dispatcher::run(backends.bus.clone(), revocations, app.sink.clone()));
-    Ok(app)
+    Ok((app, store))
 }
 
 /// The rules' context, and the tasks behind it: the publisher, the queue of sends, the beat of the
@@ -126,8 +130,14 @@ async fn start(
 /// unless the store is away.
 async fn context(config: &Config, backends: &Backends, lifecycle: &Lifecycle) -> Result<Context, StartError> {
     let Backends { store, metrics, clock, .. } = backends;
-    let secret = config.secret_key.expose_secret().as_bytes();
-    let tokens = Tokens::new(secret, config.access_token_ttl, config.refresh_token_ttl, clock.clone());
+    // Made only now, beside a database that is this program's and locked.
+    let secret = config.secret_key.load().map_err(|error| StartError::new(error.to_string()))?;
+    let tokens = Tokens::new(
+        secret.expose_secret().as_bytes(),
+        config.access_token_ttl,
+        config.refresh_token_ttl,
+        clock.clone(),
+    );
     let passwords = Passwords::new(config.argon2_memory_kib, hashing_threads())
         .map_err(|fault| StartError::new(fault.to_string()))?;
     let dropped = metrics.backplane_published(PublishResult::Dropped).clone();

@@ -1,5 +1,6 @@
 //! Where the data and Redis are, and the key: which combinations each program takes.
 
+use super::secret::SecretKey;
 use super::variables::Raw;
 use super::{ConfigError, Database, Program, RedisConfig, parse, secret};
 use secrecy::SecretString;
@@ -85,13 +86,13 @@ pub(super) fn secret_key(
     debug: bool,
     database: &Database,
     warnings: &mut Vec<String>,
-) -> Result<SecretString, ConfigError> {
+) -> Result<SecretKey, ConfigError> {
+    if let Database::Sqlite(path) = database {
+        make_directory(path)?;
+    }
     match (raw.get("SECRET_KEY")?.map(SecretString::from), database) {
-        (Some(key), _) => secret::judge(&key, debug, warnings).map(|()| key),
-        (None, Database::Sqlite(path)) => {
-            make_directory(path)?;
-            secret::read_or_make(&secret::path_beside(path))
-        }
+        (Some(key), _) => secret::judge(&key, debug, warnings).map(|()| SecretKey::Given(key)),
+        (None, Database::Sqlite(path)) => SecretKey::beside(path),
         (None, Database::Postgres(_)) => Err(ConfigError::of("SECRET_KEY", "must be given, the same on every node")),
     }
 }

@@ -11,6 +11,7 @@ mod tests;
 mod variables;
 
 pub use limits::Limits;
+pub use secret::SecretKey;
 pub use variables::{VARIABLES, Variable, command};
 
 use ipnet::IpNet;
@@ -110,7 +111,7 @@ pub struct Config {
     /// Whether this program may bring the schema up.
     pub migrate: bool,
     /// Signs the tokens.
-    pub secret_key: SecretString,
+    pub secret_key: SecretKey,
     /// The public listener.
     pub listen: SocketAddr,
     /// The listener of metrics and probes.

@@ -47,6 +47,31 @@ pub(super) fn judge(key: &SecretString, debug: bool, warnings: &mut Vec<String>)
     Ok(())
 }
 
+/// The key that signs the tokens.
+#[derive(Clone, Debug)]
+pub enum SecretKey {
+    /// A key that was given and judged, or read from its file.
+    Given(SecretString),
+    /// The file that a key will be made in.
+    Missing(PathBuf),
+}
+
+impl SecretKey {
+    /// The key that is kept beside that database.
+    pub(super) fn beside(database: &Path) -> Result<Self, ConfigError> {
+        let path = path_beside(database);
+        Ok(read(&path)?.map_or(Self::Missing(path), Self::Given))
+    }
+
+    /// The key, made if there is none yet.
+    pub fn load(&self) -> Result<SecretString, ConfigError> {
+        match self {
+            Self::Given(key) => Ok(key.clone()),
+            Self::Missing(path) => read_or_make(path),
+        }
+    }
+}
+
 /// Where the key of that database is kept.
 pub(super) fn path_beside(database: &Path) -> PathBuf {
     let mut name = database.file_name().unwrap_or_default().to_owned();
@@ -54,32 +79,40 @@ pub(super) fn path_beside(database: &Path) -> PathBuf {
     database.with_file_name(name)
 }
 
-/// Reads the key that is kept in `path`, or makes one there, readable by its owner alone.
-pub(super) fn read_or_make(path: &Path) -> Result<SecretString, ConfigError> {
-    let fault = |e: io::Error| ConfigError::of(NAME, format!("cannot be kept in {}: {e}", path.display()));
-    for _ in 0..2 {
-        match fs::read_to_string(path) {
-            Ok(key) if key.trim().len() >= MIN_BYTES => return Ok(key.trim().into()),
-            Ok(_) => return Err(ConfigError::of(NAME, format!("kept in {} is damaged", path.display()))),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => make(path).map_err(fault)?,
-            Err(e) => return Err(fault(e)),
-        }
-    }
-    Err(fault(io::ErrorKind::NotFound.into()))
+fn fault(path: &Path, error: &io::Error) -> ConfigError {
+    ConfigError::of(NAME, format!("cannot be kept in {}: {error}", path.display()))
 }
 
-/// Makes the file whole or not at all: of two programs that start at once, one makes it and both
-/// read the same.
+/// Reads the key that is kept in `path`.
+fn read(path: &Path) -> Result<Option<SecretString>, ConfigError> {
+    match fs::read_to_string(path) {
+        Ok(key) if key.trim().len() >= MIN_BYTES => Ok(Some(key.trim().into())),
+        Ok(_) => Err(ConfigError::of(NAME, format!("kept in {} is damaged", path.display()))),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(fault(path, &e)),
+    }
+}
+
+/// Reads the key that is kept in `path`, or makes one there, readable by its owner alone.
+fn read_or_make(path: &Path) -> Result<SecretString, ConfigError> {
+    if let Some(key) = read(path)? {
+        return Ok(key);
+    }
+    make(path).map_err(|e| fault(path, &e))?;
+    read(path)?.ok_or_else(|| fault(path, &io::ErrorKind::NotFound.into()))
+}
+
+/// Makes the file whole or not at all. One process does: the one that holds the database's lock. A
+/// volume need not know hard links.
 fn make(path: &Path) -> io::Result<()> {
     let key = [(); 4].map(|()| format!("{:016x}", crate::random::bits())).concat();
     let mut draft = path.as_os_str().to_owned();
     draft.push(format!(".{:016x}", crate::random::bits()));
     let draft = PathBuf::from(draft);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-    let made = file.write_all(key.as_bytes()).and_then(|()| file.sync_all()).and_then(|()| fs::hard_link(&draft, path));
-    fs::remove_file(&draft)?;
-    match made {
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        other => other,
+    let made = file.write_all(key.as_bytes()).and_then(|()| file.sync_all()).and_then(|()| fs::rename(&draft, path));
+    if made.is_err() {
+        drop(fs::remove_file(&draft));
     }
+    made
 }

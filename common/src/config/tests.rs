@@ -62,6 +62,15 @@ fn an_api_has_the_contracts_defaults() {
 }
 
 #[test]
+fn a_given_key_makes_the_folder_too() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let url = format!("sqlite:{}", directory.path().join("new/dir/chat.db").display());
+    let key = "0123456789abcdefghijklmnopqrstuvwxyzAB";
+    read(Program::Messenger, &[("DATABASE_URL", &url), ("SECRET_KEY", key)]).expect("starts");
+    assert!(directory.path().join("new/dir").is_dir());
+}
+
+#[test]
 fn the_embedded_form_needs_nothing_and_keeps_its_key() {
     let directory = tempfile::tempdir().expect("a directory");
     let database = directory.path().join("deeper/chat.db");
@@ -72,11 +81,14 @@ fn the_embedded_form_needs_nothing_and_keeps_its_key() {
     assert_eq!(first.allowed_origins, AllowedOrigins::Any);
     assert!(matches!(&first.database, Database::Sqlite(path) if *path == database));
     let kept = database.with_file_name("chat.db.secret-key");
-    let mode = std::fs::metadata(&kept).expect("kept").permissions().mode();
-    assert_eq!(mode & 0o777, 0o600);
+    assert!(!kept.exists(), "not before the database is this program's");
+    let made = first.secret_key.load().expect("made");
+    let bits = std::fs::metadata(&kept).expect("kept").permissions().mode();
+    assert_eq!(bits & 0o777, 0o600);
     let second = read(Program::Messenger, &[("DATABASE_URL", &url), ("DEBUG", "off")]).expect("starts");
-    assert_eq!(first.secret_key.expose_secret(), second.secret_key.expose_secret());
-    assert!(first.secret_key.expose_secret().len() >= 32);
+    let again = second.secret_key.load().expect("kept");
+    assert_eq!(made.expose_secret(), again.expose_secret());
+    assert!(made.expose_secret().len() >= 32);
     std::fs::write(&kept, "short").expect("damaged");
     let fault = read(Program::Messenger, &[("DATABASE_URL", &url)]).expect_err("damaged").to_string();
     assert!(fault.contains("SECRET_KEY") && fault.contains("damaged"), "{fault}");

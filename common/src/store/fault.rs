@@ -84,11 +84,11 @@ fn is_away(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => true,
         sqlx::Error::Database(database) if database.try_downcast_ref::<SqliteError>().is_some() => {
-            // Busy, locked, an I/O error, full, cannot be opened. The byte above the primary code
-            // names a sub-kind.
+            // Busy, locked, read-only, an I/O error, full, cannot be opened. The byte above the
+            // primary code names a sub-kind.
             code(error)
                 .and_then(|code| code.parse::<u32>().ok())
-                .is_some_and(|code| matches!(code & 0xff, 5 | 6 | 10 | 13 | 14))
+                .is_some_and(|code| matches!(code & 0xff, 5 | 6 | 8 | 10 | 13 | 14))
         }
         // Insufficient resources; a statement's time-out; a lock not granted in time; the victim of
         // a deadlock.

@@ -59,6 +59,11 @@ pub trait Store: Identity + Accounts + Sessions + Chats + Members + Messages + L
     async fn ping(&self) -> Result<()>;
     /// How many commits at once still gain throughput; at least 1.
     fn writers(&self) -> usize;
+    /// The process drains: nothing new comes, and [`Self::close`] follows.
+    fn drains(&self) {}
+    /// The end of the process: leaves the data whole by itself. Nothing can be read or written
+    /// afterwards.
+    async fn close(&self) {}
     /// Open and idle connections of the pool, for the metrics.
     fn pool(&self) -> PoolState;
 }

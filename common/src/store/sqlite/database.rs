@@ -1,5 +1,6 @@
 //! The file's connections, and the few words that every statement of this back end needs.
 
+use super::file::FileLock;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::event::micros;
@@ -9,6 +10,7 @@ use crate::store::stored_time::Time;
 use serde::Serialize;
 use sqlx::sqlite::SqlitePool;
 use sqlx::{Sqlite, Transaction};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The file's connections, and the clock that stamps what is stored.
@@ -17,6 +19,8 @@ pub(super) struct Database {
     pub(super) writer: SqlitePool,
     pub(super) reader: SqlitePool,
     pub(super) clock: Clock,
+    /// Held for as long as the file is open.
+    pub(super) lock: Arc<FileLock>,
 }
 
 impl Database {
@@ -38,6 +42,19 @@ impl Database {
 
     pub(super) fn before(&self, by: Duration) -> Time {
         moved(self.now(), -i64::try_from(by.as_micros()).unwrap_or(i64::MAX))
+    }
+
+    /// Empties the write-ahead log into the file, so that deleted text is left in neither. Readers
+    /// that are in the way are waited for only shortly: it comes again.
+    pub(super) async fn checkpoint(&self) -> Result<(), sqlx::Error> {
+        let mut writer = self.writer.acquire().await?;
+        let mut done = sqlx::raw_sql("pragma busy_timeout = 50").execute(&mut *writer).await.map(drop);
+        if done.is_ok() {
+            done = sqlx::raw_sql("pragma wal_checkpoint(truncate)").execute(&mut *writer).await.map(drop);
+        }
+        let patience = format!("pragma busy_timeout = {}", super::ACQUIRE_TIMEOUT.as_millis());
+        sqlx::raw_sql(sqlx::AssertSqlSafe(patience)).execute(&mut *writer).await?;
+        done
     }
 
     pub(super) fn state(&self) -> PoolState {

@@ -104,7 +104,12 @@ impl Log for SqliteStore {
     }
 
     async fn prune(&self, older_than: Duration, limit: usize) -> Result<usize> {
-        self.run(prune(&self.database, older_than, limit)).await
+        self.run(async {
+            let pruned = prune(&self.database, older_than, limit).await?;
+            self.database.checkpoint().await?;
+            Ok(pruned)
+        })
+        .await
     }
 }
 

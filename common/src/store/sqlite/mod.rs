@@ -9,6 +9,7 @@ mod accounts;
 mod chats;
 mod database;
 mod deployment;
+mod file;
 mod log;
 mod members;
 mod messages;
@@ -19,6 +20,7 @@ mod tests;
 mod transaction;
 
 use self::database::{Database, commit};
+use self::file::FileLock;
 use self::transaction::Writing;
 use super::fault::Fault;
 use super::{PoolState, Store, changes};
@@ -31,8 +33,9 @@ use sqlx::query::QueryAs;
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Connection, FromRow, Sqlite};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, FromRow, Sqlite};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -40,6 +43,8 @@ use tokio::time::timeout;
 const OPERATION_TIMEOUT: Duration = Duration::from_millis(1950);
 /// How long a caller waits for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(1500);
+/// The longest that the end of the process waits for the file.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections that read at once.
 const READERS: u32 = 4;
 
@@ -50,21 +55,30 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the file, or creates it.
+    /// Opens the file, or creates it, and locks it. `Unavailable`: another process has it.
+    /// `Internal`: it cannot be written, or is not this program's, and was left as it is.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::open_with(path, Clock::system()).await
     }
 
     /// The same with the caller's clock.
     pub async fn open_with(path: impl AsRef<Path>, clock: Clock) -> Result<Self> {
+        // By its own name: a link to it is locked as the file itself.
+        let path = std::fs::canonicalize(&path).unwrap_or_else(|_| path.as_ref().to_owned());
+        let lock = FileLock::take(&path)?;
         let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
+            .filename(&path)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(ACQUIRE_TIMEOUT)
             .disable_statement_logging();
+        let judged = match file::prepare(&path, &lock) {
+            Ok(true) => only_ours(&options).await,
+            other => other.map(drop),
+        };
+        judged.inspect_err(|_| lock.leave_no_trace(&path))?;
+        // What is deleted is overwritten.
+        let options = options.journal_mode(SqliteJournalMode::Wal).pragma("secure_delete", "on");
         let pool = || {
             SqlitePoolOptions::new()
                 .acquire_timeout(ACQUIRE_TIMEOUT)
@@ -78,9 +92,17 @@ impl SqliteStore {
             let fit = !connection.is_in_transaction();
             Box::pin(async move { Ok(fit) })
         });
-        let writer = writer.connect_with(options.clone()).await.map_err(Fault::Sql)?;
+        let writer = writer.connect_with(options.clone()).await;
+        let writer = writer.map_err(|error| Error::internal(file::not_writable(&path, &error)))?;
         let reader = pool().max_connections(READERS).connect_lazy_with(options.read_only(true));
-        Ok(Self { database: Database { writer, reader, clock } })
+        let database = Database { writer, reader, clock, lock: Arc::new(lock) };
+        // Named in the file and beside it: a log of another run is noticed at the next start.
+        let run = u32::try_from(crate::random::bits() >> 33).unwrap_or(1);
+        let named = sqlx::raw_sql(AssertSqlSafe(format!("pragma user_version = {run}")));
+        named.execute(&database.writer).await.map_err(|error| Error::internal(file::not_writable(&path, &error)))?;
+        database.checkpoint().await.map_err(Fault::Sql)?;
+        database.lock.begin(run).map_err(Error::internal)?;
+        Ok(Self { database })
     }
 
     /// Applies the migrations.
@@ -147,6 +169,28 @@ impl SqliteStore {
     }
 }
 
+/// Refuses a database that is not this program's, before anything of it is changed.
+async fn only_ours(options: &SqliteConnectOptions) -> Result<()> {
+    let mut connection = options.connect().await.map_err(Fault::Sql)?;
+    let names: Vec<String> = sqlx::query_scalar("select name from sqlite_master where type = 'table' order by name")
+        .fetch_all(&mut connection)
+        .await
+        .map_err(Fault::Sql)?;
+    connection.close().await.map_err(Fault::Sql)?;
+    let has = |name: &str| names.iter().any(|table| table == name);
+    let ours = has("_sqlx_migrations") && ["users", "chats", "members", "outbox"].iter().all(|name| has(name));
+    // A start that was refused or cut short may have left the table of migrations alone.
+    if ours || names.iter().all(|name| name == "_sqlx_migrations" || name.starts_with("sqlite_")) {
+        return Ok(());
+    }
+    let shown = names.iter().take(5).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let guess = if has("users") { ", perhaps of an earlier messenger" } else { "" };
+    Err(Error::internal(format!(
+        "holds the tables of another program{guess} ({shown}) and was left as it is; name a new file, for example \
+         DATABASE_URL=sqlite:chat.db"
+    )))
+}
+
 /// A statement with its parameters, and the row that it answers.
 type Statement<R> = QueryAs<'static, Sqlite, R, SqliteArguments>;
 
@@ -162,10 +206,31 @@ impl Store for SqliteStore {
     async fn ping(&self) -> Result<()> {
         self.run(async {
             sqlx::query("select 1").execute(&self.database.reader).await?;
-            // The writer too: it can fail while the readers work.
-            Ok(self.database.begin().await?.rollback().await?)
+            // The writer too: it can fail while the readers work. On a file that is read-only even
+            // a begin succeeds, and only a write does not.
+            let mut transaction = self.database.begin().await?;
+            sqlx::query("update pruned set message_id = message_id").execute(&mut *transaction).await?;
+            Ok(transaction.rollback().await?)
         })
         .await
+    }
+
+    fn drains(&self) {
+        self.database.lock.drains();
+    }
+
+    async fn close(&self) {
+        let closed = timeout(CLOSE_TIMEOUT, async {
+            self.database.reader.close().await;
+            let checkpointed = self.database.checkpoint().await;
+            self.database.writer.close().await;
+            checkpointed
+        });
+        match closed.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the write-ahead log stays beside the database"),
+            Err(_) => tracing::warn!("the database did not close in time; its write-ahead log stays beside it"),
+        }
     }
 
     fn writers(&self) -> usize {

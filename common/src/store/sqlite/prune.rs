@@ -96,7 +96,10 @@ async fn erase_deleted_chats(connection: &mut SqliteConnection, limit: i64, now:
     .execute(&mut *connection)
     .await?;
     if erased.rows_affected() == 0 {
-        sqlx::query("update chats set erased = 1 where id = $1").bind(chat).execute(connection).await?;
+        sqlx::query("update chats set erased = 1, name = '', description = null where id = $1")
+            .bind(chat)
+            .execute(connection)
+            .await?;
     }
     Ok(usize::try_from(erased.rows_affected()).unwrap_or(usize::MAX).max(1))
 }

@@ -1,0 +1,140 @@
+//! The file itself: its lock, and whether it and its write-ahead log are this program's.
+//!
+//! Everything here is a few calls of the file system at the start. Nothing opens the database file
+//! while SQLite has it open: closing it would drop SQLite's own locks.
+
+use crate::error::{Error, Result};
+use parking_lot::Mutex;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// The first bytes of every SQLite database.
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+/// Where the header has `user_version`, which names the run that the file was last opened by.
+const RUN_AT: std::ops::Range<usize> = 60..64;
+/// Where the header says that the file has a write-ahead log.
+const WAL_AT: usize = 18;
+const DRAINING: &str = "draining";
+
+/// The lock of one process on a database file, held until it is dropped or the process ends. Its
+/// file names the run that the write-ahead log belongs to, and says when that run drains.
+#[derive(Debug)]
+pub(super) struct FileLock {
+    file: Mutex<File>,
+}
+
+impl FileLock {
+    /// Takes the lock. `Unavailable`: another process has it; the text says whether it drains.
+    pub(super) fn take(database: &Path) -> Result<Self> {
+        let path = beside(database, ".lock");
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|error| Error::internal(not_writable(&path, &error)))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { file: Mutex::new(file) }),
+            Err(TryLockError::WouldBlock) => {
+                let mut state = String::new();
+                let drains = file.read_to_string(&mut state).is_ok() && state.contains(DRAINING);
+                let doing = if drains { "is still draining" } else { "is using it" };
+                Err(Error::unavailable(format!("another process {doing}; one file serves one process")))
+            }
+            Err(TryLockError::Error(error)) => Err(Error::internal(not_writable(&path, &error))),
+        }
+    }
+
+    /// The run that had the file last.
+    pub(super) fn last_run(&self) -> Option<u32> {
+        let mut text = String::new();
+        let mut file = self.file.lock();
+        file.seek(SeekFrom::Start(0)).and_then(|_| file.read_to_string(&mut text)).ok()?;
+        text.lines().next()?.parse().ok()
+    }
+
+    /// Writes down the run that has the file now.
+    pub(super) fn begin(&self, run: u32) -> io::Result<()> {
+        self.write(&format!("{run}\n"))
+    }
+
+    /// From now on a process that waits for the file knows that it will be free soon.
+    pub(super) fn drains(&self) {
+        let text = self.last_run().map(|run| format!("{run}\n{DRAINING}\n"));
+        if let Some(Err(error)) = text.map(|text| self.write(&text)) {
+            tracing::debug!(%error, "the lock file cannot be written");
+        }
+    }
+
+    /// A file that was refused is left as it was found, without a lock beside it.
+    pub(super) fn leave_no_trace(&self, database: &Path) {
+        if self.last_run().is_none() {
+            drop(std::fs::remove_file(beside(database, ".lock")));
+        }
+    }
+
+    fn write(&self, text: &str) -> io::Result<()> {
+        let mut file = self.file.lock();
+        file.set_len(0)?;
+        file.seek(SeekFrom::Start(0))?;
+        file.write_all(text.as_bytes())?;
+        file.sync_data()
+    }
+}
+
+/// Makes the file where it is missing, readable by its owner alone: it will hold accounts. Answers
+/// whether it holds a database already. A write-ahead log that is another file's is refused.
+pub(super) fn prepare(database: &Path, lock: &FileLock) -> Result<bool> {
+    let fault = |error: io::Error| Error::internal(not_writable(database, &error));
+    let opened = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(database);
+    let mut header = Vec::new();
+    opened.map_err(fault)?.take(100).read_to_end(&mut header).map_err(fault)?;
+    let logged = std::fs::metadata(beside(database, "-wal")).is_ok_and(|log| log.len() > 0);
+    if header.is_empty() {
+        return if logged { Err(Error::internal(stray_log(database))) } else { Ok(false) };
+    }
+    if !header.starts_with(MAGIC) || header.len() < RUN_AT.end {
+        return Err(Error::internal(
+            "is no SQLite database; name another file, for example DATABASE_URL=sqlite:chat.db",
+        ));
+    }
+    let run = header.get(RUN_AT).and_then(|run| run.first_chunk()).map_or(0, |bytes| u32::from_be_bytes(*bytes));
+    // A file of an earlier release names no run.
+    let known = lock.last_run().filter(|_| logged);
+    if known.is_some_and(|known| known != run) || (logged && header[WAL_AT] != 2) {
+        return Err(Error::internal(stray_log(database)));
+    }
+    Ok(true)
+}
+
+/// The path of a file that belongs to the database.
+pub(super) fn beside(database: &Path, ending: &str) -> PathBuf {
+    let mut path = database.as_os_str().to_owned();
+    path.push(ending);
+    path.into()
+}
+
+/// Why a file cannot be used, and what helps.
+pub(super) fn not_writable(path: &Path, error: &dyn std::fmt::Display) -> String {
+    let user = std::fs::metadata("/proc/self").map_or_else(|_| String::new(), |me| format!(" by user {}", me.uid()));
+    format!(
+        "{} cannot be written{user}: {error}; give that user the file and its folder, or name another by DATABASE_URL",
+        path.display()
+    )
+}
+
+fn stray_log(database: &Path) -> String {
+    let log = beside(database, "-wal");
+    format!(
+        "{} belongs to another state of the file: it was replaced after a crash. Put back the state that it belongs \
+         to, or move it away together with the -shm file to go on without it",
+        log.display()
+    )
+}
+
+#[cfg(test)]
+mod tests;
