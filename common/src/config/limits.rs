@@ -72,6 +72,24 @@ impl Default for Limits {
     }
 }
 
+/// The most bytes that a character takes in JSON: two escapes, as in `\ud83d\ude42`.
+const BYTES_PER_CHARACTER: usize = 12;
+/// The rest of a request or a command around a message's text.
+const AROUND_A_TEXT: usize = 512;
+
+/// A text that is allowed must fit into a body and into a frame, whatever its characters.
+fn texts_fit(limits: &Limits) -> Result<(), ConfigError> {
+    let needed = limits.max_message_chars.saturating_mul(BYTES_PER_CHARACTER).saturating_add(AROUND_A_TEXT);
+    for (name, given) in [("MAX_FRAME_BYTES", limits.max_frame_bytes), ("MAX_BODY_BYTES", limits.max_body_bytes)] {
+        if given < needed {
+            let fault = format!("a text of so many characters may take {needed} bytes, and {name} is {given}");
+            let example = format!("MAX_MESSAGE_CHARS={} {name}={needed}", limits.max_message_chars);
+            return Err(ConfigError::new("MAX_MESSAGE_CHARS", fault, &example));
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn read(raw: &Raw) -> Result<Limits, ConfigError> {
     const MIB: usize = 1024 * 1024;
     let count = |name, high| parse::number(raw, name, 1_usize, high);
@@ -101,5 +119,6 @@ pub(super) fn read(raw: &Raw) -> Result<Limits, ConfigError> {
     if limits.idle_timeout <= limits.heartbeat {
         return Err(ConfigError::of("IDLE_TIMEOUT_SECONDS", "must be longer than HEARTBEAT_SECONDS"));
     }
+    texts_fit(&limits)?;
     Ok(limits)
 }

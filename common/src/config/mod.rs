@@ -4,6 +4,7 @@
 
 mod back_ends;
 mod limits;
+mod origins;
 mod parse;
 mod secret;
 #[cfg(test)]
@@ -11,6 +12,8 @@ mod tests;
 mod variables;
 
 pub use limits::Limits;
+pub use origins::AllowedOrigins;
+pub(crate) use origins::canonical as canonical_origin;
 pub use secret::SecretKey;
 pub use variables::{VARIABLES, Variable, command};
 
@@ -68,25 +71,6 @@ pub struct RedisConfig {
     pub nodes: Vec<SecretString>,
     /// Whether it is a Redis Cluster.
     pub cluster: bool,
-}
-
-/// The pages that may call from a browser.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AllowedOrigins {
-    /// All.
-    Any,
-    /// These, as browsers write them.
-    List(Vec<String>),
-}
-
-impl AllowedOrigins {
-    /// Whether a page of that origin may.
-    pub fn allows(&self, origin: &str) -> bool {
-        match self {
-            Self::Any => true,
-            Self::List(list) => list.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin)),
-        }
-    }
 }
 
 /// A program's whole configuration.
@@ -248,7 +232,7 @@ impl Config {
             presence_grace: seconds("PRESENCE_GRACE_SECONDS", 0.0, 3600.0)?,
             presence_lease: seconds("PRESENCE_LEASE_SECONDS", 0.3, 3600.0)?,
             drain: seconds("DRAIN_SECONDS", 0.0, 3600.0)?,
-            allowed_origins: parse::origins(raw, "ALLOWED_ORIGINS", debug)?,
+            allowed_origins: origins::read(raw, "ALLOWED_ORIGINS", debug)?,
             trusted_proxies: parse::networks(raw, "TRUSTED_PROXIES")?,
             rate_limits: parse::switch(raw, "RATE_LIMITS")?,
             db_pool_size: parse::number(raw, "DB_POOL_SIZE", 2, 10_000)?,

@@ -1,7 +1,7 @@
 //! Reads each kind of value. A fault is one sentence and never holds a secret's value.
 
+use super::ConfigError;
 use super::variables::Raw;
-use super::{AllowedOrigins, ConfigError};
 use ipnet::IpNet;
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr};
@@ -62,27 +62,6 @@ pub(super) fn networks(raw: &Raw, name: &'static str) -> Result<Vec<IpNet>> {
         network.map_err(|_| ConfigError::of(name, format!("{} is no address or CIDR block", quoted(item))))
     };
     list(raw.get(name)?.as_deref().unwrap_or("")).map(read).collect()
-}
-
-/// Comma-separated origins, or `*`.
-pub(super) fn origins(raw: &Raw, name: &'static str, debug: bool) -> Result<AllowedOrigins> {
-    let Some(value) = raw.get(name)? else {
-        return Ok(if debug { AllowedOrigins::Any } else { AllowedOrigins::List(Vec::new()) });
-    };
-    if value.trim() == "*" {
-        return Ok(AllowedOrigins::Any);
-    }
-    let read = |item: &str| {
-        let bad = || ConfigError::of(name, format!("{} is no origin (scheme://host[:port])", quoted(item)));
-        let url = url::Url::parse(item).map_err(|_| bad())?;
-        let origin = url.origin();
-        let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
-        if !bare || !origin.is_tuple() || url.password().is_some() {
-            return Err(bad());
-        }
-        Ok(origin.ascii_serialization())
-    };
-    list(&value).map(read).collect::<Result<_>>().map(AllowedOrigins::List)
 }
 
 /// The items of a comma-separated list.

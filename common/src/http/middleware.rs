@@ -15,9 +15,7 @@ use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
-use http::header::{
-    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
-};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, EXPECT, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderName, HeaderValue, Method, Uri};
 use ipnet::IpNet;
 use std::panic::AssertUnwindSafe;
@@ -25,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tower::ServiceExt;
-use tower_http::cors::{AllowOrigin, Any, CorsLayer};
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use tracing::Instrument;
 
 /// No request takes longer.
@@ -62,6 +60,8 @@ fn layers_with(router: Router, config: &Config, metrics: &Metrics, timeout: Dura
     let router = router
         .fallback(async || Error::NotFound)
         .layer(DefaultBodyLimit::max(config.limits.max_body_bytes))
+        // Within CORS: a page may read these refusals too.
+        .layer(from_fn_with_state(edge.clone(), answer))
         .layer(cors(&config.allowed_origins))
         .layer(from_fn_with_state(edge, through));
     with_and_without_slash(router)
@@ -98,16 +98,26 @@ fn toggle_slash(uri: &Uri) -> Option<Uri> {
 
 fn cors(allowed: &AllowedOrigins) -> CorsLayer {
     let origins = match allowed {
-        AllowedOrigins::Any => AllowOrigin::from(Any),
+        AllowedOrigins::Any => AllowOrigin::mirror_request(),
         AllowedOrigins::List(_) => {
             let allowed = allowed.clone();
-            AllowOrigin::predicate(move |_, request| origin::is_allowed(&request.headers, &allowed))
+            let refusals = origin::Refusals::default();
+            AllowOrigin::predicate(move |_, request| {
+                let is_allowed = origin::is_allowed(&request.headers, &allowed);
+                if !is_allowed {
+                    refusals.note(&request.headers);
+                }
+                is_allowed
+            })
         }
     };
     CorsLayer::new()
         .allow_origin(origins)
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
-        .allow_headers([AUTHORIZATION, CONTENT_TYPE, X_REQUEST_ID])
+        // Any: front ends add headers of their own (traces, anti-forgery, cache), and none of them
+        // opens anything here. Nor do credentials: there are no cookies.
+        .allow_headers(AllowHeaders::mirror_request())
+        .allow_credentials(true)
         .expose_headers([X_REQUEST_ID, RETRY_AFTER, ALLOW])
         .max_age(Duration::from_mins(10))
 }
@@ -128,7 +138,7 @@ async fn through(State(edge): State<Arc<Edge>>, mut request: Request, next: Next
     request.extensions_mut().insert(BodyLimit(edge.body_limit));
     request.extensions_mut().insert(id.clone());
 
-    let answered = answer(&edge, request, next).instrument(span.clone()).await;
+    let answered = next.run(request).instrument(span.clone()).await;
     let _in_span = span.enter();
     let mut response = normalise(reveal(answered, &id));
     let headers = response.headers_mut();
@@ -144,7 +154,7 @@ async fn through(State(edge): State<Arc<Edge>>, mut request: Request, next: Next
 }
 
 /// The handler's answer, or what stands for it: too large, too slow, panicked.
-async fn answer(edge: &Edge, request: Request, next: Next) -> Response {
+async fn answer(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Response {
     let length =
         request.headers().get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
     if length.is_some_and(|length| length > edge.body_limit as u64) {

@@ -1,9 +1,11 @@
 //! The one check of a request's origin: for CORS, and for the WebSocket's handshake, which CORS
 //! does not cover.
 
-use crate::config::AllowedOrigins;
+use crate::config::{AllowedOrigins, canonical_origin};
 use http::HeaderMap;
 use http::header::{HOST, ORIGIN};
+use parking_lot::Mutex;
+use std::collections::HashSet;
 
 /// Whether a request comes from no page at all, from the program's own page, or from an allowed
 /// origin. Case does not matter (RFC 6454, section 4; RFC 9110, section 4.2.3).
@@ -13,10 +15,38 @@ pub fn is_allowed(headers: &HeaderMap, allowed: &AllowedOrigins) -> bool {
     allowed.allows(origin) || is_own(origin, headers)
 }
 
+/// The origins that were refused: each is named in the log once, because its page shows nothing but
+/// a lost connection. The first hundred only: anybody can make them up.
+#[derive(Default)]
+pub struct Refusals(Mutex<HashSet<String>>);
+
+impl Refusals {
+    /// Names the origin of a request that was refused.
+    pub fn note(&self, headers: &HeaderMap) {
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let (origin, host) = (text(ORIGIN), text(HOST));
+        let mut named = self.0.lock();
+        if named.len() < NAMED_AT_MOST && origin.len() <= LONGEST_NAMED && named.insert(origin.to_owned()) {
+            tracing::warn!(
+                http.origin = origin,
+                http.host = host,
+                "a page of an origin that is not allowed was refused: list it in ALLOWED_ORIGINS, or let the proxy \
+                 pass Host on unchanged"
+            );
+        }
+    }
+}
+
+const NAMED_AT_MOST: usize = 100;
+const LONGEST_NAMED: usize = 300;
+
 fn is_own(origin: &str, headers: &HeaderMap) -> bool {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-    let authority = origin.split_once("://").map(|(_, authority)| authority);
-    authority.zip(host).is_some_and(|(authority, host)| authority.eq_ignore_ascii_case(host))
+    let scheme = origin.split_once("://").map(|(scheme, _)| scheme);
+    // The same origin with and without its scheme's own port: a proxy may add it to `Host`.
+    scheme
+        .zip(host)
+        .is_some_and(|(scheme, host)| canonical_origin(&format!("{scheme}://{host}")) == canonical_origin(origin))
 }
 
 #[cfg(test)]
@@ -58,6 +88,15 @@ mod tests {
             assert!(!listed(other, "chat.example:8000"), "{other}");
         }
         assert!(!listed("null", "null"));
+        for (origin, host) in [
+            ("https://chat.example", "chat.example:443"),
+            ("http://chat.example", "Chat.example:80"),
+            ("https://chat.example:443", "chat.example"),
+        ] {
+            assert!(listed(origin, host), "{origin} at {host}");
+        }
+        assert!(!listed("https://chat.example", "chat.example:80"));
+        assert!(!listed("http://chat.example", "chat.example:443"));
     }
 
     #[test]

@@ -164,7 +164,7 @@ async fn request_ids_are_the_callers_if_sane() {
 
 #[tokio::test]
 async fn a_body_over_the_limit_is_413_with_and_without_its_length() {
-    let server = Server::start(&[("MAX_BODY_BYTES", "1024")]).await;
+    let server = Server::start(&[("MAX_BODY_BYTES", "1024"), ("MAX_MESSAGE_CHARS", "10")]).await;
     let long = format!("{{\"name\":\"{}\"}}", "x".repeat(3_000_000));
     for path in ["/echo", "/join"] {
         let answer = server.ask("POST", path, &[JSON], &long).await;
@@ -248,7 +248,27 @@ async fn only_allowed_origins_are_told_that_they_may() {
     }
     let open = Server::start(&[("DEBUG", "on")]).await;
     let answer = open.ask("GET", "/users", &["origin: https://any.example"], "").await;
-    assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
+    assert_eq!(answer.header("access-control-allow-origin"), Some("https://any.example"));
+}
+
+#[tokio::test]
+async fn front_ends_may_send_headers_of_their_own_and_read_every_refusal() {
+    let listed =
+        [("ALLOWED_ORIGINS", "https://*.good.example"), ("MAX_BODY_BYTES", "1024"), ("MAX_MESSAGE_CHARS", "10")];
+    let server = Server::start(&listed).await;
+    let origin = "origin: https://a.good.example";
+    for header in ["authorization", "x-requested-with", "traceparent", "sentry-trace", "baggage", "idempotency-key"] {
+        let asked = format!("access-control-request-headers: {header},content-type");
+        let answer = server.ask("OPTIONS", "/users", &[origin, "access-control-request-method: PUT", &asked], "").await;
+        let told = answer.header("access-control-allow-headers").unwrap_or_default();
+        assert!(told.contains(header) && told.contains("content-type"), "{told}");
+        assert_eq!(answer.header("access-control-allow-credentials"), Some("true"));
+    }
+    let long = format!("{{\"name\":\"{}\"}}", "x".repeat(3000));
+    let refused = server.ask("POST", "/echo", &[JSON, origin], &long).await;
+    assert_eq!(refused.status(), 413);
+    assert_eq!(refused.header("access-control-allow-origin"), Some("https://a.good.example"));
+    assert!(refused.header("x-request-id").is_some());
 }
 
 #[tokio::test]
