@@ -10,6 +10,7 @@
 mod catch_up;
 mod deliver;
 mod event;
+mod history;
 mod piece;
 mod repair;
 mod ring;
@@ -20,6 +21,7 @@ mod testing;
 pub use catch_up::{Admission, Begun, Step};
 pub use deliver::{Handed, Progress};
 pub use event::Event;
+pub use history::Known;
 pub use piece::{Next, Piece};
 pub use repair::{HOLD, Repair};
 pub use subscription::{Phase, Push, Reader, Sub};
@@ -55,6 +57,10 @@ pub struct Feed<C> {
     /// Events that came before their time, at most [`HELD`].
     held: BTreeMap<Seq, Event>,
     ring: Ring,
+    /// The commit of the event at the head, if it is known: another history has another.
+    head_committed_at: Option<i64>,
+    /// How often the history was found to have gone back.
+    histories: u32,
     /// A number that the log is known to have reached.
     log_reached: Seq,
     /// Whether a gap is being repaired.
@@ -75,6 +81,8 @@ impl<C: Reader> Feed<C> {
             subs: Slab::new(),
             held: BTreeMap::new(),
             ring: Ring::default(),
+            head_committed_at: None,
+            histories: 0,
             log_reached: Seq(0),
             filling: false,
             head_query: HeadQuery::Idle,
@@ -133,7 +141,7 @@ impl<C: Reader> Feed<C> {
         match self.head {
             Some(head) if event.seq <= head => Offer::Had,
             Some(head) if event.seq == head.next() => {
-                self.head = Some(event.seq);
+                self.advance(event);
                 Offer::Next
             }
             _ => {
@@ -145,6 +153,11 @@ impl<C: Reader> Feed<C> {
         }
     }
 
+    fn advance(&mut self, event: &Event) {
+        self.head = Some(event.seq);
+        self.head_committed_at = Some(event.committed_at_micros);
+    }
+
     /// The next event, if it is among those held.
     fn next_held(&mut self) -> Option<Event> {
         let head = self.head?;
@@ -154,7 +167,7 @@ impl<C: Reader> Feed<C> {
             }
             let event = entry.remove();
             if event.seq == head.next() {
-                self.head = Some(event.seq);
+                self.advance(&event);
                 return Some(event);
             }
         }

@@ -14,16 +14,20 @@ use async_trait::async_trait;
 use messenger_common::bus::{Bus, Topic};
 use messenger_common::dispatch::{EventSink, SinkEvent};
 use messenger_common::event::{Envelope, EventKind, Notice, Revocation, StatusChange};
-use messenger_common::id::{ChatId, NodeId, UserId};
+use messenger_common::id::{ChatId, NodeId, Seq, UserId};
 use messenger_common::lifecycle::Lifecycle;
 use messenger_common::service::Context;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+
+/// Chats whose history went back within this time did so for one cause.
+const ONE_CAUSE: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
 struct Interest {
@@ -58,6 +62,8 @@ pub(crate) struct Hub {
     shards: Vec<mpsc::Sender<ToShard>>,
     interest: Mutex<HashMap<ChatId, Interest>>,
     users: Mutex<HashMap<UserId, LocalUser>>,
+    /// When a history that went back was last logged as a warning.
+    went_back_at: Mutex<Option<Instant>>,
 }
 
 impl Hub {
@@ -81,6 +87,7 @@ impl Hub {
             shards,
             interest: Mutex::default(),
             users: Mutex::default(),
+            went_back_at: Mutex::default(),
         })
     }
 
@@ -97,6 +104,20 @@ impl Hub {
     /// How many shards there are.
     pub(crate) fn shard_count(&self) -> usize {
         self.shards.len()
+    }
+
+    /// Logs that a chat's history went back: one warning a cause, however many chats it concerns.
+    pub(crate) fn history_went_back(&self, chat: ChatId, head: Seq) {
+        let mut at = self.went_back_at.lock();
+        if at.is_none_or(|at| at.elapsed() > ONE_CAUSE) {
+            tracing::warn!(
+                chat.id = %chat, seq = head.0,
+                "the database's history went back: commits are lost; subscribers get a resync, in this chat and others"
+            );
+        } else {
+            tracing::debug!(chat.id = %chat, seq = head.0, "the history of a chat went back");
+        }
+        *at = Some(Instant::now());
     }
 
     /// Sends something to one shard. Waits while its inbox is full; the bus behind it then waits,

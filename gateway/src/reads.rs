@@ -14,7 +14,7 @@ use messenger_common::id::{ChatId, Seq, UserId};
 use messenger_common::lifecycle::Lifecycle;
 use messenger_common::service::Context;
 use messenger_common::service::online::members_online;
-use messenger_common::store::Access;
+use messenger_common::store::{Access, LogHead};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -27,8 +27,8 @@ const ROSTERS_PER_QUERY: usize = 64;
 pub(crate) struct Reads {
     /// A user's rights in a chat, with the chat's head in the same snapshot.
     pub(crate) access: Batcher<(ChatId, UserId), Option<Access>>,
-    /// The head of a chat's log.
-    pub(crate) heads: Batcher<ChatId, Option<Seq>>,
+    /// The head of a chat's log, and the commit of its entry of that number.
+    pub(crate) heads: Batcher<(ChatId, Seq), Option<LogHead>>,
     /// The members of a small chat who are online.
     pub(crate) rosters: Batcher<ChatId, Option<Vec<UserId>>>,
     /// Pieces of chats' logs.
@@ -44,12 +44,9 @@ impl Reads {
             async move { store.access(&pairs).await }
         });
         let store = Arc::clone(&ctx.store);
-        let heads = Batcher::start(lifecycle, "head checks", HEADS_PER_QUERY, move |chats: Vec<ChatId>| {
+        let heads = Batcher::start(lifecycle, "head checks", HEADS_PER_QUERY, move |asked: Vec<_>| {
             let store = Arc::clone(&store);
-            async move {
-                let heads: HashMap<_, _> = store.heads(&chats).await?.into_iter().collect();
-                Ok(chats.iter().map(|chat| heads.get(chat).copied()).collect())
-            }
+            async move { store.heads(&asked).await }
         });
         let (own, max_members) = (ctx.clone(), ctx.limits.status_max_members);
         let rosters = Batcher::start(lifecycle, "online rosters", ROSTERS_PER_QUERY, move |chats: Vec<ChatId>| {

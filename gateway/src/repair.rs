@@ -7,8 +7,10 @@
 use crate::feed::{Feed, Progress, Repair};
 use crate::shard::Shard;
 use messenger_common::backoff::Backoff;
+use messenger_common::event::micros;
 use messenger_common::id::ChatId;
 use messenger_common::metrics::GapCause;
+use messenger_common::store::LogHead;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -45,6 +47,8 @@ async fn fill_until_whole(shard: Rc<Shard>, chat: ChatId, cause: GapCause, hold:
                 pauses.reset();
             }
             Progress::None => {
+                // The log may have been there, and gone back.
+                suspect(&shard, chat);
                 // Read before the commit was to be seen, or not read at all.
                 shard.hub.reads.log.forget(chat);
                 tokio::time::sleep(pauses.pause()).await;
@@ -53,11 +57,24 @@ async fn fill_until_whole(shard: Rc<Shard>, chat: ChatId, cause: GapCause, hold:
     }
 }
 
+/// The log lacks what it is known to have had: compares the heads, unless that is being done.
+pub(crate) fn suspect(shard: &Rc<Shard>, chat: ChatId) {
+    let due = shard.with_feed(chat, |feed| feed.head_due_once(GapCause::HeadCheck)).flatten();
+    if let Some(due) = due {
+        start(shard, chat, due);
+    }
+}
+
 async fn check_head(shard: Rc<Shard>, chat: ChatId, cause: GapCause) {
     let mut pauses = RETRY.start();
     loop {
-        let asked = shard.hub.reads.heads.get(chat).await;
-        let answered = shard.with_feed(chat, |feed| asked.ok().map(|head| feed.head_answered(head, cause)));
+        let Some(known) = shard.with_feed(chat, |feed| feed.known()) else { return };
+        let asked = shard.hub.reads.heads.get((chat, known.head)).await;
+        if let Ok(Some(LogHead { seq, committed_at })) = asked {
+            shard.compare(chat, known, seq, committed_at.map(micros));
+        }
+        let head = asked.map(|head| head.map(|head| head.seq));
+        let answered = shard.with_feed(chat, |feed| head.ok().map(|head| feed.head_answered(head, cause)));
         match answered {
             None => return,
             Some(None) => tokio::time::sleep(pauses.pause()).await,

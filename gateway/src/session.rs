@@ -249,8 +249,12 @@ impl Session {
             Step::Done => Poll::Ready(true),
             // The frames that filled the queue may have left meanwhile.
             Step::Full => Poll::Ready(self.conn.queued() == 0),
-            // Only a piece of the log says that, and it is looked at where it was read.
-            Step::Lost(_) => Poll::Ready(false),
+            // Its history went back. What a piece of the log says is looked at where it was read.
+            Step::Lost(chat) => {
+                let (shard, conn) = (Rc::clone(&self.shard), Rc::clone(&self.conn));
+                self.catching_up = Some(Box::pin(subscription::readmit(shard, conn, chat)));
+                Poll::Ready(true)
+            }
             Step::Read(chat, after) => {
                 let (shard, conn) = (Rc::clone(&self.shard), Rc::clone(&self.conn));
                 self.catching_up = Some(Box::pin(subscription::read_and_catch_up(shard, conn, chat, after)));

@@ -66,6 +66,8 @@ pub(crate) struct Shard {
     /// Typing and read marks that wait.
     beside: RefCell<Paced<(EventKind, ChatId, UserId), Bytes>>,
     status_stamp: Cell<u64>,
+    /// How often the store had lost its connections.
+    store_losses: Cell<u64>,
     started: Instant,
 }
 
@@ -73,6 +75,7 @@ impl Shard {
     pub(crate) fn new(id: usize, hub: Arc<Hub>) -> Self {
         Self {
             id,
+            store_losses: Cell::new(hub.ctx.store.losses()),
             hub,
             scratch: RefCell::new(vec![0; SCRATCH_BYTES].into()),
             clock: Rc::default(),
@@ -103,6 +106,12 @@ impl Shard {
 
     pub(crate) fn look_at_the_clock(&self) {
         self.clock.set(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX));
+    }
+
+    /// Whether the store lost its connections since the last call.
+    pub(crate) fn has_lost_the_store(&self) -> bool {
+        let losses = self.hub.ctx.store.losses();
+        self.store_losses.replace(losses) != losses
     }
 
     /// Counts a tick and returns its number.

@@ -6,4 +6,4 @@ mod begin;
 mod catch_up;
 
 pub(crate) use begin::Subscribing;
-pub(crate) use catch_up::{Step, catch_up, read_and_catch_up};
+pub(crate) use catch_up::{Step, catch_up, read_and_catch_up, readmit};

@@ -4,6 +4,7 @@
 
 mod figures;
 mod g1_durable;
+mod g2_history;
 mod g2_order;
 mod g3_failover;
 mod g3_soon;

@@ -4,9 +4,11 @@ use crate::error::Result;
 use crate::event::LogEvent;
 use crate::id::{ChatId, Seq, UserId};
 use crate::model::{Chat, Message};
+use crate::store::stored_time::Time;
 use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
+use time::OffsetDateTime;
 
 /// How long a relay holds an outbox entry that it claimed.
 pub const CLAIM_LEASE: Duration = Duration::from_millis(1500);
@@ -62,14 +64,24 @@ pub struct LogPage {
     pub floor: Seq,
 }
 
+/// The head of a chat's log, beside an entry by which a reader knows the history again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogHead {
+    /// The newest number.
+    pub seq: Seq,
+    /// When the entry that was asked about was committed. `None`: the log does not have it.
+    pub committed_at: Option<OffsetDateTime>,
+}
+
 /// The log and its outbox. See the store's obligations.
 #[async_trait]
 pub trait Log: Send + Sync + 'static {
     /// The log after a number, up to `limit` events. `None`: no such chat. The log of a deleted
     /// chat is still read.
     async fn log_after(&self, chat: ChatId, after: Seq, limit: usize) -> Result<Option<LogPage>>;
-    /// The heads of these chats, deleted ones too. Unknown chats are left out.
-    async fn heads(&self, chats: &[ChatId]) -> Result<Vec<(ChatId, Seq)>>;
+    /// For each chat the head of its log, and the commit of its entry of that number. In the order
+    /// asked, deleted chats too; `None` where there is no such chat. Never from a replica.
+    async fn heads(&self, asked: &[(ChatId, Seq)]) -> Result<Vec<Option<LogHead>>>;
     /// Removes entries that are published.
     async fn outbox_remove(&self, ids: &[OutboxId]) -> Result<()>;
     /// Claims up to `limit` entries that are older than `age` by the database's clock and that no
@@ -82,4 +94,15 @@ pub trait Log: Send + Sync + 'static {
     /// chats' floors. Erases as many texts of deleted chats. Answers how many; 0 when nothing is
     /// left to do. Blocks no writer.
     async fn prune(&self, older_than: Duration, limit: usize) -> Result<usize>;
+}
+
+/// The heads of rows that bear the place of their question, counted from one.
+pub(super) fn in_the_order_asked(asked: usize, rows: Vec<(i64, Seq, Option<Time>)>) -> Vec<Option<LogHead>> {
+    let mut heads = vec![None; asked];
+    for (place, seq, committed_at) in rows {
+        if let Some(head) = usize::try_from(place - 1).ok().and_then(|at| heads.get_mut(at)) {
+            *head = Some(LogHead { seq, committed_at: committed_at.map(|time| time.0) });
+        }
+    }
+    heads
 }

@@ -44,7 +44,7 @@ pub use self::accounts::{Accounts, Credentials, NewUser, UserPatch, UserRow};
 pub use self::chats::{ChatPatch, Chats, NewGroup};
 pub use self::cursor::PageRequest;
 pub use self::deployment::{Deployment, Identity};
-pub use self::log::{CLAIM_LEASE, Committed, Log, LogPage, NoticeBody, OutboxId, UserNotice};
+pub use self::log::{CLAIM_LEASE, Committed, Log, LogHead, LogPage, NoticeBody, OutboxId, UserNotice};
 pub use self::members::{Access, Members, ReadMark};
 pub use self::messages::{HistoryFrom, Messages, NewMessage, Sent, SentBatch};
 pub use self::sessions::{EndedSession, Holder, Rotation, Session, SessionKey, Sessions};
@@ -66,6 +66,9 @@ pub trait Store: Identity + Accounts + Sessions + Chats + Members + Messages + L
     async fn close(&self) {}
     /// Open and idle connections of the pool, for the metrics.
     fn pool(&self) -> PoolState;
+    /// Rises when connections were lost: the database may have failed over since, to a server that
+    /// lacks the last commits.
+    fn losses(&self) -> u64;
 }
 
 /// The state of the connection pool.

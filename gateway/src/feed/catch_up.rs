@@ -71,6 +71,9 @@ impl<C: Reader> Feed<C> {
     pub fn catch_up(&mut self, key: usize, piece: Option<&Piece>, handed: &mut impl Handed) -> Step {
         loop {
             let Some(sub) = self.subs.get(key).filter(|sub| sub.phase == Phase::Behind) else { return Step::Done };
+            if sub.is_lost {
+                return Step::Lost;
+            }
             let cursor = sub.cursor;
             let next = piece.map_or(Next::Unknown, |piece| piece.next_after(cursor));
             let given = match next {
@@ -105,8 +108,12 @@ impl<C: Reader> Feed<C> {
     pub fn readmit(&mut self, key: usize, head: Seq) {
         let Some(sub) = self.subs.get_mut(key) else { return };
         let resync = Reply::Resync { chat_id: self.chat, seq: head }.to_frame(None);
-        if sub.phase == Phase::Behind && sub.cursor < head && sub.push(&resync, head) == Push::Taken {
+        let is_due = sub.phase == Phase::Behind && (sub.is_lost || sub.cursor < head);
+        if is_due && sub.push(&resync, head) == Push::Taken {
             sub.admitted_at = head;
+            if std::mem::take(&mut sub.is_lost) {
+                sub.starts_after = head;
+            }
             sub.ends_at = sub.ends_at.filter(|removal| *removal > head);
         }
     }

@@ -23,9 +23,14 @@ impl<C: Reader> Feed<C> {
     /// An event from the bus. `tick` is the caller's time, for [`Feed::age`].
     pub fn on_event(&mut self, event: &Event, tick: u32, handed: &mut impl Handed) -> Option<Repair> {
         self.removal_known(event);
-        if self.offer(event) == Offer::Next {
-            self.hand_on(event, tick, handed);
-            self.go_on(tick, handed);
+        match self.offer(event) {
+            Offer::Next => {
+                self.hand_on(event, tick, handed);
+                self.go_on(tick, handed);
+            }
+            // Its number is taken by another event: one of both is of a lost history.
+            Offer::Had if self.contradicts(event) => return self.head_due(GapCause::HeadCheck),
+            Offer::Had | Offer::Held => {}
         }
         self.gap_due(GapCause::Jump, HOLD)
     }
@@ -73,6 +78,7 @@ impl<C: Reader> Feed<C> {
     /// only a new look at its rights lets it go on.
     fn jump(&mut self, head: Seq) {
         self.head = Some(head);
+        self.head_committed_at = None;
         self.ring.clear();
         for (_, sub) in self.subs.iter_mut().filter(|(_, sub)| sub.is_due(head)) {
             sub.fall_behind();

@@ -75,7 +75,13 @@ impl<C: Reader> Feed<C> {
         (was == HeadQuery::Idle).then_some(Repair::Head(cause))
     }
 
+    /// The same where a query that runs is young enough.
+    pub fn head_due_once(&mut self, cause: GapCause) -> Option<Repair> {
+        if self.head_query == HeadQuery::Idle { self.head_due(cause) } else { None }
+    }
+
     /// The log's head, if the chat has one. Says which repair is due, and whether to ask once more.
+    /// [`Feed::compare`] comes first.
     pub fn head_answered(&mut self, head: Option<Seq>, cause: GapCause) -> (Option<Repair>, bool) {
         let repair = head.and_then(|head| {
             self.reached(head);

@@ -56,13 +56,15 @@ pub struct Sub<C> {
     /// The newest removal of its user that is known and that its cursor has yet to reach: it gets
     /// what is before that and nothing else.
     pub(super) ends_at: Option<Seq>,
+    /// Its cursor is of a history that went back: only a resync lets it go on.
+    pub(super) is_lost: bool,
 }
 
 impl<C: Reader> Sub<C> {
     /// One that knows neither its rights nor its place yet.
     pub(super) fn pending(reader: C) -> Self {
         let (phase, zero) = (Phase::Pending, Seq(0));
-        Self { reader, phase, cursor: zero, admitted_at: zero, starts_after: zero, ends_at: None }
+        Self { reader, phase, cursor: zero, admitted_at: zero, starts_after: zero, ends_at: None, is_lost: false }
     }
 
     /// Where it stands.

@@ -6,6 +6,7 @@ use messenger_common::metrics::GapCause;
 use std::rc::Rc;
 use std::time::Duration;
 
+mod history;
 mod lost;
 
 type Tested = Feed<Vector>;

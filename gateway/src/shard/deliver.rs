@@ -1,9 +1,9 @@
 //! Delivery: what the bus or the log brings, to the feed or the connections that it concerns.
 
 use super::Shard;
-use crate::feed::{Event, Piece, Progress, Repair};
+use crate::feed::{Event, Known, Piece, Progress, Repair};
 use crate::inbox::Delivery;
-use messenger_common::id::ChatId;
+use messenger_common::id::{ChatId, Seq};
 
 impl Shard {
     /// Delivers a publication. Returns the repair that its feed is due.
@@ -55,6 +55,17 @@ impl Shard {
             progress = self.with_feed(chat, |feed| feed.on_piece(piece, self.ticks.get(), &mut handed));
         });
         progress
+    }
+
+    /// Compares what a feed knew with the store's answer. Where the history went back, forgets what
+    /// was read and delivered of the lost one.
+    pub(crate) fn compare(&self, chat: ChatId, known: Known, head: Seq, committed_at: Option<i64>) {
+        let users = self
+            .with_feed(chat, |feed| feed.compare(known, head, committed_at).then(|| feed.users().collect::<Vec<_>>()));
+        let Some(users) = users.flatten() else { return };
+        self.hub.reads.log.forget(chat);
+        self.forget_notices(chat, &users);
+        self.hub.history_went_back(chat, head);
     }
 
     fn on_channel_up(&self, chat: ChatId) -> Option<Repair> {

@@ -84,6 +84,25 @@ fn put<T>(of: &mut VecDeque<(ChatId, T)>, chat: ChatId, value: T) {
 }
 
 impl Shard {
+    /// Forgets which notices of a chat its users had: their numbers may be given anew.
+    pub(super) fn forget_notices(&self, chat: ChatId, of: &[UserId]) {
+        let mut users = self.users.borrow_mut();
+        for user in of {
+            if let Some(local) = users.get_mut(user) {
+                local.messages.retain(|(of, _)| *of != chat);
+                local.memberships.retain(|(of, _)| *of != chat);
+            }
+        }
+    }
+
+    /// The same for all chats: of most there is no feed that could find out.
+    pub(crate) fn forget_all_notices(&self) {
+        for local in self.users.borrow_mut().values_mut() {
+            local.messages.clear();
+            local.memberships.clear();
+        }
+    }
+
     pub(super) fn on_notice(&self, user: UserId, chat: ChatId, seq: Seq, kind: EventKind, frame: &Bytes) {
         if kind == EventKind::MessageRead {
             let delivered = self.deliver_to_reader(chat, user, frame);

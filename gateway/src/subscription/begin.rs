@@ -4,7 +4,7 @@
 
 use super::catch_up::{Step, catch_up};
 use crate::conn::Conn;
-use crate::feed::{Admission, Sub};
+use crate::feed::{Admission, Known, Sub};
 use crate::protocol::Reply;
 use crate::repair;
 use crate::shard::Shard;
@@ -36,6 +36,8 @@ struct Found {
     online: Option<Vec<UserId>>,
     /// How often the channel had been confirmed when that was read.
     confirmations: u32,
+    /// What the feed knew then.
+    known: Known,
 }
 
 impl Subscribing<'_> {
@@ -75,13 +77,14 @@ impl Subscribing<'_> {
         {
             drop(tokio::time::timeout(CHANNEL_WITHIN, channel).await);
         }
-        let confirmations = self.shard.with_feed(self.chat, |feed| feed.confirmations()).unwrap_or(0);
+        let known = self.shard.with_feed(self.chat, |feed| (feed.confirmations(), feed.known()));
+        let (confirmations, known) = known.unwrap_or_default();
         let access = self.access().await?;
         if access.role.is_none() {
             return Err(Error::NotAMember);
         }
         let online = self.roster(access.member_count).await;
-        Ok(Found { access, online, confirmations })
+        Ok(Found { access, online, confirmations, known })
     }
 
     async fn access(&self) -> Result<Access> {
@@ -115,6 +118,7 @@ impl Subscribing<'_> {
     fn activate(&self, found: &Found) {
         let Self { shard, conn, chat, after, .. } = *self;
         let Access { head, floor, .. } = found.access;
+        shard.compare(chat, found.known, head, None);
         let begun = shard.with_sub(conn, chat, |feed, key| feed.admit(key, Admission { head, floor, after }));
         let Some(begun) = begun.flatten() else { return };
         // A notice that came meanwhile: the subscription brings what is after its cursor, the

@@ -3,7 +3,7 @@
 
 use crate::conn::{Conn, Subscriber};
 use crate::feed::{self, Event, Piece, Sub};
-use crate::repair::RETRY;
+use crate::repair::{self, RETRY};
 use crate::shard::Shard;
 use messenger_common::id::{ChatId, Seq};
 use messenger_common::metrics::GapCause;
@@ -66,10 +66,11 @@ pub(crate) async fn read_and_catch_up(shard: Rc<Shard>, conn: Rc<Conn>, chat: Ch
         Ok(piece) => {
             if !piece.reaches(after) {
                 shard.hub.reads.log.forget(chat);
+                repair::suspect(&shard, chat);
                 tokio::time::sleep(RETRY.first).await;
             }
             if let Step::Lost(chat) = catch_up(&shard, &conn, Some((chat, &piece))) {
-                readmit(&shard, &conn, chat).await;
+                readmit(shard, conn, chat).await;
             }
         }
         Err(error) => {
@@ -81,9 +82,9 @@ pub(crate) async fn read_and_catch_up(shard: Rc<Shard>, conn: Rc<Conn>, chat: Ch
 
 /// Goes on with a subscription to which events are lost, if its user is a member still: the lost
 /// events may have been the user's removal (G6).
-async fn readmit(shard: &Shard, conn: &Conn, chat: ChatId) {
+pub(crate) async fn readmit(shard: Rc<Shard>, conn: Rc<Conn>, chat: ChatId) {
     let stands = |sub: &Sub<Subscriber>| (sub.phase(), sub.cursor(), sub.admitted_at());
-    let Some(before) = shard.with_sub(conn, chat, |feed, key| feed.sub(key).map(stands)).flatten() else { return };
+    let Some(before) = shard.with_sub(&conn, chat, |feed, key| feed.sub(key).map(stands)).flatten() else { return };
     let Some(user) = conn.user_id() else { return };
     let access = match shard.hub.reads.access.get((chat, user)).await {
         Ok(access) => access.filter(|access| access.role.is_some()),
@@ -93,7 +94,7 @@ async fn readmit(shard: &Shard, conn: &Conn, chat: ChatId) {
         }
     };
     tracing::debug!(chat.id = %chat, connection.id = conn.id, "the log lacks events: the client fetches them by REST");
-    shard.with_sub(conn, chat, |feed, key| match access {
+    shard.with_sub(&conn, chat, |feed, key| match access {
         // Meanwhile the client may have subscribed anew.
         _ if feed.sub(key).map(stands) != Some(before) => {}
         Some(access) => feed.readmit(key, access.head),

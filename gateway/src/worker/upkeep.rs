@@ -35,7 +35,12 @@ impl Worker {
         }
         shard.renew_status_budget();
         shard.renew_beside_budget();
-        for chat in shard.age_feeds(tick, |chat| is_due(chat, tick)) {
+        // The database that answers now may lack the last commits.
+        let has_failed_over = shard.has_lost_the_store();
+        if has_failed_over {
+            shard.forget_all_notices();
+        }
+        for chat in shard.age_feeds(tick, |chat| has_failed_over || is_due(chat, tick)) {
             let due = shard.with_feed(chat, |feed| feed.head_due(GapCause::HeadCheck));
             if let Some(due) = due.flatten() {
                 repair::start(shard, chat, due);

@@ -34,7 +34,9 @@ async fn a_message_is_stored_and_told(at: Fixture) {
     assert_eq!((*chat_id, *committed_at, told), (chat, message.created_at, &message));
     assert_eq!(sent.committed.notices, []);
     assert_eq!(at.history(chat, &ann).await, [message]);
-    assert_eq!(at.store.heads(&[chat, ChatId(0)]).await.unwrap(), [(chat, Seq(1))]);
+    let asked = [(chat, Seq(1)), (ChatId(0), Seq(1)), (chat, Seq(0)), (chat, Seq(2))];
+    let head = |committed_at| Some(LogHead { seq: Seq(1), committed_at });
+    assert_eq!(at.store.heads(&asked).await.unwrap(), [head(Some(*committed_at)), None, head(None), head(None)]);
 }
 
 async fn refused(at: &Fixture, message: NewMessage) -> Result<Sent> {

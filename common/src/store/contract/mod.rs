@@ -191,7 +191,7 @@ impl Fixture {
     }
 
     pub(super) async fn head(&self, chat: ChatId) -> Seq {
-        self.store.heads(&[chat]).await.unwrap()[0].1
+        self.store.heads(&[(chat, Seq(0))]).await.unwrap()[0].unwrap().seq
     }
 
     pub(super) async fn history(&self, chat: ChatId, by: &User) -> Vec<Message> {

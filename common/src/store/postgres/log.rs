@@ -8,8 +8,10 @@ use crate::event::LogEvent;
 use crate::id::{ChatId, Seq, UserId};
 use crate::store::entry::{LogRow, kinds, log_columns};
 use crate::store::fault::{Fault, is_lost};
+use crate::store::log::in_the_order_asked;
 use crate::store::outbox::{EVENTS_PER_CLAIM, OutboxPayload, rebuilt};
-use crate::store::{CLAIM_LEASE, Committed, Log, LogPage, OutboxId};
+use crate::store::stored_time::Time;
+use crate::store::{CLAIM_LEASE, Committed, Log, LogHead, LogPage, OutboxId};
 use async_trait::async_trait;
 use sqlx::PgConnection;
 use std::collections::HashMap;
@@ -46,9 +48,23 @@ impl Log for PostgresStore {
         Ok(Some(LogPage { events: rows.into_iter().filter_map(LogRow::into_event).collect(), head, floor }))
     }
 
-    async fn heads(&self, chats: &[ChatId]) -> Result<Vec<(ChatId, Seq)>> {
-        let chats: Vec<i64> = chats.iter().map(|id| id.0).collect();
-        self.rows(|| sqlx::query_as("select id, seq from chats where id = any ($1)").bind(&chats)).await
+    async fn heads(&self, asked: &[(ChatId, Seq)]) -> Result<Vec<Option<LogHead>>> {
+        let (chats, seqs): (Vec<i64>, Vec<i64>) = asked.iter().map(|(chat, seq)| (chat.0, seq.0)).unzip();
+        let rows: Vec<(i64, Seq, Option<Time>)> = self
+            .rows(|| {
+                sqlx::query_as(
+                    "select p.ord, c.seq, e.created_at
+                     from unnest($1::bigint[], $2::bigint[]) with ordinality as p (chat_id, seq, ord)
+                     join chats c on c.id = p.chat_id
+                     left join lateral (
+                         select o.created_at from log o where o.chat_id = p.chat_id and o.seq = p.seq limit 1
+                     ) e on p.seq > 0",
+                )
+                .bind(&chats)
+                .bind(&seqs)
+            })
+            .await?;
+        Ok(in_the_order_asked(asked.len(), rows))
     }
 
     async fn outbox_remove(&self, ids: &[OutboxId]) -> Result<()> {

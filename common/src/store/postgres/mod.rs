@@ -194,4 +194,8 @@ impl Store for PostgresStore {
     fn pool(&self) -> PoolState {
         self.pool.state()
     }
+
+    fn losses(&self) -> u64 {
+        self.pool.losses()
+    }
 }

@@ -69,6 +69,11 @@ impl Pool {
         &self.options
     }
 
+    /// How often connections were lost, each outage once.
+    pub(super) fn losses(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
     pub(super) fn state(&self) -> PoolState {
         let idle = u32::try_from(self.idle.lock().len()).unwrap_or(u32::MAX);
         PoolState { in_use: self.open.load(Ordering::Relaxed).saturating_sub(idle), idle }

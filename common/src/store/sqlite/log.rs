@@ -8,8 +8,10 @@ use crate::error::Result;
 use crate::id::{ChatId, Seq, UserId};
 use crate::store::entry::{LogRow, kinds, log_columns};
 use crate::store::fault::{Fault, is_lost};
+use crate::store::log::in_the_order_asked;
 use crate::store::outbox::{EVENTS_PER_CLAIM, OutboxPayload, rebuilt};
-use crate::store::{CLAIM_LEASE, Committed, Log, LogPage, OutboxId};
+use crate::store::stored_time::Time;
+use crate::store::{CLAIM_LEASE, Committed, Log, LogHead, LogPage, OutboxId};
 use async_trait::async_trait;
 use sqlx::SqliteConnection;
 use std::collections::HashMap;
@@ -30,9 +32,14 @@ impl Log for SqliteStore {
         Ok(Some(LogPage { events: rows.into_iter().filter_map(LogRow::into_event).collect(), head, floor }))
     }
 
-    async fn heads(&self, chats: &[ChatId]) -> Result<Vec<(ChatId, Seq)>> {
-        let statement = sqlx::query_as("select id, seq from chats where id in (select value from json_each($1))");
-        self.rows(statement.bind(json(&chats)?)).await
+    async fn heads(&self, asked: &[(ChatId, Seq)]) -> Result<Vec<Option<LogHead>>> {
+        let statement = sqlx::query_as(
+            "select p.key + 1, c.seq,
+                    (select o.created_at from log o where o.chat_id = c.id and o.seq = json_extract(p.value, '$[1]'))
+             from json_each($1) p join chats c on c.id = json_extract(p.value, '$[0]')",
+        );
+        let rows: Vec<(i64, Seq, Option<Time>)> = self.rows(statement.bind(json(&asked)?)).await?;
+        Ok(in_the_order_asked(asked.len(), rows))
     }
 
     async fn outbox_remove(&self, ids: &[OutboxId]) -> Result<()> {

@@ -240,4 +240,8 @@ impl Store for SqliteStore {
     fn pool(&self) -> PoolState {
         self.database.state()
     }
+
+    fn losses(&self) -> u64 {
+        0
+    }
 }

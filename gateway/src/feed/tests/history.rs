@@ -1,0 +1,106 @@
+//! A history that went back.
+
+use super::*;
+
+fn at(seq: i64, committed_at_micros: i64) -> Event {
+    Event { committed_at_micros, ..event(seq) }
+}
+
+/// Live at 3 of a history that is lost from 2 on.
+fn ahead() -> (Tested, Rc<Client>, usize) {
+    let mut feed = feed_at(0);
+    let (client, key) = live(&mut feed, 1);
+    for seq in 1..=3 {
+        assert_eq!(feed.on_event(&at(seq, seq), 0, &mut ignore), None);
+    }
+    assert_eq!(client.read(), text(1..=3));
+    (feed, client, key)
+}
+
+/// The subscription is lost until its rights are read; then the feed goes on.
+fn starts_over(feed: &mut Tested, client: &Client, key: usize, head: i64) {
+    assert!(client.is_behind.get());
+    assert_eq!((feed.head(), feed.missing()), (Some(Seq(head)), None), "nothing is read again and again");
+    assert_eq!(catch_up(feed, key, None), Step::Lost);
+    assert_eq!(feed.on_event(&at(head + 1, 90), 0, &mut ignore), None);
+    feed.readmit(key, Seq(head));
+    assert_eq!(catch_up(feed, key, None), Step::Done);
+    assert_eq!(client.read(), [format!("resync {head}"), (head + 1).to_string()]);
+}
+
+#[test]
+fn a_head_below_what_was_reached_proves_it() {
+    let (mut feed, client, key) = ahead();
+    let known = feed.known();
+    assert!(feed.compare(known, Seq(1), None));
+    assert!(!feed.compare(known, Seq(1), None), "that answer is of the history before");
+    starts_over(&mut feed, &client, key, 1);
+}
+
+#[test]
+fn a_number_that_was_given_anew_proves_it() {
+    for (head, is_proof) in [(3, true), (9, true), (3, false)] {
+        let (mut feed, client, key) = ahead();
+        let committed_at = if is_proof { 33 } else { 3 };
+        let known = feed.known();
+        assert_eq!(feed.compare(known, Seq(head), Some(committed_at)), is_proof);
+        if is_proof {
+            starts_over(&mut feed, &client, key, head);
+        }
+    }
+}
+
+#[test]
+fn an_answer_is_compared_with_what_was_known_when_it_was_asked() {
+    let (mut feed, client, _) = ahead();
+    let known = feed.known();
+    assert_eq!(feed.on_event(&at(4, 4), 0, &mut ignore), None);
+    assert!(!feed.compare(known, Seq(3), Some(3)), "4 was committed since");
+    assert!(!feed.compare(known, Seq(4), None), "the log no longer keeps it");
+    assert_eq!(client.read(), text([4]));
+}
+
+#[test]
+fn the_commit_of_a_head_that_was_only_read_is_learned() {
+    let mut feed = feed_at(3);
+    live(&mut feed, 1);
+    let known = feed.known();
+    assert!(!feed.compare(known, Seq(3), Some(3)));
+    let known = feed.known();
+    assert!(feed.compare(known, Seq(3), Some(33)));
+}
+
+#[test]
+fn an_event_that_contradicts_what_was_delivered_asks_the_store() {
+    let due = Some(Repair::Head(GapCause::HeadCheck));
+    for (contradicting, due) in
+        [(at(2, 22), due), (at(3, 33), due), (at(1, 99), due), (at(2, 2), None), (at(3, 3), None)]
+    {
+        let (mut feed, client, _) = ahead();
+        assert_eq!(feed.on_event(&contradicting, 0, &mut ignore), due, "{contradicting:?}");
+        assert!(client.read().is_empty());
+    }
+}
+
+#[test]
+fn a_removal_that_no_longer_is_ends_nothing() {
+    let (mut feed, client, key) = ahead();
+    assert_eq!(feed.on_event(&leaving(5, 1), 0, &mut ignore), GAP);
+    assert_eq!(feed.listeners().count(), 0);
+    let known = feed.known();
+    assert!(feed.compare(known, Seq(1), None));
+    starts_over(&mut feed, &client, key, 1);
+    assert_eq!(feed.listeners().count(), 1);
+}
+
+#[test]
+fn a_resync_that_finds_no_room_is_still_due() {
+    let (mut feed, client, key) = ahead();
+    let known = feed.known();
+    assert!(feed.compare(known, Seq(1), None));
+    client.room.set(Some(0));
+    assert_eq!(catch_up(&mut feed, key, None), Step::Lost);
+    feed.readmit(key, Seq(1));
+    client.room.set(None);
+    starts_over(&mut feed, &client, key, 1);
+}

@@ -1,0 +1,170 @@
+//! G2 where the history itself goes back, as a standby that lacked the last commits leaves it:
+//! `resync` says so, and nothing of the lost history is delivered as if it still were.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+
+use super::figures::gap_fills;
+use crate::support::{Deployment, Ws, limited};
+
+/// From the loss of the connections to the resync: a ping of the database, a tick.
+const NOTICED_WITHIN: Duration = Duration::from_secs(5);
+
+/// Each head is compared once in so long, without any sign.
+const SLOW_BEAT: Duration = Duration::from_secs(13);
+
+/// Takes back what came after `head`.
+async fn go_back(d: &Deployment, chats: &[i64], head: i64) {
+    let mut database = PgConnection::connect(d.database_url()).await.unwrap();
+    for chat in chats {
+        database
+            .execute(AssertSqlSafe(format!(
+                "delete from messages where chat_id = {chat} and seq > {head};
+                 delete from events where chat_id = {chat} and seq > {head};
+                 update members set read_seq = least(read_seq, {head}) where chat_id = {chat};
+                 update chats set seq = {head} where id = {chat}"
+            )))
+            .await
+            .unwrap();
+    }
+    database.close().await.unwrap();
+}
+
+/// Ends the programs' connections, as the death of a primary does.
+async fn cut_connections(d: &Deployment) {
+    let mut database = PgConnection::connect(d.database_url()).await.unwrap();
+    let cut = "select pg_terminate_backend(pid) from pg_stat_activity
+               where datname = current_database() and pid <> pg_backend_pid()";
+    database.execute(cut).await.unwrap();
+    database.close().await.unwrap();
+}
+
+async fn resync(ws: &mut Ws, chat_id: i64) -> i64 {
+    resync_within(NOTICED_WITHIN, ws, chat_id).await
+}
+
+async fn resync_within(limit: Duration, ws: &mut Ws, chat_id: i64) -> i64 {
+    let is_it = |frame: &Value| frame["type"] == "resync" && frame["chat_id"] == chat_id;
+    let resync = ws.expect_where("a resync", limit, is_it).await;
+    resync["seq"].as_i64().unwrap()
+}
+
+/// The numbers that are given anew contradict those that were delivered.
+#[tokio::test]
+async fn numbers_that_are_given_anew_are_a_resync() {
+    limited(async {
+        let d = Deployment::cluster(1, 2).start().await;
+        let (ann, bob) = (d.user().await, d.user().await);
+        let chat_id = ann.group_id(&[&bob]).await;
+        let mut sockets = vec![bob.connect_to(0).await, bob.connect_to(1).await];
+        let lost = ["first", "lost 2", "lost 3"];
+        for ws in &mut sockets {
+            ws.subscribe(chat_id).await;
+        }
+        for text in lost {
+            ann.say(chat_id, text).await;
+        }
+        for ws in &mut sockets {
+            for _ in lost {
+                ws.expect_in("new_message", chat_id).await;
+            }
+        }
+        go_back(&d, &[chat_id], 1).await;
+        let fills = gap_fills(d.gateways()).await;
+        let began = Instant::now();
+        let again = [ann.say(chat_id, "second").await, ann.say(chat_id, "third").await];
+        assert_eq!((&again[0]["seq"], &again[1]["seq"]), (&2.into(), &3.into()), "numbers are given anew");
+        let mut heads = Vec::new();
+        for ws in &mut sockets {
+            heads.push(resync(ws, chat_id).await);
+        }
+        println!("G2 history went back under live subscriptions: resync after {:.1?}", began.elapsed());
+        let fourth = ann.say(chat_id, "fourth").await;
+        for (ws, head) in sockets.iter_mut().zip(heads) {
+            for seq in head + 1..=4 {
+                let event = ws.expect_in("new_message", chat_id).await;
+                assert_eq!(event["seq"], seq, "consecutive after the resync at {head}");
+                assert!(seq < 4 || event["message"] == fourth);
+            }
+        }
+        // Nothing of the lost history is replayed, from the log or from a feed's newest events.
+        let mut late = bob.connect_to(0).await;
+        assert_eq!(late.subscribe_after(chat_id, 0).await["recovered"], 4);
+        for text in ["first", "second", "third", "fourth"] {
+            assert_eq!(late.expect_in("new_message", chat_id).await["message"]["text"], text);
+        }
+        let made = gap_fills(d.gateways()).await - fills;
+        assert!(made < 20.0, "the log was read {made} times");
+    })
+    .await;
+}
+
+/// No message tells: the loss of the connections does, for chats that are followed and for notices
+/// of those that are not.
+#[tokio::test]
+async fn a_database_that_failed_over_is_compared_at_once() {
+    limited(async {
+        let d = Deployment::cluster(1, 2).start().await;
+        let (ann, bob) = (d.user().await, d.user().await);
+        let chat_id = ann.group_id(&[&bob]).await;
+        let private = ann.private_chat_id(&bob).await;
+        let mut sockets = vec![bob.connect_to(0).await, bob.connect_to(1).await];
+        for ws in &mut sockets {
+            ws.subscribe(chat_id).await;
+        }
+        for text in ["first", "second", "third"] {
+            ann.say(chat_id, text).await;
+            ann.say(private, text).await;
+        }
+        for ws in &mut sockets {
+            for chat_id in [chat_id, private] {
+                for seq in 1..=3 {
+                    assert_eq!(ws.expect_in("new_message", chat_id).await["seq"], seq);
+                }
+            }
+        }
+        go_back(&d, &[chat_id, private], 1).await;
+        cut_connections(&d).await;
+        for ws in &mut sockets {
+            assert_eq!(resync(ws, chat_id).await, 1);
+        }
+        for chat_id in [chat_id, private] {
+            let sent = ann.say(chat_id, "anew").await;
+            assert_eq!(sent["seq"], 2);
+            for ws in &mut sockets {
+                assert_eq!(ws.expect_in("new_message", chat_id).await["message"], sent);
+            }
+        }
+        let warnings = d.tail(1000).matches("history went back").count();
+        assert!((1..=2).contains(&warnings), "{warnings} lines, one a gateway");
+    })
+    .await;
+}
+
+/// A subscription that begins finds out, and within the slow beat so do those that live.
+#[tokio::test]
+async fn a_newcomer_finds_that_the_history_went_back() {
+    limited(async {
+        let d = Deployment::cluster(1, 1).start().await;
+        let (ann, bob) = (d.user().await, d.user().await);
+        let chat_id = ann.group_id(&[&bob]).await;
+        let mut live = bob.connect_to(0).await;
+        live.subscribe(chat_id).await;
+        for text in ["first", "second", "third"] {
+            ann.say(chat_id, text).await;
+            live.expect_in("new_message", chat_id).await;
+        }
+        go_back(&d, &[chat_id], 1).await;
+        let mut newcomer = ann.connect_to(0).await;
+        let subscribed = newcomer.subscribe_after(chat_id, 2).await;
+        assert_eq!((&subscribed["seq"], &subscribed["resync"]), (&1.into(), &true.into()));
+        assert_eq!(resync_within(SLOW_BEAT, &mut live, chat_id).await, 1);
+        let sent = ann.say(chat_id, "anew").await;
+        for ws in [&mut live, &mut newcomer] {
+            assert_eq!(ws.expect_in("new_message", chat_id).await["message"], sent);
+        }
+    })
+    .await;
+}
