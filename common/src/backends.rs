@@ -17,6 +17,7 @@ use crate::rate_limit::memory::MemoryLimiter;
 use crate::rate_limit::redis::RedisLimiter;
 use crate::rate_limit::{Off, RateLimiter};
 use crate::redis::pool::RedisPool;
+use crate::redis::server::is_cluster;
 use crate::redis::{Namespace, Place};
 use crate::store::Store;
 use crate::store::postgres::PostgresStore;
@@ -106,8 +107,13 @@ impl Backends {
                 let bus = MemoryHub::new().join(lifecycle, bus_metrics);
                 (bus, Arc::new(MemoryPresence::new(&clock, config.presence_lease)), Arc::new(MemoryLimiter::new()))
             }
-            Some(redis) => redis_back_ends(config, redis, &deployment.id, &node, bus_metrics, lifecycle)
-                .map_err(|error| StartError::of("REDIS_URL", &error))?,
+            Some(redis) => {
+                // One address of a cluster is that cluster.
+                let cluster = redis.cluster || until("Redis", || is_cluster(&redis.nodes)).await?;
+                let redis = RedisConfig { nodes: redis.nodes.clone(), cluster };
+                redis_back_ends(config, &redis, &deployment.id, &node, bus_metrics, lifecycle)
+                    .map_err(|error| StartError::of("REDIS_URL", &error))?
+            }
         };
         lifecycle.spawn("bus watch", watch_bus(bus.clone(), bus_ready));
         wait_for_bus(&bus).await?;
@@ -188,9 +194,9 @@ async fn schema(ready: impl Future<Output = Result<bool>>) -> Result<()> {
 
 /// Retries for a minute while the back end is unavailable, and logs it. Any other error ends it at
 /// once.
-async fn until<F>(what: &str, attempt: impl Fn() -> F) -> Result<(), StartError>
+async fn until<T, F>(what: &str, attempt: impl Fn() -> F) -> Result<T, StartError>
 where
-    F: Future<Output = Result<()>>,
+    F: Future<Output = Result<T>>,
 {
     let begun = Instant::now();
     let mut told: Option<Instant> = None;
@@ -198,7 +204,7 @@ where
         // Each attempt is bounded by itself, except a migration, which may take as long as it
         // needs.
         let error = match attempt().await {
-            Ok(()) => return Ok(()),
+            Ok(done) => return Ok(done),
             Err(error @ Error::Unavailable(_)) => error,
             Err(error) => return Err(StartError::of(what, &error)),
         };

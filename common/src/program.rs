@@ -114,10 +114,12 @@ async fn start(
     let backends = Backends::connect(config, metrics, lifecycle).await?;
     let store = backends.store.clone();
     let context = context(config, &backends, lifecycle).await?;
-    if config.program != Program::Gateway {
-        let (bus, store) = (backends.bus.clone(), backends.store.clone());
+    let bus = backends.bus.clone();
+    if config.program == Program::Gateway {
+        Relay::stand_in(bus, store.clone(), lifecycle);
+    } else {
         Relay::start(bus, store.clone(), lifecycle, metrics.outbox_pending.clone());
-        lifecycle.spawn("log pruning", pruning::run(store, config.limits.event_retention));
+        lifecycle.spawn("log pruning", pruning::run(store.clone(), config.limits.event_retention));
     }
     let app = build(&Started { config, backends: &backends, context: &context, lifecycle, places })?;
     let revocations = Arc::new(context.revocations.clone());

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::tally::AGAIN_WITHIN;
 use crate::support::deployment::Builder;
-use crate::support::{Deployment, Proxy, Redis, SOON, Ws, blocking, eventually, json, limited};
+use crate::support::proxy::Mode;
+use crate::support::{Deployment, Proxy, Redis, RedisCluster, SOON, Ws, blocking, eventually, json, limited};
 
 /// From the swap to the first event that crosses: a probe, a new link, a retry.
 const MOVED_WITHIN: Duration = Duration::from_secs(3);
@@ -96,6 +98,41 @@ async fn notice_crosses(d: &Deployment, typist: &mut Ws, reader: &mut Ws, chat_i
     assert_eq!(alone.expect("new_message").await["chat_id"], private);
 }
 
+/// The only api is killed while what it publishes hangs in a silent link: the gateways publish it.
+#[tokio::test]
+async fn gateways_publish_what_the_last_api_left() {
+    limited(async {
+        let redis = Redis::private().await;
+        let proxy = Proxy::to(&redis.address());
+        let url = format!("redis://{}", proxy.address());
+        let d = Deployment::cluster(1, 2).redis(&redis).node_env("api-0", "REDIS_URL", url).start().await;
+        let (ann, bob) = (d.user().await, d.user().await);
+        let chat_id = ann.group_id(&[&bob]).await;
+        let private = ann.private_chat_id(&bob).await;
+        let mut sockets = vec![bob.connect_to(0).await, bob.connect_to(1).await];
+        for ws in &mut sockets {
+            ws.subscribe(chat_id).await;
+        }
+        proxy.set(Mode::Stall);
+        let sent = [ann.say(chat_id, "to all").await, ann.say(private, "to you").await];
+        d.api(0).kill_9();
+        let killed = Instant::now();
+        for ws in &mut sockets {
+            for message in &sent {
+                let chat_id = message["chat_id"].as_i64().unwrap();
+                assert_eq!(&ws.expect_in("new_message", chat_id).await["message"], message);
+            }
+        }
+        let took = killed.elapsed();
+        println!("G3 the only api killed between commit and publish: a gateway published after {took:.1?}");
+        assert!(took < AGAIN_WITHIN, "{took:?}");
+        for ws in &mut sockets {
+            ws.none_of(&["new_message", "resync"]).await;
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_node_that_reaches_a_replica_is_not_ready_and_says_so() {
     limited(async {
@@ -116,6 +153,33 @@ async fn a_node_that_reaches_a_replica_is_not_ready_and_says_so() {
         proxy.lead_to(&replica.address());
         ready(&d, true).await;
         d.user().await.connect_to(0).await.round_trip().await;
+    })
+    .await;
+}
+
+/// One address of a cluster is that cluster, in everything: events, presence and limits.
+#[tokio::test]
+async fn one_address_of_a_cluster_is_the_cluster() {
+    limited(async {
+        let cluster = RedisCluster::start(3).await;
+        let url = cluster.urls().remove(1);
+        let nodes = ["api-0", "gateway-0", "gateway-1"];
+        let alone = Deployment::cluster(1, 2).env("RATE_LIMITS", "on");
+        let d = nodes.iter().fold(alone, |builder, node| builder.node_env(node, "REDIS_URL", &url)).start().await;
+        for _ in 0..4 {
+            let (ann, bob) = (d.user().await, d.user().await);
+            let chat_id = ann.group_id(&[&bob]).await;
+            let (mut first, mut second) = (ann.connect_to(0).await, bob.connect_to(1).await);
+            first.subscribe(chat_id).await;
+            second.subscribe(chat_id).await;
+            let sent = ann.say(chat_id, "text").await;
+            assert_eq!(second.expect_in("new_message", chat_id).await["message"], sent);
+            let online = async || {
+                let answer = ann.rest.on(0).get(&format!("/ws/chat/{chat_id}/online-users")).await.ok(200);
+                (answer["count"] == 2).then_some(())
+            };
+            eventually("both are online", SOON, online).await;
+        }
     })
     .await;
 }

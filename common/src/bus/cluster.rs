@@ -51,6 +51,12 @@ struct Map {
 }
 
 impl Map {
+    /// Whether the same servers serve the same slots already.
+    fn serves(&self, ranges: &[Range]) -> bool {
+        let same = |(now, (before, _)): (&Range, &(Range, Arc<Link>))| now == before;
+        !ranges.is_empty() && ranges.len() == self.ranges.len() && ranges.iter().zip(&self.ranges).all(same)
+    }
+
     fn link(&self, namespace: &Namespace, topic: &Topic) -> Option<&Arc<Link>> {
         let slot = topology::slot(&namespace.name(topic));
         let at = self.ranges.partition_point(|(range, _)| range.last < slot);
@@ -134,6 +140,10 @@ impl ClusterBus {
     /// that serves it now.
     fn apply(&self, ranges: &[Range], tasks: &mut JoinSet<()>) {
         let mut map = self.map.lock();
+        // Each topic's slot would be computed under the lock that publishers and shards take.
+        if map.serves(ranges) {
+            return;
+        }
         let before: Vec<_> =
             map.topics.iter().map(|topic| (topic.clone(), map.link(&self.shared.namespace, topic).cloned())).collect();
         let mut links: Vec<(Arc<Link>, CancellationToken)> = Vec::new();

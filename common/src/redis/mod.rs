@@ -6,6 +6,7 @@
 pub mod connect;
 pub mod namespace;
 pub mod pool;
+pub mod server;
 
 pub use namespace::Namespace;
 

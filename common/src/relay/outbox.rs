@@ -15,8 +15,9 @@ use tokio::time::{Instant, MissedTickBehavior};
 /// The pause between reads of the outbox, and the least age of an entry: a publisher that only
 /// lags keeps its entries. Both together, and the publishing, stay below the two seconds of G3. So
 /// does the lease of a relay that died.
-const EVERY: Duration = Duration::from_millis(400);
-const AGE: Duration = Duration::from_secs(1);
+const APIS: Pace = Pace { every: Duration::from_millis(400), age: Duration::from_secs(1) };
+/// A gateway finds entries only where no api is left to take them.
+const GATEWAYS: Pace = Pace { every: Duration::from_millis(250), age: Duration::from_millis(1450) };
 /// The pause after the bus came back: until the gateways have subscribed again, notices would
 /// reach nobody.
 const SETTLE: Duration = Duration::from_millis(700);
@@ -28,6 +29,12 @@ const TRIES: u32 = 5;
 /// The pause between settings of the gauge.
 const COUNT_EVERY: Duration = Duration::from_secs(5);
 
+#[derive(Clone, Copy)]
+struct Pace {
+    every: Duration,
+    age: Duration,
+}
+
 /// The relay; any number of processes may run one.
 #[derive(Debug)]
 pub struct Relay;
@@ -35,14 +42,19 @@ pub struct Relay;
 impl Relay {
     /// Starts the relay's tasks: publishing what was left, and counting what waits into `pending`.
     pub fn start(bus: Arc<dyn Bus>, store: Arc<dyn Store>, lifecycle: &Lifecycle, pending: IntGauge) {
-        lifecycle.spawn("relay", relay(bus, store.clone()));
+        lifecycle.spawn("relay", relay(bus, store.clone(), APIS));
         lifecycle.spawn("outbox gauge", count(store, pending));
+    }
+
+    /// Starts publishing what no api has taken in its time: all of them may be dead.
+    pub fn stand_in(bus: Arc<dyn Bus>, store: Arc<dyn Store>, lifecycle: &Lifecycle) {
+        lifecycle.spawn("relay", relay(bus, store, GATEWAYS));
     }
 }
 
-async fn relay(bus: Arc<dyn Bus>, store: Arc<dyn Store>) {
+async fn relay(bus: Arc<dyn Bus>, store: Arc<dyn Store>, pace: Pace) {
     let mut up = bus.up();
-    let mut ticks = tokio::time::interval(EVERY);
+    let mut ticks = tokio::time::interval(pace.every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut careful = false;
     loop {
@@ -51,7 +63,7 @@ async fn relay(bus: Arc<dyn Bus>, store: Arc<dyn Store>) {
             return;
         }
         let asked = Instant::now();
-        match store.outbox_claim(AGE, ENTRIES_PER_CLAIM).await {
+        match store.outbox_claim(pace.age, ENTRIES_PER_CLAIM).await {
             Ok(claimed) if claimed.is_empty() => {}
             Ok(claimed) => {
                 tracing::info!(outbox.entries = claimed.len(), "publishing what was left in the outbox");

@@ -1,0 +1,56 @@
+//! What stands behind an address: asked once, before anything is built on it.
+
+use super::connect::{self, CONNECT_TIMEOUT};
+use crate::error::{Error, Result};
+use redis::aio::ConnectionLike;
+use redis::{PushInfo, RedisResult, Value, from_redis_value};
+use secrecy::SecretString;
+use std::collections::HashMap;
+
+/// Whether the first of these addresses leads to a node of a Redis Cluster. `Unavailable` while
+/// nobody answers there, and while a replica does: it may be promoted yet. `Internal` for a
+/// Sentinel.
+pub async fn is_cluster(urls: &[SecretString]) -> Result<bool> {
+    let nodes = connect::nodes(urls)?;
+    let node = nodes.first().ok_or_else(|| Error::internal("REDIS_URL names no node"))?;
+    let mut connection = connect::connect(node, |_: PushInfo| Ok::<(), ()>(())).await.map_err(Error::unavailable)?;
+    let hello = redis::cmd("HELLO");
+    let asked = tokio::time::timeout(CONNECT_TIMEOUT, connection.req_packed_command(&hello)).await;
+    judge(asked.map_err(Error::unavailable)?.and_then(Value::extract_error))
+}
+
+fn judge(answer: RedisResult<Value>) -> Result<bool> {
+    // A proxy or a user without that right does not say: one server, as ever.
+    let Ok(answer) = answer else { return Ok(false) };
+    let Ok(answer) = from_redis_value::<HashMap<String, Value>>(answer) else { return Ok(false) };
+    let word = |name| answer.get(name).and_then(|value| from_redis_value::<String>(value.clone()).ok());
+    match (word("mode").as_deref(), word("role").as_deref()) {
+        (Some("sentinel"), _) => Err(Error::internal("leads to a Sentinel, not to a Redis that keeps data")),
+        (Some("cluster"), _) => Ok(true),
+        (_, Some("replica" | "slave")) => {
+            Err(Error::unavailable("the server is a replica; REDIS_URL must lead to the primary"))
+        }
+        _ => Ok(false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(mode: &str, role: &str) -> Result<bool> {
+        let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+        let version = (text("proto"), Value::Int(3));
+        judge(Ok(Value::Map(vec![version, (text("mode"), text(mode)), (text("role"), text(role))])))
+    }
+
+    #[test]
+    fn the_answer_says_what_the_server_is() {
+        assert!(matches!(judged("standalone", "master"), Ok(false)));
+        assert!(matches!(judged("cluster", "master"), Ok(true)));
+        assert!(matches!(judged("cluster", "replica"), Ok(true)), "the topology names the primaries");
+        assert!(matches!(judged("standalone", "replica"), Err(Error::Unavailable(_))));
+        assert!(matches!(judged("sentinel", "master"), Err(Error::Internal(_))));
+        assert!(matches!(judge(Ok(Value::Okay)), Ok(false)), "a proxy");
+    }
+}
