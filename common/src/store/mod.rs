@@ -64,6 +64,9 @@ pub trait Store: Identity + Accounts + Sessions + Chats + Members + Messages + L
     /// The end of the process: leaves the data whole by itself. Nothing can be read or written
     /// afterwards.
     async fn close(&self) {}
+    /// How many reads of logs may run at once, so that they never take the connections of sends; at
+    /// least 1.
+    fn log_readers(&self) -> usize;
     /// Open and idle connections of the pool, for the metrics.
     fn pool(&self) -> PoolState;
     /// Rises when connections were lost: the database may have failed over since, to a server that

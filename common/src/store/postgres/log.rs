@@ -82,7 +82,9 @@ impl Log for PostgresStore {
     async fn outbox_claim(&self, age: Duration, limit: usize) -> Result<Vec<Committed>> {
         self.run(|| async {
             let mut lease = self.pool.lease().await?;
-            let claimed = claim(lease.connection(), age, limit).await;
+            let low = self.outbox.get(lease.connection(), self.pool.losses()).await;
+            let low = lease.settle(low)?;
+            let claimed = claim(lease.connection(), low, age, limit).await;
             let claimed = lease.settle(claimed)?;
             if claimed.is_empty() {
                 return Ok(Vec::new());
@@ -122,11 +124,17 @@ impl Log for PostgresStore {
     }
 }
 
-async fn claim(connection: &mut PgConnection, age: Duration, limit: usize) -> Result<Vec<(i64, String)>, sqlx::Error> {
+/// Claims from that id on.
+async fn claim(
+    connection: &mut PgConnection,
+    low: i64,
+    age: Duration,
+    limit: usize,
+) -> Result<Vec<(i64, String)>, sqlx::Error> {
     sqlx::query_as(
         "with free as materialized (
              select id, size from outbox
-             where created_at < clock_timestamp() - make_interval(secs => $1)
+             where id >= $5 and created_at < clock_timestamp() - make_interval(secs => $1)
                and (claimed_until is null or claimed_until < clock_timestamp())
              order by id limit $2 for update skip locked
          ), few as (
@@ -141,6 +149,7 @@ async fn claim(connection: &mut PgConnection, age: Duration, limit: usize) -> Re
     .bind(i64::try_from(limit).unwrap_or(i64::MAX))
     .bind(EVENTS_PER_CLAIM)
     .bind(CLAIM_LEASE.as_secs_f64())
+    .bind(low)
     .fetch_all(connection)
     .await
 }

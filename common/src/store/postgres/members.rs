@@ -156,8 +156,13 @@ impl Members for PostgresStore {
             .rows(|| {
                 sqlx::query_as(
                     "select m.user_id, array_agg(m.chat_id order by m.chat_id)
-                     from members m join chats c on c.id = m.chat_id
-                     where m.user_id = any ($1) and c.member_count <= $2 and c.deleted_at is null
+                     from members m
+                     -- By its key, whatever is known of tables that were never analysed.
+                     cross join lateral (
+                         select from chats c
+                         where c.id = m.chat_id and c.member_count <= $2 and c.deleted_at is null limit 1
+                     ) c
+                     where m.user_id = any ($1)
                      group by m.user_id",
                 )
                 .bind(&ids)

@@ -7,6 +7,7 @@ mod accounts;
 mod chats;
 mod deployment;
 mod log;
+mod low_water;
 mod members;
 mod messages;
 mod pool;
@@ -14,6 +15,7 @@ mod prune;
 mod sessions;
 mod transaction;
 
+use self::low_water::LowWater;
 use self::pool::Pool;
 use super::changes::Transaction;
 use super::fault::Fault;
@@ -40,6 +42,7 @@ const MIGRATION_LOCK: i64 = 0x6d65_7373_656e_6765;
 #[derive(Clone)]
 pub struct PostgresStore {
     pool: Arc<Pool>,
+    outbox: Arc<LowWater>,
 }
 
 impl PostgresStore {
@@ -53,7 +56,7 @@ impl PostgresStore {
             .map_err(|_| Error::invalid("DATABASE_URL", "is not an address like postgres://user@host:5432/database"))?;
         // Poolers refuse a startup packet with settings. Nothing here reads a float.
         let options = options.extra_float_digits(None).application_name("messenger");
-        Ok(Self { pool: Pool::new(options, pool_size) })
+        Ok(Self { pool: Pool::new(options, pool_size), outbox: Arc::default() })
     }
 
     /// Applies the migrations. Any number of nodes may do so at once: one applies them, the others
@@ -189,6 +192,10 @@ impl Store for PostgresStore {
     fn writers(&self) -> usize {
         // The others are for reads.
         (self.pool.size() / 2).clamp(1, 4)
+    }
+
+    fn log_readers(&self) -> usize {
+        (self.pool.size() / 4).max(1)
     }
 
     fn pool(&self) -> PoolState {

@@ -237,6 +237,10 @@ impl Store for SqliteStore {
         1
     }
 
+    fn log_readers(&self) -> usize {
+        2
+    }
+
     fn pool(&self) -> PoolState {
         self.database.state()
     }
