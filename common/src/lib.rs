@@ -28,6 +28,7 @@
 //! - `label`: closed sets of words
 //! - `model`: the shapes of the API
 //! - `clock`, `random`, `backoff`: time, randomness and pauses as arguments
+//! - `once`: one line of the log a cause
 //! - `id`: newtypes
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "a test starts and ends what it needs"))]
@@ -47,6 +48,7 @@ pub mod label;
 pub mod lifecycle;
 pub mod metrics;
 pub mod model;
+pub mod once;
 pub mod presence;
 pub mod program;
 pub mod pruning;

@@ -11,6 +11,8 @@ label!(
     CommandType "type" {
         /// `subscribe_chat`.
         SubscribeChat = "subscribe_chat",
+        /// `subscribe_chats`.
+        SubscribeChats = "subscribe_chats",
         /// `unsubscribe_chat`.
         UnsubscribeChat = "unsubscribe_chat",
         /// `private_message`.

@@ -13,7 +13,7 @@ use crate::conn::Conn;
 use crate::protocol::{CloseCode, Reply, error_frame};
 use crate::shard::Shard;
 use call::Call;
-use messenger_common::error::{Error, Result};
+use messenger_common::error::{Error, Result, chain};
 use messenger_common::metrics::{CommandResult, CommandType, Label};
 use messenger_common::rate_limit::Limit;
 use serde_json::{Map, Value};
@@ -36,12 +36,25 @@ pub(crate) async fn run(shard: Rc<Shard>, conn: Rc<Conn>, text: String) {
     shard.hub.ctx.metrics.ws_commands(kind, result).inc();
     if let Err(error) = outcome {
         if let Some(source) = error.inside() {
-            tracing::error!(command = ?kind, connection.id = conn.id, source = %source, "a command failed");
+            log_failed(&shard, &conn, kind, &error, &chain(&**source));
         }
-        conn.answer(error_frame(&error, request_id.as_deref()));
+        conn.answer(error_frame(&error, request_id.as_deref(), None));
         if matches!(error, Error::RateLimited { .. }) && conn.is_over_rate_too_long(Instant::now()) {
             shard.close(&conn, CloseCode::TooManyCommands);
         }
+    }
+}
+
+/// A back end that is away fails every command: the log says so once. A fault of ours is logged
+/// each time.
+fn log_failed(shard: &Shard, conn: &Conn, kind: CommandType, error: &Error, cause: &str) {
+    let connection = conn.id;
+    if !matches!(error, Error::Unavailable(_)) {
+        tracing::error!(command = ?kind, connection.id = connection, error = cause, "a command failed");
+    } else if shard.hub.is_news(cause) {
+        tracing::warn!(command = ?kind, connection.id = connection, error = cause, "commands fail");
+    } else {
+        tracing::debug!(command = ?kind, connection.id = connection, error = cause, "a command failed");
     }
 }
 
@@ -61,6 +74,7 @@ async fn run_named(
     let call = Call { shard, conn, by, fields: parsed?, request_id: request_id.as_deref() };
     match kind {
         CommandType::SubscribeChat => subscribe::subscribe(call).await,
+        CommandType::SubscribeChats => subscribe::subscribe_all(call).await,
         CommandType::UnsubscribeChat => subscribe::unsubscribe(call),
         CommandType::PrivateMessage => messages::private(call).await,
         CommandType::SendMessage => messages::send(call).await,

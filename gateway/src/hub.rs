@@ -13,21 +13,20 @@ use crate::reads::Reads;
 use async_trait::async_trait;
 use messenger_common::bus::{Bus, Topic};
 use messenger_common::dispatch::{EventSink, SinkEvent};
+use messenger_common::error::{Error, chain};
 use messenger_common::event::{Envelope, EventKind, Notice, Revocation, StatusChange};
 use messenger_common::id::{ChatId, NodeId, Seq, UserId};
 use messenger_common::lifecycle::Lifecycle;
+use messenger_common::once::OncePerCause;
 use messenger_common::service::Context;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-
-/// Chats whose history went back within this time did so for one cause.
-const ONE_CAUSE: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
 struct Interest {
@@ -62,8 +61,8 @@ pub(crate) struct Hub {
     shards: Vec<mpsc::Sender<ToShard>>,
     interest: Mutex<HashMap<ChatId, Interest>>,
     users: Mutex<HashMap<UserId, LocalUser>>,
-    /// When a history that went back was last logged as a warning.
-    went_back_at: Mutex<Option<Instant>>,
+    /// The causes that were logged: each concerns many chats and commands.
+    logged: OncePerCause,
 }
 
 impl Hub {
@@ -87,7 +86,7 @@ impl Hub {
             shards,
             interest: Mutex::default(),
             users: Mutex::default(),
-            went_back_at: Mutex::default(),
+            logged: OncePerCause::default(),
         })
     }
 
@@ -106,10 +105,24 @@ impl Hub {
         self.shards.len()
     }
 
+    /// Whether a cause is to be logged: once, however many chats and commands it concerns.
+    pub(crate) fn is_news(&self, cause: &str) -> bool {
+        self.logged.is_news(cause, Instant::now())
+    }
+
+    /// Logs that a chat's log could not be read. It is read again.
+    pub(crate) fn log_unread(&self, chat: ChatId, error: &Error) {
+        let cause = error.inside().map_or_else(|| error.to_string(), |source| chain(&**source));
+        if self.is_news(&cause) {
+            tracing::warn!(chat.id = %chat, error = cause, "cannot read the logs of chats; retrying");
+        } else {
+            tracing::debug!(chat.id = %chat, error = cause, "cannot read a chat's log; retrying");
+        }
+    }
+
     /// Logs that a chat's history went back: one warning a cause, however many chats it concerns.
     pub(crate) fn history_went_back(&self, chat: ChatId, head: Seq) {
-        let mut at = self.went_back_at.lock();
-        if at.is_none_or(|at| at.elapsed() > ONE_CAUSE) {
+        if self.is_news("history") {
             tracing::warn!(
                 chat.id = %chat, seq = head.0,
                 "the database's history went back: commits are lost; subscribers get a resync, in this chat and others"
@@ -117,7 +130,6 @@ impl Hub {
         } else {
             tracing::debug!(chat.id = %chat, seq = head.0, "the history of a chat went back");
         }
-        *at = Some(Instant::now());
     }
 
     /// Sends something to one shard. Waits while its inbox is full; the bus behind it then waits,
@@ -263,6 +275,9 @@ impl Hub {
                     .then(|| (shards, Delivery::Notice { user_id, chat_id, seq, kind, frame: frame::text(&json) }))
             }
             SinkEvent::Envelope(Envelope::Status(changes)) => {
+                for change in &changes {
+                    self.reads.rosters.changed(&change.chats);
+                }
                 let frames: Arc<[StatusFrame]> = changes.into_iter().map(StatusFrame::from).collect();
                 Some(((1 << self.shards.len()) - 1, Delivery::Status(frames)))
             }

@@ -70,6 +70,9 @@ pub(crate) enum Reply<'a> {
     Resync { chat_id: ChatId, seq: Seq },
     /// A command failed; the connection stays open.
     Error {
+        /// Of a command about several chats.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        chat_id: Option<ChatId>,
         code: &'static str,
         detail: String,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -96,7 +99,7 @@ impl Reply<'_> {
 }
 
 /// The frame that tells a fault; of the inside it tells nothing.
-pub(crate) fn error_frame(error: &Error, request_id: Option<&str>) -> Bytes {
+pub(crate) fn error_frame(error: &Error, request_id: Option<&str>, chat_id: Option<ChatId>) -> Bytes {
     let retry_after_ms = match error {
         Error::RateLimited { retry_after, .. } => u64::try_from(retry_after.as_millis()).ok(),
         _ => None,
@@ -105,5 +108,5 @@ pub(crate) fn error_frame(error: &Error, request_id: Option<&str>) -> Bytes {
         Error::Invalid(errors) => Some(errors.as_slice()),
         _ => None,
     };
-    Reply::Error { code: error.code(), detail: error.detail(), errors, retry_after_ms }.to_frame(request_id)
+    Reply::Error { chat_id, code: error.code(), detail: error.detail(), errors, retry_after_ms }.to_frame(request_id)
 }

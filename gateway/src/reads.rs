@@ -6,22 +6,21 @@
 
 mod batcher;
 mod log;
+mod rosters;
 
 use batcher::Batcher;
 use log::LogReads;
-use messenger_common::error::Result;
 use messenger_common::id::{ChatId, Seq, UserId};
 use messenger_common::lifecycle::Lifecycle;
 use messenger_common::service::Context;
-use messenger_common::service::online::members_online;
 use messenger_common::store::{Access, LogHead};
-use std::collections::HashMap;
+pub(crate) use rosters::Roster;
+use rosters::Rosters;
 use std::sync::Arc;
 
 /// Questions of one query at most.
 const ACCESS_PER_QUERY: usize = 512;
 const HEADS_PER_QUERY: usize = 1000;
-const ROSTERS_PER_QUERY: usize = 64;
 
 /// The reads of a node's shards.
 pub(crate) struct Reads {
@@ -30,7 +29,7 @@ pub(crate) struct Reads {
     /// The head of a chat's log, and the commit of its entry of that number.
     pub(crate) heads: Batcher<(ChatId, Seq), Option<LogHead>>,
     /// The members of a small chat who are online.
-    pub(crate) rosters: Batcher<ChatId, Option<Vec<UserId>>>,
+    pub(crate) rosters: Rosters,
     /// Pieces of chats' logs.
     pub(crate) log: LogReads,
 }
@@ -48,21 +47,7 @@ impl Reads {
             let store = Arc::clone(&store);
             async move { store.heads(&asked).await }
         });
-        let (own, max_members) = (ctx.clone(), ctx.limits.status_max_members);
-        let rosters = Batcher::start(lifecycle, "online rosters", ROSTERS_PER_QUERY, move |chats: Vec<ChatId>| {
-            let ctx = own.clone();
-            async move { read_rosters(&ctx, &chats, max_members).await }
-        });
+        let rosters = Rosters::start(ctx, lifecycle);
         Self { access, heads, rosters, log: LogReads::new(Arc::clone(&ctx.store), lifecycle.clone()) }
     }
-}
-
-async fn read_rosters(ctx: &Context, chats: &[ChatId], max_members: i64) -> Result<Vec<Option<Vec<UserId>>>> {
-    let mut distinct = chats.to_vec();
-    distinct.sort_unstable();
-    distinct.dedup();
-    let online = members_online(ctx, &distinct, max_members).await?.into_iter();
-    let rosters: HashMap<ChatId, Vec<UserId>> =
-        online.map(|(chat, members)| (chat, members.into_iter().map(|online| online.user_id).collect())).collect();
-    Ok(chats.iter().map(|chat| rosters.get(chat).cloned()).collect())
 }

@@ -36,7 +36,7 @@ async fn fill_until_whole(shard: Rc<Shard>, chat: ChatId, cause: GapCause, hold:
         let progress = match shard.hub.reads.log.load(chat, head, known).await {
             Ok(piece) => shard.on_piece(chat, &piece).unwrap_or(Progress::Moved),
             Err(error) => {
-                tracing::warn!(chat.id = %chat, error = %error, "cannot read the log; retrying");
+                shard.hub.log_unread(chat, &error);
                 Progress::None
             }
         };

@@ -5,5 +5,5 @@
 mod begin;
 mod catch_up;
 
-pub(crate) use begin::Subscribing;
+pub(crate) use begin::{Place, Subscribing};
 pub(crate) use catch_up::{Step, catch_up, read_and_catch_up, readmit};

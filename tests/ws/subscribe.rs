@@ -17,6 +17,8 @@ both_forms!(
     at_the_head_nothing_is_replayed,
     those_online_are_told,
     every_subscriber_sees_each_number_once,
+    several_chats_are_answered_in_order_as_if_each_were_asked_alone,
+    a_list_of_chats_that_cannot_be_read_is_refused_whole,
 );
 
 both_forms_alone!(what_is_no_longer_kept_means_fetching_anew);
@@ -235,4 +237,56 @@ async fn what_is_no_longer_kept_means_fetching_anew(builder: Builder) {
     assert_eq!(ws.expect("new_message").await["seq"], head + 1);
     let history = ann.history(chat_id).await;
     assert_eq!(history["items"].as_array().unwrap().len(), 3, "messages are kept");
+}
+
+async fn several_chats_are_answered_in_order_as_if_each_were_asked_alone(d: &Deployment) {
+    let (ann, bob) = (d.user().await, d.user().await);
+    let (mut chats, closed) = (Vec::new(), bob.group_id(&[]).await);
+    for n in 0..40 {
+        let chat_id = ann.group_id(&[&bob]).await;
+        if n % 2 == 0 {
+            ann.say(chat_id, "missed").await;
+        }
+        chats.push(chat_id);
+    }
+    let mut ws = ann.connect().await;
+    let live = ws.subscribe(chats[3]).await;
+    let asked: Vec<Value> = chats.iter().map(|chat_id| json!({"chat_id": chat_id, "after_seq": 0})).collect();
+    let asked = [&asked[..20], &[json!({"chat_id": closed}), json!({"chat_id": chats[3]})], &asked[20..]].concat();
+    ws.send(json!({"type": "subscribe_chats", "chats": asked, "request_id": "all"})).await;
+    for (n, one) in asked.iter().enumerate() {
+        let answers = |frame: &Value| frame["request_id"] == "all";
+        let answer = ws.expect_where(&format!("answer {n}"), crate::support::SOON, answers).await;
+        assert_eq!(answer["chat_id"], one["chat_id"], "the {n}th of {asked:?}");
+        if one["chat_id"] == closed {
+            assert_eq!((&answer["type"], &answer["code"]), (&json!("error"), &json!("not_a_member")));
+        } else if one["chat_id"] == chats[3] {
+            assert_eq!((&answer["seq"], &answer["recovered"]), (&live["seq"], &json!(0)), "a second time");
+        } else {
+            assert_eq!((&answer["type"], &answer["recovered"]), (&json!("subscribed"), &answer["seq"]));
+        }
+    }
+    for chat_id in chats.iter().step_by(2) {
+        assert_eq!(ws.expect_in("new_message", *chat_id).await["message"]["text"], "missed");
+    }
+    ann.say(chats[1], "live").await;
+    assert_eq!(ws.expect_in("new_message", chats[1]).await["message"]["text"], "live");
+}
+
+async fn a_list_of_chats_that_cannot_be_read_is_refused_whole(d: &Deployment) {
+    let ann = d.user().await;
+    let chat_id = ann.group_id(&[]).await;
+    let mut ws = ann.connect().await;
+    let many = vec![json!({"chat_id": chat_id}); 101];
+    for chats in [
+        json!([]),
+        json!(many),
+        json!([chat_id]),
+        json!("x"),
+        json!([{"chat_id": chat_id}, {}]),
+        json!([{"chat_id": chat_id, "after_seq": -1}]),
+    ] {
+        ws.refused(json!({"type": "subscribe_chats", "chats": chats}), "invalid").await;
+    }
+    ws.refused(json!({"type": "typing", "chat_id": chat_id}), "not_subscribed").await;
 }

@@ -64,6 +64,21 @@ fn command(kind: CommandType, limits: &Limits) -> Option<Command> {
             vec![chat_id(), maybe("after_seq", shape("Seq"))],
             &["subscribed"],
         ),
+        CommandType::SubscribeChats => (
+            "Subscribe to up to 100 chats at once, as after a reconnect. Each is answered in this order, as if you had asked for it \
+             alone: by `subscribed` and what you missed, or by an `error` with its `chat_id`. It counts as one command.",
+            vec![always(
+                "chats",
+                json!({
+                    "type": "array", "minItems": 1, "maxItems": 100,
+                    "items": {
+                        "type": "object", "required": ["chat_id"],
+                        "properties": {"chat_id": shape("ChatId"), "after_seq": shape("Seq")}
+                    }
+                }),
+            )],
+            &["subscribed"],
+        ),
         CommandType::UnsubscribeChat => ("Unsubscribe from a chat's events.", vec![chat_id()], &["unsubscribed"]),
         CommandType::PrivateMessage => (
             "Send a message to a user. The private chat is created if you have none.",
@@ -121,6 +136,7 @@ pub(super) fn answers() -> Vec<Frame> {
             "The command failed; the connection stays open. The codes are those of REST, and `unknown_type`, `not_subscribed`, \
              `too_many_subscriptions`. With `rate_limited`, wait for `retry_after_ms`.",
             vec![
+                maybe("chat_id", shape("ChatId")),
                 always("code", string()),
                 always("detail", string()),
                 maybe("errors", json!({"type": "array", "items": shape("FieldError")})),

@@ -132,6 +132,16 @@ pub trait FieldType: Default {
     fn from_text(text: &str) -> Option<Self>;
 }
 
+impl FieldType for Vec<Map<String, Value>> {
+    const EXPECTED: &'static str = "must be an array of objects";
+    fn from_value(value: &Value) -> Option<Self> {
+        value.as_array()?.iter().map(|one| one.as_object().cloned()).collect()
+    }
+    fn from_text(_: &str) -> Option<Self> {
+        None
+    }
+}
+
 impl FieldType for String {
     const EXPECTED: &'static str = "must be a string";
     fn from_value(value: &Value) -> Option<Self> {

@@ -1,11 +1,19 @@
-//! `subscribe_chat` and `unsubscribe_chat`.
+//! `subscribe_chat`, `subscribe_chats` and `unsubscribe_chat`.
 
 use super::call::Call;
-use crate::protocol::Reply;
-use crate::subscription::Subscribing;
+use crate::protocol::{Reply, error_frame};
+use crate::subscription::{Place, Subscribing};
+use futures_util::{StreamExt, stream};
 use messenger_common::error::{Error, Result};
 use messenger_common::id::{ChatId, Seq};
-use messenger_common::service::{Fields, FromFields};
+use messenger_common::service::{Fields, FromFields, Unchecked};
+use serde_json::{Map, Value};
+use std::collections::HashSet;
+
+/// Chats of one command at most.
+const MOST_CHATS: usize = 100;
+/// Of these so many are looked up at the same time.
+const CHATS_AT_ONCE: usize = 32;
 
 struct SubscribeChat {
     chat_id: ChatId,
@@ -18,13 +26,81 @@ impl FromFields for SubscribeChat {
     }
 }
 
-pub(super) async fn subscribe(mut call: Call<'_>) -> Result<()> {
-    let SubscribeChat { chat_id: chat, after_seq: after } = call.read()?;
-    if after.is_some_and(|after| after < Seq(0)) {
-        return Err(Error::invalid("after_seq", "must not be negative"));
+impl SubscribeChat {
+    fn check(self) -> Result<Self> {
+        if self.after_seq.is_some_and(|after| after < Seq(0)) {
+            return Err(Error::invalid("after_seq", "must not be negative"));
+        }
+        Ok(self)
     }
-    let Call { shard, conn, by, request_id, .. } = call;
-    Subscribing { shard, conn, user: by.user_id, chat, after, request_id }.begin().await
+
+    fn of<'a>(&self, call: &Call<'a>) -> Subscribing<'a> {
+        Subscribing {
+            shard: call.shard,
+            conn: call.conn,
+            user: call.by.user_id,
+            chat: self.chat_id,
+            after: self.after_seq,
+            request_id: call.request_id,
+        }
+    }
+}
+
+pub(super) async fn subscribe(mut call: Call<'_>) -> Result<()> {
+    let asked: SubscribeChat = call.read()?;
+    asked.check()?.of(&call).begin().await
+}
+
+struct SubscribeChats {
+    chats: Vec<Map<String, Value>>,
+}
+
+impl FromFields for SubscribeChats {
+    fn read(fields: &mut Fields) -> Self {
+        Self { chats: fields.required("chats") }
+    }
+}
+
+/// Subscribes to several chats: each is answered by itself, in their order. One that cannot be read
+/// refuses the whole.
+pub(super) async fn subscribe_all(mut call: Call<'_>) -> Result<()> {
+    let SubscribeChats { chats } = call.read()?;
+    if chats.is_empty() || chats.len() > MOST_CHATS {
+        return Err(Error::invalid("chats", "must be 1 to 100 chats"));
+    }
+    let mut all = Vec::with_capacity(chats.len());
+    for object in chats {
+        let (asked, faults) = Unchecked::<SubscribeChat>::from_object(object).split();
+        faults.none()?;
+        all.push(asked.check()?);
+    }
+    let distinct: HashSet<ChatId> = all.iter().map(|asked| asked.chat_id).collect();
+    // One that is named twice is answered from what its first answer made.
+    let at_once = if distinct.len() == all.len() { CHATS_AT_ONCE } else { 1 };
+    let call = &call;
+    let finding = all.into_iter().map(|asked| async move {
+        let subscribing = asked.of(call);
+        let found = subscribing.find().await;
+        if at_once == 1 {
+            answer(call, subscribing, found);
+            return None;
+        }
+        Some((subscribing, found))
+    });
+    let mut found = stream::iter(finding).buffered(at_once);
+    while let Some(found) = found.next().await {
+        if let Some((subscribing, found)) = found {
+            answer(call, subscribing, found);
+        }
+    }
+    Ok(())
+}
+
+fn answer(call: &Call<'_>, subscribing: Subscribing<'_>, found: Result<Place>) {
+    let chat = subscribing.chat;
+    if let Err(error) = found.and_then(|place| subscribing.finish(place)) {
+        call.conn.answer(error_frame(&error, call.request_id, Some(chat)));
+    }
 }
 
 struct UnsubscribeChat {

@@ -1,10 +1,11 @@
 //! Many questions in one query. A question that comes while a batch runs is answered by the next
 //! one, so that no answer is older than its question.
 
-use messenger_common::error::{Error, Result};
+use messenger_common::error::{Error, Result, chain};
 use messenger_common::lifecycle::Lifecycle;
+use messenger_common::once::OncePerCause;
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 /// No answer waits longer: the store bounds its own work to two seconds, and one batch may be in
@@ -32,7 +33,7 @@ impl<K: Send + 'static, V: Send + 'static> Batcher<K, V> {
         lifecycle.spawn(name, {
             let stopping = lifecycle.stopping();
             async move {
-                let mut batch = Vec::new();
+                let (mut batch, logged) = (Vec::new(), OncePerCause::default());
                 loop {
                     let count = tokio::select! {
                         () = stopping.cancelled() => return,
@@ -41,15 +42,24 @@ impl<K: Send + 'static, V: Send + 'static> Batcher<K, V> {
                     if count == 0 {
                         return;
                     }
+                    // Nobody waits for these any more: in a herd they would take the place of those
+                    // that are waited for.
+                    batch.retain(|(_, answer)| !answer.is_closed());
+                    if batch.is_empty() {
+                        continue;
+                    }
                     let (keys, answers): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
-                    // A receiver that is gone no longer wants its answer.
                     match ask(keys).await {
                         Ok(values) => {
                             answers.into_iter().zip(values).for_each(|(answer, value)| drop(answer.send(Ok(value))));
                         }
                         Err(error) => {
-                            let text = error.to_string();
-                            tracing::warn!(loader = name, error = ?error, "a batch of reads failed");
+                            let text = error.inside().map_or_else(|| error.to_string(), |inside| chain(&**inside));
+                            if logged.is_news(&text, Instant::now()) {
+                                tracing::warn!(loader = name, error = text, "batches of reads fail");
+                            } else {
+                                tracing::debug!(loader = name, error = text, "a batch of reads failed");
+                            }
                             for answer in answers {
                                 drop(answer.send(Err(Error::unavailable(text.clone()))));
                             }

@@ -19,9 +19,12 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
 /// Events that one read brings at most.
 const EVENTS_PER_READ: usize = 256;
+/// A read waits this long for its turn.
+const TURN_WITHIN: Duration = Duration::from_secs(5);
 /// How long a read serves others after it began.
 const KEPT_FOR: Duration = Duration::from_secs(1);
 /// Bytes of all kept pieces at most; beyond it the oldest are dropped.
@@ -36,12 +39,16 @@ type Place = (ChatId, Seq);
 /// Reads of chats' logs, each made once for all who want it.
 pub(crate) struct LogReads {
     store: Arc<dyn Store>,
+    /// Reads that may run at once: those behind a herd of replays wait here, not for the store's
+    /// connections, which sends need.
+    turns: Arc<Semaphore>,
     sharing: Sharing,
 }
 
 impl LogReads {
     pub(crate) fn new(store: Arc<dyn Store>, lifecycle: Lifecycle) -> Self {
-        Self { store, sharing: Sharing { lifecycle, runtime: Handle::current(), kept: Arc::default() } }
+        let turns = Arc::new(Semaphore::new(store.log_readers()));
+        Self { store, turns, sharing: Sharing { lifecycle, runtime: Handle::current(), kept: Arc::default() } }
     }
 
     /// The log from some number not after `after` on. The log has certainly reached `known`: a kept
@@ -49,8 +56,10 @@ impl LogReads {
     pub(crate) async fn load(&self, chat: ChatId, after: Seq, known: Seq) -> Result<Arc<Piece>, Arc<Error>> {
         let far = known.0 - after.0 > ALIGNMENT;
         let from = if far { Seq(after.0 - after.0 % ALIGNMENT) } else { after };
-        let store = Arc::clone(&self.store);
+        let (store, turns) = (Arc::clone(&self.store), Arc::clone(&self.turns));
         let read = async move {
+            let turn = tokio::time::timeout(TURN_WITHIN, turns.acquire_owned()).await;
+            let _turn = turn.map_err(Error::unavailable)?.map_err(Error::unavailable)?;
             let page = store.log_after(chat, from, EVENTS_PER_READ).await?.ok_or(Error::ChatNotFound)?;
             let events = page.events.iter().map(Event::from_log).collect();
             Ok(Piece::new(from, EVENTS_PER_READ, events, page.head, page.floor))

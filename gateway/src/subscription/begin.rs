@@ -6,6 +6,7 @@ use super::catch_up::{Step, catch_up};
 use crate::conn::Conn;
 use crate::feed::{Admission, Known, Sub};
 use crate::protocol::Reply;
+use crate::reads::Roster;
 use crate::repair;
 use crate::shard::Shard;
 use messenger_common::error::{Error, Result};
@@ -30,10 +31,20 @@ pub(crate) struct Subscribing<'a> {
     pub(crate) request_id: Option<&'a str>,
 }
 
+/// What there is to begin, or to answer.
+pub(crate) enum Place {
+    /// A subscription that is registered.
+    New(Found),
+    /// One that lives already.
+    Again(Found),
+    /// Nothing any more: the connection has closed.
+    Gone,
+}
+
 /// The answers that a subscription needs to begin.
-struct Found {
+pub(crate) struct Found {
     access: Access,
-    online: Option<Vec<UserId>>,
+    online: Roster,
     /// How often the channel had been confirmed when that was read.
     confirmations: u32,
     /// What the feed knew then.
@@ -43,9 +54,16 @@ struct Found {
 impl Subscribing<'_> {
     /// Begins the subscription and answers it. On an error nothing of it is left.
     pub(crate) async fn begin(self) -> Result<()> {
-        let Self { shard, conn, user, chat, .. } = self;
+        let place = self.find().await?;
+        self.finish(place)
+    }
+
+    /// Registers the subscription and looks up what it needs to begin. On an error nothing of it is
+    /// left.
+    pub(crate) async fn find(&self) -> Result<Place> {
+        let Self { shard, conn, user, chat, .. } = *self;
         if conn.sub(chat).is_some() {
-            return self.answer_again().await;
+            return self.look_up(None).await.map(Place::Again);
         }
         if conn.subs.borrow().len() >= shard.hub.ctx.limits.max_subscriptions {
             return Err(Error::TooManySubscriptions);
@@ -54,21 +72,25 @@ impl Subscribing<'_> {
         let found = self.look_up(channel).await;
         // It may have closed meanwhile, and its subscriptions with it.
         if conn.sub(chat).is_none() {
-            return Ok(());
+            return Ok(Place::Gone);
         }
-        match found {
-            Ok(found) => {
-                self.activate(&found);
-                Ok(())
-            }
-            Err(error) => {
-                shard.unsubscribe(conn, chat);
-                for (_, frame) in conn.take_notices(chat) {
-                    conn.deliver(&frame);
-                }
-                Err(error)
+        if found.is_err() {
+            shard.unsubscribe(conn, chat);
+            for (_, frame) in conn.take_notices(chat) {
+                conn.deliver(&frame);
             }
         }
+        found.map(Place::New)
+    }
+
+    /// Begins it from what was found, and answers it.
+    pub(crate) fn finish(self, place: Place) -> Result<()> {
+        match place {
+            Place::New(found) => self.activate(found),
+            Place::Again(found) => self.answer_again(&found)?,
+            Place::Gone => {}
+        }
+        Ok(())
     }
 
     async fn look_up(&self, channel: Option<oneshot::Receiver<()>>) -> Result<Found> {
@@ -91,31 +113,35 @@ impl Subscribing<'_> {
         self.shard.hub.reads.access.get((self.chat, self.user)).await?.ok_or(Error::ChatNotFound)
     }
 
-    /// The members of a small chat who are online. While presence is away it is unknown; the
-    /// subscription does not fail.
-    async fn roster(&self, member_count: i64) -> Option<Vec<UserId>> {
+    /// The members of a small chat who are online. While presence is away or late it is unknown;
+    /// the subscription does not fail.
+    async fn roster(&self, member_count: i64) -> Roster {
         if member_count > self.shard.hub.ctx.limits.status_max_members {
             return None;
         }
-        self.shard.hub.reads.rosters.get(self.chat).await.ok().flatten()
+        self.shard.hub.reads.rosters.get(self.chat).await
     }
 
-    async fn answer_again(&self) -> Result<()> {
-        let access = self.access().await?;
-        let online = self.roster(access.member_count).await;
+    fn answer_again(&self, found: &Found) -> Result<()> {
         // It may have ended meanwhile.
         let cursor = self.shard.with_sub(self.conn, self.chat, |feed, key| feed.sub(key).map(Sub::cursor));
-        let seq = cursor.flatten().filter(|_| access.role.is_some()).ok_or(Error::NotAMember)?;
-        self.answer(seq, 0, online.as_deref(), false);
+        let seq = cursor.flatten().ok_or(Error::NotAMember)?;
+        self.answer(seq, 0, found.online.clone(), false);
         Ok(())
     }
 
-    fn answer(&self, seq: Seq, recovered: i64, online_user_ids: Option<&[UserId]>, resync: bool) {
+    fn answer(&self, seq: Seq, recovered: i64, online: Roster, resync: bool) {
+        // A roster of a moment ago may lack its reader, who has just connected.
+        let online = online.map(|online| {
+            let missing = (!online.contains(&self.user)).then_some(self.user);
+            online.iter().copied().chain(missing).collect::<Vec<_>>()
+        });
+        let online_user_ids = online.as_deref();
         let subscribed = Reply::Subscribed { chat_id: self.chat, seq, recovered, online_user_ids, resync };
         self.conn.answer(subscribed.to_frame(self.request_id));
     }
 
-    fn activate(&self, found: &Found) {
+    fn activate(&self, found: Found) {
         let Self { shard, conn, chat, after, .. } = *self;
         let Access { head, floor, .. } = found.access;
         shard.compare(chat, found.known, head, None);
@@ -128,7 +154,9 @@ impl Subscribing<'_> {
                 conn.deliver(&frame);
             }
         }
-        self.answer(head, begun.recovered, found.online.as_deref(), begun.resync);
+        // A status since then was delivered to those that had begun, and is in the roster now.
+        let online = shard.hub.reads.rosters.kept(chat).flatten().or(found.online);
+        self.answer(head, begun.recovered, online, begun.resync);
         shard.go_on(chat);
         let due = shard.with_feed(chat, |feed| feed.repair_after_admission(found.confirmations));
         if let Some(due) = due.flatten() {

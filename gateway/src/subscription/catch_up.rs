@@ -74,7 +74,7 @@ pub(crate) async fn read_and_catch_up(shard: Rc<Shard>, conn: Rc<Conn>, chat: Ch
             }
         }
         Err(error) => {
-            tracing::warn!(chat.id = %chat, %error, "cannot read the log; retrying");
+            shard.hub.log_unread(chat, &error);
             tokio::time::sleep(FAILED_READ_PAUSE).await;
         }
     }
@@ -89,7 +89,7 @@ pub(crate) async fn readmit(shard: Rc<Shard>, conn: Rc<Conn>, chat: ChatId) {
     let access = match shard.hub.reads.access.get((chat, user)).await {
         Ok(access) => access.filter(|access| access.role.is_some()),
         Err(error) => {
-            tracing::warn!(chat.id = %chat, %error, "cannot read a member's rights; retrying");
+            tracing::debug!(chat.id = %chat, %error, "cannot read a member's rights; retrying");
             return tokio::time::sleep(FAILED_READ_PAUSE).await;
         }
     };

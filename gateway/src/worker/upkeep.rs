@@ -47,6 +47,7 @@ impl Worker {
             }
         }
         shard.hub.reads.log.sweep(instant);
+        shard.hub.reads.rosters.sweep(instant);
         if tick.is_multiple_of(SLOW_BEAT_TICKS) {
             self.recheck();
         }
