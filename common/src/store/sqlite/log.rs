@@ -35,8 +35,11 @@ impl Log for SqliteStore {
     async fn heads(&self, asked: &[(ChatId, Seq)]) -> Result<Vec<Option<LogHead>>> {
         let statement = sqlx::query_as(
             "select p.key + 1, c.seq,
-                    (select o.created_at from log o where o.chat_id = c.id and o.seq = json_extract(p.value, '$[1]'))
-             from json_each($1) p join chats c on c.id = json_extract(p.value, '$[0]')",
+                    coalesce(
+                        (select x.created_at from messages x where x.chat_id = c.id and x.seq = p.value ->> 1),
+                        (select x.created_at from events x where x.chat_id = c.id and x.seq = p.value ->> 1)
+                    )
+             from json_each($1) p join chats c on c.id = p.value ->> 0",
         );
         let rows: Vec<(i64, Seq, Option<Time>)> = self.rows(statement.bind(json(&asked)?)).await?;
         Ok(in_the_order_asked(asked.len(), rows))
