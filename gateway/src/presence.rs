@@ -6,10 +6,13 @@
 //! away or emptied is made true again at the next beat.
 
 mod announcer;
+mod departed;
 
 pub(crate) use announcer::Announcer;
 
 use crate::protocol::EXTRA_GRACE;
+use departed::Departed;
+use messenger_common::error::Error;
 use messenger_common::id::{NodeId, UserId};
 use messenger_common::lifecycle::Lifecycle;
 use messenger_common::metrics::Metrics;
@@ -128,7 +131,30 @@ impl PresenceKeeper {
         }
     }
 
+    /// Ends what the back end believes of this node and is not so: the users who left before the
+    /// snapshot that it came back from, or within a failover's lag.
+    async fn correct(&self, parts: &Parts, registered: &HashSet<UserId>, departed: &mut Departed) {
+        let known: Vec<UserId> = registered.iter().copied().collect();
+        let ended = async {
+            let surplus = parts.presence.surplus(&parts.node, &known).await?;
+            // Of those who left long ago it was reported; of the others perhaps not.
+            let (reported, left): (Vec<_>, Vec<_>) =
+                surplus.into_iter().partition(|user| departed.is_reported(*user, parts.grace));
+            if !reported.is_empty() {
+                parts.presence.forget(&parts.node, &reported).await?;
+            }
+            if !left.is_empty() {
+                parts.presence.depart(&parts.node, &left, parts.grace).await?;
+            }
+            Ok::<_, Error>(())
+        };
+        if let Err(error) = ended.await {
+            tracing::debug!(%error, "cannot compare presence with what the node holds");
+        }
+    }
+
     async fn register(&self, parts: &Parts) {
+        let mut departed = Departed::default();
         // A lease that is renewed at a third of its length survives two beats that fail.
         let mut registered = HashSet::new();
         let mut renewals = tokio::time::interval(parts.lease / 3);
@@ -148,8 +174,9 @@ impl PresenceKeeper {
                         Ok(transitions) => parts.announcer.announce(transitions),
                         Err(error) => tracing::warn!(%error, "cannot renew presence"),
                     }
+                    self.correct(parts, &registered, &mut departed).await;
                 }
-                () = self.changed.notified() => self.register_some(parts, &mut registered).await,
+                () = self.changed.notified() => self.register_some(parts, &mut registered, &mut departed).await,
             }
         }
     }
@@ -171,7 +198,7 @@ impl PresenceKeeper {
     }
 
     /// Registers up to [`USERS_PER_CALL`] changes; the task is woken again where there are more.
-    async fn register_some(&self, parts: &Parts, registered: &mut HashSet<UserId>) {
+    async fn register_some(&self, parts: &Parts, registered: &mut HashSet<UserId>, departed: &mut Departed) {
         let changes: Vec<(UserId, bool, Change)> = {
             let mut held = self.held.lock();
             let users: Vec<UserId> = held.changed.keys().copied().take(USERS_PER_CALL).collect();
@@ -182,13 +209,13 @@ impl PresenceKeeper {
         };
         let arrived: Vec<UserId> = changes.iter().filter(|(_, here, _)| *here).map(|(user, ..)| *user).collect();
         // A user who connected and left before either was registered was never there.
-        let departed = |released: bool| -> Vec<UserId> {
+        let leaving = |released: bool| -> Vec<UserId> {
             let gone = changes
                 .iter()
                 .filter(|(user, here, change)| !here && change.released == released && registered.contains(user));
             gone.map(|(user, ..)| *user).collect()
         };
-        let (left, released) = (departed(false), departed(true));
+        let (left, released) = (leaving(false), leaving(true));
         let outcome: messenger_common::error::Result<()> = async {
             if !arrived.is_empty() {
                 parts.announcer.announce(parts.presence.arrive(&parts.node, &arrived).await?);
@@ -210,6 +237,7 @@ impl PresenceKeeper {
         } else {
             for user in left.iter().chain(&released) {
                 registered.remove(user);
+                departed.insert(*user);
             }
             // The receiver may have hung up.
             let waiting = changes.into_iter().flat_map(|(_, _, change)| change.waiting);

@@ -113,6 +113,15 @@ impl Presence for MemoryPresence {
         Ok(self.hold(node, users))
     }
 
+    async fn surplus(&self, _: &NodeId, _: &[UserId]) -> Result<Vec<UserId>> {
+        // This memory and the node's are lost together.
+        Ok(Vec::new())
+    }
+
+    async fn forget(&self, _: &NodeId, _: &[UserId]) -> Result<()> {
+        Ok(())
+    }
+
     async fn sweep(&self) -> Result<Vec<Transition>> {
         let now = Instant::now();
         let mut state = self.state.lock();

@@ -66,6 +66,15 @@ pub trait Presence: Send + Sync + 'static {
     /// before.
     async fn renew(&self, node: &NodeId, users: &[UserId]) -> Result<Vec<Transition>>;
 
+    /// The users that the back end believes the node holds, and that are not among `users`, which
+    /// are all that the node has registered. A Redis that came back from a snapshot, or a replica
+    /// that lagged, has not heard of their departure.
+    async fn surplus(&self, node: &NodeId, users: &[UserId]) -> Result<Vec<UserId>>;
+
+    /// Takes users out that the node does not hold and whose departure was reported before. It
+    /// reports nothing.
+    async fn forget(&self, node: &NodeId, users: &[UserId]) -> Result<()>;
+
     /// Takes out the users whose grace is over, and those of nodes whose lease is over.
     async fn sweep(&self) -> Result<Vec<Transition>>;
 

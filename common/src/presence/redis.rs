@@ -6,16 +6,19 @@
 //! sweep reports a user offline, because the nodes are still registering theirs, and no `renew`
 //! reports one online again. A user who departs meanwhile is reported offline all the same.
 
+mod answers;
+
 use super::{Online, Presence, Transition};
 use crate::error::{Error, Result};
 use crate::id::{NodeId, UserId};
 use crate::model::Page;
 use crate::redis::Namespace;
 use crate::redis::pool::{RedisPool, Script, ScriptCall};
+use answers::{at, came_online, micros, number, unreadable, went_offline};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use redis::{Cmd, Value};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -47,6 +50,7 @@ struct Scripts {
     arrive: Script,
     depart: Script,
     renew: Script,
+    forget: Script,
     sweep: Script,
 }
 
@@ -57,6 +61,7 @@ impl RedisPresence {
             arrive: Script::new(concat!(include_str!("scripts/head.lua"), include_str!("scripts/arrive.lua"))),
             depart: Script::new(concat!(include_str!("scripts/head.lua"), include_str!("scripts/depart.lua"))),
             renew: Script::new(concat!(include_str!("scripts/head.lua"), include_str!("scripts/renew.lua"))),
+            forget: Script::new(concat!(include_str!("scripts/head.lua"), include_str!("scripts/forget.lua"))),
             sweep: Script::new(concat!(include_str!("scripts/head.lua"), include_str!("scripts/sweep.lua"))),
         };
         Self {
@@ -205,6 +210,34 @@ impl Presence for RedisPresence {
         self.whole(self.run(self.calls(&self.scripts.renew, node, users, None), came_online).await)
     }
 
+    async fn surplus(&self, node: &NodeId, users: &[UserId]) -> Result<Vec<UserId>> {
+        let mut known = vec![0_i64; BUCKETS];
+        for user in users {
+            known[bucket(*user)] += 1;
+        }
+        let all: Vec<_> = (0..BUCKETS).collect();
+        let ask = |word: &'static str| move |name: &str| redis::cmd(word).arg(format!("{name}:n:{node}")).to_owned();
+        let counts = self.ask(&all, ask("SCARD")).await?;
+        let differing: Vec<_> = all
+            .into_iter()
+            .filter(|&bucket| number(&counts[bucket]).is_some_and(|count| count > known[bucket]))
+            .collect();
+        if differing.is_empty() {
+            return Ok(Vec::new());
+        }
+        let held: HashSet<UserId> = users.iter().copied().collect();
+        let answers = self.ask(&differing, ask("SMEMBERS")).await?;
+        let believed = answers.iter().flat_map(|answer| match answer {
+            Value::Array(users) | Value::Set(users) => users.as_slice(),
+            _ => &[],
+        });
+        Ok(believed.filter_map(number).map(UserId).filter(|user| !held.contains(user)).collect())
+    }
+
+    async fn forget(&self, node: &NodeId, users: &[UserId]) -> Result<()> {
+        self.run(self.calls(&self.scripts.forget, node, users, None), |_, _| Some(Vec::new())).await.1
+    }
+
     async fn sweep(&self) -> Result<Vec<Transition>> {
         let calls = (0..BUCKETS).map(|bucket| {
             let mut call = self.call(&self.scripts.sweep, bucket);
@@ -295,39 +328,6 @@ fn read_cursor(cursor: &str) -> Option<(usize, Option<UserId>)> {
     (bucket(user) == first).then_some((first, Some(user)))
 }
 
-fn came_online(now: OffsetDateTime, users: &[Value]) -> Option<Vec<Transition>> {
-    let online = |user| Some(Transition { user_id: UserId(number(user)?), online: true, at: now, decided_at: now });
-    users.iter().map(online).collect()
-}
-
-fn went_offline(now: OffsetDateTime, pairs: &[Value]) -> Option<Vec<Transition>> {
-    let offline = |pair: &[Value]| {
-        let (user_id, at) = (UserId(number(&pair[0])?), at(number(&pair[1])?)?);
-        Some(Transition { user_id, online: false, at, decided_at: now })
-    };
-    pairs.chunks_exact(2).map(offline).collect()
-}
-
-fn number(value: &Value) -> Option<i64> {
-    match value {
-        Value::Int(number) => Some(*number),
-        Value::BulkString(text) => std::str::from_utf8(text).ok()?.parse().ok(),
-        _ => None,
-    }
-}
-
-fn at(millis: i64) -> Option<OffsetDateTime> {
-    micros(millis.checked_mul(1_000)?)
-}
-
-fn micros(micros: i64) -> Option<OffsetDateTime> {
-    OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000).ok()
-}
-
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn unreadable() -> Error {
-    Error::internal("presence: an answer of Redis cannot be read")
 }

@@ -10,6 +10,10 @@ local arrival = tonumber(redis.call('GET', KEYS[1]) or now)
 if arrival < now then
     arrival = now
 end
+-- Further ahead than the burst reaches it cannot be: the server's clock has stepped back.
+if arrival > now + interval * tonumber(ARGV[2]) then
+    arrival = now + interval * tonumber(ARGV[2])
+end
 local next = arrival + interval
 local wait = next - interval * tonumber(ARGV[2]) - now
 if wait > 0 then

@@ -3,6 +3,8 @@
 -- ARGV[3]  the node
 -- ARGV[4]  the grace, ms
 -- ARGV[5…] the users
+if tonumber(ARGV[4]) > tonumber(call('HGET', state, 'grace') or '0') then call('HSET', state, 'grace', ARGV[4]) end
+
 local function begin_grace(user)
     call('ZADD', grace, now + tonumber(ARGV[4]), user)
     call('HSET', gone, user, now)

@@ -6,7 +6,7 @@
 --
 -- Keys: `held` user -> nodes that hold it, comma-separated · `online` users, score = id, for paging · `since` user -> ms
 --       `grace` user -> when it is to be told offline · `gone` user -> when its last connection went
---       `leases` node -> when its lease ends · `n:<node>` users that the node holds · `state` epoch, healing, beat
+--       `leases` node -> when its lease ends · `n:<node>` users that the node holds · `state` epoch, healing, beat, decided, the longest grace
 --
 -- Every answer begins with the epoch and the time, µs: finer than all else, for of two transitions of a user the later holds.
 local bucket, lease = KEYS[1], tonumber(ARGV[1])
@@ -26,7 +26,17 @@ if ARGV[2] ~= '' and ARGV[2] ~= epoch then
     -- Emptied: for one lease, until every node has registered its users anew, nobody is told offline.
     call('HSET', state, 'healing', now + lease)
 end
-local healing = tonumber(call('HGET', state, 'healing') or '0') > now
+-- A server whose clock stepped back, or a failover to one that is behind, must move nothing: what stands further ahead than
+-- it can is pulled back, and of two decisions the later is the greater.
+local heals = tonumber(call('HGET', state, 'healing') or '0')
+if heals > now + lease then
+    heals = now + lease
+    call('HSET', state, 'healing', heals)
+end
+local healing = heals > now
+local before = tonumber(call('HGET', state, 'decided') or '0')
+if decided <= before then decided = before + 1 end
+call('HSET', state, 'decided', string.format('%.0f', decided))
 
 local function without(nodes, node)
     local others = {}

@@ -7,11 +7,18 @@ local answer = { epoch, decided }
 local room = tonumber(ARGV[3])
 
 local beat = tonumber(call('HGET', state, 'beat') or '0')
-if now - beat < 200 then return answer end
+if now >= beat and now - beat < 200 then return answer end
 call('HSET', state, 'beat', now)
 if now - beat > math.max(lease / 2, 2000) then
     -- Nobody swept for long, so nobody could renew either: Redis was away (or frozen), or all nodes were. Who lives renews by the next lease.
     for _, node in ipairs(call('ZRANGE', leases, 0, -1)) do call('ZADD', leases, 'GT', now + lease, node) end
+end
+
+if now < beat then
+    -- The clock stepped back: nothing ends later than it would from now on.
+    local longest = tonumber(call('HGET', state, 'grace') or '0')
+    for _, node in ipairs(call('ZRANGEBYSCORE', leases, now + lease, '+inf')) do call('ZADD', leases, now + lease, node) end
+    for _, user in ipairs(call('ZRANGEBYSCORE', grace, now + longest, '+inf')) do call('ZADD', grace, now + longest, user) end
 end
 
 local function go(user, at)

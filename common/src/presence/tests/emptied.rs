@@ -128,3 +128,54 @@ async fn a_server_frozen_beyond_the_lease_ends_nobodys() {
     // But who does not renew by the next lease is dead.
     assert_eq!(a.sweep_until(&[1], 1).await, [(2, false)]);
 }
+
+#[tokio::test]
+async fn whom_a_snapshot_brings_back_is_surplus() {
+    let server = Redis::private().await;
+    let back_end = BackEnd::Redis(server.clone());
+    let a = back_end.node("a");
+    // One bucket: the node renews it for the one who stays.
+    a.arrive(&[2, 66]).await;
+    server.command(&["SAVE"]).await;
+    a.depart(&[2]).await;
+    assert_eq!(a.sweep_until(&[66], 1).await, [(2, false)]);
+    server.kill().await;
+    server.start().await;
+    until("it answers again", || async { a.presence.renew(&a.id, &ids(&[66])).await.is_ok() }).await;
+    assert!(a.is_online(2).await, "as the snapshot has it");
+    assert_eq!(a.presence.surplus(&a.id, &ids(&[2, 66])).await.unwrap(), []);
+    assert_eq!(a.presence.surplus(&a.id, &ids(&[66])).await.unwrap(), ids(&[2]));
+    a.presence.forget(&a.id, &ids(&[2])).await.unwrap();
+    assert_eq!((a.is_online(2).await, a.is_online(66).await, a.count().await), (false, true, 1));
+    assert_eq!(a.presence.surplus(&a.id, &ids(&[66])).await.unwrap(), []);
+    assert_eq!(a.sweep().await, [], "it was reported before");
+}
+
+/// Steps the bucket's stored times ahead, as a clock that stepped back leaves them.
+async fn step_back(server: &Redis, seconds: i64) {
+    let script = "local ahead = tonumber(ARGV[1]) for _, name in ipairs({'leases', 'grace'}) do
+        local key = KEYS[1] .. ':' .. name
+        for _, member in ipairs(redis.call('ZRANGE', key, 0, -1)) do redis.call('ZINCRBY', key, ahead, member) end end
+        redis.call('HINCRBY', KEYS[1] .. ':state', 'beat', ahead)
+        redis.call('HINCRBYFLOAT', KEYS[1] .. ':state', 'decided', ahead * 1000)";
+    server.command(&["EVAL", script, "1", "{m:test:p:2}", &(seconds * 1000).to_string()]).await;
+}
+
+#[tokio::test]
+async fn a_clock_that_steps_back_delays_nobody() {
+    let server = Redis::private().await;
+    let back_end = BackEnd::Redis(server.clone());
+    let (a, b) = (back_end.node("a"), back_end.node("b"));
+    a.arrive(&[2]).await;
+    let told = b.presence.arrive(&b.id, &ids(&[66])).await.unwrap();
+    a.depart(&[2]).await;
+    step_back(&server, 3600).await;
+    let begun = Instant::now();
+    // One whose grace runs, and one whose node has died.
+    let mut gone = a.sweep_until(&[130], 3).await;
+    gone.sort_unstable();
+    assert_eq!(gone, [(2, false), (66, false), (130, true)]);
+    assert!(begun.elapsed() < LEASE + GRACE + Duration::from_secs(3), "{:?}", begun.elapsed());
+    let again = b.presence.arrive(&b.id, &ids(&[66])).await.unwrap();
+    assert!(again[0].decided_at > told[0].decided_at, "the later decision is the greater");
+}

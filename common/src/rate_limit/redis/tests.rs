@@ -129,3 +129,17 @@ async fn a_limit_holds_across_nodes_of_a_cluster() {
     }
     assert!(a.is_connected() && b.is_connected());
 }
+
+#[tokio::test]
+async fn a_server_whose_clock_stepped_back_keeps_nobody_out() {
+    let server = Redis::private().await;
+    let node = Node::start(&config(&server)).await;
+    node.allowed("1.2.3.4", 1).await;
+    // What was counted before the step lies an hour ahead of the server's time.
+    let ahead = "redis.call('INCRBY', KEYS[1], 3600000000)";
+    server.command(&["EVAL", ahead, "1", "m:test:rl:logins:{1.2.3.4}"]).await;
+    match node.limiter.check(&LOGINS, "1.2.3.4").await {
+        Decision::Denied { retry_after } => assert!(retry_after <= Duration::from_secs(6), "{retry_after:?}"),
+        Decision::Allowed => {}
+    }
+}

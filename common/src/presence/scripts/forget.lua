@@ -1,0 +1,20 @@
+-- The node does not hold these users, and their departure was reported long ago: a Redis that came back from a snapshot, or a
+-- replica that lagged, believes it still.
+--
+-- ARGV[3]  the node
+-- ARGV[4…] the users
+for i = 4, #ARGV do
+    local user = ARGV[i]
+    call('SREM', bucket .. ':n:' .. ARGV[3], user)
+    local others = without(call('HGET', held, user) or '', ARGV[3])
+    if others == '' then
+        call('HDEL', held, user)
+        call('ZREM', online, user)
+        call('HDEL', since, user)
+        call('ZREM', grace, user)
+        call('HDEL', gone, user)
+    else
+        call('HSET', held, user, others)
+    end
+end
+return { epoch, decided }
