@@ -56,6 +56,8 @@ pub enum Error {
     MessageNotFound,
     #[error("there is no such user")]
     UserNotFound,
+    #[error("you have no such session")]
+    SessionNotFound,
     #[error("the user is not a member of this chat")]
     MemberNotFound,
     #[error("this path does not accept this method")]
@@ -190,6 +192,7 @@ contract! {
     404 "message_not_found" MessageNotFound,
     404 "user_not_found" UserNotFound,
     404 "member_not_found" MemberNotFound,
+    404 "session_not_found" SessionNotFound,
     405 "method_not_allowed" MethodNotAllowed,
     409 "username_taken" UsernameTaken,
     409 "email_taken" EmailTaken,

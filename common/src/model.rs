@@ -1,6 +1,6 @@
 //! The shapes that clients see (contract, section 2), and nothing else: serde only.
 
-use crate::id::{ChatId, MessageId, Seq, UserId};
+use crate::id::{ChatId, MessageId, Seq, SessionId, UserId};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -38,6 +38,23 @@ pub struct PublicUser {
     /// When the user last went offline.
     #[serde(with = "time::serde::rfc3339::option")]
     pub last_seen_at: Option<OffsetDateTime>,
+}
+
+/// One of your sessions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct SessionInfo {
+    /// The session's id.
+    pub id: SessionId,
+    /// When you logged in.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+    /// When you last logged in or refreshed the tokens.
+    #[serde(with = "time::serde::rfc3339")]
+    pub last_used_at: OffsetDateTime,
+    /// The `User-Agent` of the login, its first 256 characters.
+    pub user_agent: Option<String>,
+    /// Whether this request is the session's.
+    pub is_current: bool,
 }
 
 /// The other user of a private chat.

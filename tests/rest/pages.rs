@@ -46,6 +46,8 @@ const CALLS: &[(&str, &[&str])] = &[
     ("/auth/login", &["post"]),
     ("/auth/refresh", &["post"]),
     ("/auth/logout", &["post"]),
+    ("/auth/sessions", &["get", "delete"]),
+    ("/auth/sessions/{session_id}", &["delete"]),
     ("/auth/me", &["get", "patch", "delete"]),
     ("/users", &["get"]),
     ("/users/{user_id}", &["get"]),

@@ -3,11 +3,14 @@ use crate::routes::{api, pages};
 use std::collections::BTreeSet;
 
 /// Contract section 2: every call that answers JSON.
-const CALLS: [&str; 28] = [
+const CALLS: [&str; 31] = [
     "POST /auth/register",
     "POST /auth/login",
     "POST /auth/refresh",
     "POST /auth/logout",
+    "GET /auth/sessions",
+    "DELETE /auth/sessions",
+    "DELETE /auth/sessions/{session_id}",
     "GET /auth/me",
     "PATCH /auth/me",
     "DELETE /auth/me",

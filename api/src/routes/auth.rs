@@ -1,5 +1,6 @@
 //! `/auth`: accounts and sessions.
 
+use super::pages::ListParams;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -7,11 +8,12 @@ use axum::http::header::{CACHE_CONTROL, HeaderName};
 use messenger_common::auth::AuthUser;
 use messenger_common::error::Result;
 use messenger_common::http::client_ip::ClientIp;
-use messenger_common::http::extract::{FormOrJson, JsonBody};
-use messenger_common::model::{TokenPair, User};
+use messenger_common::http::extract::{FormOrJson, JsonBody, PathParams, ProgramName, QueryParams};
+use messenger_common::id::SessionId;
+use messenger_common::model::{Page, SessionInfo, TokenPair, User};
 use messenger_common::service::accounts::{self, Register, UpdateMe};
 use messenger_common::service::sessions::{self, Login, Refresh};
-use messenger_common::service::{Context, Unchecked};
+use messenger_common::service::{Context, PageQuery, Query, Unchecked};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// No cache on the way may keep tokens (RFC 6749, section 5.1).
@@ -23,6 +25,8 @@ pub(super) fn router() -> OpenApiRouter<Context> {
         .routes(routes!(login))
         .routes(routes!(refresh))
         .routes(routes!(logout))
+        .routes(routes!(list_sessions, end_other_sessions))
+        .routes(routes!(end_session))
         .routes(routes!(me, update_me, delete_me))
 }
 
@@ -52,9 +56,10 @@ async fn register(
 async fn login(
     State(ctx): State<Context>,
     from: ClientIp,
+    ProgramName(program): ProgramName,
     FormOrJson(body): FormOrJson<Unchecked<Login>>,
 ) -> Result<Tokens> {
-    Ok(not_kept(sessions::login(&ctx, &from.subject(), body).await?))
+    Ok(not_kept(sessions::login(&ctx, &from.subject(), program, body).await?))
 }
 
 /// Refresh the tokens
@@ -76,6 +81,47 @@ async fn refresh(State(ctx): State<Context>, JsonBody(body): JsonBody<Unchecked<
     responses((status = 204, description = "The session has ended")))]
 async fn logout(State(ctx): State<Context>, by: AuthUser) -> Result<StatusCode> {
     sessions::logout(&ctx, &by).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// List your sessions
+///
+/// You get the sessions that go on, the newest first.
+#[utoipa::path(get, path = "/auth/sessions", tag = "auth", security(("bearer" = [])), params(ListParams),
+    responses((status = 200, description = "A page of your sessions", body = Page<SessionInfo>)),
+    extensions(("x-problems" = json!(["invalid"]))))]
+async fn list_sessions(
+    State(ctx): State<Context>,
+    by: AuthUser,
+    QueryParams(query): QueryParams<Query<PageQuery>>,
+) -> Result<Json<Page<SessionInfo>>> {
+    sessions::list(&ctx, &by, query).await.map(Json)
+}
+
+/// End a session
+///
+/// It ends as by a logout: its refresh token stops at once, its WebSockets and its access tokens
+/// within a second on every node. You may end the session that you ask with.
+#[utoipa::path(delete, path = "/auth/sessions/{session_id}", tag = "auth", security(("bearer" = [])),
+    params(("session_id" = SessionId, Path, description = "One of your sessions")),
+    responses((status = 204, description = "The session has ended")),
+    extensions(("x-problems" = json!(["session_not_found"]))))]
+async fn end_session(
+    State(ctx): State<Context>,
+    by: AuthUser,
+    PathParams(session): PathParams<SessionId>,
+) -> Result<StatusCode> {
+    sessions::end(&ctx, &by, session).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// End all other sessions
+///
+/// Only the session that you ask with goes on.
+#[utoipa::path(delete, path = "/auth/sessions", tag = "auth", security(("bearer" = [])),
+    responses((status = 204, description = "All your other sessions have ended")))]
+async fn end_other_sessions(State(ctx): State<Context>, by: AuthUser) -> Result<StatusCode> {
+    sessions::end_others(&ctx, &by).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

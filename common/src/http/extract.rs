@@ -7,11 +7,12 @@ use crate::error::Error;
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use bytes::{Bytes, BytesMut};
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::request::Parts;
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use std::convert::Infallible;
 use std::time::Duration;
 
 /// The most bytes of a body. The middleware puts it on the request.
@@ -38,6 +39,19 @@ pub struct QueryParams<T>(pub T);
 /// The parts of the path. A part that does not fit makes a path that does not exist.
 #[derive(Clone, Copy, Debug)]
 pub struct PathParams<T>(pub T);
+
+/// The program that sends the request, as it names itself in `User-Agent`.
+#[derive(Clone, Debug)]
+pub struct ProgramName(pub Option<String>);
+
+impl<S: Send + Sync> FromRequestParts<S> for ProgramName {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let given = parts.headers.get(USER_AGENT).map(|name| String::from_utf8_lossy(name.as_bytes()));
+        Ok(Self(given.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty())))
+    }
+}
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
     type Rejection = Error;

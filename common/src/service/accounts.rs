@@ -130,11 +130,7 @@ pub async fn update_me(ctx: &Context, by: &AuthUser, body: impl Into<Unchecked<U
     // Another change came first: the checked password is no longer the account's.
     let (user, ended) = changed.ok_or(Error::WrongPassword)?;
     for session in ended {
-        ctx.revoke(Revocation {
-            user_id: by.user_id,
-            session_id: Some(session),
-            reason: RevocationReason::SessionEnded,
-        });
+        super::sessions::revoke(ctx, by, session);
     }
     Ok(user)
 }

@@ -1,16 +1,20 @@
-//! Sessions: login, refresh, logout.
+//! Sessions: login, refresh, logout, and the list of them.
 
-use super::Context;
 use super::input::{Fields, FromFields, Unchecked};
+use super::{Context, PageQuery, page};
 use crate::auth::AuthUser;
 use crate::error::{Error, Result};
 use crate::event::{Revocation, RevocationReason};
+use crate::id::SessionId;
 use crate::metrics::AuthResult;
-use crate::model::{TokenPair, User};
+use crate::model::{Page, SessionInfo, TokenPair, User};
 use crate::rate_limit::Limit;
 use crate::store::{Credentials, Rotation, Session, SessionKey};
 use std::time::Duration;
 use utoipa::ToSchema;
+
+/// Kept of the name that a program gives itself, in Unicode scalar values.
+const MAX_USER_AGENT: usize = 256;
 
 /// The credentials of a login.
 #[derive(Clone, ToSchema)]
@@ -44,14 +48,19 @@ impl FromFields for Refresh {
 
 /// Opens a session. `BadCredentials`, with the same words and time for unknown users and wrong
 /// passwords. `AccountDisabled` only with the right password. `RateLimited` by address, which
-/// `from` names.
-pub async fn login(ctx: &Context, from: &str, body: impl Into<Unchecked<Login>>) -> Result<TokenPair> {
+/// `from` names. The session bears the name that the program gives itself.
+pub async fn login(
+    ctx: &Context,
+    from: &str,
+    user_agent: Option<String>,
+    body: impl Into<Unchecked<Login>>,
+) -> Result<TokenPair> {
     let (body, faults) = body.into().split();
     faults.none()?;
-    counted(ctx, open(ctx, from, body).await)
+    counted(ctx, open(ctx, from, user_agent, body).await)
 }
 
-async fn open(ctx: &Context, from: &str, body: Login) -> Result<TokenPair> {
+async fn open(ctx: &Context, from: &str, user_agent: Option<String>, body: Login) -> Result<TokenPair> {
     ctx.limited(logins(ctx), from).await?;
     let known = match body.username.as_str() {
         // No username holds a NUL, and no database takes one. The password is checked all the same,
@@ -67,7 +76,9 @@ async fn open(ctx: &Context, from: &str, body: Login) -> Result<TokenPair> {
     }
     // With the hash that was checked: the password may have changed meanwhile.
     let key = SessionKey::new(crate::random::bytes());
-    let session = ctx.store.create_session(user.id, &password_hash, key, ctx.tokens.refresh_ttl()).await?;
+    let agent: Option<String> = user_agent.map(|agent| agent.chars().take(MAX_USER_AGENT).collect());
+    let ttl = ctx.tokens.refresh_ttl();
+    let session = ctx.store.create_session(user.id, &password_hash, key, ttl, agent.as_deref()).await?;
     ctx.holders.remember(&session);
     pair(ctx, &user, &session)
 }
@@ -109,12 +120,45 @@ fn counted(ctx: &Context, outcome: Result<TokenPair>) -> Result<TokenPair> {
 /// Ends the caller's session.
 pub async fn logout(ctx: &Context, by: &AuthUser) -> Result<()> {
     ctx.store.end_session(by.session_id).await?;
-    ctx.revoke(Revocation {
-        user_id: by.user_id,
-        session_id: Some(by.session_id),
-        reason: RevocationReason::SessionEnded,
-    });
+    revoke(ctx, by, by.session_id);
     Ok(())
+}
+
+/// The caller's sessions that go on, the newest first.
+pub async fn list(ctx: &Context, by: &AuthUser, query: impl Into<Unchecked<PageQuery>>) -> Result<Page<SessionInfo>> {
+    let found = ctx.store.sessions_of(by.user_id, &page(query)?).await?;
+    let shown = found.items.into_iter().map(|session| SessionInfo {
+        id: session.id,
+        created_at: session.created_at,
+        last_used_at: session.last_used_at,
+        user_agent: session.user_agent,
+        is_current: session.id == by.session_id,
+    });
+    Ok(Page { items: shown.collect(), next_cursor: found.next_cursor })
+}
+
+/// Ends one of the caller's sessions, as [`logout`] does in it. `SessionNotFound`, also for
+/// another user's.
+pub async fn end(ctx: &Context, by: &AuthUser, session: SessionId) -> Result<()> {
+    if !ctx.store.end_session_of(by.user_id, session).await? {
+        return Err(Error::SessionNotFound);
+    }
+    revoke(ctx, by, session);
+    Ok(())
+}
+
+/// Ends all the caller's sessions but the one that asks.
+pub async fn end_others(ctx: &Context, by: &AuthUser) -> Result<()> {
+    for session in ctx.store.end_other_sessions(by.user_id, by.session_id).await? {
+        revoke(ctx, by, session);
+    }
+    Ok(())
+}
+
+/// Publishes that a session of the caller has ended.
+pub(super) fn revoke(ctx: &Context, by: &AuthUser, session: SessionId) {
+    let reason = RevocationReason::SessionEnded;
+    ctx.revoke(Revocation { user_id: by.user_id, session_id: Some(session), reason });
 }
 
 fn pair(ctx: &Context, user: &User, session: &Session) -> Result<TokenPair> {

@@ -4,7 +4,7 @@
 use super::messages::HistoryFrom;
 use crate::error::{Error, Result};
 use crate::event::micros;
-use crate::id::{ChatId, MessageId, Seq, UserId};
+use crate::id::{ChatId, MessageId, Seq, SessionId, UserId};
 use crate::model::{HistoryPage, Message, Page};
 use time::OffsetDateTime;
 
@@ -47,6 +47,18 @@ pub(super) fn member(cursor: Option<&str>) -> Result<UserId> {
 
 pub(super) fn of_member(id: UserId) -> String {
     format!("m{id}")
+}
+
+/// Of sessions, the newest first: the last id. The first page begins above all of them.
+pub(super) fn session(cursor: Option<&str>) -> Result<SessionId> {
+    match cursor {
+        None => Ok(SessionId(i64::MAX)),
+        Some(cursor) => cursor.strip_prefix('s').and_then(|id| id.parse().ok()).ok_or_else(invalid),
+    }
+}
+
+pub(super) fn of_session(id: SessionId) -> String {
+    format!("s{id}")
 }
 
 /// Of chats by activity: time in microseconds and id of the last. The first page begins at the end
@@ -139,15 +151,31 @@ mod tests {
         assert_eq!(chat(Some(&of_chat(at, ChatId(7)))).unwrap(), (micros(at), ChatId(7)));
         assert_eq!(user(Some(&of_user("ann"))).unwrap(), "ann");
         assert_eq!(member(Some(&of_member(UserId(7)))).unwrap(), UserId(7));
+        assert_eq!(session(Some(&of_session(SessionId(7)))).unwrap(), SessionId(7));
     }
 
     #[test]
     fn what_it_did_not_give_is_invalid() {
-        for cursor in
-            ["", "x", "c", "c1", "c1.", "c.1", "c-1.1", "c99999999999999999999.1", "m", "mx", "ü", "hb", "hax"]
-        {
+        for cursor in [
+            "",
+            "x",
+            "c",
+            "c1",
+            "c1.",
+            "c.1",
+            "c-1.1",
+            "c99999999999999999999.1",
+            "m",
+            "mx",
+            "s",
+            "sx",
+            "ü",
+            "hb",
+            "hax",
+        ] {
             assert!(matches!(chat(Some(cursor)), Err(Error::Invalid(_))), "{cursor}");
             assert!(matches!(member(Some(cursor)), Err(Error::Invalid(_))), "{cursor}");
+            assert!(matches!(session(Some(cursor)), Err(Error::Invalid(_))), "{cursor}");
             assert!(matches!(user(Some(cursor)), Err(Error::Invalid(_))), "{cursor}");
             assert!(
                 matches!(HistoryBound::new(&HistoryFrom::Cursor(cursor.into())), Err(Error::Invalid(_))),

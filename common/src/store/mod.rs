@@ -47,7 +47,7 @@ pub use self::deployment::{Deployment, Identity};
 pub use self::log::{CLAIM_LEASE, Committed, Log, LogHead, LogPage, NoticeBody, OutboxId, UserNotice};
 pub use self::members::{Access, Members, ReadMark};
 pub use self::messages::{HistoryFrom, Messages, NewMessage, Sent, SentBatch};
-pub use self::sessions::{EndedSession, Holder, Rotation, Session, SessionKey, Sessions};
+pub use self::sessions::{EndedSession, Holder, OpenSession, Rotation, Session, SessionKey, Sessions};
 
 use crate::error::Result;
 use async_trait::async_trait;

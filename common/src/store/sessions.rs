@@ -1,8 +1,10 @@
 //! Login sessions: opened, rotated, ended.
 
+use super::cursor::PageRequest;
+use super::stored_time::Time;
 use crate::error::Result;
 use crate::id::{SessionId, UserId};
-use crate::model::User;
+use crate::model::{Page, User};
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,6 +13,7 @@ use sha2::{Digest, Sha256};
 use sqlx::FromRow;
 use std::fmt;
 use std::time::Duration;
+use time::OffsetDateTime;
 
 /// A spent refresh token is taken once more within this time: its answer may have been lost.
 pub(super) const REPEATED_WITHIN: Duration = Duration::from_secs(30);
@@ -104,23 +107,64 @@ pub struct EndedSession {
     pub disabled: bool,
 }
 
+/// A session that goes on, as its user sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenSession {
+    /// The session.
+    pub id: SessionId,
+    /// When it was opened.
+    pub created_at: OffsetDateTime,
+    /// When it was opened or last rotated.
+    pub last_used_at: OffsetDateTime,
+    /// The program that opened it, as it named itself.
+    pub user_agent: Option<String>,
+}
+
 /// Login sessions. See the store's obligations.
 #[async_trait]
 pub trait Sessions: Send + Sync + 'static {
     /// Opens a session of generation 0, for a user whose password fitted the hash `verified`.
     /// `AccountDisabled`. `BadCredentials` where the account has another hash by now: no session
     /// outlives a change of password.
-    async fn create_session(&self, user: UserId, verified: &str, key: SessionKey, ttl: Duration) -> Result<Session>;
+    async fn create_session(
+        &self,
+        user: UserId,
+        verified: &str,
+        key: SessionKey,
+        ttl: Duration,
+        user_agent: Option<&str>,
+    ) -> Result<Session>;
     /// Spends a refresh token: of that user, session, key and generation. Of calls at once one is
     /// `Rotated` to the next generation. The token before the present one is taken once more within
     /// 30 s, for the same next generation; any other spent token ends the session: `Reused`.
     async fn rotate_session(&self, token: Session, ttl: Duration) -> Result<Rotation>;
     /// Ends a session. To end it again is no error.
     async fn end_session(&self, session: SessionId) -> Result<()>;
+    /// The user's sessions that have neither ended nor expired, the newest first.
+    async fn sessions_of(&self, user: UserId, page: &PageRequest) -> Result<Page<OpenSession>>;
+    /// Ends a session of that user. False: the user has no such session that goes on.
+    async fn end_session_of(&self, user: UserId, session: SessionId) -> Result<bool>;
+    /// Ends all sessions of that user but `keep`, and answers those that went on until now.
+    async fn end_other_sessions(&self, user: UserId, keep: SessionId) -> Result<Vec<SessionId>>;
     /// What the tokens of that session are checked against; `None` where there is none.
     async fn session(&self, session: SessionId) -> Result<Option<Holder>>;
     /// The sessions that ended within this period, by the database's clock.
     async fn sessions_ended_within(&self, period: Duration) -> Result<Vec<EndedSession>>;
+}
+
+/// A row of [`OpenSession`].
+#[derive(FromRow)]
+pub(super) struct OpenSessionRow {
+    pub(super) id: SessionId,
+    pub(super) created_at: Time,
+    pub(super) last_used_at: Time,
+    pub(super) user_agent: Option<String>,
+}
+
+impl From<OpenSessionRow> for OpenSession {
+    fn from(row: OpenSessionRow) -> Self {
+        Self { id: row.id, created_at: row.created_at.0, last_used_at: row.last_used_at.0, user_agent: row.user_agent }
+    }
 }
 
 /// A session that is being rotated, read under its lock.

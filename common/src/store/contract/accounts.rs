@@ -76,9 +76,9 @@ async fn search_is_by_literal_prefix_in_order_and_pages(at: Fixture) {
 
 async fn a_new_address_or_password_is_kept(at: Fixture) {
     let (ann, ben) = (at.user().await, at.user().await);
-    let keep = at.store.create_session(ann.id, HASH, KEY, HOUR).await.unwrap();
-    let other = at.store.create_session(ann.id, HASH, KEY, HOUR).await.unwrap();
-    let bens = at.store.create_session(ben.id, HASH, KEY, HOUR).await.unwrap();
+    let keep = at.store.create_session(ann.id, HASH, KEY, HOUR, None).await.unwrap();
+    let other = at.store.create_session(ann.id, HASH, KEY, HOUR, None).await.unwrap();
+    let bens = at.store.create_session(ben.id, HASH, KEY, HOUR, None).await.unwrap();
     let taken = at.store.update_user(ann.id, HASH, email(&ben.email.to_uppercase()), keep.id).await;
     assert_eq!(code(taken), "email_taken");
     let (user, ended) = at.store.update_user(ann.id, HASH, email("New@example.org"), keep.id).await.unwrap().unwrap();
@@ -102,28 +102,28 @@ async fn a_new_address_or_password_is_kept(at: Fixture) {
 /// Checked before the change, used after it: the race of a login with a new password.
 async fn a_password_that_was_changed_opens_and_changes_nothing(at: Fixture) {
     let ann = at.user().await;
-    let own = at.store.create_session(ann.id, HASH, KEY, HOUR).await.unwrap();
+    let own = at.store.create_session(ann.id, HASH, KEY, HOUR, None).await.unwrap();
     at.store.update_user(ann.id, HASH, password("new"), own.id).await.unwrap().unwrap();
-    assert_eq!(code(at.store.create_session(ann.id, HASH, KEY, HOUR).await), "bad_credentials");
+    assert_eq!(code(at.store.create_session(ann.id, HASH, KEY, HOUR, None).await), "bad_credentials");
     let late = at.store.update_user(ann.id, HASH, email("late@example.org"), own.id).await;
     assert_eq!(late.unwrap(), None);
     let late = at.store.update_user(ann.id, HASH, password("late"), own.id).await;
     assert_eq!(late.unwrap(), None);
     let kept = at.store.credentials_of(ann.id).await.unwrap().unwrap();
     assert_eq!((kept.password_hash.as_str(), kept.user.email), ("new", ann.email));
-    at.store.create_session(ann.id, "new", KEY, HOUR).await.unwrap();
+    at.store.create_session(ann.id, "new", KEY, HOUR, None).await.unwrap();
 }
 
 async fn a_deactivated_account_keeps_nothing_open(at: Fixture) {
     let ann = at.user().await;
-    let open = at.store.create_session(ann.id, HASH, KEY, HOUR).await.unwrap();
-    let ended = at.store.create_session(ann.id, HASH, KEY, HOUR).await.unwrap();
+    let open = at.store.create_session(ann.id, HASH, KEY, HOUR, None).await.unwrap();
+    let ended = at.store.create_session(ann.id, HASH, KEY, HOUR, None).await.unwrap();
     at.store.end_session(ended.id).await.unwrap();
     at.store.deactivate_user(ann.id).await.unwrap();
     at.store.deactivate_user(ann.id).await.unwrap();
     assert!(!at.store.credentials_of(ann.id).await.unwrap().unwrap().user.is_active);
     assert_eq!(at.store.rotate_session(Session { generation: 0, ..open }, HOUR).await.unwrap(), Rotation::Disabled);
-    assert_eq!(code(at.store.create_session(ann.id, HASH, KEY, HOUR).await), "account_disabled");
+    assert_eq!(code(at.store.create_session(ann.id, HASH, KEY, HOUR, None).await), "account_disabled");
     let mut told = at.store.sessions_ended_within(HOUR).await.unwrap();
     told.sort_by_key(|session| session.id);
     let told: Vec<_> = told.iter().map(|session| (session.id, session.user_id, session.disabled)).collect();

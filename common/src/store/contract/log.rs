@@ -129,8 +129,8 @@ async fn the_log_is_pruned_from_its_oldest(at: Fixture) {
 
 async fn expired_sessions_are_forgotten(at: Fixture) {
     let ann = at.user().await;
-    let live = at.store.create_session(ann.id, HASH, KEY, HOUR).await.unwrap();
-    let old = at.store.create_session(ann.id, HASH, KEY, HOUR).await.unwrap();
+    let live = at.store.create_session(ann.id, HASH, KEY, HOUR, None).await.unwrap();
+    let old = at.store.create_session(ann.id, HASH, KEY, HOUR, None).await.unwrap();
     at.sql(&format!("update sessions set expires_at = {} where id = {old}", at.long_ago(), old = old.id)).await;
     at.store.prune(HOUR, 100).await.unwrap();
     assert_eq!(at.number("select count(*) from sessions").await, 1);

@@ -111,7 +111,7 @@ async fn a_standby_is_unavailable() {
     let name = url.rsplit('/').next().unwrap();
     at.sql(&format!("alter database {name} set default_transaction_read_only = on")).await;
     let demoted = PostgresStore::connect(&url.into(), 2).unwrap();
-    assert_eq!(code(demoted.create_session(ann.id, HASH, KEY, HOUR).await), "unavailable");
+    assert_eq!(code(demoted.create_session(ann.id, HASH, KEY, HOUR, None).await), "unavailable");
     assert_eq!(demoted.users(&[ann.id]).await.unwrap().len(), 1);
 }
 

@@ -9,11 +9,14 @@ contract!(
     an_ended_expired_or_unknown_session_goes_on_for_nobody,
     ended_sessions_are_told_for_a_while,
     of_many_at_once_one_is_rotated_and_one_repeated,
+    open_sessions_are_listed_by_page,
+    a_session_is_ended_by_its_user_alone,
+    all_but_one_end_together,
 );
 
 async fn a_refresh_token_is_spent_once(at: Fixture) {
     let ann = at.user().await;
-    let session = at.store.create_session(ann.id, HASH, KEY, HOUR).await.unwrap();
+    let session = at.store.create_session(ann.id, HASH, KEY, HOUR, None).await.unwrap();
     assert_eq!((session.user_id, session.generation), (ann.id, 0));
     for generation in 0..3 {
         let rotated = at.store.rotate_session(Session { generation, ..session }, HOUR).await.unwrap();
@@ -27,15 +30,15 @@ async fn a_refresh_token_is_spent_once(at: Fixture) {
 
 async fn an_ended_expired_or_unknown_session_goes_on_for_nobody(at: Fixture) {
     let ann = at.user().await;
-    let ended = at.store.create_session(ann.id, HASH, KEY, HOUR).await.unwrap();
+    let ended = at.store.create_session(ann.id, HASH, KEY, HOUR, None).await.unwrap();
     at.store.end_session(ended.id).await.unwrap();
     at.store.end_session(ended.id).await.unwrap();
     at.store.end_session(SessionId(-1)).await.unwrap();
-    let expired = at.store.create_session(ann.id, HASH, KEY, Duration::ZERO).await.unwrap();
+    let expired = at.store.create_session(ann.id, HASH, KEY, Duration::ZERO, None).await.unwrap();
     for token in [ended, expired, Session { id: SessionId(-1), ..ended }] {
         assert_eq!(at.store.rotate_session(token, HOUR).await.unwrap(), Rotation::Ended);
     }
-    let live = at.store.create_session(ann.id, HASH, KEY, HOUR).await.unwrap();
+    let live = at.store.create_session(ann.id, HASH, KEY, HOUR, None).await.unwrap();
     assert_eq!(at.store.rotate_session(Session { generation: 1, ..live }, HOUR).await.unwrap(), Rotation::Ended);
     // A rotation under a short life is kept: the next one is late.
     assert!(matches!(
@@ -47,7 +50,7 @@ async fn an_ended_expired_or_unknown_session_goes_on_for_nobody(at: Fixture) {
 
 async fn ended_sessions_are_told_for_a_while(at: Fixture) {
     let ann = at.user().await;
-    let session = at.store.create_session(ann.id, HASH, KEY, HOUR).await.unwrap();
+    let session = at.store.create_session(ann.id, HASH, KEY, HOUR, None).await.unwrap();
     assert_eq!(at.store.sessions_ended_within(HOUR).await.unwrap(), []);
     at.store.end_session(session.id).await.unwrap();
     let ended = EndedSession { id: session.id, user_id: ann.id, disabled: false };
@@ -57,7 +60,7 @@ async fn ended_sessions_are_told_for_a_while(at: Fixture) {
 
 async fn the_last_token_is_taken_once_more(at: Fixture) {
     let ann = at.user().await;
-    let first = at.store.create_session(ann.id, HASH, KEY, HOUR).await.unwrap();
+    let first = at.store.create_session(ann.id, HASH, KEY, HOUR, None).await.unwrap();
     let second = Session { generation: 1, ..first };
     let rotated = Rotation::Rotated(second, ann.clone());
     for _ in 0..2 {
@@ -67,7 +70,7 @@ async fn the_last_token_is_taken_once_more(at: Fixture) {
     assert_eq!(at.store.rotate_session(second, HOUR).await.unwrap(), Rotation::Rotated(third, ann.clone()));
     // Its successor was used.
     assert_eq!(at.store.rotate_session(first, HOUR).await.unwrap(), Rotation::Reused(third));
-    let first = at.store.create_session(ann.id, HASH, KEY, HOUR).await.unwrap();
+    let first = at.store.create_session(ann.id, HASH, KEY, HOUR, None).await.unwrap();
     for _ in 0..2 {
         assert!(matches!(at.store.rotate_session(first, HOUR).await.unwrap(), Rotation::Rotated(..)));
     }
@@ -76,7 +79,7 @@ async fn the_last_token_is_taken_once_more(at: Fixture) {
 
 async fn a_token_of_another_user_or_key_is_nobodys(at: Fixture) {
     let (ann, ben) = (at.user().await, at.user().await);
-    let session = at.store.create_session(ann.id, HASH, KEY, HOUR).await.unwrap();
+    let session = at.store.create_session(ann.id, HASH, KEY, HOUR, None).await.unwrap();
     let other = SessionKey::new([8; 16]);
     for token in [Session { user_id: ben.id, ..session }, Session { key: other, ..session }] {
         assert_eq!(at.store.rotate_session(token, HOUR).await.unwrap(), Rotation::Ended);
@@ -92,7 +95,7 @@ async fn a_token_of_another_user_or_key_is_nobodys(at: Fixture) {
 async fn of_many_at_once_one_is_rotated_and_one_repeated(at: Fixture) {
     let ann = at.user().await;
     for _ in 0..5 {
-        let session = at.store.create_session(ann.id, HASH, KEY, HOUR).await.unwrap();
+        let session = at.store.create_session(ann.id, HASH, KEY, HOUR, None).await.unwrap();
         let tries: Vec<_> = (0..6)
             .map(|_| {
                 let store = Arc::clone(&at.store);
@@ -113,4 +116,72 @@ async fn of_many_at_once_one_is_rotated_and_one_repeated(at: Fixture) {
         // One is the first, one a repetition whose answer may have been lost.
         assert_eq!((rotated, reused, ended), (2, 1, 3));
     }
+}
+
+async fn listed(at: &Fixture, user: &User) -> Vec<OpenSession> {
+    let page = PageRequest { cursor: None, limit: 100 };
+    at.store.sessions_of(user.id, &page).await.unwrap().items
+}
+
+async fn open_sessions_are_listed_by_page(at: Fixture) {
+    let (ann, ben) = (at.user().await, at.user().await);
+    let mut ids = Vec::new();
+    for agent in [Some("a browser ü"), None, Some("a phone")] {
+        ids.push(at.store.create_session(ann.id, HASH, KEY, HOUR, agent).await.unwrap());
+    }
+    at.store.create_session(ben.id, HASH, KEY, HOUR, None).await.unwrap();
+    at.store.create_session(ann.id, HASH, KEY, Duration::ZERO, None).await.unwrap();
+    let ended = at.store.create_session(ann.id, HASH, KEY, HOUR, None).await.unwrap();
+    at.store.end_session(ended.id).await.unwrap();
+    let (mut cursor, mut found) = (None, Vec::new());
+    loop {
+        let page = at.store.sessions_of(ann.id, &PageRequest { cursor, limit: 2 }).await.unwrap();
+        found.extend(page.items);
+        cursor = page.next_cursor;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    let newest_first: Vec<_> = ids.iter().rev().map(|session| session.id).collect();
+    assert_eq!(found.iter().map(|session| session.id).collect::<Vec<_>>(), newest_first);
+    let agents: Vec<_> = found.iter().map(|session| session.user_agent.as_deref()).collect();
+    assert_eq!(agents, [Some("a phone"), None, Some("a browser ü")]);
+    assert!(found.iter().all(|session| session.last_used_at == session.created_at));
+    at.store.rotate_session(ids[0], HOUR).await.unwrap();
+    let rotated = &listed(&at, &ann).await[2];
+    assert!(rotated.id == ids[0].id && rotated.last_used_at > rotated.created_at);
+    let foreign = PageRequest { cursor: Some("m1".into()), limit: 2 };
+    assert_eq!(code(at.store.sessions_of(ann.id, &foreign).await), "invalid");
+}
+
+async fn a_session_is_ended_by_its_user_alone(at: Fixture) {
+    let (ann, ben) = (at.user().await, at.user().await);
+    let session = at.store.create_session(ann.id, HASH, KEY, HOUR, None).await.unwrap();
+    let expired = at.store.create_session(ann.id, HASH, KEY, Duration::ZERO, None).await.unwrap();
+    assert!(!at.store.end_session_of(ben.id, session.id).await.unwrap());
+    assert!(!at.store.end_session_of(ann.id, SessionId(-1)).await.unwrap());
+    assert!(!at.store.end_session_of(ann.id, expired.id).await.unwrap());
+    assert_eq!(listed(&at, &ann).await.len(), 1);
+    assert!(at.store.end_session_of(ann.id, session.id).await.unwrap());
+    assert!(!at.store.end_session_of(ann.id, session.id).await.unwrap());
+    assert_eq!(listed(&at, &ann).await, []);
+    assert_eq!(at.store.rotate_session(session, HOUR).await.unwrap(), Rotation::Ended);
+    let ended = EndedSession { id: session.id, user_id: ann.id, disabled: false };
+    assert_eq!(at.store.sessions_ended_within(HOUR).await.unwrap(), [ended]);
+}
+
+async fn all_but_one_end_together(at: Fixture) {
+    let (ann, ben) = (at.user().await, at.user().await);
+    let keep = at.store.create_session(ann.id, HASH, KEY, HOUR, None).await.unwrap();
+    let bens = at.store.create_session(ben.id, HASH, KEY, HOUR, None).await.unwrap();
+    let mut others = Vec::new();
+    for _ in 0..3 {
+        others.push(at.store.create_session(ann.id, HASH, KEY, HOUR, None).await.unwrap().id);
+    }
+    let mut ended = at.store.end_other_sessions(ann.id, keep.id).await.unwrap();
+    ended.sort_unstable();
+    assert_eq!(ended, others);
+    assert_eq!(at.store.end_other_sessions(ann.id, keep.id).await.unwrap(), []);
+    assert_eq!(listed(&at, &ann).await.iter().map(|session| session.id).collect::<Vec<_>>(), [keep.id]);
+    assert_eq!(listed(&at, &ben).await[0].id, bens.id);
 }

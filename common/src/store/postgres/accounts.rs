@@ -212,7 +212,7 @@ async fn write_user(
     .await
 }
 
-async fn end_sessions(
+pub(super) async fn end_sessions(
     connection: &mut PgConnection,
     user: UserId,
     keep: Option<SessionId>,

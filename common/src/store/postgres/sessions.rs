@@ -1,19 +1,28 @@
 //! Login sessions.
 
 use super::PostgresStore;
+use super::accounts::end_sessions;
 use crate::error::{Error, Result};
 use crate::id::{SessionId, UserId};
+use crate::model::Page;
 use crate::store::accounts::{AccountRow, account_columns};
 use crate::store::fault::Fault;
-use crate::store::sessions::{LONGEST, REPEATED_WITHIN, SessionRow, Step};
-use crate::store::{EndedSession, Holder, Rotation, Session, SessionKey, Sessions};
+use crate::store::sessions::{LONGEST, OpenSessionRow, REPEATED_WITHIN, SessionRow, Step};
+use crate::store::{EndedSession, Holder, OpenSession, PageRequest, Rotation, Session, SessionKey, Sessions, cursor};
 use async_trait::async_trait;
 use sqlx::PgConnection;
 use std::time::Duration;
 
 #[async_trait]
 impl Sessions for PostgresStore {
-    async fn create_session(&self, user: UserId, verified: &str, key: SessionKey, ttl: Duration) -> Result<Session> {
+    async fn create_session(
+        &self,
+        user: UserId,
+        verified: &str,
+        key: SessionKey,
+        ttl: Duration,
+        user_agent: Option<&str>,
+    ) -> Result<Session> {
         self.run(|| async {
             let mut lease = self.pool.lease().await?;
             // The account's row is locked against a deactivation or a new password that would miss
@@ -22,8 +31,8 @@ impl Sessions for PostgresStore {
                 "with account as materialized (
                      select id, is_active, password_hash = $3 as fits from users where id = $1 for share
                  ), opened as (
-                     insert into sessions (user_id, key_hash, expires_at)
-                     select id, $4, clock_timestamp() + make_interval(secs => $2) from account where is_active and fits
+                     insert into sessions (user_id, key_hash, user_agent, expires_at)
+                     select id, $4, $5, clock_timestamp() + make_interval(secs => $2) from account where is_active and fits
                      returning id
                  )
                  select is_active, (select id from opened) from account",
@@ -32,6 +41,7 @@ impl Sessions for PostgresStore {
             .bind(ttl.as_secs_f64())
             .bind(verified)
             .bind(key.hash())
+            .bind(user_agent)
             .fetch_optional(lease.connection())
             .await;
             match lease.end_written(opened)? {
@@ -58,6 +68,49 @@ impl Sessions for PostgresStore {
             let ended = end(lease.connection(), session).await;
             // To end it again does no harm.
             lease.end(ended)
+        })
+        .await
+    }
+
+    async fn sessions_of(&self, user: UserId, page: &PageRequest) -> Result<Page<OpenSession>> {
+        let before = cursor::session(page.cursor.as_deref())?;
+        let rows: Vec<OpenSessionRow> = self
+            .rows(|| {
+                sqlx::query_as(
+                    "select id, created_at, coalesce(rotated_at, created_at) as last_used_at, user_agent from sessions
+                     where user_id = $1 and ended_at is null and expires_at > clock_timestamp()
+                       and key_hash is not null and id < $2
+                     order by id desc limit $3",
+                )
+                .bind(user)
+                .bind(before)
+                .bind(cursor::one_more(page.limit))
+            })
+            .await?;
+        Ok(cursor::page(rows, page.limit, |row| cursor::of_session(row.id)))
+    }
+
+    async fn end_session_of(&self, user: UserId, session: SessionId) -> Result<bool> {
+        self.run(|| async {
+            let mut lease = self.pool.lease().await?;
+            let ended = sqlx::query(
+                "update sessions set ended_at = clock_timestamp()
+                 where id = $1 and user_id = $2 and ended_at is null and expires_at > clock_timestamp()",
+            )
+            .bind(session)
+            .bind(user)
+            .execute(lease.connection())
+            .await;
+            Ok(lease.end_written(ended)?.rows_affected() > 0)
+        })
+        .await
+    }
+
+    async fn end_other_sessions(&self, user: UserId, keep: SessionId) -> Result<Vec<SessionId>> {
+        self.run(|| async {
+            let mut lease = self.pool.lease().await?;
+            let ended = end_sessions(lease.connection(), user, Some(keep), false).await;
+            lease.end_written(ended)
         })
         .await
     }

@@ -170,7 +170,7 @@ fn taken(error: sqlx::Error) -> Fault {
     }
 }
 
-async fn end_sessions(
+pub(super) async fn end_sessions(
     connection: &mut SqliteConnection,
     user: UserId,
     keep: Option<SessionId>,

@@ -1,21 +1,30 @@
 //! Login sessions.
 
 use super::SqliteStore;
+use super::accounts::end_sessions;
 use super::database::commit;
 use crate::error::{Error, Result};
 use crate::id::{SessionId, UserId};
+use crate::model::Page;
 use crate::store::accounts::{AccountRow, account_columns};
 use crate::store::fault::Fault;
-use crate::store::sessions::{LONGEST, REPEATED_WITHIN, SessionRow, Step};
+use crate::store::sessions::{LONGEST, OpenSessionRow, REPEATED_WITHIN, SessionRow, Step};
 use crate::store::stored_time::Time;
-use crate::store::{EndedSession, Holder, Rotation, Session, SessionKey, Sessions};
+use crate::store::{EndedSession, Holder, OpenSession, PageRequest, Rotation, Session, SessionKey, Sessions, cursor};
 use async_trait::async_trait;
 use sqlx::SqliteConnection;
 use std::time::Duration;
 
 #[async_trait]
 impl Sessions for SqliteStore {
-    async fn create_session(&self, user: UserId, verified: &str, key: SessionKey, ttl: Duration) -> Result<Session> {
+    async fn create_session(
+        &self,
+        user: UserId,
+        verified: &str,
+        key: SessionKey,
+        ttl: Duration,
+        user_agent: Option<&str>,
+    ) -> Result<Session> {
         self.run(async {
             let mut transaction = self.database.begin().await?;
             let account: Option<(bool, bool)> =
@@ -30,12 +39,14 @@ impl Sessions for SqliteStore {
                 Some((false, _)) | None => return Err(Error::AccountDisabled.into()),
             }
             let id = sqlx::query_scalar(
-                "insert into sessions (user_id, created_at, expires_at, key_hash) values ($1, $2, $3, $4) returning id",
+                "insert into sessions (user_id, created_at, expires_at, key_hash, user_agent)
+                 values ($1, $2, $3, $4, $5) returning id",
             )
             .bind(user)
             .bind(self.database.now())
             .bind(self.database.after(ttl))
             .bind(key.hash().to_vec())
+            .bind(user_agent)
             .fetch_one(&mut *transaction)
             .await?;
             commit(transaction, Session { id, user_id: user, key, generation: 0 }).await
@@ -62,6 +73,44 @@ impl Sessions for SqliteStore {
             let mut transaction = self.database.begin().await?;
             end(&mut transaction, session, self.database.now()).await?;
             commit(transaction, ()).await
+        })
+        .await
+    }
+
+    async fn sessions_of(&self, user: UserId, page: &PageRequest) -> Result<Page<OpenSession>> {
+        let before = cursor::session(page.cursor.as_deref())?;
+        let statement = sqlx::query_as(
+            "select id, created_at, coalesce(rotated_at, created_at) as last_used_at, user_agent from sessions
+             where user_id = $1 and ended_at is null and expires_at > $4 and key_hash is not null and id < $2
+             order by id desc limit $3",
+        );
+        let statement = statement.bind(user).bind(before).bind(cursor::one_more(page.limit)).bind(self.database.now());
+        let rows: Vec<OpenSessionRow> = self.rows(statement).await?;
+        Ok(cursor::page(rows, page.limit, |row| cursor::of_session(row.id)))
+    }
+
+    async fn end_session_of(&self, user: UserId, session: SessionId) -> Result<bool> {
+        self.run(async {
+            let mut transaction = self.database.begin().await?;
+            let ended = sqlx::query(
+                "update sessions set ended_at = $3
+                 where id = $1 and user_id = $2 and ended_at is null and expires_at > $3",
+            )
+            .bind(session)
+            .bind(user)
+            .bind(self.database.now())
+            .execute(&mut *transaction)
+            .await?;
+            commit(transaction, ended.rows_affected() > 0).await
+        })
+        .await
+    }
+
+    async fn end_other_sessions(&self, user: UserId, keep: SessionId) -> Result<Vec<SessionId>> {
+        self.run(async {
+            let mut transaction = self.database.begin().await?;
+            let ended = end_sessions(&mut transaction, user, Some(keep), false, self.database.now()).await?;
+            commit(transaction, ended).await
         })
         .await
     }
