@@ -7,8 +7,9 @@ use crate::bus::{Bus, BusMetrics};
 use crate::clock::Clock;
 use crate::config::{Config, Database, Program, RedisConfig};
 use crate::error::{Error, Result};
+use crate::history::History;
 use crate::id::NodeId;
-use crate::lifecycle::{Lifecycle, ReadyFlag};
+use crate::lifecycle::{ExitReason, Lifecycle, ReadyFlag};
 use crate::metrics::{Metrics, PoolUse};
 use crate::presence::Presence;
 use crate::presence::memory::MemoryPresence;
@@ -46,6 +47,8 @@ const PRESENCE_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Backends {
     /// The data.
     pub store: Arc<dyn Store>,
+    /// Which history of the chats this is.
+    pub history: History,
     /// Publications between nodes.
     pub bus: Arc<dyn Bus>,
     /// The users who are online.
@@ -95,12 +98,14 @@ impl Backends {
         let known = || async { store.deployment().await.map(|_| ()) };
         until("the deployment's identity", known).await?;
         let deployment = store.deployment().await.map_err(|error| StartError::of("DATABASE_URL", &error))?;
+        let history = History::new(deployment);
+        lifecycle.spawn("database watch", watch_store(store.clone(), database_ready, metrics.clone()));
+        lifecycle.spawn("history watch", watch_history(store.clone(), history.clone(), lifecycle.clone()));
         let (draining, told) = (lifecycle.draining(), store.clone());
         lifecycle.spawn("database drain", async move {
             draining.cancelled().await;
             told.drains();
         });
-        lifecycle.spawn("database watch", watch_store(store.clone(), database_ready, metrics.clone()));
         let bus_metrics = BusMetrics::of(metrics);
         let (bus, presence, counting): (Arc<dyn Bus>, Arc<dyn Presence>, Arc<dyn RateLimiter>) = match &config.redis {
             None => {
@@ -111,14 +116,14 @@ impl Backends {
                 // One address of a cluster is that cluster.
                 let cluster = redis.cluster || until("Redis", || is_cluster(&redis.nodes)).await?;
                 let redis = RedisConfig { nodes: redis.nodes.clone(), cluster };
-                redis_back_ends(config, &redis, &deployment.id, &node, bus_metrics, lifecycle)
+                redis_back_ends(config, &redis, history.deployment(), &node, bus_metrics, lifecycle)
                     .map_err(|error| StartError::of("REDIS_URL", &error))?
             }
         };
         lifecycle.spawn("bus watch", watch_bus(bus.clone(), bus_ready));
         wait_for_bus(&bus).await?;
         let limiter: Arc<dyn RateLimiter> = if config.rate_limits { counting } else { Arc::new(Off) };
-        Ok(Self { store, bus, presence, limiter, metrics: metrics.clone(), clock, node })
+        Ok(Self { store, history, bus, presence, limiter, metrics: metrics.clone(), clock, node })
     }
 }
 
@@ -232,6 +237,21 @@ async fn wait_for_bus(bus: &Arc<dyn Bus>) -> Result<(), StartError> {
         }
     })
     .await
+}
+
+/// Follows the epoch of the history. A database that is another deployment's by now ends the
+/// process: started anew, it knows that one.
+async fn watch_history(store: Arc<dyn Store>, history: History, lifecycle: Lifecycle) {
+    let mut beat = interval(BEAT);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        beat.tick().await;
+        // One that is away is the watch of the database's to report.
+        if let Err(error @ Error::Internal(_)) = history.read(&*store).await {
+            tracing::error!(error = cause(&error), "the process stops");
+            return lifecycle.stop(ExitReason::Failed("database"));
+        }
+    }
 }
 
 async fn watch_store(store: Arc<dyn Store>, ready: ReadyFlag, metrics: Metrics) {

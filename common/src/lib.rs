@@ -16,6 +16,7 @@
 //! - `presence`: the users who are online
 //! - `rate_limit`: limits that hold across nodes
 //! - `dispatch`: from bus to receivers
+//! - `history`: which history of the chats this is
 //! - `bus`: publications between nodes
 //! - `store`: the data
 //! - `redis`: connections and commands
@@ -42,6 +43,7 @@ pub mod config;
 pub mod dispatch;
 pub mod error;
 pub mod event;
+pub mod history;
 pub mod http;
 pub mod id;
 pub mod label;

@@ -149,6 +149,7 @@ async fn context(config: &Config, backends: &Backends, lifecycle: &Lifecycle) ->
     Ok(Context::new(Parts {
         sends: SendQueue::start(store, &publisher, metrics, lifecycle),
         store: store.clone(),
+        history: backends.history.clone(),
         publisher,
         presence: backends.presence.clone(),
         limiter: backends.limiter.clone(),

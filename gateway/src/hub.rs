@@ -127,6 +127,12 @@ impl Hub {
                 chat.id = %chat, seq = head.0,
                 "the database's history went back: commits are lost; subscribers get a resync, in this chat and others"
             );
+            let ctx = self.ctx.clone();
+            drop(self.spawn("epoch", async move {
+                if let Err(error) = ctx.history.begin(&*ctx.store).await {
+                    tracing::warn!(%error, "cannot begin a new epoch of the history");
+                }
+            }));
         } else {
             tracing::debug!(chat.id = %chat, seq = head.0, "the history of a chat went back");
         }

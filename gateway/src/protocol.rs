@@ -48,6 +48,7 @@ pub(crate) enum Reply<'a> {
     Subscribed {
         chat_id: ChatId,
         seq: Seq,
+        epoch: &'a str,
         recovered: i64,
         online_user_ids: Option<&'a [UserId]>,
         #[serde(skip_serializing_if = "std::ops::Not::not")]

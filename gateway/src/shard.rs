@@ -108,9 +108,9 @@ impl Shard {
         self.clock.set(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX));
     }
 
-    /// Whether the store lost its connections since the last call.
+    /// Whether the store lost its connections, or has another history, since the last call.
     pub(crate) fn has_lost_the_store(&self) -> bool {
-        let losses = self.hub.ctx.store.losses();
+        let losses = self.hub.ctx.store.losses() + self.hub.ctx.history.changes();
         self.store_losses.replace(losses) != losses
     }
 

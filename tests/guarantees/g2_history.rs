@@ -7,7 +7,7 @@ use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use super::figures::gap_fills;
-use crate::support::{Deployment, Ws, limited};
+use crate::support::{Deployment, SOON, Ws, eventually, json, limited};
 
 /// From the loss of the connections to the resync: a ping of the database, a tick.
 const NOTICED_WITHIN: Duration = Duration::from_secs(5);
@@ -164,6 +164,43 @@ async fn a_newcomer_finds_that_the_history_went_back() {
         let sent = ann.say(chat_id, "anew").await;
         for ws in [&mut live, &mut newcomer] {
             assert_eq!(ws.expect_in("new_message", chat_id).await["message"], sent);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_number_of_another_epoch_leads_to_a_resync() {
+    limited(async {
+        for d in [Deployment::embedded().start().await, Deployment::cluster(1, 2).start().await] {
+            let user = d.user().await;
+            let chat_id = user.group_id(&[]).await;
+            let last = user.say(chat_id, "one").await["seq"].clone();
+            let ask = async |gateway: usize, epoch: &Value| {
+                let mut ws = user.connect_to(gateway).await;
+                ws.command(json!({"type": "subscribe_chat", "chat_id": chat_id, "after_seq": last, "epoch": epoch}))
+                    .await
+            };
+            let first = ask(0, &json!(null)).await;
+            let epoch = first["epoch"].clone();
+            assert!(epoch.as_str().is_some_and(|epoch| epoch.len() >= 16), "{first}");
+            let same = ask(1, &epoch).await;
+            assert_eq!((&same["epoch"], &same["resync"], &same["recovered"]), (&epoch, &json!(null), &json!(0)));
+            let other = ask(0, &json!("another")).await;
+            assert_eq!((&other["epoch"], &other["resync"], &other["seq"]), (&epoch, &json!(true), &last));
+            if !d.is_cluster() {
+                continue;
+            }
+            // As the operator begins a new epoch after a restore.
+            let mut link = PgConnection::connect(d.database_url()).await.unwrap();
+            sqlx::query("update deployment set epoch = md5(random()::text)").execute(&mut link).await.unwrap();
+            for gateway in 0..2 {
+                eventually("the new epoch", SOON, async || {
+                    let answer = ask(gateway, &epoch).await;
+                    (answer["resync"] == true && answer["epoch"] != epoch).then_some(())
+                })
+                .await;
+            }
         }
     })
     .await;

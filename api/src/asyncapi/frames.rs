@@ -61,7 +61,7 @@ fn command(kind: CommandType, limits: &Limits) -> Option<Command> {
         CommandType::SubscribeChat => (
             "Subscribe to a chat's events. With `after_seq` you first get what you missed after it, in order. Subscribing twice \
              is not an error, and replays nothing.",
-            vec![chat_id(), maybe("after_seq", shape("Seq"))],
+            vec![chat_id(), maybe("after_seq", shape("Seq")), maybe("epoch", json!({"type": "string"}))],
             &["subscribed"],
         ),
         CommandType::SubscribeChats => (
@@ -73,7 +73,9 @@ fn command(kind: CommandType, limits: &Limits) -> Option<Command> {
                     "type": "array", "minItems": 1, "maxItems": 100,
                     "items": {
                         "type": "object", "required": ["chat_id"],
-                        "properties": {"chat_id": shape("ChatId"), "after_seq": shape("Seq")}
+                        "properties": {
+                            "chat_id": shape("ChatId"), "after_seq": shape("Seq"), "epoch": {"type": "string"}
+                        }
                     }
                 }),
             )],
@@ -122,6 +124,7 @@ pub(super) fn answers() -> Vec<Frame> {
             vec![
                 chat_id(),
                 seq(),
+                always("epoch", json!({"type": "string"})),
                 always("recovered", json!({"type": "integer", "minimum": 0})),
                 always("online_user_ids", json!({"type": ["array", "null"], "items": shape("UserId")})),
                 maybe("resync", json!({"type": "boolean"})),

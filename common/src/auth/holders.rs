@@ -10,6 +10,7 @@ use crate::id::{SessionId, UserId};
 use crate::store::{Session, SessionKey, Store};
 use dashmap::DashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -21,7 +22,14 @@ const SWEEP_AT: usize = 10_000;
 
 /// The sessions that were read lately.
 #[derive(Clone, Default)]
-pub struct Holders(Arc<DashMap<SessionId, Known>>);
+pub struct Holders(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    known: DashMap<SessionId, Known>,
+    /// The state of the database that they were read in.
+    read_in: AtomicU64,
+}
 
 #[derive(Clone, Copy)]
 struct Known {
@@ -38,22 +46,25 @@ impl Holders {
 
     /// Remembers a session that was just read, opened or rotated.
     pub fn remember(&self, session: &Session) {
-        if self.0.len() >= SWEEP_AT {
-            self.0.retain(|_, known| known.read_at.elapsed() < BELIEVED);
+        if self.0.known.len() >= SWEEP_AT {
+            self.0.known.retain(|_, known| known.read_at.elapsed() < BELIEVED);
         }
         let Session { id, user_id, key, .. } = *session;
-        self.0.insert(id, Known { user_id, key, read_at: Instant::now() });
+        self.0.known.insert(id, Known { user_id, key, read_at: Instant::now() });
     }
 
-    /// Believes nobody any more: the database may be another, or older.
-    pub fn forget_all(&self) {
-        self.0.clear();
+    /// The database is in that state: where it was in another one, nobody is believed any more.
+    pub fn as_of(&self, state: u64) {
+        if self.0.read_in.swap(state, Ordering::Relaxed) != state {
+            self.0.known.clear();
+        }
     }
 
     /// Checks that a token's session is this one in the store. `TokenInvalid`, `SessionEnded`;
     /// `Unavailable` where it must be read and the store is away.
     pub async fn check(&self, store: &dyn Store, session: &Session) -> Result<()> {
-        let known = self.0.get(&session.id).map(|known| *known).filter(|known| known.read_at.elapsed() < BELIEVED);
+        let known =
+            self.0.known.get(&session.id).map(|known| *known).filter(|known| known.read_at.elapsed() < BELIEVED);
         if let Some(known) = known {
             let fits = known.user_id == session.user_id && known.key == session.key;
             return if fits { Ok(()) } else { Err(Error::TokenInvalid) };

@@ -6,6 +6,7 @@ use crate::clock::Clock;
 use crate::config::Limits;
 use crate::error::{Error, Result};
 use crate::event::Revocation;
+use crate::history::History;
 use crate::metrics::{AuthResult, Metrics};
 use crate::presence::Presence;
 use crate::rate_limit::{Decision, Limit, RateLimiter};
@@ -22,6 +23,8 @@ pub struct Context(Arc<Parts>);
 pub struct Parts {
     /// The data.
     pub store: Arc<dyn Store>,
+    /// Which history of the chats this is.
+    pub history: History,
     /// Publishes commits; never waits.
     pub publisher: Publisher,
     /// The users who are online.
@@ -72,6 +75,8 @@ impl Context {
         if let Some(reason) = self.revocations.is_revoked(&claims.user) {
             return Err(Error::SessionEnded(reason));
         }
+        // After a failover or in another history the same numbers may be other people's.
+        self.holders.as_of(self.history.changes() + self.store.losses());
         let session = Session { id, user_id, key: claims.key, generation: 0 };
         self.holders.check(&*self.store, &session).await?;
         Ok(claims.user)

@@ -18,11 +18,16 @@ const CHATS_AT_ONCE: usize = 32;
 struct SubscribeChat {
     chat_id: ChatId,
     after_seq: Option<Seq>,
+    epoch: Option<String>,
 }
 
 impl FromFields for SubscribeChat {
     fn read(fields: &mut Fields) -> Self {
-        Self { chat_id: fields.required("chat_id"), after_seq: fields.optional("after_seq") }
+        Self {
+            chat_id: fields.required("chat_id"),
+            after_seq: fields.optional("after_seq"),
+            epoch: fields.optional("epoch"),
+        }
     }
 }
 
@@ -41,6 +46,7 @@ impl SubscribeChat {
             user: call.by.user_id,
             chat: self.chat_id,
             after: self.after_seq,
+            epoch: self.epoch.clone(),
             request_id: call.request_id,
         }
     }

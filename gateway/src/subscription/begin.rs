@@ -28,6 +28,8 @@ pub(crate) struct Subscribing<'a> {
     pub(crate) chat: ChatId,
     /// Where the client left off.
     pub(crate) after: Option<Seq>,
+    /// The epoch of that number, if the client says so.
+    pub(crate) epoch: Option<String>,
     pub(crate) request_id: Option<&'a str>,
 }
 
@@ -137,13 +139,17 @@ impl Subscribing<'_> {
             online.iter().copied().chain(missing).collect::<Vec<_>>()
         });
         let online_user_ids = online.as_deref();
-        let subscribed = Reply::Subscribed { chat_id: self.chat, seq, recovered, online_user_ids, resync };
+        let epoch = &self.shard.hub.ctx.history.epoch();
+        let subscribed = Reply::Subscribed { chat_id: self.chat, seq, epoch, recovered, online_user_ids, resync };
         self.conn.answer(subscribed.to_frame(self.request_id));
     }
 
     fn activate(&self, found: Found) {
-        let Self { shard, conn, chat, after, .. } = *self;
+        let Self { shard, conn, chat, .. } = *self;
         let Access { head, floor, .. } = found.access;
+        // A number of another history leads nowhere.
+        let other = self.epoch.as_ref().is_some_and(|epoch| **epoch != *shard.hub.ctx.history.epoch());
+        let after = if other { Some(Seq(i64::MAX)) } else { self.after };
         shard.compare(chat, found.known, head, None);
         let begun = shard.with_sub(conn, chat, |feed, key| feed.admit(key, Admission { head, floor, after }));
         let Some(begun) = begun.flatten() else { return };

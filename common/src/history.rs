@@ -1,0 +1,71 @@
+//! Which history of the chats this is: its epoch, as this process knows it (G2).
+//!
+//! The database keeps the epoch. It changes where the history may have gone back: with a restored
+//! copy, by hand after a restored backup, and where a node saw that commits were lost.
+
+use crate::error::{Error, Result};
+use crate::store::{Deployment, Store};
+use parking_lot::RwLock;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The deployment and the epoch of its history. Clones share them.
+#[derive(Clone, Debug)]
+pub struct History(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    id: String,
+    epoch: RwLock<Arc<str>>,
+    changes: AtomicU64,
+}
+
+impl History {
+    /// What the database said at start.
+    pub fn new(deployment: Deployment) -> Self {
+        let Deployment { id, epoch } = deployment;
+        Self(Arc::new(Inner { id, epoch: RwLock::new(epoch.into()), changes: AtomicU64::new(0) }))
+    }
+
+    /// The deployment's id.
+    pub fn deployment(&self) -> &str {
+        &self.0.id
+    }
+
+    /// The present epoch.
+    pub fn epoch(&self) -> Arc<str> {
+        Arc::clone(&self.0.epoch.read())
+    }
+
+    /// Rises with each new epoch: what was learned before may no longer be so.
+    pub fn changes(&self) -> u64 {
+        self.0.changes.load(Ordering::Relaxed)
+    }
+
+    /// Reads the epoch. `Internal` where the database is another deployment's by now: this process
+    /// must not go on.
+    pub async fn read(&self, store: &dyn Store) -> Result<()> {
+        let Deployment { id, epoch } = store.deployment().await?;
+        if id != self.0.id {
+            return Err(Error::internal("the database behind DATABASE_URL is another one than at start"));
+        }
+        self.learn(epoch);
+        Ok(())
+    }
+
+    /// Begins a new epoch, because commits are lost. Of many nodes one begins it.
+    pub async fn begin(&self, store: &dyn Store) -> Result<()> {
+        let known = self.epoch();
+        self.learn(store.begin_epoch(&known).await?);
+        Ok(())
+    }
+
+    fn learn(&self, epoch: String) {
+        let mut known = self.0.epoch.write();
+        if **known != *epoch {
+            *known = epoch.into();
+            self.0.changes.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!("the history of the chats has a new epoch: clients of the old one get a resync");
+        }
+    }
+}
