@@ -33,6 +33,7 @@ pub(super) fn router() -> OpenApiRouter<Context> {
 /// Create an account
 ///
 /// The username and the e-mail address must be unique; upper and lower case count as the same.
+/// If the answer was lost, send the same request again: for ten minutes you get the same account.
 #[utoipa::path(post, path = "/auth/register", tag = "auth", request_body = Register,
     responses((status = 201, description = "Your new account", body = User)),
     extensions(("x-problems" = json!(["username_taken", "email_taken", "rate_limited"]))))]

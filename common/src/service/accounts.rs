@@ -14,6 +14,8 @@ use utoipa::ToSchema;
 
 /// The longest wait for presence in an answer about users.
 const PRESENCE_WAIT: Duration = Duration::from_millis(300);
+/// How long after a registration the same one is answered with its account.
+const REPEATED_WITHIN: Duration = Duration::from_mins(10);
 /// Groups that are passed on before the account is tried again, and how often that is done.
 const GROUPS_PER_ROUND: usize = 1_000;
 const HEIRS_ROUNDS: u32 = 100;
@@ -81,8 +83,8 @@ impl FromFields for SearchUsers {
     }
 }
 
-/// Makes an account. `Invalid`, `UsernameTaken`, `EmailTaken`; `RateLimited` by address, which
-/// `from` names.
+/// Makes an account. Repeated word for word within ten minutes, it answers the same account.
+/// `Invalid`, `UsernameTaken`, `EmailTaken`; `RateLimited` by address, which `from` names.
 pub async fn register(ctx: &Context, from: &str, body: impl Into<Unchecked<Register>>) -> Result<User> {
     let (body, mut faults) = body.into().split();
     faults.username("username", &body.username);
@@ -90,8 +92,25 @@ pub async fn register(ctx: &Context, from: &str, body: impl Into<Unchecked<Regis
     faults.password("password", &body.password);
     faults.none()?;
     ctx.limited(registrations(ctx), from).await?;
-    let password_hash = ctx.passwords.hash(body.password).await?;
-    ctx.store.create_user(NewUser { username: body.username, email: body.email, password_hash }).await
+    let password_hash = ctx.passwords.hash(body.password.clone()).await?;
+    let user = NewUser { username: body.username.clone(), email: body.email.clone(), password_hash };
+    match ctx.store.create_user(user).await {
+        Err(taken @ (Error::UsernameTaken | Error::EmailTaken)) => repeated(ctx, body, taken).await,
+        other => other,
+    }
+}
+
+/// The account of the same registration a moment ago: its answer may have been lost. Where name
+/// and address are taken, databases differ in which one they find first: here it is the name.
+async fn repeated(ctx: &Context, body: Register, taken: Error) -> Result<User> {
+    let Some(known) = ctx.store.credentials(&body.username).await? else { return Err(taken) };
+    let user = known.user;
+    let is_same = user.username == body.username && user.email == body.email && user.is_active;
+    if !is_same || ctx.clock.now() - user.created_at > REPEATED_WITHIN {
+        return Err(Error::UsernameTaken);
+    }
+    let is_same = ctx.passwords.verify(body.password, Some(known.password_hash)).await?;
+    if is_same { Ok(user) } else { Err(Error::UsernameTaken) }
 }
 
 /// The caller's account.
