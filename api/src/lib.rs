@@ -19,7 +19,9 @@ mod routes;
 use crate::asset::Asset;
 use crate::routes::pages::{self, About, Home};
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use messenger_common::config::Config;
+use messenger_common::http::idempotency::{self, Keyed};
 use messenger_common::lifecycle::Lifecycle;
 use messenger_common::program::{self, App, Started};
 use messenger_common::service::Context;
@@ -29,7 +31,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 
 /// The routes of the REST server, without the layers that every program puts around its own.
-pub fn router(context: Context, config: &Config) -> Router {
+pub fn router(context: Context, config: &Config, lifecycle: &Lifecycle) -> Router {
     let (api, handlers) = routes::api().split_for_parts();
     let (home, page) = pages::home().split_for_parts();
     let about = About::of(config);
@@ -39,12 +41,14 @@ pub fn router(context: Context, config: &Config) -> Router {
     let home_page = Home { about, page: pages::client(&assets) };
     assets.push(json("/openapi.json", &openapi));
     assets.push(json("/asyncapi.json", &asyncapi));
+    let keyed = Keyed { context: context.clone(), lifecycle: lifecycle.clone(), paths: &routes::KEYED };
+    let api = api.route_layer(from_fn_with_state(keyed, idempotency::once));
     api.with_state(context).merge(home.with_state(Arc::new(home_page))).merge(pages::assets(assets))
 }
 
 /// The REST server, from its listeners to its exit code.
 pub async fn run(config: Config, listener: TcpListener, admin: TcpListener, lifecycle: Lifecycle) -> ExitCode {
-    let build = |started: &Started<'_>| Ok(App::of(router(started.context.clone(), started.config)));
+    let build = |started: &Started<'_>| Ok(App::of(router(started.context.clone(), started.config, started.lifecycle)));
     program::run(config, listener, admin, lifecycle, build).await
 }
 

@@ -4,10 +4,12 @@
 //! A handler names its own codes in `x-problems`; here they become responses, with an example
 //! each, made by the same [`Error`] that answers them.
 
+use crate::routes::KEYED;
 use crate::routes::online::GatewayPaths;
 use crate::routes::pages::About;
 use messenger_common::config::Limits;
 use messenger_common::error::Error;
+use messenger_common::http::idempotency::{IDEMPOTENCY_KEY, MAX_KEY_CHARS};
 use messenger_common::http::problem::Problem;
 use serde_json::{Map, Value, json};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -57,8 +59,29 @@ pub(crate) fn document(about: &About, limits: &Limits, handlers: OpenApi) -> Val
 fn finish(document: &mut Value) {
     let Some(paths) = document["paths"].as_object_mut() else { return };
     for (path, item) in paths {
+        if KEYED.contains(&path.as_str()) {
+            take_key(&mut item["post"]);
+        }
         for operation in item.as_object_mut().into_iter().flat_map(Map::values_mut) {
             add_problems(path, operation);
+        }
+    }
+}
+
+/// Adds the header that makes a repetition harmless, and its problems.
+fn take_key(operation: &mut Value) {
+    let header = json!({
+        "name": IDEMPOTENCY_KEY, "in": "header", "required": false,
+        "description": "A key of your own for this request. If you repeat the request with it within 24 hours, you \
+            get the first answer again and nothing is made twice.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_CHARS},
+    });
+    for (list, more) in
+        [("parameters", vec![header]), ("x-problems", vec![json!("idempotency_key_reused"), json!("in_progress")])]
+    {
+        match operation[list].as_array_mut() {
+            Some(all) => all.extend(more),
+            None => operation[list] = more.into(),
         }
     }
 }

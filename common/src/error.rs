@@ -84,6 +84,10 @@ pub enum Error {
     GroupFull,
     #[error("you used this client_message_id for another text")]
     ClientMessageIdReused,
+    #[error("you used this Idempotency-Key for another request")]
+    IdempotencyKeyReused,
+    #[error("the first request with this Idempotency-Key is still running; repeat yours in a second")]
+    InProgress,
     #[error("too many requests; try again later")]
     RateLimited { limit: &'static str, retry_after: Duration },
     #[error("you are not subscribed to this chat")]
@@ -198,9 +202,11 @@ contract! {
     409 "email_taken" EmailTaken,
     409 "group_full" GroupFull,
     409 "client_message_id_reused" ClientMessageIdReused,
+    409 "in_progress" InProgress,
     413 "too_large" TooLarge(262_144),
     415 "unsupported_media_type" UnsupportedMediaType("application/json"),
     422 "invalid" Invalid(vec![FieldError::new("field", "is required")]),
+    422 "idempotency_key_reused" IdempotencyKeyReused,
     426 "upgrade_required" UpgradeRequired,
     429 "rate_limited" RateLimited { limit: "messages", retry_after: Duration::from_secs(1) },
     500 "internal" Internal("logged, and told to nobody".into()),

@@ -24,6 +24,6 @@ async fn run(config: Config, listener: TcpListener, admin: TcpListener, lifecycl
 /// Both servers' routes on one listener, over one set of back ends.
 fn build(started: &Started<'_>) -> Result<App, StartError> {
     let gateway = Gateway::app(started)?;
-    let api = messenger_api::router(started.context.clone(), started.config);
+    let api = messenger_api::router(started.context.clone(), started.config, started.lifecycle);
     Ok(App { router: api.merge(gateway.router), ..gateway })
 }

@@ -4,6 +4,7 @@ mod accounts;
 mod chat_list;
 mod chats;
 mod history;
+mod idempotency;
 mod limits;
 mod members;
 mod messages;

@@ -15,6 +15,9 @@ mod users;
 use messenger_common::service::Context;
 use utoipa_axum::router::OpenApiRouter;
 
+/// The paths whose `POST` makes something and takes an `Idempotency-Key`.
+pub(crate) const KEYED: [&str; 2] = ["/chats/create", "/messages/send"];
+
 /// The routes of contract section 2 that the rules answer.
 pub(crate) fn api() -> OpenApiRouter<Context> {
     OpenApiRouter::new()

@@ -107,8 +107,13 @@ fn is_json(media_type: &str) -> bool {
 }
 
 async fn read(request: Request) -> Result<Bytes, Error> {
-    let limit = request.extensions().get::<BodyLimit>().map_or(DEFAULT_BODY_LIMIT, |limit| limit.0);
-    let mut body = request.into_body();
+    let limit = request.extensions().get::<BodyLimit>().copied();
+    read_all(limit, request.into_body()).await
+}
+
+/// Reads a whole body. `TooLarge` beyond the limit.
+pub(super) async fn read_all(limit: Option<BodyLimit>, mut body: Body) -> Result<Bytes, Error> {
+    let limit = limit.map_or(DEFAULT_BODY_LIMIT, |limit| limit.0);
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| Error::BadJson("the body ended early".to_owned()))?;

@@ -5,6 +5,7 @@ pub mod admin;
 pub mod caller;
 pub mod client_ip;
 pub mod extract;
+pub mod idempotency;
 pub mod middleware;
 pub mod origin;
 pub mod places;

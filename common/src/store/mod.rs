@@ -30,6 +30,7 @@ mod cursor;
 mod deployment;
 mod entry;
 mod fault;
+mod idempotency;
 mod log;
 mod members;
 mod messages;
@@ -44,6 +45,7 @@ pub use self::accounts::{Accounts, Credentials, NewUser, UserPatch, UserRow};
 pub use self::chats::{ChatPatch, Chats, NewGroup};
 pub use self::cursor::PageRequest;
 pub use self::deployment::{Deployment, Identity};
+pub use self::idempotency::{Claimed, Idempotency, KEY_KEPT, KEY_LEASE, KeptAnswer, KeyClaim};
 pub use self::log::{CLAIM_LEASE, Committed, Log, LogHead, LogPage, NoticeBody, OutboxId, UserNotice};
 pub use self::members::{Access, Members, ReadMark};
 pub use self::messages::{HistoryFrom, Messages, NewMessage, Sent, SentBatch};
@@ -54,7 +56,7 @@ use async_trait::async_trait;
 
 /// Everything that a back end does; see the module's obligations.
 #[async_trait]
-pub trait Store: Identity + Accounts + Sessions + Chats + Members + Messages + Log {
+pub trait Store: Identity + Accounts + Sessions + Chats + Members + Messages + Log + Idempotency {
     /// Whether the database answers, within two seconds.
     async fn ping(&self) -> Result<()>;
     /// How many commits at once still gain throughput; at least 1.

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod chats;
+mod idempotency;
 mod log;
 mod members;
 mod messages;

@@ -6,6 +6,7 @@
 mod accounts;
 mod chats;
 mod deployment;
+mod idempotency;
 mod log;
 mod low_water;
 mod members;

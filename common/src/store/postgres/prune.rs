@@ -1,4 +1,5 @@
-//! Pruning: the log beyond its retention, the texts of deleted chats, sessions long over.
+//! Pruning: the log beyond its retention, the texts of deleted chats, sessions long over, old
+//! idempotency keys.
 //!
 //! Each statement is a transaction of its own and holds its locks for milliseconds. One statement
 //! hands its rows to the next as arrays. A join instead would be planned for a tenth of the table,
@@ -7,6 +8,7 @@
 use super::pool::Pool;
 use crate::id::ChatId;
 use crate::store::fault::Fault;
+use crate::store::idempotency::KEY_KEPT;
 use sqlx::PgConnection;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,6 +23,7 @@ pub(super) async fn prune(pool: &Arc<Pool>, older_than: Duration, limit: usize) 
         let passed = pass_messages(connection, older_than, limit - removed).await?;
         let erased = erase_deleted_chats(connection, limit).await?;
         forget_sessions(connection, limit).await?;
+        forget_keys(connection, limit).await?;
         Ok(usize::try_from(removed + passed + erased).unwrap_or_default())
     }
     .await;
@@ -130,6 +133,21 @@ async fn erase_deleted_chats(connection: &mut PgConnection, limit: i64) -> Resul
         sqlx::query("update chats set erased = true where id = $1").bind(chat).execute(connection).await?;
     }
     Ok(i64::try_from(erased.rows_affected()).unwrap_or(i64::MAX).max(1))
+}
+
+/// Deletes idempotency keys with their answers.
+async fn forget_keys(connection: &mut PgConnection, limit: i64) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "delete from idempotency_keys where ctid = any (array(
+             select ctid from idempotency_keys
+             where created_at <= clock_timestamp() - make_interval(secs => $1) order by created_at limit $2
+         ))",
+    )
+    .bind(KEY_KEPT.as_secs_f64())
+    .bind(limit)
+    .execute(connection)
+    .await
+    .map(drop)
 }
 
 /// Deletes sessions that expired more than a day ago. None of their tokens is valid.

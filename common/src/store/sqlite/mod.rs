@@ -10,6 +10,7 @@ mod chats;
 mod database;
 mod deployment;
 mod file;
+mod idempotency;
 mod log;
 mod members;
 mod messages;

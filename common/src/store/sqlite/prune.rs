@@ -1,8 +1,10 @@
-//! Pruning: the log beyond its retention, the texts of deleted chats, sessions long over.
+//! Pruning: the log beyond its retention, the texts of deleted chats, sessions long over, old
+//! idempotency keys.
 
 use super::database::{Database, commit};
 use crate::id::{ChatId, MessageId, Seq};
 use crate::store::fault::Fault;
+use crate::store::idempotency::KEY_KEPT;
 use crate::store::stored_time::Time;
 use sqlx::SqliteConnection;
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,6 +44,15 @@ pub(super) async fn prune(database: &Database, older_than: Duration, limit: usiz
         "delete from sessions where id in (select id from sessions where expires_at < $1 order by expires_at limit $2)",
     )
     .bind(database.before(Duration::from_secs(86_400)))
+    .bind(limit)
+    .execute(&mut *transaction)
+    .await?;
+    sqlx::query(
+        "delete from idempotency_keys where (user_id, key) in (
+             select user_id, key from idempotency_keys where created_at <= $1 order by created_at limit $2
+         )",
+    )
+    .bind(database.before(KEY_KEPT))
     .bind(limit)
     .execute(&mut *transaction)
     .await?;
