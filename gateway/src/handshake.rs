@@ -17,7 +17,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use hyper_util::rt::TokioIo;
 use messenger_common::error::Error;
 use messenger_common::http::caller::bearer;
-use messenger_common::http::{ClientIp, Place, origin};
+use messenger_common::http::{ClientIp, Place, origin, unbound_sending};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -126,7 +126,9 @@ async fn upgrade(
         let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
             return tracing::error!("upgraded connection has an unexpected type");
         };
-        match parts.io.into_inner().into_std() {
+        let stream = parts.io.into_inner();
+        unbound_sending(&stream);
+        match stream.into_std() {
             Ok(stream) => {
                 let accepted = Accepted { stream, read_ahead: parts.read_buf, place, auth };
                 hub.send(shard, ToShard::Accept(Box::new(accepted))).await;

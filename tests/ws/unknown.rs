@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use messenger_common::bus::Topic;
 use messenger_common::event::{Effect, Envelope, EventKind};
 use messenger_common::id::{ChatId, Seq};
+use messenger_common::redis::Namespace;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 
 use super::subscribe::numbered;
@@ -145,7 +146,9 @@ async fn publish(d: &Deployment, chat_id: i64, seq: i64, kind: u8, frame: &Value
         committed_at_micros: 0,
         json: frame.to_string().into(),
     };
-    let topic = Topic::Chat(ChatId(chat_id)).to_string();
+    let mut link = PgConnection::connect(d.database_url()).await.unwrap();
+    let id: String = sqlx::query_scalar("select id from deployment").fetch_one(&mut link).await.unwrap();
+    let topic = Namespace::new(&id).name(Topic::Chat(ChatId(chat_id)));
     let mut command = redis::cmd("PUBLISH");
     command.arg(topic).arg(&envelope.encode()[..]);
     let heard: i64 = command.query_async(&mut d.redis().connect().await.unwrap()).await.unwrap();

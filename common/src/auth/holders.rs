@@ -12,11 +12,16 @@ use dashmap::DashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 /// How long a session that was read is believed. Less than the least time that a revocation is
 /// remembered.
 const BELIEVED: Duration = Duration::from_mins(1);
+/// Sessions that are read at once.
+const READS_AT_ONCE: usize = 32;
+/// The longest wait for another read; each is bounded by the store.
+const WAIT: Duration = Duration::from_secs(2);
 /// Sessions that are remembered before the old ones are looked for.
 const SWEEP_AT: usize = 10_000;
 
@@ -27,6 +32,9 @@ pub struct Holders(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     known: DashMap<SessionId, Known>,
+    /// Reads of a session wait for each other: a device that comes back with many connections is
+    /// one read.
+    reading: [Mutex<()>; READS_AT_ONCE],
     /// The state of the database that they were read in.
     read_in: AtomicU64,
 }
@@ -60,14 +68,23 @@ impl Holders {
         }
     }
 
+    /// The answer for a session that was read lately.
+    fn known(&self, session: &Session) -> Option<Result<()>> {
+        let known = self.0.known.get(&session.id).filter(|known| known.read_at.elapsed() < BELIEVED)?;
+        let fits = known.user_id == session.user_id && known.key == session.key;
+        Some(if fits { Ok(()) } else { Err(Error::TokenInvalid) })
+    }
+
     /// Checks that a token's session is this one in the store. `TokenInvalid`, `SessionEnded`;
     /// `Unavailable` where it must be read and the store is away.
     pub async fn check(&self, store: &dyn Store, session: &Session) -> Result<()> {
-        let known =
-            self.0.known.get(&session.id).map(|known| *known).filter(|known| known.read_at.elapsed() < BELIEVED);
-        if let Some(known) = known {
-            let fits = known.user_id == session.user_id && known.key == session.key;
-            return if fits { Ok(()) } else { Err(Error::TokenInvalid) };
+        if let Some(known) = self.known(session) {
+            return known;
+        }
+        let turn = &self.0.reading[usize::from(session.id.0.to_le_bytes()[0]) % READS_AT_ONCE];
+        let _turn = tokio::time::timeout(WAIT, turn.lock()).await.map_err(Error::unavailable)?;
+        if let Some(known) = self.known(session) {
+            return known;
         }
         let holder = store.session(session.id).await?.ok_or(Error::TokenInvalid)?;
         if holder.user_id != session.user_id || holder.key_hash != Some(session.key.hash()) {

@@ -15,4 +15,4 @@ pub mod serve;
 pub use client_ip::ClientIp;
 pub use middleware::{RequestId, layers};
 pub use places::{Place, Places};
-pub use serve::{serve, serve_admin};
+pub use serve::{serve, serve_admin, unbound_sending};

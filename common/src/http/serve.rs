@@ -41,7 +41,6 @@ const LAST_HEAD: Duration = Duration::from_millis(300);
 /// The longest head that is read.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// A client that takes nothing of an answer for this long is let go of.
-#[cfg(target_os = "linux")]
 const TAKEN_WITHIN: Duration = Duration::from_secs(30);
 /// The pauses after accept errors that stay for a while (no file descriptors left).
 const RETRY: Backoff = Backoff { first: Duration::from_millis(10), longest: Duration::from_secs(1) };
@@ -163,12 +162,21 @@ fn refuse(stream: &TcpStream) {
 /// Lets the kernel end a connection whose client takes nothing: the answer that waits would hold
 /// the connection for ever (RFC 5482).
 fn bound_sending(stream: &TcpStream) {
+    set_user_timeout(stream, Some(TAKEN_WITHIN));
+}
+
+/// Ends that bound: a WebSocket has its own, and tells its client of it by a close.
+pub fn unbound_sending(stream: &TcpStream) {
+    set_user_timeout(stream, None);
+}
+
+fn set_user_timeout(stream: &TcpStream, timeout: Option<Duration>) {
     #[cfg(target_os = "linux")]
-    if let Err(error) = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(TAKEN_WITHIN)) {
+    if let Err(error) = socket2::SockRef::from(stream).set_tcp_user_timeout(timeout) {
         tracing::debug!(%error, "no TCP_USER_TIMEOUT");
     }
     #[cfg(not(target_os = "linux"))]
-    let _ = stream;
+    let _ = (stream, timeout);
 }
 
 async fn connection(
