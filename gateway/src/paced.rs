@@ -1,17 +1,17 @@
 //! Frames that matter to everybody in a chat only while they are new, delivered at a bounded pace:
 //! a thousand members who read one message are a million frames.
 //!
-//! As many as the budget of a tick allows are delivered at once; the rest waits, in order. Only the
-//! newest value of a key is kept: several changes meanwhile are delivered once, as the last one.
+//! As many as the budget of a tick allows are delivered at once; the rest waits, in order. Only
+//! the newest value of a key is kept: several changes meanwhile are delivered once, as the last one.
 
 use crate::newest::NewestByKey;
 use std::hash::Hash;
 
 /// Frames that one kind of change gives to a shard's connections in one tick (500 ms), in all:
 /// 20,000 a second.
-const FRAMES_PER_TICK: u64 = 10_000;
+pub(crate) const FRAMES_PER_TICK: u64 = 10_000;
 /// Keys that wait at most; beyond it the oldest is dropped.
-const WAITING: usize = 10_000;
+pub(crate) const WAITING: usize = 10_000;
 
 /// The changes that wait, and what is left of the budget.
 #[derive(Debug)]
@@ -45,6 +45,24 @@ impl<K: Copy + Eq + Hash, V> Paced<K, V> {
         {
             self.spent += deliver(key, &value);
         }
+    }
+}
+
+#[cfg(test)]
+impl<K: Copy + Eq + Hash, V> Paced<K, V> {
+    /// One that has spent its budget.
+    pub(crate) fn exhausted() -> Self {
+        Self { spent: FRAMES_PER_TICK, ..Self::default() }
+    }
+
+    /// How many keys wait.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Takes the first of them.
+    pub(crate) fn take_first(&mut self) -> Option<V> {
+        self.waiting.pop().map(|(_, value)| value)
     }
 }
 
@@ -91,9 +109,9 @@ mod tests {
 
     #[test]
     fn what_waits_is_bounded() {
-        let mut paced = Paced { spent: FRAMES_PER_TICK, ..Paced::default() };
+        let mut paced = Paced::exhausted();
         assert!((0..WAITING as u64).all(|key| !paced.add(key, 'a')));
         assert!(paced.add(WAITING as u64, 'a'));
-        assert_eq!(paced.waiting.len(), WAITING);
+        assert_eq!(paced.len(), WAITING);
     }
 }

@@ -40,7 +40,7 @@ impl Language {
     }
 }
 
-/// Runs each `async fn(&Deployment, Language)` with each client on both forms that all tests share.
+/// Runs each `async fn(&Deployment, Language)` with each client on both forms that tests share.
 macro_rules! each_client {
     ($($name:ident),+ $(,)?) => {
         $crate::clients::each_client! { @ python Python $($name)+ }

@@ -10,7 +10,7 @@ use crate::id::{SessionId, UserId};
 use crate::store::{Session, SessionKey, Store};
 use dashmap::DashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -23,7 +23,8 @@ const READS_AT_ONCE: usize = 32;
 /// The longest time for a read, the wait for others' included: the contract gives two seconds from
 /// a request to its 503.
 const READ_WITHIN: Duration = Duration::from_millis(1750);
-/// Sessions that are remembered before the old ones are looked for.
+/// Sessions that are remembered before the old ones are looked for; later, as often as their number
+/// has doubled: a crowd that arrives must not look at all of itself each time.
 const SWEEP_AT: usize = 10_000;
 
 /// The sessions that were read lately.
@@ -38,6 +39,8 @@ struct Inner {
     reading: [Mutex<()>; READS_AT_ONCE],
     /// The state of the database that they were read in.
     read_in: AtomicU64,
+    /// How many there were after the last look for old ones.
+    swept: AtomicUsize,
 }
 
 #[derive(Clone, Copy)]
@@ -55,8 +58,9 @@ impl Holders {
 
     /// Remembers a session that was just read, opened or rotated.
     pub fn remember(&self, session: &Session) {
-        if self.0.known.len() >= SWEEP_AT {
+        if self.0.known.len() >= SWEEP_AT.max(2 * self.0.swept.load(Ordering::Relaxed)) {
             self.0.known.retain(|_, known| known.read_at.elapsed() < BELIEVED);
+            self.0.swept.store(self.0.known.len(), Ordering::Relaxed);
         }
         let Session { id, user_id, key, .. } = *session;
         self.0.known.insert(id, Known { user_id, key, read_at: Instant::now() });

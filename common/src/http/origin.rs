@@ -15,8 +15,8 @@ pub fn is_allowed(headers: &HeaderMap, allowed: &AllowedOrigins) -> bool {
     allowed.allows(origin) || is_own(origin, headers)
 }
 
-/// The origins that were refused: each is named in the log once, because its page shows nothing but
-/// a lost connection. The first hundred only: anybody can make them up.
+/// The origins that were refused: each is named in the log once, because its page shows nothing
+/// but a lost connection. The first hundred only: anybody can make them up.
 #[derive(Default)]
 pub struct Refusals(Mutex<HashSet<String>>);
 

@@ -6,7 +6,9 @@
 
 use super::client_ip::Peer;
 use super::places::{Place, Places, RETRY_AFTER};
+use super::problem::{PROBLEM_JSON, Problem};
 use crate::backoff::Backoff;
+use crate::error::Error;
 use crate::lifecycle::Lifecycle;
 use axum::Router;
 use axum::body::Body;
@@ -80,7 +82,7 @@ async fn accept(
     let mut take = |stream, peer: SocketAddr, permit: OwnedSemaphorePermit| {
         let place = match places.as_ref().map(|places| places.admit(peer.ip())) {
             Some(Ok(place)) => place.map(Arc::new),
-            Some(Err(_)) => return refuse(&stream),
+            Some(Err(error)) => return refuse(&stream, &error),
             None => None,
         };
         let connection = connection(stream, peer, place, router.clone(), until.clone());
@@ -145,16 +147,17 @@ fn is_the_clients(error: &io::Error) -> bool {
 
 /// Answers a connection that finds no place, as far as its socket takes it at once. Nothing is
 /// read: that would be a place.
-fn refuse(stream: &TcpStream) {
-    let body = r#"{"type":"about:blank","title":"Too Many Requests","status":429,"detail":"your address holds as many connections as it may","code":"rate_limited"}"#;
+fn refuse(stream: &TcpStream, error: &Error) {
+    let body = Problem::of(error).to_json();
     let answer = format!(
-        "HTTP/1.1 429 Too Many Requests\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\n\
-         retry-after: {}\r\nx-request-id: {:016x}\r\nconnection: close\r\n\r\n{body}",
+        "HTTP/1.1 429 Too Many Requests\r\ncontent-type: {PROBLEM_JSON}\r\ncontent-length: {}\r\n\
+         retry-after: {}\r\nx-request-id: {:016x}\r\nconnection: close\r\n\r\n",
         body.len(),
         RETRY_AFTER.as_secs(),
         crate::random::bits(),
     );
-    if let Err(error) = stream.try_write(answer.as_bytes()) {
+    let answer = [answer.as_bytes(), &body].concat();
+    if let Err(error) = stream.try_write(&answer) {
         tracing::debug!(%error, "a refused connection took no answer");
     }
 }

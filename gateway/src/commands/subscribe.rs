@@ -67,8 +67,8 @@ impl FromFields for SubscribeChats {
     }
 }
 
-/// Subscribes to several chats: each is answered by itself, in their order. One that cannot be read
-/// refuses the whole.
+/// Subscribes to several chats: each is answered by itself, in their order. One that cannot be
+/// read refuses the whole.
 pub(super) async fn subscribe_all(mut call: Call<'_>) -> Result<()> {
     let SubscribeChats { chats } = call.read()?;
     if chats.is_empty() || chats.len() > MOST_CHATS {

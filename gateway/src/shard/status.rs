@@ -1,41 +1,25 @@
-//! Presence delivered at a bounded pace (G5).
-//!
-//! A thousand users who come at once to a chat of a thousand are a million frames: nobody can read
-//! them, and they would delay the messages. So a shard delivers as many as its budget of a tick
-//! allows, at once while there is any, and keeps the rest in order. Only a user's newest status is
-//! kept: several changes meanwhile are delivered once, as the last one.
+//! Presence delivered at a bounded pace (G5): only a user's newest status waits, and of two
+//! decisions about a user the later one holds.
 
 use super::Shard;
 use crate::feed::Reader;
 use crate::inbox::StatusFrame;
-use crate::newest::NewestByKey;
+use crate::paced::Paced;
 use messenger_common::event::EventKind;
 use messenger_common::id::{ChatId, UserId};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Frames of presence that a shard gives to its connections in one tick (500 ms), in all: 20,000 a
-/// second.
-const FRAMES_PER_TICK: u64 = 10_000;
-/// Users whose status waits at most; beyond it the oldest is dropped: the endpoints know.
-const WAITING: usize = 10_000;
 /// How many ticks a decision is remembered at least: a minute.
 const TICKS_REMEMBERED: u32 = 120;
 
 /// The changes still to be delivered.
+#[derive(Default)]
 pub(super) struct Statuses {
-    waiting: NewestByKey<UserId, (Arc<[StatusFrame]>, usize)>,
-    /// Frames delivered since the last tick.
-    spent: u64,
+    paced: Paced<UserId, (Arc<[StatusFrame]>, usize)>,
     /// When the newest change of a user was decided, of the present period and the one before it.
     decided: [HashMap<UserId, i64>; 2],
     ticks: u32,
-}
-
-impl Default for Statuses {
-    fn default() -> Self {
-        Self { waiting: NewestByKey::new(WAITING), spent: 0, decided: Default::default(), ticks: 0 }
-    }
 }
 
 impl Statuses {
@@ -44,8 +28,7 @@ impl Statuses {
         let mut dropped = 0;
         for (at, change) in changes.iter().enumerate() {
             if !self.is_outdated(change) {
-                let oldest = self.waiting.insert(change.user_id, (Arc::clone(changes), at));
-                dropped += u64::from(oldest.is_some());
+                dropped += u64::from(self.paced.add(change.user_id, (Arc::clone(changes), at)));
             }
         }
         dropped
@@ -63,7 +46,7 @@ impl Statuses {
 
     /// A new tick, a new budget.
     fn tick(&mut self) {
-        self.spent = 0;
+        self.paced.renew();
         self.ticks = self.ticks.wrapping_add(1);
         if self.ticks.is_multiple_of(TICKS_REMEMBERED) {
             self.decided[1] = std::mem::take(&mut self.decided[0]);
@@ -72,11 +55,7 @@ impl Statuses {
 
     /// Delivers what the budget allows; `deliver` returns how many frames that took.
     fn spend(&mut self, mut deliver: impl FnMut(&StatusFrame) -> u64) {
-        while self.spent < FRAMES_PER_TICK
-            && let Some((_, (changes, at))) = self.waiting.pop()
-        {
-            self.spent += deliver(&changes[at]);
-        }
+        self.paced.spend(|_, (changes, at)| deliver(&changes[*at]));
     }
 }
 
@@ -120,6 +99,7 @@ impl Shard {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::paced::{FRAMES_PER_TICK, WAITING};
 
     fn changes(users: impl IntoIterator<Item = i64>) -> Arc<[StatusFrame]> {
         decided(users.into_iter().map(|user| (user, 1)))
@@ -159,9 +139,9 @@ mod tests {
         assert_eq!(told(&mut statuses, 1000), (0..10).collect::<Vec<_>>());
         statuses.add(&changes([25]));
         assert_eq!(told(&mut statuses, 1000), [] as [i64; 0], "spent");
-        statuses.spent = 0;
+        statuses.paced.renew();
         assert_eq!(told(&mut statuses, 1000), (10..20).collect::<Vec<_>>());
-        statuses.spent = 0;
+        statuses.paced.renew();
         assert_eq!(told(&mut statuses, 1000), (20..26).collect::<Vec<_>>());
     }
 
@@ -174,13 +154,13 @@ mod tests {
 
     #[test]
     fn only_the_newest_of_a_user_waits_in_his_first_place() {
-        let mut statuses = Statuses { spent: FRAMES_PER_TICK, ..Statuses::default() };
+        let mut statuses = Statuses { paced: Paced::exhausted(), ..Statuses::default() };
         statuses.add(&changes([1, 2]));
         let newer = changes([3, 1]);
         statuses.add(&newer);
-        let (kept, at) = statuses.waiting.pop().map(|(_, kept)| kept).expect("the first");
+        let (kept, at) = statuses.paced.take_first().expect("the first");
         assert!(Arc::ptr_eq(&kept, &newer) && at == 1);
-        statuses.spent = 0;
+        statuses.paced.renew();
         assert_eq!(told(&mut statuses, 1), [2, 3]);
     }
 
@@ -200,12 +180,12 @@ mod tests {
 
     #[test]
     fn what_waits_is_bounded() {
-        let mut statuses = Statuses { spent: FRAMES_PER_TICK, ..Statuses::default() };
+        let mut statuses = Statuses { paced: Paced::exhausted(), ..Statuses::default() };
         let most = i64::try_from(WAITING).expect("small");
         assert_eq!(statuses.add(&changes(0..most)), 0);
         assert_eq!(statuses.add(&changes([most, most + 1])), 2);
-        assert_eq!(statuses.waiting.len(), WAITING);
-        statuses.spent = 0;
+        assert_eq!(statuses.paced.len(), WAITING);
+        statuses.paced.renew();
         assert_eq!(told(&mut statuses, FRAMES_PER_TICK), [2], "the oldest went");
     }
 }
