@@ -2,7 +2,8 @@
 //! a thousand members who read one message are a million frames.
 //!
 //! As many as the budget of a tick allows are delivered at once; the rest waits, in order. Only
-//! the newest value of a key is kept: several changes meanwhile are delivered once, as the last one.
+//! the newest value of a key is kept: several changes meanwhile are delivered once, as the last
+//! one.
 
 use crate::newest::NewestByKey;
 use std::hash::Hash;

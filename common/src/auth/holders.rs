@@ -23,8 +23,8 @@ const READS_AT_ONCE: usize = 32;
 /// The longest time for a read, the wait for others' included: the contract gives two seconds from
 /// a request to its 503.
 const READ_WITHIN: Duration = Duration::from_millis(1750);
-/// Sessions that are remembered before the old ones are looked for; later, as often as their number
-/// has doubled: a crowd that arrives must not look at all of itself each time.
+/// Sessions that are remembered before the old ones are looked for; later, as often as their
+/// number has doubled: a crowd that arrives must not look at all of itself each time.
 const SWEEP_AT: usize = 10_000;
 
 /// The sessions that were read lately.

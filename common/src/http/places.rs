@@ -1,8 +1,8 @@
 //! The places for connections: how many one address may hold, so that none takes them all (G9).
 //!
-//! A place lasts as long as its socket, whatever the socket speaks: HTTP, later WebSocket. Behind
-//! a trusted proxy the address is the one that the proxy names, and only a WebSocket holds a place:
-//! the proxy's own connections carry everybody's requests.
+//! A place lasts as long as its socket, whatever the socket speaks: HTTP, later WebSocket.
+//! Behind a trusted proxy the address is the one that the proxy names, and only a WebSocket
+//! holds a place: the proxy's own connections carry everybody's requests.
 
 use super::client_ip::{ClientIp, is_trusted};
 use crate::error::Error;

@@ -2,8 +2,8 @@
 //! numbers are given anew. What the feed knows may then be of events that no longer are (G2).
 //!
 //! Two signs prove it, each in an answer that is younger than its question. The log's head is
-//! below a number that the log had reached; or the entry at the feed's head was committed at another
-//! time.
+//! below a number that the log had reached; or the entry at the feed's head was committed at
+//! another time.
 
 use super::{Event, Feed, Phase, Reader};
 use messenger_common::id::Seq;

@@ -1,5 +1,6 @@
 //! How fast the frames of a connection are taken, of whatever kind they are. A client over the
-//! rate is not read from until its turn: its own TCP window slows it, and it costs others nothing (G9).
+//! rate is not read from until its turn: its own TCP window slows it, and it costs others
+//! nothing (G9).
 
 use std::time::Duration;
 
