@@ -191,7 +191,7 @@ async fn a_number_of_another_epoch_leads_to_a_resync() {
             if !d.is_cluster() {
                 continue;
             }
-            // As the operator begins a new epoch after a restore.
+            // What `docs/REFERENCE.md` has for the time after a restore.
             let mut link = PgConnection::connect(d.database_url()).await.unwrap();
             sqlx::query("update deployment set epoch = md5(random()::text)").execute(&mut link).await.unwrap();
             for gateway in 0..2 {
@@ -201,6 +201,12 @@ async fn a_number_of_another_epoch_leads_to_a_resync() {
                 })
                 .await;
             }
+            let ended = "update sessions set ended_at = clock_timestamp() where ended_at is null";
+            sqlx::query(ended).execute(&mut link).await.unwrap();
+            eventually("the sessions have ended", SOON, async || {
+                (user.rest.get("/auth/me").await.status == 401).then_some(())
+            })
+            .await;
         }
     })
     .await;

@@ -5,6 +5,7 @@ use super::*;
 contract!(
     the_last_token_is_taken_once_more,
     a_token_of_another_user_or_key_is_nobodys,
+    no_session_outlives_ninety_days,
     a_refresh_token_is_spent_once,
     an_ended_expired_or_unknown_session_goes_on_for_nobody,
     ended_sessions_are_told_for_a_while,
@@ -90,6 +91,23 @@ async fn a_token_of_another_user_or_key_is_nobodys(at: Fixture) {
     assert!(matches!(at.store.rotate_session(session, HOUR).await.unwrap(), Rotation::Rotated(..)), "it lives");
     at.store.end_session(session.id).await.unwrap();
     assert_eq!(at.store.session(session.id).await.unwrap(), Some(Holder { ended: true, ..holder }));
+}
+
+async fn no_session_outlives_ninety_days(at: Fixture) {
+    const YEAR: Duration = Duration::from_hours(365 * 24);
+    let ann = at.user().await;
+    let session = at.store.create_session(ann.id, HASH, KEY, YEAR, None).await.unwrap();
+    let day = match at.raw {
+        Raw::Sqlite(..) => "86400000000",
+        Raw::Postgres(_) => "interval '1 day'",
+    };
+    // The two times are of one moment, read one after the other.
+    let late = format!("select count(*) from sessions where expires_at > created_at + 91 * {day}");
+    assert_eq!(at.number(&late).await, 0, "from the start");
+    at.sql(&format!("update sessions set created_at = {}", at.long_ago())).await;
+    let rotated = at.store.rotate_session(session, YEAR).await.unwrap();
+    let Rotation::Rotated(next, _) = rotated else { panic!("{rotated:?}") };
+    assert_eq!(at.store.rotate_session(next, YEAR).await.unwrap(), Rotation::Ended);
 }
 
 async fn of_many_at_once_one_is_rotated_and_one_repeated(at: Fixture) {

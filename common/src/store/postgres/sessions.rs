@@ -38,7 +38,7 @@ impl Sessions for PostgresStore {
                  select is_active, (select id from opened) from account",
             )
             .bind(user)
-            .bind(ttl.as_secs_f64())
+            .bind(ttl.min(LONGEST).as_secs_f64())
             .bind(verified)
             .bind(key.hash())
             .bind(user_agent)

@@ -44,7 +44,7 @@ impl Sessions for SqliteStore {
             )
             .bind(user)
             .bind(self.database.now())
-            .bind(self.database.after(ttl))
+            .bind(self.database.after(ttl.min(LONGEST)))
             .bind(key.hash().to_vec())
             .bind(user_agent)
             .fetch_one(&mut *transaction)
