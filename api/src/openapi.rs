@@ -99,7 +99,7 @@ fn add_problems(path: &str, operation: &mut Value) {
         .collect();
     let mut add = |more: &[&str]| codes.extend(more.iter().map(|&code| code.to_owned()));
     if operation.contains_key("security") {
-        add(&["unauthenticated", "token_invalid", "token_expired"]);
+        add(&["unauthenticated", "token_invalid", "token_expired", "rate_limited"]);
     } else {
         // An empty requirement: said to be public, not forgotten.
         operation.insert("security".to_owned(), json!([]));

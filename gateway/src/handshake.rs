@@ -102,6 +102,11 @@ async fn upgrade(
         Some(token) => gateway.hub.ctx.authenticate(token).await,
         None => Err(Error::TokenInvalid),
     };
+    let charged = match &checked {
+        Ok(by) => by.user_id.to_string(),
+        Err(_) => ClientIp::on(request.extensions()).subject(),
+    };
+    gateway.hub.ctx.charge_request(&charged).await?;
     let auth = match checked {
         Ok(auth) => Ok(auth),
         Err(Error::TokenExpired) => Err(CloseCode::TokenExpired),

@@ -21,6 +21,8 @@ fn limits_on() -> Builder {
     for limit in [
         "MESSAGES_PER_SECOND",
         "MESSAGES_BURST",
+        "REQUESTS_PER_SECOND",
+        "REQUESTS_BURST",
         "COMMANDS_PER_SECOND",
         "LOGINS_PER_MINUTE",
         "REGISTRATIONS_PER_MINUTE",

@@ -94,6 +94,8 @@ async fn refuses_each(program: Program) {
         ("IDLE_TIMEOUT_SECONDS", "x"),
         ("EVENT_RETENTION_DAYS", "x"),
         ("RATE_MESSAGES_PER_SECOND", "x"),
+        ("RATE_REQUESTS_PER_SECOND", "0"),
+        ("RATE_REQUESTS_BURST", "-1"),
         ("RATE_LOGINS_PER_MINUTE", "1.5"),
     ];
     for (variable, value) in faults {
@@ -209,6 +211,8 @@ async fn help_lists_every_variable() {
         "EVENT_RETENTION_DAYS",
         "RATE_MESSAGES_PER_SECOND",
         "RATE_MESSAGES_BURST",
+        "RATE_REQUESTS_PER_SECOND",
+        "RATE_REQUESTS_BURST",
         "RATE_COMMANDS_PER_SECOND",
         "RATE_FRAMES_PER_SECOND",
         "RATE_LOGINS_PER_MINUTE",

@@ -1,16 +1,21 @@
 //! Rates: counted together over all nodes, told with `Retry-After`. And whose address a request
 //! counts for.
 
-use reqwest::Method;
+use reqwest::{Method, RequestBuilder};
 
 use crate::support::deployment::Builder;
-use crate::support::user::PASSWORD;
+use crate::support::user::{PASSWORD, id};
 use crate::support::{Answer, Deployment, Rest, json};
 
 both_forms_alone!(
     logins_are_counted_by_address_over_all_nodes,
     registrations_are_counted_by_address,
     messages_are_counted_by_user,
+    changes_that_others_see_cost_what_a_message_costs,
+    other_requests_are_counted_by_user,
+    a_request_under_a_key_costs_as_any_other,
+    public_requests_are_counted_by_address,
+    handshakes_are_counted,
     an_address_counts_as_a_trusted_proxy_tells_it,
     an_untrusted_forwarded_address_is_not_believed,
     origins_are_allowed_by_name,
@@ -65,7 +70,7 @@ async fn messages_are_counted_by_user(builder: Builder) {
     let builder = limited(builder).env("RATE_MESSAGES_PER_SECOND", 1).env("RATE_MESSAGES_BURST", 5);
     let d = builder.start().await;
     let (ann, bob) = (d.user().await, d.user().await);
-    let chat_id = ann.group_id(&[&bob]).await;
+    let chat_id = bob.group_id(&[&ann]).await;
     let body = json!({"chat_id": chat_id, "text": "x"});
     let sends = (0..20).map(|_| ann.rest.post("/messages/send", body.clone()));
     let answers = futures_util::future::join_all(sends).await;
@@ -79,6 +84,126 @@ async fn messages_are_counted_by_user(builder: Builder) {
     bob.say(chat_id, "another user has a rate of his own").await;
     let stored = bob.history(chat_id).await["items"].as_array().unwrap().len();
     assert_eq!(stored, sent + 1, "what was refused is not there");
+}
+
+/// Over a burst of 5 and a rate of 1 a second.
+const MANY: usize = 20;
+
+/// How many of these requests at once were refused for the rate, and all answers.
+async fn at_once(request: impl Fn() -> RequestBuilder) -> (usize, Vec<Answer>) {
+    let answers = futures_util::future::join_all((0..MANY).map(|_| Answer::of(request()))).await;
+    let mut refused = 0;
+    let mut others = Vec::new();
+    for answer in answers {
+        if answer.status == 429 {
+            refused += 1;
+            assert_limited(answer);
+        } else {
+            others.push(answer);
+        }
+    }
+    (refused, others)
+}
+
+async fn changes_that_others_see_cost_what_a_message_costs(builder: Builder) {
+    let d = limited(builder).env("RATE_MESSAGES_PER_SECOND", 1).env("RATE_MESSAGES_BURST", 5).start().await;
+    let (ann, bob) = (d.user().await, d.user().await);
+    let chat_id = bob.group_id(&[&ann]).await;
+    let message = id(&ann.say(chat_id, "x").await);
+    let edit = || ann.rest.request(Method::PUT, &format!("/messages/edit/{message}")).json(&json!({"text": "y"}));
+    let (refused, edited) = at_once(edit).await;
+    assert!((1..MANY).contains(&refused), "{refused}");
+    assert!(edited.iter().all(|answer| answer.status == 200));
+    for (method, path) in [
+        (Method::PUT, "/messages/edit/0".to_owned()),
+        (Method::DELETE, "/messages/delete/0".to_owned()),
+        (Method::POST, "/chats/create".to_owned()),
+        (Method::PATCH, format!("/chats/{chat_id}")),
+        (Method::DELETE, format!("/chats/{chat_id}")),
+        (Method::POST, format!("/chats/{chat_id}/join")),
+        (Method::DELETE, "/chats/0/leave".to_owned()),
+        (Method::POST, format!("/chats/{chat_id}/members")),
+        (Method::PATCH, format!("/chats/{chat_id}/members/{}", bob.id)),
+        (Method::DELETE, format!("/chats/{chat_id}/members/{}", bob.id)),
+        (Method::POST, "/messages/send".to_owned()),
+    ] {
+        let (refused, _) = at_once(|| ann.rest.request(method.clone(), &path).json(&json!({}))).await;
+        assert!(refused > 0, "{method} {path}");
+    }
+    ann.chat(chat_id).await;
+    bob.say(chat_id, "another user has a rate of his own").await;
+}
+
+async fn other_requests_are_counted_by_user(builder: Builder) {
+    let d = limited(builder).env("RATE_REQUESTS_PER_SECOND", 1).env("RATE_REQUESTS_BURST", 5).start().await;
+    let (ann, bob) = (d.user().await, d.user().await);
+    let chat_id = ann.group_id(&[&bob]).await;
+    for path in ["/auth/me", "/chats", "/ws/online-users", &format!("/messages/chat/{chat_id}")] {
+        let (refused, others) = at_once(|| ann.rest.request(Method::GET, path)).await;
+        assert!((1..=MANY).contains(&refused), "{path}: {refused}");
+        assert!(others.iter().all(|answer| answer.status == 200), "{path}");
+    }
+    let (refused, _) = at_once(|| ann.rest.request(Method::POST, &format!("/chats/{chat_id}/read")).body("{")).await;
+    assert!(refused > 0, "a request that cannot be read counts");
+    ann.say(chat_id, "sends have a rate of their own").await;
+    bob.rest.get("/auth/me").await.ok(200);
+}
+
+async fn a_request_under_a_key_costs_as_any_other(builder: Builder) {
+    let d = limited(builder)
+        .env("RATE_REQUESTS_PER_SECOND", 1)
+        .env("RATE_REQUESTS_BURST", 10)
+        .env("RATE_MESSAGES_PER_SECOND", 1)
+        .env("RATE_MESSAGES_BURST", 1);
+    let d = d.start().await;
+    let ann = d.user().await;
+    let create = |key: &str| {
+        let request = ann.rest.request(Method::POST, "/chats/create").header("Idempotency-Key", key);
+        request.json(&json!({"name": "once"}))
+    };
+    let first = Answer::of(create("a")).await.ok(201);
+    // The price of a message is due before the answer is kept: a refusal is none that repeats.
+    let refused = Answer::of(create("b")).await;
+    let wait = refused.header("retry-after").expect("Retry-After").parse().expect("seconds");
+    assert_limited(refused);
+    tokio::time::sleep(std::time::Duration::from_secs(wait)).await;
+    assert_ne!(Answer::of(create("b")).await.ok(201)["id"], first["id"]);
+    let (refused, answered) = at_once(|| create("a")).await;
+    assert!((1..MANY).contains(&refused), "{refused}");
+    assert!(answered.into_iter().all(|answer| answer.ok(201) == first), "a repetition is no message");
+}
+
+async fn public_requests_are_counted_by_address(builder: Builder) {
+    let d = limited(builder).env("RATE_REQUESTS_PER_SECOND", 1).env("RATE_REQUESTS_BURST", 5).start().await;
+    let ann = d.user().await;
+    let rubbish = d.rest().with_bearer("rubbish");
+    let body = json!({"refresh_token": "rubbish"});
+    let (refused, others) = at_once(|| d.rest().request(Method::POST, "/auth/refresh").json(&body)).await;
+    assert!((1..MANY).contains(&refused), "{refused}");
+    assert!(others.iter().all(|answer| answer.status == 401));
+    for rest in [&rubbish, &d.rest()] {
+        let (refused, others) = at_once(|| rest.request(Method::GET, "/auth/me")).await;
+        assert!(refused > 0 && others.iter().all(|answer| answer.status == 401));
+        let (refused, _) = at_once(|| rest.request(Method::POST, "/messages/send").json(&json!({}))).await;
+        assert!(refused > 0);
+    }
+    ann.rest.get("/auth/me").await.ok(200);
+    ann.login().await.ok(200);
+}
+
+async fn handshakes_are_counted(builder: Builder) {
+    let d = limited(builder).env("RATE_REQUESTS_PER_SECOND", 1).env("RATE_REQUESTS_BURST", 5).start().await;
+    let ann = d.user().await;
+    let handshake = |token: &str| {
+        let request = d.rest().request(Method::GET, &format!("/ws/chat/{token}"));
+        let request = request.header("connection", "upgrade").header("upgrade", "websocket");
+        request.header("sec-websocket-version", "13").header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+    };
+    for token in ["rubbish", &ann.access] {
+        let (refused, others) = at_once(|| handshake(token)).await;
+        assert!((1..MANY).contains(&refused), "{refused}");
+        assert!(others.iter().all(|answer| answer.status == 101));
+    }
 }
 
 async fn an_address_counts_as_a_trusted_proxy_tells_it(builder: Builder) {

@@ -106,7 +106,7 @@ async fn messages_over_the_rate_are_refused(builder: Builder) {
     let builder = limited(builder).env("RATE_MESSAGES_PER_SECOND", 1).env("RATE_MESSAGES_BURST", 3);
     let d = builder.start().await;
     let ann = d.user().await;
-    let chat_id = ann.group_id(&[]).await;
+    let chat_id = d.user().await.group_id(&[&ann]).await;
     let mut sockets = [ann.connect_to(0).await, ann.connect_to(1).await];
     let (mut sent, mut refused) = (0, 0);
     for n in 0..12 {

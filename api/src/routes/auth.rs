@@ -69,9 +69,13 @@ async fn login(
 /// session.
 #[utoipa::path(post, path = "/auth/refresh", tag = "auth", request_body = Refresh,
     responses((status = 200, description = "New tokens of the same session", body = TokenPair)),
-    extensions(("x-problems" = json!(["token_invalid", "token_expired", "token_reused", "account_disabled"]))))]
-async fn refresh(State(ctx): State<Context>, JsonBody(body): JsonBody<Unchecked<Refresh>>) -> Result<Tokens> {
-    Ok(not_kept(sessions::refresh(&ctx, body).await?))
+    extensions(("x-problems" = json!(["token_invalid", "token_expired", "token_reused", "account_disabled", "rate_limited"]))))]
+async fn refresh(
+    State(ctx): State<Context>,
+    from: ClientIp,
+    JsonBody(body): JsonBody<Unchecked<Refresh>>,
+) -> Result<Tokens> {
+    Ok(not_kept(sessions::refresh(&ctx, &from.subject(), body).await?))
 }
 
 /// Log out

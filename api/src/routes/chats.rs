@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use messenger_common::auth::AuthUser;
 use messenger_common::error::Result;
+use messenger_common::http::caller::Author;
 use messenger_common::http::extract::{JsonBody, PathParams, QueryParams};
 use messenger_common::id::ChatId;
 use messenger_common::model::{Chat, Page};
@@ -33,7 +34,7 @@ pub(super) fn router() -> OpenApiRouter<Context> {
     extensions(("x-problems" = json!(["group_full"]))))]
 async fn create_chat(
     State(ctx): State<Context>,
-    by: AuthUser,
+    Author(by): Author,
     JsonBody(body): JsonBody<Unchecked<CreateChat>>,
 ) -> Result<(StatusCode, Json<Chat>)> {
     let (chat, created) = chats::create(&ctx, &by, body).await?;
@@ -80,7 +81,7 @@ async fn get_chat(
     extensions(("x-problems" = json!(["chat_not_found", "not_a_member", "not_owner", "private_chat"]))))]
 async fn update_chat(
     State(ctx): State<Context>,
-    by: AuthUser,
+    Author(by): Author,
     PathParams(chat): PathParams<ChatId>,
     JsonBody(body): JsonBody<Unchecked<UpdateChat>>,
 ) -> Result<Json<Chat>> {
@@ -96,7 +97,7 @@ async fn update_chat(
     extensions(("x-problems" = json!(["chat_not_found", "not_a_member", "not_owner", "private_chat"]))))]
 async fn delete_chat(
     State(ctx): State<Context>,
-    by: AuthUser,
+    Author(by): Author,
     PathParams(chat): PathParams<ChatId>,
 ) -> Result<StatusCode> {
     chats::delete(&ctx, &by, chat).await?;
@@ -112,7 +113,7 @@ async fn delete_chat(
     extensions(("x-problems" = json!(["chat_not_found", "group_full"]))))]
 async fn join_chat(
     State(ctx): State<Context>,
-    by: AuthUser,
+    Author(by): Author,
     PathParams(chat): PathParams<ChatId>,
 ) -> Result<Json<Chat>> {
     chats::join(&ctx, &by, chat).await.map(Json)
@@ -128,7 +129,7 @@ async fn join_chat(
     extensions(("x-problems" = json!(["chat_not_found", "not_a_member", "private_chat"]))))]
 async fn leave_chat(
     State(ctx): State<Context>,
-    by: AuthUser,
+    Author(by): Author,
     PathParams(chat): PathParams<ChatId>,
 ) -> Result<StatusCode> {
     chats::leave(&ctx, &by, chat).await?;

@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use messenger_common::auth::AuthUser;
 use messenger_common::error::Result;
+use messenger_common::http::caller::Author;
 use messenger_common::http::extract::{JsonBody, PathParams, QueryParams};
 use messenger_common::id::{ChatId, UserId};
 use messenger_common::model::{Member, Page};
@@ -42,7 +43,7 @@ async fn list_members(
     extensions(("x-problems" = json!(["chat_not_found", "not_a_member", "not_owner", "private_chat", "group_full"]))))]
 async fn add_members(
     State(ctx): State<Context>,
-    by: AuthUser,
+    Author(by): Author,
     PathParams(chat): PathParams<ChatId>,
     JsonBody(body): JsonBody<Unchecked<AddMembers>>,
 ) -> Result<Json<Page<Member>>> {
@@ -60,7 +61,7 @@ async fn add_members(
         json!(["chat_not_found", "member_not_found", "not_a_member", "not_owner", "private_chat"]))))]
 async fn set_role(
     State(ctx): State<Context>,
-    by: AuthUser,
+    Author(by): Author,
     PathParams((chat, user)): PathParams<(ChatId, UserId)>,
     JsonBody(body): JsonBody<Unchecked<SetRole>>,
 ) -> Result<Json<Member>> {
@@ -78,7 +79,7 @@ async fn set_role(
         json!(["chat_not_found", "member_not_found", "not_a_member", "not_owner", "private_chat"]))))]
 async fn remove_member(
     State(ctx): State<Context>,
-    by: AuthUser,
+    Author(by): Author,
     PathParams((chat, user)): PathParams<(ChatId, UserId)>,
 ) -> Result<StatusCode> {
     members::remove(&ctx, &by, chat, user).await?;

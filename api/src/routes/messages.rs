@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use messenger_common::auth::AuthUser;
 use messenger_common::error::Result;
+use messenger_common::http::caller::Author;
 use messenger_common::http::extract::{JsonBody, PathParams, QueryParams};
 use messenger_common::id::{ChatId, MessageId};
 use messenger_common::model::{HistoryPage, Message};
@@ -49,7 +50,7 @@ struct HistoryParams {
         json!(["chat_not_found", "not_a_member", "client_message_id_reused", "rate_limited"]))))]
 async fn send_message(
     State(ctx): State<Context>,
-    by: AuthUser,
+    Author(by): Author,
     JsonBody(body): JsonBody<Unchecked<SendMessage>>,
 ) -> Result<(StatusCode, Json<Message>)> {
     let sent = messages::send(&ctx, &by, body).await?;
@@ -83,7 +84,7 @@ async fn message_history(
     extensions(("x-problems" = json!(["message_not_found", "not_author", "not_a_member"]))))]
 async fn edit_message(
     State(ctx): State<Context>,
-    by: AuthUser,
+    Author(by): Author,
     PathParams(message): PathParams<MessageId>,
     JsonBody(body): JsonBody<Unchecked<EditMessage>>,
 ) -> Result<Json<Message>> {
@@ -99,7 +100,7 @@ async fn edit_message(
     extensions(("x-problems" = json!(["message_not_found", "not_author", "not_a_member"]))))]
 async fn delete_message(
     State(ctx): State<Context>,
-    by: AuthUser,
+    Author(by): Author,
     PathParams(message): PathParams<MessageId>,
 ) -> Result<StatusCode> {
     messages::delete(&ctx, &by, message).await?;

@@ -37,6 +37,10 @@ pub struct Limits {
     pub rate_messages_per_second: u32,
     /// Messages of a user at once, after a rest.
     pub rate_messages_burst: u32,
+    /// Other requests of a user per second; public ones of an address.
+    pub rate_requests_per_second: u32,
+    /// The same at once, after a rest.
+    pub rate_requests_burst: u32,
     /// WebSocket commands of a user per second.
     pub rate_commands_per_second: u32,
     /// WebSocket frames of a connection per second, of any kind; `None` with `RATE_LIMITS=off`.
@@ -64,6 +68,8 @@ impl Default for Limits {
             event_retention: Duration::from_hours(7 * 24),
             rate_messages_per_second: 20,
             rate_messages_burst: 40,
+            rate_requests_per_second: 50,
+            rate_requests_burst: 200,
             rate_commands_per_second: 60,
             rate_frames_per_second: Some(200),
             rate_logins_per_minute: 10,
@@ -111,6 +117,8 @@ pub(super) fn read(raw: &Raw) -> Result<Limits, ConfigError> {
         event_retention: parse::duration(raw, "EVENT_RETENTION_DAYS", DAY, 0.000_001, 36_500.0)?,
         rate_messages_per_second: rate("RATE_MESSAGES_PER_SECOND")?,
         rate_messages_burst: rate("RATE_MESSAGES_BURST")?,
+        rate_requests_per_second: rate("RATE_REQUESTS_PER_SECOND")?,
+        rate_requests_burst: rate("RATE_REQUESTS_BURST")?,
         rate_commands_per_second: rate("RATE_COMMANDS_PER_SECOND")?,
         rate_frames_per_second: Some(rate("RATE_FRAMES_PER_SECOND")?).filter(|_| rates),
         rate_logins_per_minute: rate("RATE_LOGINS_PER_MINUTE")?,

@@ -195,8 +195,15 @@ pub const VARIABLES: &[Variable] = &[
     variable("MAX_GROUP_MEMBERS", "100000", "100000", "Most members of a group"),
     variable("STATUS_MAX_MEMBERS", "1000", "1000", "Most members of a chat whose members get user_status events"),
     variable("EVENT_RETENTION_DAYS", "7", "7", "Days that events are kept, so that clients can catch up"),
-    variable("RATE_MESSAGES_PER_SECOND", "20", "20", "Messages that one user may send a second"),
-    variable("RATE_MESSAGES_BURST", "40", "40", "Messages that one user may send at once, after a rest"),
+    variable(
+        "RATE_MESSAGES_PER_SECOND",
+        "20",
+        "20",
+        "Messages and other changes that others are notified of, of one user a second",
+    ),
+    variable("RATE_MESSAGES_BURST", "40", "40", "The same at once, after a rest"),
+    variable("RATE_REQUESTS_PER_SECOND", "50", "50", "Other requests of one user a second; public ones of one address"),
+    variable("RATE_REQUESTS_BURST", "200", "200", "The same at once, after a rest"),
     variable("RATE_COMMANDS_PER_SECOND", "60", "60", "WebSocket commands that one user may send a second"),
     variable(
         "RATE_FRAMES_PER_SECOND",

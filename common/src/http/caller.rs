@@ -1,6 +1,11 @@
 //! `AuthUser` as an argument of a handler: `Authorization: Bearer` (RFC 6750, section 2.1). The
 //! WebSocket's handshake reads the same header.
+//!
+//! The caller is also who pays: each request counts against its user, and one without a valid token
+//! against its address. It counts before the rest of it is read, so one that does not fit counts
+//! too.
 
+use super::client_ip::ClientIp;
 use crate::auth::AuthUser;
 use crate::error::{Error, Result};
 use crate::service::Context;
@@ -8,6 +13,15 @@ use axum::extract::{FromRef, FromRequestParts};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
+
+/// The caller of a request that others are notified of. It costs what a message costs, and is no
+/// ordinary request.
+#[derive(Clone, Debug)]
+pub struct Author(pub AuthUser);
+
+/// Stands on a request that has paid what an ordinary one costs.
+#[derive(Clone)]
+struct Paid;
 
 impl<S> FromRequestParts<S> for AuthUser
 where
@@ -17,8 +31,40 @@ where
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
-        Context::from_ref(state).authenticate(bearer(&parts.headers)?).await
+        let ctx = Context::from_ref(state);
+        let by = identify(&ctx, parts).await?;
+        // A layer may have asked before the handler does.
+        if parts.extensions.insert(Paid).is_none() {
+            ctx.charge_request(&by.user_id.to_string()).await?;
+        }
+        Ok(by)
     }
+}
+
+impl<S> FromRequestParts<S> for Author
+where
+    S: Send + Sync,
+    Context: FromRef<S>,
+{
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        let ctx = Context::from_ref(state);
+        let by = identify(&ctx, parts).await?;
+        ctx.charge_message(&by).await?;
+        Ok(Self(by))
+    }
+}
+
+async fn identify(ctx: &Context, parts: &Parts) -> Result<AuthUser> {
+    let checked = match bearer(&parts.headers) {
+        Ok(token) => ctx.authenticate(token).await,
+        Err(error) => Err(error),
+    };
+    if checked.as_ref().is_err_and(|error| error.status() == 401) {
+        ctx.charge_request(&ClientIp::on(&parts.extensions).subject()).await?;
+    }
+    checked
 }
 
 /// The token of `Authorization: Bearer <token>`. The scheme's case does not matter (RFC 9110,

@@ -1,17 +1,18 @@
 //! `Idempotency-Key`: a request that is repeated because its answer was lost gets that answer.
 //!
 //! The request runs in a task of its own. If its client goes away meanwhile, it still ends, and
-//! its answer is kept for the repetition.
+//! its answer is kept for the repetition. A request under a key is charged as an ordinary one
+//! first; if others are notified of what it does, its handler charges that too.
 
-use super::caller::bearer;
 use super::extract::{BodyLimit, read_all};
 use super::problem::PROBLEM_JSON;
+use crate::auth::AuthUser;
 use crate::error::{Error, Result};
 use crate::lifecycle::Lifecycle;
 use crate::service::Context;
 use crate::store::{Claimed, KEY_LEASE, KeptAnswer, KeyClaim};
 use axum::body::{Body, to_bytes};
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::CONTENT_TYPE;
@@ -54,9 +55,10 @@ pub async fn once(State(keyed): State<Keyed>, request: Request, next: Next) -> R
 
 impl Keyed {
     async fn answer(self, request: Request, next: Next) -> Result<Response> {
-        let by = self.context.authenticate(bearer(request.headers())?).await?;
-        let key = key(request.headers())?;
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        // Before the key is claimed: a repetition costs what any request costs.
+        let by = AuthUser::from_request_parts(&mut parts, &self.context).await?;
+        let key = key(&parts.headers)?;
         let body = read_all(parts.extensions.get::<BodyLimit>().copied(), body).await?;
         let digest = Sha256::new()
             .chain_update(parts.method.as_str())

@@ -73,6 +73,8 @@ label!(
     RateLimit "limit" {
         /// `RATE_MESSAGES_PER_SECOND`.
         Messages = "messages",
+        /// `RATE_REQUESTS_PER_SECOND`.
+        Requests = "requests",
         /// `RATE_COMMANDS_PER_SECOND`.
         Commands = "commands",
         /// `RATE_FRAMES_PER_SECOND`.

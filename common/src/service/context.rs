@@ -14,6 +14,7 @@ use crate::relay::Publisher;
 use crate::store::{Session, Store};
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The argument of every rule. A clone costs one counter.
 #[derive(Clone)]
@@ -107,6 +108,22 @@ impl Context {
                 Err(Error::RateLimited { limit: limit.name, retry_after })
             }
         }
+    }
+
+    /// Counts what others are notified of: a message, or a change that costs as much.
+    /// `RateLimited`.
+    pub async fn charge_message(&self, by: &AuthUser) -> Result<()> {
+        let (rate, burst) = (self.limits.rate_messages_per_second, self.limits.rate_messages_burst);
+        let limit = Limit { name: "messages", rate, period: Duration::from_secs(1), burst };
+        self.limited(limit, &by.user_id.to_string()).await
+    }
+
+    /// Counts any other request of a user, or of an address where the request is public.
+    /// `RateLimited`.
+    pub async fn charge_request(&self, subject: &str) -> Result<()> {
+        let (rate, burst) = (self.limits.rate_requests_per_second, self.limits.rate_requests_burst);
+        let limit = Limit { name: "requests", rate, period: Duration::from_secs(1), burst };
+        self.limited(limit, subject).await
     }
 
     /// Ends access here at once and publishes it to the other nodes. A node that misses it reads it

@@ -83,10 +83,12 @@ async fn open(ctx: &Context, from: &str, user_agent: Option<String>, body: Login
     pair(ctx, &user, &session)
 }
 
-/// Spends a refresh token for a new pair. `TokenInvalid`, `TokenExpired`, `SessionEnded`.
+/// Spends a refresh token for a new pair. `RateLimited` by address, which `from` names.
+/// `TokenInvalid`, `TokenExpired`, `SessionEnded`.
 /// `TokenReused` for a spent token, which ends the session, because either holder may be a thief;
 /// the last one is taken once more within 30 s, because its answer may have been lost.
-pub async fn refresh(ctx: &Context, body: impl Into<Unchecked<Refresh>>) -> Result<TokenPair> {
+pub async fn refresh(ctx: &Context, from: &str, body: impl Into<Unchecked<Refresh>>) -> Result<TokenPair> {
+    ctx.charge_request(from).await?;
     let (body, faults) = body.into().split();
     faults.none()?;
     counted(ctx, rotate(ctx, body).await)

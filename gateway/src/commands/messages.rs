@@ -9,7 +9,12 @@ use messenger_common::service::{Fields, FromFields};
 
 pub(super) async fn send(mut call: Call<'_>) -> Result<()> {
     let command = call.unchecked::<SendMessage>();
-    let sent = call.run(|ctx, by| async move { rules::send(&ctx, &by, command).await }).await?;
+    let sent = call
+        .run(|ctx, by| async move {
+            ctx.charge_message(&by).await?;
+            rules::send(&ctx, &by, command).await
+        })
+        .await?;
     call.answer(&Reply::MessageSent { message: &sent.message });
     Ok(())
 }
@@ -33,7 +38,10 @@ impl FromFields for PrivateMessage {
 pub(super) async fn private(mut call: Call<'_>) -> Result<()> {
     let PrivateMessage { recipient_id, text, client_message_id } = call.read()?;
     let sent = call
-        .run(|ctx, by| async move { rules::send_private(&ctx, &by, recipient_id, text, client_message_id).await })
+        .run(|ctx, by| async move {
+            ctx.charge_message(&by).await?;
+            rules::send_private(&ctx, &by, recipient_id, text, client_message_id).await
+        })
         .await?;
     call.answer(&Reply::MessageSent { message: &sent.message });
     Ok(())

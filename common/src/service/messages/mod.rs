@@ -11,9 +11,7 @@ use crate::auth::AuthUser;
 use crate::error::Result;
 use crate::id::{ChatId, MessageId, UserId};
 use crate::model::{HistoryPage, Message};
-use crate::rate_limit::Limit;
 use crate::store::{HistoryFrom, NewMessage, Sent};
-use std::time::Duration;
 use utoipa::ToSchema;
 
 /// A new message.
@@ -89,17 +87,16 @@ impl FromFields for HistoryQuery {
 }
 
 /// Sends a message. `Invalid`, `ChatNotFound`, `NotAMember`, `ClientMessageIdReused`,
-/// `RateLimited` by user, `Unavailable`.
+/// `Unavailable`.
 pub async fn send(ctx: &Context, by: &AuthUser, body: impl Into<Unchecked<SendMessage>>) -> Result<Sent> {
     let (body, mut faults) = body.into().split();
     content(ctx, &mut faults, &body.text, body.client_message_id.as_deref());
     faults.none()?;
-    ctx.limited(messages(ctx), &by.user_id.to_string()).await?;
     ctx.sends.send(message(by, body)).await
 }
 
 /// Sends a message to a user; makes their private chat if there is none. `Invalid`,
-/// `UserNotFound`, `ClientMessageIdReused`, `RateLimited`, `Unavailable`.
+/// `UserNotFound`, `ClientMessageIdReused`, `Unavailable`.
 pub async fn send_private(
     ctx: &Context,
     by: &AuthUser,
@@ -113,7 +110,6 @@ pub async fn send_private(
         faults.add("recipient_id", "must not be yourself");
     }
     faults.none()?;
-    ctx.limited(messages(ctx), &by.user_id.to_string()).await?;
     let (chat, _, committed) = ctx.store.private_chat(by.user_id, recipient_id).await?;
     ctx.publisher.publish(committed);
     ctx.sends.send(message(by, SendMessage { chat_id: chat.id, text, client_message_id, reply_to_id: None })).await
@@ -183,14 +179,5 @@ fn message(by: &AuthUser, body: SendMessage) -> NewMessage {
         text: body.text,
         client_message_id: body.client_message_id,
         reply_to_id: body.reply_to_id,
-    }
-}
-
-fn messages(ctx: &Context) -> Limit {
-    Limit {
-        name: "messages",
-        rate: ctx.limits.rate_messages_per_second,
-        period: Duration::from_secs(1),
-        burst: ctx.limits.rate_messages_burst,
     }
 }
