@@ -105,7 +105,7 @@ fn add_problems(path: &str, operation: &mut Value) {
         operation.insert("security".to_owned(), json!([]));
     }
     if operation.contains_key("requestBody") {
-        add(&["bad_json", "too_large", "unsupported_media_type", "invalid"]);
+        add(&["bad_json", "request_timeout", "too_large", "unsupported_media_type", "invalid"]);
     }
     if path.contains('{') {
         add(&["not_found"]);

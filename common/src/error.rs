@@ -62,6 +62,8 @@ pub enum Error {
     MemberNotFound,
     #[error("this path does not accept this method")]
     MethodNotAllowed,
+    #[error("the body did not come in time")]
+    RequestTimeout,
     #[error("the body is larger than {0} bytes")]
     TooLarge(usize),
     #[error("the body's media type must be {0}")]
@@ -198,6 +200,7 @@ contract! {
     404 "member_not_found" MemberNotFound,
     404 "session_not_found" SessionNotFound,
     405 "method_not_allowed" MethodNotAllowed,
+    408 "request_timeout" RequestTimeout,
     409 "username_taken" UsernameTaken,
     409 "email_taken" EmailTaken,
     409 "group_full" GroupFull,

@@ -1,5 +1,7 @@
 //! Requests that do not fit, and the one form in which that is told.
 
+use std::time::Duration;
+
 use reqwest::{Body, Method};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -13,6 +15,7 @@ both_forms!(
     json_that_is_none_is_told,
     another_media_type_is_refused,
     a_body_that_is_too_large_is_refused,
+    an_early_answer_leaves_the_connection_fit_for_the_next_request,
     a_path_is_the_same_with_and_without_its_trailing_slash,
     an_id_that_is_no_number_is_told,
     hostile_paths_and_queries_are_answered,
@@ -141,6 +144,38 @@ async fn a_body_that_is_too_large_is_refused(d: &Deployment) {
     let answer = String::from_utf8_lossy(&answer).into_owned();
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
     assert!(answer.contains("\"too_large\""), "{answer}");
+}
+
+async fn an_early_answer_leaves_the_connection_fit_for_the_next_request(d: &Deployment) {
+    let user = d.user().await;
+    let url = url::Url::parse(&d.rest().url("/messages/send")).unwrap();
+    let address = url.socket_addrs(|| None).unwrap()[0];
+    let body = json!({"chat_id": 999_999_999, "text": "x"}).to_string();
+    let expired = "authorization: Bearer expired\r\ncontent-type: application/json";
+    let valid = format!("authorization: Bearer {}", user.access);
+    let text = format!("{valid}\r\ncontent-type: text/plain");
+    let cases = [
+        ("POST /messages/send", expired, "401"),
+        ("POST /nothing", &valid, "404"),
+        ("DELETE /messages/send", &valid, "405"),
+        ("POST /messages/send", &text, "415"),
+    ];
+    for (line, headers, status) in cases.iter().cycle().take(40) {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let head = format!("{line} HTTP/1.1\r\nhost: x\r\n{headers}\r\ncontent-length: {}\r\n\r\n", body.len());
+        let next = format!("GET /auth/me HTTP/1.1\r\nhost: x\r\n{valid}\r\nconnection: close\r\n\r\n");
+        let exchange = async {
+            stream.write_all(head.as_bytes()).await.unwrap();
+            // the head is answered before the body is here
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            stream.write_all(format!("{body}{next}").as_bytes()).await.unwrap();
+            let mut answers = String::new();
+            stream.read_to_string(&mut answers).await.map(|_| answers)
+        };
+        let answers = tokio::time::timeout(SOON, exchange).await.expect("answers").expect("no reset");
+        assert!(answers.starts_with(&format!("HTTP/1.1 {status} ")), "{answers}");
+        assert!(answers.contains("HTTP/1.1 200 OK") && answers.contains(&user.username), "{answers}");
+    }
 }
 
 async fn a_path_is_the_same_with_and_without_its_trailing_slash(d: &Deployment) {

@@ -13,7 +13,6 @@ use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::convert::Infallible;
-use std::time::Duration;
 
 /// The most bytes of a body. The middleware puts it on the request.
 #[derive(Clone, Copy, Debug)]
@@ -111,7 +110,7 @@ async fn read(request: Request) -> Result<Bytes, Error> {
     read_all(limit, request.into_body()).await
 }
 
-/// Reads a whole body. `TooLarge` beyond the limit.
+/// Reads a whole body. `TooLarge` beyond the limit; the edge reads the rest.
 pub(super) async fn read_all(limit: Option<BodyLimit>, mut body: Body) -> Result<Bytes, Error> {
     let limit = limit.map_or(DEFAULT_BODY_LIMIT, |limit| limit.0);
     let mut bytes = BytesMut::new();
@@ -119,30 +118,11 @@ pub(super) async fn read_all(limit: Option<BodyLimit>, mut body: Body) -> Result
         let frame = frame.map_err(|_| Error::BadJson("the body ended early".to_owned()))?;
         let Ok(data) = frame.into_data() else { continue };
         if bytes.len() + data.len() > limit {
-            discard(body).await;
             return Err(Error::TooLarge(limit));
         }
         bytes.extend_from_slice(&data);
     }
     Ok(bytes.freeze())
-}
-
-/// Reads the rest of a body that nobody wants, for a moment. A socket that is closed with bytes
-/// unread is reset, and the client may lose the answer.
-pub(super) async fn discard(mut body: Body) {
-    const ENOUGH: usize = 4 * 1024 * 1024;
-    const MOMENT: Duration = Duration::from_secs(2);
-    let reading = async {
-        let mut read = 0;
-        while let Some(Ok(frame)) = body.frame().await {
-            read += frame.data_ref().map_or(0, Bytes::len);
-            if read > ENOUGH {
-                return;
-            }
-        }
-    };
-    // The end of the body and the end of the moment are the same to us.
-    drop(tokio::time::timeout(MOMENT, reading).await);
 }
 
 /// Reads JSON. `BadJson` for what is no JSON, `Invalid` for JSON that is no object.

@@ -3,19 +3,21 @@
 //!
 //! No raw path reaches a log or a label: `/ws/chat/{token}` would carry a token.
 
+use super::body::Unread;
 use super::client_ip::{ClientIp, Peer};
-use super::extract::{self, BodyLimit};
+use super::extract::BodyLimit;
 use super::origin;
 use super::problem::{Cause, Problem, normalise};
 use crate::config::{AllowedOrigins, Config};
 use crate::error::{Error, chain};
 use crate::metrics::Metrics;
+use crate::once::OncePerCause;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, EXPECT, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderName, HeaderValue, Method, Uri};
 use ipnet::IpNet;
 use std::panic::AssertUnwindSafe;
@@ -41,6 +43,7 @@ struct Edge {
     timeout: Duration,
     trusted_proxies: Vec<IpNet>,
     ids: RequestIds,
+    logged: OncePerCause,
 }
 
 /// A router with all layers of this module. A path with its trailing slash is the path without it.
@@ -56,6 +59,7 @@ fn layers_with(router: Router, config: &Config, metrics: &Metrics, timeout: Dura
         timeout,
         trusted_proxies: config.trusted_proxies.clone(),
         ids: RequestIds::new(crate::random::bits()),
+        logged: OncePerCause::default(),
     });
     let router = router
         .fallback(async || Error::NotFound)
@@ -137,17 +141,22 @@ async fn through(State(edge): State<Arc<Edge>>, mut request: Request, next: Next
     }
     request.extensions_mut().insert(BodyLimit(edge.body_limit));
     request.extensions_mut().insert(id.clone());
+    let body = Unread::of(&mut request);
 
-    let answered = next.run(request).instrument(span.clone()).await;
+    let mut answered = next.run(request).instrument(span.clone()).await;
+    let took = started.elapsed();
+    if let Some(body) = body {
+        body.end(&mut answered).await;
+    }
     let _in_span = span.enter();
-    let mut response = normalise(reveal(answered, &id));
+    let mut response = normalise(reveal(&edge, answered, &id));
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&id.0) {
         headers.insert(X_REQUEST_ID, value);
     }
     headers.entry(X_CONTENT_TYPE_OPTIONS).or_insert(HeaderValue::from_static("nosniff"));
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    let (status, took) = (response.status().as_u16(), started.elapsed());
+    let status = response.status().as_u16();
     edge.metrics.http_request(known_method(&method), route, status, took);
     tracing::debug!(http.status = status, http.micros = took.as_micros(), "answered");
     response
@@ -158,28 +167,32 @@ async fn answer(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> 
     let length =
         request.headers().get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
     if length.is_some_and(|length| length > edge.body_limit as u64) {
-        // A client that waits for `100 Continue` has sent no body yet that must be read.
-        if !request.headers().contains_key(EXPECT) {
-            extract::discard(request.into_body()).await;
-        }
         return Error::TooLarge(edge.body_limit).into_response();
     }
+    let body = request.extensions().get::<Unread>().cloned();
     let handled = AssertUnwindSafe(next.run(request)).catch_unwind();
     match tokio::time::timeout(edge.timeout, handled).await {
         Ok(Ok(response)) => response,
         // The panic hook has logged the message and the place.
         Ok(Err(_)) => Error::internal("a handler panicked").into_response(),
+        // Its body did not come: the client's fault, and no alarm of ours.
+        Err(_) if body.is_some_and(|body| body.is_due()) => Error::RequestTimeout.into_response(),
         Err(_) => Error::unavailable("the request took too long").into_response(),
     }
 }
 
-/// Logs an internal fault once. If it is ours, the answer names the request's id, which leads to
-/// the line of the log.
-fn reveal(mut response: Response, id: &RequestId) -> Response {
+/// Logs an internal fault once, and a back end that is away once a cause and minute. If it is ours,
+/// the answer names the request's id, which leads to the line of the log.
+fn reveal(edge: &Edge, mut response: Response, id: &RequestId) -> Response {
     let Some(Cause(error)) = response.extensions_mut().remove::<Cause>() else { return response };
     let source = error.inside().map(|source| chain(&**source)).unwrap_or_default();
     if matches!(*error, Error::Unavailable(_)) {
-        tracing::warn!(error = source, "unavailable");
+        // A flood of requests is not a flood of lines.
+        if edge.logged.is_news(&source, Instant::now()) {
+            tracing::warn!(error = source, "unavailable");
+        } else {
+            tracing::debug!(error = source, "unavailable");
+        }
         return response;
     }
     tracing::error!(error = source, "an internal fault");

@@ -2,6 +2,7 @@
 //! middleware, the accept loop.
 
 pub mod admin;
+mod body;
 pub mod caller;
 pub mod client_ip;
 pub mod extract;

@@ -185,6 +185,33 @@ async fn a_body_over_the_limit_is_413_with_and_without_its_length() {
 }
 
 #[tokio::test]
+async fn a_connection_with_a_rest_is_read_to_its_end_or_closed_in_words() {
+    let server = Server::start(&[]).await;
+    let post = |path: &str, rest: &str| format!("POST {path} HTTP/1.1\r\nhost: test\r\n{JSON}\r\n{rest}");
+    let get = "GET /users HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
+    // Nobody reads the body of `/join`, and the path after it does not exist.
+    for path in ["/join", "/nothing", "/users/7"] {
+        let answers = server.raw(format!("{}{get}", post(path, "content-length: 5\r\n\r\n12345")).as_bytes()).await;
+        assert!(answers.ends_with("users") && !answers.starts_with("HTTP/1.1 5"), "{path}: {answers}");
+    }
+    let long = "x".repeat(5_000_000);
+    let chunked = format!("transfer-encoding: chunked\r\n\r\n{:x}\r\n{long}", long.len());
+    for rest in ["content-length: 5\r\n\r\n1234", "content-length: 5\r\nexpect: 100-continue\r\n\r\n", &chunked] {
+        let answer = Answer(server.raw(post("/join", rest).as_bytes()).await);
+        assert_eq!((answer.status(), answer.header("connection")), (200, Some("close")), "{:.300}", answer.0);
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_408() {
+    let server = Server::start(&[]).await;
+    let head = format!("POST /echo HTTP/1.1\r\nhost: test\r\n{JSON}\r\ncontent-length: 1000\r\n\r\n{{");
+    let answer = Answer(server.raw(head.as_bytes()).await);
+    assert_eq!((answer.status(), answer.code().as_str()), (408, "request_timeout"));
+    assert_eq!(answer.header("connection"), Some("close"));
+}
+
+#[tokio::test]
 async fn bodies_that_do_not_fit_have_their_codes() {
     let server = Server::start(&[]).await;
     let code = async |headers: &[&str], body: &str| server.ask("POST", "/echo", headers, body).await.code();
