@@ -13,7 +13,7 @@ use crate::lifecycle::{ExitReason, Lifecycle};
 use crate::metrics::{Metrics, PublishResult};
 use crate::pruning;
 use crate::relay::{Publisher, Relay};
-use crate::service::{Context, Parts, SendQueue};
+use crate::service::{Context, OnlineReads, Parts, SendQueue};
 use crate::store::Store;
 use crate::telemetry;
 use axum::Router;
@@ -152,6 +152,7 @@ async fn context(config: &Config, backends: &Backends, lifecycle: &Lifecycle) ->
         history: backends.history.clone(),
         publisher,
         presence: backends.presence.clone(),
+        online: OnlineReads::default(),
         limiter: backends.limiter.clone(),
         tokens,
         passwords,

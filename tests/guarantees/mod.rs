@@ -16,6 +16,7 @@ mod g6_identity;
 mod g7_slow_readers;
 mod g8_restarts;
 mod g9_floods;
+mod g9_online;
 mod load;
 mod reader;
 mod tally;

@@ -1,6 +1,7 @@
 //! The parts that the rules work with: the back ends, the keys, the limits.
 
 use super::messages::SendQueue;
+use super::online::OnlineReads;
 use crate::auth::{AuthUser, Holders, Passwords, Revocations, Tokens};
 use crate::clock::Clock;
 use crate::config::Limits;
@@ -30,6 +31,8 @@ pub struct Parts {
     pub publisher: Publisher,
     /// The users who are online.
     pub presence: Arc<dyn Presence>,
+    /// Who is online, as it was read a moment ago.
+    pub online: OnlineReads,
     /// Counts against [`Limits`].
     pub limiter: Arc<dyn RateLimiter>,
     /// Issues and verifies tokens.

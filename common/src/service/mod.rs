@@ -19,6 +19,7 @@ pub use context::{Context, Parts};
 pub use faults::Faults;
 pub use input::{Fields, FromFields, Query, Unchecked};
 pub use messages::SendQueue;
+pub use online::OnlineReads;
 
 use crate::error::{Error, Result};
 use crate::store::PageRequest;

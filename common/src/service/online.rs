@@ -1,5 +1,7 @@
 //! The users who are online: everywhere, and in one chat. Presence knows their ids, the store
 //! their names.
+//!
+//! What a large chat costs is what is online, once a second for all who ask (G9).
 
 use super::input::Unchecked;
 use super::{Context, PageQuery, page};
@@ -10,11 +12,33 @@ use crate::model::{OnlinePage, OnlineUser};
 use crate::presence::Online;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use moka::future::Cache;
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// Users that one question to presence names: enough for most batches of chats, few enough not to
 /// hold Redis up.
 const USERS_PER_QUESTION: usize = 10_000;
+
+/// The users of a large chat who are online are read once in this time.
+const READ_EVERY: Duration = Duration::from_secs(1);
+/// Large chats whose online users are remembered.
+const LARGE_CHATS: u64 = 1_000;
+
+/// Who is online, by id, as it was read a moment ago: everywhere, and in large chats. Questions
+/// that come while it is read wait for that answer.
+pub struct OnlineReads {
+    everywhere: Cache<(), Arc<[Online]>>,
+    chats: Cache<ChatId, Arc<[Online]>>,
+}
+
+impl Default for OnlineReads {
+    fn default() -> Self {
+        let everywhere = Cache::builder().max_capacity(1).time_to_live(READ_EVERY).build();
+        Self { everywhere, chats: Cache::builder().max_capacity(LARGE_CHATS).time_to_live(READ_EVERY).build() }
+    }
+}
 
 /// A page of all who are online.
 pub async fn everywhere(ctx: &Context, query: impl Into<Unchecked<PageQuery>>) -> Result<OnlinePage> {
@@ -35,15 +59,63 @@ pub async fn in_chat(
     let after = page.cursor.as_deref().map(decode).transpose()?;
     let access = ctx.store.access(&[(chat, by.user_id)]).await?.pop().flatten().ok_or(Error::ChatNotFound)?;
     access.role.ok_or(Error::NotAMember)?;
-    let chats = members_online(ctx, &[chat], i64::MAX).await?;
-    let mut online: Vec<_> = chats.into_iter().flat_map(|(_, online)| online).collect();
+    let online = if access.member_count > ctx.limits.status_max_members {
+        let reads = ctx.online.chats.try_get_with(chat, in_large_chat(ctx, chat, access.member_count));
+        reads.await.map_err(shared)?
+    } else {
+        of_chat(members_online(ctx, &[chat], i64::MAX).await?)
+    };
+    let from = after.map_or(0, |after| online.partition_point(|one| one.user_id <= after));
+    let items = online[from..].iter().take(page.limit).copied().collect::<Vec<_>>();
+    let next_cursor = items.last().filter(|_| from + items.len() < online.len()).map(|last| encode(last.user_id));
+    Ok(OnlinePage { items: named(ctx, items).await?, next_cursor, count: online.len() as u64 })
+}
+
+/// From those who are online, where they are fewer than the members.
+async fn in_large_chat(ctx: &Context, chat: ChatId, members: i64) -> Result<Arc<[Online]>> {
+    if ctx.presence.count().await? > members.unsigned_abs() {
+        return Ok(of_chat(members_online(ctx, &[chat], i64::MAX).await?));
+    }
+    let online = ctx.online.everywhere.try_get_with((), all_online(ctx)).await.map_err(shared)?;
+    let mut inside = Vec::new();
+    for part in online.chunks(USERS_PER_QUESTION) {
+        let ids: Vec<_> = part.iter().map(|one| one.user_id).collect();
+        let members = ctx.store.members_among(chat, &ids).await?;
+        inside.extend(part.iter().filter(|one| members.binary_search(&one.user_id).is_ok()));
+    }
+    Ok(inside.into())
+}
+
+async fn all_online(ctx: &Context) -> Result<Arc<[Online]>> {
+    let mut online = Vec::new();
+    let mut cursor = None;
+    loop {
+        let page = ctx.presence.list(cursor.as_deref(), USERS_PER_QUESTION).await?;
+        online.extend(page.items);
+        cursor = page.next_cursor;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    Ok(by_id(online))
+}
+
+fn of_chat(chats: Vec<(ChatId, Vec<Online>)>) -> Arc<[Online]> {
+    by_id(chats.into_iter().flat_map(|(_, online)| online).collect())
+}
+
+fn by_id(mut online: Vec<Online>) -> Arc<[Online]> {
     online.sort_unstable_by_key(|one| one.user_id);
-    let count = online.len() as u64;
-    online.retain(|one| after.is_none_or(|after| one.user_id > after));
-    let more = online.len() > page.limit;
-    online.truncate(page.limit);
-    let next_cursor = online.last().filter(|_| more).map(|last| encode(last.user_id));
-    Ok(OnlinePage { items: named(ctx, online).await?, next_cursor, count })
+    online.dedup_by_key(|one| one.user_id);
+    online.into()
+}
+
+/// The error of a read that several waited for.
+fn shared(error: Arc<Error>) -> Error {
+    match &*error {
+        Error::Internal(_) => Error::internal(error),
+        _ => Error::unavailable(error),
+    }
 }
 
 /// The members of these chats who are online. Chats with more than `most` members are left out,

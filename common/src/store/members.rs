@@ -74,6 +74,8 @@ pub trait Members: Send + Sync + 'static {
     async fn access(&self, pairs: &[(ChatId, UserId)]) -> Result<Vec<Option<Access>>>;
     /// The members of each of these chats. A chat with more than `max` of them is left out.
     async fn member_ids(&self, chats: &[ChatId], max: i64) -> Result<Vec<(ChatId, Vec<UserId>)>>;
+    /// Those of these users who are members of the chat, by id.
+    async fn members_among(&self, chat: ChatId, users: &[UserId]) -> Result<Vec<UserId>>;
     /// For each user, in the order asked, those of their chats that have at most `max` members.
     async fn chats_for_status(&self, users: &[UserId], max: i64) -> Result<Vec<(UserId, Vec<ChatId>)>>;
 }

@@ -262,6 +262,9 @@ async fn member_lists_are_told_for_many(at: Fixture) {
     let mut told = at.store.member_ids(&[pair, three, ChatId(0)], 3).await.unwrap();
     told.sort();
     assert_eq!(told, [(pair, ids(&[&ann, &ben])), (three, ids(&[&ann, &ben, &cem]))]);
+    let among = at.store.members_among(pair, &[cem.id, ben.id, UserId(0), ann.id]).await.unwrap();
+    assert_eq!(among, ids(&[&ann, &ben]));
+    assert_eq!(at.store.members_among(pair, &[]).await.unwrap(), []);
     assert_eq!(at.store.member_ids(&[pair, three], 2).await.unwrap(), [(pair, ids(&[&ann, &ben]))]);
     let told = at.store.chats_for_status(&[cem.id, UserId(0), ann.id], 3).await.unwrap();
     assert_eq!(told, [(cem.id, vec![three]), (UserId(0), vec![]), (ann.id, vec![pair, three])]);

@@ -150,6 +150,18 @@ impl Members for PostgresStore {
         Ok(rows.into_iter().map(|(chat, users)| (chat, users.into_iter().map(UserId).collect())).collect())
     }
 
+    async fn members_among(&self, chat: ChatId, users: &[UserId]) -> Result<Vec<UserId>> {
+        let users: Vec<i64> = users.iter().map(|id| id.0).collect();
+        let rows: Vec<(UserId,)> = self
+            .rows(|| {
+                sqlx::query_as("select user_id from members where chat_id = $1 and user_id = any ($2) order by user_id")
+                    .bind(chat)
+                    .bind(&users)
+            })
+            .await?;
+        Ok(rows.into_iter().map(|(user,)| user).collect())
+    }
+
     async fn chats_for_status(&self, users: &[UserId], max: i64) -> Result<Vec<(UserId, Vec<ChatId>)>> {
         let ids: Vec<i64> = users.iter().map(|id| id.0).collect();
         let rows: Vec<(i64, Vec<i64>)> = self

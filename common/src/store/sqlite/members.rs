@@ -138,6 +138,15 @@ impl Members for SqliteStore {
         Ok(found)
     }
 
+    async fn members_among(&self, chat: ChatId, users: &[UserId]) -> Result<Vec<UserId>> {
+        let statement = sqlx::query_as(
+            "select user_id from members where chat_id = $1 and user_id in (select value from json_each($2))
+             order by user_id",
+        );
+        let rows: Vec<(UserId,)> = self.rows(statement.bind(chat).bind(json(&users)?)).await?;
+        Ok(rows.into_iter().map(|(user,)| user).collect())
+    }
+
     async fn chats_for_status(&self, users: &[UserId], max: i64) -> Result<Vec<(UserId, Vec<ChatId>)>> {
         let statement = sqlx::query_as(
             "select m.user_id, m.chat_id
