@@ -263,6 +263,7 @@ async fn watch_store(store: Arc<dyn Store>, ready: ReadyFlag, metrics: Metrics) 
         let pool = store.pool();
         metrics.db_pool(PoolUse::InUse).set(pool.in_use.into());
         metrics.db_pool(PoolUse::Idle).set(pool.idle.into());
+        metrics.db_pool_size.set(pool.size.into());
         let answer = store.ping().await;
         ready.set(answer.is_ok());
         match answer {

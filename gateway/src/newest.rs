@@ -55,7 +55,6 @@ impl<K: Copy + Eq + Hash, V> NewestByKey<K, V> {
     }
 
     /// How many keys wait.
-    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.order.len()
     }

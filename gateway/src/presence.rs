@@ -87,7 +87,7 @@ impl PresenceKeeper {
         start("presence announcements", |keeper| {
             Box::pin(async move { keeper.parts.announcer.run(&keeper.settled).await })
         });
-        start("presence sweep", |keeper| Box::pin(async move { sweep(&keeper.parts).await }));
+        start("presence sweep", |keeper| Box::pin(async move { keeper.sweep(&keeper.parts).await }));
         keeper
     }
 
@@ -251,23 +251,30 @@ impl PresenceKeeper {
             self.changed.notify_one();
         }
     }
-}
 
-async fn sweep(parts: &Parts) {
-    let mut beats = tokio::time::interval(SWEEP);
-    beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut beat = 0_u32;
-    loop {
-        beats.tick().await;
-        beat = beat.wrapping_add(1);
-        match parts.presence.sweep().await {
-            Ok(transitions) => parts.announcer.announce(transitions),
-            Err(error) => tracing::debug!(%error, "cannot sweep presence"),
-        }
-        if beat.is_multiple_of(4)
-            && let Ok(count) = parts.presence.count().await
-        {
-            parts.metrics.presence_online_users.set(i64::try_from(count).unwrap_or(i64::MAX));
+    /// Changes that are not registered yet, and transitions that are not announced yet.
+    fn pending(&self) -> i64 {
+        let changed = self.held.lock().changed.len();
+        i64::try_from(changed + self.parts.announcer.waiting()).unwrap_or(i64::MAX)
+    }
+
+    async fn sweep(&self, parts: &Parts) {
+        let mut beats = tokio::time::interval(SWEEP);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut beat = 0_u32;
+        loop {
+            beats.tick().await;
+            beat = beat.wrapping_add(1);
+            parts.metrics.presence_pending.set(self.pending());
+            match parts.presence.sweep().await {
+                Ok(transitions) => parts.announcer.announce(transitions),
+                Err(error) => tracing::debug!(%error, "cannot sweep presence"),
+            }
+            if beat.is_multiple_of(4)
+                && let Ok(count) = parts.presence.count().await
+            {
+                parts.metrics.presence_online_users.set(i64::try_from(count).unwrap_or(i64::MAX));
+            }
         }
     }
 }

@@ -17,10 +17,12 @@ both_forms_alone!(
 /// The metrics that a program with an api tells.
 const API: &[&str] = &[
     "messenger_build_info",
+    "messenger_ready",
     "messenger_http_requests_total",
     "messenger_http_request_duration_seconds",
     "messenger_backplane_published_total",
     "messenger_outbox_pending",
+    "messenger_db_pool_size",
     "messenger_db_pool_connections",
     "messenger_messages_stored_total",
     "messenger_auth_attempts_total",
@@ -33,6 +35,7 @@ const API: &[&str] = &[
 /// The metrics that a program with a gateway tells.
 const GATEWAY: &[&str] = &[
     "messenger_build_info",
+    "messenger_ready",
     "messenger_http_requests_total",
     "messenger_ws_connections",
     "messenger_ws_subscriptions",
@@ -45,6 +48,8 @@ const GATEWAY: &[&str] = &[
     "messenger_backplane_reconnects_total",
     "messenger_gap_fills_total",
     "messenger_presence_online_users",
+    "messenger_presence_pending",
+    "messenger_db_pool_size",
     "messenger_db_pool_connections",
     "messenger_messages_stored_total",
     "process_cpu_seconds_total",

@@ -16,7 +16,7 @@ use serde_json::json;
 /// The admin port's router.
 pub fn router(metrics: Metrics, readiness: Readiness) -> Router {
     Router::new()
-        .route("/metrics", get(render).with_state(metrics))
+        .route("/metrics", get(render).with_state((metrics, readiness.clone())))
         .route("/healthz", get(async || Json(json!({"status": "alive"}))))
         .route("/readyz", get(ready).with_state(readiness))
         .fallback(async || Error::NotFound)
@@ -25,7 +25,8 @@ pub fn router(metrics: Metrics, readiness: Readiness) -> Router {
         }))
 }
 
-async fn render(State(metrics): State<Metrics>) -> impl IntoResponse {
+async fn render(State((metrics, readiness)): State<(Metrics, Readiness)>) -> impl IntoResponse {
+    metrics.ready.set(readiness.is_ready().into());
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.render())
 }
 

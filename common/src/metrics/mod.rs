@@ -81,6 +81,8 @@ impl Deref for Metrics {
 table! {
     /// The build that runs here; always 1.
     build_info: BuildInfo = "messenger_build_info", Both;
+    /// Whether the node would be sent work: what `/readyz` answers.
+    ready: IntGauge = "messenger_ready", Both;
     /// HTTP requests answered, by method, matched path and status.
     http_requests: HttpRequests = "messenger_http_requests_total", Both;
     /// Seconds from an HTTP request's head to its answer's head, by method and matched path.
@@ -112,6 +114,10 @@ table! {
     outbox_pending: IntGauge = "messenger_outbox_pending", Api;
     /// Users with a connection anywhere.
     presence_online_users: IntGauge = "messenger_presence_online_users", Gateway;
+    /// Changes of presence that wait here to be registered or announced.
+    presence_pending: IntGauge = "messenger_presence_pending", Gateway;
+    /// Connections that the database pool may have open at once.
+    db_pool_size: IntGauge = "messenger_db_pool_size", Both;
     /// Connections of the database pool, by state.
     db_pool_gauges: Gauges<PoolUse> = "messenger_db_pool_connections", Both;
     /// Messages stored by this process.

@@ -83,4 +83,6 @@ pub struct PoolState {
     pub in_use: u32,
     /// Connections open and idle.
     pub idle: u32,
+    /// Connections that may be open at once.
+    pub size: u32,
 }

@@ -90,6 +90,11 @@ impl Announcer {
         waiting.newest.is_empty() && !waiting.in_flight
     }
 
+    /// How many transitions wait to be announced.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.lock().newest.len()
+    }
+
     /// Announces what comes; notifies `settled` at each pause.
     pub(super) async fn run(&self, settled: &Notify) {
         let mut bus_up = self.bus_up.clone();

@@ -76,7 +76,8 @@ impl Pool {
 
     pub(super) fn state(&self) -> PoolState {
         let idle = u32::try_from(self.idle.lock().len()).unwrap_or(u32::MAX);
-        PoolState { in_use: self.open.load(Ordering::Relaxed).saturating_sub(idle), idle }
+        let size = u32::try_from(self.size).unwrap_or(u32::MAX);
+        PoolState { in_use: self.open.load(Ordering::Relaxed).saturating_sub(idle), idle, size }
     }
 
     /// A connection for one or more statements, each its own transaction.

@@ -60,7 +60,8 @@ impl Database {
     pub(super) fn state(&self) -> PoolState {
         let idle = self.writer.num_idle() + self.reader.num_idle();
         let idle = u32::try_from(idle).unwrap_or(u32::MAX);
-        PoolState { in_use: (self.writer.size() + self.reader.size()).saturating_sub(idle), idle }
+        let size = self.writer.options().get_max_connections() + self.reader.options().get_max_connections();
+        PoolState { in_use: (self.writer.size() + self.reader.size()).saturating_sub(idle), idle, size }
     }
 }
 
