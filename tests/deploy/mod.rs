@@ -2,6 +2,7 @@
 //! `.env.example` is checked against the schemas and programs that will read it, and against the
 //! messenger's own programs.
 
+mod alerts;
 mod balancer;
 mod environment;
 mod images;
@@ -9,6 +10,7 @@ mod k8s;
 mod kubectl;
 mod prometheus;
 mod python;
+mod watch;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

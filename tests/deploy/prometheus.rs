@@ -2,18 +2,19 @@
 //! `targets/` are the test's own.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::process::Command;
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::{copy_of, root};
-use crate::support::process::{self, Log, Process};
-use crate::support::{Node, SOON, Value, blocking, eventually, limited, ports, shared};
+use super::root;
+use super::watch::{Prometheus, admin_addresses, program};
+use crate::support::process;
+use crate::support::{SOON, blocking, eventually, limited, shared};
 
 /// Of every program.
-const COMMON: [&str; 12] = [
+const COMMON: [&str; 14] = [
     "messenger_build_info",
+    "messenger_ready",
+    "messenger_db_pool_size",
     "messenger_http_requests_total",
     "messenger_http_request_duration_seconds",
     "messenger_backplane_published_total",
@@ -27,7 +28,7 @@ const COMMON: [&str; 12] = [
     "process_resident_memory_bytes",
 ];
 const API: [&str; 1] = ["messenger_outbox_pending"];
-const GATEWAY: [&str; 8] = [
+const GATEWAY: [&str; 9] = [
     "messenger_ws_connections",
     "messenger_ws_subscriptions",
     "messenger_ws_commands_total",
@@ -36,6 +37,7 @@ const GATEWAY: [&str; 8] = [
     "messenger_delivery_latency_seconds",
     "messenger_gap_fills_total",
     "messenger_presence_online_users",
+    "messenger_presence_pending",
 ];
 /// Nothing that names a user, a chat or a token.
 const LABELS: [&str; 19] = [
@@ -44,84 +46,6 @@ const LABELS: [&str; 19] = [
 ];
 /// Two scrapes and a start, on a busy machine.
 const SCRAPED: Duration = Duration::from_secs(90);
-
-fn program(name: &str) -> PathBuf {
-    if process::find_program(name).is_none() {
-        process::install("prometheus").unwrap();
-    }
-    process::find_program(name).unwrap_or_else(|| panic!("no {name} after installing prometheus"))
-}
-
-/// A running Prometheus; it ends with this value.
-struct Prometheus {
-    port: u16,
-    dir: PathBuf,
-    log: Arc<Log>,
-    process: Process,
-}
-
-impl Prometheus {
-    fn start(apis: &[String], gateways: &[String]) -> Self {
-        let dir = process::new_dir("prometheus");
-        let config = copy_of("deploy/prometheus", &dir);
-        for (job, targets) in [("api", apis), ("gateway", gateways)] {
-            let targets = serde_json::to_string(targets).unwrap();
-            let file = config.join(format!("targets/{job}.yml"));
-            assert!(file.is_file(), "the shipped configuration has no targets/{job}.yml");
-            std::fs::write(file, format!("- targets: {targets}\n")).unwrap();
-        }
-        let port = ports::free_port();
-        let mut command = process::bound_command(program("prometheus"), "KILL");
-        command
-            .arg("--config.file")
-            .arg(config.join("prometheus.yml"))
-            .arg("--storage.tsdb.path")
-            .arg(dir.join("data"))
-            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-            .current_dir(&dir);
-        let log = Arc::<Log>::default();
-        let process = Process::start(command, &log).unwrap();
-        Self { port, dir, log, process }
-    }
-
-    /// The `data` of an answer of its API, or `None` while it does not answer.
-    async fn ask(&self, call: &str, query: &[(&str, &str)]) -> Option<Value> {
-        let url = format!("http://127.0.0.1:{}/api/v1/{call}", self.port);
-        let asked = reqwest::Client::new().get(url).query(query).timeout(SOON).send();
-        let answer: Value = serde_json::from_str(&asked.await.ok()?.text().await.ok()?).ok()?;
-        assert_eq!(answer["status"], "success", "{answer}");
-        Some(answer["data"].clone())
-    }
-
-    /// For each target the names of its series, and the names of all labels of ours.
-    async fn series(&self) -> Option<(BTreeMap<String, BTreeSet<String>>, BTreeSet<String>)> {
-        let wanted = r#"{__name__=~"(messenger|process)_.+"}"#;
-        let series = self.ask("series", &[("match[]", wanted)]).await?;
-        let (mut names, mut labels) = (BTreeMap::<_, BTreeSet<_>>::new(), BTreeSet::new());
-        for one in series.as_array()? {
-            let name = one["__name__"].as_str()?;
-            let name = name.strip_suffix("_bucket").unwrap_or(name);
-            names.entry(one["instance"].as_str()?.to_owned()).or_default().insert(name.to_owned());
-            labels.extend(one.as_object()?.keys().cloned());
-        }
-        Some((names, labels))
-    }
-}
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("--- prometheus ---\n{}", self.log.since(0).join("\n"));
-        }
-        self.process.signal(nix::sys::signal::Signal::SIGTERM);
-        self.process.wait(Duration::from_secs(10)).ok();
-        process::remove_dir(&self.dir);
-    }
-}
-
-fn admin_addresses(nodes: &[Arc<Node>]) -> Vec<String> {
-    nodes.iter().map(|node| node.admin_url().trim_start_matches("http://").to_owned()).collect()
-}
 
 #[tokio::test]
 async fn the_shipped_configuration_is_valid() {
@@ -146,7 +70,7 @@ async fn it_scrapes_every_metric_of_every_node() {
         let (apis, gateways) = (admin_addresses(cluster.apis()), admin_addresses(cluster.gateways()));
         let prometheus = {
             let (apis, gateways) = (apis.clone(), gateways.clone());
-            blocking(move || Prometheus::start(&apis, &gateways)).await
+            blocking(move || Prometheus::start(&[("api", &apis[..]), ("gateway", &gateways[..])], str::to_owned)).await
         };
 
         let expected: BTreeMap<&String, BTreeSet<&str>> = apis

@@ -1,0 +1,74 @@
+//! Redis stops: a real Prometheus notices it at the real programs, and a real Alertmanager hears of
+//! it, once for the cause and not for what follows from it.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::super::watch::{Alertmanager, Prometheus, admin_addresses};
+use crate::support::{Deployment, blocking, eventually, limited};
+
+/// Several scrapes, evaluations and messages, on a busy machine.
+const HEARD: Duration = Duration::from_secs(60);
+
+/// The shipped text with intervals of a test.
+fn hurried(text: &str) -> String {
+    let line = |line: &str| {
+        let (indent, rest) = line.split_at(line.len() - line.trim_start().len());
+        match rest.split_once(": ") {
+            Some((key @ ("for" | "scrape_interval" | "evaluation_interval" | "scrape_timeout"), _)) => {
+                format!("{indent}{key}: 1s")
+            }
+            Some((key @ ("group_wait" | "group_interval"), _)) => format!("{indent}{key}: 1s"),
+            _ => line.to_owned(),
+        }
+    };
+    text.lines().map(|one| line(one) + "\n").collect()
+}
+
+#[tokio::test]
+async fn an_alert_fires_when_redis_stops_and_ends_when_it_is_back() {
+    limited(async {
+        let cluster = Deployment::cluster(1, 1).start().await;
+        let (apis, gateways) = (admin_addresses(cluster.apis()), admin_addresses(cluster.gateways()));
+        let nodes: BTreeSet<String> = apis.iter().chain(&gateways).cloned().collect();
+        let (alertmanager, prometheus) = blocking(move || {
+            let alertmanager = Alertmanager::start(hurried);
+            let address = [alertmanager.address()];
+            let targets = [("api", &apis[..]), ("gateway", &gateways[..]), ("alertmanager", &address[..])];
+            (alertmanager, Prometheus::start(&targets, hurried))
+        })
+        .await;
+        eventually("both nodes are scraped and well", HEARD, async || {
+            let up = prometheus.ask("query", &[("query", "messenger_backplane_up == 1")]).await?;
+            (up["result"].as_array()?.len() == 2).then_some(())
+        })
+        .await;
+        assert_eq!(prometheus.firing("MessengerBusLinkDown").await, Some(BTreeSet::new()));
+
+        cluster.redis().stop().await;
+        eventually("the alert fires for both nodes", HEARD, async || {
+            (prometheus.firing("MessengerBusLinkDown").await? == nodes).then_some(())
+        })
+        .await;
+        eventually("Alertmanager holds the cause, and silences what follows", HEARD, async || {
+            let alerts = alertmanager.alerts().await?;
+            let state = |alert: &str, node: &String| alerts.get(&(alert.to_owned(), node.clone())).cloned();
+            let is_so = nodes.iter().all(|node| {
+                state("MessengerBusLinkDown", node).as_deref() == Some("active")
+                    && state("MessengerNodeNotReady", node).as_deref() == Some("suppressed")
+            });
+            is_so.then_some(())
+        })
+        .await;
+
+        cluster.redis().start().await;
+        eventually("the alert ends", HEARD, async || {
+            let firing = prometheus.firing("MessengerBusLinkDown").await?;
+            let held = alertmanager.alerts().await?;
+            let is_over = firing.is_empty() && !held.keys().any(|(alert, _)| alert == "MessengerBusLinkDown");
+            is_over.then_some(())
+        })
+        .await;
+    })
+    .await;
+}
