@@ -10,6 +10,7 @@ mod g3_failover;
 mod g3_soon;
 mod g4_once;
 mod g5_failover;
+mod g5_faults;
 mod g5_presence;
 mod g6_access;
 mod g6_identity;

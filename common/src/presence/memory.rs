@@ -1,7 +1,7 @@
 //! Presence within one process: the same rules as in Redis, under one lock, by the process's own
 //! steady clock.
 
-use super::{Online, Presence, Transition};
+use super::{Online, Outcome, Presence, Transition};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::id::{NodeId, UserId};
@@ -86,15 +86,15 @@ impl MemoryPresence {
 
 #[async_trait]
 impl Presence for MemoryPresence {
-    async fn arrive(&self, node: &NodeId, users: &[UserId]) -> Result<Vec<Transition>> {
-        Ok(self.hold(node, users))
+    async fn arrive(&self, node: &NodeId, users: &[UserId]) -> Outcome {
+        Outcome::decided(self.hold(node, users))
     }
 
-    async fn depart(&self, node: &NodeId, users: &[UserId], grace: Duration) -> Result<()> {
+    async fn depart(&self, node: &NodeId, users: &[UserId], grace: Duration) -> Outcome {
         let now = Instant::now();
         let mut state = self.state.lock();
         let state = &mut *state;
-        let Some(held) = state.nodes.get_mut(node) else { return Ok(()) };
+        let Some(held) = state.nodes.get_mut(node) else { return Outcome::default() };
         for user_id in users {
             if held.users.remove(user_id)
                 && let Some(user) = state.online.get_mut(user_id)
@@ -106,11 +106,11 @@ impl Presence for MemoryPresence {
                 }
             }
         }
-        Ok(())
+        Outcome::default()
     }
 
-    async fn renew(&self, node: &NodeId, users: &[UserId]) -> Result<Vec<Transition>> {
-        Ok(self.hold(node, users))
+    async fn renew(&self, node: &NodeId, users: &[UserId]) -> Outcome {
+        Outcome::decided(self.hold(node, users))
     }
 
     async fn surplus(&self, _: &NodeId, _: &[UserId]) -> Result<Vec<UserId>> {
@@ -118,8 +118,8 @@ impl Presence for MemoryPresence {
         Ok(Vec::new())
     }
 
-    async fn forget(&self, _: &NodeId, _: &[UserId]) -> Result<()> {
-        Ok(())
+    async fn forget(&self, _: &NodeId, _: &[UserId]) -> Outcome {
+        Outcome::default()
     }
 
     async fn sweep(&self) -> Result<Vec<Transition>> {

@@ -10,6 +10,7 @@
 //!   repeated: rather never than twice.)
 //! - `arrive`, `depart` and `renew` may be repeated without harm. A node repeats those that
 //!   failed: `arrive` and `depart` first, then `renew`.
+//! - **A part that fails holds up no other**: an [`Outcome`] names the users for whom a call failed.
 //! - A node renews at a third of the lease and sweeps about once a second. A sweep after a long
 //!   silence (over half a lease) assumes that Redis was unavailable, and gives every node another
 //!   lease.
@@ -21,7 +22,7 @@ pub mod redis;
 #[cfg(test)]
 mod tests;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::id::{NodeId, UserId};
 use crate::model::Page;
 use async_trait::async_trait;
@@ -50,21 +51,49 @@ pub struct Online {
     pub since: OffsetDateTime,
 }
 
+/// The outcome of a call for many users: it may have failed for some of them.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// The transitions that the call decided.
+    pub transitions: Vec<Transition>,
+    /// The users for whom it has to be repeated.
+    pub failed: Vec<UserId>,
+    /// The last of the faults.
+    pub error: Option<Error>,
+}
+
+impl Outcome {
+    fn decided(transitions: Vec<Transition>) -> Self {
+        Self { transitions, ..Self::default() }
+    }
+
+    fn fail(&mut self, users: &[UserId], error: Error) {
+        self.failed.extend_from_slice(users);
+        self.error = Some(error);
+    }
+
+    /// All transitions, or the fault.
+    #[cfg(test)]
+    fn whole(self) -> Result<Vec<Transition>> {
+        self.error.map_or(Ok(self.transitions), Err)
+    }
+}
+
 /// The users that the nodes hold together; see the module's obligations.
 #[async_trait]
 pub trait Presence: Send + Sync + 'static {
     /// The node holds its first connection of each of these users.
-    async fn arrive(&self, node: &NodeId, users: &[UserId]) -> Result<Vec<Transition>>;
+    async fn arrive(&self, node: &NodeId, users: &[UserId]) -> Outcome;
 
     /// The node's last connection of each of these users ended: the grace begins for users that no
     /// other node holds. A drain gives a longer `grace` to clients that it told to come back later.
-    async fn depart(&self, node: &NodeId, users: &[UserId], grace: std::time::Duration) -> Result<()>;
+    async fn depart(&self, node: &NodeId, users: &[UserId], grace: std::time::Duration) -> Outcome;
 
     /// Renews the node's lease. `users` are all that the node holds; it registers those who are not
     /// registered. They are returned as online, because their arrival failed or a sweep took them
     /// while the node was cut off. After Redis was emptied they are not returned: they were online
     /// before.
-    async fn renew(&self, node: &NodeId, users: &[UserId]) -> Result<Vec<Transition>>;
+    async fn renew(&self, node: &NodeId, users: &[UserId]) -> Outcome;
 
     /// The users that the back end believes the node holds, and that are not among `users`, which
     /// are all that the node has registered. A Redis that came back from a snapshot, or a replica
@@ -73,7 +102,7 @@ pub trait Presence: Send + Sync + 'static {
 
     /// Takes users out that the node does not hold and whose departure was reported before. It
     /// reports nothing.
-    async fn forget(&self, node: &NodeId, users: &[UserId]) -> Result<()>;
+    async fn forget(&self, node: &NodeId, users: &[UserId]) -> Outcome;
 
     /// Takes out the users whose grace is over, and those of nodes whose lease is over.
     async fn sweep(&self) -> Result<Vec<Transition>>;

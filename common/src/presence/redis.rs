@@ -7,15 +7,17 @@
 //! reports one online again. A user who departs meanwhile is reported offline all the same.
 
 mod answers;
+mod calls;
 
-use super::{Online, Presence, Transition};
+use super::{Online, Outcome, Presence, Transition};
 use crate::error::{Error, Result};
 use crate::id::{NodeId, UserId};
 use crate::model::Page;
 use crate::redis::Namespace;
-use crate::redis::pool::{RedisPool, Script, ScriptCall};
-use answers::{at, came_online, micros, number, unreadable, went_offline};
+use crate::redis::pool::{RedisPool, Script};
+use answers::{at, came_online, number, unreadable, went_offline};
 use async_trait::async_trait;
+use calls::{Call, nothing};
 use parking_lot::Mutex;
 use redis::{Cmd, Value};
 use std::collections::{HashMap, HashSet};
@@ -40,9 +42,6 @@ pub struct RedisPresence {
     names: Vec<String>,
     /// The epoch by which this process knows each bucket; empty before its first answer.
     epochs: Vec<Mutex<String>>,
-    /// Transitions of a call whose other part failed. The next call returns them, because no other
-    /// node will.
-    unreported: Mutex<Vec<Transition>>,
 }
 
 #[derive(Debug)]
@@ -70,103 +69,19 @@ impl RedisPresence {
             scripts,
             names: (0..BUCKETS).map(|bucket| format!("{{{namespace}p:{bucket}}}")).collect(),
             epochs: (0..BUCKETS).map(|_| Mutex::default()).collect(),
-            unreported: Mutex::default(),
         }
-    }
-
-    fn call<'a>(&self, script: &'a Script, bucket: usize) -> ScriptCall<'a> {
-        let mut call = script.call(&[&self.names[bucket]]);
-        call.arg(millis(self.lease)).arg(self.epochs[bucket].lock().as_str());
-        call
-    }
-
-    /// Calls a script for these users of a node, bucket by bucket.
-    fn calls<'a>(
-        &self,
-        script: &'a Script,
-        node: &NodeId,
-        users: &[UserId],
-        grace: Option<Duration>,
-    ) -> Vec<(usize, ScriptCall<'a>)> {
-        let mut by_bucket: Vec<Vec<UserId>> = vec![Vec::new(); BUCKETS];
-        for user in users {
-            by_bucket[bucket(*user)].push(*user);
-        }
-        let mut calls = Vec::new();
-        for (bucket, users) in by_bucket.into_iter().enumerate() {
-            for chunk in users.chunks(USERS_PER_CALL) {
-                let mut call = self.call(script, bucket);
-                call.arg(&node.0);
-                if let Some(grace) = grace {
-                    call.arg(millis(grace));
-                }
-                for user in chunk {
-                    call.arg(user.0);
-                }
-                calls.push((bucket, call));
-            }
-        }
-        calls
-    }
-
-    /// Runs the calls and reads each answer with `read` (its time, and the rest of it). Answers the
-    /// transitions, and an error if a call failed.
-    async fn run(
-        &self,
-        calls: Vec<(usize, ScriptCall<'_>)>,
-        read: impl Fn(OffsetDateTime, &[Value]) -> Option<Vec<Transition>>,
-    ) -> (Vec<Transition>, Result<()>) {
-        let mut transitions = std::mem::take(&mut *self.unreported.lock());
-        if calls.is_empty() {
-            return (transitions, Ok(()));
-        }
-        let (buckets, calls): (Vec<_>, Vec<_>) = calls.into_iter().unzip();
-        let answers = match self.pool.run(&calls).await {
-            Ok(answers) => answers,
-            Err(error) => return (transitions, Err(error)),
-        };
-        let mut outcome = Ok(());
-        for (bucket, answer) in buckets.into_iter().zip(answers) {
-            match answer.and_then(|answer| self.read(bucket, &answer, &read).ok_or_else(unreadable)) {
-                Ok(more) => transitions.extend(more),
-                Err(error) => outcome = Err(error),
-            }
-        }
-        (transitions, outcome)
-    }
-
-    /// All transitions, or an error, after which the caller repeats the call. A later call returns
-    /// the transitions that are known already.
-    fn whole(&self, (transitions, outcome): (Vec<Transition>, Result<()>)) -> Result<Vec<Transition>> {
-        match outcome {
-            Ok(()) => Ok(transitions),
-            Err(error) => {
-                self.unreported.lock().extend(transitions);
-                Err(error)
-            }
-        }
-    }
-
-    fn read(
-        &self,
-        bucket: usize,
-        answer: &Value,
-        read: impl Fn(OffsetDateTime, &[Value]) -> Option<Vec<Transition>>,
-    ) -> Option<Vec<Transition>> {
-        let Value::Array(fields) = answer else { return None };
-        let [Value::BulkString(epoch), now, rest @ ..] = fields.as_slice() else { return None };
-        let epoch = std::str::from_utf8(epoch).ok()?;
-        let mut known = self.epochs[bucket].lock();
-        if *known != epoch {
-            epoch.clone_into(&mut known);
-        }
-        read(micros(number(now)?)?, rest)
     }
 
     /// The answers of one command for each of these buckets.
     async fn ask(&self, buckets: &[usize], command: impl Fn(&str) -> Cmd) -> Result<Vec<Value>> {
         let commands: Vec<_> = buckets.iter().map(|bucket| command(&self.names[*bucket])).collect();
         self.pool.commands(&commands).await
+    }
+
+    /// The same, where a bucket that fails costs only its own answer.
+    async fn ask_each(&self, buckets: &[usize], command: impl Fn(&str) -> Cmd) -> Result<Vec<Result<Value>>> {
+        let commands: Vec<_> = buckets.iter().map(|bucket| command(&self.names[*bucket])).collect();
+        self.pool.each(&commands).await
     }
 
     /// Since when users of one bucket each are online.
@@ -194,20 +109,16 @@ impl RedisPresence {
 
 #[async_trait]
 impl Presence for RedisPresence {
-    async fn arrive(&self, node: &NodeId, users: &[UserId]) -> Result<Vec<Transition>> {
-        self.whole(self.run(self.calls(&self.scripts.arrive, node, users, None), came_online).await)
+    async fn arrive(&self, node: &NodeId, users: &[UserId]) -> Outcome {
+        self.run(self.calls(&self.scripts.arrive, node, users, None), came_online).await
     }
 
-    async fn depart(&self, node: &NodeId, users: &[UserId], grace: Duration) -> Result<()> {
-        let calls = self.calls(&self.scripts.depart, node, users, Some(grace));
-        let (transitions, outcome) = self.run(calls, |_, _| Some(Vec::new())).await;
-        // This call returns no transitions: the next one does.
-        self.unreported.lock().extend(transitions);
-        outcome
+    async fn depart(&self, node: &NodeId, users: &[UserId], grace: Duration) -> Outcome {
+        self.run(self.calls(&self.scripts.depart, node, users, Some(grace)), nothing).await
     }
 
-    async fn renew(&self, node: &NodeId, users: &[UserId]) -> Result<Vec<Transition>> {
-        self.whole(self.run(self.calls(&self.scripts.renew, node, users, None), came_online).await)
+    async fn renew(&self, node: &NodeId, users: &[UserId]) -> Outcome {
+        self.run(self.calls(&self.scripts.renew, node, users, None), came_online).await
     }
 
     async fn surplus(&self, node: &NodeId, users: &[UserId]) -> Result<Vec<UserId>> {
@@ -217,41 +128,41 @@ impl Presence for RedisPresence {
         }
         let all: Vec<_> = (0..BUCKETS).collect();
         let ask = |word: &'static str| move |name: &str| redis::cmd(word).arg(format!("{name}:n:{node}")).to_owned();
-        let counts = self.ask(&all, ask("SCARD")).await?;
-        let differing: Vec<_> = all
-            .into_iter()
-            .filter(|&bucket| number(&counts[bucket]).is_some_and(|count| count > known[bucket]))
-            .collect();
+        let counts = self.ask_each(&all, ask("SCARD")).await?;
+        let count = |bucket: usize| counts[bucket].as_ref().ok().and_then(number);
+        let differing: Vec<_> =
+            all.into_iter().filter(|&bucket| count(bucket).is_some_and(|count| count > known[bucket])).collect();
         if differing.is_empty() {
             return Ok(Vec::new());
         }
         let held: HashSet<UserId> = users.iter().copied().collect();
-        let answers = self.ask(&differing, ask("SMEMBERS")).await?;
+        let answers = self.ask_each(&differing, ask("SMEMBERS")).await?;
         let believed = answers.iter().flat_map(|answer| match answer {
-            Value::Array(users) | Value::Set(users) => users.as_slice(),
+            Ok(Value::Array(users) | Value::Set(users)) => users.as_slice(),
             _ => &[],
         });
         Ok(believed.filter_map(number).map(UserId).filter(|user| !held.contains(user)).collect())
     }
 
-    async fn forget(&self, node: &NodeId, users: &[UserId]) -> Result<()> {
-        self.run(self.calls(&self.scripts.forget, node, users, None), |_, _| Some(Vec::new())).await.1
+    async fn forget(&self, node: &NodeId, users: &[UserId]) -> Outcome {
+        self.run(self.calls(&self.scripts.forget, node, users, None), nothing).await
     }
 
     async fn sweep(&self) -> Result<Vec<Transition>> {
         let calls = (0..BUCKETS).map(|bucket| {
-            let mut call = self.call(&self.scripts.sweep, bucket);
-            call.arg(USERS_PER_CALL);
-            (bucket, call)
+            let mut script = self.call(&self.scripts.sweep, bucket);
+            script.arg(USERS_PER_CALL);
+            Call { bucket, users: Vec::new(), script }
         });
         // One server of a cluster may be away: the transitions of the others count.
-        match self.run(calls.collect(), went_offline).await {
-            (transitions, Err(error)) if transitions.is_empty() => Err(error),
-            (transitions, Err(error)) => {
+        let Outcome { transitions, error, .. } = self.run(calls.collect(), went_offline).await;
+        match error {
+            Some(error) if transitions.is_empty() => Err(error),
+            Some(error) => {
                 tracing::warn!(%error, "presence: not all buckets could be swept");
                 Ok(transitions)
             }
-            (transitions, Ok(())) => Ok(transitions),
+            None => Ok(transitions),
         }
     }
 

@@ -114,17 +114,18 @@ impl RedisPool {
                 answers[at] = answer;
             }
         }
-        Ok(answers
-            .into_iter()
-            .map(|answer| answer.and_then(Value::extract_error).map_err(Error::unavailable))
-            .collect())
+        Ok(self::answers(answers))
     }
 
     /// Runs the commands in one round trip (in a cluster each by itself, at the same time) and
     /// answers in their order.
     pub async fn commands(&self, commands: &[Cmd]) -> Result<Vec<Value>> {
-        let answers = self.bounded(self.raw(commands)).await?;
-        answers.into_iter().map(|answer| answer.and_then(Value::extract_error).map_err(Error::unavailable)).collect()
+        self.each(commands).await?.into_iter().collect()
+    }
+
+    /// The same, with an answer or a fault for each.
+    pub async fn each(&self, commands: &[Cmd]) -> Result<Vec<Result<Value>>> {
+        Ok(answers(self.bounded(self.raw(commands)).await?))
     }
 
     async fn bounded<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
@@ -178,6 +179,10 @@ impl RedisPool {
             }
         }
     }
+}
+
+fn answers(raw: Vec<RedisResult<Value>>) -> Vec<Result<Value>> {
+    raw.into_iter().map(|answer| answer.and_then(Value::extract_error).map_err(Error::unavailable)).collect()
 }
 
 /// A refusal is an error of a cluster's connection, but a value of a single server's pipeline.

@@ -31,7 +31,7 @@ over_each! {
 async fn the_first_arrival_is_told_and_no_other(back_end: BackEnd) {
     let (a, b) = (back_end.node("a"), back_end.node("b"));
     let before = OffsetDateTime::now_utc() - Duration::from_secs(1);
-    let told = a.presence.arrive(&a.id, &ids(&[1, 2])).await.unwrap();
+    let told = a.presence.arrive(&a.id, &ids(&[1, 2])).await.whole().unwrap();
     assert_eq!(by_user(&plain(&told)), HashMap::from([(1, vec![true]), (2, vec![true])]));
     assert!(told.iter().all(|transition| transition.at >= before));
     assert_eq!(b.arrive(&[2, 3]).await, [(3, true)]);
@@ -86,7 +86,7 @@ async fn who_comes_back_within_the_grace_was_never_gone(back_end: BackEnd) {
 async fn a_longer_grace_is_kept(back_end: BackEnd) {
     let a = back_end.node("a");
     a.arrive(&[1, 2, 3]).await;
-    a.presence.depart(&a.id, &ids(&[1]), GRACE * 4).await.unwrap();
+    a.presence.depart(&a.id, &ids(&[1]), GRACE * 4).await.whole().unwrap();
     let begun = Instant::now();
     a.depart(&[2]).await;
     assert_eq!(a.sweep_until(&[3], 1).await, [(2, false)]);
@@ -216,15 +216,15 @@ async fn whoever_races_each_transition_is_told_once(back_end: BackEnd) {
                 let users: BTreeSet<i64> =
                     (0..20).map(|_| i64::try_from(next(USERS.unsigned_abs())).unwrap()).collect();
                 let (going, coming): (Vec<i64>, Vec<i64>) = users.into_iter().partition(|user| here.contains(user));
-                let came = node.presence.arrive(&node.id, &ids(&coming)).await.unwrap();
+                let came = node.presence.arrive(&node.id, &ids(&coming)).await.whole().unwrap();
                 told.lock().extend(came);
-                node.presence.depart(&node.id, &ids(&going), Duration::from_millis(next(300))).await.unwrap();
+                node.presence.depart(&node.id, &ids(&going), Duration::from_millis(next(300))).await.whole().unwrap();
                 here.extend(coming);
                 here.retain(|user| !going.contains(user));
                 acts += 1;
                 if acts % 5 == 0 {
                     let all: Vec<_> = here.iter().copied().collect();
-                    let renewed = node.presence.renew(&node.id, &ids(&all)).await.unwrap();
+                    let renewed = node.presence.renew(&node.id, &ids(&all)).await.whole().unwrap();
                     told.lock().extend(renewed);
                 }
                 let swept = node.presence.sweep().await.unwrap();
@@ -243,7 +243,7 @@ async fn whoever_races_each_transition_is_told_once(back_end: BackEnd) {
             // A lease may have run out on a loaded machine; then this tells that they are online
             // again.
             let here: Vec<_> = here.iter().copied().collect();
-            let renewed = node.presence.renew(&node.id, &ids(&here)).await.unwrap();
+            let renewed = node.presence.renew(&node.id, &ids(&here)).await.whole().unwrap();
             told.lock().extend(renewed);
         }
         let swept = nodes[0].presence.sweep().await.unwrap();

@@ -81,7 +81,7 @@ async fn a_server_without_our_scripts_is_sent_them_again() {
     assert_eq!(a.arrive(&[2]).await, [(2, true)]);
     server(&back_end).kill().await;
     server(&back_end).start().await;
-    until("it answers again", || async { a.presence.renew(&a.id, &ids(&[1, 2])).await.is_ok() }).await;
+    until("it answers again", || async { a.presence.renew(&a.id, &ids(&[1, 2])).await.whole().is_ok() }).await;
     assert_eq!(a.count().await, 2);
 }
 
@@ -99,7 +99,7 @@ async fn a_server_away_or_frozen_is_unavailable_within_a_second_or_so() {
     until("it answers again", || async { a.presence.count().await.is_ok() }).await;
     server(&back_end).kill().await;
     let begun = Instant::now();
-    assert!(matches!(a.presence.renew(&a.id, &ids(&[1])).await, Err(Error::Unavailable(_))));
+    assert!(matches!(a.presence.renew(&a.id, &ids(&[1])).await.whole(), Err(Error::Unavailable(_))));
     assert!(begun.elapsed() < Duration::from_millis(1500), "{:?}", begun.elapsed());
 }
 
@@ -116,7 +116,7 @@ async fn a_server_frozen_beyond_the_lease_ends_nobodys() {
     let mut ticks = tokio::time::interval(LEASE / 3);
     while frozen.elapsed() < LEASE + LEASE / 2 {
         ticks.tick().await;
-        assert!(a.presence.renew(&a.id, &ids(&[1])).await.is_err());
+        assert!(a.presence.renew(&a.id, &ids(&[1])).await.whole().is_err());
     }
     server(&back_end).thaw();
     until("it answers again", || async { a.presence.count().await.is_ok() }).await;
@@ -141,11 +141,11 @@ async fn whom_a_snapshot_brings_back_is_surplus() {
     assert_eq!(a.sweep_until(&[66], 1).await, [(2, false)]);
     server.kill().await;
     server.start().await;
-    until("it answers again", || async { a.presence.renew(&a.id, &ids(&[66])).await.is_ok() }).await;
+    until("it answers again", || async { a.presence.renew(&a.id, &ids(&[66])).await.whole().is_ok() }).await;
     assert!(a.is_online(2).await, "as the snapshot has it");
     assert_eq!(a.presence.surplus(&a.id, &ids(&[2, 66])).await.unwrap(), []);
     assert_eq!(a.presence.surplus(&a.id, &ids(&[66])).await.unwrap(), ids(&[2]));
-    a.presence.forget(&a.id, &ids(&[2])).await.unwrap();
+    a.presence.forget(&a.id, &ids(&[2])).await.whole().unwrap();
     assert_eq!((a.is_online(2).await, a.is_online(66).await, a.count().await), (false, true, 1));
     assert_eq!(a.presence.surplus(&a.id, &ids(&[66])).await.unwrap(), []);
     assert_eq!(a.sweep().await, [], "it was reported before");
@@ -167,7 +167,7 @@ async fn a_clock_that_steps_back_delays_nobody() {
     let back_end = BackEnd::Redis(server.clone());
     let (a, b) = (back_end.node("a"), back_end.node("b"));
     a.arrive(&[2]).await;
-    let told = b.presence.arrive(&b.id, &ids(&[66])).await.unwrap();
+    let told = b.presence.arrive(&b.id, &ids(&[66])).await.whole().unwrap();
     a.depart(&[2]).await;
     step_back(&server, 3600).await;
     let begun = Instant::now();
@@ -176,6 +176,27 @@ async fn a_clock_that_steps_back_delays_nobody() {
     gone.sort_unstable();
     assert_eq!(gone, [(2, false), (66, false), (130, true)]);
     assert!(begun.elapsed() < LEASE + GRACE + Duration::from_secs(3), "{:?}", begun.elapsed());
-    let again = b.presence.arrive(&b.id, &ids(&[66])).await.unwrap();
+    let again = b.presence.arrive(&b.id, &ids(&[66])).await.whole().unwrap();
     assert!(again[0].decided_at > told[0].decided_at, "the later decision is the greater");
+}
+
+#[tokio::test]
+async fn a_bucket_that_fails_costs_only_its_own_users() {
+    let server = Redis::private().await;
+    let back_end = BackEnd::Redis(server.clone());
+    let a = back_end.node("a");
+    a.arrive(&[7]).await;
+    server.command(&["SET", "{m:test:p:5}:held", "of another kind"]).await;
+    let users: Vec<i64> = (0..128).collect();
+    let outcome = a.presence.arrive(&a.id, &ids(&users)).await;
+    assert!(matches!(outcome.error, Some(Error::Unavailable(_))));
+    assert_eq!(outcome.failed, ids(&[5, 69]));
+    assert_eq!((outcome.transitions.len(), a.count().await), (125, 126));
+    server.command(&["SADD", "{m:test:p:6}:n:a", "70", "6", "134"]).await;
+    let surplus = a.presence.surplus(&a.id, &ids(&users)).await.unwrap();
+    assert_eq!(surplus, ids(&[134]));
+    let outcome = a.presence.depart(&a.id, &ids(&[4, 5, 6]), GRACE).await;
+    assert_eq!(outcome.failed, ids(&[5]));
+    server.command(&["DEL", "{m:test:p:5}:held"]).await;
+    assert_eq!(by_user(&a.arrive(&[5, 69]).await), by_user(&[(5, true), (69, true)]));
 }

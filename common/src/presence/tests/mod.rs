@@ -63,15 +63,15 @@ struct Node {
 
 impl Node {
     async fn arrive(&self, users: &[i64]) -> Vec<(i64, bool)> {
-        plain(&self.presence.arrive(&self.id, &ids(users)).await.unwrap())
+        plain(&self.presence.arrive(&self.id, &ids(users)).await.whole().unwrap())
     }
 
     async fn depart(&self, users: &[i64]) {
-        self.presence.depart(&self.id, &ids(users), GRACE).await.unwrap();
+        self.presence.depart(&self.id, &ids(users), GRACE).await.whole().unwrap();
     }
 
     async fn renew(&self, users: &[i64]) -> Vec<(i64, bool)> {
-        plain(&self.presence.renew(&self.id, &ids(users)).await.unwrap())
+        plain(&self.presence.renew(&self.id, &ids(users)).await.whole().unwrap())
     }
 
     async fn sweep(&self) -> Vec<(i64, bool)> {
