@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use super::watch::Watch;
-use crate::support::{Deployment, SOON, User, eventually, limited};
+use crate::support::{Deployment, SOON, User, Ws, eventually, limited};
 
 /// Buckets of presence, by the user's id.
 const BUCKETS: i64 = 64;
@@ -64,7 +64,7 @@ async fn a_user_whom_the_store_refuses_keeps_nobody_from_being_announced() {
              execute function refuse();"
         );
         sqlx::raw_sql(AssertSqlSafe(rule)).execute(&mut database).await.unwrap();
-        join_all(sockets.into_iter().map(|ws| ws.close())).await;
+        join_all(sockets.into_iter().map(Ws::close)).await;
         for user in users.iter().filter(|user| user.id != refused) {
             watch.expect_status(user, "offline", SOON).await;
         }

@@ -10,7 +10,7 @@
 //!   repeated: rather never than twice.)
 //! - `arrive`, `depart` and `renew` may be repeated without harm. A node repeats those that
 //!   failed: `arrive` and `depart` first, then `renew`.
-//! - **A part that fails holds up no other**: an [`Outcome`] names the users for whom a call failed.
+//! - **A part that fails holds up no other**: an [`Outcome`] names the users for whom it failed.
 //! - A node renews at a third of the lease and sweeps about once a second. A sweep after a long
 //!   silence (over half a lease) assumes that Redis was unavailable, and gives every node another
 //!   lease.

@@ -17,7 +17,7 @@ use crate::redis::Namespace;
 use crate::redis::pool::{RedisPool, Script};
 use answers::{at, came_online, number, unreadable, went_offline};
 use async_trait::async_trait;
-use calls::{Call, nothing};
+use calls::Call;
 use parking_lot::Mutex;
 use redis::{Cmd, Value};
 use std::collections::{HashMap, HashSet};
@@ -114,7 +114,7 @@ impl Presence for RedisPresence {
     }
 
     async fn depart(&self, node: &NodeId, users: &[UserId], grace: Duration) -> Outcome {
-        self.run(self.calls(&self.scripts.depart, node, users, Some(grace)), nothing).await
+        self.run(self.calls(&self.scripts.depart, node, users, Some(grace)), |_, _| Some(Vec::new())).await
     }
 
     async fn renew(&self, node: &NodeId, users: &[UserId]) -> Outcome {
@@ -145,7 +145,7 @@ impl Presence for RedisPresence {
     }
 
     async fn forget(&self, node: &NodeId, users: &[UserId]) -> Outcome {
-        self.run(self.calls(&self.scripts.forget, node, users, None), nothing).await
+        self.run(self.calls(&self.scripts.forget, node, users, None), |_, _| Some(Vec::new())).await
     }
 
     async fn sweep(&self) -> Result<Vec<Transition>> {

@@ -7,7 +7,7 @@
 
 use super::{SWEEP, USERS_PER_CALL};
 use crate::newest::NewestByKey;
-use messenger_common::error::Result;
+use messenger_common::error::{Error, Result};
 use messenger_common::event::{Envelope, StatusChange, micros};
 use messenger_common::id::UserId;
 use messenger_common::model::Status;
@@ -55,9 +55,9 @@ impl Waiting {
         }
     }
 
-    fn take(&mut self) -> Vec<Transition> {
+    fn take(&mut self, most: usize) -> Vec<Transition> {
         let some = std::iter::from_fn(|| self.newest.pop()).map(|(_, transition)| transition);
-        let some: Vec<_> = some.take(USERS_PER_CALL).collect();
+        let some: Vec<_> = some.take(most).collect();
         self.in_flight = !some.is_empty();
         some
     }
@@ -98,24 +98,32 @@ impl Announcer {
     /// Announces what comes; notifies `settled` at each pause.
     pub(super) async fn run(&self, settled: &Notify) {
         let mut bus_up = self.bus_up.clone();
+        let mut most = USERS_PER_CALL;
         loop {
             if bus_up.wait_for(|up| *up).await.is_err() {
                 return;
             }
-            let some = self.take();
+            let some = self.take(most);
             if some.is_empty() {
                 settled.notify_waiters();
                 self.added.notified().await;
             } else if let Err(error) = self.announce_some(&some).await {
                 tracing::warn!(%error, users = some.len(), "cannot announce transitions of presence; retrying");
+                // The fault may be one user's: the others must not share it for ever.
+                most = (some.len() / 2).max(1);
+                let pause = some.len() == 1 || matches!(error, Error::Unavailable(_));
                 self.put_back(some);
-                tokio::time::sleep(SWEEP).await;
+                if pause {
+                    tokio::time::sleep(SWEEP).await;
+                }
+            } else {
+                most = (most * 2).min(USERS_PER_CALL);
             }
         }
     }
 
-    fn take(&self) -> Vec<Transition> {
-        self.waiting.lock().take()
+    fn take(&self, most: usize) -> Vec<Transition> {
+        self.waiting.lock().take(most)
     }
 
     fn put_back(&self, some: Vec<Transition>) {
@@ -187,9 +195,9 @@ mod tests {
         for (user, decided, online) in [(1, 10, false), (2, 11, true), (1, 12, true), (1, 9, false)] {
             waiting.add(transition(user, decided, online));
         }
-        assert_eq!(waiting.take(), [transition(1, 12, true), transition(2, 11, true)]);
+        assert_eq!(waiting.take(USERS_PER_CALL), [transition(1, 12, true), transition(2, 11, true)]);
         assert!(waiting.in_flight);
-        assert_eq!(waiting.take(), []);
+        assert_eq!(waiting.take(USERS_PER_CALL), []);
         assert!(!waiting.in_flight);
     }
 
@@ -199,7 +207,7 @@ mod tests {
         let most = i64::try_from(WAITING).expect("small");
         (0..most + 3).for_each(|user| waiting.add(transition(user, 1, true)));
         assert_eq!(waiting.newest.len(), WAITING);
-        assert_eq!(waiting.take().len(), USERS_PER_CALL);
+        assert_eq!(waiting.take(USERS_PER_CALL).len(), USERS_PER_CALL);
     }
 
     #[test]

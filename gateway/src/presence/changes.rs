@@ -79,7 +79,9 @@ mod tests {
 
     fn changes(users: &[i64]) -> Changes {
         let mut changes = Changes::default();
-        users.iter().for_each(|user| drop(changes.entry(UserId(*user)).waiting.pop()));
+        for user in users {
+            changes.entry(UserId(*user)).released = false;
+        }
         changes
     }
 

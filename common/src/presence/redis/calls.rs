@@ -88,8 +88,3 @@ impl RedisPresence {
         read(micros(number(now)?)?, rest)
     }
 }
-
-/// Reads an answer that has no transitions.
-pub(super) fn nothing(_: OffsetDateTime, _: &[Value]) -> Option<Vec<Transition>> {
-    Some(Vec::new())
-}
