@@ -68,7 +68,7 @@ pub(crate) fn suspect(shard: &Rc<Shard>, chat: ChatId) {
 async fn check_head(shard: Rc<Shard>, chat: ChatId, cause: GapCause) {
     let mut pauses = RETRY.start();
     loop {
-        let Some(known) = shard.with_feed(chat, |feed| feed.known()) else { return };
+        let Some(known) = shard.with_feed(chat, |feed| feed.asked_about()).flatten() else { return };
         let asked = shard.hub.reads.heads.get((chat, known.head)).await;
         if let Ok(Some(LogHead { seq, committed_at })) = asked {
             shard.compare(chat, known, seq, committed_at.map(micros));

@@ -9,9 +9,10 @@ use crate::id::{ChatId, Seq, UserId};
 use crate::model::{Chat, Member, Page, Role};
 use async_trait::async_trait;
 use sqlx::FromRow;
+use std::sync::Arc;
 
 /// A user's rights in a chat and the state of its log, read in one snapshot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Access {
     /// The chat.
     pub chat_id: ChatId,
@@ -25,6 +26,8 @@ pub struct Access {
     pub floor: Seq,
     /// How many members the chat has.
     pub member_count: i64,
+    /// The epoch of the history that these numbers are of.
+    pub epoch: Arc<str>,
 }
 
 /// A member's read mark after it was to move.

@@ -4,7 +4,7 @@
 //! Of a kind one read runs at a time. What [`Repair`] asks for counts as under way from then on,
 //! so its owner must not drop it.
 
-use super::{Feed, Reader};
+use super::{Feed, Known, Reader};
 use messenger_common::id::Seq;
 use messenger_common::metrics::GapCause;
 use std::time::Duration;
@@ -24,16 +24,17 @@ pub enum Repair {
     Head(GapCause),
 }
 
-/// Whether the log is being asked for a chat's head.
+/// Whether the log is being asked for a chat's head, and what was known when there was reason to.
+/// What comes between the reason and the answer may be of another history already.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum HeadQuery {
     /// It is not.
     #[default]
     Idle,
     /// It is.
-    Asked,
+    Asked(Known),
     /// It is, and since then there was a reason to ask again: the answer may be older than that.
-    AskAgain,
+    AskAgain(Known, Known),
 }
 
 impl<C: Reader> Feed<C> {
@@ -70,9 +71,22 @@ impl<C: Reader> Feed<C> {
     /// There is a reason to compare the head with the log's. A query that runs may be answered from
     /// before that reason, so another one follows it.
     pub fn head_due(&mut self, cause: GapCause) -> Option<Repair> {
+        let known = self.known();
         let was = self.head_query;
-        self.head_query = if was == HeadQuery::Idle { HeadQuery::Asked } else { HeadQuery::AskAgain };
+        self.head_query = match was {
+            HeadQuery::Idle => HeadQuery::Asked(known),
+            HeadQuery::Asked(asked) => HeadQuery::AskAgain(asked, known),
+            HeadQuery::AskAgain(..) => was,
+        };
         (was == HeadQuery::Idle).then_some(Repair::Head(cause))
+    }
+
+    /// What the answer to the query is to be compared with, if one is under way.
+    pub fn asked_about(&self) -> Option<Known> {
+        match self.head_query {
+            HeadQuery::Idle => None,
+            HeadQuery::Asked(known) | HeadQuery::AskAgain(known, _) => Some(known),
+        }
     }
 
     /// The same where a query that runs is young enough.
@@ -87,9 +101,9 @@ impl<C: Reader> Feed<C> {
             self.reached(head);
             self.gap_due(cause, Duration::ZERO)
         });
-        let again = self.head_query == HeadQuery::AskAgain;
-        self.head_query = if again { HeadQuery::Asked } else { HeadQuery::Idle };
-        (repair, again)
+        let HeadQuery::AskAgain(_, next) = std::mem::take(&mut self.head_query) else { return (repair, false) };
+        self.head_query = HeadQuery::Asked(next);
+        (repair, true)
     }
 
     /// The bus delivers the channel from here on: what was published before may be lost.

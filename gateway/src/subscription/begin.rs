@@ -128,27 +128,27 @@ impl Subscribing<'_> {
         // It may have ended meanwhile.
         let cursor = self.shard.with_sub(self.conn, self.chat, |feed, key| feed.sub(key).map(Sub::cursor));
         let seq = cursor.flatten().ok_or(Error::NotAMember)?;
-        self.answer(seq, 0, found.online.clone(), false);
+        self.answer(seq, &found.access.epoch, 0, found.online.clone(), false);
         Ok(())
     }
 
-    fn answer(&self, seq: Seq, recovered: i64, online: Roster, resync: bool) {
+    fn answer(&self, seq: Seq, epoch: &str, recovered: i64, online: Roster, resync: bool) {
         // A roster of a moment ago may lack its reader, who has just connected.
         let online = online.map(|online| {
             let missing = (!online.contains(&self.user)).then_some(self.user);
             online.iter().copied().chain(missing).collect::<Vec<_>>()
         });
         let online_user_ids = online.as_deref();
-        let epoch = &self.shard.hub.ctx.history.epoch();
         let subscribed = Reply::Subscribed { chat_id: self.chat, seq, epoch, recovered, online_user_ids, resync };
         self.conn.answer(subscribed.to_frame(self.request_id));
     }
 
     fn activate(&self, found: Found) {
         let Self { shard, conn, chat, .. } = *self;
-        let Access { head, floor, .. } = found.access;
-        // A number of another history leads nowhere.
-        let other = self.epoch.as_ref().is_some_and(|epoch| **epoch != *shard.hub.ctx.history.epoch());
+        let Access { head, floor, epoch, .. } = found.access;
+        // A number of another history leads nowhere. The epoch is of the same moment as the head:
+        // after a failover this node may not have noticed yet.
+        let other = self.epoch.as_ref().is_some_and(|of_client| **of_client != *epoch);
         let after = if other { Some(Seq(i64::MAX)) } else { self.after };
         shard.compare(chat, found.known, head, None);
         let begun = shard.with_sub(conn, chat, |feed, key| feed.admit(key, Admission { head, floor, after }));
@@ -162,7 +162,7 @@ impl Subscribing<'_> {
         }
         // A status since then was delivered to those that had begun, and is in the roster now.
         let online = shard.hub.reads.rosters.kept(chat).flatten().or(found.online);
-        self.answer(head, begun.recovered, online, begun.resync);
+        self.answer(head, &epoch, begun.recovered, online, begun.resync);
         shard.go_on(chat);
         let due = shard.with_feed(chat, |feed| feed.repair_after_admission(found.confirmations));
         if let Some(due) = due.flatten() {

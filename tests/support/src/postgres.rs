@@ -56,12 +56,7 @@ impl Postgres {
 
     fn try_start(fsync: &'static str) -> Result<Self, String> {
         let bin = programs()?;
-        let dir = process::new_dir("postgres");
-        if process::is_root() {
-            let mut chown = Command::new("chown");
-            chown.arg("postgres:").arg(&dir);
-            process::run(chown)?;
-        }
+        let dir = new_server_dir()?;
         let mut initdb = as_postgres(&bin.join("initdb"), "KILL");
         initdb
             .args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"])
@@ -69,9 +64,31 @@ impl Postgres {
             .arg(dir.join("data"))
             .current_dir(&dir);
         process::run(initdb)?;
+        Self::try_run_in(bin, dir, fsync)
+    }
+
+    fn try_run_in(bin: PathBuf, dir: PathBuf, fsync: &'static str) -> Result<Self, String> {
         let server = Self { bin, dir, port: free_port(), fsync, log: Arc::default(), process: Mutex::new(None) };
         server.try_run()?;
         Ok(server)
+    }
+
+    /// A streaming standby of this server. It follows until it is promoted, or until this server is
+    /// gone.
+    pub async fn standby(self: &Arc<Self>) -> Arc<Self> {
+        let primary = Arc::clone(self);
+        let standby = super::blocking(move || {
+            let dir = new_server_dir()?;
+            let mut backup = as_postgres(&primary.bin.join("pg_basebackup"), "KILL");
+            backup
+                .args(["-h", "127.0.0.1", "-p", &primary.port.to_string(), "-U", "postgres", "--no-sync"])
+                .args(["--checkpoint=fast", "--wal-method=stream", "--write-recovery-conf", "-D"])
+                .arg(dir.join("data"))
+                .current_dir(&dir);
+            process::run(backup)?;
+            Self::try_run_in(primary.bin.clone(), dir, primary.fsync)
+        });
+        Arc::new(standby.await.unwrap_or_else(|error| panic!("a standby: {error}")))
     }
 
     fn try_run(&self) -> Result<(), String> {
@@ -94,7 +111,8 @@ impl Postgres {
             }
             let mark = self.log.mark();
             let mut process = Process::start(command, &self.log).ok()?;
-            let ready = |line: &str| line.ends_with("database system is ready to accept connections").then_some(());
+            // A standby adds "read-only".
+            let ready = |line: &str| line.contains("database system is ready to accept").then_some(());
             process.says(&self.log, mark, START_LIMIT, ready)?;
             *slot = Some(process);
             Some(())
@@ -173,6 +191,17 @@ impl Drop for Postgres {
         }
         process::remove_dir(&self.dir);
     }
+}
+
+/// A folder that the user who runs the server may write to.
+fn new_server_dir() -> Result<PathBuf, String> {
+    let dir = process::new_dir("postgres");
+    if process::is_root() {
+        let mut chown = Command::new("chown");
+        chown.arg("postgres:").arg(&dir);
+        process::run(chown)?;
+    }
+    Ok(dir)
 }
 
 fn as_postgres(program: &Path, death: &str) -> Command {

@@ -115,7 +115,7 @@ async fn the_log_is_pruned_from_its_oldest(at: Fixture) {
     let page = at.store.log_after(one, Seq(0), 9).await.unwrap().unwrap();
     assert_eq!((page.floor, page.head), (Seq(2), Seq(3)));
     assert_eq!(page.events.iter().map(|event| event.seq.0).collect::<Vec<_>>(), [3]);
-    assert_eq!(at.store.access(&[(two, ann.id)]).await.unwrap()[0].unwrap().floor, Seq(1));
+    assert_eq!(at.store.access(&[(two, ann.id)]).await.unwrap()[0].as_ref().unwrap().floor, Seq(1));
     assert_eq!(at.store.log_after(two, Seq(1), 9).await.unwrap().unwrap().events.len(), 2);
     while at.store.prune(Duration::ZERO, 2).await.unwrap() > 0 {}
     for chat in [one, two] {

@@ -241,8 +241,11 @@ async fn access_is_told_for_pairs(at: Fixture) {
     at.send(group, &ann, "x").await;
     let pairs = [(group, ann.id), (private.id, cem.id), (group, cem.id), (ChatId(0), ann.id), (private.id, ben.id)];
     let told = at.store.access(&pairs).await.unwrap();
-    let group_access =
-        |role| Some(Access { chat_id: group, is_group: true, role, head: Seq(1), floor: Seq(0), member_count: 2 });
+    let epoch: Arc<str> = at.store.deployment().await.unwrap().epoch.into();
+    let group_access = |role| {
+        let (head, floor, epoch) = (Seq(1), Seq(0), Arc::clone(&epoch));
+        Some(Access { chat_id: group, is_group: true, role, head, floor, member_count: 2, epoch })
+    };
     let private_access = Some(Access {
         chat_id: private.id,
         is_group: false,
@@ -250,6 +253,7 @@ async fn access_is_told_for_pairs(at: Fixture) {
         head: Seq(0),
         floor: Seq(0),
         member_count: 2,
+        epoch: Arc::clone(&epoch),
     });
     assert_eq!(told, [group_access(Some(Role::Owner)), None, group_access(None), None, private_access]);
     assert_eq!(at.store.access(&[]).await.unwrap(), []);

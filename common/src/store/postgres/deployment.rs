@@ -13,7 +13,7 @@ impl Identity for PostgresStore {
         let row: Option<(String, String, String, String)> = self
             .row(|| {
                 sqlx::query_as(
-                    "select id, epoch, origin,
+                    "select id, history_epoch(), origin,
                          (select system_identifier from pg_control_system())::text
                          || '/' || (select oid from pg_database where datname = current_database())::text
                          || '/' || 'deployment'::regclass::oid::text
@@ -23,40 +23,42 @@ impl Identity for PostgresStore {
             .await?;
         let (id, mut epoch, origin, here) = row.ok_or_else(|| Error::internal("the table deployment is empty"))?;
         if origin != here {
-            let renewed: Option<(String,)> = self
+            let renewed: Option<(bool,)> = self
                 .row(|| {
                     sqlx::query_as(
                         "update deployment
                          set epoch = case origin when '' then epoch
                                      else replace(gen_random_uuid()::text, '-', '') end, origin = $2
-                         where origin = $1 returning epoch",
+                         where origin = $1 returning true",
                     )
                     .bind(&origin)
                     .bind(&here)
                 })
                 .await?;
-            match renewed {
-                Some((renewed,)) => epoch = renewed,
-                // Another node was first.
-                None => return Err(Error::unavailable("another node renews the epoch")),
-            }
+            // Otherwise another node was first, and may not have committed yet.
+            renewed.ok_or_else(|| Error::unavailable("another node renews the epoch"))?;
+            epoch = self.epoch().await?;
         }
         Ok(Deployment { id, epoch })
     }
 
     async fn begin_epoch(&self, known: &str) -> Result<String> {
-        let row: Option<(String,)> = self
-            .row(|| {
-                sqlx::query_as(
-                    "with begun as (
-                         update deployment set epoch = replace(gen_random_uuid()::text, '-', '')
-                         where epoch = $1 returning epoch
-                     )
-                     select coalesce((select epoch from begun), epoch) from deployment",
-                )
-                .bind(known)
-            })
-            .await?;
+        let begin = || {
+            sqlx::query_as(
+                "update deployment set epoch = replace(gen_random_uuid()::text, '-', '')
+                 where history_epoch() = $1 returning true",
+            )
+            .bind(known)
+        };
+        let _begun: Option<(bool,)> = self.row(begin).await?;
+        self.epoch().await
+    }
+}
+
+impl PostgresStore {
+    /// The present epoch, which a statement that changes it does not see.
+    async fn epoch(&self) -> Result<String> {
+        let row: Option<(String,)> = self.row(|| sqlx::query_as("select history_epoch() from deployment")).await?;
         row.map(|(epoch,)| epoch).ok_or_else(|| Error::internal("the table deployment is empty"))
     }
 }

@@ -111,10 +111,11 @@ impl Members for PostgresStore {
             return Ok(Vec::new());
         }
         let (chats, users): (Vec<i64>, Vec<i64>) = pairs.iter().map(|(chat, user)| (chat.0, user.0)).unzip();
-        let rows: Vec<(i64, ChatId, bool, Option<i16>, Seq, Seq, i64)> = self
+        let rows: Vec<(i64, ChatId, bool, Option<i16>, Seq, Seq, i64, String)> = self
             .rows(|| {
                 sqlx::query_as(
-                    "select p.ord, c.id, c.is_group, m.role, c.seq, c.floor, c.member_count
+                    "select p.ord, c.id, c.is_group, m.role, c.seq, c.floor, c.member_count,
+                            (select history_epoch())
                      from unnest($1::bigint[], $2::bigint[]) with ordinality as p (chat_id, user_id, ord)
                      join chats c on c.id = p.chat_id and c.deleted_at is null
                      left join members m on m.chat_id = c.id and m.user_id = p.user_id
@@ -125,9 +126,10 @@ impl Members for PostgresStore {
             })
             .await?;
         let mut found = vec![None; pairs.len()];
-        for (ord, chat_id, is_group, number, head, floor, member_count) in rows {
+        for (ord, chat_id, is_group, number, head, floor, member_count, epoch) in rows {
             if let Some(place) = usize::try_from(ord - 1).ok().and_then(|index| found.get_mut(index)) {
-                *place = Some(Access { chat_id, is_group, role: number.map(role), head, floor, member_count });
+                let (role, epoch) = (number.map(role), epoch.into());
+                *place = Some(Access { chat_id, is_group, role, head, floor, member_count, epoch });
             }
         }
         Ok(found)

@@ -103,18 +103,20 @@ impl Members for SqliteStore {
 
     async fn access(&self, pairs: &[(ChatId, UserId)]) -> Result<Vec<Option<Access>>> {
         let statement = sqlx::query_as(
-            "select p.ord, c.id, c.is_group, m.role, c.seq, c.floor, c.member_count
+            "select p.ord, c.id, c.is_group, m.role, c.seq, c.floor, c.member_count,
+                    (select epoch from deployment)
              from (select key as ord, value ->> 0 as chat_id, value ->> 1 as user_id from json_each($1)) p
              join chats c on c.id = p.chat_id and c.deleted_at is null
              left join members m on m.chat_id = c.id and m.user_id = p.user_id
              where c.is_group or m.user_id is not null",
         );
-        let rows: Vec<(i64, ChatId, bool, Option<i16>, Seq, Seq, i64)> =
+        let rows: Vec<(i64, ChatId, bool, Option<i16>, Seq, Seq, i64, String)> =
             self.rows(statement.bind(json(&pairs)?)).await?;
         let mut found = vec![None; pairs.len()];
-        for (ord, chat_id, is_group, number, head, floor, member_count) in rows {
+        for (ord, chat_id, is_group, number, head, floor, member_count, epoch) in rows {
             if let Some(place) = usize::try_from(ord).ok().and_then(|index| found.get_mut(index)) {
-                *place = Some(Access { chat_id, is_group, role: number.map(role), head, floor, member_count });
+                let (role, epoch) = (number.map(role), epoch.into());
+                *place = Some(Access { chat_id, is_group, role, head, floor, member_count, epoch });
             }
         }
         Ok(found)

@@ -104,3 +104,18 @@ fn a_resync_that_finds_no_room_is_still_due() {
     client.room.set(None);
     starts_over(&mut feed, &client, key, 1);
 }
+
+#[test]
+fn a_question_that_was_not_answered_is_still_about_what_was_known_then() {
+    let (mut feed, client, _) = ahead();
+    assert_eq!(feed.on_channel_up(), Some(Repair::Head(GapCause::LinkRestored)));
+    // The store is away. 2 to 4 of the new history were lost with the link, and 4 comes as the next.
+    assert_eq!(feed.on_event(&at(4, 44), 0, &mut ignore), None);
+    assert_eq!(feed.on_channel_up(), None, "a question is under way");
+    let known = feed.asked_about().unwrap();
+    assert_eq!(known.head, Seq(3));
+    assert_eq!(feed.head_answered(Some(Seq(4)), GapCause::LinkRestored), (None, true));
+    assert_eq!(feed.asked_about().unwrap().head, Seq(4), "the second reason came later");
+    assert!(feed.compare(known, Seq(4), Some(33)));
+    assert!(client.is_behind.get());
+}
