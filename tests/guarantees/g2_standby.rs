@@ -121,7 +121,7 @@ async fn a_promoted_standby_that_lacks_commits_leaves_no_hole() {
             let wanted: Vec<_> = (after + 1..=16).map(|seq| (seq, format!("new {seq}"))).collect();
             assert_eq!(read_until(ws, chat_id, &last).await, wanted, "consecutive after the resync at {after}");
         }
-        // The lost registration's number may be given to somebody else; its token speaks for nobody.
+        // The lost registration's number may be given to another; its token speaks for nobody.
         let dora = d.user_named("dora").await;
         assert_eq!(carl.rest.get("/auth/me").await.status, 401);
         assert_eq!(dora.rest.get("/auth/me").await.status, 200);

@@ -109,7 +109,7 @@ fn a_resync_that_finds_no_room_is_still_due() {
 fn a_question_that_was_not_answered_is_still_about_what_was_known_then() {
     let (mut feed, client, _) = ahead();
     assert_eq!(feed.on_channel_up(), Some(Repair::Head(GapCause::LinkRestored)));
-    // The store is away. 2 to 4 of the new history were lost with the link, and 4 comes as the next.
+    // The store is away. 2 to 4 of the new history were lost with the link; 4 comes as the next.
     assert_eq!(feed.on_event(&at(4, 44), 0, &mut ignore), None);
     assert_eq!(feed.on_channel_up(), None, "a question is under way");
     let known = feed.asked_about().unwrap();
