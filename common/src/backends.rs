@@ -287,7 +287,7 @@ async fn watch_bus(bus: Arc<dyn Bus>, ready: ReadyFlag) {
 }
 
 /// An error with its sources, on one line.
-fn cause(error: &Error) -> String {
+pub(crate) fn cause(error: &Error) -> String {
     match error.inside() {
         Some(source) => crate::error::chain(&**source),
         None => error.to_string(),

@@ -6,6 +6,7 @@
 //! A room imports rooms that stand below it in this list, and no other.
 //!
 //! - `program`: the frame of every program
+//! - `tools`: the sub-commands
 //! - `http`: extractors, layers, problems, the accept loop
 //! - `telemetry`: the log
 //! - `service`: the rules
@@ -61,4 +62,5 @@ pub mod relay;
 pub mod service;
 pub mod store;
 pub mod telemetry;
+pub mod tools;
 pub mod wire;

@@ -6,7 +6,7 @@
 
 use crate::auth::{Holders, Passwords, Revocations, Tokens};
 use crate::backends::{Backends, StartError};
-use crate::config::{Config, Database, Program};
+use crate::config::{Config, Database, Program, Task};
 use crate::dispatch::{Dispatcher, EventSink};
 use crate::http::{self, Places};
 use crate::lifecycle::{ExitReason, Lifecycle};
@@ -15,7 +15,7 @@ use crate::pruning;
 use crate::relay::{Publisher, Relay};
 use crate::service::{Context, OnlineReads, Parts, SendQueue};
 use crate::store::Store;
-use crate::telemetry;
+use crate::{telemetry, tools};
 use axum::Router;
 use futures_util::future::BoxFuture;
 use secrecy::ExposeSecret;
@@ -186,11 +186,15 @@ fn announce(config: &Config, public: Option<SocketAddr>, admin: Option<SocketAdd
     .into_iter()
     .flatten()
     .collect();
-    let mut out = std::io::stdout();
-    // A closed stdout is no reason to end.
-    drop(out.write_all(lines.as_bytes()).and_then(|()| out.flush()));
+    say(&lines);
     let shown = |address: Option<SocketAddr>| address.map(tracing::field::display);
     tracing::info!(public.address = shown(public), admin.address = shown(admin), "{name} is up");
+}
+
+/// Lines for people, on stdout. One that is closed is no reason to end.
+fn say(lines: &str) {
+    let mut out = std::io::stdout();
+    drop(out.write_all(lines.as_bytes()).and_then(|()| out.flush()));
 }
 
 /// The process around a program: configuration, log, runtime, listeners, signals.
@@ -213,6 +217,18 @@ where
             return ExitCode::FAILURE;
         }
     };
+    if config.task != Task::Serve {
+        return match runtime.block_on(tools::run(&config)) {
+            Ok(line) => {
+                say(&format!("{}: {line}\n", program.name()));
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                complain(program, &error);
+                ExitCode::FAILURE
+            }
+        };
+    }
     let code = runtime.block_on(async {
         // Inside the runtime, which listeners belong to.
         let listening = async {

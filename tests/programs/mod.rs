@@ -1,6 +1,7 @@
 //! The programs as an operator meets them: configuration, start, restart, the admin port.
 
 mod configuration;
+mod copies;
 mod file;
 pub mod metrics;
 mod start;

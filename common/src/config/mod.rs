@@ -7,6 +7,7 @@ mod limits;
 mod origins;
 mod parse;
 mod secret;
+mod task;
 #[cfg(test)]
 mod tests;
 mod variables;
@@ -15,6 +16,7 @@ pub use limits::Limits;
 pub use origins::AllowedOrigins;
 pub(crate) use origins::canonical as canonical_origin;
 pub use secret::SecretKey;
+pub use task::Task;
 pub use variables::{VARIABLES, Variable, command};
 
 use ipnet::IpNet;
@@ -78,6 +80,8 @@ pub struct RedisConfig {
 pub struct Config {
     /// Which program reads it.
     pub program: Program,
+    /// What it was started for.
+    pub task: Task,
     /// Shown in the OpenAPI document and at `GET /`.
     pub project_name: String,
     /// Shown beside the name.
@@ -221,6 +225,7 @@ impl Config {
         }
         Ok(Self {
             program,
+            task: raw.task(),
             project_name: parse::text(raw, "PROJECT_NAME")?,
             description: parse::text(raw, "DESCRIPTION")?,
             version: parse::text(raw, "VERSION")?,
@@ -252,6 +257,9 @@ impl Config {
 /// A fault of the command line itself: the first line of clap's message. It never holds a value,
 /// which may be a secret that lost its flag.
 fn command_line(error: &clap::Error) -> ConfigError {
+    if error.kind() == clap::error::ErrorKind::InvalidSubcommand {
+        return ConfigError::new("command line", "has a word that is no command", "--port 8000; --help lists all");
+    }
     if error.kind() == clap::error::ErrorKind::UnknownArgument {
         let said = error.get(clap::error::ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
         let flag = said.split('=').next().filter(|flag| flag.starts_with("--"));

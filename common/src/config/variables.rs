@@ -3,7 +3,7 @@
 //!
 //! An empty value counts as none, so that a compose file may pass `NAME=${NAME:-}` on.
 
-use super::{ConfigError, Program};
+use super::{ConfigError, Program, Task, task};
 use clap::builder::StyledStr;
 use clap::{Arg, ArgMatches, Command};
 use std::collections::HashMap;
@@ -226,6 +226,8 @@ pub fn command(program: Program) -> Command {
         // `VERSION` is a variable, so `--version` takes a value; without one it prints the
         // program's.
         .disable_version_flag(true)
+        .disable_help_subcommand(true)
+        .subcommands(task::commands(program))
         .about(program.about())
         .after_help("Each option is also an environment variable, read from `.env` in the working directory too.");
     for variable in VARIABLES {
@@ -235,7 +237,8 @@ pub fn command(program: Program) -> Command {
             _ => " [default: none]".to_owned(),
         };
         let help = format!("{} [env: {}]{default}", variable.help, variable.name);
-        let arg = Arg::new(variable.name).long(variable.flag()).value_name("VALUE").help(StyledStr::from(help));
+        let arg =
+            Arg::new(variable.name).long(variable.flag()).value_name("VALUE").help(StyledStr::from(help)).global(true);
         command = command.arg(match variable.name {
             VERSION => arg.num_args(0..=1).default_missing_value(""),
             _ => arg.allow_hyphen_values(true),
@@ -264,6 +267,11 @@ impl Raw {
     ) -> Result<Self, clap::Error> {
         let flags = command(program).try_get_matches_from(args)?;
         Ok(Self { program, flags, env: Box::new(env), file })
+    }
+
+    /// The sub-command, if there is one.
+    pub(super) fn task(&self) -> Task {
+        task::of(&self.flags)
     }
 
     /// Whether `--version` stands there without a value.

@@ -7,6 +7,7 @@
 
 mod accounts;
 mod chats;
+mod copies;
 mod database;
 mod deployment;
 mod file;
@@ -20,6 +21,7 @@ mod sessions;
 mod tests;
 mod transaction;
 
+pub use self::copies::{backup, restore};
 use self::database::{Database, commit};
 use self::file::FileLock;
 use self::transaction::Writing;
@@ -34,7 +36,7 @@ use sqlx::query::QueryAs;
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, FromRow, Sqlite};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, FromRow, Sqlite, SqliteConnection};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -170,22 +172,29 @@ impl SqliteStore {
     }
 }
 
+/// The tables of a database, by name.
+async fn tables(connection: &mut SqliteConnection) -> Result<Vec<String>, sqlx::Error> {
+    let statement = sqlx::query_scalar("select name from sqlite_master where type = 'table' order by name");
+    statement.fetch_all(connection).await
+}
+
+/// Whether these are the tables of a messenger.
+fn is_ours(names: &[String]) -> bool {
+    let has = |name: &str| names.iter().any(|table| table == name);
+    has("_sqlx_migrations") && ["users", "chats", "members", "outbox"].iter().all(|name| has(name))
+}
+
 /// Refuses a database that is not this program's, before anything of it is changed.
 async fn only_ours(options: &SqliteConnectOptions) -> Result<()> {
     let mut connection = options.connect().await.map_err(Fault::Sql)?;
-    let names: Vec<String> = sqlx::query_scalar("select name from sqlite_master where type = 'table' order by name")
-        .fetch_all(&mut connection)
-        .await
-        .map_err(Fault::Sql)?;
+    let names = tables(&mut connection).await.map_err(Fault::Sql)?;
     connection.close().await.map_err(Fault::Sql)?;
-    let has = |name: &str| names.iter().any(|table| table == name);
-    let ours = has("_sqlx_migrations") && ["users", "chats", "members", "outbox"].iter().all(|name| has(name));
     // A start that was refused or cut short may have left the table of migrations alone.
-    if ours || names.iter().all(|name| name == "_sqlx_migrations" || name.starts_with("sqlite_")) {
+    if is_ours(&names) || names.iter().all(|name| name == "_sqlx_migrations" || name.starts_with("sqlite_")) {
         return Ok(());
     }
     let shown = names.iter().take(5).map(String::as_str).collect::<Vec<_>>().join(", ");
-    let guess = if has("users") { ", perhaps of an earlier messenger" } else { "" };
+    let guess = if names.iter().any(|name| name == "users") { ", perhaps of an earlier messenger" } else { "" };
     Err(Error::internal(format!(
         "holds the tables of another program{guess} ({shown}) and was left as it is; name a new file, for example \
          DATABASE_URL=sqlite:chat.db"

@@ -1,0 +1,42 @@
+//! What a program does instead of serving: its sub-commands.
+//!
+//! Each answers one line for stdout, or one line that says why not.
+
+use crate::backends::{StartError, cause};
+use crate::clock::Clock;
+use crate::config::{Config, Database, Task};
+use crate::store::sqlite;
+use std::path::Path;
+
+/// Does the task. [`Task::Serve`] is none of this room's.
+pub async fn run(config: &Config) -> Result<String, StartError> {
+    match &config.task {
+        Task::Serve => Err(StartError::new("serving is no sub-command")),
+        Task::Backup { file, replace } => {
+            sqlite::backup(embedded(config)?, file, *replace).await.map_err(|error| fault("backup", &error))?;
+            Ok(format!("the backup is {}", file.display()))
+        }
+        Task::Restore { file } => {
+            let database = embedded(config)?;
+            let kept = sqlite::restore(database, file, Clock::system().now()).await;
+            let kept = kept.map_err(|error| fault("restore", &error))?;
+            let kept = kept.map(|kept| format!("; the database that was there is {}", kept.display()));
+            Ok(format!("{} is restored, everybody logs in again{}", database.display(), kept.unwrap_or_default()))
+        }
+    }
+}
+
+/// The file that a copy is made of, or takes the place of.
+fn embedded(config: &Config) -> Result<&Path, StartError> {
+    match &config.database {
+        Database::Sqlite(path) => Ok(path),
+        Database::Postgres(_) => Err(StartError::new(
+            "DATABASE_URL: names a Postgres server, and this command copies a SQLite file; use pg_dump and pg_restore, \
+             for example pg_dump --format=custom --file=messenger.dump",
+        )),
+    }
+}
+
+fn fault(command: &str, error: &crate::error::Error) -> StartError {
+    StartError::new(format!("{command}: {}", cause(error)))
+}
