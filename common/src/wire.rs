@@ -126,7 +126,7 @@ close_codes! {
     SessionEnded = 4502 Stop "session ended",
     /// The account is disabled.
     AccountDisabled = 4503 Stop "account disabled",
-    /// The user has too many connections on this gateway.
+    /// The user has too many connections on this gateway, and this one was silent the longest.
     TooManyConnections = 4504 Stop "too many connections",
 }
 

@@ -101,6 +101,7 @@ impl Crowd {
                 stream.writable().await.map(|()| stream)
             })?;
             let conn = Conn::new(NewConn {
+                shard: 0,
                 id,
                 auth: None,
                 stream,

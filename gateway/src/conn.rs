@@ -9,6 +9,7 @@ mod batch;
 mod echo;
 mod handover;
 mod newest;
+mod seat;
 mod streak;
 mod subscriber;
 #[cfg(test)]
@@ -16,6 +17,7 @@ mod testing;
 mod throttle;
 
 pub(crate) use batch::Batch;
+pub(crate) use seat::Seat;
 pub(crate) use subscriber::Subscriber;
 
 use crate::feed::Push;
@@ -71,9 +73,9 @@ pub(crate) struct Conn {
     pub(crate) dirty: Cell<bool>,
     /// The last batch of status changes that it was given one of.
     pub(crate) status_stamp: Cell<u64>,
-    /// When something was last read, pinged, or written while something waited: milliseconds of the
-    /// shard.
-    pub(crate) last_read: Cell<u64>,
+    /// Its seat among its user's connections. Knows when something was last read.
+    pub(crate) seat: Arc<Seat>,
+    /// When it was last pinged, or written while something waited: milliseconds of the node.
     pub(crate) last_ping: Cell<u64>,
     pub(crate) moved: Cell<u64>,
     extras: RefCell<Option<Box<Extras>>>,
@@ -112,6 +114,7 @@ impl std::fmt::Debug for Conn {
 /// The parts of a new connection.
 pub(crate) struct NewConn {
     pub(crate) id: u64,
+    pub(crate) shard: usize,
     pub(crate) auth: Option<AuthUser>,
     pub(crate) stream: TcpStream,
     pub(crate) clock: Rc<Cell<u64>>,
@@ -134,7 +137,7 @@ impl Conn {
             behind: Cell::new(false),
             dirty: Cell::new(false),
             status_stamp: Cell::new(0),
-            last_read: Cell::new(now),
+            seat: Arc::new(Seat::new(new.shard, new.id, now)),
             last_ping: Cell::new(now),
             moved: Cell::new(now),
             extras: RefCell::default(),
@@ -305,6 +308,7 @@ impl Conn {
             return;
         }
         self.state.set(State::Closing(until));
+        self.seat.leave();
         self.close_code.set(code.number());
         let mut queue = self.queue.borrow_mut();
         queue.truncate(usize::from(self.begun.get()));
@@ -317,6 +321,7 @@ impl Conn {
     /// The socket is of no more use.
     pub(crate) fn die(&self) {
         self.state.set(State::Dead);
+        self.seat.leave();
         self.queue.take();
         self.queued.set(0);
         self.wake();

@@ -5,6 +5,9 @@
 //! to each shard that wants it, in the bus's order. It subscribes to a chat when the first shard
 //! wants it, and unsubscribes when the last no longer does.
 
+mod users;
+
+use self::users::LocalUser;
 use crate::feed::Event;
 use crate::frame;
 use crate::inbox::{Delivery, StatusFrame, ToShard};
@@ -14,7 +17,7 @@ use async_trait::async_trait;
 use messenger_common::bus::{Bus, Topic};
 use messenger_common::dispatch::{EventSink, SinkEvent};
 use messenger_common::error::{Error, chain};
-use messenger_common::event::{Envelope, EventKind, Notice, Revocation, StatusChange};
+use messenger_common::event::{Envelope, EventKind, Notice, StatusChange};
 use messenger_common::id::{ChatId, NodeId, Seq, UserId};
 use messenger_common::lifecycle::Lifecycle;
 use messenger_common::once::OncePerCause;
@@ -25,28 +28,13 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 #[derive(Default)]
 struct Interest {
     shards: u64,
     confirmed: bool,
-}
-
-#[derive(Default)]
-struct LocalUser {
-    per_shard: Vec<(usize, usize)>,
-    confirmed: bool,
-    waiting: Vec<oneshot::Sender<()>>,
-}
-
-/// A connection was counted; what to wait for before its `welcome`.
-pub(crate) struct Connected {
-    /// The user's registration as online, where this is the node's first connection of the user.
-    pub(crate) presence: Option<oneshot::Receiver<()>>,
-    /// The user's channel, where the bus does not deliver it yet.
-    pub(crate) channel: Option<oneshot::Receiver<()>>,
 }
 
 /// See the module.
@@ -61,6 +49,8 @@ pub(crate) struct Hub {
     shards: Vec<mpsc::Sender<ToShard>>,
     interest: Mutex<HashMap<ChatId, Interest>>,
     users: Mutex<HashMap<UserId, LocalUser>>,
+    /// Where the milliseconds of the shards begin: they compare them.
+    pub(crate) started: Instant,
     /// The causes that were logged: each concerns many chats and commands.
     logged: OncePerCause,
 }
@@ -86,6 +76,7 @@ impl Hub {
             shards,
             interest: Mutex::default(),
             users: Mutex::default(),
+            started: Instant::now(),
             logged: OncePerCause::default(),
         })
     }
@@ -176,65 +167,8 @@ impl Hub {
         }
     }
 
-    /// Counts a connection of the user on that shard. `None` over the limit.
-    pub(crate) fn user_connected(&self, user: UserId, shard: usize) -> Option<Connected> {
-        let mut users = self.users.lock();
-        let local = users.entry(user).or_default();
-        let total: usize = local.per_shard.iter().map(|(_, count)| count).sum();
-        if total >= self.ctx.limits.max_connections_per_user {
-            return None;
-        }
-        match local.per_shard.iter_mut().find(|(at, _)| *at == shard) {
-            Some((_, count)) => *count += 1,
-            None => local.per_shard.push((shard, 1)),
-        }
-        if total == 0 {
-            self.bus.subscribe(&[Topic::User(user)]);
-        }
-        let channel = (!local.confirmed).then(|| {
-            let (confirmed, wait) = oneshot::channel();
-            local.waiting.push(confirmed);
-            wait
-        });
-        // Registered under the lock, so that this and another shard's last disconnect keep their
-        // order.
-        let presence = (total == 0).then(|| self.presence.user_connected(user));
-        Some(Connected { presence, channel })
-    }
-
-    /// A connection of the user on that shard ended. `released` by a drain: the user is expected on
-    /// another node.
-    pub(crate) fn user_disconnected(&self, user: UserId, shard: usize, released: bool) {
-        let mut users = self.users.lock();
-        let Some(local) = users.get_mut(&user) else { return };
-        if let Some(at) = local.per_shard.iter().position(|(at, _)| *at == shard) {
-            local.per_shard[at].1 -= 1;
-            if local.per_shard[at].1 == 0 {
-                local.per_shard.swap_remove(at);
-            }
-        }
-        if local.per_shard.is_empty() {
-            users.remove(&user);
-            self.bus.unsubscribe(&[Topic::User(user)]);
-            self.presence.user_disconnected(user, released);
-        }
-    }
-
-    /// The shards that hold a connection of the user, as bits.
-    fn user_shards(&self, user: UserId) -> u64 {
-        let users = self.users.lock();
-        users.get(&user).map_or(0, |local| local.per_shard.iter().fold(0, |bits, (at, _)| bits | 1 << at))
-    }
-
     fn chat_shards(&self, chat: ChatId) -> u64 {
         self.interest.lock().get(&chat).map_or(0, |wanted| wanted.shards)
-    }
-
-    /// Sends the end of access to the shards that hold the user.
-    pub(crate) async fn revoke(&self, revocation: Revocation) {
-        for shard in bits(self.user_shards(revocation.user_id)) {
-            self.send(shard, ToShard::Revoke(revocation)).await;
-        }
     }
 
     fn channel_up(&self, topic: &Topic) -> Option<(u64, Delivery)> {
@@ -247,10 +181,7 @@ impl Hub {
             }
             Topic::User(user) => {
                 let mut users = self.users.lock();
-                let local = users.get_mut(user)?;
-                local.confirmed = true;
-                // The receiver may have hung up.
-                local.waiting.drain(..).for_each(|waiting| waiting.send(()).unwrap_or(()));
+                users.get_mut(user)?.confirm();
                 None
             }
             Topic::Nodes | Topic::Node(_) => None,

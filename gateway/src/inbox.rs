@@ -21,6 +21,8 @@ pub(crate) enum ToShard {
     Accept(Box<Accepted>),
     /// Publications, in the bus's order.
     Deliver(Vec<Delivery>),
+    /// Another connection of the user took the seat of this one.
+    Displace(UserId, u64),
     /// Access ended.
     Revoke(Revocation),
     /// Some revocations were missed: check all connections.

@@ -83,7 +83,7 @@ impl Session {
         std::task::ready!(pause.as_mut().poll(cx));
         self.paused = None;
         // Its frames were not read meanwhile: it was not silent.
-        self.conn.last_read.set(self.shard.clock.get());
+        self.conn.seat.read_at(self.shard.clock.get());
         Poll::Ready(true)
     }
 
@@ -124,7 +124,7 @@ impl Session {
             Ok(0) => conn.die(),
             Ok(count) => {
                 shard.look_at_the_clock();
-                conn.last_read.set(shard.clock.get());
+                conn.seat.read_at(shard.clock.get());
                 self.work += count / BYTES_PER_ROUND;
                 if self.read.is_empty() {
                     let done = self.take(&mut scratch[..count]);
@@ -324,7 +324,7 @@ impl Future for Session {
             {
                 this.job = None;
                 // Its frames were not read meanwhile: it was not silent.
-                this.conn.last_read.set(this.shard.clock.get());
+                this.conn.seat.read_at(this.shard.clock.get());
                 progress = true;
             }
             progress |= this.poll_pause(cx) == Poll::Ready(true);

@@ -54,7 +54,7 @@ pub(crate) struct Shard {
     pub(crate) id: usize,
     pub(crate) hub: Arc<Hub>,
     pub(crate) scratch: RefCell<Box<[u8]>>,
-    /// Milliseconds since the shard began, as of the last event.
+    /// Milliseconds since the node began, as of the last event.
     pub(crate) clock: Rc<Cell<u64>>,
     pub(crate) batch: Rc<Batch>,
     pub(crate) conns: RefCell<slab::Slab<Rc<Conn>>>,
@@ -68,7 +68,6 @@ pub(crate) struct Shard {
     status_stamp: Cell<u64>,
     /// How often the store had lost its connections.
     store_losses: Cell<u64>,
-    started: Instant,
 }
 
 impl Shard {
@@ -88,7 +87,6 @@ impl Shard {
             statuses: RefCell::default(),
             beside: RefCell::default(),
             status_stamp: Cell::new(0),
-            started: Instant::now(),
         }
     }
 
@@ -105,7 +103,7 @@ impl Shard {
     }
 
     pub(crate) fn look_at_the_clock(&self) {
-        self.clock.set(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX));
+        self.clock.set(u64::try_from(self.hub.started.elapsed().as_millis()).unwrap_or(u64::MAX));
     }
 
     /// Whether the store lost its connections, or has another history, since the last call.
@@ -154,7 +152,7 @@ impl Shard {
             users.remove(&user);
         }
         drop(users);
-        self.hub.user_disconnected(user, self.id, self.draining.get());
+        self.hub.user_disconnected(user, &conn.seat, self.draining.get());
     }
 
     /// Works with a chat's feed, where there is one.

@@ -104,6 +104,7 @@ impl Worker {
                     }
                 }
             }
+            ToShard::Displace(user, conn) => self.displace(user, conn),
             ToShard::Revoke(revocation) => self.revoke(revocation),
             ToShard::Recheck => self.recheck(),
             ToShard::Drain(over) => self.drain(over),
@@ -126,6 +127,7 @@ impl Worker {
         self.next_id.set(self.next_id.get() + 1);
         let conn = Conn::new(NewConn {
             id: self.next_id.get() * shard.hub.shard_count() as u64 + shard.id as u64,
+            shard: shard.id,
             auth,
             stream,
             clock: Rc::clone(&shard.clock),
@@ -150,10 +152,11 @@ impl Worker {
     /// connection.
     fn register(&self, conn: &Rc<Conn>) -> Option<Job> {
         let (shard, auth) = (&self.shard, conn.auth()?);
-        let Some(connected) = shard.hub.user_connected(auth.user_id, shard.id) else {
-            shard.close(conn, CloseCode::TooManyConnections);
-            return None;
-        };
+        let connected = shard.hub.user_connected(auth.user_id, &conn.seat);
+        if let Some(seat) = connected.displaced {
+            let (hub, user) = (Arc::clone(&shard.hub), auth.user_id);
+            shard.spawn("displacement", async move { hub.send(seat.shard, ToShard::Displace(user, seat.conn)).await });
+        }
         shard.add(conn, auth.user_id);
         let welcome = Reply::Welcome {
             user_id: auth.user_id,

@@ -9,7 +9,9 @@ use crate::support::{SOON, Way, eventually, json};
 both_forms_alone!(
     the_server_pings_and_a_client_that_answers_stays,
     a_client_that_answers_no_ping_is_closed_with_4408,
-    one_connection_too_many_of_a_user_is_refused,
+    one_connection_too_many_of_a_user_takes_the_place_of_the_most_silent,
+    connections_that_died_unnoticed_keep_nobody_out,
+    connections_that_close_do_not_count,
     one_subscription_too_many_is_refused,
     messages_over_the_rate_are_refused,
     who_keeps_on_over_the_rate_is_closed_with_4429,
@@ -51,29 +53,65 @@ async fn a_client_that_answers_no_ping_is_closed_with_4408(builder: Builder) {
     drop(other.next_within(Duration::ZERO).await);
 }
 
-async fn one_connection_too_many_of_a_user_is_refused(builder: Builder) {
+async fn one_connection_too_many_of_a_user_takes_the_place_of_the_most_silent(builder: Builder) {
     let d = builder.env("MAX_CONNECTIONS_PER_USER", 3).start().await;
     let (ann, bob) = (d.user().await, d.user().await);
-    // all on one node: counted over nodes or on each, the fourth is one too many
+    // all on one gateway, which counts its own; its shards share them
     let mut open = Vec::new();
     for _ in 0..3 {
         open.push(ann.connect_to(0).await);
     }
-    let mut refused = ann.open(0, Way::Path).await;
-    assert_eq!(refused.expect_close(SOON).await.0, 4504);
+    for n in [0, 2] {
+        open[n].round_trip().await;
+    }
+    open.push(ann.connect_to(0).await);
+    let mut silent = open.remove(1);
+    assert_eq!(silent.expect_close(SOON).await.0, 4504);
     for ws in &mut open {
         ws.round_trip().await;
     }
     bob.connect_to(0).await.round_trip().await;
     open.pop().unwrap().close().await;
-    eventually("room for one again", SOON, || async {
-        let mut ws = ann.open(0, Way::Path).await;
-        match ws.next_within(SOON).await {
-            Some(frame) if frame["type"] == "welcome" => Some(()),
-            _ => None,
-        }
-    })
-    .await;
+    open.push(ann.connect_to(0).await);
+    for ws in &mut open {
+        ws.round_trip().await;
+    }
+}
+
+/// Half-open ones: their clients are gone, and nobody told the server.
+async fn connections_that_died_unnoticed_keep_nobody_out(builder: Builder) {
+    let d = builder.env("MAX_CONNECTIONS_PER_USER", 4).start().await;
+    let ann = d.user().await;
+    let mut alive = ann.connect_to(0).await;
+    let mut dead = Vec::new();
+    for _ in 0..12 {
+        // welcomed, and never read again
+        dead.push(ann.connect_to(0).await);
+        alive.round_trip().await;
+    }
+    let mut left = dead.split_off(9);
+    for ws in &mut dead {
+        assert_eq!(ws.expect_close(SOON).await.0, 4504);
+    }
+    for ws in left.iter_mut().chain([&mut alive]) {
+        ws.round_trip().await;
+    }
+}
+
+async fn connections_that_close_do_not_count(builder: Builder) {
+    let d = builder.env("MAX_CONNECTIONS_PER_USER", 2).start().await;
+    let ann = d.user().await;
+    let phone = ann.second_session().await;
+    let mut first = phone.connect_to(0).await;
+    let mut second = phone.connect_to(0).await;
+    phone.rest.post_nothing("/auth/logout").await.ok(204);
+    assert_eq!(first.expect_close(SOON).await.0, 4502);
+    // the second is not read, so that its close is not answered yet
+    let mut open = [ann.connect_to(0).await, ann.connect_to(0).await];
+    for ws in &mut open {
+        ws.round_trip().await;
+    }
+    assert_eq!(second.expect_close(SOON).await.0, 4502);
 }
 
 async fn one_subscription_too_many_is_refused(builder: Builder) {

@@ -29,6 +29,7 @@ impl Pair {
         let (batch, metrics) = (Rc::<Batch>::default(), Metrics::new(Program::Gateway));
         let conn = Conn::new(NewConn {
             id: 1,
+            shard: 0,
             auth: None,
             stream,
             clock: Rc::default(),

@@ -9,7 +9,7 @@ use crate::protocol::{CloseCode, RECONNECT_AFTER_MS};
 use crate::repair;
 use crate::shard::Shard;
 use messenger_common::event::Revocation;
-use messenger_common::id::ChatId;
+use messenger_common::id::{ChatId, UserId};
 use messenger_common::metrics::GapCause;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -63,7 +63,7 @@ impl Worker {
         let millis = |period: Duration| u64::try_from(period.as_millis()).unwrap_or(u64::MAX);
         if conn.queued() > 0 && now.saturating_sub(conn.moved.get()) >= SLOW_READER_MS {
             self.shard.close(conn, CloseCode::SlowReader);
-        } else if now.saturating_sub(conn.last_read.get()) >= millis(limits.idle_timeout) && conn.queued() == 0 {
+        } else if now.saturating_sub(conn.seat.last_read()) >= millis(limits.idle_timeout) && conn.queued() == 0 {
             self.shard.close(conn, CloseCode::Silent);
         } else if now.saturating_sub(conn.last_ping.get()) >= millis(limits.heartbeat) {
             conn.last_ping.set(now);
@@ -80,6 +80,14 @@ impl Worker {
             if revocation.session_id.is_none_or(|ended| session == Some(ended)) {
                 self.shard.close(&conn, CloseCode::from(revocation.reason));
             }
+        }
+    }
+
+    /// Closes a connection whose seat another one of the same user took.
+    pub(super) fn displace(&self, user: UserId, conn: u64) {
+        let conns = self.shard.users.borrow().get(&user).map(|local| local.conns.clone());
+        for conn in conns.into_iter().flatten().filter(|other| other.id == conn) {
+            self.shard.close(&conn, CloseCode::TooManyConnections);
         }
     }
 

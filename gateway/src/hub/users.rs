@@ -1,0 +1,96 @@
+//! The users who are connected here: their connections over all shards, and their channels.
+
+use super::{Hub, bits};
+use crate::conn::Seat;
+use crate::inbox::ToShard;
+use messenger_common::bus::Topic;
+use messenger_common::event::Revocation;
+use messenger_common::id::UserId;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+#[derive(Default)]
+pub(super) struct LocalUser {
+    /// Those of closing connections too, until these have gone.
+    seats: Vec<Arc<Seat>>,
+    confirmed: bool,
+    waiting: Vec<oneshot::Sender<()>>,
+}
+
+impl LocalUser {
+    /// Makes room for one connection more: the one that was silent the longest leaves its seat.
+    fn displace(&self, most: usize) -> Option<Arc<Seat>> {
+        let taken = || self.seats.iter().filter(|seat| seat.is_taken());
+        if taken().count() < most {
+            return None;
+        }
+        let silent = taken().min_by_key(|seat| (seat.last_read(), seat.conn))?;
+        silent.leave();
+        Some(Arc::clone(silent))
+    }
+
+    /// The channel is delivered from here on.
+    pub(super) fn confirm(&mut self) {
+        self.confirmed = true;
+        // The receiver may have hung up.
+        self.waiting.drain(..).for_each(|waiting| waiting.send(()).unwrap_or(()));
+    }
+}
+
+/// A connection was counted; what to wait for before its `welcome`.
+pub(crate) struct Connected {
+    /// The user's registration as online, where this is the node's first connection of the user.
+    pub(crate) presence: Option<oneshot::Receiver<()>>,
+    /// The user's channel, where the bus does not deliver it yet.
+    pub(crate) channel: Option<oneshot::Receiver<()>>,
+    /// A connection of the same user, to be closed since this one is over the limit.
+    pub(crate) displaced: Option<Arc<Seat>>,
+}
+
+impl Hub {
+    /// Counts a connection of the user.
+    pub(crate) fn user_connected(&self, user: UserId, seat: &Arc<Seat>) -> Connected {
+        let mut users = self.users.lock();
+        let local = users.entry(user).or_default();
+        let is_first = local.seats.is_empty();
+        let displaced = local.displace(self.ctx.limits.max_connections_per_user);
+        local.seats.push(Arc::clone(seat));
+        if is_first {
+            self.bus.subscribe(&[Topic::User(user)]);
+        }
+        let channel = (!local.confirmed).then(|| {
+            let (confirmed, wait) = oneshot::channel();
+            local.waiting.push(confirmed);
+            wait
+        });
+        // Registered under the lock, so that this and another shard's last disconnect keep their
+        // order.
+        let presence = is_first.then(|| self.presence.user_connected(user));
+        Connected { presence, channel, displaced }
+    }
+
+    /// A connection of the user ended. `released` by a drain: the user is expected on another node.
+    pub(crate) fn user_disconnected(&self, user: UserId, seat: &Arc<Seat>, released: bool) {
+        let mut users = self.users.lock();
+        let Some(local) = users.get_mut(&user) else { return };
+        local.seats.retain(|other| !Arc::ptr_eq(other, seat));
+        if local.seats.is_empty() {
+            users.remove(&user);
+            self.bus.unsubscribe(&[Topic::User(user)]);
+            self.presence.user_disconnected(user, released);
+        }
+    }
+
+    /// The shards that hold a connection of the user, as bits.
+    pub(super) fn user_shards(&self, user: UserId) -> u64 {
+        let users = self.users.lock();
+        users.get(&user).map_or(0, |local| local.seats.iter().fold(0, |bits, seat| bits | 1 << seat.shard))
+    }
+
+    /// Sends the end of access to the shards that hold the user.
+    pub(crate) async fn revoke(&self, revocation: Revocation) {
+        for shard in bits(self.user_shards(revocation.user_id)) {
+            self.send(shard, ToShard::Revoke(revocation)).await;
+        }
+    }
+}
