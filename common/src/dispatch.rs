@@ -5,8 +5,10 @@
 
 use crate::bus::{Bus, BusEvent, Topic};
 use crate::event::{Envelope, Revocation};
+use crate::once::OncePerCause;
 use async_trait::async_trait;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Events that are passed on at once.
 const EVENTS_AT_ONCE: usize = 256;
@@ -50,7 +52,7 @@ impl Dispatcher {
             return;
         };
         bus.subscribe(&[Topic::Nodes]);
-        let mut batch = Vec::with_capacity(EVENTS_AT_ONCE);
+        let (mut batch, logged) = (Vec::with_capacity(EVENTS_AT_ONCE), OncePerCause::default());
         while events.recv_many(&mut batch, EVENTS_AT_ONCE).await > 0 {
             let mut rest = Vec::with_capacity(batch.len());
             for event in batch.drain(..) {
@@ -69,7 +71,11 @@ impl Dispatcher {
                         Ok(Envelope::LogGrew { chat_id, .. }) => rest.push(SinkEvent::Subscribed(Topic::Chat(chat_id))),
                         Ok(envelope) => rest.push(SinkEvent::Envelope(envelope)),
                         // From a newer release: the log is the truth, and the gap will show.
-                        Err(error) => tracing::warn!(bus.topic = %topic, %error, "cannot decode a publication"),
+                        Err(error) => {
+                            if logged.is_news(&error.to_string(), Instant::now()) {
+                                tracing::warn!(bus.topic = %topic, %error, "cannot decode publications");
+                            }
+                        }
                     },
                 }
             }

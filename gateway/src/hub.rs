@@ -111,6 +111,15 @@ impl Hub {
         }
     }
 
+    /// Logs that the log of a chat lacks events: once, however many chats lost some.
+    pub(crate) fn log_lost(&self, chat: ChatId, head: Seq) {
+        if self.is_news("lost") {
+            tracing::warn!(chat.id = %chat, after = head.0, "the logs of chats lack events; going on from their heads");
+        } else {
+            tracing::debug!(chat.id = %chat, after = head.0, "a chat's log lacks events");
+        }
+    }
+
     /// Logs that a chat's history went back: one warning a cause, however many chats it concerns.
     pub(crate) fn history_went_back(&self, chat: ChatId, head: Seq) {
         if self.is_news("history") {

@@ -43,7 +43,7 @@ async fn fill_until_whole(shard: Rc<Shard>, chat: ChatId, cause: GapCause, hold:
         match progress {
             Progress::Moved => pauses.reset(),
             Progress::Jumped => {
-                tracing::warn!(chat.id = %chat, after = head.0, "the log lacks events; going on from its head");
+                shard.hub.log_lost(chat, head);
                 pauses.reset();
             }
             Progress::None => {

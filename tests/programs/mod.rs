@@ -4,4 +4,5 @@ mod configuration;
 mod copies;
 mod file;
 pub mod metrics;
+mod outage;
 mod start;

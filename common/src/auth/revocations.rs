@@ -6,10 +6,11 @@
 
 use super::AuthUser;
 use crate::dispatch::RevocationSink;
-use crate::error::Result;
+use crate::error::{Result, chain};
 use crate::event::{Revocation, RevocationReason};
 use crate::id::{SessionId, UserId};
 use crate::lifecycle::Lifecycle;
+use crate::once::OncePerCause;
 use crate::store::Store;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
@@ -122,7 +123,7 @@ impl Revocations {
     /// the beat of further reads. After an outage of the store the next read reaches back to the
     /// last answer.
     pub async fn start(&self, store: Arc<dyn Store>, bus_up: watch::Receiver<bool>, lifecycle: &Lifecycle) {
-        let mut beat = Beat { store, answered: None };
+        let mut beat = Beat { store, answered: None, logged: OncePerCause::default() };
         let asked = Instant::now();
         beat.read(self, asked).await;
         lifecycle.spawn("revocations", self.clone().run(beat, asked, bus_up));
@@ -165,6 +166,7 @@ struct Beat {
     store: Arc<dyn Store>,
     /// The time of the last read that was answered.
     answered: Option<Instant>,
+    logged: OncePerCause,
 }
 
 impl Beat {
@@ -173,7 +175,12 @@ impl Beat {
         let period = self.answered.map_or(keep, |at| at.elapsed() + OVERLAP).min(keep);
         match revocations.read(self.store.as_ref(), period).await {
             Ok(()) => self.answered = Some(asked),
-            Err(error) => tracing::warn!(%error, "cannot read the ended sessions; retrying"),
+            Err(error) => {
+                let cause = error.inside().map_or_else(|| error.to_string(), |source| chain(&**source));
+                if self.logged.is_news(&cause, asked.into_std()) {
+                    tracing::warn!(error = cause, "cannot read the ended sessions; retrying");
+                }
+            }
         }
     }
 }
