@@ -75,8 +75,9 @@ pub(crate) struct Conn {
     pub(crate) status_stamp: Cell<u64>,
     /// Its seat among its user's connections. Knows when something was last read.
     pub(crate) seat: Arc<Seat>,
-    /// When it was last pinged, or written while something waited: milliseconds of the node.
-    pub(crate) last_ping: Cell<u64>,
+    /// When it is pinged next, and when something was last written while something waited:
+    /// milliseconds of the node.
+    pub(crate) next_ping: Cell<u64>,
     pub(crate) moved: Cell<u64>,
     extras: RefCell<Option<Box<Extras>>>,
     /// The code that was or will be counted when it ends.
@@ -138,7 +139,7 @@ impl Conn {
             dirty: Cell::new(false),
             status_stamp: Cell::new(0),
             seat: Arc::new(Seat::new(new.shard, new.id, now)),
-            last_ping: Cell::new(now),
+            next_ping: Cell::new(now),
             moved: Cell::new(now),
             extras: RefCell::default(),
             close_code: Cell::new(1006),

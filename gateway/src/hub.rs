@@ -28,7 +28,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 #[derive(Default)]
@@ -264,6 +264,14 @@ impl EventSink for Hub {
                 self.send(shard, ToShard::Deliver(batch)).await;
             }
         }
+    }
+}
+
+/// Takes out those who no longer wait, before the list would grow: while the bus is down they come
+/// and go.
+pub(crate) fn forget_absent(waiting: &mut Vec<oneshot::Sender<()>>) {
+    if waiting.len() == waiting.capacity() {
+        waiting.retain(|waiting| !waiting.is_closed());
     }
 }
 

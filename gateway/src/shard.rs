@@ -12,7 +12,7 @@ mod status;
 
 use crate::conn::{Batch, Conn, Subscriber};
 use crate::feed::{Event, Feed, Sub};
-use crate::hub::Hub;
+use crate::hub::{Hub, forget_absent};
 use crate::paced::Paced;
 use crate::protocol::CloseCode;
 use bytes::Bytes;
@@ -185,6 +185,7 @@ impl Shard {
         conn.subs.borrow_mut().push((chat, key));
         (!feed.is_channel_up()).then(|| {
             let (confirmed, wait) = oneshot::channel();
+            forget_absent(waiting);
             waiting.push(confirmed);
             wait
         })

@@ -136,6 +136,9 @@ impl Worker {
             counted: Held::new(&ctx.metrics.ws_connections),
             place: Some(accepted.place),
         });
+        // Connections that come at once, after a restart, are not pinged at once for ever.
+        let first_ping = messenger_common::random::within(0..=upkeep::millis(ctx.limits.heartbeat));
+        conn.next_ping.set(shard.clock.get() + first_ping);
         conn.key.set(shard.conns.borrow_mut().insert(Rc::clone(&conn)));
         let mut opening = None;
         if let Some(code) = refused {

@@ -2,12 +2,15 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
+
 use crate::programs::metrics::total;
 use crate::support::deployment::Builder;
 use crate::support::{SOON, Way, eventually, json};
 
 both_forms_alone!(
     the_server_pings_and_a_client_that_answers_stays,
+    pings_of_connections_that_came_at_once_are_spread,
     a_client_that_answers_no_ping_is_closed_with_4408,
     one_connection_too_many_of_a_user_takes_the_place_of_the_most_silent,
     connections_that_died_unnoticed_keep_nobody_out,
@@ -30,6 +33,18 @@ async fn the_server_pings_and_a_client_that_answers_stays(builder: Builder) {
     assert_eq!(ws.closed, None, "who answers pings is there");
     assert!((3..=7).contains(&ws.pings), "{} pings in five seconds", ws.pings);
     ws.round_trip().await;
+}
+
+/// As all of a gateway's do after a restart.
+async fn pings_of_connections_that_came_at_once_are_spread(builder: Builder) {
+    let d = builder.env("HEARTBEAT_SECONDS", 8).env("IDLE_TIMEOUT_SECONDS", 20).start().await;
+    let users = [d.user().await, d.user().await, d.user().await];
+    let mut sockets = join_all((0..45).map(|n| users[n % 3].connect_to(0))).await;
+    // half of a heartbeat
+    join_all(sockets.iter_mut().map(|ws| ws.next_within(Duration::from_secs(4)))).await;
+    let pinged = sockets.iter().filter(|ws| ws.pings == 1).count();
+    assert!((8..=37).contains(&pinged), "{pinged} of 45 are pinged in the first half of a heartbeat");
+    assert!(sockets.iter().all(|ws| ws.pings <= 1 && ws.closed.is_none()));
 }
 
 async fn a_client_that_answers_no_ping_is_closed_with_4408(builder: Builder) {

@@ -25,8 +25,8 @@ const SLOW_BEAT: Duration = Duration::from_millis(750);
 /// The beat while the bus is down, or after the store did not answer.
 const FAST_BEAT: Duration = Duration::from_millis(500);
 /// Each read reaches this far back beyond the last answer, so that it does not miss a transaction
-/// that committed late.
-const OVERLAP: Duration = Duration::from_secs(10);
+/// that committed late: a write of a session is bounded below two seconds.
+const OVERLAP: Duration = Duration::from_secs(3);
 /// Changes that a slow receiver may lag behind. A receiver that lags more must check everything it
 /// holds.
 const CHANGES: usize = 4096;

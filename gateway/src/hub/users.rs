@@ -1,6 +1,6 @@
 //! The users who are connected here: their connections over all shards, and their channels.
 
-use super::{Hub, bits};
+use super::{Hub, bits, forget_absent};
 use crate::conn::Seat;
 use crate::inbox::ToShard;
 use messenger_common::bus::Topic;
@@ -60,6 +60,7 @@ impl Hub {
         }
         let channel = (!local.confirmed).then(|| {
             let (confirmed, wait) = oneshot::channel();
+            forget_absent(&mut local.waiting);
             local.waiting.push(confirmed);
             wait
         });

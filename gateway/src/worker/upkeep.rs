@@ -60,13 +60,12 @@ impl Worker {
     fn look_after(&self, conn: &Rc<Conn>) {
         let now = self.shard.clock.get();
         let limits = &self.shard.hub.ctx.limits;
-        let millis = |period: Duration| u64::try_from(period.as_millis()).unwrap_or(u64::MAX);
         if conn.queued() > 0 && now.saturating_sub(conn.moved.get()) >= SLOW_READER_MS {
             self.shard.close(conn, CloseCode::SlowReader);
         } else if now.saturating_sub(conn.seat.last_read()) >= millis(limits.idle_timeout) && conn.queued() == 0 {
             self.shard.close(conn, CloseCode::Silent);
-        } else if now.saturating_sub(conn.last_ping.get()) >= millis(limits.heartbeat) {
-            conn.last_ping.set(now);
+        } else if now >= conn.next_ping.get() {
+            conn.next_ping.set(now + millis(limits.heartbeat));
             // A queue that is full has its own end.
             conn.deliver(&frame::ping());
         }
@@ -119,6 +118,10 @@ impl Worker {
             }
         });
     }
+}
+
+pub(super) fn millis(period: Duration) -> u64 {
+    u64::try_from(period.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Closes a connection because this node drains, and tells its client when to come back.
