@@ -31,6 +31,7 @@ pub struct Builder {
     postgres: Option<Arc<Postgres>>,
     redis: Option<Arc<Redis>>,
     default_database: bool,
+    programs: Option<PathBuf>,
 }
 
 impl Builder {
@@ -50,6 +51,7 @@ impl Builder {
             postgres: None,
             redis: None,
             default_database: false,
+            programs: None,
         }
     }
 
@@ -83,6 +85,13 @@ impl Builder {
     pub fn node_env(mut self, node: &str, name: &str, value: impl ToString) -> Self {
         let env = self.node_env.entry(node.to_owned()).or_default();
         env.insert(name.to_owned(), value.to_string());
+        self
+    }
+
+    /// Starts the executables of that folder: those of another release.
+    #[must_use]
+    pub fn programs(mut self, folder: PathBuf) -> Self {
+        self.programs = Some(folder);
         self
     }
 
@@ -143,9 +152,9 @@ impl Builder {
                 api.chain(gateway).collect()
             }
         };
-        let node_env = self.node_env;
+        let (node_env, programs) = (self.node_env, self.programs);
         let env = base.clone();
-        let nodes = super::blocking(move || start_nodes(&names, &env, &node_env)).await?;
+        let nodes = super::blocking(move || start_nodes(programs.as_ref(), &names, &env, &node_env)).await?;
         let of = |program| nodes.iter().filter(move |node| node.program() == program);
         let (apis, gateways) = match self.form {
             Form::Embedded => (nodes.clone(), nodes.clone()),
@@ -167,6 +176,7 @@ impl Builder {
 }
 
 fn start_nodes(
+    programs: Option<&PathBuf>,
     names: &[(String, Program)],
     base: &Env,
     node_env: &BTreeMap<String, Env>,
@@ -174,7 +184,7 @@ fn start_nodes(
     let start = |name: &str, program| {
         let mut env = base.clone();
         env.extend(node_env.get(name).cloned().unwrap_or_default());
-        Node::start(name, program, env).map(Arc::new)
+        Node::start_from(programs.cloned(), name, program, env).map(Arc::new)
     };
     let nodes = std::thread::scope(|scope| {
         let starting: Vec<_> = names.iter().map(|(name, program)| scope.spawn(move || start(name, *program))).collect();
@@ -277,7 +287,7 @@ impl Deployment {
     async fn start_more(&self, name: String, program: Program) -> Arc<Node> {
         assert!(self.is_cluster(), "only a cluster grows");
         let env = self.env.clone();
-        let started = super::blocking(move || start_nodes(&[(name, program)], &env, &BTreeMap::new()));
+        let started = super::blocking(move || start_nodes(None, &[(name, program)], &env, &BTreeMap::new()));
         let nodes = started.await.unwrap_or_else(|error| panic!("{error}"));
         Arc::clone(&nodes[0])
     }

@@ -31,6 +31,8 @@ pub struct Node {
 }
 
 struct State {
+    /// the folder of its executables, where they are not this build's
+    programs: Option<PathBuf>,
     env: Env,
     process: Option<Process>,
     port: u16,
@@ -40,12 +42,17 @@ struct State {
 impl Node {
     /// Starts `program` and returns once it has told its ports; it may not be ready yet. Blocks.
     pub fn start(name: &str, program: Program, env: Env) -> Result<Self, String> {
+        Self::start_from(None, name, program, env)
+    }
+
+    /// The same from that folder of executables.
+    pub fn start_from(programs: Option<PathBuf>, name: &str, program: Program, env: Env) -> Result<Self, String> {
         let node = Self {
             name: name.to_owned(),
             program,
             dir: process::new_dir(name),
             log: Arc::default(),
-            state: Mutex::new(State { env, process: None, port: 0, admin_port: 0 }),
+            state: Mutex::new(State { programs, env, process: None, port: 0, admin_port: 0 }),
         };
         node.launch()?;
         Ok(node)
@@ -57,7 +64,10 @@ impl Node {
         let mut env = state.env.clone();
         env.insert("PORT".to_owned(), state.port.to_string());
         env.insert("ADMIN_PORT".to_owned(), state.admin_port.to_string());
-        let mut process = programs::launch(self.program, &self.dir, &env, &[], &self.log)?;
+        let mut process = match &state.programs {
+            Some(from) => programs::launch_from(from, self.program, &self.dir, &env, &[], &self.log)?,
+            None => programs::launch(self.program, &self.dir, &env, &[], &self.log)?,
+        };
         let port = self.told_port(mark, &mut process, "listening on");
         let admin_port = self.told_port(mark, &mut process, "admin on");
         state.process = Some(process);
@@ -130,6 +140,11 @@ impl Node {
 
     pub fn admin_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.state.lock().admin_port)
+    }
+
+    /// The folder of its executables from the next start on; `None`: this build's.
+    pub fn set_programs(&self, programs: Option<PathBuf>) {
+        self.state.lock().programs = programs;
     }
 
     /// Sets a variable from the next start on.

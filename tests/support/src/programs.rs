@@ -44,7 +44,19 @@ pub fn launch(
     arguments: &[&str],
     log: &Arc<Log>,
 ) -> Result<Process, String> {
-    let mut command = process::bound_command(program.path()?, "KILL");
+    launch_from(built()?, program, dir, env, arguments, log)
+}
+
+/// The same from a folder of executables: those of another release.
+pub fn launch_from(
+    programs: &Path,
+    program: Program,
+    dir: &Path,
+    env: &BTreeMap<String, String>,
+    arguments: &[&str],
+    log: &Arc<Log>,
+) -> Result<Process, String> {
+    let mut command = process::bound_command(programs.join(program.name()), "KILL");
     command.args(arguments).current_dir(dir).env_clear().env("HOME", dir).envs(env);
     Process::start(command, log)
 }
