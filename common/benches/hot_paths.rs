@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
-use messenger_common::auth::Tokens;
+use messenger_common::auth::{Keys, Tokens};
 use messenger_common::clock::Clock;
 use messenger_common::event::{Envelope, EventBody, LogEvent};
 use messenger_common::id::{ChatId, MessageId, Seq, SessionId, UserId};
@@ -35,7 +35,8 @@ fn event() -> LogEvent {
 
 fn tokens() -> (Tokens, String) {
     let day = Duration::from_hours(24);
-    let tokens = Tokens::new(b"a secret of the benches, 0123456789abcdef", day, day, Clock::system());
+    let keys = Keys::of_secret(b"a secret of the benches, 0123456789abcdef");
+    let tokens = Tokens::new(keys, "a deployment", day, day, Clock::system());
     let user = User {
         id: UserId(77),
         username: "someone".to_owned(),

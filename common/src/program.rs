@@ -4,7 +4,7 @@
 //! `run` of each server is the whole program without the process around it: a test calls it on its
 //! own port.
 
-use crate::auth::{Holders, Passwords, Revocations, Tokens};
+use crate::auth::{Holders, Keys, Passwords, Revocations, Tokens};
 use crate::backends::{Backends, StartError};
 use crate::config::{Config, Database, Program, Task};
 use crate::dispatch::{Dispatcher, EventSink};
@@ -134,8 +134,10 @@ async fn context(config: &Config, backends: &Backends, lifecycle: &Lifecycle) ->
     let Backends { store, metrics, clock, .. } = backends;
     // Made only now, beside a database that is this program's and locked.
     let secret = config.secret_key.load().map_err(|error| StartError::new(error.to_string()))?;
+    let keys = Keys::new(secret.as_ref().map(|secret| secret.expose_secret().as_bytes()), &config.jwt);
     let tokens = Tokens::new(
-        secret.expose_secret().as_bytes(),
+        keys,
+        backends.history.deployment(),
         config.access_token_ttl,
         config.refresh_token_ttl,
         clock.clone(),

@@ -97,6 +97,7 @@ async fn refuses_each(program: Program) {
         ("RATE_REQUESTS_PER_SECOND", "0"),
         ("RATE_REQUESTS_BURST", "-1"),
         ("RATE_LOGINS_PER_MINUTE", "1.5"),
+        ("JWT_PUBLIC_KEYS_FILE", "/nowhere/public.json"),
     ];
     for (variable, value) in faults {
         let mut env = good(program);
@@ -185,6 +186,8 @@ async fn help_lists_every_variable() {
         "REDIS_URL",
         "MIGRATE",
         "SECRET_KEY",
+        "JWT_PRIVATE_KEY_FILE",
+        "JWT_PUBLIC_KEYS_FILE",
         "HOST",
         "PORT",
         "ADMIN_HOST",

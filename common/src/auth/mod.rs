@@ -4,11 +4,14 @@
 //! ends at once) that every program shares.
 
 mod holders;
+mod jose;
+mod keys;
 mod passwords;
 mod revocations;
 mod tokens;
 
 pub use holders::Holders;
+pub use keys::Keys;
 pub use passwords::{PasswordFault, Passwords};
 pub use revocations::Revocations;
 pub use tokens::{AccessClaims, Tokens};

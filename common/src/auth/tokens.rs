@@ -1,35 +1,43 @@
 //! JSON Web Tokens (RFC 7519): short-lived access tokens and refresh tokens that one use spends.
+//!
+//! They follow the advice of RFC 8725: the algorithm is the key's, the header's `typ` tells the two
+//! kinds apart, and `iss` and `aud` name the deployment and the service.
 
-use super::AuthUser;
+use super::{AuthUser, Keys};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::id::{SessionId, UserId};
 use crate::model::User;
 use crate::store::{Session, SessionKey};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use jsonwebtoken::{Algorithm, Header};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use time::OffsetDateTime;
 
-/// Our tokens have some 250 bytes. A longer one than this is not read.
+/// Our tokens have some 400 bytes. A longer one than this is not read.
 const MAX_TOKEN_BYTES: usize = 2048;
+/// The service that all tokens are for.
+const AUDIENCE: &str = "messenger";
+/// The clocks of two nodes differ by less than this, in seconds. A revocation is remembered for as
+/// much longer than an access token lives.
+const SKEW: i64 = 60;
 
-/// Issues and verifies tokens under the one secret of the cluster. Cloning shares the keys, which
-/// are made once.
+/// Issues and verifies the tokens of a deployment. Cloning shares the keys, which are made once.
 #[derive(Clone)]
 pub struct Tokens {
     inner: Arc<Inner>,
 }
 
 struct Inner {
-    header: Header,
-    encoding: EncodingKey,
-    decoding: DecodingKey,
-    validation: Validation,
+    keys: Keys,
+    issuer: String,
     access_ttl: Duration,
     refresh_ttl: Duration,
     clock: Clock,
+    /// Nodes of different settings meet with every request: it is logged once.
+    overlong: AtomicBool,
 }
 
 /// The claims of an access token.
@@ -48,15 +56,32 @@ enum Type {
     Refresh,
 }
 
-/// `sub` is a string, as RFC 7519 section 4.1.2 wants it.
+impl Type {
+    /// The header's `typ`: of an access token as RFC 9068 has it.
+    fn of_header(self) -> &'static str {
+        match self {
+            Self::Access => "at+jwt",
+            Self::Refresh => "rt+jwt",
+        }
+    }
+}
+
+/// `sub` is a string, as RFC 7519 section 4.1.2 wants it. The claim `typ` is what nodes of the
+/// release before tell the two kinds by.
 #[derive(Debug, Serialize, Deserialize)]
 struct Claims {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    iss: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    aud: Option<String>,
     sub: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     name: String,
     sid: SessionId,
     key: SessionKey,
     iat: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    nbf: Option<i64>,
     exp: i64,
     typ: Type,
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "gen")]
@@ -64,24 +89,11 @@ struct Claims {
 }
 
 impl Tokens {
-    /// Tokens under this secret.
-    pub fn new(secret: &[u8], access_ttl: Duration, refresh_ttl: Duration, clock: Clock) -> Self {
-        // The algorithm is pinned: a token's own header chooses nothing. Expiry is checked below,
-        // against our clock and without the leeway that the library would add.
-        let mut validation = Validation::new(Algorithm::HS256);
-        validation.required_spec_claims.clear();
-        validation.validate_exp = false;
-        validation.validate_aud = false;
-        let inner = Inner {
-            header: Header::new(Algorithm::HS256),
-            encoding: EncodingKey::from_secret(secret),
-            decoding: DecodingKey::from_secret(secret),
-            validation,
-            access_ttl,
-            refresh_ttl,
-            clock,
-        };
-        Self { inner: Arc::new(inner) }
+    /// Tokens of the deployment with the id `issuer`.
+    pub fn new(keys: Keys, issuer: &str, access_ttl: Duration, refresh_ttl: Duration, clock: Clock) -> Self {
+        let issuer = issuer.to_owned();
+        let overlong = AtomicBool::new(false);
+        Self { inner: Arc::new(Inner { keys, issuer, access_ttl, refresh_ttl, clock, overlong }) }
     }
 
     /// The life of an access token.
@@ -96,33 +108,14 @@ impl Tokens {
 
     /// An access token, and when it ends.
     pub fn issue_access(&self, user: &User, session: &Session) -> Result<(String, OffsetDateTime)> {
-        let (iat, exp) = self.span(self.inner.access_ttl);
-        let token = self.encode(&Claims {
-            sub: user.id.to_string(),
-            name: user.username.clone(),
-            sid: session.id,
-            key: session.key,
-            iat,
-            exp,
-            typ: Type::Access,
-            generation: None,
-        })?;
-        Ok((token, OffsetDateTime::from_unix_timestamp(exp).map_err(Error::internal)?))
+        let claims = self.claims(Type::Access, user.username.clone(), session, None);
+        let ends = OffsetDateTime::from_unix_timestamp(claims.exp).map_err(Error::internal)?;
+        Ok((self.encode(&claims)?, ends))
     }
 
     /// The refresh token of the session's present generation.
     pub fn issue_refresh(&self, session: &Session) -> Result<String> {
-        let (iat, exp) = self.span(self.inner.refresh_ttl);
-        self.encode(&Claims {
-            sub: session.user_id.to_string(),
-            name: String::new(),
-            sid: session.id,
-            key: session.key,
-            iat,
-            exp,
-            typ: Type::Refresh,
-            generation: Some(session.generation),
-        })
+        self.encode(&self.claims(Type::Refresh, String::new(), session, Some(session.generation)))
     }
 
     /// The user that an access token speaks for: `TokenInvalid` or `TokenExpired` otherwise.
@@ -147,37 +140,110 @@ impl Tokens {
         Ok(Session { id: claims.sid, user_id: subject(&claims)?, key: claims.key, generation })
     }
 
-    /// Whole seconds, the end rounded up: no token expires before its answer's `expires_in`.
-    fn span(&self, ttl: Duration) -> (i64, i64) {
+    fn claims(&self, typ: Type, name: String, session: &Session, generation: Option<i64>) -> Claims {
         let now = self.inner.clock.now();
-        let end = now + ttl;
-        (now.unix_timestamp(), end.unix_timestamp() + i64::from(end.nanosecond() > 0))
+        Claims {
+            iss: Some(self.inner.issuer.clone()),
+            aud: Some(AUDIENCE.to_owned()),
+            sub: session.user_id.to_string(),
+            name,
+            sid: session.id,
+            key: session.key,
+            iat: now.unix_timestamp(),
+            nbf: None,
+            // Rounded up: no token expires before its answer's `expires_in`.
+            exp: whole_seconds_up(now + self.life(typ)),
+            typ,
+            generation,
+        }
+    }
+
+    fn life(&self, typ: Type) -> Duration {
+        match typ {
+            Type::Access => self.inner.access_ttl,
+            Type::Refresh => self.inner.refresh_ttl,
+        }
     }
 
     fn encode(&self, claims: &Claims) -> Result<String> {
-        jsonwebtoken::encode(&self.inner.header, claims, &self.inner.encoding).map_err(Error::internal)
+        let (header, key) = self
+            .inner
+            .keys
+            .sign_with(claims.typ.of_header())
+            .ok_or_else(|| Error::internal("this program has no key that signs tokens"))?;
+        jsonwebtoken::encode(&header, claims, key).map_err(Error::internal)
     }
 
     fn decode(&self, token: &str, typ: Type) -> Result<Claims> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(Error::TokenInvalid);
         }
-        let claims = jsonwebtoken::decode::<Claims>(token, &self.inner.decoding, &self.inner.validation)
-            .map_err(|_| Error::TokenInvalid)?
-            .claims;
-        if claims.typ != typ {
+        let header = jsonwebtoken::decode_header(token).map_err(|_| Error::TokenInvalid)?;
+        // RFC 7515 section 4.1.11: extensions that must be understood; none is.
+        if header.crit.is_some() {
+            return Err(Error::TokenInvalid);
+        }
+        let (key, validation) = self.inner.keys.verify_with(&header).ok_or(Error::TokenInvalid)?;
+        let claims = jsonwebtoken::decode::<Claims>(token, key, validation).map_err(|_| Error::TokenInvalid)?.claims;
+        if claims.typ != typ || !self.is_ours(&header, &claims) {
+            return Err(Error::TokenInvalid);
+        }
+        self.in_its_time(&claims)?;
+        Ok(claims)
+    }
+
+    /// Whether this deployment issued it, for this use.
+    fn is_ours(&self, header: &Header, claims: &Claims) -> bool {
+        let here = |claim: &Option<String>, ours: &str| claim.as_deref() == Some(ours);
+        let (issued, meant) = (here(&claims.iss, &self.inner.issuer), here(&claims.aud, AUDIENCE));
+        match header.typ.as_deref() {
+            Some(typ) if typ == claims.typ.of_header() => issued && meant,
+            // A node of the release before: it names neither, and knows the shared secret alone.
+            Some("JWT") => header.alg == Algorithm::HS256 && claims.iss.is_none() && claims.aud.is_none(),
+            _ => false,
+        }
+    }
+
+    /// Whether it is valid now: by its own times, and by the lifetime that is set here.
+    fn in_its_time(&self, claims: &Claims) -> Result<()> {
+        let now = self.inner.clock.now().unix_timestamp();
+        let (iat, exp) = (claims.iat, claims.exp);
+        if OffsetDateTime::from_unix_timestamp(exp).is_err() || claims.nbf.is_some_and(|nbf| nbf > now) {
             return Err(Error::TokenInvalid);
         }
         // RFC 7519 section 4.1.4: not accepted on or after `exp`.
-        if self.inner.clock.now().unix_timestamp() >= claims.exp {
+        if now >= exp {
             return Err(Error::TokenExpired);
         }
-        Ok(claims)
+        // Issued under another lifetime, or by another clock. An access token would outlive the
+        // memory that its session has ended: its holder gets a new one by the refresh token. A
+        // refresh token is cut to the lifetime of now, so that a shorter one signs nobody out.
+        let life = i64::try_from(self.life(claims.typ).as_secs()).unwrap_or(i64::MAX).saturating_add(1);
+        let is_overlong = match claims.typ {
+            Type::Access => exp.saturating_sub(iat) > life || exp.saturating_sub(now) > life.saturating_add(SKEW),
+            Type::Refresh => now >= iat.saturating_add(life),
+        };
+        if is_overlong || iat > now.saturating_add(SKEW) {
+            if claims.typ == Type::Access && !self.inner.overlong.swap(true, Ordering::Relaxed) {
+                tracing::warn!(
+                    "a token lives longer than ACCESS_TOKEN_TTL_SECONDS of this node: it is another on other nodes, \
+                     or was until lately, or their clocks differ"
+                );
+            }
+            return Err(Error::TokenExpired);
+        }
+        Ok(())
     }
 }
 
+fn whole_seconds_up(at: OffsetDateTime) -> i64 {
+    at.unix_timestamp() + i64::from(at.nanosecond() > 0)
+}
+
+/// Written as we write it: `+7` and `07` are not 7.
 fn subject(claims: &Claims) -> Result<UserId> {
-    claims.sub.parse().map_err(|_| Error::TokenInvalid)
+    let user: UserId = claims.sub.parse().map_err(|_| Error::TokenInvalid)?;
+    if user.to_string() == claims.sub { Ok(user) } else { Err(Error::TokenInvalid) }
 }
 
 #[cfg(test)]

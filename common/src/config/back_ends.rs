@@ -2,7 +2,7 @@
 
 use super::secret::SecretKey;
 use super::variables::Raw;
-use super::{ConfigError, Database, Program, RedisConfig, parse, secret};
+use super::{ConfigError, Database, JwtKeys, Program, RedisConfig, parse, secret};
 use secrecy::SecretString;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -82,9 +82,11 @@ fn redis(urls: &str) -> Result<RedisConfig, ConfigError> {
 }
 
 pub(super) fn secret_key(
+    program: Program,
     raw: &Raw,
     debug: bool,
     database: &Database,
+    jwt: &JwtKeys,
     warnings: &mut Vec<String>,
 ) -> Result<SecretKey, ConfigError> {
     if let Database::Sqlite(path) = database {
@@ -92,7 +94,16 @@ pub(super) fn secret_key(
     }
     match (raw.get("SECRET_KEY")?.map(SecretString::from), database) {
         (Some(key), _) => secret::judge(&key, debug, warnings).map(|()| SecretKey::Given(key)),
-        (None, Database::Sqlite(path)) => SecretKey::beside(path),
+        // Tokens of before an Ed25519 key signed live on while the key that was made is there.
+        (None, Database::Sqlite(path)) => match SecretKey::beside(path)? {
+            SecretKey::Missing(_) if jwt.signing.is_some() => Ok(SecretKey::None),
+            key => Ok(key),
+        },
+        (None, Database::Postgres(_)) if jwt.signing.is_some() => Ok(SecretKey::None),
+        (None, Database::Postgres(_)) if program == Program::Gateway && !jwt.public.is_empty() => Ok(SecretKey::None),
+        (None, Database::Postgres(_)) if !jwt.public.is_empty() => {
+            Err(ConfigError::of("JWT_PRIVATE_KEY_FILE", "must be given, or SECRET_KEY: this program signs tokens"))
+        }
         (None, Database::Postgres(_)) => Err(ConfigError::of("SECRET_KEY", "must be given, the same on every node")),
     }
 }

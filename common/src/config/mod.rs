@@ -3,6 +3,7 @@
 //! A bad value is one line that names the variable, the fault and an example, and holds no secret.
 
 mod back_ends;
+mod jwt;
 mod limits;
 mod origins;
 mod parse;
@@ -12,6 +13,9 @@ mod task;
 mod tests;
 mod variables;
 
+#[cfg(test)]
+pub(crate) use jwt::test_keys;
+pub use jwt::{JwtKeys, PublicKey, SigningKey};
 pub use limits::Limits;
 pub use origins::AllowedOrigins;
 pub(crate) use origins::canonical as canonical_origin;
@@ -98,8 +102,10 @@ pub struct Config {
     pub redis: Option<RedisConfig>,
     /// Whether this program may bring the schema up.
     pub migrate: bool,
-    /// Signs the tokens.
+    /// The shared secret that signs the tokens, unless an Ed25519 key does.
     pub secret_key: SecretKey,
+    /// The Ed25519 keys of the tokens.
+    pub jwt: JwtKeys,
     /// The public listener.
     pub listen: SocketAddr,
     /// The listener of metrics and probes.
@@ -223,6 +229,7 @@ impl Config {
             // outlive the session that could end it.
             return Err(ConfigError::of("ACCESS_TOKEN_TTL_SECONDS", "must not be more than REFRESH_TOKEN_TTL_SECONDS"));
         }
+        let jwt = jwt::read(program, raw, &mut warnings)?;
         Ok(Self {
             program,
             task: raw.task(),
@@ -241,7 +248,8 @@ impl Config {
             trusted_proxies: parse::networks(raw, "TRUSTED_PROXIES")?,
             rate_limits: parse::switch(raw, "RATE_LIMITS")?,
             db_pool_size: parse::number(raw, "DB_POOL_SIZE", 2, 10_000)?,
-            secret_key: back_ends::secret_key(raw, debug, &database, &mut warnings)?,
+            secret_key: back_ends::secret_key(program, raw, debug, &database, &jwt, &mut warnings)?,
+            jwt,
             database,
             redis,
             listen,

@@ -47,13 +47,15 @@ pub(super) fn judge(key: &SecretString, debug: bool, warnings: &mut Vec<String>)
     Ok(())
 }
 
-/// The key that signs the tokens.
+/// The shared secret of the tokens.
 #[derive(Clone, Debug)]
 pub enum SecretKey {
     /// A key that was given and judged, or read from its file.
     Given(SecretString),
     /// The file that a key will be made in.
     Missing(PathBuf),
+    /// There is none: tokens are signed with an Ed25519 key.
+    None,
 }
 
 impl SecretKey {
@@ -63,11 +65,12 @@ impl SecretKey {
         Ok(read(&path)?.map_or(Self::Missing(path), Self::Given))
     }
 
-    /// The key, made if there is none yet.
-    pub fn load(&self) -> Result<SecretString, ConfigError> {
+    /// The key, made if there is none yet and one is needed.
+    pub fn load(&self) -> Result<Option<SecretString>, ConfigError> {
         match self {
-            Self::Given(key) => Ok(key.clone()),
-            Self::Missing(path) => read_or_make(path),
+            Self::Given(key) => Ok(Some(key.clone())),
+            Self::Missing(path) => read_or_make(path).map(Some),
+            Self::None => Ok(None),
         }
     }
 }

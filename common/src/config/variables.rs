@@ -115,6 +115,18 @@ pub const VARIABLES: &[Variable] = &[
         }),
     },
     Variable {
+        name: "JWT_PRIVATE_KEY_FILE",
+        help: "File with the Ed25519 key that signs the tokens of an api instead of SECRET_KEY (PEM, PKCS#8)",
+        example: "/run/secrets/jwt-private.pem",
+        default: Default::Said(|_| "none: SECRET_KEY signs"),
+    },
+    Variable {
+        name: "JWT_PUBLIC_KEYS_FILE",
+        help: "File with the Ed25519 keys that all programs verify tokens with, each with its kid (JWK set)",
+        example: "/run/secrets/jwt-public.json",
+        default: Default::Said(|_| "none: SECRET_KEY verifies"),
+    },
+    Variable {
         name: "HOST",
         help: "IP address that the public listener binds to",
         example: "0.0.0.0",

@@ -4,7 +4,7 @@
 use super::cpu::{Part, Watched};
 use super::fleet::source;
 use super::socket::{Spec, Step, handshake, text_frame};
-use messenger_common::auth::Tokens;
+use messenger_common::auth::{Keys, Tokens};
 use messenger_common::clock::Clock;
 use messenger_common::id::{SessionId, UserId};
 use messenger_common::model::User;
@@ -31,6 +31,8 @@ pub struct World {
     database: String,
 }
 
+/// Longer than any measurement.
+const TOKENS_LIVE: Duration = Duration::from_hours(24);
 /// The random part of every token here.
 const KEY: SessionKey = SessionKey::new([1; 16]);
 
@@ -46,6 +48,7 @@ impl World {
             ("HOST", "127.0.0.1"),
             ("SECRET_KEY", SECRET_KEY),
             ("RATE_LIMITS", "off"),
+            ("ACCESS_TOKEN_TTL_SECONDS", &TOKENS_LIVE.as_secs().to_string()),
             ("MAX_CONNECTIONS_PER_ADDRESS", "1000000"),
             ("RUST_LOG", "warn"),
             ("DATABASE_URL", database.as_str()),
@@ -57,8 +60,9 @@ impl World {
         api.wait_ready()?;
         let gateway = Node::start("gateway", Program::Gateway, env)?;
         gateway.wait_ready()?;
-        let day = Duration::from_hours(24);
-        let tokens = Tokens::new(SECRET_KEY.as_bytes(), day, day, Clock::system());
+        let issuer = runtime.block_on(deployment(&database)).map_err(|error| error.to_string())?;
+        let keys = Keys::of_secret(SECRET_KEY.as_bytes());
+        let tokens = Tokens::new(keys, &issuer, TOKENS_LIVE, TOKENS_LIVE, Clock::system());
         Ok(Self { api, gateway, postgres, redis, runtime, tokens, database })
     }
 
@@ -172,6 +176,14 @@ impl World {
             ]),
         }
     }
+}
+
+/// The id of the deployment, which all tokens name.
+async fn deployment(database: &str) -> Result<String, sqlx::Error> {
+    let mut link = PgConnection::connect(database).await?;
+    let id = sqlx::query_scalar("select id from deployment").fetch_one(&mut link).await?;
+    link.close().await?;
+    Ok(id)
 }
 
 /// A runtime for what the harness waits for; measurements have threads of their own.
