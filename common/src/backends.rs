@@ -1,5 +1,5 @@
 //! The back ends of a program: store, bus, presence, limits. The start waits a minute for each,
-//! and a task watches it from then on.
+//! and as long as it takes for the schema. A task watches each from then on.
 
 use crate::bus::memory::MemoryHub;
 use crate::bus::redis::RedisBus;
@@ -37,6 +37,7 @@ const RETRY: Duration = Duration::from_millis(250);
 const TELL: Duration = Duration::from_secs(5);
 /// The longest wait for a file that another process uses and does not drain.
 const FILE_TIMEOUT: Duration = Duration::from_secs(2);
+const LONGEST_TELL: Duration = Duration::from_mins(5);
 /// The pause between pings of the database: `/readyz` turns within ten seconds.
 const BEAT: Duration = Duration::from_secs(2);
 /// No call of presence waits longer for Redis.
@@ -94,9 +95,10 @@ impl Backends {
         let database_ready = lifecycle.readiness().register("database");
         let bus_ready = lifecycle.readiness().register("bus");
         let (clock, node) = (Clock::system(), NodeId::from_random(crate::random::bits()));
+        database_ready.down("waiting for the database or its schema".to_owned());
         let store = store(config).await?;
         let known = || async { store.deployment().await.map(|_| ()) };
-        until("the deployment's identity", known).await?;
+        until("the deployment's identity", Some(START_TIMEOUT), known).await?;
         let deployment = store.deployment().await.map_err(|error| StartError::of("DATABASE_URL", &error))?;
         let history = History::new(deployment);
         lifecycle.spawn("database watch", watch_store(store.clone(), database_ready, metrics.clone()));
@@ -114,7 +116,7 @@ impl Backends {
             }
             Some(redis) => {
                 // One address of a cluster is that cluster.
-                let cluster = redis.cluster || until("Redis", || is_cluster(&redis.nodes)).await?;
+                let cluster = redis.cluster || until("Redis", Some(START_TIMEOUT), || is_cluster(&redis.nodes)).await?;
                 let redis = RedisConfig { nodes: redis.nodes.clone(), cluster };
                 redis_back_ends(config, &redis, history.deployment(), &node, bus_metrics, lifecycle)
                     .map_err(|error| StartError::of("REDIS_URL", &error))?
@@ -151,12 +153,14 @@ async fn store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
         Database::Postgres(url) => {
             let fault = |error: Error| StartError::of("DATABASE_URL", &error);
             let store = PostgresStore::connect(url, config.db_pool_size).map_err(fault)?;
-            until("the database", || store.ping()).await?;
+            until("the database", Some(START_TIMEOUT), || store.ping()).await?;
+            store.check().await.map_err(fault)?;
+            // A long migration ends no program: it waits, not ready.
             if config.migrate && config.program != Program::Gateway {
-                until("the database's schema", || store.migrate()).await?;
+                until("the database's schema", None, || store.migrate()).await?;
             } else {
-                until("the database's schema (an api with MIGRATE=on brings it up)", || schema(store.schema_ready()))
-                    .await?;
+                let what = "the database's schema (an api with MIGRATE=on brings it up)";
+                until(what, None, || schema(store.schema_ready())).await?;
             }
             Ok(Arc::new(store))
         }
@@ -197,14 +201,14 @@ async fn schema(ready: impl Future<Output = Result<bool>>) -> Result<()> {
     }
 }
 
-/// Retries for a minute while the back end is unavailable, and logs it. Any other error ends it at
-/// once.
-async fn until<T, F>(what: &str, attempt: impl Fn() -> F) -> Result<T, StartError>
+/// Retries while the back end is unavailable, for `longest` where that is given, and logs it. Any
+/// other error ends it at once.
+async fn until<T, F>(what: &str, longest: Option<Duration>, attempt: impl Fn() -> F) -> Result<T, StartError>
 where
     F: Future<Output = Result<T>>,
 {
     let begun = Instant::now();
-    let mut told: Option<Instant> = None;
+    let (mut told, mut pause) = (None::<Instant>, TELL);
     loop {
         // Each attempt is bounded by itself, except a migration, which may take as long as it
         // needs.
@@ -213,10 +217,11 @@ where
             Err(error @ Error::Unavailable(_)) => error,
             Err(error) => return Err(StartError::of(what, &error)),
         };
-        if begun.elapsed() + RETRY >= START_TIMEOUT {
-            return Err(StartError::new(format!("waited {} s for {what}: {}", START_TIMEOUT.as_secs(), cause(&error))));
+        if let Some(longest) = longest.filter(|longest| begun.elapsed() + RETRY >= *longest) {
+            return Err(StartError::new(format!("waited {} s for {what}: {}", longest.as_secs(), cause(&error))));
         }
-        if told.is_none_or(|at| at.elapsed() >= TELL) {
+        if told.is_none_or(|at| at.elapsed() >= pause) {
+            pause = told.map_or(pause, |_| pause * 2).min(LONGEST_TELL);
             told = Some(Instant::now());
             tracing::warn!(error = cause(&error), "waiting for {what}");
         }
@@ -226,7 +231,7 @@ where
 
 async fn wait_for_bus(bus: &Arc<dyn Bus>) -> Result<(), StartError> {
     let up = bus.up();
-    until("Redis", || {
+    until("Redis", Some(START_TIMEOUT), || {
         let mut up = up.clone();
         async move {
             match timeout(RETRY, up.wait_for(|up| *up)).await {
@@ -265,7 +270,10 @@ async fn watch_store(store: Arc<dyn Store>, ready: ReadyFlag, metrics: Metrics) 
         metrics.db_pool(PoolUse::Idle).set(pool.idle.into());
         metrics.db_pool_size.set(pool.size.into());
         let answer = store.ping().await;
-        ready.set(answer.is_ok());
+        match &answer {
+            Ok(()) => ready.set(true),
+            Err(error) => ready.down(cause(error)),
+        }
         match answer {
             Err(error) if was_up => tracing::warn!(error = cause(&error), "the database does not answer"),
             Ok(()) if !was_up => tracing::info!("the database answers again"),

@@ -5,4 +5,5 @@ mod copies;
 mod file;
 pub mod metrics;
 mod outage;
+mod pooler;
 mod start;

@@ -35,5 +35,8 @@ async fn ready(State(readiness): State<Readiness>) -> impl IntoResponse {
     let checks: serde_json::Map<_, _> =
         readiness.checks().into_iter().map(|(name, up)| (name.to_owned(), up.into())).collect();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(json!({"ready": ready, "draining": readiness.is_draining(), "checks": checks})))
+    let causes: serde_json::Map<_, _> =
+        readiness.causes().into_iter().map(|(name, cause)| (name.to_owned(), cause.into())).collect();
+    let draining = readiness.is_draining();
+    (status, Json(json!({"ready": ready, "draining": draining, "checks": checks, "causes": causes})))
 }

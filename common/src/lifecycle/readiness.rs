@@ -5,7 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio_util::sync::CancellationToken;
 
-type Flag = (&'static str, Arc<AtomicBool>);
+type Flag = (&'static str, Arc<State>);
+
+#[derive(Default)]
+struct State {
+    up: AtomicBool,
+    cause: Mutex<Option<String>>,
+}
 
 /// The parts that the program depends on: `/readyz` is 200 only while every flag is up and nothing
 /// drains.
@@ -23,14 +29,14 @@ impl Readiness {
 
     /// Registers a part. Its flag is down until it is set.
     pub fn register(&self, name: &'static str) -> ReadyFlag {
-        let flag = Arc::new(AtomicBool::new(false));
+        let flag = Arc::<State>::default();
         self.flags.lock().push((name, flag.clone()));
         ReadyFlag(flag)
     }
 
     /// Whether a load balancer may send new work.
     pub fn is_ready(&self) -> bool {
-        !self.is_draining() && self.flags.lock().iter().all(|(_, up)| up.load(Ordering::Relaxed))
+        !self.is_draining() && self.flags.lock().iter().all(|(_, state)| state.up.load(Ordering::Relaxed))
     }
 
     /// Whether the program drains or stops.
@@ -40,18 +46,32 @@ impl Readiness {
 
     /// Each part, and whether it is up.
     pub fn checks(&self) -> Vec<(&'static str, bool)> {
-        self.flags.lock().iter().map(|(name, up)| (*name, up.load(Ordering::Relaxed))).collect()
+        self.flags.lock().iter().map(|(name, state)| (*name, state.up.load(Ordering::Relaxed))).collect()
+    }
+
+    /// Why parts are down, of those that gave a cause.
+    pub fn causes(&self) -> Vec<(&'static str, String)> {
+        self.flags.lock().iter().filter_map(|(name, state)| Some((*name, state.cause.lock().clone()?))).collect()
     }
 }
 
 /// The flag of one part.
 #[derive(Clone)]
-pub struct ReadyFlag(Arc<AtomicBool>);
+pub struct ReadyFlag(Arc<State>);
 
 impl ReadyFlag {
     /// Sets the flag up or down.
     pub fn set(&self, up: bool) {
-        self.0.store(up, Ordering::Relaxed);
+        self.0.up.store(up, Ordering::Relaxed);
+        if up {
+            *self.0.cause.lock() = None;
+        }
+    }
+
+    /// Sets the flag down, with the cause for whoever asks `/readyz`.
+    pub fn down(&self, cause: String) {
+        self.set(false);
+        *self.0.cause.lock() = Some(cause);
     }
 }
 
@@ -69,7 +89,10 @@ mod tests {
         assert_eq!(readiness.checks(), [("database", true), ("bus", false)]);
         bus.set(true);
         assert!(readiness.is_ready());
-        bus.set(false);
+        bus.down("not connected".into());
         assert!(!readiness.is_ready());
+        assert_eq!(readiness.causes(), [("bus", "not connected".to_owned())]);
+        bus.set(true);
+        assert!(readiness.is_ready() && readiness.causes().is_empty());
     }
 }

@@ -7,6 +7,7 @@ mod log;
 mod members;
 mod messages;
 mod postgres_only;
+mod postgres_server;
 mod races;
 mod sessions;
 

@@ -17,7 +17,7 @@ async fn many_nodes_bring_the_schema_up_at_once() {
         });
     }
     let late = PostgresStore::connect(&url.into(), 2).unwrap();
-    while !late.schema_ready().await.unwrap() {}
+    within(async || late.schema_ready().await.unwrap()).await;
     nodes.join_all().await;
 }
 
@@ -241,11 +241,8 @@ async fn later_kinds_are_let_in_without_holding_up_a_write() {
     let mut long = sqlx::PgConnection::connect(&url).await.unwrap();
     sqlx::raw_sql("begin; select count(*) from events").execute(&mut long).await.unwrap();
     let migrating = tokio::spawn(async move { store.migrate().await });
-    let mut waited = false;
-    while !waited {
-        waited =
-            at.number("select count(*) from pg_locks where not granted and mode = 'AccessExclusiveLock'").await > 0;
-    }
+    let waits = "select count(*) from pg_locks where not granted and mode = 'AccessExclusiveLock'";
+    within(async || at.number(waits).await > 0).await;
     for name in ["one", "two", "three"] {
         let asked = Instant::now();
         at.store.update_chat(chat, ann.id, renamed(name)).await.unwrap();

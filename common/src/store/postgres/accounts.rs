@@ -1,6 +1,7 @@
 //! Accounts.
 
 use super::PostgresStore;
+use super::connection::ServerConnection;
 use crate::error::{Error, Result};
 use crate::id::{SessionId, UserId};
 use crate::model::{Page, User};
@@ -9,7 +10,6 @@ use crate::store::fault::Fault;
 use crate::store::members::left_without_owner;
 use crate::store::{Accounts, Credentials, NewUser, PageRequest, UserPatch, UserRow, cursor};
 use async_trait::async_trait;
-use sqlx::PgConnection;
 use std::collections::BTreeMap;
 use time::OffsetDateTime;
 
@@ -31,7 +31,7 @@ impl Accounts for PostgresStore {
             .bind(&user.password_hash)
             .fetch_one(lease.connection())
             .await;
-            lease.end_written(row).map(User::from).map_err(taken)
+            lease.end_written(row).await.map(User::from).map_err(taken)
         })
         .await
     }
@@ -175,7 +175,7 @@ impl Accounts for PostgresStore {
             .execute(lease.connection())
             .await;
             // Never moves back: to run it again does no harm.
-            lease.end(done).map(drop)
+            lease.end(done).await.map(drop)
         })
         .await
     }
@@ -191,7 +191,7 @@ fn taken(fault: Fault) -> Fault {
 }
 
 async fn write_user(
-    connection: &mut PgConnection,
+    connection: &mut ServerConnection,
     user: UserId,
     verified: &str,
     patch: &UserPatch,
@@ -213,7 +213,7 @@ async fn write_user(
 }
 
 pub(super) async fn end_sessions(
-    connection: &mut PgConnection,
+    connection: &mut ServerConnection,
     user: UserId,
     keep: Option<SessionId>,
     disabled: bool,

@@ -1,6 +1,7 @@
 //! Chats: their changes, and how they are read.
 
 use super::PostgresStore;
+use super::connection::ServerConnection;
 use crate::error::{Error, Result};
 use crate::id::{ChatId, UserId};
 use crate::model::{Chat, Page};
@@ -10,7 +11,6 @@ use crate::store::messages::message_columns;
 use crate::store::stored_time::Time;
 use crate::store::{ChatPatch, Chats, Committed, NewGroup, PageRequest, cursor};
 use async_trait::async_trait;
-use sqlx::PgConnection;
 
 // The newest message of a chat `c`.
 macro_rules! newest_message {
@@ -90,7 +90,7 @@ impl Chats for PostgresStore {
         self.run(|| async {
             let mut lease = self.pool.lease().await?;
             let seen = views(lease.connection(), &[(chat, viewer)]).await;
-            Ok(lease.end(seen)?.pop().map(|(_, chat)| chat))
+            Ok(lease.end(seen).await?.pop().map(|(_, chat)| chat))
         })
         .await
     }
@@ -106,7 +106,7 @@ impl Chats for PostgresStore {
 
 /// Chats as these users see them, of those that exist for them; one row a pair.
 pub(super) async fn views(
-    connection: &mut PgConnection,
+    connection: &mut ServerConnection,
     pairs: &[(ChatId, UserId)],
 ) -> Result<Vec<(UserId, Chat)>, sqlx::Error> {
     let (chats, users): (Vec<i64>, Vec<i64>) = pairs.iter().map(|(chat, user)| (chat.0, user.0)).unzip();

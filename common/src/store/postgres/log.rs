@@ -2,6 +2,7 @@
 
 use super::PostgresStore;
 use super::chats::views;
+use super::connection::ServerConnection;
 use super::prune::prune;
 use crate::error::Result;
 use crate::event::LogEvent;
@@ -13,7 +14,6 @@ use crate::store::outbox::{EVENTS_PER_CLAIM, OutboxPayload, rebuilt};
 use crate::store::stored_time::Time;
 use crate::store::{CLAIM_LEASE, Committed, Log, LogHead, LogPage, OutboxId};
 use async_trait::async_trait;
-use sqlx::PgConnection;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -74,33 +74,35 @@ impl Log for PostgresStore {
             let removed =
                 sqlx::query("delete from outbox where id = any ($1)").bind(&ids).execute(lease.connection()).await;
             // To remove it again does no harm.
-            lease.end(removed).map(drop)
+            lease.end(removed).await.map(drop)
         })
         .await
     }
 
     async fn outbox_claim(&self, age: Duration, limit: usize) -> Result<Vec<Committed>> {
         self.run(|| async {
+            let losses = self.pool.losses();
             let mut lease = self.pool.lease().await?;
-            let low = self.outbox.get(lease.connection(), self.pool.losses()).await;
-            let low = lease.settle(low)?;
-            let claimed = claim(lease.connection(), low, age, limit).await;
-            let claimed = lease.settle(claimed)?;
+            let claimed = async {
+                let connection = lease.connection();
+                let low = self.outbox.get(connection, losses).await?;
+                claim(connection, low, age, limit).await
+            };
+            let claimed = claimed.await;
+            let claimed = lease.end(claimed).await?;
             if claimed.is_empty() {
                 return Ok(Vec::new());
             }
             let read = |(id, payload): (i64, String)| OutboxPayload::read(id, &payload);
             let entries: Vec<_> = claimed.into_iter().filter_map(read).collect();
-            let rebuilt = rebuild(lease.connection(), &entries).await;
-            match lease.settle(rebuilt) {
+            match self.rebuild(&entries).await {
                 Err(Fault::Sql(error)) if !is_lost(&error) => {}
                 other => return other,
             }
             // One of them cannot be rebuilt. It must not hold up the others.
             let mut good = Vec::with_capacity(entries.len());
             for entry in &entries {
-                let one = rebuild(lease.connection(), std::slice::from_ref(entry)).await;
-                match lease.settle(one) {
+                match self.rebuild(std::slice::from_ref(entry)).await {
                     Ok(one) => good.extend(one),
                     Err(Fault::Sql(error)) if !is_lost(&error) => {
                         tracing::error!(outbox.id = entry.0.0, %error, "an outbox entry cannot be rebuilt");
@@ -124,9 +126,19 @@ impl Log for PostgresStore {
     }
 }
 
-/// Claims from that id on.
+impl PostgresStore {
+    async fn rebuild(&self, entries: &[(OutboxId, OutboxPayload)]) -> Result<Vec<Committed>, Fault> {
+        let mut lease = self.pool.lease().await?;
+        let rebuilt = rebuild(lease.connection(), entries).await;
+        lease.end(rebuilt).await
+    }
+}
+
+/// Claims entries of that age from that id on. A time in the future was written before the server's
+/// clock stepped back, or by another primary: the entry is free at once. No claim lasts longer than
+/// its lease.
 async fn claim(
-    connection: &mut PgConnection,
+    connection: &mut ServerConnection,
     low: i64,
     age: Duration,
     limit: usize,
@@ -134,8 +146,10 @@ async fn claim(
     sqlx::query_as(
         "with free as materialized (
              select id, size from outbox
-             where id >= $5 and created_at < clock_timestamp() - make_interval(secs => $1)
-               and (claimed_until is null or claimed_until < clock_timestamp())
+             where id >= $5
+               and (created_at < clock_timestamp() - make_interval(secs => $1) or created_at > clock_timestamp())
+               and (claimed_until is null or claimed_until < clock_timestamp()
+                    or claimed_until > clock_timestamp() + make_interval(secs => $4))
              order by id limit $2 for update skip locked
          ), few as (
              select id from (select id, sum(size) over (order by id) - size as before from free) f where before < $3
@@ -156,7 +170,7 @@ async fn claim(
 
 /// Rebuilds what these entries stand for, as it is now.
 async fn rebuild(
-    connection: &mut PgConnection,
+    connection: &mut ServerConnection,
     entries: &[(OutboxId, OutboxPayload)],
 ) -> Result<Vec<Committed>, sqlx::Error> {
     let mut ranges = Vec::new();
@@ -178,7 +192,7 @@ async fn rebuild(
 
 type Range = (usize, ChatId, Seq, Seq);
 
-async fn events_of(connection: &mut PgConnection, ranges: &[Range]) -> Result<Vec<(usize, LogEvent)>, sqlx::Error> {
+async fn events_of(connection: &mut ServerConnection, ranges: &[Range]) -> Result<Vec<(usize, LogEvent)>, sqlx::Error> {
     #[derive(sqlx::FromRow)]
     struct Row {
         ord: i64,
@@ -214,7 +228,7 @@ async fn events_of(connection: &mut PgConnection, ranges: &[Range]) -> Result<Ve
 
 /// The users of those of these chats that are private.
 async fn pairs_of(
-    connection: &mut PgConnection,
+    connection: &mut ServerConnection,
     ranges: &[Range],
 ) -> Result<HashMap<ChatId, [UserId; 2]>, sqlx::Error> {
     let chats: Vec<i64> = ranges.iter().map(|range| range.1.0).collect();

@@ -5,8 +5,8 @@
 //! Once a minute one look reads all of it. An id that was given a minute before belongs to a
 //! transaction that has ended since: what that look does not find of those is gone for good.
 
+use super::connection::ServerConnection;
 use parking_lot::Mutex;
-use sqlx::PgConnection;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -37,7 +37,7 @@ impl State {
 
 impl LowWater {
     /// The lowest id; looks anew where the last look is old, or from before connections were lost.
-    pub(super) async fn get(&self, connection: &mut PgConnection, losses: u64) -> Result<i64, sqlx::Error> {
+    pub(super) async fn get(&self, connection: &mut ServerConnection, losses: u64) -> Result<i64, sqlx::Error> {
         let (state, now) = (*self.0.lock(), Instant::now());
         let stands = |(at, before): (Instant, u64)| before == losses && now.duration_since(at) < LOOK_EVERY;
         if state.looked.is_some_and(stands) {

@@ -71,7 +71,7 @@ impl Messages for PostgresStore {
                 .bind(replies)
                 .fetch_all(lease.connection())
                 .await;
-                rows = lease.end_written(sent)?;
+                rows = lease.end_written(sent).await?;
             }
             let outbox = rows.first().and_then(|row| row.outbox_id).map(OutboxId);
             let mut rows = rows.into_iter();

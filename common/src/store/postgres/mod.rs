@@ -5,19 +5,21 @@
 
 mod accounts;
 mod chats;
+mod connection;
 mod deployment;
 mod idempotency;
 mod log;
 mod low_water;
 mod members;
 mod messages;
+mod migrate;
 mod pool;
 mod prune;
 mod sessions;
 mod transaction;
 
 use self::low_water::LowWater;
-use self::pool::Pool;
+use self::pool::{LONGEST_IDLE, Pool};
 use super::changes::Transaction;
 use super::fault::Fault;
 use super::{PoolState, Store};
@@ -25,10 +27,10 @@ use crate::error::{Error, Result};
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use secrecy::{ExposeSecret, SecretString};
+use sqlx::FromRow;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow, Postgres};
 use sqlx::query::QueryAs;
-use sqlx::{ConnectOptions, Connection, FromRow};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -36,8 +38,8 @@ use tokio::time::timeout;
 /// The longest that an operation takes. The contract gives two seconds from a request to its 503,
 /// and a busy machine needs some of them.
 const OPERATION_TIMEOUT: Duration = Duration::from_millis(1750);
-/// The lock under which one node brings the schema up and the others wait.
-const MIGRATION_LOCK: i64 = 0x6d65_7373_656e_6765;
+/// What the SQL needs.
+const OLDEST_SERVER: i32 = 130_000;
 
 /// The store over Postgres; cloned, it shares its pool.
 #[derive(Clone)]
@@ -55,26 +57,41 @@ impl PostgresStore {
             .parse()
             // The parser's message may quote the address, with its password.
             .map_err(|_| Error::invalid("DATABASE_URL", "is not an address like postgres://user@host:5432/database"))?;
-        // Poolers refuse a startup packet with settings. Nothing here reads a float.
-        let options = options.extra_float_digits(None).application_name("messenger");
         Ok(Self { pool: Pool::new(options, pool_size), outbox: Arc::default() })
     }
 
-    /// Applies the migrations. Any number of nodes may do so at once: one applies them, the others
-    /// wait up to a minute.
-    pub async fn migrate(&self) -> Result<()> {
-        let mut connection = self.pool.options().connect().await.map_err(Error::unavailable)?;
-        sqlx::raw_sql("set lock_timeout = '60s'").execute(&mut connection).await.map_err(Fault::Sql)?;
-        sqlx::query("select pg_advisory_lock($1)")
-            .bind(MIGRATION_LOCK)
-            .execute(&mut connection)
-            .await
-            .map_err(Fault::Sql)?;
-        sqlx::raw_sql("set lock_timeout = 0").execute(&mut connection).await.map_err(Fault::Sql)?;
-        let migrated = migrator().run_direct(None, &mut connection, false).await;
-        // The lock ends with the connection.
-        connection.close().await.map_err(Fault::Sql)?;
-        migrated.map_err(Error::internal)
+    /// Refuses a server that cannot serve whatever it is given, with the remedy.
+    pub async fn check(&self) -> Result<()> {
+        let asked = "select current_setting('server_version_num')::integer, current_setting('server_encoding')";
+        let Some((version, encoding)): Option<(i32, String)> = self.row(|| sqlx::query_as(asked)).await? else {
+            return Ok(());
+        };
+        if version < OLDEST_SERVER {
+            let (is, needed) = (version / 10_000, OLDEST_SERVER / 10_000);
+            return Err(Error::internal(format!("the server is Postgres {is}: it must be {needed} or later")));
+        }
+        if encoding != "UTF8" {
+            return Err(Error::internal(format!(
+                "the database's encoding is {encoding}, which cannot hold every text: make one with \
+                 `create database NAME encoding 'UTF8' template template0`"
+            )));
+        }
+        Ok(())
+    }
+
+    /// The server's settings as a statement of ours sees them.
+    #[cfg(test)]
+    pub(super) async fn settings(&self, names: &[&str]) -> Result<Vec<String>> {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let asked = "select current_setting(name) from unnest($1::text[]) with ordinality as s (name, n) order by n";
+        let rows: Vec<(String,)> = self.rows(|| sqlx::query_as(asked).bind(&names)).await?;
+        Ok(rows.into_iter().map(|row| row.0).collect())
+    }
+
+    /// Closes what was idle for that long.
+    #[cfg(test)]
+    pub(super) fn trim(&self, longest: Duration) {
+        self.pool.trim(longest);
     }
 
     /// Whether all migrations of this release are applied.
@@ -84,7 +101,7 @@ impl PostgresStore {
                 let mut lease = self.pool.lease().await?;
                 let versions = sqlx::query_scalar("select version from _sqlx_migrations where success");
                 let versions = versions.fetch_all(lease.connection()).await;
-                match lease.end(versions) {
+                match lease.end(versions).await {
                     // No such table: there is no schema at all.
                     Err(Fault::Sql(sqlx::Error::Database(error))) if error.code().as_deref() == Some("42P01") => {
                         Ok(Vec::new())
@@ -149,7 +166,7 @@ impl PostgresStore {
         self.run(|| async {
             let mut lease = self.pool.lease().await?;
             let rows = statement().fetch_all(lease.connection()).await;
-            lease.end(rows)
+            lease.end(rows).await
         })
         .await
     }
@@ -162,7 +179,7 @@ impl PostgresStore {
         self.run(|| async {
             let mut lease = self.pool.lease().await?;
             let row = statement().fetch_optional(lease.connection()).await;
-            lease.end(row)
+            lease.end(row).await
         })
         .await
     }
@@ -182,10 +199,21 @@ fn migrator() -> Migrator {
 #[async_trait]
 impl Store for PostgresStore {
     async fn ping(&self) -> Result<()> {
+        self.pool.trim(LONGEST_IDLE);
         self.run(|| async {
             let mut lease = self.pool.lease().await?;
-            let answer = sqlx::query("select 1").execute(lease.connection()).await;
-            lease.end(answer).map(drop)
+            let answer = sqlx::query_scalar("select current_setting('transaction_read_only') = 'on'");
+            let answer: Result<bool, _> = answer.fetch_one(lease.connection()).await;
+            if let Ok(true) = answer {
+                // New ones may reach the server that takes them now.
+                lease.lost();
+                self.pool.trim(Duration::ZERO);
+                return Err(Error::unavailable(
+                    "the database takes no writes: it is a standby, or default_transaction_read_only is on",
+                )
+                .into());
+            }
+            lease.end(answer).await.map(drop)
         })
         .await
     }

@@ -1,18 +1,20 @@
-//! A pool of connections with three promises. A caller learns at once that the server is away. A
+//! A pool of connections with four promises. A caller learns at once that the server is away. A
 //! connection on which an answer is still due is never used again. A restart of the server costs
-//! one failed use, not one of every connection.
+//! one failed use, not one of every connection. The server never has more connections of ours than
+//! the pool's size: one whose caller went away counts until the server has noticed.
 
+use super::connection::{Server, ServerConnection};
 use crate::error::Error;
 use crate::store::PoolState;
 use crate::store::fault::{Fault, is_lost};
 use parking_lot::Mutex;
-use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{ConnectOptions, Connection};
+use sqlx::postgres::PgConnectOptions;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 /// How long a caller waits for a connection, its opening included.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(1500);
@@ -21,19 +23,23 @@ const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 /// How long a probe may take.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The settings of every connection. They are statements, because poolers refuse to pass on a
-/// startup packet with settings. Every statement reaches few rows by a key. So one plan serves all
-/// parameters, is made once a connection, and takes the index whatever the statistics of a young
-/// table say.
-const SETTINGS: &str = "set statement_timeout = 1700; set idle_in_transaction_session_timeout = 5000; set jit = off;
-    set plan_cache_mode = force_generic_plan; set enable_seqscan = off";
+/// A connection that was idle for longer than this is closed.
+pub(super) const LONGEST_IDLE: Duration = Duration::from_mins(1);
+/// How long a server takes to notice that a client went away: one that looks after it, and one
+/// that finds out when the statement's time is over.
+const NOTICED: Duration = Duration::from_millis(250);
+const NOTICED_LATE: Duration = Duration::from_millis(1750);
+/// How often a caller that waits looks for places that became free.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// The pool. A caller beyond its size waits, and gets `Unavailable` after [`ACQUIRE_TIMEOUT`].
 pub(super) struct Pool {
-    options: PgConnectOptions,
+    server: Server,
     size: usize,
     permits: Arc<Semaphore>,
     idle: Mutex<Vec<Idle>>,
+    /// Places of connections that were cut, each until its server has noticed.
+    cut: Mutex<Vec<(Instant, OwnedSemaphorePermit)>>,
     open: AtomicU32,
     /// Raised when a connection was lost. Connections of an older generation are probed before they
     /// are used.
@@ -41,7 +47,7 @@ pub(super) struct Pool {
 }
 
 struct Idle {
-    connection: PgConnection,
+    connection: ServerConnection,
     generation: u64,
     since: Instant,
 }
@@ -50,10 +56,11 @@ impl Pool {
     pub(super) fn new(options: PgConnectOptions, size: u32) -> Arc<Self> {
         let size = usize::try_from(size.max(1)).unwrap_or(1);
         Arc::new(Self {
-            options: options.disable_statement_logging(),
+            server: Server::new(options),
             size,
             permits: Arc::new(Semaphore::new(size)),
             idle: Mutex::new(Vec::new()),
+            cut: Mutex::new(Vec::new()),
             open: AtomicU32::new(0),
             generation: AtomicU64::new(0),
         })
@@ -65,8 +72,17 @@ impl Pool {
     }
 
     /// The server that it connects to.
-    pub(super) fn options(&self) -> &PgConnectOptions {
-        &self.options
+    pub(super) fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// Closes the connections that were idle for that long.
+    pub(super) fn trim(&self, longest: Duration) {
+        let mut idle = self.idle.lock();
+        let before = idle.len();
+        idle.retain(|one| one.since.elapsed() < longest);
+        let closed = u32::try_from(before - idle.len()).unwrap_or(u32::MAX);
+        self.open.fetch_sub(closed, Ordering::Relaxed);
     }
 
     /// How often connections were lost, each outage once.
@@ -80,31 +96,36 @@ impl Pool {
         PoolState { in_use: self.open.load(Ordering::Relaxed).saturating_sub(idle), idle, size }
     }
 
-    /// A connection for one or more statements, each its own transaction.
+    /// A connection for one statement, or for several that may be one transaction.
     pub(super) async fn lease(self: &Arc<Self>) -> Result<Lease, Fault> {
+        let mut lease = self.free().await?;
+        if lease.pooled() {
+            lease.begin().await?;
+        }
+        Ok(lease)
+    }
+
+    /// A connection with a transaction begun.
+    pub(super) async fn begin(self: &Arc<Self>) -> Result<Lease, Fault> {
+        let mut lease = self.free().await?;
+        lease.begin().await?;
+        Ok(lease)
+    }
+
+    async fn free(self: &Arc<Self>) -> Result<Lease, Fault> {
         timeout(ACQUIRE_TIMEOUT, self.acquire())
             .await
             .unwrap_or_else(|_| Err(Error::unavailable("no database connection became free in time").into()))
     }
 
-    /// A connection with a transaction begun.
-    pub(super) async fn begin(self: &Arc<Self>) -> Result<Lease, Fault> {
-        let mut lease = self.lease().await?;
-        let begun = sqlx::raw_sql("begin").execute(lease.connection()).await;
-        lease.note(begun.as_ref().err());
-        begun?;
-        lease.clean = false;
-        Ok(lease)
-    }
-
     async fn acquire(self: &Arc<Self>) -> Result<Lease, Fault> {
-        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| sqlx::Error::PoolClosed)?;
+        let permit = self.permit().await?;
         loop {
             // The newest first, so that idle ones stay idle.
             let Some(idle) = self.idle.lock().pop() else { break };
-            let mut lease = Lease::new(self, idle.connection, idle.generation, None);
             let trusted =
                 idle.generation == self.generation.load(Ordering::Acquire) && idle.since.elapsed() < TRUSTED_IDLE;
+            let mut lease = Lease::new(self, Some(idle.connection), idle.generation, None);
             if trusted || lease.answers().await {
                 lease.permit = Some(permit);
                 lease.clean = true;
@@ -112,21 +133,35 @@ impl Pool {
             }
         }
         let generation = self.generation.load(Ordering::Acquire);
-        let mut connection = self.options.connect().await.map_err(Error::unavailable)?;
+        // The lease holds the place while the connection opens: who goes away leaves one behind.
+        let mut lease = Lease::new(self, None, generation, Some(permit));
+        lease.connection = Some(self.server.connect().await?);
         self.open.fetch_add(1, Ordering::Relaxed);
-        let set = sqlx::raw_sql(SETTINGS).execute(&mut connection).await;
-        let mut lease = Lease::new(self, connection, generation, Some(permit));
-        set.map_err(Error::unavailable)?;
         lease.clean = true;
         Ok(lease)
+    }
+
+    /// A place for a connection.
+    async fn permit(&self) -> Result<OwnedSemaphorePermit, Fault> {
+        let mut permit = pin!(Arc::clone(&self.permits).acquire_owned());
+        loop {
+            let now = Instant::now();
+            self.cut.lock().retain(|(noticed, _)| *noticed > now);
+            tokio::select! {
+                biased;
+                permit = &mut permit => return Ok(permit.map_err(|_| sqlx::Error::PoolClosed)?),
+                () = sleep(LOOK) => {}
+            }
+        }
     }
 }
 
 /// A connection in use. It is closed where it is dropped before its work was ended, by a caller
 /// that went away or a time-out.
 pub(super) struct Lease {
-    connection: Option<PgConnection>,
+    connection: Option<ServerConnection>,
     generation: u64,
+    taken: Instant,
     /// Whether nothing is due on it: no answer, no end of a transaction.
     clean: bool,
     pool: Arc<Pool>,
@@ -134,31 +169,52 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    fn new(pool: &Arc<Pool>, connection: PgConnection, generation: u64, permit: Option<OwnedSemaphorePermit>) -> Self {
-        Self { connection: Some(connection), generation, clean: false, pool: Arc::clone(pool), permit }
+    fn new(
+        pool: &Arc<Pool>,
+        connection: Option<ServerConnection>,
+        generation: u64,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Self {
+        Self { connection, generation, taken: Instant::now(), clean: false, pool: Arc::clone(pool), permit }
+    }
+
+    fn pooled(&self) -> bool {
+        self.connection.as_ref().is_some_and(|connection| connection.pooled)
+    }
+
+    async fn begin(&mut self) -> Result<(), Fault> {
+        let begun = self.connection().begin().await;
+        self.note(begun.as_ref().err());
+        begun?;
+        self.clean = false;
+        Ok(())
     }
 
     /// The connection itself. Each use must be followed by one of the `end`s.
     #[expect(clippy::expect_used, reason = "it is taken only where the lease ends")]
-    pub(super) fn connection(&mut self) -> &mut PgConnection {
+    pub(super) fn connection(&mut self) -> &mut ServerConnection {
         self.clean = false;
         self.connection.as_mut().expect("a lease has its connection until it ends")
     }
 
-    /// Ends a use whose statements were each a transaction of its own.
-    pub(super) fn end<T>(mut self, result: Result<T, sqlx::Error>) -> Result<T, Fault> {
-        self.settle(result)
-    }
-
-    /// The same, for a lease that goes on.
-    pub(super) fn settle<T>(&mut self, result: Result<T, sqlx::Error>) -> Result<T, Fault> {
+    /// Ends a use whose statements were each a transaction of its own; through a pooler they were
+    /// one.
+    pub(super) async fn end<T>(mut self, result: Result<T, sqlx::Error>) -> Result<T, Fault> {
+        let result = match result {
+            Ok(value) if self.pooled() => self.connection().raw("commit").await.map(|()| value),
+            Err(error) if self.pooled() && !is_lost(&error) => match self.connection().raw("rollback").await {
+                Ok(()) => Err(error),
+                Err(lost) => Err(lost),
+            },
+            other => other,
+        };
         self.note(result.as_ref().err());
         result.map_err(Fault::Sql)
     }
 
     /// The same for a statement that wrote. After a lost connection nobody knows whether it did.
-    pub(super) fn end_written<T>(self, result: Result<T, sqlx::Error>) -> Result<T, Fault> {
-        self.end(result).map_err(|fault| match fault {
+    pub(super) async fn end_written<T>(self, result: Result<T, sqlx::Error>) -> Result<T, Fault> {
+        self.end(result).await.map_err(|fault| match fault {
             Fault::Sql(error) if is_lost(&error) => Fault::Unknown(error),
             other => other,
         })
@@ -168,7 +224,7 @@ impl Lease {
     pub(super) async fn end_transaction<T>(mut self, result: Result<T, Fault>) -> Result<T, Fault> {
         match result {
             Ok(value) => {
-                let committed = sqlx::raw_sql("commit").execute(self.connection()).await;
+                let committed = self.connection().raw("commit").await;
                 self.note(committed.as_ref().err());
                 committed.map_err(Fault::Unknown)?;
                 Ok(value)
@@ -181,7 +237,7 @@ impl Lease {
                 if lost {
                     self.lost();
                 } else {
-                    let undone = sqlx::raw_sql("rollback").execute(self.connection()).await;
+                    let undone = self.connection().raw("rollback").await;
                     self.note(undone.as_ref().err());
                 }
                 Err(fault)
@@ -198,7 +254,7 @@ impl Lease {
         }
     }
 
-    fn lost(&mut self) {
+    pub(super) fn lost(&mut self) {
         self.clean = false;
         // Raise the generation once per outage: connections of the same generation were lost
         // together.
@@ -223,15 +279,23 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let Some(connection) = self.connection.take() else { return };
-        if self.clean {
-            let idle = Idle { connection, generation: self.generation, since: Instant::now() };
-            self.pool.idle.lock().push(idle);
-        } else {
-            // Only close the socket: a server that is away would not read a goodbye.
-            drop(connection);
-            self.pool.open.fetch_sub(1, Ordering::Relaxed);
+        let noticed = match self.connection.take() {
+            Some(connection) if self.clean => {
+                let idle = Idle { connection, generation: self.generation, since: Instant::now() };
+                self.pool.idle.lock().push(idle);
+                return;
+            }
+            Some(connection) => {
+                self.pool.open.fetch_sub(1, Ordering::Relaxed);
+                // Only the socket is closed: a server that is away would not read a goodbye.
+                if connection.watched { NOTICED } else { NOTICED_LATE }
+            }
+            None => NOTICED,
+        };
+        if let Some(permit) = self.permit.take() {
+            // A statement that had just begun is as soon over.
+            let now = Instant::now();
+            self.pool.cut.lock().push((now + noticed.min(now - self.taken), permit));
         }
-        drop(self.permit.take());
     }
 }

@@ -5,11 +5,11 @@
 //! hands its rows to the next as arrays. A join instead would be planned for a tenth of the table,
 //! the planner's guess for an unknown limit.
 
+use super::connection::ServerConnection;
 use super::pool::Pool;
 use crate::id::ChatId;
 use crate::store::fault::Fault;
 use crate::store::idempotency::KEY_KEPT;
-use sqlx::PgConnection;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,12 +27,12 @@ pub(super) async fn prune(pool: &Arc<Pool>, older_than: Duration, limit: usize) 
         Ok(usize::try_from(removed + passed + erased).unwrap_or_default())
     }
     .await;
-    lease.end(pruned)
+    lease.end(pruned).await
 }
 
 /// Raises the floors to these numbers, so that no reader waits for an entry that is gone. Skips
 /// chats that a writer has locked; the next pruning finds them.
-async fn raise_floors(connection: &mut PgConnection, tops: &BTreeMap<i64, i64>) -> Result<(), sqlx::Error> {
+async fn raise_floors(connection: &mut ServerConnection, tops: &BTreeMap<i64, i64>) -> Result<(), sqlx::Error> {
     if tops.is_empty() {
         return Ok(());
     }
@@ -54,7 +54,11 @@ async fn raise_floors(connection: &mut PgConnection, tops: &BTreeMap<i64, i64>) 
 
 /// Raises the floors, then deletes the entries below them without a lock on any chat. Answers how
 /// many.
-async fn remove_events(connection: &mut PgConnection, older_than: Duration, limit: i64) -> Result<i64, sqlx::Error> {
+async fn remove_events(
+    connection: &mut ServerConnection,
+    older_than: Duration,
+    limit: i64,
+) -> Result<i64, sqlx::Error> {
     let old: Vec<(i64, i64)> = sqlx::query_as(
         "select chat_id, seq from events
          where created_at < clock_timestamp() - make_interval(secs => $1) order by created_at limit $2",
@@ -88,7 +92,11 @@ async fn remove_events(connection: &mut PgConnection, older_than: Duration, limi
 /// Messages stay, but a replay no longer reaches them. Raises the floors of their chats, from
 /// where the last pruning stopped, and answers how many messages it passed. Two nodes at once do
 /// the same work twice.
-async fn pass_messages(connection: &mut PgConnection, older_than: Duration, limit: i64) -> Result<i64, sqlx::Error> {
+async fn pass_messages(
+    connection: &mut ServerConnection,
+    older_than: Duration,
+    limit: i64,
+) -> Result<i64, sqlx::Error> {
     let next: Vec<(i64, i64, i64, bool)> = sqlx::query_as(
         "select id, chat_id, seq, created_at < clock_timestamp() - make_interval(secs => $1)
          from messages where id > (select message_id from pruned) order by id limit $2",
@@ -113,7 +121,7 @@ async fn pass_messages(connection: &mut PgConnection, older_than: Duration, limi
 
 /// Erases the texts of deleted chats, one batch. Nobody can read them before that either. Answers
 /// how many; a chat that is done counts as one, and 0 means that none is left.
-async fn erase_deleted_chats(connection: &mut PgConnection, limit: i64) -> Result<i64, sqlx::Error> {
+async fn erase_deleted_chats(connection: &mut ServerConnection, limit: i64) -> Result<i64, sqlx::Error> {
     let chat: Option<ChatId> =
         sqlx::query_scalar("select id from chats where deleted_at is not null and not erased order by id limit 1")
             .fetch_optional(&mut *connection)
@@ -136,7 +144,7 @@ async fn erase_deleted_chats(connection: &mut PgConnection, limit: i64) -> Resul
 }
 
 /// Deletes idempotency keys with their answers.
-async fn forget_keys(connection: &mut PgConnection, limit: i64) -> Result<(), sqlx::Error> {
+async fn forget_keys(connection: &mut ServerConnection, limit: i64) -> Result<(), sqlx::Error> {
     sqlx::query(
         "delete from idempotency_keys where ctid = any (array(
              select ctid from idempotency_keys
@@ -151,7 +159,7 @@ async fn forget_keys(connection: &mut PgConnection, limit: i64) -> Result<(), sq
 }
 
 /// Deletes sessions that expired more than a day ago. None of their tokens is valid.
-async fn forget_sessions(connection: &mut PgConnection, limit: i64) -> Result<(), sqlx::Error> {
+async fn forget_sessions(connection: &mut ServerConnection, limit: i64) -> Result<(), sqlx::Error> {
     sqlx::query(
         "delete from sessions where id = any (array(
              select id from sessions where expires_at < clock_timestamp() - interval '1 day' order by expires_at limit $1

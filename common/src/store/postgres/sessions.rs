@@ -2,6 +2,7 @@
 
 use super::PostgresStore;
 use super::accounts::end_sessions;
+use super::connection::ServerConnection;
 use crate::error::{Error, Result};
 use crate::id::{SessionId, UserId};
 use crate::model::Page;
@@ -10,7 +11,6 @@ use crate::store::fault::Fault;
 use crate::store::sessions::{LONGEST, OpenSessionRow, REPEATED_WITHIN, SessionRow, Step};
 use crate::store::{EndedSession, Holder, OpenSession, PageRequest, Rotation, Session, SessionKey, Sessions, cursor};
 use async_trait::async_trait;
-use sqlx::PgConnection;
 use std::time::Duration;
 
 #[async_trait]
@@ -44,7 +44,7 @@ impl Sessions for PostgresStore {
             .bind(user_agent)
             .fetch_optional(lease.connection())
             .await;
-            match lease.end_written(opened)? {
+            match lease.end_written(opened).await? {
                 Some((_, Some(id))) => Ok(Session { id, user_id: user, key, generation: 0 }),
                 Some((true, None)) => Err(Error::BadCredentials.into()),
                 Some((false, None)) | None => Err(Error::AccountDisabled.into()),
@@ -67,7 +67,7 @@ impl Sessions for PostgresStore {
             let mut lease = self.pool.lease().await?;
             let ended = end(lease.connection(), session).await;
             // To end it again does no harm.
-            lease.end(ended)
+            lease.end(ended).await
         })
         .await
     }
@@ -101,7 +101,7 @@ impl Sessions for PostgresStore {
             .bind(user)
             .execute(lease.connection())
             .await;
-            Ok(lease.end_written(ended)?.rows_affected() > 0)
+            Ok(lease.end_written(ended).await?.rows_affected() > 0)
         })
         .await
     }
@@ -110,7 +110,7 @@ impl Sessions for PostgresStore {
         self.run(|| async {
             let mut lease = self.pool.lease().await?;
             let ended = end_sessions(lease.connection(), user, Some(keep), false).await;
-            lease.end_written(ended)
+            lease.end_written(ended).await
         })
         .await
     }
@@ -139,7 +139,7 @@ impl Sessions for PostgresStore {
     }
 }
 
-async fn rotate(connection: &mut PgConnection, token: Session, ttl: Duration) -> Result<Rotation, Fault> {
+async fn rotate(connection: &mut ServerConnection, token: Session, ttl: Duration) -> Result<Rotation, Fault> {
     let row = lock_session(connection, token.id).await?.filter(|row| row.is_of(&token));
     let Some(row) = row else { return Ok(Rotation::Ended) };
     let user: AccountRow = sqlx::query_as(concat!("select ", account_columns!(), " from users where id = $1"))
@@ -178,7 +178,10 @@ async fn rotate(connection: &mut PgConnection, token: Session, ttl: Duration) ->
     }
 }
 
-async fn lock_session(connection: &mut PgConnection, session: SessionId) -> Result<Option<SessionRow>, sqlx::Error> {
+async fn lock_session(
+    connection: &mut ServerConnection,
+    session: SessionId,
+) -> Result<Option<SessionRow>, sqlx::Error> {
     sqlx::query_as(
         "select user_id, key_hash, generation, ended_at is null and expires_at > clock_timestamp() as live,
              not repeated and coalesce(rotated_at > clock_timestamp() - make_interval(secs => $2), false) as repeatable
@@ -190,7 +193,7 @@ async fn lock_session(connection: &mut PgConnection, session: SessionId) -> Resu
     .await
 }
 
-async fn end(connection: &mut PgConnection, session: SessionId) -> Result<(), sqlx::Error> {
+async fn end(connection: &mut ServerConnection, session: SessionId) -> Result<(), sqlx::Error> {
     sqlx::query("update sessions set ended_at = clock_timestamp() where id = $1 and ended_at is null")
         .bind(session)
         .execute(connection)

@@ -1,6 +1,7 @@
 //! The statements of a change. A connection with a transaction begun is the transaction.
 
 use super::chats::views;
+use super::connection::ServerConnection;
 use crate::id::{ChatId, MessageId, Seq, UserId};
 use crate::model::{Chat, Member, Message, Role};
 use crate::store::OutboxId;
@@ -12,10 +13,9 @@ use crate::store::messages::{MessageRow, message_columns};
 use crate::store::outbox::OutboxPayload;
 use crate::store::stored_time::Time;
 use async_trait::async_trait;
-use sqlx::PgConnection;
 
 #[async_trait]
-impl Transaction for PgConnection {
+impl Transaction for ServerConnection {
     async fn lock(&mut self, chat: ChatId, by: UserId) -> Result<(Option<ChatRow>, Option<Role>, Time), Fault> {
         let row = sqlx::query_as(
             "select id, is_group, name, description, created_at, seq, member_count, deleted_at is not null as is_deleted
