@@ -21,7 +21,7 @@ use futures_util::future::BoxFuture;
 use secrecy::ExposeSecret;
 use std::fmt::Display;
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -212,6 +212,7 @@ where
         }
     };
     telemetry::init(&config);
+    raise_descriptors();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -252,12 +253,22 @@ where
     code
 }
 
+/// Lets the process open as many descriptors as it may: each connection is one.
+fn raise_descriptors() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(soft, hard)| if soft < hard { setrlimit(Resource::RLIMIT_NOFILE, hard, hard) } else { Ok(()) });
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit of open files stays as it is: it bounds how many connections there can be");
+    }
+}
+
 /// Connections that wait to be accepted, as many as the kernel allows: after a restart all clients
 /// of a node come at once.
 const BACKLOG: u32 = 4096;
 
 fn listen(host: &str, port: &str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    let listening = || {
+    let listening = |address: SocketAddr| {
         let socket =
             if address.is_ipv4() { tokio::net::TcpSocket::new_v4()? } else { tokio::net::TcpSocket::new_v6()? };
         // A restart does not wait until the last connections have timed out.
@@ -265,7 +276,15 @@ fn listen(host: &str, port: &str, address: SocketAddr) -> Result<TcpListener, St
         socket.bind(address)?;
         socket.listen(BACKLOG)
     };
-    listening().map_err(|error: std::io::Error| {
+    let every = SocketAddr::from((Ipv6Addr::UNSPECIFIED, address.port()));
+    let listener = match listening(address) {
+        // A machine without IPv6 has every address of IPv4.
+        Err(error) if address == every && error.kind() != std::io::ErrorKind::AddrInUse => {
+            listening(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())))
+        }
+        listener => listener,
+    };
+    listener.map_err(|error: std::io::Error| {
         let (variable, example) = match error.kind() {
             std::io::ErrorKind::AddrNotAvailable => {
                 (host, format!("{host}=127.0.0.1; it must be an address of this machine"))
@@ -280,4 +299,28 @@ fn listen(host: &str, port: &str, address: SocketAddr) -> Result<TcpListener, St
 fn complain(program: Program, error: &dyn Display) {
     let line = format!("{}: {error}\n", program.name());
     drop(std::io::stderr().write_all(line.as_bytes()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+    #[test]
+    fn as_many_descriptors_as_allowed_may_be_open() {
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, hard - 1, hard).unwrap();
+        raise_descriptors();
+        assert_eq!(getrlimit(Resource::RLIMIT_NOFILE).unwrap(), (hard, hard));
+    }
+
+    #[tokio::test]
+    async fn the_default_address_serves_both_families() {
+        let every = listen("HOST", "PORT", SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))).unwrap();
+        let port = every.local_addr().unwrap().port();
+        tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        if every.local_addr().unwrap().is_ipv6() {
+            tokio::net::TcpStream::connect(("::1", port)).await.unwrap();
+        }
+    }
 }

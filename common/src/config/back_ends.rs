@@ -2,11 +2,10 @@
 
 use super::secret::SecretKey;
 use super::variables::Raw;
-use super::{ConfigError, Database, JwtKeys, Program, RedisConfig, parse, secret};
+use super::{ConfigError, Database, JwtKeys, Program, RedisConfig, database, parse, secret};
 use secrecy::SecretString;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 pub(super) fn read(
     program: Program,
@@ -14,8 +13,8 @@ pub(super) fn read(
     data: fn() -> Option<PathBuf>,
 ) -> Result<(Database, Option<RedisConfig>), ConfigError> {
     const NAME: &str = "DATABASE_URL";
-    let database = match raw.get(NAME)? {
-        Some(url) => database(program, &url)?,
+    let database = match raw.kept(NAME, "DATABASE_URL_FILE")? {
+        Some(url) => database::read(program, &url, home().as_deref())?,
         None if program == Program::Messenger => {
             let missing =
                 || ConfigError::new(NAME, "no home directory to put the file in", "DATABASE_URL=sqlite:chat.db");
@@ -23,7 +22,7 @@ pub(super) fn read(
         }
         None => return Err(ConfigError::of(NAME, "must be given")),
     };
-    let redis = raw.get("REDIS_URL")?.map(|urls| redis(&urls)).transpose()?;
+    let redis = raw.kept("REDIS_URL", "REDIS_URL_FILE")?.map(|urls| redis(&urls)).transpose()?;
     match (&database, &redis) {
         (Database::Postgres(_), None) => Err(ConfigError::of(
             "REDIS_URL",
@@ -34,32 +33,6 @@ pub(super) fn read(
             "must be a Postgres address when REDIS_URL is given: a SQLite file serves one process",
         )),
         _ => Ok((database, redis)),
-    }
-}
-
-fn database(program: Program, url: &str) -> Result<Database, ConfigError> {
-    const NAME: &str = "DATABASE_URL";
-    let url = url.trim();
-    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-        if url::Url::parse(url).is_ok() && sqlx::postgres::PgConnectOptions::from_str(url).is_ok() {
-            return Ok(Database::Postgres(url.into()));
-        }
-        // The value holds the password, so the fault does not quote it.
-        return Err(ConfigError::of(NAME, "is no valid Postgres address"));
-    }
-    let path = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:"));
-    match path {
-        Some(_) if program != Program::Messenger => Err(ConfigError::of(NAME, "SQLite is for `messenger` alone")),
-        Some(path) if path.is_empty() || path.starts_with(':') => {
-            Err(ConfigError::new(NAME, "names no file", "DATABASE_URL=sqlite:/var/lib/messenger/messenger.db"))
-        }
-        Some(path) => Ok(Database::Sqlite(PathBuf::from(path))),
-        None if program == Program::Messenger => Err(ConfigError::new(
-            NAME,
-            "must begin with sqlite:, postgresql:// or postgres://",
-            "DATABASE_URL=sqlite:chat.db",
-        )),
-        None => Err(ConfigError::of(NAME, "must begin with postgresql:// or postgres://")),
     }
 }
 
@@ -81,6 +54,10 @@ fn redis(urls: &str) -> Result<RedisConfig, ConfigError> {
     }
 }
 
+fn home() -> Option<PathBuf> {
+    directories::BaseDirs::new().map(|dirs| dirs.home_dir().to_owned())
+}
+
 pub(super) fn secret_key(
     program: Program,
     raw: &Raw,
@@ -92,7 +69,8 @@ pub(super) fn secret_key(
     if let Database::Sqlite(path) = database {
         make_directory(path)?;
     }
-    match (raw.get("SECRET_KEY")?.map(SecretString::from), database) {
+    let given = raw.kept("SECRET_KEY", "SECRET_KEY_FILE")?.map(|key| SecretString::from(key.trim()));
+    match (given, database) {
         (Some(key), _) => secret::judge(&key, debug, warnings).map(|()| SecretKey::Given(key)),
         // Tokens of before an Ed25519 key signed live on while the key that was made is there.
         (None, Database::Sqlite(path)) => match SecretKey::beside(path)? {

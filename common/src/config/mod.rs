@@ -3,6 +3,8 @@
 //! A bad value is one line that names the variable, the fault and an example, and holds no secret.
 
 mod back_ends;
+mod database;
+mod env_file;
 mod jwt;
 mod limits;
 mod origins;
@@ -26,7 +28,7 @@ pub use variables::{VARIABLES, Variable, command};
 use ipnet::IpNet;
 use secrecy::SecretString;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 use variables::Raw;
@@ -176,7 +178,7 @@ impl Config {
     #[allow(clippy::disallowed_methods, reason = "nothing runs yet that would have to end in order")]
     pub fn load(program: Program) -> Result<Self, ConfigError> {
         let directory = std::env::current_dir().unwrap_or_default();
-        let file = variables::read_env_file(&directory)?;
+        let file = env_file::read(&directory)?;
         let raw = match Raw::new(program, std::env::args_os(), |name| std::env::var_os(name), file) {
             Ok(raw) => raw,
             Err(e) if e.use_stderr() => return Err(command_line(&e)),
@@ -297,7 +299,7 @@ fn log_directives(raw: &Raw) -> Result<String, ConfigError> {
 }
 
 fn listeners(raw: &Raw) -> Result<(SocketAddr, SocketAddr), ConfigError> {
-    let host = parse::host(raw, "HOST")?.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    let host = parse::host(raw, "HOST")?.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
     let port = parse::number(raw, "PORT", 0_u16, u16::MAX)?;
     let admin_host = parse::host(raw, "ADMIN_HOST")?.unwrap_or(host);
     let admin_port = match raw.get("ADMIN_PORT")? {

@@ -1,3 +1,4 @@
+use super::variables::find;
 use super::*;
 use secrecy::ExposeSecret;
 use std::collections::HashMap;
@@ -47,8 +48,8 @@ fn an_api_has_the_contracts_defaults() {
     let redis = config.redis.expect("the default server");
     assert_eq!(redis.nodes[0].expose_secret(), "redis://127.0.0.1:6379");
     assert!(!redis.cluster);
-    assert_eq!(config.listen.to_string(), "0.0.0.0:8000");
-    assert_eq!(config.admin_listen.to_string(), "0.0.0.0:9000");
+    assert_eq!(config.listen.to_string(), "[::]:8000");
+    assert_eq!(config.admin_listen.to_string(), "[::]:9000");
     assert_eq!(config.access_token_ttl, Duration::from_mins(15));
     assert_eq!(config.refresh_token_ttl, Duration::from_hours(30 * 24));
     assert_eq!(config.presence_grace, Duration::from_secs(5));
@@ -237,8 +238,18 @@ fn help_lists_every_variable_with_its_default() {
 
 #[test]
 fn the_tables_examples_and_defaults_are_good_values() {
-    for variable in VARIABLES.iter().filter(|v| !v.example.starts_with('$') && !v.name.ends_with("_FILE")) {
-        let read = read(Program::Api, &cluster(&[(variable.name, variable.example)]));
+    for variable in VARIABLES.iter().filter(|v| !v.example.starts_with('$') && !v.name.starts_with("JWT_")) {
+        let mut given = cluster(&[(variable.name, variable.example)]);
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("value").display().to_string();
+        // A file of this test in place of the example's.
+        if let Some(of) = variable.name.strip_suffix("_FILE") {
+            let value = find(of).map_or("", |variable| variable.example);
+            std::fs::write(&file, if of == "SECRET_KEY" { KEY } else { value }).expect("writes");
+            given.retain(|(name, _)| *name != of && *name != variable.name);
+            given.push((variable.name, &file));
+        }
+        let read = read(Program::Api, &given);
         assert!(read.is_ok(), "{}: {:?}", variable.name, read.err());
     }
 }
@@ -267,12 +278,35 @@ fn a_fault_of_the_command_line_is_one_line_too() {
 fn the_file_is_read_and_its_faults_quote_nothing() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join(".env");
-    assert!(variables::read_env_file(directory.path()).expect("none is fine").is_empty());
+    assert!(env_file::read(directory.path()).expect("none is fine").is_empty());
     std::fs::write(&file, "# a comment\nPORT=81\nDESCRIPTION='two words # and more'\n").expect("written");
-    let values = variables::read_env_file(directory.path()).expect("sound");
+    let values = env_file::read(directory.path()).expect("sound");
     assert_eq!(values["PORT"], "81");
     assert_eq!(values["DESCRIPTION"], "two words # and more");
     std::fs::write(&file, "SECRET_KEY='hunter2\n").expect("written");
-    let line = variables::read_env_file(directory.path()).expect_err("unclosed").to_string();
+    let line = env_file::read(directory.path()).expect_err("unclosed").to_string();
     assert!(line.starts_with(".env: ") && !line.contains("hunter2"), "{line}");
+}
+
+#[test]
+fn a_secret_may_be_kept_in_a_file() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("secret");
+    let named = path.to_str().expect("UTF-8").to_owned();
+    std::fs::write(&path, format!("{KEY}\n")).expect("writes");
+    let config = read(Program::Api, &[("DATABASE_URL", "postgres://u@db/m"), ("SECRET_KEY_FILE", named.as_str())]);
+    assert!(matches!(config.expect("starts").secret_key, SecretKey::Given(key) if key.expose_secret() == KEY));
+    let both = fault(Program::Api, &[("SECRET_KEY_FILE", named.as_str())]);
+    assert!(both.starts_with("SECRET_KEY_FILE: ") && both.contains("SECRET_KEY") && !both.contains(KEY), "{both}");
+    for (name, url) in [("DATABASE_URL_FILE", "postgres://u:hunter2@db/m"), ("REDIS_URL_FILE", "redis://:hunter2@r")] {
+        std::fs::write(&path, url).expect("writes");
+        let mut given = vec![("SECRET_KEY", KEY), (name, named.as_str())];
+        if name == "REDIS_URL_FILE" {
+            given.push(("DATABASE_URL", "postgres://u@db/m"));
+        }
+        read(Program::Api, &given).expect("starts");
+    }
+    std::fs::write(&path, "\n").expect("writes");
+    assert!(fault(Program::Api, &[("REDIS_URL_FILE", named.as_str())]).contains("is empty"));
+    assert!(fault(Program::Api, &[("REDIS_URL_FILE", "/nowhere/at/all")]).contains("cannot be read"));
 }

@@ -8,7 +8,6 @@ use clap::builder::StyledStr;
 use clap::{Arg, ArgMatches, Command};
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::path::Path;
 
 /// One variable: its name, what `--help` says, its default for each program, a good value.
 pub struct Variable {
@@ -92,12 +91,24 @@ pub const VARIABLES: &[Variable] = &[
             _ => "none, must be given",
         }),
     },
+    Variable {
+        name: "DATABASE_URL_FILE",
+        help: "File with the address of the database, instead of DATABASE_URL",
+        example: "/run/secrets/database_url",
+        default: Default::None,
+    },
     variable("DB_POOL_SIZE", "16", "16", "Most connections that this process opens to the database"),
     Variable {
         name: "REDIS_URL",
         help: "Address of Redis: redis:// or rediss://; several, with commas between, mean a Redis Cluster",
         example: "redis://127.0.0.1:6379",
         default: Default::For(|program| if program == Program::Messenger { "" } else { "redis://127.0.0.1:6379" }),
+    },
+    Variable {
+        name: "REDIS_URL_FILE",
+        help: "File with the address of Redis, instead of REDIS_URL",
+        example: "/run/secrets/redis_url",
+        default: Default::None,
     },
     variable(
         "MIGRATE",
@@ -127,10 +138,16 @@ pub const VARIABLES: &[Variable] = &[
         default: Default::Said(|_| "none: SECRET_KEY verifies"),
     },
     Variable {
+        name: "SECRET_KEY_FILE",
+        help: "File with the key, instead of SECRET_KEY",
+        example: "/run/secrets/secret_key",
+        default: Default::None,
+    },
+    Variable {
         name: "HOST",
         help: "IP address that the public listener binds to",
-        example: "0.0.0.0",
-        default: Default::For(|program| if program == Program::Messenger { "127.0.0.1" } else { "0.0.0.0" }),
+        example: "::",
+        default: Default::For(|program| if program == Program::Messenger { "127.0.0.1" } else { "::" }),
     },
     Variable {
         name: "PORT",
@@ -293,6 +310,26 @@ impl Raw {
 
     /// The value of a variable, if it was given or has a default.
     pub(super) fn get(&self, name: &'static str) -> Result<Option<String>, ConfigError> {
+        let default = find(name).and_then(|v| v.default(self.program)).filter(|value| !value.is_empty());
+        Ok(self.given(name)?.or_else(|| default.map(str::to_owned)))
+    }
+
+    /// The value of a variable that may be kept in a file, whose path another variable names. The
+    /// blanks around it are not part of it.
+    pub(super) fn kept(&self, name: &'static str, file: &'static str) -> Result<Option<String>, ConfigError> {
+        let Some(path) = self.given(file)? else { return self.get(name) };
+        if self.given(name)?.is_some() {
+            return Err(ConfigError::of(file, format!("is given beside {name}: leave one of them out")));
+        }
+        let value = std::fs::read_to_string(&path)
+            .map_err(|error| ConfigError::of(file, format!("names a file that cannot be read: {error}")))?;
+        match value.trim() {
+            "" => Err(ConfigError::of(file, "names a file that is empty")),
+            value => Ok(Some(value.to_owned())),
+        }
+    }
+
+    fn given(&self, name: &'static str) -> Result<Option<String>, ConfigError> {
         let given = |value: &String| (!value.is_empty()).then(|| value.clone());
         if let Some(value) = self.flags.get_one::<String>(name) {
             return Ok(given(value));
@@ -303,27 +340,6 @@ impl Raw {
                 return Ok(Some(value));
             }
         }
-        if let Some(value) = self.file.get(name).and_then(given) {
-            return Ok(Some(value));
-        }
-        let default = find(name).and_then(|v| v.default(self.program));
-        Ok(default.filter(|value| !value.is_empty()).map(str::to_owned))
+        Ok(self.file.get(name).and_then(given))
     }
-}
-
-/// The values of `.env` in that directory; none without the file.
-pub(super) fn read_env_file(directory: &Path) -> Result<HashMap<String, String>, ConfigError> {
-    let path = directory.join(".env");
-    if !path.is_file() {
-        return Ok(HashMap::new());
-    }
-    let bad = |fault: &str| ConfigError::new(".env", fault, "PORT=8000, or NAME='a value with blanks or a #'");
-    let entries = dotenvy::from_path_iter(&path).map_err(|_| bad("cannot be read"))?;
-    let mut values = HashMap::new();
-    for (index, entry) in entries.enumerate() {
-        // The library's error quotes the line, and the line may hold a secret.
-        let (name, value) = entry.map_err(|_| bad(&format!("entry {} is not NAME=value", index + 1)))?;
-        values.entry(name).or_insert(value);
-    }
-    Ok(values)
 }
