@@ -21,7 +21,7 @@ impl PgBouncer {
     /// A pooler before the server at that port, with that many server connections a database.
     /// `settings` are lines of its `[pgbouncer]` section.
     pub async fn before(postgres_port: u16, pool_size: u16, settings: &[&str]) -> Self {
-        let settings: String = settings.iter().map(|line| format!("{line}\n")).collect();
+        let settings = settings.join("\n");
         super::blocking(move || Self::start(postgres_port, pool_size, &settings)).await
     }
 
@@ -37,7 +37,7 @@ impl PgBouncer {
         let text = format!(
             "[databases]\n* = host=127.0.0.1 port={postgres_port} user=postgres\n[pgbouncer]\nlisten_addr=127.0.0.1\n\
              listen_port={port}\nunix_socket_dir=\nauth_type=any\nauth_file={}\npool_mode=transaction\n\
-             default_pool_size={pool_size}\nmax_client_conn=500\n{settings}",
+             default_pool_size={pool_size}\nmax_client_conn=500\n{settings}\n",
             users.display()
         );
         std::fs::write(&config, text).unwrap();

@@ -27,7 +27,7 @@ const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
 pub(super) const LONGEST_IDLE: Duration = Duration::from_mins(1);
 /// How long a server takes to notice that a client went away: one that looks after it, and one
 /// that finds out when the statement's time is over.
-const NOTICED: Duration = Duration::from_millis(250);
+const NOTICED: Duration = Duration::from_millis(500);
 const NOTICED_LATE: Duration = Duration::from_millis(1750);
 /// How often a caller that waits looks for places that became free.
 const LOOK: Duration = Duration::from_millis(20);
