@@ -1,6 +1,8 @@
 // @ts-check
 /** How many messages are unread, told by the tab: in its title and on its icon. @module */
 
+import { t } from './i18n.js';
+
 const icon = /** @type {HTMLLinkElement} */ (document.querySelector('link[rel=icon]'));
 const plain = icon.href;
 const BUBBLE = new Path2D('M8 10.5A2.5 2.5 0 0 1 10.5 8h11a2.5 2.5 0 0 1 2.5 2.5v7a2.5 2.5 0 0 1-2.5 2.5H15l-4.5 4v-4A2.5 2.5 0 0 1 8 17.5z');
@@ -8,7 +10,7 @@ let shown = '';
 
 /** @param {number} count */
 export function unreadBadge(count) {
-  document.title = count > 0 ? `(${count}) Messenger` : 'Messenger';
+  document.title = count > 0 ? `(${count}) ${t('app')}` : t('app');
   const label = count === 0 ? '' : count > 99 ? '99' : String(count);
   if (label === shown) return;
   shown = label;

@@ -19,7 +19,8 @@ import { pageKeys } from './keys.js';
 import { notifyOf } from './notify.js';
 import { showSettings } from './settings.js';
 import { quickSwitcher } from './switcher.js';
-import { wordsFor, wordsForClose } from './words.js';
+import { onLanguage, parts, t } from './i18n.js';
+import { wordsFor, wordsForClose, wordsForEnd } from './words.js';
 
 const session = new Session({ storage: shared });
 const connection = new Connection(session, { longestMs });
@@ -58,14 +59,14 @@ async function enter() {
     if (id !== addressed()) return;
     location.hash = '';
     route();
-    toast('“', name(gone), '” is no longer among your chats.');
+    toast(...parts('chats.gone', { name: name(gone) }));
   });
   try {
     await store.start();
   } catch (error) {
     if (store !== mine) return;
     // The server is away: say so, and come back when it does.
-    say(`${wordsFor(error)} Trying again…`);
+    say(`${wordsFor(error)} ${t('trying_again')}`);
     setTimeout(() => { if (store === mine) { leaveStore(); enter(); } }, 500 + Math.random() * 1000);
     return;
   }
@@ -116,7 +117,7 @@ byId('show-details').addEventListener('click', () => details.toggle());
 byId('hide-details').addEventListener('click', () => details.toggle(false));
 byId('details-body').addEventListener('leave', async () => {
   const chat = store.chats.get(openId());
-  if (!chat || !await confirmed(['Leave “', name(chat.info.name), '”? You will no longer receive its messages.'], 'Leave')) return;
+  if (!chat || !await confirmed(parts('details.leave_sure', { name: name(chat.info.name) }), t('details.leave_do'))) return;
   await store.leave(chat.id).catch((error) => toast(wordsFor(error)));
 });
 
@@ -143,7 +144,7 @@ pageKeys({
 
 byId('logout').addEventListener('click', async () => {
   const unsent = store?.outbox.size ?? 0;
-  if (unsent > 0 && !await confirmed(unsent === 1 ? 'One message is not sent yet. Log out and lose it?' : `${unsent} messages are not sent yet. Log out and lose them?`, 'Log out')) return;
+  if (unsent > 0 && !await confirmed(t('logout.unsent', { count: unsent }), t('logout'))) return;
   store?.outbox.clear();
   store?.drafts.clear();
   session.logout().catch(() => {}); // it is ended here in any case
@@ -154,13 +155,20 @@ session.on('ended', (text) => {
   leaveStore();
   for (const dialog of document.querySelectorAll('dialog[open]')) /** @type {HTMLDialogElement} */ (dialog).close();
   byId('chats').replaceChildren();
-  showEntrance(text);
+  showEntrance(wordsForEnd(text));
 });
 
-connectionBar(connection, (code, plan) => {
+connectionBar(connection, (code) => {
   if (code < 4501 || code > 4503) return false;
-  session.end(`${wordsForClose(code, plan)} ${plan.advice}`);
+  session.end(wordsForClose(code));
   return true;
+});
+
+onLanguage(() => {
+  if (!store?.me) return;
+  list.render(openId());
+  thread.rewrite();
+  details.rewrite();
 });
 
 let toastTimer = 0;

@@ -1,6 +1,7 @@
 // @ts-check
 /** The panel beside an open chat: its members, and what a member or an owner may do. @module */
 import { avatar, byId, confirmed, el, iconButton, name as nameOf } from './dom.js';
+import { parts, t } from './i18n.js';
 import { peopleSearch } from './people_search.js';
 import { wordsFor } from './words.js';
 
@@ -29,7 +30,7 @@ export class Details {
     byId('show-details').setAttribute('aria-expanded', String(open));
     this.#signature = '';
     if (open) {
-      this.#store.members(this.#id).catch((error) => this.#say(wordsFor(error)));
+      this.#store.people.members(this.#id).catch((error) => this.#say(wordsFor(error)));
       this.render();
       byId('hide-details').focus();
     } else if (had) {
@@ -43,7 +44,13 @@ export class Details {
     this.#id = id;
     this.#signature = '';
     if (id === 0) this.toggle(false);
-    else if (!panel.hidden) this.#store.members(id).catch((error) => this.#say(wordsFor(error)));
+    else if (!panel.hidden) this.#store.people.members(id).catch((error) => this.#say(wordsFor(error)));
+    this.render();
+  }
+
+  /** Writes everything anew, in the language of now. */
+  rewrite() {
+    this.#signature = '';
     this.render();
   }
 
@@ -69,7 +76,7 @@ export class Details {
   async #do(work) {
     try {
       await work();
-      await this.#store.members(this.#id, true);
+      await this.#store.people.members(this.#id, true);
     } catch (error) {
       this.#say(wordsFor(error));
     }
@@ -78,67 +85,67 @@ export class Details {
   #person(chat) {
     const { peer } = chat.info;
     return [el('section', {},
-      el('ul', { class: 'people' }, el('li', {}, this.#face(peer.username, peer.id), el('span', { class: 'who', dir: 'auto' }, peer.username), el('span', { class: 'role' }, this.#isOnline(peer.id) ? 'online' : 'offline'))),
-      el('p', { class: 'about' }, 'Only the two of you see this chat.'))];
+      el('ul', { class: 'people' }, el('li', {}, this.#face(peer.username, peer.id), el('span', { class: 'who', dir: 'auto' }, peer.username), el('span', { class: 'role' }, t(this.#isOnline(peer.id) ? 'online' : 'offline')))),
+      el('p', { class: 'about' }, t('details.private')))];
   }
 
   #face(name, id) {
-    return el('span', { class: 'avatar-box' }, avatar(name, id, { class: 'avatar small' }), this.#isOnline(id) ? el('span', { class: 'dot', title: 'online' }) : null);
+    return el('span', { class: 'avatar-box' }, avatar(name, id, { class: 'avatar small' }), this.#isOnline(id) ? el('span', { class: 'dot', title: t('online') }) : null);
   }
 
   #group(chat) {
     const owner = chat.info.role === 'owner';
     const about = el('section', {},
       chat.info.description ? el('p', { class: 'about', dir: 'auto' }, chat.info.description) : null,
-      el('p', { class: 'about' }, 'Group number ', el('strong', { id: 'group-number' }, String(chat.id)), '. Whoever knows it can join.'));
+      el('p', { class: 'about' }, ...parts('details.number', { number: el('strong', { id: 'group-number' }, String(chat.id)) })));
     const members = chat.members ?? [];
-    const heading = el('h3', {}, chat.members ? `Members (${members.length})` : 'Members');
+    const heading = el('h3', {}, chat.members ? t('details.members_count', { count: members.length }) : t('details.members'));
     const list = el('section', {}, heading, el('ul', { class: 'people', id: 'members' }, ...members.map((member) => this.#member(chat, member, owner))));
-    const parts = [about, list];
-    if (owner) parts.splice(1, 0, this.#add(chat));
-    const leave = el('button', { type: 'button', id: 'leave', onclick: () => body.dispatchEvent(new CustomEvent('leave')) }, 'Leave group');
+    const sections = [about, list];
+    if (owner) sections.splice(1, 0, this.#add(chat));
+    const leave = el('button', { type: 'button', id: 'leave', onclick: () => body.dispatchEvent(new CustomEvent('leave')) }, t('details.leave'));
     const last = el('section', {}, leave);
     if (owner) {
-      parts.push(this.#rename(chat));
-      last.append(el('button', { type: 'button', id: 'delete-group', onclick: () => this.#delete(chat) }, 'Delete group'));
+      sections.push(this.#rename(chat));
+      last.append(el('button', { type: 'button', id: 'delete-group', onclick: () => this.#delete(chat) }, t('details.delete')));
     }
-    return [...parts, last];
+    return [...sections, last];
   }
 
   #member(chat, member, owner) {
     const mine = member.user_id === this.#store.me.id;
-    const item = el('li', {}, this.#face(member.username, member.user_id), el('span', { class: 'who' }, nameOf(member.username), mine ? ' (you)' : ''));
-    if (this.#isOnline(member.user_id)) item.append(el('span', { class: 'hidden-label' }, 'online'));
+    const item = el('li', {}, this.#face(member.username, member.user_id), el('span', { class: 'who' }, ...(mine ? parts('details.me', { name: nameOf(member.username) }) : [nameOf(member.username)])));
+    if (this.#isOnline(member.user_id)) item.append(el('span', { class: 'hidden-label' }, t('online')));
     if (!owner || mine) {
-      item.append(el('span', { class: 'role' }, member.role === 'owner' ? 'owner' : ''));
+      item.append(el('span', { class: 'role' }, member.role === 'owner' ? t('role.owner') : ''));
       return item;
     }
     const path = `/chats/${chat.id}/members/${member.user_id}`;
-    const role = el('select', { 'aria-label': `Role of ${member.username}`, onchange: () => this.#do(() => this.#store.call('PATCH', path, { role: role.value })) },
-      ...['member', 'owner'].map((value) => el('option', { value, selected: member.role === value }, value)));
+    const role = el('select', { 'aria-label': t('details.role', { name: member.username }), onchange: () => this.#do(() => this.#store.call('PATCH', path, { role: role.value })) },
+      ...['member', 'owner'].map((value) => el('option', { value, selected: member.role === value }, t(`role.${value}`))));
     const remove = async () => {
-      if (await confirmed(['Remove ', nameOf(member.username), ' from the group?'], 'Remove')) await this.#do(() => this.#store.call('DELETE', path));
+      if (await confirmed(parts('details.remove_sure', { name: nameOf(member.username) }), t('remove'))) await this.#do(() => this.#store.call('DELETE', path));
     };
-    item.append(role, iconButton('close', `Remove ${member.username}`, remove));
+    item.append(role, iconButton('close', t('details.remove', { name: member.username }), remove));
     return item;
   }
 
   #add(chat) {
-    const input = el('input', { type: 'search', id: 'add-search', autocomplete: 'off', autocapitalize: 'none', spellcheck: 'false', placeholder: 'Beginning of the username' });
-    const found = el('ul', { class: 'people', 'aria-label': 'People found' });
+    const input = el('input', { type: 'search', id: 'add-search', autocomplete: 'off', autocapitalize: 'none', spellcheck: 'false', placeholder: t('new.beginning') });
+    const found = el('ul', { class: 'people', 'aria-label': t('new.found') });
     const members = () => new Set((this.#store.chats.get(chat.id)?.members ?? []).map((member) => member.user_id));
     const reset = peopleSearch(this.#store, input, found, (user) => {
       reset();
       input.blur();
       this.#do(() => this.#store.call('POST', `/chats/${chat.id}/members`, { user_ids: [user.id] }));
     }, members);
-    return el('section', {}, el('label', {}, 'Add people', input), found);
+    return el('section', {}, el('label', {}, t('new.people'), input), found);
   }
 
   #rename(chat) {
     const name = el('input', { value: chat.info.name, maxlength: 128, dir: 'auto', required: true });
     const description = el('input', { value: chat.info.description ?? '', maxlength: 1024, dir: 'auto' });
-    const form = el('form', {}, el('label', {}, 'Name', name), el('label', {}, 'Description', description), el('button', {}, 'Save'));
+    const form = el('form', {}, el('label', {}, t('field.name'), name), el('label', {}, t('field.description'), description), el('button', {}, t('save')));
     form.addEventListener('submit', async (event) => {
       event.preventDefault();
       /** @type {any} */ (document.activeElement)?.blur();
@@ -147,11 +154,11 @@ export class Details {
         this.#store.refresh(chat.id);
       });
     });
-    return el('details', {}, el('summary', {}, 'Name and description'), form);
+    return el('details', {}, el('summary', {}, t('details.rename')), form);
   }
 
   async #delete(chat) {
-    if (!await confirmed(['Delete “', nameOf(chat.info.name), '” and all its messages, for everyone?'], 'Delete')) return;
+    if (!await confirmed(parts('details.delete_sure', { name: nameOf(chat.info.name) }), t('delete'))) return;
     await this.#store.remove(chat.id).catch((error) => this.#say(wordsFor(error)));
   }
 }

@@ -2,6 +2,7 @@
 /** The list of chats. It is one tab stop: the arrow keys go from chat to chat. @module */
 import { avatar, byId, el, setText, shortTime } from './dom.js';
 import { unreadBadge } from './badge.js';
+import { t } from './i18n.js';
 
 /** @typedef {import('./store.js').Store} Store */
 
@@ -10,12 +11,12 @@ const ul = byId('chats');
 /** The parts that stand under a chat's name in the list: a label, and a person's words. */
 function preview(store, chat, openId) {
   const names = [...chat.typing.values()].map((one) => one.username);
-  if (names.length > 0) return chat.info.is_group ? [`${names[0]} `, 'is typing…'] : ['', 'typing…'];
+  if (names.length > 0) return chat.info.is_group ? ['', t('chat.typing_one', { name: names[0] })] : ['', t('chats.typing')];
   const draft = chat.id === openId ? '' : store.drafts.preview(chat.id);
-  if (draft) return ['Draft: ', flat(draft)];
+  if (draft) return [t('chats.draft'), flat(draft), 'draft'];
   const { last } = chat;
-  if (!last) return ['', (chat.info.is_group && chat.info.description) || 'No messages yet'];
-  if (last.author_id === store.me.id) return ['You: ', flat(last.text)];
+  if (!last) return ['', (chat.info.is_group && chat.info.description) || t('chats.no_messages')];
+  if (last.author_id === store.me.id) return [t('chats.you'), flat(last.text)];
   return [chat.info.is_group ? `${last.author_username}: ` : '', flat(last.text)];
 }
 
@@ -76,14 +77,14 @@ export class ChatList {
 
   #fill(row, chat, openId) {
     const online = chat.info.peer && this.#store.online.has(chat.info.peer.id);
-    const [label, words] = preview(this.#store, chat, openId);
+    const [label, words, kind] = preview(this.#store, chat, openId);
     setText(row.name, chat.info.name);
     setText(row.time, chat.last ? shortTime(chat.last.created_at) : '');
     setText(row.label, label);
     setText(row.words, words);
-    row.label.classList.toggle('draft', label === 'Draft: ');
+    row.label.classList.toggle('draft', kind === 'draft');
     setText(row.unread, chat.unread === 0 ? '' : chat.unread > 99 ? '99+' : String(chat.unread));
-    setText(row.state, [chat.unread > 0 ? 'unread' : '', online ? 'online' : ''].filter(Boolean).join(', '));
+    setText(row.state, [chat.unread > 0 ? t('chats.unread') : '', online ? t('online') : ''].filter(Boolean).join(', '));
     row.dot.hidden = !online;
     row.link.classList.toggle('has-unread', chat.unread > 0);
     if (chat.id === openId) row.link.setAttribute('aria-current', 'page');

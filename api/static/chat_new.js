@@ -1,6 +1,7 @@
 // @ts-check
 /** The dialog that begins a chat: with one person, with a group, or by joining a group. @module */
 import { byId, el, onSubmit } from './dom.js';
+import { t } from './i18n.js';
 import { peopleSearch } from './people_search.js';
 import { wordsFor } from './words.js';
 
@@ -34,7 +35,7 @@ for (const [index, tab] of tabs.entries()) {
 
 function renderChosen() {
   byId('group-chosen').replaceChildren(...[...chosen.values()].map((user) => el('li', {},
-    el('button', { type: 'button', 'aria-label': `Take ${user.username} off`, onclick: () => { chosen.delete(user.id); renderChosen(); } }, `${user.username} ×`))));
+    el('button', { type: 'button', 'aria-label': t('new.take_off', { name: user.username }), onclick: () => { chosen.delete(user.id); renderChosen(); } }, `${user.username} ×`))));
 }
 
 function done(id) {
@@ -51,13 +52,13 @@ async function withPerson(user) {
   }
 }
 
-onSubmit(byId('pane-group'), async () => {
-  const { name, description } = byId('pane-group').elements;
+onSubmit(byId('group-form'), async () => {
+  const { name, description } = byId('group-form').elements;
   const body = { is_group: true, name: name.value.trim(), description: description.value.trim(), member_ids: [...chosen.keys()] };
   done(await store.create(body));
 });
 
-onSubmit(byId('pane-join'), async () => done(await store.join(Number(byId('pane-join').elements.id.value))));
+onSubmit(byId('join-form'), async () => done(await store.join(Number(byId('join-form').elements.id.value))));
 
 /** @param {import('./store.js').Store} inStore @param {(id: number) => void} whenOpened */
 export function newChatDialog(inStore, whenOpened) {
@@ -65,13 +66,13 @@ export function newChatDialog(inStore, whenOpened) {
   opened = whenOpened;
   chosen.clear();
   renderChosen();
-  for (const reset of resets) reset();
   const add = (user) => { chosen.set(user.id, user); renderChosen(); resets[1](); byId('group-search').focus(); };
+  for (const reset of resets) reset();
   resets = [
     peopleSearch(store, byId('person-search'), byId('person-results'), withPerson),
     peopleSearch(store, byId('group-search'), byId('group-results'), add, () => new Set(chosen.keys())),
   ];
-  for (const form of dialog.querySelectorAll('form[role=tabpanel]')) form.reset();
+  for (const form of dialog.querySelectorAll('[role=tabpanel] form')) form.reset();
   for (const fault of dialog.querySelectorAll('[role=alert]')) fault.textContent = '';
   select(tabs[0], false);
   dialog.showModal();

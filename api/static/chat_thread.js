@@ -5,7 +5,9 @@
  * @module
  */
 import { Composer, coarse } from './composer.js';
-import { avatar, byId, clock, confirmed, daysAgo, el, longDay, setText } from './dom.js';
+import { chatHeader } from './chat_header.js';
+import { byId, confirmed, el, longDay, setText } from './dom.js';
+import { t } from './i18n.js';
 import { messageView, signatureOf } from './message_view.js';
 import { wordsFor } from './words.js';
 
@@ -87,8 +89,8 @@ export class Thread {
   async #arrive(id) {
     const chat = this.#chat;
     if (!chat) return;
-    if (chat.info.is_group && (chat.info.member_count ?? 0) <= 200) this.#store.members(id).catch(() => {});
-    if (chat.info.peer) this.#store.askLastSeen(chat.info.peer.id);
+    if (chat.info.is_group && (chat.info.member_count ?? 0) <= 200) this.#store.people.members(id).catch(() => {});
+    if (chat.info.peer) this.#store.people.askLastSeen(chat.info.peer.id);
     this.#reaching = true;
     await this.#store.look(id);
     if (!this.#places.has(id)) await this.#store.pages.reachUnread(chat);
@@ -110,12 +112,20 @@ export class Thread {
     else this.composer.focus();
   }
 
+  /** Writes everything anew, in the language of now. */
+  rewrite() {
+    this.#nodes.clear();
+    messages.replaceChildren();
+    this.#stop = null;
+    this.render();
+  }
+
   toEnd() { log.scrollTop = log.scrollHeight; }
 
   render() {
     const chat = this.#chat;
     if (!chat) return;
-    this.#header(chat);
+    chatHeader(this.#store, chat);
     this.composer.render();
     if (this.#landed && document.hidden && !this.#divider) this.#divider = this.#store.pages.firstUnread(chat)?.id ?? 0;
     const stays = this.#landed && !this.#jump && !this.#atEnd;
@@ -126,7 +136,7 @@ export class Thread {
     this.#list(chat);
     byId('older').hidden = !chat.loading;
     byId('beginning').hidden = !chat.loaded || chat.older !== null || chat.loading !== null;
-    setText(byId('beginning'), chat.messages.length > 0 ? 'This is where the chat begins.' : 'No messages yet. Say hello.');
+    setText(byId('beginning'), t(chat.messages.length > 0 ? 'chat.beginning' : 'chat.empty'));
     if (!this.#landed) this.#land(here);
     else if (!stays) this.toEnd();
     else if (anchor?.node.isConnected) log.scrollTop += anchor.node.getBoundingClientRect().top - anchor.top;
@@ -151,30 +161,6 @@ export class Thread {
 
   #nodeOf(id) { return messages.querySelector(`[data-id="${id}"]`); }
 
-  #header(chat) {
-    const { info } = chat;
-    const box = byId('chat-avatar');
-    if (!box.firstChild) box.append(avatar(info.name, info.peer?.id ?? chat.id));
-    setText(byId('chat-name'), info.name);
-    const online = this.#store.online;
-    let about = '';
-    if (info.peer) about = online.has(info.peer.id) ? 'online' : this.#lastSeen(info.peer.id);
-    else {
-      const count = chat.members?.length ?? info.member_count;
-      if (count) about = count === 1 ? '1 member' : `${count} members`;
-      const here = chat.members?.filter((member) => online.has(member.user_id)).length ?? 0;
-      if (here > 0) about += `, ${here} online`;
-    }
-    setText(byId('chat-about'), about);
-    const names = [...chat.typing.values()].map((one) => one.username);
-    setText(byId('typing'), names.length === 0 ? '' : names.length === 1 ? `${names[0]} is typing…` : names.length === 2 ? `${names[0]} and ${names[1]} are typing…` : 'Several people are typing…');
-  }
-
-  #lastSeen(userId) {
-    const at = this.#store.lastSeen.get(userId);
-    return at ? `last seen ${daysAgo(new Date(at)) > 0 ? `${longDay(at)}, ` : ''}${clock(at)}` : 'offline';
-  }
-
   /** The first message in sight, to keep it where it is when others come in above. */
   #anchor() {
     const edge = log.getBoundingClientRect().top;
@@ -198,7 +184,7 @@ export class Thread {
         wanted.push(this.#keep(`day ${day}`, day, () => el('li', { class: 'day' }, longDay(message.created_at))));
       }
       const divided = message.id !== undefined && message.id === this.#divider;
-      if (divided) wanted.push(this.#keep('unread', '', () => el('li', { class: 'unread-line' }, el('span', {}, 'New messages'))));
+      if (divided) wanted.push(this.#keep('unread', '', () => el('li', { class: 'unread-line' }, el('span', {}, t('chat.unread_line')))));
       const joins = (a, b) => a && b && a.author_id === b.author_id && Date.parse(b.created_at) - Date.parse(a.created_at) < TOGETHER_MS;
       const look = {
         first: divided || !joins(before, message),
@@ -279,7 +265,7 @@ export class Thread {
     const chat = this.#id;
     const found = await this.#store.pages.reach(chat, id);
     if (chat !== this.#id) return;
-    if (!found) return this.#say('That message is gone, or too far back.');
+    if (!found) return this.#say(t('chat.not_found'));
     this.render();
     const node = this.#nodeOf(id);
     node?.scrollIntoView({ block: 'center' });
@@ -298,7 +284,7 @@ export class Thread {
       if (atEnd) this.#store.pages.trim(chat.id);
     }
     byId('to-end').hidden = atEnd || chat.messages.length === 0;
-    setText(byId('to-end').lastChild, chat.unread > 0 ? `${chat.unread} new` : 'Newest');
+    setText(byId('to-end').lastChild, chat.unread > 0 ? t('chat.new', { count: chat.unread }) : t('chat.newest'));
     if (log.scrollTop < 240 && chat.older && !chat.loading) {
       this.#store.pages.older(chat.id);
       byId('older').hidden = false;
@@ -323,7 +309,7 @@ export class Thread {
   }
 
   async #delete(message) {
-    if (!await confirmed('Delete this message for everyone?', 'Delete')) return;
+    if (!await confirmed(t('message.delete_sure'), t('delete'))) return;
     if (this.composer.editing === message.id) this.composer.edit(null);
     try {
       await this.#store.delete(message);

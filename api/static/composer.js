@@ -4,7 +4,8 @@
  * (`drafts.js`).
  * @module
  */
-import { byId, setText } from './dom.js';
+import { byId, el, setText } from './dom.js';
+import { parts, t } from './i18n.js';
 import { TypingSignal } from './typing.js';
 import { wordsFor } from './words.js';
 
@@ -99,12 +100,13 @@ export class Composer {
       byId('replying').hidden = true;
       return;
     }
-    setText(byId('replying-to'), original ? this.#nameOf(original) : '…');
-    setText(byId('replying-text'), original ? original.text.replace(/\s+/g, ' ').slice(0, 120) : '');
+    const name = el('bdi', {}, original ? this.#nameOf(original) : '…');
+    const words = el('bdi', {}, original ? original.text.replace(/\s+/g, ' ').slice(0, 120) : '');
+    byId('replying-to').replaceChildren(...parts('write.replying', { name, words }));
   }
 
   #nameOf(message) {
-    return message.author_id === this.#store.me.id ? 'yourself' : message.author_username;
+    return message.author_id === this.#store.me.id ? t('write.yourself') : message.author_username;
   }
 
   /**
@@ -201,10 +203,10 @@ export class Composer {
     } catch (error) {
       const failed = { ...edit, text };
       if (error.code === 'message_not_found') return this.#lostEdit(failed, chatId);
-      if (this.#store.drafts.of(chatId).edit) return this.#say(chatId, `Not changed: ${wordsFor(error)}`);
+      if (this.#store.drafts.of(chatId).edit) return this.#say(chatId, t('write.not_changed', { fault: wordsFor(error) }));
       this.#store.drafts.set(chatId, { edit: failed });
       if (this.#id === chatId) this.#begun();
-      this.#say(chatId, `Not changed: ${wordsFor(error)}`);
+      this.#say(chatId, t('write.not_changed', { fault: wordsFor(error) }));
     }
   }
 
@@ -215,7 +217,7 @@ export class Composer {
     this.#store.drafts.set(id, { text: kept, edit: null });
     if (id !== this.#id) return;
     this.#fill();
-    this.#say(id, `The message was deleted meanwhile.${kept === text ? '' : ' Your words are kept here.'}`);
+    this.#say(id, t(kept === text ? 'write.lost' : 'write.lost_kept'));
     this.#changed();
   }
 

@@ -5,6 +5,7 @@
  * @module
  */
 import { byId, setText } from './dom.js';
+import { t } from './i18n.js';
 import { wordsForClose } from './words.js';
 
 const bar = byId('connection');
@@ -32,14 +33,14 @@ export const longestMs = () => (document.visibilityState === 'visible' ? 10_000 
 
 /**
  * @param {import('./messenger.js').Connection} connection
- * @param {(code: number, plan: any) => boolean} ended takes the close codes that end the session
+ * @param {(code: number) => boolean} ended takes the close codes that end the session
  */
 export function connectionBar(connection, ended) {
   button.addEventListener('click', () => connection.start());
   const nudge = () => { if (document.visibilityState === 'visible') connection.nudge(); };
   for (const type of ['focus', 'pointerdown', 'keydown']) window.addEventListener(type, nudge);
   document.addEventListener('visibilitychange', nudge);
-  window.addEventListener('offline', () => { if (!byId('app').hidden) say('There is no network.'); });
+  window.addEventListener('offline', () => { if (!byId('app').hidden) say(t('connection.no_network')); });
   window.addEventListener('online', () => {
     if (connection.state !== 'open') return connection.nudge();
     bar.hidden = true;
@@ -54,25 +55,25 @@ export function connectionBar(connection, ended) {
       bar.hidden = true;
     } else if (state === 'connecting') {
       // A connection is there in a moment as a rule: only a slow one is worth a word.
-      slow = setTimeout(() => say('Connecting…'), SLOW_MS);
+      slow = setTimeout(() => say(t('connection.connecting')), SLOW_MS);
     } else if (state === 'waiting') {
       document.documentElement.dataset.closeCode = String(code);
       const until = Date.now() + delayMs;
-      const show = () => countDown(`${wordsForClose(code, plan)} Trying again`, until);
+      const show = () => countDown(t('connection.trying', { why: wordsForClose(code) }), until);
       if (plan.action === 'refresh' || delayMs < 300) slow = setTimeout(show, SLOW_MS);
       else show();
-    } else if (state === 'stopped' && !ended(code, plan) && code !== 1000) {
-      say(`${wordsForClose(code, plan)} ${plan.advice}`, 'Connect again');
+    } else if (state === 'stopped' && !ended(code) && code !== 1000) {
+      say(wordsForClose(code), t('connection.again'));
     }
   });
 }
 
 /** The seconds go by in sight only: a screen reader hears of the outage once. */
 function countDown(words, until) {
-  say(navigator.onLine ? words : `There is no network. ${words}`, 'Try now');
+  say(navigator.onLine ? words : `${t('connection.no_network')} ${words}`, t('connection.now'));
   const show = () => {
     const seconds = Math.ceil((until - Date.now()) / 1000);
-    setText(count, seconds > 1 ? ` in ${seconds} s…` : '…');
+    setText(count, seconds > 1 ? t('connection.in', { count: seconds }) : '…');
   };
   show();
   counting = setInterval(show, 250);

@@ -4,6 +4,7 @@
  * `innerHTML` in these pages.
  * @module
  */
+import { format, t } from './i18n.js';
 import { wordsFor } from './words.js';
 
 /** @param {string} id @returns {any} the element, which the page is sure to have */
@@ -111,27 +112,31 @@ export function confirmed(question, doIt) {
   return new Promise((answer) => dialog.addEventListener('close', () => answer(dialog.returnValue === 'yes'), { once: true }));
 }
 
-const TIME = new Intl.DateTimeFormat(undefined, { hour: 'numeric', minute: '2-digit' });
-const WEEKDAY = new Intl.DateTimeFormat(undefined, { weekday: 'short' });
-const SHORT = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short' });
-const LONG = new Intl.DateTimeFormat(undefined, { weekday: 'long', day: 'numeric', month: 'long', year: 'numeric' });
+/** @param {Date} date @param {Intl.DateTimeFormatOptions} options */
+const written = (date, options) => format('DateTimeFormat', options).format(date);
+/** @type {Intl.DateTimeFormatOptions} */
+const TIME = { hour: 'numeric', minute: '2-digit' };
 const midnight = (date) => new Date(date.getFullYear(), date.getMonth(), date.getDate()).getTime();
 /** @param {Date} date */
 export const daysAgo = (date) => Math.round((midnight(new Date()) - midnight(date)) / 86_400_000);
 
 /** @param {string} iso */
-export const clock = (iso) => TIME.format(new Date(iso));
+export const clock = (iso) => written(new Date(iso), TIME);
 
 /** The time today, else the day: for a list. @param {string} iso */
 export function shortTime(iso) {
   const date = new Date(iso);
   const days = daysAgo(date);
-  if (days <= 0) return TIME.format(date);
-  return days < 7 ? WEEKDAY.format(date) : SHORT.format(date);
+  if (days <= 0) return written(date, TIME);
+  return written(date, days < 7 ? { weekday: 'short' } : { day: 'numeric', month: 'short' });
 }
 
 /** @param {string} iso */
 export function longDay(iso) {
   const date = new Date(iso);
-  return { 0: 'Today', 1: 'Yesterday' }[daysAgo(date)] ?? LONG.format(date);
+  const near = { 0: 'today', 1: 'yesterday' }[daysAgo(date)];
+  return near ? t(near) : written(date, { weekday: 'long', day: 'numeric', month: 'long', year: 'numeric' });
 }
+
+/** A moment of some days ago or of today. @param {string} iso */
+export const moment = (iso) => (daysAgo(new Date(iso)) > 0 ? t('day_time', { day: longDay(iso), time: clock(iso) }) : clock(iso));

@@ -2,16 +2,17 @@
 /** Logging in and registering. @module */
 import { byId, onSubmit, setText } from './dom.js';
 import { unreadBadge } from './badge.js';
+import { onLanguage, t } from './i18n.js';
 
 const form = byId('entrance-form');
 let registering = false;
 
 function setMode(register) {
   registering = register;
-  setText(byId('entrance-title'), register ? 'Create an account' : 'Log in');
-  setText(byId('entrance-submit'), register ? 'Create account' : 'Log in');
-  setText(byId('entrance-question'), register ? 'Have an account?' : 'New here?');
-  setText(byId('entrance-switch'), register ? 'Log in' : 'Create an account');
+  setText(byId('entrance-title'), t(register ? 'entrance.register' : 'entrance.login'));
+  setText(byId('entrance-submit'), t(register ? 'entrance.register_do' : 'entrance.login_do'));
+  setText(byId('entrance-question'), t(register ? 'entrance.known' : 'entrance.new'));
+  setText(byId('entrance-switch'), t(register ? 'entrance.login_do' : 'entrance.register'));
   setText(form.querySelector('[role=alert]'), '');
   for (const part of form.querySelectorAll('[data-for]')) part.hidden = part.dataset.for !== (register ? 'register' : 'login');
   form.elements.email.disabled = !register;
@@ -20,6 +21,7 @@ function setMode(register) {
 
 /** @param {import('./messenger.js').Session} session @returns {(note?: string) => void} shows it */
 export function entrance(session) {
+  onLanguage(() => setMode(registering));
   byId('entrance-switch').addEventListener('click', () => {
     setText(byId('entrance-note'), '');
     setMode(!registering);

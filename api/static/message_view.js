@@ -1,6 +1,7 @@
 // @ts-check
 /** How one message looks. @module */
 import { avatar, clock, el, iconButton } from './dom.js';
+import { t } from './i18n.js';
 import { withLinks } from './links.js';
 
 /**
@@ -23,7 +24,7 @@ export const signatureOf = (message, look, original) =>
 export function messageView(chat, message, look, original, acts) {
   const { pending } = message;
   const bubble = el('div', { class: 'bubble' },
-    look.first && !look.mine && chat.info.is_group ? el('span', { class: 'author', dir: 'auto' }, message.author_username) : el('span', { class: 'hidden-label' }, `${look.mine ? 'You' : message.author_username}: `),
+    look.first && !look.mine && chat.info.is_group ? el('span', { class: 'author', dir: 'auto' }, message.author_username) : el('span', { class: 'hidden-label' }, `${look.mine ? t('you') : message.author_username}: `),
     message.reply_to_id ? quote(original, acts) : null,
     el('div', { class: 'body', dir: 'auto' }, el('span', { class: 'text' }, ...withLinks(message.text)), el('span', { class: 'stamp' }, el('bdi', {}, stamp(message)))));
   const state = pending ? ` ${pending.state}` : '';
@@ -34,30 +35,30 @@ export function messageView(chat, message, look, original, acts) {
   for (const part of item.querySelectorAll('a, button')) part.tabIndex = -1;
   if (pending?.state === 'failed') {
     item.append(el('div', { class: 'retry' }, el('span', {}, pending.fault),
-      el('button', { type: 'button', class: 'link', onclick: acts.retry }, 'Try again'),
-      el('button', { type: 'button', class: 'link', onclick: acts.discard }, 'Discard')));
+      el('button', { type: 'button', class: 'link', onclick: acts.retry }, t('message.retry')),
+      el('button', { type: 'button', class: 'link', onclick: acts.discard }, t('message.discard'))));
   }
   return item;
 }
 
 function stamp({ pending, is_edited, created_at }) {
-  if (pending) return pending.state === 'failed' ? 'not sent' : 'sending…';
-  return (is_edited ? 'edited ' : '') + clock(created_at);
+  if (pending) return t(pending.state === 'failed' ? 'message.not_sent' : 'message.sending');
+  return is_edited ? t('message.edited', { time: clock(created_at) }) : clock(created_at);
 }
 
 function quote(original, acts) {
   const known = original ?? null;
-  const words = known ? known.text.replace(/\s+/g, ' ').slice(0, 160) : original === null ? 'Deleted message' : '…';
+  const words = known ? known.text.replace(/\s+/g, ' ').slice(0, 160) : original === null ? t('message.deleted') : '…';
   return el('button', { type: 'button', class: 'quote', onclick: acts.jump, disabled: original === null },
-    el('span', { class: 'hidden-label' }, 'In reply to '),
+    el('span', { class: 'hidden-label' }, t('message.in_reply')),
     known ? el('span', { class: 'quote-author', dir: 'auto' }, known.author_username) : null,
     el('span', { class: 'quote-text', dir: 'auto' }, words));
 }
 
 function toolsOf(chat, message, look, acts) {
-  const words = message.text.slice(0, 30);
-  const buttons = [iconButton('reply', `Reply to “${words}”`, acts.reply)];
-  if (look.mine) buttons.push(iconButton('edit', `Edit “${words}”`, acts.edit));
-  if (look.mine || (chat.info.is_group && chat.info.role === 'owner')) buttons.push(iconButton('trash', `Delete “${words}”`, acts.remove));
+  const words = [...message.text.slice(0, 60)].slice(0, 30).join('');
+  const buttons = [iconButton('reply', t('message.reply', { words }), acts.reply)];
+  if (look.mine) buttons.push(iconButton('edit', t('message.edit', { words }), acts.edit));
+  if (look.mine || (chat.info.is_group && chat.info.role === 'owner')) buttons.push(iconButton('trash', t('message.delete', { words }), acts.remove));
   return el('div', { class: 'tools' }, ...buttons);
 }

@@ -6,6 +6,7 @@
  * @module
  */
 import { byId } from './dom.js';
+import { t } from './i18n.js';
 import { declined, notifies, setNotify, sounds } from './settings.js';
 
 /** How long a tab waits for another to say that the user looks at it. */
@@ -66,7 +67,7 @@ export async function notifyOf({ chat, message }, open) {
   missed = true;
   if (sounds() && loud) beep();
   if (!notifies()) return;
-  const title = chat.info.is_group ? `${message.author_username} in ${chat.info.name}` : message.author_username;
+  const title = chat.info.is_group ? t('notify.group', { name: message.author_username, chat: chat.info.name }) : message.author_username;
   // One notification a chat, also of several tabs: the newer takes the place of the older.
   const shown = new Notification(title, { body: message.text.slice(0, 200), tag: `messenger.chat.${chat.id}`, icon: '/static/icon.svg' });
   shown.onclick = () => { shown.close(); window.focus(); open(chat.id); };

@@ -1,6 +1,7 @@
 // @ts-check
 /** Finding people by the beginning of their names. @module */
 import { avatar, batched, el } from './dom.js';
+import { t } from './i18n.js';
 import { wordsFor } from './words.js';
 
 /** @typedef {import('./store.js').Store} Store */
@@ -19,7 +20,7 @@ export function peopleSearch(store, input, ul, chosen, without = () => new Set()
     let found = [];
     let fault = '';
     try {
-      found = await store.people(prefix);
+      found = (await store.people.find(prefix)).people;
     } catch (error) {
       fault = wordsFor(error);
     }
@@ -28,8 +29,8 @@ export function peopleSearch(store, input, ul, chosen, without = () => new Set()
       el('button', { type: 'button', class: 'person', onclick: () => chosen(user) },
         el('span', { class: 'avatar-box' }, avatar(user.username, user.id, { class: 'avatar small' }), user.online ? el('span', { class: 'dot' }) : null),
         el('span', { class: 'who', dir: 'auto' }, user.username),
-        user.online ? el('span', { class: 'hidden-label' }, 'online') : null)));
-    ul.replaceChildren(...(rows.length > 0 ? rows : [el('li', { class: 'none', role: 'status' }, fault || 'Nobody found.')]));
+        user.online ? el('span', { class: 'hidden-label' }, t('online')) : null)));
+    ul.replaceChildren(...(rows.length > 0 ? rows : [el('li', { class: 'none', role: 'status' }, fault || t('new.nobody'))]));
   };
   let timer = 0;
   const soon = batched(() => { clearTimeout(timer); timer = setTimeout(search, 180); });

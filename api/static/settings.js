@@ -1,6 +1,7 @@
 // @ts-check
-/** The choices of a user on this machine: light or dark, notifications, sound. @module */
-import { byId } from './dom.js';
+/** The choices of a user on this machine: language, light or dark, notifications, sound. @module */
+import { byId, el } from './dom.js';
+import { LANGUAGES, browsers, choose, chosen, onLanguage, t } from './i18n.js';
 import { shared } from './storage.js';
 
 const dialog = byId('settings');
@@ -19,7 +20,7 @@ export const declined = () => shared.getItem('messenger.notify') === 'off' || (g
 export async function setNotify(on) {
   const granted = on && globalThis.Notification && await Notification.requestPermission() === 'granted';
   shared.setItem('messenger.notify', granted ? 'on' : 'off');
-  fault.textContent = on && !granted ? 'The browser does not allow notifications for this page.' : '';
+  fault.textContent = on && !granted ? t('settings.refused') : '';
   notify.checked = Boolean(granted);
 }
 
@@ -28,6 +29,18 @@ function apply() {
   if (value === 'system') delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = value;
 }
+
+/** One at the entrance, one among the settings. A language is named as its speakers name it. */
+const languages = [...document.querySelectorAll('select.language')].map((node) => /** @type {HTMLSelectElement} */ (node));
+function showLanguages() {
+  for (const select of languages) {
+    select.replaceChildren(el('option', { value: 'system' }, t('settings.browser', { name: LANGUAGES[browsers()].name })), ...Object.entries(LANGUAGES).map(([tag, { name }]) => el('option', { value: tag, lang: tag }, name)));
+    select.value = chosen();
+  }
+}
+for (const select of languages) select.addEventListener('change', () => { choose(select.value); showLanguages(); });
+onLanguage(showLanguages);
+showLanguages();
 
 theme.addEventListener('change', () => {
   shared.setItem('messenger.theme', theme.value);

@@ -11,6 +11,7 @@ import { change, entry, put } from './history.js';
 import { Drafts } from './drafts.js';
 import { Outbox } from './outbox.js';
 import { Pages } from './pages.js';
+import { People } from './people.js';
 import { wordsFor } from './words.js';
 
 /** @typedef {import('./history.js').Message} Message */
@@ -19,8 +20,7 @@ export class Store extends Emitter {
   /** @type {any} */ me = null;
   /** @type {Map<number, import('./history.js').Entry>} */ chats = new Map();
   online = new Set();
-  /** When users who are offline were last online. @type {Map<number, string|null>} */
-  lastSeen = new Map();
+  people = new People(this);
   pages = new Pages(this);
   drafts = new Drafts(0);
   #session;
@@ -164,7 +164,7 @@ export class Store extends Emitter {
       case 'user_status':
         if (frame.status === 'online') this.online.add(frame.user_id);
         else this.online.delete(frame.user_id);
-        this.lastSeen.set(frame.user_id, new Date().toISOString());
+        this.people.lastSeen.set(frame.user_id, new Date().toISOString());
         return this.emit('people');
       case 'chat_added':
         this.#learn({ ...frame.chat });
@@ -217,7 +217,7 @@ export class Store extends Emitter {
     const mine = frame.user_id === this.me.id;
     if (mine && frame.type === 'member_left') return this.#forget(chat.id);
     if (mine && frame.role) chat.info = { ...chat.info, role: frame.role };
-    if (chat.members) this.members(chat.id, true).catch(() => { chat.members = null; });
+    if (chat.members) this.people.members(chat.id, true).catch(() => { chat.members = null; });
     if (frame.type !== 'member_updated') this.refresh(chat.id);
   }
 
@@ -259,34 +259,6 @@ export class Store extends Emitter {
     return this.pages.open(id);
   }
 
-  /** Asks once when a user was last online. @param {number} userId */
-  async askLastSeen(userId) {
-    if (this.lastSeen.has(userId)) return;
-    this.lastSeen.set(userId, null);
-    try {
-      const user = await this.call('GET', `/users/${userId}`);
-      this.lastSeen.set(userId, user.last_seen_at ?? null);
-      this.emit('people');
-    } catch {
-      this.lastSeen.delete(userId); // asked again when the chat is next opened
-    }
-  }
-
-  /** @param {number} id @param {boolean} [again] */
-  async members(id, again = false) {
-    const chat = this.chats.get(id);
-    if (!chat || (chat.members && !again)) return;
-    const items = [];
-    let cursor = null;
-    do {
-      const page = await this.call('GET', `/chats/${id}/members${cursor ? `?cursor=${encodeURIComponent(cursor)}` : ''}`);
-      items.push(...page.items);
-      cursor = page.next_cursor;
-    } while (cursor && items.length < 1000);
-    chat.members = items;
-    this.emit('chat', id);
-  }
-
   async create(body) { return this.#entered(await this.call('POST', '/chats/create', body)); }
   async join(id) { return this.#entered(await this.call('POST', `/chats/${id}/join`)); }
 
@@ -321,12 +293,6 @@ export class Store extends Emitter {
     if (chat) this.#change(chat, { type: 'message_deleted', message_id: message.id });
     this.emit('chat', message.chat_id);
     this.refresh(message.chat_id);
-  }
-
-  /** @param {string} prefix @returns {Promise<any[]>} other users whose names begin so */
-  async people(prefix) {
-    const page = await this.call('GET', `/users?q=${encodeURIComponent(prefix)}&limit=20`);
-    return page.items.filter((user) => user.id !== this.me.id && user.is_active !== false);
   }
 
   /**

@@ -1,6 +1,7 @@
 // @ts-check
 /** The quick switcher: a chat or a person by a few letters. @module */
 import { avatar, byId, el } from './dom.js';
+import { t } from './i18n.js';
 import { wordsFor } from './words.js';
 
 const SHOWN = 12;
@@ -35,14 +36,14 @@ function chats(wanted) {
 async function search() {
   const mine = asked += 1;
   const wanted = plain(input.value.trim());
-  const own = chats(wanted).slice(0, SHOWN).map((chat) => choice(chat.info.name, chat.info.peer?.id ?? chat.id, chat.unread > 0 ? `${chat.unread} unread` : '', () => go(chat.id)));
+  const own = chats(wanted).slice(0, SHOWN).map((chat) => choice(chat.info.name, chat.info.peer?.id ?? chat.id, chat.unread > 0 ? t('chats.unread_count', { count: chat.unread }) : '', () => go(chat.id)));
   show(own);
   if (!wanted) return;
   try {
     const known = new Set([...store.chats.values()].map((chat) => chat.info.peer?.id));
-    const people = (await store.people(input.value.trim())).filter((user) => !known.has(user.id));
+    const people = (await store.people.find(input.value.trim())).people.filter((user) => !known.has(user.id));
     if (mine !== asked) return;
-    show([...own, ...people.slice(0, SHOWN).map((user) => choice(user.username, user.id, 'New chat', () => begin(user)))]);
+    show([...own, ...people.slice(0, SHOWN).map((user) => choice(user.username, user.id, t('new'), () => begin(user)))]);
   } catch (error) {
     if (mine === asked) fault.textContent = wordsFor(error);
   }

@@ -1,44 +1,55 @@
 // @ts-check
 /** Words for a person where the protocol speaks to a program. @module */
+import { has, t } from './i18n.js';
+import { ENDINGS } from './messenger.js';
 
 /** @typedef {import('./messenger.js').ApiError} ApiError */
 
-const FIELDS = {
-  username: 'Username', email: 'E-mail', password: 'Password', current_password: 'Current password', name: 'Name',
-  description: 'Description', text: 'Message', member_ids: 'People', user_ids: 'People',
-};
+/**
+ * What the server finds wrong with a field, and our sentence for it.
+ * @type {[RegExp, string][]}
+ */
+const FAULTS = [
+  [/^must have (?<from>\d+) to (?<to>\d+) characters$/, 'fault.length'],
+  [/^must have at most (?<to>\d+) characters$/, 'fault.too_long'],
+  [/^may hold letters /, 'fault.letters'],
+  [/^is not an e-mail address$/, 'fault.email'],
+  [/^must not be blank$/, 'fault.blank'],
+  [/ NUL character$/, 'fault.nul'],
+  [/^names a user who does not exist/, 'fault.nobody'],
+  [/^must not (?:name|be) yourself$/, 'fault.yourself'],
+];
 
-const CLOSES = {
-  1006: 'The connection was lost.',
-  1012: 'This server is being restarted.',
-  4408: 'The connection was silent for too long.',
-  4409: 'The connection was too slow.',
-  4429: 'That was too much at once.',
-  4501: 'Your session has ended.',
-  4502: 'This session has ended: you logged out on another device, or your password was changed.',
-  4503: 'This account is disabled.',
-  4504: 'You have too many windows open.',
-};
+/** @param {{field: string, message: string}} error */
+function fieldFault({ field, message }) {
+  const [pattern, key] = FAULTS.find(([one]) => one.test(message)) ?? [];
+  const fault = pattern && key ? t(key, pattern.exec(message)?.groups) : message;
+  const name = has(`field.${field}`) ? t(`field.${field}`) : field;
+  return t('fault.field', { field: name, fault });
+}
 
 /** A fault in a person's words. @param {ApiError|Error} error */
 export function wordsFor(error) {
-  const { errors = [], code, retryAfterMs = 0 } = /** @type {any} */ (error);
-  if (errors.length > 0) return errors.map(({ field, message }) => `${FIELDS[field] ?? field}: ${message}`).join('\n');
-  if (code === 'rate_limited') return `Too many requests. Try again ${retryAfterMs > 0 ? inTime(retryAfterMs) : 'later'}.`;
-  return error.message;
+  const { errors = [], code = '', retryAfterMs = 0 } = /** @type {any} */ (error);
+  if (errors.length > 0) return errors.map(fieldFault).join('\n');
+  if (code === 'rate_limited' && retryAfterMs > 0) return t('error.rate_limited_until', { when: inTime(retryAfterMs) });
+  return has(`error.${code}`) ? t(`error.${code}`) : error.message;
 }
 
 /** @param {number} ms */
 function inTime(ms) {
   const seconds = Math.max(1, Math.ceil(ms / 1000));
-  if (seconds < 60) return `in ${seconds} ${seconds === 1 ? 'second' : 'seconds'}`;
-  const minutes = Math.ceil(seconds / 60);
-  return `in ${minutes} ${minutes === 1 ? 'minute' : 'minutes'}`;
+  return seconds < 60 ? t('wait.seconds', { count: seconds }) : t('wait.minutes', { count: Math.ceil(seconds / 60) });
 }
 
 /**
  * Why the connection was closed, in a person's words.
  * @param {number} code
- * @param {{meaning: string}} plan
  */
-export const wordsForClose = (code, plan) => CLOSES[code] ?? plan.meaning;
+export const wordsForClose = (code) => (has(`closed.${code}`) ? t(`closed.${code}`) : t('closed.other', { code: String(code) }));
+
+/** Why the session ended. @param {string} text as the session says it */
+export function wordsForEnd(text) {
+  if (text === ENDINGS.elsewhere) return t('ended.elsewhere');
+  return text === ENDINGS.expired || text === ENDINGS.refused ? t('closed.4501') : text;
+}

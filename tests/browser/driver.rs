@@ -73,6 +73,11 @@ impl Browser {
         self.open(|options| options["prefs"] = json!({"profile.default_content_setting_values.cookies": 2})).await
     }
 
+    /// A browser whose user reads this language.
+    pub(super) async fn window_in(self: &Arc<Self>, language: &str) -> Page {
+        self.open(|options| options["prefs"] = json!({"intl.accept_languages": language})).await
+    }
+
     /// The same on a phone, 360 by 740 pixels. (A plain window is never narrower than 500.)
     pub(super) async fn phone(self: &Arc<Self>) -> Page {
         let metrics = json!({"width": 360, "height": 740, "pixelRatio": 2.0, "touch": false, "mobile": true});

@@ -9,6 +9,7 @@ mod console;
 mod driver;
 mod kept;
 mod keyboard;
+mod languages;
 mod looks;
 mod page;
 mod reading;

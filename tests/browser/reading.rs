@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{Browser, Site, chat_page, open_chat, until_focused};
 use crate::support::Deployment;
 
-both_forms!(a_chat_opens_at_its_first_unread_message, replies_show_what_they_answer,);
+both_forms!(a_chat_opens_at_its_first_unread_message, replies_show_what_they_answer, ticks_show_what_others_have_read,);
 
 const ENTER: &str = "\u{e007}";
 const CONTROL: &str = "\u{e009}";

@@ -7,10 +7,10 @@
  */
 import { CLOSE_CODES, closePlan } from './close.js';
 import { failure, parse } from './frames.js';
-import { ApiError, Emitter, Session, backoff, randomId } from './session.js';
+import { ApiError, ENDINGS, Emitter, Session, backoff, randomId } from './session.js';
 import { SEQUENCED, Subscriptions } from './subscriptions.js';
 
-export { ApiError, CLOSE_CODES, Emitter, SEQUENCED, Session, backoff, closePlan, randomId };
+export { ApiError, CLOSE_CODES, ENDINGS, Emitter, SEQUENCED, Session, backoff, closePlan, randomId };
 
 /** Beyond this an open connection is asked for a sign of life when somebody comes back to it. */
 const SILENT_MS = 40_000;

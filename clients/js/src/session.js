@@ -61,6 +61,13 @@ export class Emitter {
   }
 }
 
+/** Why a session ended, where this side found it out: what `ended` is emitted with. */
+export const ENDINGS = Object.freeze({
+  elsewhere: 'You are logged out.',
+  expired: 'The access token has expired. Please log in again.',
+  refused: 'Your session has ended. Please log in again.',
+});
+
 /**
  * A login, and the REST calls in its name.
  *
@@ -137,7 +144,7 @@ export class Session extends Emitter {
   async #refresh() {
     const held = this.#tokens;
     if (!held?.refresh) {
-      this.end('The access token has expired. Please log in again.');
+      this.end(ENDINGS.expired);
       throw new ApiError(401, 'token_expired', 'no refresh token');
     }
     await alone(this.key, this.#storage, () => this.#exchange(held));
@@ -154,7 +161,7 @@ export class Session extends Emitter {
       this.#keep(fresh, held.id);
     } catch (error) {
       if (this.#renewed(held)) return;
-      if (error.status === 401 || error.status === 403 || error.status === 422) this.end('Your session has ended. Please log in again.');
+      if (error.status === 401 || error.status === 403 || error.status === 422) this.end(ENDINGS.refused);
       throw error;
     }
   }
@@ -199,7 +206,7 @@ export class Session extends Emitter {
     if (held) {
       clearTimeout(this.#timer);
       this.#tokens = null;
-      this.emit('ended', stored ? '' : 'You are logged out.');
+      this.emit('ended', stored ? '' : ENDINGS.elsewhere);
     }
     if (!stored) return;
     this.#tokens = stored;

@@ -1,0 +1,119 @@
+//! The page in the reader's language: the browser's choice, or the one made in the page.
+
+use serde_json::json;
+
+use super::{Browser, Site, chat_page, open_chat};
+use crate::support::Deployment;
+
+both_forms!(the_page_speaks_the_browsers_language_or_the_chosen_one, every_language_has_every_sentence,);
+
+const ENTER: &str = "\u{e007}";
+
+async fn the_page_speaks_the_browsers_language_or_the_chosen_one(d: &Deployment) {
+    let (ann, bob) = (d.user_named("ann").await, d.user_named("bob").await);
+    let chat = ann.group("Hike", &[&bob]).await["id"].as_i64().unwrap();
+    for n in 0..22 {
+        bob.say(chat, &format!("message {n}")).await;
+    }
+    let site = Site::of(d).await;
+    let browser = Browser::start().await;
+    let page = browser.window_in("ru-RU").await;
+    page.goto(&format!("{}/", site.url)).await;
+    page.until_text("#entrance-title", "Вход").await;
+    page.until("a Russian page", "document.documentElement.lang === 'ru'", &[]).await;
+    page.picture("russian-entrance").await;
+    page.fill("#entrance-form [name=username]", &ann.username).await;
+    page.fill("#entrance-form [name=password]", "not the password").await;
+    page.click("#entrance-submit").await;
+    page.until_text("#entrance-form [role=alert]", "Неверное имя пользователя или пароль.").await;
+    page.click("#entrance-switch").await;
+    page.fill("#entrance-form [name=username]", "a b").await;
+    page.fill("#entrance-form [name=email]", "nowhere@example.org").await;
+    page.fill("#entrance-form [name=password]", "short").await;
+    page.click("#entrance-submit").await;
+    page.until_text("#entrance-form [role=alert]", "Имя пользователя: ").await;
+    page.until_text("#entrance-form [role=alert]", "Пароль: нужно от 8 до 128 символов").await;
+    page.click("#entrance-switch").await;
+    page.fill("#entrance-form [name=username]", &ann.username).await;
+    page.fill("#entrance-form [name=password]", &ann.password).await;
+    page.click("#entrance-submit").await;
+    page.until_connected().await;
+    page.until("the title", "document.title === '(22) Мессенджер'", &[]).await;
+    open_chat(&page, "Hike").await;
+    page.until_text("#chat-about", "2 участника").await;
+    page.until_text(".unread-line", "Новые сообщения").await;
+    page.until_text(".day", "Сегодня").await;
+    // three plural forms
+    let counted = "const { t } = await import('/static/i18n.js');
+        return [1, 2, 5, 21, 1000].map((count) => t('chat.members', { count }))";
+    let counted = page.js_async(counted).await;
+    let wanted = ["1 участник", "2 участника", "5 участников", "21 участник", "1000 участников"];
+    let plain = counted.as_array().unwrap().iter().map(|one| one.as_str().unwrap().replace(['\u{a0}', '\u{202f}'], ""));
+    assert_eq!(plain.collect::<Vec<_>>(), wanted);
+    page.picture("russian-chat").await;
+
+    // the switch counts at once, everywhere, and over a reload
+    page.keys("#text", "half a word").await;
+    page.click("#show-details").await;
+    page.until_text("#details-body", "Выйти из группы").await;
+    page.click("#show-settings").await;
+    page.keys("#settings select.language", "English").await;
+    page.until_text("#settings-title", "Settings").await;
+    page.until_text("#details-body", "Leave group").await;
+    page.until_text(".day", "Today").await;
+    page.until("the title", "document.title.endsWith('Messenger')", &[]).await;
+    page.reload().await;
+    page.until_text("#show-settings", "Settings").await;
+    page.until("the words kept", "document.querySelector('#text').value === 'half a word'", &[]).await;
+    page.keys("#text", ENTER).await;
+    page.until_text(".message.mine .text", "half a word").await;
+    page.assert_own_host(&site.url).await;
+
+    // a browser in a language that is not here
+    let page = browser.window_in("fr-FR").await;
+    page.goto(&format!("{}/", site.url)).await;
+    page.until_text("#entrance-title", "Log in").await;
+    page.keys("#entrance select.language", "Русский").await;
+    page.until_text("#entrance-title", "Вход").await;
+    page.assert_clean(&site.url).await;
+}
+
+/// Every sentence is there in every language, with the same values and all plural forms of the
+/// language; the page asks for none that is not there, and none is there that it never asks for.
+async fn every_language_has_every_sentence(d: &Deployment) {
+    let ann = d.user_named("ann").await;
+    let site = Site::of(d).await;
+    let browser = Browser::start().await;
+    let page = chat_page(&browser, &site, &ann).await;
+    let faults = page
+        .js_async(
+            r"const { LANGUAGES } = await import('/static/i18n.js');
+            const faults = [];
+            const keys = Object.keys(LANGUAGES.en.words);
+            const values = (sentence) => [...new Set(Object.values(typeof sentence === 'string' ? [sentence] : sentence)
+                .flatMap((one) => one.match(/\{\w+\}/g) ?? []))].sort().join();
+            for (const [tag, { words }] of Object.entries(LANGUAGES)) {
+                const plurals = new Intl.PluralRules(tag).resolvedOptions().pluralCategories;
+                for (const key of new Set([...keys, ...Object.keys(words)])) {
+                    const [here, english] = [words[key], LANGUAGES.en.words[key]];
+                    if (!here || !english) faults.push(`${tag} ${key}: missing`);
+                    else if (values(here) !== values(english)) faults.push(`${tag} ${key}: ${values(here)}`);
+                    else if (typeof here !== typeof english) faults.push(`${tag} ${key}: plural in one only`);
+                    else if (typeof here !== 'string' && plurals.some((form) => !here[form])) faults.push(`${tag} ${key}: ${plurals}`);
+                }
+            }
+            const files = performance.getEntriesByType('resource').map((e) => e.name).filter((name) => name.endsWith('.js') && !/lang_/.test(name));
+            const sources = await Promise.all(['/websocket_test_new.html', ...files].map(async (file) => (await fetch(file)).text()));
+            const all = sources.join('\n');
+            const asked = new Set([...all.matchAll(/\b(?:t|parts)\('([\w.]+)'/g), ...all.matchAll(/data-t(?:-name|-hint)?=.([\w.]+)/g),
+                ...all.matchAll(/\? '([\w.]+)' : '[\w.]+'\)/g), ...all.matchAll(/\? '[\w.]+' : '([\w.]+)'\)/g), ...all.matchAll(/, '(fault\.\w+)'\]/g)].map((found) => found[1]));
+            for (const key of asked) if (!keys.includes(key) && /^[a-z_]+\.[a-z_]+$/.test(key)) faults.push(`${key}: asked for, and nowhere`);
+            const made = ['field.', 'closed.', 'error.', 'role.'];
+            for (const key of keys) if (!asked.has(key) && !made.some((one) => key.startsWith(one)) && !['today', 'yesterday'].includes(key)) faults.push(`${key}: never asked for`);
+            return { faults, files: files.length, asked: asked.size };",
+        )
+        .await;
+    assert_eq!(faults["faults"], json!([]));
+    assert!(faults["files"].as_i64().unwrap() > 20 && faults["asked"].as_i64().unwrap() > 100, "{faults}");
+    page.assert_clean(&site.url).await;
+}
