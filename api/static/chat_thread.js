@@ -8,7 +8,7 @@ import { Composer, coarse } from './composer.js';
 import { chatHeader } from './chat_header.js';
 import { byId, confirmed, el, longDay, setText } from './dom.js';
 import { t } from './i18n.js';
-import { messageView, signatureOf } from './message_view.js';
+import { messageView, showRead, signatureOf } from './message_view.js';
 import { wordsFor } from './words.js';
 
 /** @typedef {import('./store.js').Store} Store */
@@ -176,6 +176,7 @@ export class Thread {
     const all = [...chat.messages, ...this.#store.outbox.of(chat.id).map((pending) => ({ ...pending, author_username: me.username, pending }))];
     const wanted = [];
     const editing = this.composer.editing;
+    const read = this.#store.ticks.of(chat.id);
     all.forEach((message, index) => {
       const before = all[index - 1];
       const after = all[index + 1];
@@ -195,7 +196,9 @@ export class Thread {
       const original = message.reply_to_id ? this.#store.pages.original(chat, message.reply_to_id) : undefined;
       const mineKey = look.mine && message.client_message_id;
       const key = mineKey ? `sent ${mineKey}` : `message ${message.id}`;
-      wanted.push(this.#keep(key, signatureOf(message, look, original), () => messageView(chat, message, look, original, this.#acts(chat, message))));
+      const node = this.#keep(key, signatureOf(message, look, original), () => messageView(chat, message, look, original, this.#acts(chat, message)));
+      showRead(node, message.seq <= read);
+      wanted.push(node);
     });
     wanted.forEach((node, index) => {
       if (messages.children[index] !== node) messages.insertBefore(node, messages.children[index] ?? null);

@@ -1,6 +1,6 @@
 // @ts-check
 /** How one message looks. @module */
-import { avatar, clock, el, iconButton } from './dom.js';
+import { avatar, clock, el, iconButton, setText } from './dom.js';
 import { t } from './i18n.js';
 import { withLinks } from './links.js';
 
@@ -26,7 +26,7 @@ export function messageView(chat, message, look, original, acts) {
   const bubble = el('div', { class: 'bubble' },
     look.first && !look.mine && chat.info.is_group ? el('span', { class: 'author', dir: 'auto' }, message.author_username) : el('span', { class: 'hidden-label' }, `${look.mine ? t('you') : message.author_username}: `),
     message.reply_to_id ? quote(original, acts) : null,
-    el('div', { class: 'body', dir: 'auto' }, el('span', { class: 'text' }, ...withLinks(message.text)), el('span', { class: 'stamp' }, el('bdi', {}, stamp(message)))));
+    el('div', { class: 'body', dir: 'auto' }, el('span', { class: 'text' }, ...withLinks(message.text)), el('span', { class: 'stamp' }, el('bdi', {}, stamp(message)), look.mine && !pending ? tick() : null)));
   const state = pending ? ` ${pending.state}` : '';
   const item = el('li', { class: `message${look.mine ? ' mine' : ''}${look.first ? ' first' : ''}${look.last ? ' last' : ''}${look.edited ? ' being-edited' : ''}${state}`, tabindex: -1, 'data-id': message.id });
   const tools = pending ? null : toolsOf(chat, message, look, acts);
@@ -39,6 +39,18 @@ export function messageView(chat, message, look, original, acts) {
       el('button', { type: 'button', class: 'link', onclick: acts.discard }, t('message.discard'))));
   }
   return item;
+}
+
+/** One tick: the server has it. Two: somebody else has read it. */
+const tick = () => el('span', { class: 'tick', 'aria-live': 'off' }, el('span', { 'aria-hidden': 'true' }, '✓'), el('span', { class: 'hidden-label' }, t('message.sent')));
+
+/** Changes the tick in place: a message that was read is no new one. @param {any} node @param {boolean} read */
+export function showRead(node, read) {
+  const mark = node.querySelector('.tick');
+  if (!mark || mark.classList.contains('read') === read) return;
+  mark.classList.toggle('read', read);
+  setText(mark.firstChild, read ? '✓✓' : '✓');
+  setText(mark.lastChild, t(read ? 'message.read' : 'message.sent'));
 }
 
 function stamp({ pending, is_edited, created_at }) {

@@ -68,6 +68,7 @@ export class Pages {
     await chat.loading;
     const opened = chat.loaded;
     chat.messages = [];
+    this.#store.ticks.clear(id);
     chat.originals.clear();
     chat.loaded = false;
     chat.members = null;

@@ -12,6 +12,7 @@ import { Drafts } from './drafts.js';
 import { Outbox } from './outbox.js';
 import { Pages } from './pages.js';
 import { People } from './people.js';
+import { Ticks } from './ticks.js';
 import { wordsFor } from './words.js';
 
 /** @typedef {import('./history.js').Message} Message */
@@ -23,6 +24,7 @@ export class Store extends Emitter {
   people = new People(this);
   pages = new Pages(this);
   drafts = new Drafts(0);
+  ticks = new Ticks(0);
   #session;
   #connection;
   #closed = false;
@@ -59,10 +61,18 @@ export class Store extends Emitter {
     this.chats.clear();
   }
 
+  /** The user leaves this machine: nothing of theirs stays on it. */
+  forgetAll() {
+    this.outbox.clear();
+    this.drafts.clear();
+    this.ticks.clear();
+  }
+
   /** Asks who is logged in, fetches the chats, and follows them. */
   async start() {
     this.me = await this.call('GET', '/auth/me');
     this.drafts = new Drafts(this.me.id);
+    this.ticks = new Ticks(this.me.id);
     await this.loadChats();
     this.outbox.resume(this.me.id);
   }
@@ -141,9 +151,10 @@ export class Store extends Emitter {
     if (frame.type === 'new_message' && chat.loaded) this.arrived(chat, frame.message);
   }
 
-  /** The server has this message: it is no longer on its way. */
+  /** The server has this message: it is no longer on its way, and its author has read the chat. */
   arrived(chat, message) {
-    if (message.author_id === this.me.id && message.client_message_id) this.outbox.settled(chat.id, message.client_message_id);
+    if (message.author_id !== this.me.id) this.ticks.reach(chat.id, message.seq);
+    else if (message.client_message_id) this.outbox.settled(chat.id, message.client_message_id);
   }
 
   /** One frame of the live connection. */
@@ -176,7 +187,9 @@ export class Store extends Emitter {
       case 'typing':
         return chat && this.#typing(chat, frame);
       case 'message_read':
-        return chat && frame.user_id === this.me.id && this.#readElsewhere(chat, frame.seq);
+        if (chat && frame.user_id === this.me.id) this.#readElsewhere(chat, frame.seq);
+        else if (chat && this.ticks.reach(chat.id, frame.seq)) this.emit('chat', chat.id);
+        return;
       default:
     }
     if (!chat) {

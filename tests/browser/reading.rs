@@ -97,3 +97,32 @@ async fn replies_show_what_they_answer(d: &Deployment) {
     anns.assert_clean(&site.url).await;
     bobs.assert_clean(&site.url).await;
 }
+
+/// One tick: the server has it. Two: somebody has read it, also after a reload.
+async fn ticks_show_what_others_have_read(d: &Deployment) {
+    let (ann, bob) = (d.user_named("ann").await, d.user_named("bob").await);
+    let chat = ann.group("Ticks", &[&bob]).await["id"].as_i64().unwrap();
+    let site = Site::of(d).await;
+    let browser = Browser::start().await;
+    let anns = chat_page(&browser, &site, &ann).await;
+    let bobs = chat_page(&browser, &site, &bob).await;
+    open_chat(&anns, "Ticks").await;
+    until_focused(&anns).await;
+    anns.press(&format!("seen?{ENTER}")).await;
+    anns.until_text(".message.mine .tick:not(.read)", "sent").await;
+    bobs.until_text(".chat-link .preview", "seen?").await;
+    // the message is not built anew for it: a screen reader would read it out again
+    anns.js("document.querySelector('.message.mine').marked = true", vec![]).await;
+    open_chat(&bobs, "Ticks").await;
+    anns.until_text(".message.mine .tick.read", "✓✓").await;
+    assert_eq!(anns.js("return document.querySelector('.message.mine').marked", vec![]).await, json!(true));
+    anns.reload().await;
+    anns.until_text(".message.mine .tick.read", "read").await;
+    anns.press(&format!("and this?{ENTER}")).await;
+    bobs.until_text(".message .text", "and this?").await;
+    // an answer shows that all before it was read
+    bob.say(chat, "an answer").await;
+    anns.until("both read", "document.querySelectorAll('.tick.read').length === 2", &[]).await;
+    anns.assert_clean(&site.url).await;
+    bobs.assert_clean(&site.url).await;
+}
