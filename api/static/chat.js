@@ -7,6 +7,7 @@
  */
 import { Connection, Session } from './messenger.js';
 import { batched, byId, confirmed, name, setText } from './dom.js';
+import { showAccount } from './account.js';
 import { Store } from './store.js';
 import { shared } from './storage.js';
 import { ChatList } from './chat_list.js';
@@ -71,13 +72,18 @@ async function enter() {
     return;
   }
   if (store !== mine) return; // the session ended meanwhile
-  setText(byId('me'), store.me.username);
+  showMe();
   byId('connection').hidden = true;
   connection.start();
   route();
   list.reveal(openId());
   if (openId()) thread.focus();
   else list.focusFirst();
+}
+
+function showMe() {
+  setText(byId('me'), store.me.username);
+  byId('me').setAttribute('aria-label', t('account.of', { name: store.me.username }));
 }
 
 function leaveStore() {
@@ -112,6 +118,7 @@ byId('chats').addEventListener('click', (event) => {
 byId('back').addEventListener('click', () => { location.hash = ''; });
 byId('new-chat').addEventListener('click', () => newChatDialog(store, go));
 byId('find-chat').addEventListener('click', () => quickSwitcher(store, go));
+byId('me').addEventListener('click', () => showAccount(store, session));
 byId('show-settings').addEventListener('click', showSettings);
 byId('show-details').addEventListener('click', () => details.toggle());
 byId('hide-details').addEventListener('click', () => details.toggle(false));
@@ -145,8 +152,7 @@ pageKeys({
 byId('logout').addEventListener('click', async () => {
   const unsent = store?.outbox.size ?? 0;
   if (unsent > 0 && !await confirmed(t('logout.unsent', { count: unsent }), t('logout'))) return;
-  store?.outbox.clear();
-  store?.drafts.clear();
+  store?.forgetAll();
   session.logout().catch(() => {}); // it is ended here in any case
 });
 
@@ -166,6 +172,7 @@ connectionBar(connection, (code) => {
 
 onLanguage(() => {
   if (!store?.me) return;
+  showMe();
   list.render(openId());
   thread.rewrite();
   details.rewrite();

@@ -138,7 +138,7 @@ export class Details {
       reset();
       input.blur();
       this.#do(() => this.#store.call('POST', `/chats/${chat.id}/members`, { user_ids: [user.id] }));
-    }, members);
+    }, { without: members });
     return el('section', {}, el('label', {}, t('new.people'), input), found);
   }
 

@@ -67,10 +67,9 @@ export function newChatDialog(inStore, whenOpened) {
   chosen.clear();
   renderChosen();
   const add = (user) => { chosen.set(user.id, user); renderChosen(); resets[1](); byId('group-search').focus(); };
-  for (const reset of resets) reset();
   resets = [
-    peopleSearch(store, byId('person-search'), byId('person-results'), withPerson),
-    peopleSearch(store, byId('group-search'), byId('group-results'), add, () => new Set(chosen.keys())),
+    peopleSearch(store, byId('person-search'), byId('person-results'), withPerson, { all: true }),
+    peopleSearch(store, byId('group-search'), byId('group-results'), add, { all: true, without: () => new Set(chosen.keys()) }),
   ];
   for (const form of dialog.querySelectorAll('[role=tabpanel] form')) form.reset();
   for (const fault of dialog.querySelectorAll('[role=alert]')) fault.textContent = '';

@@ -1,6 +1,6 @@
 // @ts-check
-/** Finding people by the beginning of their names. @module */
-import { avatar, batched, el } from './dom.js';
+/** Finding people: all of them, or by the beginning of their names. @module */
+import { avatar, batched, el, moment } from './dom.js';
 import { t } from './i18n.js';
 import { wordsFor } from './words.js';
 
@@ -9,32 +9,56 @@ import { wordsFor } from './words.js';
 /**
  * A search field whose findings are buttons.
  * @param {Store} store @param {HTMLInputElement} input @param {HTMLElement} ul
- * @param {(user: any) => void} chosen @param {() => Set<number>} [without] ids that are not offered
+ * @param {(user: any) => void} chosen
+ * @param {{without?: () => Set<number>, all?: boolean}} [options] `without`: ids that are not
+ *   offered; `all`: everybody is shown while nothing is looked for
  */
-export function peopleSearch(store, input, ul, chosen, without = () => new Set()) {
+export function peopleSearch(store, input, ul, chosen, { without = () => new Set(), all = false } = {}) {
   let asked = 0;
+
+  const row = (user) => el('li', {},
+    el('button', { type: 'button', class: 'person', onclick: () => chosen(user) },
+      el('span', { class: 'avatar-box' }, avatar(user.username, user.id, { class: 'avatar small' }), user.online ? el('span', { class: 'dot' }) : null),
+      el('span', { class: 'who', dir: 'auto' }, user.username),
+      user.online ? el('span', { class: 'hidden-label' }, t('online')) : null,
+      !user.online && user.last_seen_at ? el('span', { class: 'role' }, t('last_seen', { when: moment(user.last_seen_at) })) : null));
+
   const search = async () => {
     const prefix = input.value.trim();
     const mine = asked += 1;
-    if (!prefix) return ul.replaceChildren();
-    let found = [];
+    if (!prefix && !all) return ul.replaceChildren();
+    await page(prefix, mine, null, []);
+  };
+
+  /** A page more, after those that are shown. */
+  async function page(prefix, mine, cursor, before) {
+    let rows = before;
+    /** @type {string|null} */
+    let next = null;
     let fault = '';
     try {
-      found = (await store.people.find(prefix)).people;
+      const found = await store.people.find(prefix, cursor);
+      rows = [...before, ...found.people.filter((user) => !without().has(user.id)).map(row)];
+      next = found.next;
     } catch (error) {
       fault = wordsFor(error);
     }
     if (mine !== asked) return;
-    const rows = found.filter((user) => !without().has(user.id)).map((user) => el('li', {},
-      el('button', { type: 'button', class: 'person', onclick: () => chosen(user) },
-        el('span', { class: 'avatar-box' }, avatar(user.username, user.id, { class: 'avatar small' }), user.online ? el('span', { class: 'dot' }) : null),
-        el('span', { class: 'who', dir: 'auto' }, user.username),
-        user.online ? el('span', { class: 'hidden-label' }, t('online')) : null)));
-    ul.replaceChildren(...(rows.length > 0 ? rows : [el('li', { class: 'none', role: 'status' }, fault || t('new.nobody'))]));
-  };
+    const last = [];
+    if (next) last.push(el('li', {}, el('button', { type: 'button', class: 'link', onclick: async () => { await page(prefix, mine, next, rows); rows.at(-1)?.nextSibling?.querySelector('button')?.focus(); } }, t('new.more'))));
+    if (fault || rows.length === 0) last.push(el('li', { class: 'none', role: 'status' }, fault || t('new.nobody')));
+    ul.replaceChildren(...rows, ...last);
+  }
+
   let timer = 0;
   const soon = batched(() => { clearTimeout(timer); timer = setTimeout(search, 180); });
   input.oninput = soon;
-  input.onkeydown = (event) => { if (event.key === 'Enter') { event.preventDefault(); /** @type {any} */ (ul.querySelector('button'))?.click(); } };
-  return () => { input.value = ''; asked += 1; ul.replaceChildren(); };
+  input.onkeydown = (event) => {
+    if (event.key !== 'Enter') return;
+    event.preventDefault();
+    if (input.value.trim()) /** @type {any} */ (ul.querySelector('button.person'))?.click();
+  };
+  const reset = () => { input.value = ''; asked += 1; ul.replaceChildren(); if (all) search(); };
+  reset();
+  return reset;
 }

@@ -1,0 +1,131 @@
+// @ts-check
+/** The account: name, e-mail, password, where one is logged in, and the account's end. @module */
+import { avatar, byId, confirmed, el, moment, onSubmit, setText } from './dom.js';
+import { onLanguage, t } from './i18n.js';
+import { wordsFor } from './words.js';
+
+/** @typedef {import('./store.js').Store} Store */
+
+const dialog = byId('account');
+const profile = byId('account-profile');
+const email = byId('account-email');
+const password = byId('account-password');
+const list = byId('account-sessions');
+const fault = byId('account-fault');
+
+/** @type {Store} */
+let store;
+/** @type {import('./messenger.js').Session} */
+let session;
+/** @type {any[]} */
+let sessions = [];
+
+function fill() {
+  const { me } = store;
+  byId('account-avatar').replaceChildren(avatar(me.display_name || me.username, me.id));
+  setText(byId('account-name'), me.display_name || me.username);
+  setText(byId('account-about'), me.display_name ? `${me.username}, ${me.email}` : me.email);
+  // A server that knows no other name than the username is asked for none.
+  profile.hidden = !('display_name' in me);
+  profile.elements.display_name.value = me.display_name ?? '';
+  profile.elements.bio.value = me.bio ?? '';
+}
+
+/** @param {any} form @param {string} words what was done */
+const said = (form, words) => setText(form.querySelector('[role=status]'), words);
+
+async function change(form, body, words) {
+  said(form, '');
+  Object.assign(store.me, await store.call('PATCH', '/auth/me', body));
+  fill();
+  said(form, words);
+}
+
+onSubmit(profile, async () => {
+  const { display_name, bio } = profile.elements;
+  await change(profile, { display_name: display_name.value.trim() || null, bio: bio.value.trim() || null }, t('account.saved'));
+});
+
+onSubmit(email, async () => {
+  await change(email, { email: email.elements.email.value.trim(), current_password: email.elements.current_password.value }, t('account.saved'));
+  email.reset();
+});
+
+onSubmit(password, async () => {
+  const { current_password, password: wanted } = password.elements;
+  await change(password, { password: wanted.value, current_password: current_password.value }, t('account.password_changed'));
+  password.reset();
+  await loadSessions();
+});
+
+// ---- Where one is logged in
+
+const BROWSERS = [[/Edg\//, 'Edge'], [/OPR\//, 'Opera'], [/Firefox\//, 'Firefox'], [/Chrome\//, 'Chrome'], [/Safari\//, 'Safari']];
+const SYSTEMS = [[/Windows/, 'Windows'], [/Android/, 'Android'], [/iPhone|iPad/, 'iOS'], [/Mac OS/, 'macOS'], [/Linux/, 'Linux']];
+
+/** What a `User-Agent` says to a person. @param {string|null} agent */
+export function device(agent) {
+  if (!agent) return t('account.unknown');
+  const name = (/** @type {any[][]} */ table) => table.find(([pattern]) => pattern.test(agent))?.[1];
+  const [browser, system] = [name(BROWSERS), name(SYSTEMS)];
+  if (!browser) return agent.slice(0, 60);
+  return system ? t('account.device', { browser, system }) : browser;
+}
+
+async function loadSessions() {
+  try {
+    sessions = (await store.call('GET', '/auth/sessions?limit=100')).items;
+    fault.textContent = '';
+  } catch (error) {
+    fault.textContent = wordsFor(error);
+  }
+  showSessions();
+}
+
+function showSessions() {
+  const sorted = [...sessions].sort((a, b) => Number(b.is_current) - Number(a.is_current));
+  list.replaceChildren(...sorted.map((one) => el('li', {},
+    el('div', { class: 'who' }, el('span', {}, device(one.user_agent)), el('small', {}, one.is_current ? t('account.this') : t('account.last_used', { when: moment(one.last_used_at) }))),
+    one.is_current ? null : el('button', { type: 'button', class: 'link', 'aria-label': t('account.end_of', { device: device(one.user_agent) }), onclick: () => end(`/auth/sessions/${one.id}`) }, t('account.end')))));
+  byId('account-end-others').hidden = sessions.length < 2;
+}
+
+async function end(path) {
+  try {
+    await store.call('DELETE', path);
+  } catch (error) {
+    if (error.status !== 404) fault.textContent = wordsFor(error);
+  }
+  await loadSessions();
+}
+
+byId('account-end-others').addEventListener('click', () => end('/auth/sessions'));
+
+byId('account-delete').addEventListener('click', async () => {
+  if (!await confirmed(t('account.delete_sure'), t('account.delete'))) return;
+  try {
+    await store.call('DELETE', '/auth/me');
+    store.forgetAll();
+    session.end(t('account.deleted'));
+  } catch (error) {
+    fault.textContent = wordsFor(error);
+  }
+});
+
+onLanguage(() => { if (dialog.open) { fill(); showSessions(); } });
+
+/** @param {Store} inStore @param {import('./messenger.js').Session} inSession */
+export function showAccount(inStore, inSession) {
+  store = inStore;
+  session = inSession;
+  for (const form of dialog.querySelectorAll('form[id]')) {
+    form.reset();
+    said(form, '');
+    form.querySelector('[role=alert]').textContent = '';
+  }
+  fault.textContent = '';
+  list.replaceChildren();
+  fill();
+  dialog.showModal();
+  loadSessions();
+}
