@@ -3,6 +3,7 @@
 //!
 //! The cluster is reached through [`Site`], since a page knows one address only.
 
+mod accessible;
 mod account;
 mod chat;
 mod client;

@@ -206,6 +206,22 @@ impl Page {
         }
     }
 
+    /// axe finds nothing that keeps people out, in the state that is shown.
+    pub(super) async fn assert_accessible(&self, state: &str) {
+        // What fades in is judged when it is there.
+        self.until("nothing to move", "document.getAnimations().every((one) => one.playState !== 'running')", &[])
+            .await;
+        if self.js("return !window.axe", vec![]).await == json!(true) {
+            let source = crate::support::blocking(super::accessible::axe).await;
+            self.js(source, vec![]).await;
+        }
+        let body = "const { violations } = await axe.run(document, { resultTypes: ['violations'] });
+            return violations.map((one) => [one.id, one.help, one.nodes.map((node) => node.html + ' ' + node.failureSummary)])";
+        let violations = self.js_async(body).await;
+        assert_eq!(violations, json!([]), "{state}: {violations:#}");
+        self.picture(&state.replace(' ', "-")).await;
+    }
+
     /// Keeps a picture in the folder that `MESSENGER_SCREENSHOTS` names, if it does: for people to
     /// look at.
     pub(super) async fn picture(&self, name: &str) {

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::{blocking, process};
+use crate::support::{blocking, npm, process};
 
-const TYPESCRIPT: &str = "typescript@5.9.3";
+const TYPESCRIPT: &str = "5.9.3";
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/js")
@@ -29,17 +29,7 @@ pub(super) fn install_into(dir: &Path) {
 /// The compiler, installed once a checkout in the build folder.
 fn tsc() -> Result<PathBuf, String> {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("typescript");
-    let tsc = dir.join("node_modules/typescript/bin/tsc");
-    if !tsc.is_file() {
-        if process::find_program("npm").is_none() {
-            process::install("npm")?;
-        }
-        let mut npm = Command::new("npm");
-        npm.args(["install", "--silent", "--no-save", "--no-audit", "--no-fund", "--cache"]);
-        npm.arg(dir.join("cache")).arg("--prefix").arg(&dir).arg(TYPESCRIPT);
-        process::run(npm)?;
-    }
-    Ok(tsc)
+    Ok(npm::package(&dir, "typescript", TYPESCRIPT)?.join("bin/tsc"))
 }
 
 /// Blocks.

@@ -29,6 +29,7 @@ mod cluster;
 pub mod deployment;
 mod forms;
 pub mod node;
+pub mod npm;
 pub mod pgbouncer;
 pub mod ports;
 pub mod postgres;
