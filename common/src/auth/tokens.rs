@@ -20,9 +20,9 @@ use time::OffsetDateTime;
 const MAX_TOKEN_BYTES: usize = 2048;
 /// The service that all tokens are for.
 const AUDIENCE: &str = "messenger";
-/// The clocks of two nodes differ by less than this, in seconds. A revocation is remembered for as
-/// much longer than an access token lives.
-const SKEW: i64 = 60;
+/// The clocks of two nodes differ by less than this, in seconds. The memory of revocations may be
+/// shorter: a node reads each session anew after a minute.
+const SKEW: i64 = 900;
 
 /// Issues and verifies the tokens of a deployment. Cloning shares the keys, which are made once.
 #[derive(Clone)]

@@ -250,13 +250,15 @@ fn a_token_of_another_lifetime_never_outlives_the_one_of_now() {
     };
     // Rounded up by a second, as a token made within one is.
     assert!(tokens.verify_access(&token("at+jwt", "access", now, now + 901)).is_ok());
+    // By a clock that is ten minutes ahead.
+    assert!(tokens.verify_access(&token("at+jwt", "access", now + 600, now + 1500)).is_ok());
     for (iat, exp) in [
         (now, now + 902),
         (now, now + 3600),
         (now - 3000, now + 600),
         (i64::MIN, now + 1),
-        (now + 61, now + 500),
-        (now + 300, now + 1200),
+        (now + 901, now + 1000),
+        (now + 901, now + 1801),
         (i64::MAX, now + 1),
     ] {
         let outcome = tokens.verify_access(&token("at+jwt", "access", iat, exp));
@@ -268,7 +270,7 @@ fn a_token_of_another_lifetime_never_outlives_the_one_of_now() {
     assert!(refresh(now, now + 30 * 86400).is_ok());
     assert!(refresh(now - 86399, now + 29 * 86400).is_ok());
     for (iat, exp) in
-        [(now - 86401, now + 29 * 86400), (i64::MIN, now + 1), (now + 61, now + 86400), (i64::MAX, now + 1)]
+        [(now - 86401, now + 29 * 86400), (i64::MIN, now + 1), (now + 901, now + 86400), (i64::MAX, now + 1)]
     {
         assert!(matches!(refresh(iat, exp), Err(Error::TokenExpired)), "{iat} {exp}");
     }
