@@ -15,7 +15,10 @@ import { wordsFor } from './words.js';
  */
 export function peopleSearch(store, input, ul, chosen, { without = () => new Set(), all = false } = {}) {
   let asked = 0;
-  /** The rows that are shown, by user: one under the pointer stays the same element. @type {Map<number, {li: HTMLElement, name: string, about: string}>} */
+  /**
+   * The rows that are shown, by user: one under the pointer stays the same element.
+   * @type {Map<number, {li: HTMLElement, name: string, about: string}>}
+   */
   let shown = new Map();
 
   /** @param {any} user */

@@ -115,8 +115,8 @@ impl Keys {
     }
 }
 
-/// What the library checks: the signature, by this one algorithm. `Tokens` checks the rest, against
-/// our own clock and without the leeway that the library would add.
+/// What the library checks: the signature, by this one algorithm. `Tokens` checks the rest,
+/// against our own clock and without the leeway that the library would add.
 fn signature_by(algorithm: Algorithm) -> Validation {
     let mut validation = Validation::new(algorithm);
     validation.required_spec_claims.clear();

@@ -1,7 +1,7 @@
 //! JSON Web Tokens (RFC 7519): short-lived access tokens and refresh tokens that one use spends.
 //!
-//! They follow the advice of RFC 8725: the algorithm is the key's, the header's `typ` tells the two
-//! kinds apart, and `iss` and `aud` name the deployment and the service.
+//! They follow the advice of RFC 8725: the algorithm is the key's, the header's `typ` tells the
+//! two kinds apart, and `iss` and `aud` name the deployment and the service.
 
 use super::{AuthUser, Keys};
 use crate::clock::Clock;

@@ -72,8 +72,8 @@ fn with_host(url: &str) -> String {
     url
 }
 
-/// The file of a `sqlite:` address, after the colon. Three slashes and a path are SQLAlchemy's form
-/// of a relative path, four of an absolute one; without them it is the path as it stands.
+/// The file of a `sqlite:` address, after the colon. Three slashes and a path are SQLAlchemy's
+/// form of a relative path, four of an absolute one; without them it is the path as it stands.
 fn file(address: &str, home: Option<&Path>) -> Result<PathBuf, ConfigError> {
     let fault = |fault: &str| Err(ConfigError::new(NAME, fault, "DATABASE_URL=sqlite:/var/lib/messenger/messenger.db"));
     let (path, parameters) = address.split_once('?').unwrap_or((address, ""));

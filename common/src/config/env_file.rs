@@ -22,8 +22,8 @@ pub(super) fn read(directory: &Path) -> Result<HashMap<String, String>, ConfigEr
     Ok(values)
 }
 
-/// The same file with each bare value in quotes. The library takes bare blanks, backslashes, quotes
-/// and `$name` otherwise than python-dotenv does, which expands `${name}` alone.
+/// The same file with each bare value in quotes. The library takes bare blanks, backslashes,
+/// quotes and `$name` otherwise than python-dotenv does, which expands `${name}` alone.
 fn as_quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len());
     let mut open = None;

@@ -1,8 +1,9 @@
 //! The body of a request, which its handler may leave unread.
 //!
-//! A connection whose request has bytes left is not fit for the next one. hyper closes it then, and
-//! the client, or a proxy before us, finds its next request lost. So the edge reads the rest; where
-//! that is too much or too slow, the answer says that the connection ends (RFC 9112, section 9.6).
+//! A connection whose request has bytes left is not fit for the next one. hyper closes it then,
+//! and the client, or a proxy before us, finds its next request lost. So the edge reads the rest;
+//! where that is too much or too slow, the answer says that the connection ends (RFC 9112,
+//! section 9.6).
 
 use axum::body::{Body, HttpBody};
 use axum::extract::Request;

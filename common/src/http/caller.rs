@@ -1,9 +1,9 @@
 //! `AuthUser` as an argument of a handler: `Authorization: Bearer` (RFC 6750, section 2.1). The
 //! WebSocket's handshake reads the same header.
 //!
-//! The caller is also who pays: each request counts against its user, and one without a valid token
-//! against its address. It counts before the rest of it is read, so one that does not fit counts
-//! too.
+//! The caller is also who pays: each request counts against its user, and one without a valid
+//! token against its address. It counts before the rest of it is read, so one that does not fit
+//! counts too.
 
 use super::client_ip::ClientIp;
 use crate::auth::AuthUser;

@@ -181,8 +181,8 @@ async fn answer(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> 
     }
 }
 
-/// Logs an internal fault once, and a back end that is away once a cause and minute. If it is ours,
-/// the answer names the request's id, which leads to the line of the log.
+/// Logs an internal fault once, and a back end that is away once a cause and minute. If it is
+/// ours, the answer names the request's id, which leads to the line of the log.
 fn reveal(edge: &Edge, mut response: Response, id: &RequestId) -> Response {
     let Some(Cause(error)) = response.extensions_mut().remove::<Cause>() else { return response };
     let source = error.inside().map(|source| chain(&**source)).unwrap_or_default();

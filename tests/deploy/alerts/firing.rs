@@ -1,5 +1,5 @@
-//! Redis stops: a real Prometheus notices it at the real programs, and a real Alertmanager hears of
-//! it, once for the cause and not for what follows from it.
+//! Redis stops: a real Prometheus notices it at the real programs, and a real Alertmanager hears
+//! of it, once for the cause and not for what follows from it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -204,7 +204,8 @@ async fn a_clock_that_steps_back_delays_no_outbox() {
     assert_eq!(store.outbox_claim(Duration::from_secs(1), 10).await.unwrap().len(), 1, "no claim lasts so long");
 }
 
-/// `PgBouncer` in transaction mode: everything works, and nothing of ours stays on its connections.
+/// `PgBouncer` in transaction mode: everything works, and nothing of ours stays on its
+/// connections.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pooler_in_transaction_mode_serves_and_keeps_nothing() {
     let server = postgres::shared_without_fsync().await;

@@ -14,8 +14,8 @@ use sqlx::{ConnectOptions, Describe, Either, Execute, Executor, PgConnection, Ro
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The settings of every session of ours. Every statement reaches few rows by a key. So one plan
-/// serves all parameters, is made once a connection, and takes the index whatever the statistics of
-/// a young table say.
+/// serves all parameters, is made once a connection, and takes the index whatever the statistics
+/// of a young table say.
 const SETTINGS: [(&str, &str); 6] = [
     ("statement_timeout", "1700"),
     ("idle_in_transaction_session_timeout", "5000"),

@@ -134,9 +134,9 @@ impl PostgresStore {
     }
 }
 
-/// Claims entries of that age from that id on. A time in the future was written before the server's
-/// clock stepped back, or by another primary: the entry is free at once. No claim lasts longer than
-/// its lease.
+/// Claims entries of that age from that id on. A time in the future was written before the
+/// server's clock stepped back, or by another primary: the entry is free at once. No claim lasts
+/// longer than its lease.
 async fn claim(
     connection: &mut ServerConnection,
     low: i64,

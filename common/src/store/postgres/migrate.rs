@@ -1,9 +1,9 @@
 //! Brings the schema up, while older nodes serve (guarantee G10).
 //!
 //! One node at a time, under a lock that ends with its transaction: a pooler may stand between.
-//! Each migration is a transaction of its own. It asks for its locks in short tries, because writes
-//! queue behind a lock that is waited for. An index on a table that exists is built beside the
-//! writes.
+//! Each migration is a transaction of its own. It asks for its locks in short tries, because
+//! writes queue behind a lock that is waited for. An index on a table that exists is built beside
+//! the writes.
 
 use super::connection::{Server, ServerConnection};
 use super::{PostgresStore, migrator};
@@ -21,8 +21,8 @@ const MIGRATION_LOCK: i64 = 0x6d65_7373_656e_6765;
 const OTHER_NODE: Duration = Duration::from_millis(250);
 /// The pauses between tries of a migration. Writes that queued behind a try pass in between.
 const TRIES: Backoff = Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(8) };
-/// A try outlasts `deadlock_timeout` (1 s): only then does Postgres cancel an autovacuum that holds
-/// the table.
+/// A try outlasts `deadlock_timeout` (1 s): only then does Postgres cancel an autovacuum that
+/// holds the table.
 const BEGIN: &str = "begin; set local lock_timeout = 1500; set local statement_timeout = 0;
     set local idle_in_transaction_session_timeout = 0";
 /// For an index that is built beside the writes, outside a transaction. Nothing waits behind it.

@@ -1,4 +1,5 @@
-// A chat server as the documentation of Socket.IO and its Redis adapter has it; what is posted to /ROOM goes to that room.
+// A chat server as the documentation of Socket.IO and its Redis adapter has it; what is posted to
+// /ROOM goes to that room.
 const { createServer } = require("node:http");
 const { Server } = require("socket.io");
 const { createAdapter } = require("@socket.io/redis-adapter");
