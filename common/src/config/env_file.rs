@@ -1,132 +1,183 @@
-//! `.env`, read as python-dotenv reads it: an old program's file keeps its meaning.
+//! `.env`, read as python-dotenv 1.2 reads it: an old program's file keeps its meaning. A line that
+//! it would pass over with a warning is a fault here.
 
 use super::ConfigError;
 use std::collections::HashMap;
 use std::path::Path;
 
 /// The values of `.env` in that directory; none without the file. Of a name that stands there
-/// twice, the last counts.
-pub(super) fn read(directory: &Path) -> Result<HashMap<String, String>, ConfigError> {
+/// twice, the last counts. `${NAME}` is what the environment has, else an earlier line.
+pub(super) fn read(
+    directory: &Path,
+    environment: impl Fn(&str) -> Option<String>,
+) -> Result<HashMap<String, String>, ConfigError> {
     let path = directory.join(".env");
     if !path.is_file() {
         return Ok(HashMap::new());
     }
     let bad = |fault: &str| ConfigError::new(".env", fault, "PORT=8000, or NAME='a value with blanks or a #'");
     let text = std::fs::read_to_string(&path).map_err(|_| bad("cannot be read as UTF-8"))?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let mut values = HashMap::new();
-    for (index, entry) in dotenvy::from_read_iter(as_quoted(&text).as_bytes()).enumerate() {
-        // The library's error quotes the line, and the line may hold a secret.
-        let (name, value) = entry.map_err(|_| bad(&format!("entry {} is not NAME=value", index + 1)))?;
-        values.insert(name, value);
+    let mut reader = Reader { text, at: 0 };
+    loop {
+        reader.skip(char::is_whitespace);
+        if reader.rest().is_empty() {
+            return Ok(values);
+        }
+        let begin = reader.at;
+        // The line may hold a secret, so no fault quotes it.
+        let line = || text[..begin].split('\n').count();
+        let entry = reader.entry().ok_or_else(|| bad(&format!("line {} is not NAME=value", line())))?;
+        if let Some(value) = entry.value {
+            let known = |name: &str| environment(name).or_else(|| values.get(name).cloned());
+            let value = expanded(&value, known);
+            values.insert(entry.name.to_owned(), value);
+        }
     }
-    Ok(values)
 }
 
-/// The same file with each bare value in quotes. The library takes bare blanks, backslashes,
-/// quotes and `$name` otherwise than python-dotenv does, which expands `${name}` alone.
-fn as_quoted(text: &str) -> String {
-    let mut quoted = String::with_capacity(text.len());
-    let mut open = None;
-    for line in text.strip_prefix('\u{feff}').unwrap_or(text).lines() {
-        if let Some(quote) = open {
-            if closes(line, quote) {
-                open = None;
+/// A name with its value, or a comment or a name alone.
+struct Entry<'a> {
+    name: &'a str,
+    value: Option<String>,
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn rest(&self) -> &'a str {
+        &self.text[self.at..]
+    }
+
+    fn peek(&self) -> Option<char> {
+        self.rest().chars().next()
+    }
+
+    /// Takes the characters that fit.
+    fn skip(&mut self, fits: impl Fn(char) -> bool) -> &'a str {
+        let rest = self.rest();
+        let end = rest.find(|c| !fits(c)).unwrap_or(rest.len());
+        self.at += end;
+        &rest[..end]
+    }
+
+    fn blanks(&mut self) -> &'a str {
+        self.skip(|c| c.is_whitespace() && !is_newline(c))
+    }
+
+    /// `None`: the line is no entry.
+    fn entry(&mut self) -> Option<Entry<'a>> {
+        if let Some(rest) = self.rest().strip_prefix("export")
+            && rest.starts_with(|c: char| c.is_whitespace() && !is_newline(c))
+        {
+            self.at += "export".len();
+            self.blanks();
+        }
+        let name = match self.peek() {
+            Some('#') => "",
+            Some('\'') => {
+                let (name, rest) = self.rest()[1..].split_once('\'').filter(|(name, _)| !name.is_empty())?;
+                self.at = self.text.len() - rest.len();
+                name
             }
-            quoted.push_str(&kept(line, quote));
-        } else {
-            let Some((name, value)) = line.split_once('=').filter(|_| !line.trim_start().starts_with('#')) else {
-                // A comment, or a name without a value: python-dotenv passes over both.
+            _ => Some(self.skip(|c| !c.is_whitespace() && c != '=' && c != '#')).filter(|name| !name.is_empty())?,
+        };
+        self.blanks();
+        let mut value = None;
+        if self.peek() == Some('=') {
+            self.at += 1;
+            let apart = !self.blanks().is_empty();
+            value = Some(match self.peek() {
+                Some('#') if apart => String::new(),
+                Some(quote @ ('\'' | '"')) => self.quoted(quote)?,
+                _ => self.bare().to_owned(),
+            });
+        }
+        self.blanks();
+        if self.peek() == Some('#') {
+            self.skip(|c| !is_newline(c));
+        }
+        let at_end = self.peek().is_none_or(is_newline);
+        at_end.then_some(Entry { name, value })
+    }
+
+    /// Up to the end of the line or a comment, which begins after a blank.
+    fn bare(&mut self) -> &'a str {
+        let line = self.skip(|c| !is_newline(c));
+        let mark = line.match_indices('#').find(|(at, _)| line[..*at].ends_with(char::is_whitespace));
+        line[..mark.map_or(line.len(), |(at, _)| at)].trim_end()
+    }
+
+    fn quoted(&mut self, quote: char) -> Option<String> {
+        let mut value = String::new();
+        let rest = &self.rest()[1..];
+        let mut chars = rest.char_indices();
+        while let Some((at, c)) = chars.next() {
+            if c == quote {
+                self.at = self.text.len() - rest.len() + at + 1;
+                return Some(value);
+            }
+            if c != '\\' {
+                value.push(c);
                 continue;
-            };
-            let (name, value) = (name.trim(), value.trim_start());
-            quoted.push_str(name);
-            quoted.push('=');
-            match value.chars().next() {
-                Some(quote @ ('"' | '\'')) => {
-                    if !closes(&value[1..], quote) {
-                        open = Some(quote);
-                    }
-                    quoted.push_str(&kept(value, quote));
-                }
-                _ => quoted.push_str(&kept(&format!("\"{}\"", escape(bare(value))), '"')),
+            }
+            let (_, escaped) = chars.next()?;
+            match meaning(escaped, quote) {
+                Some(meant) => value.push(meant),
+                None => value.extend([c, escaped]),
             }
         }
-        quoted.push('\n');
+        None
     }
-    quoted
 }
 
-fn closes(rest: &str, quote: char) -> bool {
-    let mut escaped = false;
-    rest.chars().any(|c| {
-        let closes = c == quote && !escaped;
-        escaped = c == '\\' && !escaped;
-        closes
-    })
+fn is_newline(c: char) -> bool {
+    c == '\r' || c == '\n'
 }
 
-/// A bare value ends at a comment.
-fn bare(value: &str) -> &str {
-    if value.starts_with('#') {
-        return "";
+/// What a character after a backslash stands for.
+fn meaning(escaped: char, quote: char) -> Option<char> {
+    match (escaped, quote) {
+        ('\\' | '\'', _) | ('"', '"') => Some(escaped),
+        ('a', '"') => Some('\u{7}'),
+        ('b', '"') => Some('\u{8}'),
+        ('f', '"') => Some('\u{c}'),
+        ('n', '"') => Some('\n'),
+        ('r', '"') => Some('\r'),
+        ('t', '"') => Some('\t'),
+        ('v', '"') => Some('\u{b}'),
+        _ => None,
     }
-    let end = [" #", "\t#"].iter().filter_map(|mark| value.find(mark)).min().unwrap_or(value.len());
-    value[..end].trim_end()
 }
 
-fn escape(value: &str) -> String {
-    value.replace('\\', "\\\\").replace('"', "\\\"")
-}
-
-/// A `$` that begins no `${name}` stands for itself. Between single quotes every one does, for the
-/// library too.
-fn kept(line: &str, quote: char) -> String {
-    if quote == '\'' {
-        return line.to_owned();
+/// Each `${NAME}` and `${NAME:-default}` replaced, between quotes of any kind too. Any other `$`
+/// stands for itself.
+fn expanded(value: &str, known: impl Fn(&str) -> Option<String>) -> String {
+    let mut expanded = String::with_capacity(value.len());
+    let mut rest = value;
+    while let Some((before, after)) = rest.split_once("${") {
+        expanded.push_str(before);
+        let found = after.find(['}', ':']).and_then(|end| {
+            let (name, tail) = after.split_at(end);
+            match tail.strip_prefix(":-") {
+                Some(tail) => tail.split_once('}').map(|(default, tail)| (name, default, tail)),
+                None => tail.strip_prefix('}').map(|tail| (name, "", tail)),
+            }
+        });
+        rest = if let Some((name, default, tail)) = found {
+            expanded.push_str(&known(name).unwrap_or_else(|| default.to_owned()));
+            tail
+        } else {
+            expanded.push_str("${");
+            after
+        };
     }
-    let mut kept = String::with_capacity(line.len());
-    let (mut escaped, mut chars) = (false, line.chars().peekable());
-    while let Some(c) = chars.next() {
-        if c == '$' && !escaped && chars.peek() != Some(&'{') {
-            kept.push('\\');
-        }
-        escaped = c == '\\' && !escaped;
-        kept.push(c);
-    }
-    kept
+    expanded + rest
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_means_what_it_means_to_python_dotenv() {
-        let dir = tempfile::tempdir().unwrap();
-        let text = "\u{feff}FIRST=1\r\nDOLLAR=a$PATHx\nDOUBLE=\"a$x b\"\nPAIR=pa$$word1\nTWICE=old\nTWICE=new\nexport WORDS=two words # a comment\n\
-            BACK=a\\b\nQUOTE=it's\nNOTHING\n# COMMENT=1\nSINGLE='a$x \"b\" #c'\nBASE=ann\nNESTED=${BASE}$1\nEMPTY=\nHASH=a#b\n\
-            LINES=\"one\ntwo\"\nAPART = 'a$x b'\nLAST = 9\n";
-        std::fs::write(dir.path().join(".env"), text).unwrap();
-        let values = read(dir.path()).unwrap();
-        for (name, value) in [
-            ("FIRST", "1"),
-            ("DOLLAR", "a$PATHx"),
-            ("DOUBLE", "a$x b"),
-            ("PAIR", "pa$$word1"),
-            ("TWICE", "new"),
-            ("WORDS", "two words"),
-            ("BACK", "a\\b"),
-            ("QUOTE", "it's"),
-            ("SINGLE", "a$x \"b\" #c"),
-            ("NESTED", "ann$1"),
-            ("EMPTY", ""),
-            ("HASH", "a#b"),
-            ("LINES", "one\ntwo"),
-            ("APART", "a$x b"),
-            ("LAST", "9"),
-        ] {
-            assert_eq!(values.get(name).map(String::as_str), Some(value), "{name}");
-        }
-        assert!(!values.contains_key("NOTHING") && !values.contains_key("COMMENT"));
-    }
-}
+mod tests;

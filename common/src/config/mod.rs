@@ -178,7 +178,7 @@ impl Config {
     #[allow(clippy::disallowed_methods, reason = "nothing runs yet that would have to end in order")]
     pub fn load(program: Program) -> Result<Self, ConfigError> {
         let directory = std::env::current_dir().unwrap_or_default();
-        let file = env_file::read(&directory)?;
+        let file = env_file::read(&directory, |name| std::env::var(name).ok())?;
         let raw = match Raw::new(program, std::env::args_os(), |name| std::env::var_os(name), file) {
             Ok(raw) => raw,
             Err(e) if e.use_stderr() => return Err(command_line(&e)),

@@ -278,13 +278,13 @@ fn a_fault_of_the_command_line_is_one_line_too() {
 fn the_file_is_read_and_its_faults_quote_nothing() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join(".env");
-    assert!(env_file::read(directory.path()).expect("none is fine").is_empty());
+    assert!(env_file::read(directory.path(), |_| None).expect("none is fine").is_empty());
     std::fs::write(&file, "# a comment\nPORT=81\nDESCRIPTION='two words # and more'\n").expect("written");
-    let values = env_file::read(directory.path()).expect("sound");
+    let values = env_file::read(directory.path(), |_| None).expect("sound");
     assert_eq!(values["PORT"], "81");
     assert_eq!(values["DESCRIPTION"], "two words # and more");
     std::fs::write(&file, "SECRET_KEY='hunter2\n").expect("written");
-    let line = env_file::read(directory.path()).expect_err("unclosed").to_string();
+    let line = env_file::read(directory.path(), |_| None).expect_err("unclosed").to_string();
     assert!(line.starts_with(".env: ") && !line.contains("hunter2"), "{line}");
 }
 
