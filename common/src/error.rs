@@ -155,6 +155,12 @@ impl Error {
             _ => None,
         }
     }
+
+    /// What a line of the log says of it: the fault of the inside with all its sources, or its own
+    /// words.
+    pub fn cause(&self) -> String {
+        self.inside().map_or_else(|| self.to_string(), |source| chain(&**source))
+    }
 }
 
 /// The HTTP status and the stable code of each variant, one row each, with an example of what it

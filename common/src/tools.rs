@@ -2,7 +2,7 @@
 //!
 //! Each answers one line for stdout, or one line that says why not.
 
-use crate::backends::{StartError, cause};
+use crate::backends::StartError;
 use crate::clock::Clock;
 use crate::config::{Config, Database, Task};
 use crate::store::sqlite;
@@ -38,5 +38,5 @@ fn embedded(config: &Config) -> Result<&Path, StartError> {
 }
 
 fn fault(command: &str, error: &crate::error::Error) -> StartError {
-    StartError::new(format!("{command}: {}", cause(error)))
+    StartError::new(format!("{command}: {}", error.cause()))
 }

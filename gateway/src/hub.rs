@@ -16,7 +16,7 @@ use crate::reads::Reads;
 use async_trait::async_trait;
 use messenger_common::bus::{Bus, Topic};
 use messenger_common::dispatch::{EventSink, SinkEvent};
-use messenger_common::error::{Error, chain};
+use messenger_common::error::Error;
 use messenger_common::event::{Envelope, EventKind, Notice, StatusChange};
 use messenger_common::id::{ChatId, NodeId, Seq, UserId};
 use messenger_common::lifecycle::Lifecycle;
@@ -103,7 +103,7 @@ impl Hub {
 
     /// Logs that a chat's log could not be read. It is read again.
     pub(crate) fn log_unread(&self, chat: ChatId, error: &Error) {
-        let cause = error.inside().map_or_else(|| error.to_string(), |source| chain(&**source));
+        let cause = error.cause();
         if self.is_news(&cause) {
             tracing::warn!(chat.id = %chat, error = cause, "cannot read the logs of chats; retrying");
         } else {

@@ -3,7 +3,6 @@
 use super::jose;
 use crate::config::JwtKeys;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use ring::{digest, hmac};
 
 /// The keys that a program signs and verifies with.
 pub struct Keys {
@@ -16,7 +15,6 @@ struct Signer {
     algorithm: Algorithm,
     kid: Option<String>,
     key: EncodingKey,
-    fingerprint: String,
 }
 
 struct Verifier {
@@ -24,7 +22,6 @@ struct Verifier {
     kid: String,
     key: DecodingKey,
     validation: Validation,
-    fingerprint: String,
 }
 
 impl Keys {
@@ -44,38 +41,23 @@ impl Keys {
                 kid: key.kid.clone(),
                 key: DecodingKey::from_ed_der(&key.point),
                 validation: signature_by(Algorithm::EdDSA),
-                fingerprint: format!(
-                    "ed25519:{}:{}",
-                    key.kid,
-                    short(digest::digest(&digest::SHA256, &key.point).as_ref())
-                ),
             })
             .collect();
-        let secret = secret.map(|secret| (secret, format!("hs256:{}", fingerprint(secret))));
-        let signer = match (&jwt.signing, &secret) {
+        let signer = match (&jwt.signing, secret) {
             (Some(signing), _) => Some(Signer {
                 algorithm: Algorithm::EdDSA,
                 kid: Some(signing.kid.clone()),
                 key: EncodingKey::from_ed_der(signing.pkcs8()),
-                fingerprint: public
-                    .iter()
-                    .find(|key| key.kid == signing.kid)
-                    .map(|key| key.fingerprint.clone())
-                    .unwrap_or_default(),
             }),
-            (None, Some((secret, fingerprint))) => Some(Signer {
-                algorithm: Algorithm::HS256,
-                kid: None,
-                key: EncodingKey::from_secret(secret),
-                fingerprint: fingerprint.clone(),
-            }),
+            (None, Some(secret)) => {
+                Some(Signer { algorithm: Algorithm::HS256, kid: None, key: EncodingKey::from_secret(secret) })
+            }
             (None, None) => None,
         };
-        let secret = secret.map(|(secret, fingerprint)| Verifier {
+        let secret = secret.map(|secret| Verifier {
             kid: String::new(),
             key: DecodingKey::from_secret(secret),
             validation: signature_by(Algorithm::HS256),
-            fingerprint,
         });
         Self { signer, secret, public }
     }
@@ -103,16 +85,6 @@ impl Keys {
         }
         .map(|found| (&found.key, &found.validation))
     }
-
-    /// The fingerprint of the key that signs.
-    pub fn signs(&self) -> Option<&str> {
-        self.signer.as_ref().map(|signer| signer.fingerprint.as_str())
-    }
-
-    /// The fingerprints of the keys that a token may be signed with. None of them helps to sign.
-    pub fn verifies(&self) -> Vec<String> {
-        self.secret.iter().chain(&self.public).map(|key| key.fingerprint.clone()).collect()
-    }
 }
 
 /// What the library checks: the signature, by this one algorithm. `Tokens` checks the rest,
@@ -123,16 +95,4 @@ fn signature_by(algorithm: Algorithm) -> Validation {
     validation.validate_exp = false;
     validation.validate_aud = false;
     validation
-}
-
-/// Of a secret: a code over fixed words, which says as little of the secret as any token does.
-fn fingerprint(secret: &[u8]) -> String {
-    let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
-    short(hmac::sign(&key, b"the fingerprint of a key of the messenger").as_ref())
-}
-
-/// 64 bits in hexadecimal digits: enough to tell keys apart.
-fn short(digest: &[u8]) -> String {
-    let bits = digest.iter().take(8).fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte));
-    format!("{bits:016x}")
 }

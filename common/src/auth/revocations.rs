@@ -6,7 +6,7 @@
 
 use super::AuthUser;
 use crate::dispatch::RevocationSink;
-use crate::error::{Result, chain};
+use crate::error::Result;
 use crate::event::{Revocation, RevocationReason};
 use crate::id::{SessionId, UserId};
 use crate::lifecycle::Lifecycle;
@@ -176,7 +176,7 @@ impl Beat {
         match revocations.read(self.store.as_ref(), period).await {
             Ok(()) => self.answered = Some(asked),
             Err(error) => {
-                let cause = error.inside().map_or_else(|| error.to_string(), |source| chain(&**source));
+                let cause = error.cause();
                 if self.logged.is_news(&cause, asked.into_std()) {
                     tracing::warn!(error = cause, "cannot read the ended sessions; retrying");
                 }

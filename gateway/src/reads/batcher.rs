@@ -1,7 +1,7 @@
 //! Many questions in one query. A question that comes while a batch runs is answered by the next
 //! one, so that no answer is older than its question.
 
-use messenger_common::error::{Error, Result, chain};
+use messenger_common::error::{Error, Result};
 use messenger_common::lifecycle::Lifecycle;
 use messenger_common::once::OncePerCause;
 use std::future::Future;
@@ -54,7 +54,7 @@ impl<K: Send + 'static, V: Send + 'static> Batcher<K, V> {
                             answers.into_iter().zip(values).for_each(|(answer, value)| drop(answer.send(Ok(value))));
                         }
                         Err(error) => {
-                            let text = error.inside().map_or_else(|| error.to_string(), |inside| chain(&**inside));
+                            let text = error.cause();
                             if logged.is_news(&text, Instant::now()) {
                                 tracing::warn!(loader = name, error = text, "batches of reads fail");
                             } else {

@@ -334,17 +334,3 @@ fn a_token_names_its_key_and_no_other_verifies_it() {
     let forged = signed(&Header { kid: Some("key 0".into()), ..access() }, &good_claims(), &point);
     assert!(matches!(both.verify_access(&forged), Err(Error::TokenInvalid)));
 }
-
-#[test]
-fn fingerprints_tell_keys_apart_and_hold_no_secret() {
-    let of = |secret: Option<&[u8]>, signs, verify: &[usize]| Keys::new(secret, &test_keys(signs, verify));
-    let secret = Keys::of_secret(SECRET);
-    assert_eq!(secret.signs(), Some(secret.verifies()[0].as_str()));
-    assert!(secret.verifies()[0].starts_with("hs256:") && secret.verifies()[0].len() == 22);
-    assert_ne!(secret.verifies(), Keys::of_secret(b"another secret of thirty-two bytes......").verifies());
-    let both = of(Some(SECRET), Some(1), &[0, 1]);
-    assert_eq!(both.verifies().len(), 3);
-    assert_eq!(both.signs(), Some(both.verifies()[2].as_str()));
-    assert!(both.signs().unwrap().starts_with("ed25519:key 1:"));
-    assert_eq!(of(None, None, &[0]).signs(), None);
-}

@@ -298,7 +298,7 @@ fn fail(entries: impl IntoIterator<Item = Entry>, error: fn(String) -> Error, re
 
 /// An error's own words and its source's, for the log.
 fn inside(error: &Error) -> String {
-    error.inside().map_or_else(|| error.to_string(), ToString::to_string)
+    error.cause()
 }
 
 #[cfg(test)]
