@@ -1,7 +1,8 @@
 //! Which history of the chats this is: its epoch, as this process knows it (G2).
 //!
 //! The database keeps the epoch. It changes where the history may have gone back: with a restored
-//! copy, by hand after a restored backup, and where a node saw that commits were lost.
+//! copy, with a promoted standby, by hand after a restored backup, and where a node saw that
+//! commits were lost.
 
 use crate::error::{Error, Result};
 use crate::store::{Deployment, Store};

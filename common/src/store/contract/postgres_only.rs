@@ -21,6 +21,21 @@ async fn many_nodes_bring_the_schema_up_at_once() {
     nodes.join_all().await;
 }
 
+/// An index that is built beside the guard's transaction waits for the snapshot that it keeps.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_schema_comes_up_whatever_isolation_the_server_has_by_default() {
+    for isolation in ["repeatable read", "serializable"] {
+        let url = postgres::shared_without_fsync().await.new_database().await;
+        let name = url.rsplit('/').next().unwrap();
+        let mut admin = sqlx::PgConnection::connect(&url).await.unwrap();
+        let set = format!("alter database {name} set default_transaction_isolation = '{isolation}'");
+        sqlx::raw_sql(AssertSqlSafe(set)).execute(&mut admin).await.unwrap();
+        let store = PostgresStore::connect(&url.clone().into(), 2).unwrap();
+        let migrated = tokio::time::timeout(Duration::from_secs(30), store.migrate()).await;
+        migrated.expect("it waits for nobody").unwrap();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_away_is_told_in_time_and_found_again() {
     let server = Postgres::private().await;

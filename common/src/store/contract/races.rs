@@ -14,7 +14,22 @@ contract!(
     joining_at_once_keeps_the_limit,
     two_relays_share_the_outbox,
     pruning_disturbs_no_writer,
+    one_epoch_whoever_begins_it_at_once,
 );
+
+async fn one_epoch_whoever_begins_it_at_once(at: Fixture) {
+    let mut known = at.store.deployment().await.unwrap().epoch;
+    for _ in 0..10 {
+        let mut nodes = JoinSet::new();
+        for _ in 0..8 {
+            let (store, known) = (Arc::clone(&at.store), known.clone());
+            nodes.spawn(async move { store.begin_epoch(&known).await.unwrap() });
+        }
+        let begun: BTreeSet<String> = nodes.join_all().await.into_iter().collect();
+        assert!(begun.len() == 1 && !begun.contains(&known), "{begun:?}");
+        known = begun.into_iter().next().unwrap();
+    }
+}
 
 async fn one_message_whoever_sends_it_at_once(at: Fixture) {
     let ann = at.user().await;

@@ -46,7 +46,7 @@ impl Identity for PostgresStore {
         let begin = || {
             sqlx::query_as(
                 "update deployment set epoch = replace(gen_random_uuid()::text, '-', '')
-                 where history_epoch() = $1 returning true",
+                 where epoch = split_part($1, '.', 1) and history_epoch() = $1 returning true",
             )
             .bind(known)
         };

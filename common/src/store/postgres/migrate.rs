@@ -21,9 +21,11 @@ const MIGRATION_LOCK: i64 = 0x6d65_7373_656e_6765;
 const OTHER_NODE: Duration = Duration::from_millis(250);
 /// The pauses between tries of a migration. Writes that queued behind a try pass in between.
 const TRIES: Backoff = Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(8) };
-/// A try outlasts `deadlock_timeout` (1 s): only then does Postgres cancel an autovacuum that
-/// holds the table.
-const BEGIN: &str = "begin; set local lock_timeout = 1500; set local statement_timeout = 0;
+/// Another isolation, as a server may have it by default, would keep the first statement's
+/// snapshot, for whose end an index that is built beside the guard waits. A try outlasts
+/// `deadlock_timeout` (1 s): only then does Postgres cancel an autovacuum that holds the table.
+const BEGIN: &str =
+    "begin isolation level read committed; set local lock_timeout = 1500; set local statement_timeout = 0;
     set local idle_in_transaction_session_timeout = 0";
 /// For an index that is built beside the writes, outside a transaction. Nothing waits behind it.
 const BESIDE: &str = "set statement_timeout = 0; set lock_timeout = 0";
@@ -90,9 +92,8 @@ async fn next(server: &Server, guard: &mut ServerConnection) -> Result<()> {
     let mut pauses = TRIES.start();
     loop {
         let tried = match beside {
-            // In a new database nobody writes.
-            Some(sql) if !applied.is_empty() => build_beside(server, guard, sql).await,
-            _ => in_transaction(guard, migration).await,
+            Some(sql) => build_beside(server, guard, sql).await,
+            None => in_transaction(guard, migration).await,
         };
         match tried {
             Ok(()) => break,
