@@ -140,8 +140,7 @@ async fn an_encoding_that_cannot_hold_every_text_is_refused() {
     store.check().await.unwrap();
 }
 
-/// The server has no more connections of ours than the pool's size, however callers go away. One
-/// that is busy may notice a moment late that one of them is closed.
+/// The server has no more connections of ours than the pool's size, however soon callers go away.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cut_calls_do_not_enlarge_the_pool() {
     const SIZE: u32 = 6;
@@ -155,7 +154,7 @@ async fn cut_calls_do_not_enlarge_the_pool() {
         let store = &store;
         async move {
             while Instant::now() < deadline {
-                let cut = Duration::from_millis(300 + n * 40);
+                let cut = Duration::from_millis(20 + n * 40);
                 drop(tokio::time::timeout(cut, store.heads(&[(chat, Seq(0))])).await);
             }
         }
@@ -169,7 +168,7 @@ async fn cut_calls_do_not_enlarge_the_pool() {
     futures_util::join!(join_all(callers), count);
     sqlx::raw_sql("commit").execute(&mut holder).await.unwrap();
     let most = most.load(Ordering::Relaxed);
-    assert!(most <= SIZE + 2, "{most} connections of a pool of {SIZE}");
+    assert!(most <= SIZE, "{most} connections of a pool of {SIZE}");
     let heads = join_all((0..40).map(|_| async { store.heads(&[(chat, Seq(0))]).await })).await;
     assert!(heads.iter().all(Result::is_ok), "and all of them serve again");
 }

@@ -127,6 +127,16 @@ impl ServerConnection {
         self.raw(if self.pooled { BEGIN_POOLED } else { "begin" }).await
     }
 
+    /// Ends what was done so far: through a pooler it is one transaction, without it each statement
+    /// was one.
+    pub(super) async fn step(&mut self) -> Result<(), sqlx::Error> {
+        if self.pooled {
+            self.raw("commit").await?;
+            self.begin().await?;
+        }
+        Ok(())
+    }
+
     /// Runs statements as they stand, unprepared, and drops their rows.
     pub(super) async fn raw(&mut self, sql: impl SqlSafeStr) -> Result<(), sqlx::Error> {
         sqlx::raw_sql(sql).execute(&mut self.inner).await.map(drop)

@@ -1,7 +1,8 @@
 //! A pool of connections with four promises. A caller learns at once that the server is away. A
 //! connection on which an answer is still due is never used again. A restart of the server costs
-//! one failed use, not one of every connection. The server never has more connections of ours than
-//! the pool's size: one whose caller went away counts until the server has noticed.
+//! one failed use, not one of every connection. The server has no more connections of ours than the
+//! pool's size: one whose caller went away counts until the server should have noticed. A server
+//! that is very busy may notice a moment later.
 
 use super::connection::{Server, ServerConnection};
 use crate::error::Error;
@@ -288,14 +289,16 @@ impl Drop for Lease {
             Some(connection) => {
                 self.pool.open.fetch_sub(1, Ordering::Relaxed);
                 // Only the socket is closed: a server that is away would not read a goodbye.
-                if connection.watched { NOTICED } else { NOTICED_LATE }
+                if connection.watched {
+                    NOTICED
+                } else {
+                    NOTICED_LATE.saturating_sub(self.taken.elapsed()).max(NOTICED)
+                }
             }
             None => NOTICED,
         };
         if let Some(permit) = self.permit.take() {
-            // A statement that had just begun is as soon over.
-            let now = Instant::now();
-            self.pool.cut.lock().push((now + noticed.min(now - self.taken), permit));
+            self.pool.cut.lock().push((Instant::now() + noticed, permit));
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Pruning: the log beyond its retention, the texts of deleted chats, sessions long over, old
 //! idempotency keys.
 //!
-//! Each statement is a transaction of its own and holds its locks for milliseconds. One statement
-//! hands its rows to the next as arrays. A join instead would be planned for a tenth of the table,
-//! the planner's guess for an unknown limit.
+//! Each statement is a transaction of its own, or few are, and they hold their locks for
+//! milliseconds. One statement hands its rows to the next as arrays. A join instead would be
+//! planned for a tenth of the table, the planner's guess for an unknown limit.
 
 use super::connection::ServerConnection;
 use super::pool::Pool;
@@ -20,9 +20,13 @@ pub(super) async fn prune(pool: &Arc<Pool>, older_than: Duration, limit: usize) 
     let connection = lease.connection();
     let pruned = async {
         let removed = remove_events(connection, older_than, limit).await?;
+        connection.step().await?;
         let passed = pass_messages(connection, older_than, limit - removed).await?;
+        connection.step().await?;
         let erased = erase_deleted_chats(connection, limit).await?;
+        connection.step().await?;
         forget_sessions(connection, limit).await?;
+        connection.step().await?;
         forget_keys(connection, limit).await?;
         Ok(usize::try_from(removed + passed + erased).unwrap_or_default())
     }
@@ -47,9 +51,10 @@ async fn raise_floors(connection: &mut ServerConnection, tops: &BTreeMap<i64, i6
     )
     .bind(chats)
     .bind(seqs)
-    .execute(connection)
-    .await
-    .map(drop)
+    .execute(&mut *connection)
+    .await?;
+    // The chats are free again.
+    connection.step().await
 }
 
 /// Raises the floors, then deletes the entries below them without a lock on any chat. Answers how
