@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::event::micros;
 use crate::store::fault::Fault;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, SqliteConnection};
+use sqlx::{ConnectOptions, Connection};
 use std::fmt::Display;
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -73,8 +73,13 @@ pub async fn restore(database: &Path, from: &Path, now: OffsetDateTime) -> Resul
         let logged = fs::metadata(file::beside(&from, "-wal")).is_ok_and(|log| log.len() > 0);
         copy(&options(&from).read_only(true).immutable(!logged), &from, &draft.path).await?;
         begin_anew(&draft.path, now).await?;
+        // Long work first: between the two names stand only renames.
+        draft.sync(&database)?;
         let kept = set_aside(&database, now)?;
-        draft.becomes(&database)?;
+        match (draft.becomes(&database), &kept) {
+            (Err(error), Some(kept)) => return Err(put_back(kept, &database, error)),
+            (became, _) => became?,
+        }
         Ok(kept)
     };
     let restored = restored.await;
@@ -107,7 +112,7 @@ async fn copy(from: &SqliteConnectOptions, shown: &Path, to: &Path) -> Result<()
         Fault::Sql(error) => unreadable(shown, &error),
         other => {
             let error = Error::from(other);
-            let cause = error.inside().map_or_else(|| error.to_string(), |source| crate::error::chain(&**source));
+            let cause = error.cause();
             unreadable(shown, &cause)
         }
     })
@@ -128,13 +133,9 @@ async fn begin_anew(database: &Path, now: OffsetDateTime) -> Result<()> {
             .execute(&mut *transaction)
             .await?;
         transaction.commit().await?;
-        end(connection).await
+        connection.close().await
     };
     Ok(begun.await.map_err(Fault::Sql)?)
-}
-
-async fn end(connection: SqliteConnection) -> Result<(), sqlx::Error> {
-    connection.close().await
 }
 
 /// Gives the database that is there another name, its write-ahead log with it: the database first,
@@ -156,6 +157,17 @@ fn set_aside(database: &Path, now: OffsetDateTime) -> Result<Option<PathBuf>> {
     // SQLite makes it anew.
     drop(fs::remove_file(file::beside(database, "-shm")));
     Ok(Some(kept))
+}
+
+/// The restore failed at its last step: gives the database its name again, its log first, since a
+/// file without its log would lack commits. The error says where it is if that fails too.
+fn put_back(kept: &Path, database: &Path, error: Error) -> Error {
+    let log = file::beside(kept, "-wal");
+    let logged = if log.exists() { fs::rename(log, file::beside(database, "-wal")) } else { Ok(()) };
+    match logged.and_then(|()| fs::rename(kept, database)) {
+        Ok(()) => error,
+        Err(_) => Error::internal(format!("{}; the database is {}", error.cause(), kept.display())),
+    }
 }
 
 fn may_make(database: &Path, to: &Path, replace: bool) -> Result<()> {
@@ -195,12 +207,17 @@ impl Draft {
         Ok(Self { path })
     }
 
+    /// Has the whole file on the disk.
+    fn sync(&self, place: &Path) -> Result<()> {
+        let synced = File::open(&self.path).and_then(|file| file.sync_all());
+        synced.map_err(|error| Error::internal(file::not_writable(place, &error)))
+    }
+
     /// Puts the whole file in its place, on the disk too.
     fn becomes(self, place: &Path) -> Result<()> {
         let folder = place.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(&self.path)
-            .and_then(|file| file.sync_all())
-            .and_then(|()| fs::rename(&self.path, place))
+        self.sync(place)?;
+        fs::rename(&self.path, place)
             .and_then(|()| File::open(folder)?.sync_all())
             .map_err(|error| Error::internal(file::not_writable(place, &error)))
     }
