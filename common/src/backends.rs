@@ -75,7 +75,7 @@ impl StartError {
     }
 
     fn of(what: &str, error: &Error) -> Self {
-        Self::new(format!("{what}: {}", cause(error)))
+        Self::new(format!("{what}: {}", error.cause()))
     }
 }
 
@@ -154,7 +154,7 @@ async fn store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
             let fault = |error: Error| StartError::of("DATABASE_URL", &error);
             let store = PostgresStore::connect(url, config.db_pool_size).map_err(fault)?;
             until("the database", Some(START_TIMEOUT), || store.ping()).await?;
-            store.check().await.map_err(fault)?;
+            until("the database", Some(START_TIMEOUT), || store.check()).await?;
             // A long migration ends no program: it waits, not ready.
             if config.migrate && config.program != Program::Gateway {
                 until("the database's schema", None, || store.migrate()).await?;
@@ -175,7 +175,7 @@ async fn sqlite(path: &Path, migrate: bool) -> Result<Arc<dyn Store>, StartError
             Ok(store) => break store,
             // The one before is about to end: a restart does not wait for its last moment itself.
             Err(error @ Error::Unavailable(_)) => {
-                let patience = if cause(&error).contains("draining") { START_TIMEOUT } else { FILE_TIMEOUT };
+                let patience = if error.cause().contains("draining") { START_TIMEOUT } else { FILE_TIMEOUT };
                 if begun.elapsed() >= patience {
                     return Err(fault(error));
                 }
@@ -218,12 +218,12 @@ where
             Err(error) => return Err(StartError::of(what, &error)),
         };
         if let Some(longest) = longest.filter(|longest| begun.elapsed() + RETRY >= *longest) {
-            return Err(StartError::new(format!("waited {} s for {what}: {}", longest.as_secs(), cause(&error))));
+            return Err(StartError::new(format!("waited {} s for {what}: {}", longest.as_secs(), error.cause())));
         }
         if told.is_none_or(|at| at.elapsed() >= pause) {
             pause = told.map_or(pause, |_| pause * 2).min(LONGEST_TELL);
             told = Some(Instant::now());
-            tracing::warn!(error = cause(&error), "waiting for {what}");
+            tracing::warn!(error = error.cause(), "waiting for {what}");
         }
         sleep(RETRY).await;
     }
@@ -253,7 +253,7 @@ async fn watch_history(store: Arc<dyn Store>, history: History, lifecycle: Lifec
         beat.tick().await;
         // One that is away is the watch of the database's to report.
         if let Err(error @ Error::Internal(_)) = history.read(&*store).await {
-            tracing::error!(error = cause(&error), "the process stops");
+            tracing::error!(error = error.cause(), "the process stops");
             return lifecycle.stop(ExitReason::Failed("database"));
         }
     }
@@ -272,10 +272,10 @@ async fn watch_store(store: Arc<dyn Store>, ready: ReadyFlag, metrics: Metrics) 
         let answer = store.ping().await;
         match &answer {
             Ok(()) => ready.set(true),
-            Err(error) => ready.down(cause(error)),
+            Err(error) => ready.down(error.cause()),
         }
         match answer {
-            Err(error) if was_up => tracing::warn!(error = cause(&error), "the database does not answer"),
+            Err(error) if was_up => tracing::warn!(error = error.cause(), "the database does not answer"),
             Ok(()) if !was_up => tracing::info!("the database answers again"),
             _ => continue,
         }
@@ -291,13 +291,5 @@ async fn watch_bus(bus: Arc<dyn Bus>, ready: ReadyFlag) {
             // The bus's own task reports its end.
             return std::future::pending().await;
         }
-    }
-}
-
-/// An error with its sources, on one line.
-pub(crate) fn cause(error: &Error) -> String {
-    match error.inside() {
-        Some(source) => crate::error::chain(&**source),
-        None => error.to_string(),
     }
 }

@@ -271,6 +271,10 @@ fn listen(host: &str, port: &str, address: SocketAddr) -> Result<TcpListener, St
     let listening = |address: SocketAddr| {
         let socket =
             if address.is_ipv4() { tokio::net::TcpSocket::new_v4()? } else { tokio::net::TcpSocket::new_v6()? };
+        if address.ip() == Ipv6Addr::UNSPECIFIED {
+            // Whatever the machine's own default is.
+            socket2::SockRef::from(&socket).set_only_v6(false)?;
+        }
         // A restart does not wait until the last connections have timed out.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;

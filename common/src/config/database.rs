@@ -45,7 +45,7 @@ fn postgres(url: &str) -> Result<Database, ConfigError> {
         return fault("names several hosts: give one, which may be a proxy that finds the primary");
     }
     let mode = parsed.query_pairs().find(|(name, _)| name == "sslmode" || name == "ssl-mode");
-    if mode.is_some_and(|(_, mode)| !SSL_MODES.contains(&&*mode)) {
+    if mode.is_some_and(|(_, mode)| !SSL_MODES.contains(&mode.to_ascii_lowercase().as_str())) {
         return fault(&format!("has a sslmode that is none of {}", SSL_MODES.join(", ")));
     }
     if sqlx::postgres::PgConnectOptions::from_str(&url).is_err() {
@@ -87,20 +87,21 @@ fn file(address: &str, home: Option<&Path>) -> Result<PathBuf, ConfigError> {
     if mode.is_some_and(|mode| mode != "rwc" && mode != "rw") {
         return fault("opens the file for reading alone");
     }
-    let sqlalchemy = path.strip_prefix("///");
-    let path = sqlalchemy.or_else(|| path.strip_prefix("//")).unwrap_or(path);
+    let path = path.strip_prefix("///").or_else(|| path.strip_prefix("//")).unwrap_or(path);
     if path.is_empty() || path.ends_with('/') || path.starts_with(':') {
         return fault("names no file");
     }
-    if let Some(rest) = path.strip_prefix("~/") {
-        return home.map_or_else(|| fault("begins with ~, and there is no home directory"), |home| Ok(home.join(rest)));
+    let path = match (path.strip_prefix("~/"), home) {
+        (Some(rest), Some(home)) => home.join(rest),
+        (Some(_), None) => return fault("begins with ~, and there is no home directory"),
+        (None, _) => PathBuf::from(path),
+    };
+    // What the address was once taken for as it stands: a file of that very name may hold the data.
+    let literal = Path::new(address);
+    if literal != path && literal.exists() && !path.exists() {
+        return fault(&format!("means {}, and {} exists: name that, or rename it", path.display(), literal.display()));
     }
-    let absolute = Path::new("/").join(path);
-    if sqlalchemy.is_some() && !path.starts_with('/') && !Path::new(path).exists() && absolute.exists() {
-        let said = format!("means a relative path after three slashes, and {} exists", absolute.display());
-        return Err(ConfigError::new(NAME, said, &format!("DATABASE_URL=sqlite:{}", absolute.display())));
-    }
-    Ok(PathBuf::from(path))
+    Ok(path)
 }
 
 #[cfg(test)]

@@ -211,9 +211,13 @@ impl Config {
 
     fn read(program: Program, raw: &Raw, data: fn() -> Option<PathBuf>) -> Result<Self, ConfigError> {
         let mut warnings = Vec::new();
-        let debug = parse::switch(raw, "DEBUG")?;
-        let (database, redis) = back_ends::read(program, raw, data)?;
         let (listen, admin_listen) = listeners(raw)?;
+        // Convenient for one who tries it, and off as soon as others reach it.
+        let debug = match raw.given("DEBUG")? {
+            Some(_) => parse::switch(raw, "DEBUG")?,
+            None => program == Program::Messenger && listen.ip().to_canonical().is_loopback(),
+        };
+        let (database, redis) = back_ends::read(program, raw, data)?;
         let limits = limits::read(raw)?;
         let seconds = |name, low, high| parse::duration(raw, name, 1.0, low, high);
         let argon2_memory_kib = parse::number(raw, "ARGON2_MEMORY_KIB", 8, 4 * 1024 * 1024)?;

@@ -310,3 +310,24 @@ fn a_secret_may_be_kept_in_a_file() {
     assert!(fault(Program::Api, &[("REDIS_URL_FILE", named.as_str())]).contains("is empty"));
     assert!(fault(Program::Api, &[("REDIS_URL_FILE", "/nowhere/at/all")]).contains("cannot be read"));
 }
+
+#[test]
+fn debug_is_on_by_default_only_where_nobody_else_reaches_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let url = format!("sqlite:{}", dir.path().join("chat.db").display());
+    for (host, debug, is_on) in [
+        (None, None, true),
+        (Some("::1"), None, true),
+        (Some("0.0.0.0"), None, false),
+        (Some("::"), None, false),
+        (Some("192.0.2.1"), None, false),
+        (Some("0.0.0.0"), Some("on"), true),
+        (None, Some("off"), false),
+    ] {
+        let mut given = vec![("DATABASE_URL", url.as_str())];
+        given.extend(host.map(|host| ("HOST", host)));
+        given.extend(debug.map(|debug| ("DEBUG", debug)));
+        assert_eq!(read(Program::Messenger, &given).expect("starts").debug, is_on, "{given:?}");
+    }
+    assert!(!read(Program::Api, &cluster(&[("HOST", "127.0.0.1")])).expect("starts").debug);
+}

@@ -74,7 +74,10 @@ pub const VARIABLES: &[Variable] = &[
         name: "DEBUG",
         help: "on or off; on: readable logs, every origin allowed, weak secrets accepted with a warning",
         example: "true",
-        default: Default::For(|program| if program == Program::Messenger { "true" } else { "false" }),
+        default: Default::Said(|program| match program {
+            Program::Messenger => "true while it listens on the loopback only, else false",
+            _ => "false",
+        }),
     },
     variable(
         "RUST_LOG",
@@ -329,7 +332,7 @@ impl Raw {
         }
     }
 
-    fn given(&self, name: &'static str) -> Result<Option<String>, ConfigError> {
+    pub(super) fn given(&self, name: &'static str) -> Result<Option<String>, ConfigError> {
         let given = |value: &String| (!value.is_empty()).then(|| value.clone());
         if let Some(value) = self.flags.get_one::<String>(name) {
             return Ok(given(value));
