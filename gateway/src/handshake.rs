@@ -102,6 +102,11 @@ async fn upgrade(
         Some(token) => gateway.hub.ctx.authenticate(token).await,
         None => Err(Error::TokenInvalid),
     };
+    let checked = match checked {
+        // No fault of the client's, who pays nothing for it.
+        Err(error) if error.status() >= 500 => return Err(error),
+        checked => checked,
+    };
     let charged = match &checked {
         Ok(by) => by.user_id.to_string(),
         Err(_) => ClientIp::on(request.extensions()).subject(),
@@ -111,7 +116,6 @@ async fn upgrade(
         Ok(auth) => Ok(auth),
         Err(Error::TokenExpired) => Err(CloseCode::TokenExpired),
         Err(Error::SessionEnded(reason)) => Err(CloseCode::from(reason)),
-        Err(error) if error.status() >= 500 => return Err(error),
         Err(_) => Err(CloseCode::TokenInvalid),
     };
     let place = match request.extensions().get::<Arc<Place>>() {

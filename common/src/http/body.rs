@@ -55,6 +55,12 @@ impl Unread {
         !self.0.lock().ended
     }
 
+    /// Whether the handler has asked for more than the client has sent so far.
+    pub(super) fn is_awaited(&self) -> bool {
+        let inner = self.0.lock();
+        inner.begun && !inner.ended
+    }
+
     /// Reads what the handler left, or says in the answer that the connection ends.
     pub(super) async fn end(self, response: &mut Response) {
         let ended = match response.status() {

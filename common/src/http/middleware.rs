@@ -176,7 +176,7 @@ async fn answer(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> 
         // The panic hook has logged the message and the place.
         Ok(Err(_)) => Error::internal("a handler panicked").into_response(),
         // Its body did not come: the client's fault, and no alarm of ours.
-        Err(_) if body.is_some_and(|body| body.is_due()) => Error::RequestTimeout.into_response(),
+        Err(_) if body.is_some_and(|body| body.is_awaited()) => Error::RequestTimeout.into_response(),
         Err(_) => Error::unavailable("the request took too long").into_response(),
     }
 }
