@@ -4,7 +4,7 @@ use super::changes::Change;
 use super::departed::Departed;
 use super::{Parts, PresenceKeeper, SWEEP, USERS_PER_CALL};
 use crate::protocol::EXTRA_GRACE;
-use messenger_common::error::{Error, chain};
+use messenger_common::error::Error;
 use messenger_common::id::UserId;
 use messenger_common::once::OncePerCause;
 use messenger_common::presence::Outcome;
@@ -40,8 +40,8 @@ impl<'a> Registration<'a> {
                 // theirs.
                 biased;
                 _ = renewals.tick() => self.renew().await,
-                () = self.keeper.changed.notified() => self.register_some().await,
                 _ = retries.tick() => self.retry(),
+                () = self.keeper.changed.notified() => self.register_some().await,
             }
         }
     }
@@ -104,7 +104,6 @@ impl<'a> Registration<'a> {
             some.into_iter().map(|(user, change)| (user, held.here.contains(&user), change)).collect()
         };
         let failed = self.register(&changes).await;
-        let all_failed = !failed.is_empty() && failed.len() == changes.len();
         for (user, here, change) in changes {
             if failed.contains(&user) {
                 self.keeper.held.lock().changed.put_back(user, change);
@@ -115,9 +114,6 @@ impl<'a> Registration<'a> {
             }
             // The receiver may have hung up.
             change.waiting.into_iter().for_each(|waiting| waiting.send(()).unwrap_or(()));
-        }
-        if all_failed {
-            tokio::time::sleep(SWEEP.min(self.parts.lease / 6)).await;
         }
         let mut held = self.keeper.held.lock();
         held.in_flight = false;
@@ -158,8 +154,7 @@ impl<'a> Registration<'a> {
 
     fn log(&self, outcome: &Outcome) {
         let Some(error) = &outcome.error else { return };
-        let (cause, users) =
-            (error.inside().map_or_else(|| error.to_string(), |source| chain(&**source)), outcome.failed.len());
+        let (cause, users) = (error.cause(), outcome.failed.len());
         if self.logged.is_news(&cause, Instant::now()) {
             tracing::warn!(error = cause, users, "cannot register presence of some users; retrying");
         } else {
