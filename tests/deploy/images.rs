@@ -285,6 +285,11 @@ async fn compose_has_the_whole_cluster() {
         .collect::<BTreeSet<_>>();
     assert_eq!(scraped, admin, "Prometheus scrapes the admin ports, all of them");
 
+    for (alertmanager, _) in addresses(&shipped("deploy/prometheus/targets/alertmanager.yml")) {
+        let folder = services[&alertmanager]["volumes"][0].as_str().unwrap();
+        assert!(folder.starts_with("./alertmanager:"), "{alertmanager} has the shipped configuration");
+    }
+
     let listen = shipped("deploy/nginx/listen.conf");
     let (_, listen) = listen.split_once("\nlisten ").unwrap();
     let published = services["nginx"]["ports"][0].as_str().unwrap();

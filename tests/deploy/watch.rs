@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::{copy_of, root};
 use crate::support::process::{self, Log, Process};
-use crate::support::{Node, SOON, Value, ports};
+use crate::support::{Node, SOON, Value, eventually, ports};
 
 /// A program of Debian's Prometheus packages, installed if need be.
 pub(super) fn program(name: &str) -> PathBuf {
@@ -164,6 +164,18 @@ impl Alertmanager {
 
     pub(super) fn address(&self) -> String {
         format!("127.0.0.1:{}", self.0.port)
+    }
+
+    /// Hands it alerts, each with its labels.
+    pub(super) async fn hear(&self, alerts: &Value) {
+        let url = format!("http://{}/api/v2/alerts", self.address());
+        let client = reqwest::Client::new();
+        eventually("Alertmanager takes alerts", SOON, async || {
+            let answer =
+                client.post(&url).timeout(SOON).body(alerts.to_string()).header("content-type", "application/json");
+            answer.send().await.is_ok_and(|answer| answer.status().is_success()).then_some(())
+        })
+        .await;
     }
 
     /// The alerts that it holds: for each name and instance its state, `active` or `suppressed`.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::super::watch::{Alertmanager, Prometheus, admin_addresses};
-use crate::support::{Deployment, blocking, eventually, limited};
+use crate::support::{Deployment, blocking, eventually, json, limited};
 
 /// Several scrapes, evaluations and messages, on a busy machine.
 const HEARD: Duration = Duration::from_secs(60);
@@ -23,6 +23,53 @@ fn hurried(text: &str) -> String {
         }
     };
     text.lines().map(|one| line(one) + "\n").collect()
+}
+
+/// What follows from a cause is silenced where it follows, and nowhere else.
+#[tokio::test]
+async fn an_alert_silences_what_follows_from_it_alone() {
+    limited(async {
+        let alertmanager = blocking(|| Alertmanager::start(hurried)).await;
+        let of_node = |name: &str, job: &str, node: &str| {
+            json!({"labels": {"alertname": name, "job": job, "instance": node, "severity": "page"}})
+        };
+        let of_all = |name: &str| json!({"labels": {"alertname": name, "severity": "page"}});
+        let alerts = json!([
+            of_node("MessengerBusLinkDown", "api", "api1"),
+            of_node("MessengerNodeNotReady", "api", "api1"),
+            of_node("MessengerNodeNotReady", "gateway", "gateway1"),
+            of_node("MessengerNodeDown", "api", "api2"),
+            of_node("MessengerNodeDown", "gateway", "gateway2"),
+            of_all("MessengerOutboxGrows"),
+            of_all("MessengerNoGateway"),
+            of_all("MessengerErrors"),
+            of_all("MessengerReconnectStorm"),
+        ]);
+        alertmanager.hear(&alerts).await;
+        let silenced = [
+            ("MessengerNodeNotReady", "api1"),
+            ("MessengerNodeDown", "gateway2"),
+            ("MessengerOutboxGrows", ""),
+            ("MessengerReconnectStorm", ""),
+        ];
+        let heard = [
+            ("MessengerBusLinkDown", "api1"),
+            ("MessengerNodeNotReady", "gateway1"),
+            ("MessengerNodeDown", "api2"),
+            ("MessengerNoGateway", ""),
+            ("MessengerErrors", ""),
+        ];
+        eventually("each is where it belongs", HEARD, async || {
+            let held = alertmanager.alerts().await?;
+            let is = |(alert, node): &(&str, &str), state: &str| {
+                held.get(&((*alert).to_owned(), (*node).to_owned())).is_some_and(|held| held == state)
+            };
+            let is_so = silenced.iter().all(|one| is(one, "suppressed")) && heard.iter().all(|one| is(one, "active"));
+            is_so.then_some(())
+        })
+        .await;
+    })
+    .await;
 }
 
 #[tokio::test]
