@@ -75,7 +75,6 @@ export function device(agent) {
 async function loadSessions() {
   try {
     sessions = (await store.call('GET', '/auth/sessions?limit=100')).items;
-    fault.textContent = '';
   } catch (error) {
     fault.textContent = wordsFor(error);
   }
@@ -91,6 +90,7 @@ function showSessions() {
 }
 
 async function end(path) {
+  fault.textContent = '';
   try {
     await store.call('DELETE', path);
   } catch (error) {
@@ -124,7 +124,8 @@ export function showAccount(inStore, inSession) {
     form.querySelector('[role=alert]').textContent = '';
   }
   fault.textContent = '';
-  list.replaceChildren();
+  sessions = [];
+  showSessions();
   fill();
   dialog.showModal();
   loadSessions();

@@ -50,8 +50,10 @@ export class Details {
 
   /** Writes everything anew, in the language of now. */
   rewrite() {
+    const typed = [...body.querySelectorAll('[id]')].filter((field) => field.matches('input, textarea')).map((field) => [field.id, /** @type {any} */ (field).value]);
     this.#signature = '';
     this.render();
+    for (const [id, value] of typed) if (byId(id)) /** @type {any} */ (byId(id)).value = value;
   }
 
   render() {

@@ -115,8 +115,6 @@ export class Thread {
   /** Writes everything anew, in the language of now. */
   rewrite() {
     this.#nodes.clear();
-    messages.replaceChildren();
-    this.#stop = null;
     this.render();
   }
 
@@ -139,9 +137,15 @@ export class Thread {
     setText(byId('beginning'), t(chat.messages.length > 0 ? 'chat.beginning' : 'chat.empty'));
     if (!this.#landed) this.#land(here);
     else if (!stays) this.toEnd();
-    else if (anchor?.node.isConnected) log.scrollTop += anchor.node.getBoundingClientRect().top - anchor.top;
+    else if (anchor) this.#hold(anchor);
     this.#jump = false;
     if (this.#landed) this.#scrolled();
+  }
+
+  /** Keeps a message where it was, also where it was drawn anew. */
+  #hold({ node, top }) {
+    const now = node.isConnected ? node : this.#nodeOf(node.dataset.id);
+    if (now) log.scrollTop += now.getBoundingClientRect().top - top;
   }
 
   /**

@@ -69,6 +69,7 @@ export function peopleSearch(store, input, ul, chosen, { without = () => new Set
       next = found.next;
     } catch (error) {
       fault = wordsFor(error);
+      next = cursor;
     }
     if (mine !== asked) return;
     const last = [];
@@ -79,7 +80,8 @@ export function peopleSearch(store, input, ul, chosen, { without = () => new Set
 
   let timer = 0;
   const soon = batched(() => { clearTimeout(timer); timer = setTimeout(search, 180); });
-  input.oninput = () => { narrow(); soon(); };
+  // An answer to what was typed before is none to this.
+  input.oninput = () => { asked += 1; narrow(); soon(); };
   input.onkeydown = (event) => {
     if (event.key !== 'Enter') return;
     event.preventDefault();
