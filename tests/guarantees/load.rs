@@ -141,9 +141,9 @@ impl Load {
         for reader in self.readers {
             reader.await.expect("a reader ends well");
         }
-        let records = self.records.iter().map(|record| std::mem::take(&mut *record.lock())).collect();
+        let records: Vec<_> = self.records.iter().map(|record| std::mem::take(&mut *record.lock())).collect();
         let window = self.fault.expect("a fault that began");
-        let tally = Tally::of(fault, window, written, &chats, records);
+        let tally = Tally::of(fault, window, written, &chats, &records);
         println!("{tally}");
         tally
     }

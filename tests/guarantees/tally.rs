@@ -56,7 +56,7 @@ impl Tally {
         (began, over): (Instant, Instant),
         written: Vec<Written>,
         chats: &[Chat],
-        records: Vec<Record>,
+        records: &[Record],
     ) -> Self {
         let acknowledged: Vec<_> = written.iter().flat_map(|written| &written.acknowledged).collect();
         let overlapping = acknowledged.iter().filter(|message| message.at >= began && message.asked <= over);
@@ -82,7 +82,7 @@ impl Tally {
             silence_after: Duration::ZERO,
             caught_up: Duration::ZERO,
         };
-        for record in &records {
+        for record in records {
             tally.resyncs += record.resyncs;
             tally.connections += record.connections;
             tally.refused_subscriptions += record.refused;

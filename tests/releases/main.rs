@@ -34,3 +34,9 @@ async fn before() -> PathBuf {
     let built = support::blocking(|| BUILT.get_or_init(release::before).clone()).await;
     built.unwrap_or_else(|error| panic!("{error}"))
 }
+
+/// Awaits a test within its limit, which the building of the release before is no part of.
+async fn once_built(test: impl Future<Output = ()>) {
+    before().await;
+    support::limited(test).await;
+}

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::before;
 use crate::support::user::id;
-use crate::support::{Deployment, Rest, SOON, User, Ws, eventually, json, limited};
+use crate::support::{Deployment, Rest, SOON, User, Ws, eventually, json};
+use crate::{before, once_built};
 
 /// An ended session is dead on every node within this (G6).
 const ENDED_WITHIN: Duration = Duration::from_secs(1);
@@ -33,7 +33,7 @@ fn send(chat_id: i64, text: &str) -> crate::support::Value {
 
 #[tokio::test]
 async fn messages_and_changes_cross_both_ways() {
-    limited(async {
+    once_built(async {
         let d = both().await;
         let (ann, ben) = (d.user().await, d.user().await);
         let chat = json!({"name": "both", "member_ids": [ben.id]});
@@ -98,7 +98,7 @@ async fn messages_and_changes_cross_both_ways() {
 
 #[tokio::test]
 async fn presence_and_what_is_beside_the_log_cross_both_ways() {
-    limited(async {
+    once_built(async {
         let d = both().await;
         let (ann, ben) = (d.user().await, d.user().await);
         let chat_id = ann.group_id(&[&ben]).await;
@@ -145,7 +145,7 @@ async fn presence_and_what_is_beside_the_log_cross_both_ways() {
 
 #[tokio::test]
 async fn a_session_is_one_on_both() {
-    limited(async {
+    once_built(async {
         let d = both().await;
         for (here, there) in [(OLD, NEW), (NEW, OLD)] {
             let mut ann = d.user().await;
