@@ -104,10 +104,12 @@ byId('account-end-others').addEventListener('click', () => end('/auth/sessions')
 byId('account-delete').addEventListener('click', async () => {
   if (!await confirmed(t('account.delete_sure'), t('account.delete'))) return;
   try {
+    store.leaving = true;
     await store.call('DELETE', '/auth/me');
     store.forgetAll();
     session.end(t('account.deleted'));
   } catch (error) {
+    store.leaving = false;
     fault.textContent = wordsFor(error);
   }
 });

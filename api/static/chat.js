@@ -166,7 +166,9 @@ session.on('ended', (text) => {
 
 connectionBar(connection, (code) => {
   if (code < 4501 || code > 4503) return false;
-  session.end(wordsForClose(code));
+  // The end that was asked for may come before the answer to it.
+  if (store?.leaving) store.forgetAll();
+  session.end(store?.leaving ? t('account.deleted') : wordsForClose(code));
   return true;
 });
 

@@ -48,12 +48,14 @@ export class Details {
     this.render();
   }
 
-  /** Writes everything anew, in the language of now. */
+  /** Writes everything anew, in the language of now, with the words that one was typing. */
   rewrite() {
-    const typed = [...body.querySelectorAll('[id]')].filter((field) => field.matches('input, textarea')).map((field) => [field.id, /** @type {any} */ (field).value]);
+    const state = (field) => (field.matches('details') ? 'open' : 'value');
+    const fields = () => /** @type {any[]} */ ([...body.querySelectorAll('input, details')]);
+    const typed = fields().map((field) => field[state(field)]);
     this.#signature = '';
     this.render();
-    for (const [id, value] of typed) if (byId(id)) /** @type {any} */ (byId(id)).value = value;
+    if (fields().length === typed.length) fields().forEach((field, at) => { field[state(field)] = typed[at]; });
   }
 
   render() {

@@ -28,6 +28,8 @@ export class Store extends Emitter {
   #session;
   #connection;
   #closed = false;
+  /** Whether the account is being deleted, which ends the session from both sides. */
+  leaving = false;
   /** The chat that is open. */
   #looked = 0;
   #stale = new Map();

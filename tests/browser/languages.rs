@@ -5,7 +5,11 @@ use serde_json::json;
 use super::{Browser, Site, chat_page, open_chat};
 use crate::support::Deployment;
 
-both_forms!(the_page_speaks_the_browsers_language_or_the_chosen_one, every_language_has_every_sentence,);
+both_forms!(
+    the_page_speaks_the_browsers_language_or_the_chosen_one,
+    words_and_place_stay_when_the_language_changes,
+    every_language_has_every_sentence,
+);
 
 const ENTER: &str = "\u{e007}";
 
@@ -75,6 +79,37 @@ async fn the_page_speaks_the_browsers_language_or_the_chosen_one(d: &Deployment)
     page.until_text("#entrance-title", "Log in").await;
     page.keys("#entrance select.language", "Русский").await;
     page.until_text("#entrance-title", "Вход").await;
+    page.assert_clean(&site.url).await;
+}
+
+async fn words_and_place_stay_when_the_language_changes(d: &Deployment) {
+    let ann = d.user_named("ann").await;
+    let chat = ann.group("Walk", &[]).await["id"].as_i64().unwrap();
+    for n in 0..40 {
+        ann.say(chat, &format!("message {n}\n\n{n}")).await;
+    }
+    let site = Site::of(d).await;
+    let browser = Browser::start().await;
+    let page = chat_page(&browser, &site, &ann).await;
+    open_chat(&page, "Walk").await;
+    page.until_text("#messages", "message 39").await;
+    page.click("#show-details").await;
+    page.until_text("#details-body", "Leave group").await;
+    page.click("#details-body summary").await;
+    page.fill("#details-body form label:last-of-type input", "half a description").await;
+    let in_sight = "const log = document.getElementById('log');
+        const edge = log.getBoundingClientRect().top;
+        const first = [...document.querySelectorAll('.message')].find((node) => node.getBoundingClientRect().bottom > edge);
+        return [first.dataset.id, Math.round(first.getBoundingClientRect().top)]";
+    page.js("const log = document.getElementById('log'); log.scrollTop = log.scrollHeight / 2", vec![]).await;
+    let place = page.js(in_sight, vec![]).await;
+    page.click("#show-settings").await;
+    page.keys("#settings select.language", "Русский").await;
+    page.until_text("#settings-title", "Настройки").await;
+    page.until_text("#details-body", "Выйти из группы").await;
+    let typed = "document.querySelector('#details-body details[open] label:last-of-type input').value";
+    page.until("the words kept", &format!("{typed} === 'half a description'"), &[]).await;
+    assert_eq!(page.js(in_sight, vec![]).await, place, "the message in sight is where it was");
     page.assert_clean(&site.url).await;
 }
 
