@@ -1,0 +1,4 @@
+{{- define "messenger.labels" -}}
+app.kubernetes.io/name: {{ . }}
+app.kubernetes.io/part-of: messenger
+{{- end }}

@@ -1,0 +1,76 @@
+//! `k8s/chart`: by Helm what `overlays/production` is by kustomize.
+
+use std::collections::BTreeMap;
+
+use super::super::kubectl::helm;
+use super::super::python::documents;
+use super::{assert_valid, of_kind, overlay};
+use crate::deploy::root;
+use crate::support::{Value, blocking, process};
+
+/// What Helm makes of the chart with these settings.
+async fn templated(settings: &[&str]) -> Result<String, String> {
+    let mut command = helm().await;
+    command.args(["template", "messenger"]).arg(root().join("k8s/chart")).args(["--namespace", "messenger"]);
+    for setting in settings {
+        command.args(["--set", setting]);
+    }
+    blocking(|| process::run(command)).await
+}
+
+/// The objects by kind and name, without what each way says of itself: the hash in the name of
+/// kustomize's ConfigMap, Helm's checksum of it, and the namespace, which Helm is told.
+fn comparable(objects: Vec<Value>) -> BTreeMap<String, Value> {
+    let config = of_kind(&objects, "ConfigMap")[0]["metadata"]["name"].as_str().unwrap().to_owned();
+    let plain = objects.into_iter().filter(|object| object["kind"] != "Namespace").map(|object| {
+        let text = object.to_string().replace(&format!("\"{config}\""), "\"messenger-config\"");
+        let mut object: Value = serde_json::from_str(&text).unwrap();
+        object["metadata"].as_object_mut().unwrap().remove("namespace");
+        if let Some(template) = object.pointer_mut("/spec/template/metadata/annotations") {
+            template.as_object_mut().unwrap().remove("checksum/config");
+        }
+        let name = format!("{} {}", object["kind"], object["metadata"]["name"]);
+        (name, object)
+    });
+    plain.collect()
+}
+
+#[tokio::test]
+async fn the_chart_is_the_production_overlay() {
+    let chart = comparable(documents(&templated(&[]).await.unwrap()).await);
+    let kustomize = comparable(overlay("production").await);
+    assert_eq!(chart.keys().collect::<Vec<_>>(), kustomize.keys().collect::<Vec<_>>());
+    for (name, object) in &chart {
+        assert_eq!(object, &kustomize[name], "{name}");
+    }
+}
+
+#[tokio::test]
+async fn the_chart_is_sound_and_its_values_are_heeded() {
+    let mut lint = helm().await;
+    lint.args(["lint", "--strict"]).arg(root().join("k8s/chart"));
+    blocking(|| process::run(lint)).await.unwrap();
+
+    let settings = [
+        "host=talk.example.net",
+        "tag=9.9.9",
+        "secret=other",
+        "config.DRAIN_SECONDS=40",
+        "podMonitor.enabled=false",
+        "networkPolicy.enabled=false",
+    ];
+    let text = templated(&settings).await.unwrap();
+    assert_valid("the chart", text.clone()).await;
+    let objects = documents(&text).await;
+    assert!(of_kind(&objects, "PodMonitor").is_empty() && of_kind(&objects, "NetworkPolicy").is_empty());
+    for deployment in of_kind(&objects, "Deployment") {
+        let pod = &deployment["spec"]["template"]["spec"];
+        assert_eq!(pod["terminationGracePeriodSeconds"], 65, "5 before the drain of 40, 20 after it");
+        assert!(pod["containers"][0]["image"].as_str().unwrap().ends_with(":9.9.9"));
+        assert!(deployment.to_string().contains(r#""secretKeyRef":{"key":"SECRET_KEY","name":"other"}"#));
+    }
+    for ingress in of_kind(&objects, "Ingress") {
+        assert_eq!(ingress["spec"]["rules"][0]["host"], "talk.example.net");
+        assert_eq!(ingress["spec"]["tls"][0]["hosts"][0], "talk.example.net");
+    }
+}
