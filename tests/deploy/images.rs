@@ -1,20 +1,17 @@
-//! `deploy/Dockerfile` and `deploy/compose.yaml`: no container engine runs here, so they are read,
-//! and compared with what they build from, with each other and with the other shipped files.
+//! `deploy/Dockerfile`: no container engine runs here, so it is read, and compared with what it
+//! builds from.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 
-use super::python::document;
 use super::{known_variables, root, shipped};
 use crate::support::{Node, Value, blocking, ports, process, shared};
 
 const PROGRAMS: [&str; 3] = ["messenger", "messenger-api", "messenger-gateway"];
-/// What may differ between the database's own image and our programs.
-const POSTGRES_VARIABLES: [&str; 3] = ["POSTGRES_USER", "POSTGRES_DB", "POSTGRES_PASSWORD"];
 
 /// One stage of a Dockerfile.
-struct Stage {
+pub(super) struct Stage {
     from: String,
     /// (`COPY`, `rest of the line`), continuation lines joined
     steps: Vec<(String, String)>,
@@ -25,7 +22,7 @@ impl Stage {
         self.steps.iter().filter(move |(name, _)| name == instruction).map(|(_, rest)| rest.as_str())
     }
 
-    fn variable(&self, name: &str) -> Option<String> {
+    pub(super) fn variable(&self, name: &str) -> Option<String> {
         let mut pairs = self.all("ENV").flat_map(str::split_whitespace).filter_map(|pair| pair.split_once('='));
         pairs.find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
     }
@@ -44,7 +41,7 @@ impl Stage {
 }
 
 /// The stages by name.
-fn stages() -> BTreeMap<String, Stage> {
+pub(super) fn stages() -> BTreeMap<String, Stage> {
     let text = shipped("deploy/Dockerfile");
     let lines: Vec<_> = text.lines().filter(|line| !line.trim_start().starts_with('#')).collect();
     let joined = lines.join("\n").replace("\\\n", "\n\u{1f}");
@@ -210,116 +207,4 @@ async fn the_health_check_tells_who_is_ready() {
         assert!(is_well(stage, &node.port().to_string()).await.is_err(), "{stage}");
         assert!(is_well(stage, &ports::free_port().to_string()).await.is_err(), "{stage}");
     }
-}
-
-async fn compose() -> Value {
-    document(&shipped("deploy/compose.yaml")).await
-}
-
-/// The names `host` of `host:port` in a text, each with its port.
-fn addresses(text: &str) -> BTreeSet<(String, String)> {
-    text.lines()
-        .filter(|line| !line.trim_start().starts_with('#'))
-        .flat_map(|line| line.split([' ', '"', ',', '[', ']', ';']))
-        .filter_map(|word| word.split_once(':'))
-        .filter(|(host, port)| !host.is_empty() && !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()))
-        .map(|(host, port)| (host.to_owned(), port.to_owned()))
-        .collect()
-}
-
-#[tokio::test]
-async fn compose_has_the_whole_cluster() {
-    let compose = compose().await;
-    let stages = stages();
-    let services = compose["services"].as_object().unwrap();
-    let names: Vec<_> = services.keys().map(String::as_str).collect();
-    for name in ["api1", "api2", "gateway1", "gateway2", "gateway3", "nginx", "postgres", "prometheus", "redis"] {
-        assert!(names.contains(&name), "no {name}");
-    }
-    let (mut public, mut admin) = (BTreeSet::new(), BTreeSet::new());
-    for (name, service) in services {
-        if let Some(target) = service["build"]["target"].as_str() {
-            assert_eq!(service["build"]["dockerfile"], "deploy/Dockerfile");
-            let stage = stages.get(target).unwrap_or_else(|| panic!("{name}: no stage {target}"));
-            public.insert((name.clone(), stage.variable("PORT").unwrap()));
-            admin.insert((name.clone(), stage.variable("ADMIN_PORT").unwrap()));
-            assert!(service["ports"].is_null(), "{name} is reached through nginx only");
-            assert_eq!(service["read_only"], true);
-            assert_eq!(service["cap_drop"], serde_json::json!(["ALL"]));
-            for needed in ["postgres", "redis"] {
-                assert_eq!(service["depends_on"][needed]["condition"], "service_healthy", "{name}");
-            }
-            let grace = service["stop_grace_period"].as_str().unwrap().trim_end_matches('s');
-            let drain = service["environment"]["DRAIN_SECONDS"].as_str().unwrap();
-            assert!(grace.parse::<u32>().unwrap() >= drain.parse::<u32>().unwrap() + 10, "{name}");
-            // The image brings the health check of our own programs.
-        } else {
-            let image = service["image"].as_str().unwrap();
-            let tag = image.rsplit_once(':').unwrap_or_else(|| panic!("{image}: which version?")).1;
-            assert_ne!(tag, "latest", "{name}");
-            assert!(service["healthcheck"]["test"].is_array(), "{name}");
-        }
-        for volume in service["volumes"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-            let source = volume.split(':').next().unwrap();
-            let is_there = match source.strip_prefix("./") {
-                Some(path) => root().join("deploy").join(path).exists(),
-                None => compose["volumes"].get(source).is_some(),
-            };
-            assert!(is_there, "{name}: no {source}");
-        }
-    }
-    assert_eq!(
-        addresses(&shipped("deploy/nginx/upstreams.conf")),
-        public,
-        "nginx serves the public ports, all of them"
-    );
-    let haproxy = shipped("deploy/haproxy/haproxy.cfg");
-    assert_eq!(
-        addresses(&haproxy[haproxy.find("\nbackend ").unwrap()..]),
-        public,
-        "HAProxy serves the public ports, all of them"
-    );
-    let scraped = addresses(&shipped("deploy/prometheus/targets/api.yml"))
-        .into_iter()
-        .chain(addresses(&shipped("deploy/prometheus/targets/gateway.yml")))
-        .collect::<BTreeSet<_>>();
-    assert_eq!(scraped, admin, "Prometheus scrapes the admin ports, all of them");
-
-    for (alertmanager, _) in addresses(&shipped("deploy/prometheus/targets/alertmanager.yml")) {
-        let folder = services[&alertmanager]["volumes"][0].as_str().unwrap();
-        assert!(folder.starts_with("./alertmanager:"), "{alertmanager} has the shipped configuration");
-    }
-
-    let listen = shipped("deploy/nginx/listen.conf");
-    let (_, listen) = listen.split_once("\nlisten ").unwrap();
-    let published = services["nginx"]["ports"][0].as_str().unwrap();
-    assert!(published.ends_with(&format!(":{}", listen.trim().trim_end_matches(';'))));
-    let published = services["prometheus"]["ports"][0].as_str().unwrap();
-    assert!(published.starts_with("127.0.0.1:"), "Prometheus is for this machine only");
-}
-
-#[tokio::test]
-async fn compose_has_known_variables_and_no_secret() {
-    let compose = compose().await;
-    let known = known_variables();
-    let proxy = &compose["services"]["nginx"]["networks"]["front"]["ipv4_address"];
-    for (name, service) in compose["services"].as_object().unwrap() {
-        let Some(environment) = service["environment"].as_object() else { continue };
-        for (variable, value) in environment {
-            let is_known =
-                known.contains(variable) || (name == "postgres" && POSTGRES_VARIABLES.contains(&variable.as_str()));
-            assert!(is_known, "{name}: {variable} is no variable of ours");
-            let value = value.as_str().expect("a text, as environment variables are");
-            if variable == "SECRET_KEY" || variable == "POSTGRES_PASSWORD" {
-                assert!(value.starts_with(&format!("${{{variable}:?")), "{name}: {variable} must come from outside");
-            }
-            if variable == "DATABASE_URL" {
-                assert!(value.contains("${POSTGRES_PASSWORD:?"), "{name}: {value}");
-            }
-            if variable == "TRUSTED_PROXIES" {
-                assert_eq!(value, proxy, "{name} trusts nginx");
-            }
-        }
-    }
-    assert!(shipped(".gitignore").lines().any(|line| line == ".env"), "deploy/.env is nobody's but the operator's");
 }

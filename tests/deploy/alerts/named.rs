@@ -1,9 +1,10 @@
-//! The metrics that the alerts name, with their labels, are served by the programs: a rule about
-//! nothing never fires.
+//! The metrics that the alerts and the dashboard name, with their labels, are served by the
+//! programs: a rule about nothing never fires, and a panel about nothing stays empty.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{name, rules, shipped_rules};
+use crate::deploy::grafana;
 use crate::programs::metrics::scrape;
 use crate::support::ws::Way;
 use crate::support::{limited, shared};
@@ -90,7 +91,7 @@ fn fault(served: &Served, selector: &Selector) -> Option<String> {
 }
 
 #[tokio::test]
-async fn the_programs_serve_what_the_rules_name() {
+async fn the_programs_serve_what_rules_and_panels_name() {
     limited(async {
         let cluster = shared::cluster().await;
         // The series of a route begin with its first request.
@@ -118,6 +119,14 @@ async fn the_programs_serve_what_the_rules_name() {
             for selector in named {
                 let fault = fault(&served, &selector);
                 faults.extend(fault.map(|fault| format!("{}: {}: {fault}", name(rule), selector.metric)));
+            }
+        }
+        for (title, expr) in grafana::expressions() {
+            let named = selectors(&expr);
+            assert!(!named.is_empty() || title == "Alerts", "{title} names no metric of ours");
+            for selector in named {
+                let fault = fault(&served, &selector);
+                faults.extend(fault.map(|fault| format!("{title}: {}: {fault}", selector.metric)));
             }
         }
         assert!(faults.is_empty(), "{faults:#?}");
