@@ -4,12 +4,16 @@
 
 mod alerts;
 mod balancer;
+mod compose;
 mod environment;
+mod grafana;
 mod images;
 mod k8s;
 mod kubectl;
 mod prometheus;
 mod python;
+mod selfhost;
+mod walk;
 mod watch;
 
 use std::collections::BTreeSet;

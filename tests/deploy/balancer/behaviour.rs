@@ -6,9 +6,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use reqwest::Method;
-
 use super::{Balancer, Kind, both_balancers, metric};
+use crate::deploy::walk::walk;
 use crate::support::ws::request;
 use crate::support::{Answer, Deployment, Redis, SOON, Value, Way, Ws, blocking, eventually, json, shared};
 
@@ -23,92 +22,19 @@ both_balancers!(
 async fn the_walk_through_goes_through_it(kind: Kind) {
     let cluster = shared::cluster().await;
     let balancer = Balancer::before(kind, &cluster).await;
-    let (ann, bob) = (balancer.user().await, balancer.user().await);
-
-    let root = balancer.rest().request(Method::GET, "/").header("accept", "application/json");
-    assert!(Answer::of(root).await.ok(200)["name"].is_string());
-    assert_eq!(ann.rest.get("/auth/me").await.ok(200)["username"], ann.username.as_str());
-    let openapi = balancer.rest().get("/openapi.json").await.ok(200);
-    assert!(openapi["openapi"].as_str().unwrap().starts_with("3.1"));
-
-    // Eight sockets of four people, by all ways in: some on each gateway.
-    let (eve, dan) = (balancer.user().await, balancer.user().await);
-    let chat = ann.group_id(&[&bob, &eve, &dan]).await;
-    let mut sockets = Vec::new();
-    for user in [&ann, &bob, &eve, &dan] {
-        for way in [Way::Path, if user.id % 2 == 0 { Way::Header } else { Way::Subprotocol }] {
-            let mut socket = user.open(0, way).await;
-            assert_eq!(socket.expect_welcome().await["user_id"], user.id);
-            assert_eq!(socket.subscribe(chat).await["chat_id"], chat);
-            sockets.push(socket);
-        }
-    }
+    let walked = walk(&balancer.rest(), &balancer.ws_url()).await;
     for gateway in cluster.gateways() {
         let connections = metric(gateway, "messenger_ws_connections").await.unwrap();
         assert!(connections > 0, "{} has no socket", gateway.name());
     }
-
-    // Everybody hears everybody, over REST and over sockets.
-    let mut expected = Vec::new();
-    for (number, user) in [&ann, &bob, &eve, &dan].into_iter().enumerate() {
-        let text = format!("over REST {number}");
-        user.say(chat, &text).await;
-        expected.push(text);
-    }
-    #[expect(clippy::needless_range_loop, reason = "the others are indexed too")]
-    for number in 0..sockets.len() {
-        let text = format!("over socket {number}");
-        let command = json!({"type": "send_message", "chat_id": chat, "text": text});
-        assert_eq!(sockets[number].command(command).await["type"], "message_sent");
-        expected.push(text);
-    }
-    for socket in &mut sockets {
-        let mut last = None;
-        for text in &expected {
-            let event = socket.expect_in("new_message", chat).await;
-            assert_eq!(event["message"]["text"], text.as_str());
-            let seq = event["seq"].as_i64().unwrap();
-            assert!(last.is_none_or(|last| seq == last + 1), "{seq} after {last:?}");
-            last = Some(seq);
-        }
-    }
-
-    // An edit, a deletion, who is typing, a private message.
-    let message = ann.say(chat, "to be changed").await;
-    let path = message["id"].to_string();
-    ann.rest.put(&format!("/messages/edit/{path}"), json!({"text": "changed"})).await.ok(200);
-    ann.rest.delete(&format!("/messages/delete/{path}")).await.ok(204);
-    sockets[0].send(json!({"type": "typing", "chat_id": chat})).await;
-    let private = json!({"type": "private_message", "recipient_id": bob.id, "text": "just us"});
-    assert_eq!(sockets[0].command(private).await["type"], "message_sent");
-    for socket in &mut sockets[2..] {
-        assert_eq!(socket.expect_in("message_edited", chat).await["message"]["text"], "changed");
-        assert_eq!(socket.expect_in("message_deleted", chat).await["message_id"], message["id"]);
-        assert_eq!(socket.expect_in("typing", chat).await["user_id"], ann.id);
-    }
-    for socket in &mut sockets[2..4] {
-        let wanted = |frame: &Value| frame["message"]["text"] == "just us";
-        socket.expect_where("the private message", SOON, wanted).await;
-    }
-    let history = bob.history(chat).await;
-    assert_eq!(history["items"].as_array().unwrap().len(), expected.len());
-    let online = dan.rest.get(&format!("/ws/chat/{chat}/online-users")).await.ok(200);
-    assert_eq!(online["count"], 4);
-
-    // A bad token is told by a close, through a balancer too.
-    let mut refused = Ws::open(&balancer.ws_url(), Way::Path, "eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIn0.c2lnbmF0dXJl").await;
-    assert_eq!(refused.expect_close(SOON).await.0, 4501);
-
-    for socket in sockets {
-        socket.close().await;
-    }
+    let (chat, users) = walked.end().await;
     let masked = |line: &Value| line["path"] == "/ws/(masked)" && line["status"] == 101;
     let line = balancer.access("a socket", masked).await;
     assert_ne!(line["upstream"], "");
     balancer.access("the plain socket", |line| line["path"] == "/ws/chat" && line["status"] == 101).await;
     let path = format!("/ws/chat/{chat}/online-users");
     balancer.access("an address without a token", |line| line["path"] == path.as_str()).await;
-    balancer.assert_tells_no_token(&[&ann, &bob, &eve, &dan]);
+    balancer.assert_tells_no_token(&users.iter().collect::<Vec<_>>());
 }
 
 /// A request whose path the client does not tidy up.
