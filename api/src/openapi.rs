@@ -17,11 +17,12 @@ use utoipa::openapi::{Info, License, OpenApi};
 use utoipa::{OpenApi as _, PartialSchema, ToSchema};
 
 /// The groups of calls, in the document's order.
-const TAGS: [(&str, &str); 7] = [
+const TAGS: [(&str, &str); 8] = [
     ("auth", "Accounts and sessions"),
     ("users", "Find other users"),
     ("chats", "Groups and private chats"),
     ("members", "Add, list and remove members; change their roles"),
+    ("invites", "Invite users into groups"),
     ("messages", "Send, read, edit and delete messages"),
     ("presence", "See who is online"),
     ("pages", "About this program"),

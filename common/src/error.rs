@@ -52,6 +52,10 @@ pub enum Error {
     NotFound,
     #[error("there is no such chat")]
     ChatNotFound,
+    #[error("there is no such invitation; it may have expired, been used up or revoked")]
+    InviteNotFound,
+    #[error("nobody can register here without a valid invitation")]
+    RegistrationClosed,
     #[error("there is no such message")]
     MessageNotFound,
     #[error("there is no such user")]
@@ -159,7 +163,7 @@ impl Error {
     /// What a line of the log says of it: the fault of the inside with all its sources, or its own
     /// words.
     pub fn cause(&self) -> String {
-        self.inside().map_or_else(|| self.to_string(), |source| chain(&**source))
+        self.inside().map_or_else(|| self.detail(), |source| chain(&**source))
     }
 }
 
@@ -199,11 +203,13 @@ contract! {
     403 "not_author" NotAuthor,
     403 "private_chat" PrivateChat,
     403 "origin_not_allowed" OriginNotAllowed,
+    403 "registration_closed" RegistrationClosed,
     404 "not_found" NotFound,
     404 "chat_not_found" ChatNotFound,
     404 "message_not_found" MessageNotFound,
     404 "user_not_found" UserNotFound,
     404 "member_not_found" MemberNotFound,
+    404 "invite_not_found" InviteNotFound,
     404 "session_not_found" SessionNotFound,
     405 "method_not_allowed" MethodNotAllowed,
     408 "request_timeout" RequestTimeout,

@@ -7,6 +7,7 @@
 //!
 //! - `program`: the frame of every program
 //! - `tools`: the sub-commands
+//! - `admin`: the host's own work on the database, beside the program or without it
 //! - `http`: extractors, layers, problems, the accept loop
 //! - `telemetry`: the log
 //! - `service`: the rules
@@ -35,6 +36,7 @@
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "a test starts and ends what it needs"))]
 
+pub mod admin;
 pub mod auth;
 pub mod backends;
 pub mod backoff;

@@ -87,6 +87,9 @@ pub struct Chat {
     pub description: Option<String>,
     /// False for a private chat.
     pub is_group: bool,
+    /// Whether everybody sees the group and may join it. A closed group, like a private chat,
+    /// exists for its members only.
+    pub is_public: bool,
     /// When the chat was created.
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
@@ -147,6 +150,52 @@ pub struct Member {
     /// When the user became a member.
     #[serde(with = "time::serde::rfc3339")]
     pub joined_at: OffsetDateTime,
+}
+
+/// An invitation into a group, or the host's to register.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Invite {
+    /// 128 random bits. Anybody who has it may come in.
+    pub code: String,
+    /// A link to pass on.
+    pub url: String,
+    /// The group; null for an invitation to register only.
+    pub chat_id: Option<ChatId>,
+    /// The user who made it; null for the host's.
+    pub created_by: Option<UserId>,
+    /// When it was made.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+    /// From then on it lets nobody in; null: never.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub expires_at: Option<OffsetDateTime>,
+    /// How many users it lets in; null: any number.
+    pub max_uses: Option<i64>,
+    /// How many it has let in.
+    pub uses: i64,
+}
+
+/// The group that an invitation leads into.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct InvitedTo {
+    /// The group's name.
+    pub name: String,
+    /// The group's description.
+    pub description: Option<String>,
+    /// How many members it has.
+    pub member_count: i64,
+}
+
+/// The part of an invitation that anybody who has its code may see.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct InvitePreview {
+    /// The group; null for an invitation to register only.
+    pub chat: Option<InvitedTo>,
+    /// The name of the user who made it; null for the host's.
+    pub invited_by: Option<String>,
+    /// From then on it lets nobody in; null: never.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub expires_at: Option<OffsetDateTime>,
 }
 
 /// A user who is online.

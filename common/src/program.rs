@@ -160,6 +160,7 @@ async fn context(config: &Config, backends: &Backends, lifecycle: &Lifecycle) ->
         passwords,
         holders,
         revocations,
+        registration: config.registration,
         limits: config.limits.clone(),
         clock: clock.clone(),
         metrics: metrics.clone(),
@@ -223,7 +224,7 @@ where
     if config.task != Task::Serve {
         return match runtime.block_on(tools::run(&config)) {
             Ok(line) => {
-                say(&format!("{}: {line}\n", program.name()));
+                say(&format!("{line}\n"));
                 ExitCode::SUCCESS
             }
             Err(error) => {

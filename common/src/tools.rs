@@ -2,6 +2,7 @@
 //!
 //! Each answers one line for stdout, or one line that says why not.
 
+use crate::admin;
 use crate::backends::StartError;
 use crate::clock::Clock;
 use crate::config::{Config, Database, Task};
@@ -10,18 +11,23 @@ use std::path::Path;
 
 /// Does the task. [`Task::Serve`] is none of this room's.
 pub async fn run(config: &Config) -> Result<String, StartError> {
+    let program = config.program.name();
     match &config.task {
         Task::Serve => Err(StartError::new("serving is no sub-command")),
         Task::Backup { file, replace } => {
             sqlite::backup(embedded(config)?, file, *replace).await.map_err(|error| fault("backup", &error))?;
-            Ok(format!("the backup is {}", file.display()))
+            Ok(format!("{program}: the backup is {}", file.display()))
         }
         Task::Restore { file } => {
             let database = embedded(config)?;
             let kept = sqlite::restore(database, file, Clock::system().now()).await;
             let kept = kept.map_err(|error| fault("restore", &error))?;
             let kept = kept.map(|kept| format!("; the database that was there is {}", kept.display()));
-            Ok(format!("{} is restored, everybody logs in again{}", database.display(), kept.unwrap_or_default()))
+            let database = database.display();
+            Ok(format!("{program}: {database} is restored, everybody logs in again{}", kept.unwrap_or_default()))
+        }
+        Task::Invite { expires_in, max_uses, json } => {
+            admin::invite(config, *expires_in, *max_uses, *json).await.map_err(|error| fault("invite", &error))
         }
     }
 }

@@ -25,6 +25,7 @@ pub fn assert_chat(chat: &Value) {
         "name",
         "description",
         "is_group",
+        "is_public",
         "created_at",
         "seq",
         "role",

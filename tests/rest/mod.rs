@@ -5,6 +5,7 @@ mod chat_list;
 mod chats;
 mod history;
 mod idempotency;
+mod invites;
 mod limits;
 mod members;
 mod messages;

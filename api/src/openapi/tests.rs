@@ -3,7 +3,7 @@ use crate::routes::{api, pages};
 use std::collections::BTreeSet;
 
 /// Contract section 2: every call that answers JSON.
-const CALLS: [&str; 31] = [
+const CALLS: [&str; 36] = [
     "POST /auth/register",
     "POST /auth/login",
     "POST /auth/refresh",
@@ -28,6 +28,11 @@ const CALLS: [&str; 31] = [
     "PATCH /chats/{chat_id}/members/{user_id}",
     "DELETE /chats/{chat_id}/members/{user_id}",
     "POST /chats/{chat_id}/read",
+    "GET /chats/{chat_id}/invites",
+    "POST /chats/{chat_id}/invites",
+    "DELETE /chats/{chat_id}/invites/{code}",
+    "GET /invites/{code}",
+    "POST /invites/{code}/accept",
     "POST /messages/send",
     "GET /messages/chat/{chat_id}",
     "PUT /messages/edit/{message_id}",

@@ -34,9 +34,10 @@ pub(super) fn router() -> OpenApiRouter<Context> {
 ///
 /// The username and the e-mail address must be unique; upper and lower case count as the same.
 /// If the answer was lost, send the same request again: for ten minutes you get the same account.
+/// With an invitation into a group you are its member at once. The server may ask for one.
 #[utoipa::path(post, path = "/auth/register", tag = "auth", request_body = Register,
     responses((status = 201, description = "Your new account", body = User)),
-    extensions(("x-problems" = json!(["username_taken", "email_taken", "rate_limited"]))))]
+    extensions(("x-problems" = json!(["username_taken", "email_taken", "registration_closed", "invite_not_found", "group_full", "rate_limited"]))))]
 async fn register(
     State(ctx): State<Context>,
     from: ClientIp,

@@ -58,8 +58,8 @@ async fn list_chats(
 
 /// Get a chat
 ///
-/// Every user can see a group, and only its members its content. A private chat exists for its two
-/// users only.
+/// Every user can see a public group, and only its members its content. A closed group exists for
+/// its members only, a private chat for its two users only.
 #[utoipa::path(get, path = "/chats/{chat_id}", tag = "chats", security(("bearer" = [])),
     params(("chat_id" = ChatId, Path, description = "The chat")),
     responses((status = 200, description = "The chat as you see it", body = Chat)),
@@ -106,7 +106,7 @@ async fn delete_chat(
 
 /// Join a group
 ///
-/// Joining twice is not an error.
+/// Joining twice is not an error. A closed group is entered by an invitation, or by being added.
 #[utoipa::path(post, path = "/chats/{chat_id}/join", tag = "chats", security(("bearer" = [])),
     params(("chat_id" = ChatId, Path, description = "The chat")),
     responses((status = 200, description = "The chat as its member sees it", body = Chat)),

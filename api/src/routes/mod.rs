@@ -6,6 +6,7 @@
 
 mod auth;
 mod chats;
+mod invites;
 mod members;
 mod messages;
 pub(crate) mod online;
@@ -16,7 +17,7 @@ use messenger_common::service::Context;
 use utoipa_axum::router::OpenApiRouter;
 
 /// The paths whose `POST` makes something and takes an `Idempotency-Key`.
-pub(crate) const KEYED: [&str; 2] = ["/chats/create", "/messages/send"];
+pub(crate) const KEYED: [&str; 3] = ["/chats/create", "/chats/{chat_id}/invites", "/messages/send"];
 
 /// The routes of contract section 2 that the rules answer.
 pub(crate) fn api() -> OpenApiRouter<Context> {
@@ -25,5 +26,6 @@ pub(crate) fn api() -> OpenApiRouter<Context> {
         .merge(users::router())
         .merge(chats::router())
         .merge(members::router())
+        .merge(invites::router())
         .merge(messages::router())
 }

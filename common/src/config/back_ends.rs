@@ -1,7 +1,7 @@
 //! Where the data and Redis are, and the key: which combinations each program takes.
 
+use super::raw::Raw;
 use super::secret::SecretKey;
-use super::variables::Raw;
 use super::{ConfigError, Database, JwtKeys, Program, RedisConfig, database, parse, secret};
 use secrecy::SecretString;
 use std::os::unix::fs::DirBuilderExt;

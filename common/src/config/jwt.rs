@@ -1,6 +1,6 @@
 //! The Ed25519 keys of the tokens: `JWT_PRIVATE_KEY_FILE` signs, `JWT_PUBLIC_KEYS_FILE` verifies.
 
-use super::variables::Raw;
+use super::raw::Raw;
 use super::{ConfigError, Program, parse};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

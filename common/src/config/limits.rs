@@ -1,6 +1,6 @@
 //! The limits of the contract's section 5.
 
-use super::variables::Raw;
+use super::raw::Raw;
 use super::{ConfigError, parse};
 use std::time::Duration;
 

@@ -9,6 +9,7 @@ mod jwt;
 mod limits;
 mod origins;
 mod parse;
+mod raw;
 mod secret;
 mod task;
 #[cfg(test)]
@@ -22,16 +23,16 @@ pub use limits::Limits;
 pub use origins::AllowedOrigins;
 pub(crate) use origins::canonical as canonical_origin;
 pub use secret::SecretKey;
-pub use task::Task;
+pub use task::{INVITE_SECONDS, Task};
 pub use variables::{VARIABLES, Variable, command};
 
 use ipnet::IpNet;
+use raw::Raw;
 use secrecy::SecretString;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
-use variables::Raw;
 
 /// Which of the three programs this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +62,17 @@ impl Program {
             Self::Gateway => "The messenger's WebSocket server",
         }
     }
+}
+
+/// Whether anybody may register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Registration {
+    /// Anybody.
+    Open,
+    /// Those who have an invitation.
+    Invite,
+    /// Nobody.
+    Closed,
 }
 
 /// Where the data is.
@@ -126,6 +138,8 @@ pub struct Config {
     pub allowed_origins: AllowedOrigins,
     /// The proxies whose `X-Forwarded-For` counts.
     pub trusted_proxies: Vec<IpNet>,
+    /// Whether anybody may register.
+    pub registration: Registration,
     /// Whether rates are limited.
     pub rate_limits: bool,
     /// The limits.
@@ -252,6 +266,7 @@ impl Config {
             drain: seconds("DRAIN_SECONDS", 0.0, 3600.0)?,
             allowed_origins: origins::read(raw, "ALLOWED_ORIGINS", debug)?,
             trusted_proxies: parse::networks(raw, "TRUSTED_PROXIES")?,
+            registration: parse::registration(raw)?,
             rate_limits: parse::switch(raw, "RATE_LIMITS")?,
             db_pool_size: parse::number(raw, "DB_POOL_SIZE", 2, 10_000)?,
             secret_key: back_ends::secret_key(program, raw, debug, &database, &jwt, &mut warnings)?,

@@ -1,6 +1,6 @@
 //! `ALLOWED_ORIGINS`: what it may list, and what a browser's `Origin` is held against.
 
-use super::variables::Raw;
+use super::raw::Raw;
 use super::{ConfigError, parse};
 
 /// The pages that may call from a browser.

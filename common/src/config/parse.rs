@@ -1,7 +1,7 @@
 //! Reads each kind of value. A fault is one sentence and never holds a secret's value.
 
-use super::ConfigError;
-use super::variables::Raw;
+use super::raw::Raw;
+use super::{ConfigError, Registration};
 use ipnet::IpNet;
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr};
@@ -74,4 +74,14 @@ pub(super) fn quoted(value: &str) -> String {
     let short: String = value.chars().take(60).collect();
     let more = if short.len() < value.len() { "…" } else { "" };
     format!("{:?}", format!("{short}{more}"))
+}
+
+pub(super) fn registration(raw: &Raw) -> Result<Registration> {
+    let value = text(raw, "REGISTRATION")?;
+    match value.trim().to_ascii_lowercase().as_str() {
+        "open" => Ok(Registration::Open),
+        "invite" => Ok(Registration::Invite),
+        "closed" => Ok(Registration::Closed),
+        _ => Err(ConfigError::of("REGISTRATION", format!("{} is not open, invite or closed", quoted(&value)))),
+    }
 }

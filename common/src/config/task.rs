@@ -21,12 +21,26 @@ pub enum Task {
         /// The copy.
         file: PathBuf,
     },
+    /// Make an invitation to register.
+    Invite {
+        /// Seconds until it expires; none: never.
+        expires_in: Option<i64>,
+        /// Users who may register by it; none: any number.
+        max_uses: Option<i64>,
+        /// Whether it is printed as JSON.
+        json: bool,
+    },
 }
+
+/// The seconds after which an invitation expires, unless they are given: a week.
+pub const INVITE_SECONDS: i64 = 604_800;
 
 /// The sub-commands of a program, for its command line.
 pub(super) fn commands(program: Program) -> Vec<Command> {
-    if program != Program::Messenger {
-        return Vec::new();
+    match program {
+        Program::Gateway => return Vec::new(),
+        Program::Api => return vec![invite()],
+        Program::Messenger => {}
     }
     let file = |help| Arg::new("FILE").required(true).value_parser(value_parser!(PathBuf)).help(help);
     vec![
@@ -37,7 +51,23 @@ pub(super) fn commands(program: Program) -> Vec<Command> {
         Command::new("restore")
             .about("Puts a copy in the place of the embedded database; everybody logs in again")
             .arg(file("A file that `backup` made")),
+        invite(),
     ]
+}
+
+fn invite() -> Command {
+    let number = |name: &'static str, unit: &'static str| {
+        Arg::new(name).long(name).value_name(unit).value_parser(value_parser!(i64)).allow_negative_numbers(true)
+    };
+    Command::new("invite")
+        .about("Makes an invitation to register, and prints its code")
+        .arg(
+            number("expires-in", "SECONDS")
+                .default_value(INVITE_SECONDS.to_string())
+                .help("Seconds until it expires; 0: never"),
+        )
+        .arg(number("max-uses", "NUMBER").default_value("1").help("Users who may register by it; 0: any number"))
+        .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print it as JSON"))
 }
 
 /// The task that a command line asks for.
@@ -46,6 +76,10 @@ pub(super) fn of(arguments: &ArgMatches) -> Task {
     match arguments.subcommand() {
         Some(("backup", of)) => Task::Backup { file: file(of), replace: of.get_flag("replace") },
         Some(("restore", of)) => Task::Restore { file: file(of) },
+        Some(("invite", of)) => {
+            let number = |name| of.get_one::<i64>(name).copied().filter(|number| *number != 0);
+            Task::Invite { expires_in: number("expires-in"), max_uses: number("max-uses"), json: of.get_flag("json") }
+        }
         _ => Task::Serve,
     }
 }

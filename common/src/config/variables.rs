@@ -1,13 +1,8 @@
-//! The one table of variables, and where a value comes from: flag, environment, `.env`, default,
-//! in that order.
-//!
-//! An empty value counts as none, so that a compose file may pass `NAME=${NAME:-}` on.
+//! The one table of variables, and the command line that is made of it.
 
-use super::{ConfigError, Program, Task, task};
+use super::{Program, task};
 use clap::builder::StyledStr;
-use clap::{Arg, ArgMatches, Command};
-use std::collections::HashMap;
-use std::ffi::OsString;
+use clap::{Arg, Command};
 
 /// One variable: its name, what `--help` says, its default for each program, a good value.
 pub struct Variable {
@@ -48,7 +43,7 @@ impl Variable {
     }
 }
 
-const VERSION: &str = "VERSION";
+pub(super) const VERSION: &str = "VERSION";
 
 /// All variables, in the order of `--help`.
 pub const VARIABLES: &[Variable] = &[
@@ -203,6 +198,12 @@ pub const VARIABLES: &[Variable] = &[
         example: "10.0.0.0/8,192.168.1.7",
         default: Default::None,
     },
+    variable(
+        "REGISTRATION",
+        "open",
+        "invite",
+        "open: anybody may register; invite: with an invitation (`messenger invite` makes one); closed: nobody",
+    ),
     variable("RATE_LIMITS", "on", "on", "on or off; off: none of the RATE_ limits below holds"),
     Variable {
         name: "GATEWAY_SHARDS",
@@ -277,72 +278,4 @@ pub fn command(program: Program) -> Command {
         });
     }
     command
-}
-
-type Environment = dyn Fn(&str) -> Option<OsString>;
-
-/// The values as given, before they are read.
-pub(super) struct Raw {
-    program: Program,
-    flags: ArgMatches,
-    env: Box<Environment>,
-    file: HashMap<String, String>,
-}
-
-impl Raw {
-    /// Takes the values from a command line, an environment and what `.env` says.
-    pub(super) fn new(
-        program: Program,
-        args: impl IntoIterator<Item = OsString>,
-        env: impl Fn(&str) -> Option<OsString> + 'static,
-        file: HashMap<String, String>,
-    ) -> Result<Self, clap::Error> {
-        let flags = command(program).try_get_matches_from(args)?;
-        Ok(Self { program, flags, env: Box::new(env), file })
-    }
-
-    /// The sub-command, if there is one.
-    pub(super) fn task(&self) -> Task {
-        task::of(&self.flags)
-    }
-
-    /// Whether `--version` stands there without a value.
-    pub(super) fn asks_version(&self) -> bool {
-        self.flags.get_one::<String>(VERSION).is_some_and(String::is_empty)
-    }
-
-    /// The value of a variable, if it was given or has a default.
-    pub(super) fn get(&self, name: &'static str) -> Result<Option<String>, ConfigError> {
-        let default = find(name).and_then(|v| v.default(self.program)).filter(|value| !value.is_empty());
-        Ok(self.given(name)?.or_else(|| default.map(str::to_owned)))
-    }
-
-    /// The value of a variable that may be kept in a file, whose path another variable names. The
-    /// blanks around it are not part of it.
-    pub(super) fn kept(&self, name: &'static str, file: &'static str) -> Result<Option<String>, ConfigError> {
-        let Some(path) = self.given(file)? else { return self.get(name) };
-        if self.given(name)?.is_some() {
-            return Err(ConfigError::of(file, format!("is given beside {name}: leave one of them out")));
-        }
-        let value = std::fs::read_to_string(&path)
-            .map_err(|error| ConfigError::of(file, format!("names a file that cannot be read: {error}")))?;
-        match value.trim() {
-            "" => Err(ConfigError::of(file, "names a file that is empty")),
-            value => Ok(Some(value.to_owned())),
-        }
-    }
-
-    pub(super) fn given(&self, name: &'static str) -> Result<Option<String>, ConfigError> {
-        let given = |value: &String| (!value.is_empty()).then(|| value.clone());
-        if let Some(value) = self.flags.get_one::<String>(name) {
-            return Ok(given(value));
-        }
-        if let Some(value) = (self.env)(name) {
-            let value = value.into_string().map_err(|_| ConfigError::of(name, "is not UTF-8"))?;
-            if !value.is_empty() {
-                return Ok(Some(value));
-            }
-        }
-        Ok(self.file.get(name).and_then(given))
-    }
 }

@@ -3,6 +3,7 @@
 use super::input::{Fields, FromFields, Unchecked};
 use super::{Context, PageQuery};
 use crate::auth::AuthUser;
+use crate::config::Registration;
 use crate::error::{Error, Result};
 use crate::event::{Revocation, RevocationReason};
 use crate::id::UserId;
@@ -32,6 +33,8 @@ pub struct Register {
     /// Kept as an argon2id hash only.
     #[schema(min_length = 8, max_length = 128, format = "password", example = "correct horse")]
     pub password: String,
+    /// The code of an invitation. With one into a group you are its member at once.
+    pub invite: Option<String>,
 }
 
 impl FromFields for Register {
@@ -40,6 +43,7 @@ impl FromFields for Register {
             username: fields.required("username"),
             email: fields.required("email"),
             password: fields.required("password"),
+            invite: fields.optional("invite"),
         }
     }
 }
@@ -84,20 +88,42 @@ impl FromFields for SearchUsers {
 }
 
 /// Makes an account. Repeated word for word within ten minutes, it answers the same account.
-/// `Invalid`, `UsernameTaken`, `EmailTaken`; `RateLimited` by address, which `from` names.
+/// `Invalid`, `UsernameTaken`, `EmailTaken`, `RegistrationClosed`, `InviteNotFound`, `GroupFull`;
+/// `RateLimited` by address, which `from` names.
 pub async fn register(ctx: &Context, from: &str, body: impl Into<Unchecked<Register>>) -> Result<User> {
     let (body, mut faults) = body.into().split();
     faults.username("username", &body.username);
     faults.email("email", &body.email);
     faults.password("password", &body.password);
+    if let Some(code) = &body.invite {
+        faults.no_nul("invite", code);
+    }
     faults.none()?;
     ctx.limited(registrations(ctx), from).await?;
+    let needs_invite = match ctx.registration {
+        Registration::Open => false,
+        Registration::Invite => true,
+        Registration::Closed => return Err(Error::RegistrationClosed),
+    };
+    if needs_invite && body.invite.is_none() {
+        return Err(Error::RegistrationClosed);
+    }
     let password_hash = ctx.passwords.hash(body.password.clone()).await?;
     let user = NewUser { username: body.username.clone(), email: body.email.clone(), password_hash };
-    match ctx.store.create_user(user).await {
+    let made = match &body.invite {
+        Some(code) => by_invite(ctx, user, code).await,
+        None => ctx.store.create_user(user).await,
+    };
+    match made {
         Err(taken @ (Error::UsernameTaken | Error::EmailTaken)) => repeated(ctx, body, taken).await,
         other => other,
     }
+}
+
+async fn by_invite(ctx: &Context, user: NewUser, code: &str) -> Result<User> {
+    let (user, committed) = ctx.store.register(user, code, ctx.limits.max_group_members).await?;
+    ctx.publisher.publish(committed);
+    Ok(user)
 }
 
 /// The account of the same registration a moment ago: its answer may have been lost. Where name

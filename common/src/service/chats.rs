@@ -22,6 +22,10 @@ pub struct CreateChat {
     /// False for a private chat.
     #[schema(default = true)]
     pub is_group: bool,
+    /// Of a group: whether everybody sees it and may join it. A closed one exists for its members
+    /// only and is entered by an invitation, or by being added.
+    #[schema(default = true)]
+    pub is_public: bool,
     /// A group's first members beside its maker; the other user of a private chat.
     #[schema(default = json!([]), max_items = 1000)]
     pub member_ids: Vec<UserId>,
@@ -33,6 +37,7 @@ impl FromFields for CreateChat {
             name: fields.optional("name"),
             description: fields.optional("description"),
             is_group: fields.or("is_group", true),
+            is_public: fields.or("is_public", true),
             member_ids: fields.or("member_ids", Vec::new()),
         }
     }
@@ -103,6 +108,7 @@ async fn create_group(ctx: &Context, by: &AuthUser, body: CreateChat) -> Result<
         owner: by.user_id,
         name: body.name.unwrap_or_default(),
         description: body.description,
+        is_public: body.is_public,
         member_ids: body.member_ids,
     };
     let (chat, committed) = ctx.store.create_group(group).await?;
@@ -122,7 +128,8 @@ pub async fn list(ctx: &Context, by: &AuthUser, query: impl Into<Unchecked<PageQ
     ctx.store.chats_of(by.user_id, &page(query)?).await
 }
 
-/// A chat as the caller sees it. `ChatNotFound`, also for others' private chats.
+/// A chat as the caller sees it. `ChatNotFound`, also for others' private chats and for closed
+/// groups.
 pub async fn get(ctx: &Context, by: &AuthUser, chat: ChatId) -> Result<Chat> {
     ctx.store.chat(chat, by.user_id).await?.ok_or(Error::ChatNotFound)
 }

@@ -4,7 +4,7 @@ use super::messages::SendQueue;
 use super::online::OnlineReads;
 use crate::auth::{AuthUser, Holders, Passwords, Revocations, Tokens};
 use crate::clock::Clock;
-use crate::config::Limits;
+use crate::config::{Limits, Registration};
 use crate::error::{Error, Result};
 use crate::event::Revocation;
 use crate::history::History;
@@ -45,6 +45,8 @@ pub struct Parts {
     pub revocations: Revocations,
     /// Commits sends together.
     pub sends: SendQueue,
+    /// Whether anybody may register.
+    pub registration: Registration,
     /// The contract's limits.
     pub limits: Limits,
     /// The time.

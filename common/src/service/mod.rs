@@ -10,6 +10,7 @@ pub mod chats;
 mod context;
 mod faults;
 pub mod input;
+pub mod invites;
 pub mod members;
 pub mod messages;
 pub mod online;

@@ -21,6 +21,8 @@ pub struct NewGroup {
     pub name: String,
     /// Validated by `service`.
     pub description: Option<String>,
+    /// Whether everybody sees it and may join it.
+    pub is_public: bool,
     /// Its first members beside the owner, each once. `Error::Invalid` on `member_ids` where one is
     /// unknown or deactivated.
     pub member_ids: Vec<UserId>,
@@ -55,10 +57,10 @@ pub trait Chats: Send + Sync + 'static {
     async fn delete_chat(&self, chat: ChatId, by: UserId) -> Result<Committed>;
 }
 
-/// Decides who may read a chat's content. `ChatNotFound` (also for other people's private chats),
-/// `NotAMember`.
-pub(super) fn may_read(is_group: bool, is_member: bool) -> Result<()> {
-    match (is_member, is_group) {
+/// Decides who may read a chat's content. `ChatNotFound` (also for closed groups and for other
+/// people's private chats), `NotAMember`.
+pub(super) fn may_read(is_open: bool, is_member: bool) -> Result<()> {
+    match (is_member, is_open) {
         (true, _) => Ok(()),
         (false, true) => Err(Error::NotAMember),
         (false, false) => Err(Error::ChatNotFound),
@@ -76,6 +78,10 @@ pub(super) enum NewChat<'a> {
 impl NewChat<'_> {
     pub(super) fn is_group(&self) -> bool {
         matches!(self, Self::Group(_))
+    }
+
+    pub(super) fn is_public(&self) -> bool {
+        matches!(self, Self::Group(group) if group.is_public)
     }
 
     /// Empty for a private chat.
@@ -111,6 +117,7 @@ pub(super) const PRIVATE_CHAT_OF: &str =
 pub(super) struct ChatRow {
     pub(super) id: ChatId,
     pub(super) is_group: bool,
+    pub(super) is_public: bool,
     pub(super) name: String,
     pub(super) description: Option<String>,
     pub(super) created_at: Time,
@@ -120,6 +127,11 @@ pub(super) struct ChatRow {
 }
 
 impl ChatRow {
+    /// Whether it exists for users who are not in it.
+    pub(super) fn is_open(&self) -> bool {
+        self.is_group && self.is_public
+    }
+
     /// The chat as an event shows it to everyone, with the number of that event.
     pub(super) fn to_shared(&self) -> Chat {
         Chat {
@@ -127,6 +139,7 @@ impl ChatRow {
             name: self.name.clone(),
             description: self.description.clone(),
             is_group: self.is_group,
+            is_public: self.is_open(),
             created_at: self.created_at.0,
             seq: self.seq,
             role: None,
@@ -144,6 +157,7 @@ pub(super) struct ViewRow {
     pub(super) viewer_id: UserId,
     pub(super) id: ChatId,
     pub(super) is_group: bool,
+    pub(super) is_public: bool,
     pub(super) name: String,
     pub(super) description: Option<String>,
     pub(super) created_at: Time,
@@ -167,6 +181,7 @@ impl From<ViewRow> for Chat {
             name: peer.as_ref().map_or(row.name, |peer| peer.username.clone()),
             description: row.description,
             is_group: row.is_group,
+            is_public: row.is_group && row.is_public,
             created_at: row.created_at.0,
             seq: row.seq,
             role: row.role.map(role),

@@ -61,6 +61,18 @@ pub(super) fn of_session(id: SessionId) -> String {
     format!("s{id}")
 }
 
+/// Of invitations, the newest first: the last row's number.
+pub(super) fn invite(cursor: Option<&str>) -> Result<i64> {
+    match cursor {
+        None => Ok(i64::MAX),
+        Some(cursor) => cursor.strip_prefix('i').and_then(|id| id.parse().ok()).ok_or_else(invalid),
+    }
+}
+
+pub(super) fn of_invite(id: i64) -> String {
+    format!("i{id}")
+}
+
 /// Of chats by activity: time in microseconds and id of the last. The first page begins at the end
 /// of time.
 pub(super) fn chat(cursor: Option<&str>) -> Result<(i64, ChatId)> {

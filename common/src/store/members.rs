@@ -44,7 +44,8 @@ pub struct ReadMark {
 /// Members. See the store's obligations.
 #[async_trait]
 pub trait Members: Send + Sync + 'static {
-    /// Joins a group. `ChatNotFound` (also for other people's private chats), `GroupFull`. Joining
+    /// Joins a group. `ChatNotFound` (also for closed groups and for other people's private
+    /// chats), `GroupFull`. Joining
     /// a chat that the user is in changes nothing.
     async fn join(&self, chat: ChatId, user: UserId, max_members: i64) -> Result<(Chat, Committed)>;
     /// Leaves a group. `ChatNotFound`, `NotAMember`, `PrivateChat`. The last active owner's role
@@ -110,7 +111,8 @@ pub(super) fn role(number: i16) -> Role {
 /// A row of a member list: the chat, whether the caller is a member, and perhaps a member.
 #[derive(FromRow)]
 pub(super) struct MemberListRow {
-    pub(super) is_group: bool,
+    /// Whether the chat exists for users who are not in it.
+    pub(super) is_open: bool,
     pub(super) is_member: bool,
     pub(super) user_id: Option<UserId>,
     pub(super) username: Option<String>,

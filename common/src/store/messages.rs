@@ -151,7 +151,8 @@ impl MessageRow {
 /// A row of a history page: the chat, whether the caller is a member, and perhaps a message.
 #[derive(FromRow)]
 pub(super) struct HistoryRow {
-    pub(super) is_group: bool,
+    /// Whether the chat exists for users who are not in it.
+    pub(super) is_open: bool,
     pub(super) head: Seq,
     pub(super) is_member: bool,
     /// The `seq` of the message that the page begins at.

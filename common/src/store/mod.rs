@@ -31,6 +31,7 @@ mod deployment;
 mod entry;
 mod fault;
 mod idempotency;
+mod invites;
 mod log;
 mod members;
 mod messages;
@@ -46,6 +47,7 @@ pub use self::chats::{ChatPatch, Chats, NewGroup};
 pub use self::cursor::PageRequest;
 pub use self::deployment::{Deployment, Identity};
 pub use self::idempotency::{Claimed, Idempotency, KEY_KEPT, KEY_LEASE, KeptAnswer, KeyClaim};
+pub use self::invites::{Invites, NewInvite};
 pub use self::log::{CLAIM_LEASE, Committed, Log, LogHead, LogPage, NoticeBody, OutboxId, UserNotice};
 pub use self::members::{Access, Members, ReadMark};
 pub use self::messages::{HistoryFrom, Messages, NewMessage, Sent, SentBatch};
@@ -56,7 +58,7 @@ use async_trait::async_trait;
 
 /// Everything that a back end does; see the module's obligations.
 #[async_trait]
-pub trait Store: Identity + Accounts + Sessions + Chats + Members + Messages + Log + Idempotency {
+pub trait Store: Identity + Accounts + Sessions + Chats + Members + Messages + Log + Idempotency + Invites {
     /// Whether the database answers, within two seconds.
     async fn ping(&self) -> Result<()>;
     /// How many commits at once still gain throughput; at least 1.

@@ -14,6 +14,7 @@ fn large(first: Committed, newcomers: i64) -> Committed {
         name: "room".into(),
         description: None,
         is_group: true,
+        is_public: true,
         created_at: message.created_at,
         seq: message.seq,
         role: None,

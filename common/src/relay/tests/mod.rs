@@ -103,7 +103,8 @@ impl World {
             ids.push(store.create_user(user).await.unwrap().id);
         }
         let (user, other) = (ids[0], ids[1]);
-        let group = NewGroup { owner: user, name: "room".into(), description: None, member_ids: vec![] };
+        let group =
+            NewGroup { owner: user, name: "room".into(), description: None, is_public: true, member_ids: vec![] };
         let (chat, committed) = store.create_group(group).await.unwrap();
         store.outbox_remove(&committed.outbox.into_iter().collect::<Vec<_>>()).await.unwrap();
         let counter = |name| IntCounter::new(name, name).unwrap();

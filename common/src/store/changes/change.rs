@@ -25,14 +25,25 @@ pub(in crate::store) struct Change {
 }
 
 impl Change {
-    /// Of a chat that was read under its lock. `ChatNotFound` where it is deleted, or private and
-    /// not the user's.
+    /// Of a chat that was read under its lock. `ChatNotFound` where it is deleted, or where it
+    /// exists for its members only and the user is none.
     pub(super) fn new(chat: Option<ChatRow>, role: Option<Role>, at: Time) -> Result<Self> {
         match chat {
-            Some(chat) if !chat.is_deleted && (chat.is_group || role.is_some()) => {
+            Some(chat) if !chat.is_deleted && (chat.is_open() || role.is_some()) => {
                 Ok(Self { chat, role, at, events: Vec::new(), notices: Vec::new() })
             }
             _ => Err(Error::ChatNotFound),
+        }
+    }
+
+    /// The same for a user who holds an invitation. `InviteNotFound` where the chat is deleted, or
+    /// no group.
+    pub(super) fn invited(chat: Option<ChatRow>, role: Option<Role>, at: Time) -> Result<Self> {
+        match chat {
+            Some(chat) if !chat.is_deleted && chat.is_group => {
+                Ok(Self { chat, role, at, events: Vec::new(), notices: Vec::new() })
+            }
+            _ => Err(Error::InviteNotFound),
         }
     }
 

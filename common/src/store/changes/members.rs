@@ -16,10 +16,21 @@ pub(in crate::store) async fn join(
     user: UserId,
     max_members: i64,
 ) -> Result<(Chat, Committed), Fault> {
-    let mut change = lock(tx, chat, user).await?;
+    let change = lock(tx, chat, user).await?;
     if change.role.is_some() {
         return Ok((view(tx, chat, user).await?, Committed::default()));
     }
+    enter(tx, change, user, max_members).await
+}
+
+/// Lets a user in who is no member yet, under the chat's lock. `ChatNotFound`, `GroupFull`.
+pub(super) async fn enter(
+    tx: &mut dyn Transaction,
+    mut change: Change,
+    user: UserId,
+    max_members: i64,
+) -> Result<(Chat, Committed), Fault> {
+    let chat = change.chat.id;
     if change.chat.member_count >= max_members {
         return Err(Error::GroupFull.into());
     }

@@ -8,12 +8,15 @@
 mod change;
 pub(super) mod chats;
 pub(super) mod heirs;
+pub(super) mod invites;
 pub(super) mod members;
 pub(super) mod messages;
 #[cfg(test)]
 mod tests;
 
 pub(super) use self::change::Change;
+
+use self::invites::InviteStatements;
 
 use super::chats::{ChatRow, NewChat};
 use super::fault::Fault;
@@ -28,7 +31,7 @@ use async_trait::async_trait;
 /// One transaction of a back end: the statements that changes are made of. Each method is one
 /// statement, or two where one cannot say it.
 #[async_trait]
-pub(super) trait Transaction: Send {
+pub(super) trait Transaction: InviteStatements + Send {
     /// Locks the chat until the transaction ends. Then reads its row, the role of `by`, and the
     /// database's time, so that they show what was committed before the lock was granted.
     async fn lock(&mut self, chat: ChatId, by: UserId) -> Result<(Option<ChatRow>, Option<Role>, Time), Fault>;
@@ -81,7 +84,8 @@ pub(super) trait Transaction: Send {
     async fn erase_text(&mut self, message: MessageId, at: Time) -> Result<(), Fault>;
 }
 
-/// Begins a change: `ChatNotFound` where the chat is deleted, or private and not of this user.
+/// Begins a change: `ChatNotFound` where the chat is deleted, or exists for its members only
+/// and the user is none.
 async fn lock(tx: &mut dyn Transaction, chat: ChatId, by: UserId) -> Result<Change, Fault> {
     let (row, role, at) = tx.lock(chat, by).await?;
     Ok(Change::new(row, role, at)?)

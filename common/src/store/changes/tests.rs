@@ -32,6 +32,7 @@ fn row() -> ChatRow {
     ChatRow {
         id: CHAT,
         is_group: true,
+        is_public: true,
         name: "group".into(),
         description: None,
         created_at: Time(AT),
@@ -167,13 +168,16 @@ macro_rules! statements {
     }};
 }
 
+mod invites;
+
 fn named(name: &str) -> ChatPatch {
     ChatPatch { name: Some(name.into()), description: None }
 }
 
 #[tokio::test]
 async fn each_change_locks_first_and_ends_with_the_outbox() {
-    let group = NewGroup { owner: ANN, name: "group".into(), description: None, member_ids: vec![BEN] };
+    let group =
+        NewGroup { owner: ANN, name: "group".into(), description: None, is_public: true, member_ids: vec![BEN] };
     let made = "active_users insert_chat insert_members views insert_outbox";
     assert_eq!(made, {
         let (mut one, mut two) = (Script::of(None), Script::of(None));

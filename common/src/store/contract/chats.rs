@@ -21,6 +21,7 @@ async fn a_group_is_made_and_everyone_is_told(at: Fixture) {
         owner: ann.id,
         name: "Group".into(),
         description: Some("about".into()),
+        is_public: true,
         member_ids: vec![cem.id, ben.id],
     };
     let (chat, committed) = at.store.create_group(group).await.unwrap();
@@ -43,7 +44,7 @@ async fn a_group_takes_only_known_others(at: Fixture) {
     let (ann, ben, gone) = (at.user().await, at.user().await, at.user().await);
     at.store.deactivate_user(gone.id).await.unwrap();
     for member_ids in [vec![UserId(0)], vec![ben.id, gone.id], vec![ann.id], vec![ben.id, ben.id]] {
-        let group = NewGroup { owner: ann.id, name: "x".into(), description: None, member_ids };
+        let group = NewGroup { owner: ann.id, name: "x".into(), description: None, is_public: true, member_ids };
         assert_eq!(field(at.store.create_group(group).await), "member_ids");
     }
     assert_eq!(at.store.chats_of(ann.id, &first(10)).await.unwrap().items, []);

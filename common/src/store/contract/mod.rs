@@ -3,6 +3,7 @@
 mod accounts;
 mod chats;
 mod idempotency;
+mod invites;
 mod log;
 mod members;
 mod messages;
@@ -126,6 +127,7 @@ impl Fixture {
             owner: owner.id,
             name: "group".into(),
             description: None,
+            is_public: true,
             member_ids: members.iter().map(|user| user.id).collect(),
         };
         let (chat, committed) = self.store.create_group(group).await.unwrap();

@@ -18,19 +18,7 @@ impl Accounts for PostgresStore {
     async fn create_user(&self, user: NewUser) -> Result<User> {
         self.run(|| async {
             let mut lease = self.pool.lease().await?;
-            let row: Result<AccountRow, _> = sqlx::query_as(concat!(
-                "insert into users (username, username_lower, email, email_lower, password_hash)
-                 values ($1, $2, $3, $4, $5)
-                 returning ",
-                account_columns!()
-            ))
-            .bind(&user.username)
-            .bind(fold(&user.username))
-            .bind(&user.email)
-            .bind(fold(&user.email))
-            .bind(&user.password_hash)
-            .fetch_one(lease.connection())
-            .await;
+            let row = insert_row(lease.connection(), &user).await;
             lease.end_written(row).await.map(User::from).map_err(taken)
         })
         .await
@@ -179,6 +167,27 @@ impl Accounts for PostgresStore {
         })
         .await
     }
+}
+
+async fn insert_row(connection: &mut ServerConnection, user: &NewUser) -> Result<AccountRow, sqlx::Error> {
+    sqlx::query_as(concat!(
+        "insert into users (username, username_lower, email, email_lower, password_hash)
+         values ($1, $2, $3, $4, $5)
+         returning ",
+        account_columns!()
+    ))
+    .bind(&user.username)
+    .bind(fold(&user.username))
+    .bind(&user.email)
+    .bind(fold(&user.email))
+    .bind(&user.password_hash)
+    .fetch_one(connection)
+    .await
+}
+
+/// Inserts an account within a transaction. `UsernameTaken`, `EmailTaken`.
+pub(super) async fn insert_user(connection: &mut ServerConnection, user: &NewUser) -> Result<User, Fault> {
+    insert_row(connection, user).await.map(User::from).map_err(|error| taken(error.into()))
 }
 
 /// Names what a unique constraint found taken.

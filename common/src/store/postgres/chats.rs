@@ -51,7 +51,7 @@ impl Chats for PostgresStore {
         let rows: Vec<ViewRow> = self
             .rows(|| {
                 sqlx::query_as(concat!(
-                    "select $1::bigint as viewer_id, c.id, c.is_group, c.name, c.description, c.created_at, c.active_at,
+                    "select $1::bigint as viewer_id, c.id, c.is_group, c.is_public, c.name, c.description, c.created_at, c.active_at,
                             c.seq, c.member_count, c.role, p.id as peer_id, p.username as peer_username,
                             unread.count as unread_count, last.*
                      from (
@@ -111,8 +111,8 @@ pub(super) async fn views(
 ) -> Result<Vec<(UserId, Chat)>, sqlx::Error> {
     let (chats, users): (Vec<i64>, Vec<i64>) = pairs.iter().map(|(chat, user)| (chat.0, user.0)).unzip();
     let rows: Vec<ViewRow> = sqlx::query_as(concat!(
-        "select asked.user_id as viewer_id, c.id, c.is_group, c.name, c.description, c.created_at, c.active_at, c.seq,
-                c.member_count, m.role, p.id as peer_id, p.username as peer_username, unread.count as unread_count, last.*
+        "select asked.user_id as viewer_id, c.id, c.is_group, c.is_public, c.name, c.description, c.created_at,
+                c.active_at, c.seq, c.member_count, m.role, p.id as peer_id, p.username as peer_username, unread.count as unread_count, last.*
          from unnest($1::bigint[], $2::bigint[]) as asked (chat_id, user_id)
          join chats c on c.id = asked.chat_id and c.deleted_at is null
          left join members m on m.chat_id = c.id and m.user_id = asked.user_id
@@ -130,7 +130,7 @@ pub(super) async fn views(
                  limit 1000
              ) counted
          ) unread on m.user_id is not null
-         where c.is_group or m.user_id is not null"
+         where c.is_group and c.is_public or m.user_id is not null"
     ))
     .bind(chats)
     .bind(users)

@@ -54,7 +54,7 @@ impl Members for PostgresStore {
         let rows: Vec<MemberListRow> = self
             .rows(|| {
                 sqlx::query_as(
-                    "select c.is_group, me.user_id is not null as is_member, x.user_id, x.username, x.role, x.joined_at
+                    "select c.is_group and c.is_public as is_open, me.user_id is not null as is_member, x.user_id, x.username, x.role, x.joined_at
                      from chats c
                      left join members me on me.chat_id = c.id and me.user_id = $2
                      left join lateral (
@@ -73,7 +73,7 @@ impl Members for PostgresStore {
             })
             .await?;
         let first = rows.first().ok_or(Error::ChatNotFound)?;
-        may_read(first.is_group, first.is_member)?;
+        may_read(first.is_open, first.is_member)?;
         let found: Vec<Member> = rows.into_iter().filter_map(MemberListRow::into_member).collect();
         Ok(cursor::page(found, page.limit, |member: &Member| cursor::of_member(member.user_id)))
     }
@@ -84,7 +84,7 @@ impl Members for PostgresStore {
             .row(|| {
                 sqlx::query_as(
                     "with place as (
-                         select c.is_group, c.member_count, least($3, c.seq) as to_seq, m.user_id, m.read_seq
+                         select c.is_group and c.is_public as is_open, c.member_count, least($3, c.seq) as to_seq, m.user_id, m.read_seq
                          from chats c left join members m on m.chat_id = c.id and m.user_id = $2
                          where c.id = $1 and c.deleted_at is null
                      ), moved as (
@@ -92,7 +92,7 @@ impl Members for PostgresStore {
                          from place p where m.chat_id = $1 and m.user_id = p.user_id and p.read_seq < p.to_seq
                          returning m.read_seq
                      )
-                     select p.is_group, p.member_count, p.user_id is not null,
+                     select p.is_open, p.member_count, p.user_id is not null,
                             coalesce((select read_seq from moved), p.read_seq), exists (select from moved)
                      from place p",
                 )
@@ -101,8 +101,8 @@ impl Members for PostgresStore {
                 .bind(seq)
             })
             .await?;
-        let (is_group, member_count, is_member, at, moved) = place.ok_or(Error::ChatNotFound)?;
-        may_read(is_group, is_member)?;
+        let (is_open, member_count, is_member, at, moved) = place.ok_or(Error::ChatNotFound)?;
+        may_read(is_open, is_member)?;
         Ok(ReadMark { seq: Seq(at.unwrap_or_default()), moved, member_count })
     }
 
@@ -119,7 +119,7 @@ impl Members for PostgresStore {
                      from unnest($1::bigint[], $2::bigint[]) with ordinality as p (chat_id, user_id, ord)
                      join chats c on c.id = p.chat_id and c.deleted_at is null
                      left join members m on m.chat_id = c.id and m.user_id = p.user_id
-                     where c.is_group or m.user_id is not null",
+                     where c.is_group and c.is_public or m.user_id is not null",
                 )
                 .bind(&chats)
                 .bind(&users)

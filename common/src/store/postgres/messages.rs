@@ -7,6 +7,7 @@ use crate::model::{HistoryPage, Message};
 use crate::store::changes::messages as changes;
 use crate::store::chats::may_read;
 use crate::store::cursor::{HistoryBound, one_more};
+use crate::store::fault::Fault;
 use crate::store::messages::{HistoryRow, message_columns};
 use crate::store::send::{self, Outcome, Stored, digest};
 use crate::store::stored_time::Time;
@@ -17,7 +18,7 @@ use sqlx::FromRow;
 macro_rules! history {
     ($compare:literal, $order:literal) => {
         concat!(
-            "select c.is_group, c.seq as head, me.user_id is not null as is_member, origin.seq as from_seq, page.*
+            "select c.is_group and c.is_public as is_open, c.seq as head, me.user_id is not null as is_member, origin.seq as from_seq, page.*
              from chats c
              left join members me on me.chat_id = c.id and me.user_id = $2
              left join lateral (select o.seq from messages o where o.id = $3 and o.chat_id + 0 = c.id) origin on true
@@ -56,6 +57,7 @@ impl Messages for PostgresStore {
                 replies.push(entry.reply_to_id.map(|id| id.0));
             }
             let mut rows = Vec::new();
+            let mut closed = Ok(Vec::new());
             if !chats.is_empty() {
                 let mut lease = self.pool.lease().await?;
                 let sent: Result<Vec<SentRow>, _> = sqlx::query_as(
@@ -63,7 +65,7 @@ impl Messages for PostgresStore {
                             pair_high, outbox_id
                      from messenger_send_v1($1, $2, $3, $4, $5, $6)",
                 )
-                .bind(chats)
+                .bind(&chats)
                 .bind(authors)
                 .bind(texts)
                 .bind(clients)
@@ -72,6 +74,9 @@ impl Messages for PostgresStore {
                 .fetch_all(lease.connection())
                 .await;
                 rows = lease.end_written(sent).await?;
+                if rows.iter().any(|row| row.outcome == NOT_A_MEMBER) {
+                    closed = self.closed_among(&chats).await;
+                }
             }
             let outbox = rows.first().and_then(|row| row.outbox_id).map(OutboxId);
             let mut rows = rows.into_iter();
@@ -81,7 +86,7 @@ impl Messages for PostgresStore {
                     Some(error) => Outcome::Refused(error),
                     None => rows
                         .next()
-                        .and_then(|row| outcome(entry, row))
+                        .and_then(|row| outcome(entry, row, &closed))
                         .ok_or_else(|| Error::internal("the send function left out a message"))?,
                 });
             }
@@ -103,7 +108,7 @@ impl Messages for PostgresStore {
             })
             .await?;
         let first = rows.first().ok_or(Error::ChatNotFound)?;
-        may_read(first.is_group, first.is_member)?;
+        may_read(first.is_open, first.is_member)?;
         if bound.message.is_some() && first.from_seq.is_none() {
             return Err(bound.unknown());
         }
@@ -137,15 +142,33 @@ struct SentRow {
     outbox_id: Option<i64>,
 }
 
+/// The code for an author who is not in the group.
+const NOT_A_MEMBER: i32 = 2;
+
+impl PostgresStore {
+    /// Those of these chats that do not exist for users who are not in them.
+    async fn closed_among(&self, chats: &[i64]) -> Result<Vec<ChatId>, Fault> {
+        let mut lease = self.pool.lease().await?;
+        let found = sqlx::query_scalar("select id from chats where id = any ($1) and not is_public");
+        let found = found.bind(chats).fetch_all(lease.connection()).await;
+        lease.end(found).await
+    }
+}
+
 /// Reads the function's code. `None`: the row does not fit its code.
-fn outcome(entry: &NewMessage, row: SentRow) -> Option<Outcome> {
+fn outcome(entry: &NewMessage, row: SentRow, closed: &Result<Vec<ChatId>, Fault>) -> Option<Outcome> {
     Some(match row.outcome {
         0 => Outcome::Stored(
             Stored { id: row.message_id?, seq: row.seq?, at: row.created_at.0 },
             row.pair_low.zip(row.pair_high).map(|(low, high)| [low, high]),
         ),
         1 => Outcome::Refused(Error::ChatNotFound),
-        2 => Outcome::Refused(Error::NotAMember),
+        NOT_A_MEMBER => Outcome::Refused(match closed {
+            Ok(closed) if closed.contains(&entry.chat_id) => Error::ChatNotFound,
+            Ok(_) => Error::NotAMember,
+            // The other sends of the batch are committed: only this one is refused.
+            Err(_) => Error::unavailable("the database did not say whether the group is closed"),
+        }),
         3 => Outcome::Refused(Error::ClientMessageIdReused),
         4 => Outcome::Refused(send::bad_reply()),
         5 => Outcome::Retry(Box::new(Message {

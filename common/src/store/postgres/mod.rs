@@ -8,6 +8,7 @@ mod chats;
 mod connection;
 mod deployment;
 mod idempotency;
+mod invites;
 mod log;
 mod low_water;
 mod members;

@@ -1,5 +1,5 @@
 //! Pruning: the log beyond its retention, the texts of deleted chats, sessions long over, old
-//! idempotency keys.
+//! idempotency keys, expired invitations.
 //!
 //! Each statement is a transaction of its own, or few are, and they hold their locks for
 //! milliseconds. One statement hands its rows to the next as arrays. A join instead would be
@@ -28,6 +28,7 @@ pub(super) async fn prune(pool: &Arc<Pool>, older_than: Duration, limit: usize) 
         forget_sessions(connection, limit).await?;
         connection.step().await?;
         forget_keys(connection, limit).await?;
+        forget_invites(connection, limit).await?;
         Ok(usize::try_from(removed + passed + erased).unwrap_or_default())
     }
     .await;
@@ -157,6 +158,19 @@ async fn forget_keys(connection: &mut ServerConnection, limit: i64) -> Result<()
          ))",
     )
     .bind(KEY_KEPT.as_secs_f64())
+    .bind(limit)
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// Deletes invitations that expired.
+async fn forget_invites(connection: &mut ServerConnection, limit: i64) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "delete from invites where id = any (array(
+             select id from invites where expires_at < clock_timestamp() order by expires_at limit $1
+         ))",
+    )
     .bind(limit)
     .execute(connection)
     .await

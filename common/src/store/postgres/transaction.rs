@@ -18,7 +18,8 @@ use async_trait::async_trait;
 impl Transaction for ServerConnection {
     async fn lock(&mut self, chat: ChatId, by: UserId) -> Result<(Option<ChatRow>, Option<Role>, Time), Fault> {
         let row = sqlx::query_as(
-            "select id, is_group, name, description, created_at, seq, member_count, deleted_at is not null as is_deleted
+            "select id, is_group, is_public, name, description, created_at, seq, member_count,
+                    deleted_at is not null as is_deleted
              from chats where id = $1 for no key update",
         )
         .bind(chat)
@@ -89,12 +90,13 @@ impl Transaction for ServerConnection {
     async fn insert_chat(&mut self, chat: &NewChat<'_>, members: usize) -> Result<Option<ChatRow>, Fault> {
         let (low, high) = chat.pair();
         Ok(sqlx::query_as(
-            "insert into chats (is_group, name, description, created_at, active_at, member_count, pair_low, pair_high)
-             select $1, $2, $3, t.now, t.now, $4, $5, $6 from (select clock_timestamp() as now) t
+            "insert into chats (is_group, is_public, name, description, created_at, active_at, member_count, pair_low, pair_high)
+             select $1, $2, $3, $4, t.now, t.now, $5, $6, $7 from (select clock_timestamp() as now) t
              on conflict (pair_low, pair_high) where pair_low is not null do nothing
-             returning id, is_group, name, description, created_at, seq, member_count, false as is_deleted",
+             returning id, is_group, is_public, name, description, created_at, seq, member_count, false as is_deleted",
         )
         .bind(chat.is_group())
+        .bind(chat.is_public())
         .bind(chat.name())
         .bind(chat.description())
         .bind(i64::try_from(members).unwrap_or(i64::MAX))

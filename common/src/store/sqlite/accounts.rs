@@ -19,22 +19,8 @@ impl Accounts for SqliteStore {
     async fn create_user(&self, user: NewUser) -> Result<User> {
         self.run(async {
             let mut transaction = self.database.begin().await?;
-            let row: AccountRow = sqlx::query_as(concat!(
-                "insert into users (username, username_lower, email, email_lower, password_hash, created_at)
-                 values ($1, $2, $3, $4, $5, $6)
-                 returning ",
-                account_columns!()
-            ))
-            .bind(&user.username)
-            .bind(fold(&user.username))
-            .bind(&user.email)
-            .bind(fold(&user.email))
-            .bind(&user.password_hash)
-            .bind(self.database.now())
-            .fetch_one(&mut *transaction)
-            .await
-            .map_err(taken)?;
-            commit(transaction, row.into()).await
+            let user = insert_user(&mut transaction, &user, self.database.now()).await?;
+            commit(transaction, user).await
         })
         .await
     }
@@ -157,6 +143,26 @@ impl Accounts for SqliteStore {
         })
         .await
     }
+}
+
+/// Inserts an account within a transaction. `UsernameTaken`, `EmailTaken`.
+pub(super) async fn insert_user(connection: &mut SqliteConnection, user: &NewUser, now: Time) -> Result<User, Fault> {
+    let row: AccountRow = sqlx::query_as(concat!(
+        "insert into users (username, username_lower, email, email_lower, password_hash, created_at)
+         values ($1, $2, $3, $4, $5, $6)
+         returning ",
+        account_columns!()
+    ))
+    .bind(&user.username)
+    .bind(fold(&user.username))
+    .bind(&user.email)
+    .bind(fold(&user.email))
+    .bind(&user.password_hash)
+    .bind(now)
+    .fetch_one(connection)
+    .await
+    .map_err(taken)?;
+    Ok(row.into())
 }
 
 /// Names what a unique constraint found taken. SQLite names the columns, not the constraint.

@@ -37,8 +37,8 @@ impl Chats for SqliteStore {
     async fn chats_of(&self, user: UserId, page: &PageRequest) -> Result<Page<Chat>> {
         let (active_at, id) = cursor::chat(page.cursor.as_deref())?;
         let statement = sqlx::query_as(concat!(
-            "select $1 as viewer_id, c.id, c.is_group, c.name, c.description, c.created_at, c.active_at, c.seq,
-                    c.member_count, c.role, p.id as peer_id, p.username as peer_username,
+            "select $1 as viewer_id, c.id, c.is_group, c.is_public, c.name, c.description, c.created_at,
+                    c.active_at, c.seq, c.member_count, c.role, p.id as peer_id, p.username as peer_username,
                     (
                         select count(*) from (
                             select 1 from messages y
@@ -88,8 +88,8 @@ pub(super) async fn views(
     pairs: &[(ChatId, UserId)],
 ) -> Result<Vec<(UserId, Chat)>, Fault> {
     let rows: Vec<ViewRow> = sqlx::query_as(concat!(
-        "select asked.user_id as viewer_id, c.id, c.is_group, c.name, c.description, c.created_at, c.active_at, c.seq,
-                c.member_count, m.role, p.id as peer_id, p.username as peer_username,
+        "select asked.user_id as viewer_id, c.id, c.is_group, c.is_public, c.name, c.description, c.created_at,
+                c.active_at, c.seq, c.member_count, m.role, p.id as peer_id, p.username as peer_username,
                 case when m.user_id is not null then (
                     select count(*) from (
                         select 1 from messages y
@@ -107,7 +107,7 @@ pub(super) async fn views(
              select y.id from messages y where y.chat_id = c.id and y.deleted_at is null order by y.seq desc limit 1
          )
          left join users a on a.id = x.author_id
-         where c.is_group or m.user_id is not null"
+         where c.is_group and c.is_public or m.user_id is not null"
     ))
     .bind(json(&pairs)?)
     .fetch_all(connection)

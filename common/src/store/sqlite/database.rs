@@ -19,8 +19,8 @@ pub(super) struct Database {
     pub(super) writer: SqlitePool,
     pub(super) reader: SqlitePool,
     pub(super) clock: Clock,
-    /// Held for as long as the file is open.
-    pub(super) lock: Arc<FileLock>,
+    /// Held for as long as the file is open. None beside the process that has it.
+    pub(super) lock: Option<Arc<FileLock>>,
 }
 
 impl Database {

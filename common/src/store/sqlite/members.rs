@@ -53,7 +53,7 @@ impl Members for SqliteStore {
     async fn members(&self, chat: ChatId, by: UserId, page: &PageRequest) -> Result<Page<Member>> {
         let after = cursor::member(page.cursor.as_deref())?;
         let statement = sqlx::query_as(
-            "select c.is_group, me.user_id is not null as is_member, x.user_id, u.username, x.role, x.joined_at
+            "select c.is_group and c.is_public as is_open, me.user_id is not null as is_member, x.user_id, u.username, x.role, x.joined_at
              from chats c
              left join members me on me.chat_id = c.id and me.user_id = $2
              left join (
@@ -66,7 +66,7 @@ impl Members for SqliteStore {
         let statement = statement.bind(chat).bind(by).bind(after).bind(cursor::one_more(page.limit));
         let rows: Vec<MemberListRow> = self.rows(statement).await?;
         let first = rows.first().ok_or(Error::ChatNotFound)?;
-        may_read(first.is_group, first.is_member)?;
+        may_read(first.is_open, first.is_member)?;
         let found: Vec<Member> = rows.into_iter().filter_map(MemberListRow::into_member).collect();
         Ok(cursor::page(found, page.limit, |member: &Member| cursor::of_member(member.user_id)))
     }
@@ -75,7 +75,7 @@ impl Members for SqliteStore {
         self.run(async {
             let mut transaction = self.database.begin().await?;
             let place: Option<(bool, i64, bool, Option<Seq>, Seq)> = sqlx::query_as(
-                "select c.is_group, c.member_count, m.user_id is not null, m.read_seq, min($3, c.seq)
+                "select c.is_group and c.is_public, c.member_count, m.user_id is not null, m.read_seq, min($3, c.seq)
                  from chats c left join members m on m.chat_id = c.id and m.user_id = $2
                  where c.id = $1 and c.deleted_at is null",
             )
@@ -84,8 +84,8 @@ impl Members for SqliteStore {
             .bind(seq)
             .fetch_optional(&mut *transaction)
             .await?;
-            let (is_group, member_count, is_member, at, to) = place.ok_or(Error::ChatNotFound)?;
-            may_read(is_group, is_member)?;
+            let (is_open, member_count, is_member, at, to) = place.ok_or(Error::ChatNotFound)?;
+            may_read(is_open, is_member)?;
             let at = at.unwrap_or_default();
             if to <= at {
                 return Ok(ReadMark { seq: at, moved: false, member_count });
@@ -108,7 +108,7 @@ impl Members for SqliteStore {
              from (select key as ord, value ->> 0 as chat_id, value ->> 1 as user_id from json_each($1)) p
              join chats c on c.id = p.chat_id and c.deleted_at is null
              left join members m on m.chat_id = c.id and m.user_id = p.user_id
-             where c.is_group or m.user_id is not null",
+             where c.is_group and c.is_public or m.user_id is not null",
         );
         let rows: Vec<(i64, ChatId, bool, Option<i16>, Seq, Seq, i64, String)> =
             self.rows(statement.bind(json(&pairs)?)).await?;

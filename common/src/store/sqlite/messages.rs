@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 macro_rules! history {
     ($compare:literal, $order:literal) => {
         concat!(
-            "select c.is_group, c.seq as head, me.user_id is not null as is_member, origin.seq as from_seq, ",
+            "select c.is_group and c.is_public as is_open, c.seq as head, me.user_id is not null as is_member, origin.seq as from_seq, ",
             message_columns!(),
             " from chats c
              left join members me on me.chat_id = c.id and me.user_id = $2
@@ -87,7 +87,7 @@ impl Messages for SqliteStore {
         let statement = statement.bind(chat).bind(by).bind(bound.message).bind(bound.seq).bind(one_more(limit));
         let rows: Vec<HistoryRow> = self.rows(statement).await?;
         let first = rows.first().ok_or(Error::ChatNotFound)?;
-        may_read(first.is_group, first.is_member)?;
+        may_read(first.is_open, first.is_member)?;
         if bound.message.is_some() && first.from_seq.is_none() {
             return Err(bound.unknown());
         }
@@ -108,7 +108,7 @@ impl Messages for SqliteStore {
 /// A chat as a batch of sends goes on in it.
 #[derive(FromRow)]
 struct Place {
-    is_group: bool,
+    is_open: bool,
     seq: Seq,
     pair_low: Option<UserId>,
     pair_high: Option<UserId>,
@@ -136,7 +136,7 @@ async fn send_one(
             .bind(entry.author_id)
             .fetch_one(&mut *connection)
             .await?;
-    if let Err(error) = may_read(place.is_group, is_member) {
+    if let Err(error) = may_read(place.is_open, is_member) {
         return Ok(Outcome::Refused(error));
     }
     if let Some((earlier, text_digest)) = earlier(connection, entry).await? {
@@ -160,7 +160,7 @@ async fn send_one(
 }
 
 async fn place(connection: &mut SqliteConnection, chat: ChatId) -> Result<Option<Place>, sqlx::Error> {
-    sqlx::query_as("select is_group, seq, pair_low, pair_high from chats where id = $1 and deleted_at is null")
+    sqlx::query_as("select is_group and is_public as is_open, seq, pair_low, pair_high from chats where id = $1 and deleted_at is null")
         .bind(chat)
         .fetch_optional(connection)
         .await

@@ -12,6 +12,7 @@ mod database;
 mod deployment;
 mod file;
 mod idempotency;
+mod invites;
 mod log;
 mod members;
 mod messages;
@@ -34,7 +35,8 @@ use futures_util::future::BoxFuture;
 use sqlx::migrate::Migrator;
 use sqlx::query::QueryAs;
 use sqlx::sqlite::{
-    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
+    SqliteSynchronous,
 };
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, FromRow, Sqlite, SqliteConnection};
 use std::path::Path;
@@ -69,43 +71,30 @@ impl SqliteStore {
         // By its own name: a link to it is locked as the file itself.
         let path = std::fs::canonicalize(&path).unwrap_or_else(|_| path.as_ref().to_owned());
         let lock = FileLock::take(&path)?;
-        let options = SqliteConnectOptions::new()
-            .filename(&path)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(ACQUIRE_TIMEOUT)
-            .disable_statement_logging();
+        let options = options(&path);
         let judged = match file::prepare(&path, &lock) {
             Ok(true) => only_ours(&options).await,
             other => other.map(drop),
         };
         judged.inspect_err(|_| lock.leave_no_trace(&path))?;
-        // What is deleted is overwritten.
-        let options = options.journal_mode(SqliteJournalMode::Wal).pragma("secure_delete", "on");
-        let pool = || {
-            SqlitePoolOptions::new()
-                .acquire_timeout(ACQUIRE_TIMEOUT)
-                .test_before_acquire(false)
-                .max_lifetime(None)
-                .idle_timeout(None)
-        };
-        // A full disk ends a transaction, and the library does not notice: it would take every
-        // later one for a part of it. So such a connection is opened anew.
-        let writer = pool().max_connections(1).before_acquire(|connection, _| {
-            let fit = !connection.is_in_transaction();
-            Box::pin(async move { Ok(fit) })
-        });
-        let writer = writer.connect_with(options.clone()).await;
-        let writer = writer.map_err(|error| Error::internal(file::not_writable(&path, &error)))?;
-        let reader = pool().max_connections(READERS).connect_lazy_with(options.read_only(true));
-        let database = Database { writer, reader, clock, lock: Arc::new(lock) };
+        let (writer, reader) = connections(&path, options).await?;
+        let lock = Arc::new(lock);
+        let database = Database { writer, reader, clock, lock: Some(lock.clone()) };
         // Named in the file and beside it: a log of another run is noticed at the next start.
         let run = u32::try_from(crate::random::bits() >> 33).unwrap_or(1);
         let named = sqlx::raw_sql(AssertSqlSafe(format!("pragma user_version = {run}")));
         named.execute(&database.writer).await.map_err(|error| Error::internal(file::not_writable(&path, &error)))?;
         database.checkpoint().await.map_err(Fault::Sql)?;
-        database.lock.begin(run).map_err(Error::internal)?;
+        lock.begin(run).map_err(Error::internal)?;
         Ok(Self { database })
+    }
+
+    /// Opens the file beside the process that has it, for one short task: SQLite's own locks order
+    /// the writes of both. The file is that process's to judge and to migrate.
+    pub async fn open_beside(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let (writer, reader) = connections(path, options(path).create_if_missing(false)).await?;
+        Ok(Self { database: Database { writer, reader, clock: Clock::system(), lock: None } })
     }
 
     /// Applies the migrations.
@@ -184,6 +173,38 @@ fn is_ours(names: &[String]) -> bool {
     has("_sqlx_migrations") && ["users", "chats", "members", "outbox"].iter().all(|name| has(name))
 }
 
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(ACQUIRE_TIMEOUT)
+        .disable_statement_logging()
+}
+
+/// The connection that writes, and those that read.
+async fn connections(path: &Path, options: SqliteConnectOptions) -> Result<(SqlitePool, SqlitePool)> {
+    // What is deleted is overwritten.
+    let options = options.journal_mode(SqliteJournalMode::Wal).pragma("secure_delete", "on");
+    let pool = || {
+        SqlitePoolOptions::new()
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .test_before_acquire(false)
+            .max_lifetime(None)
+            .idle_timeout(None)
+    };
+    // A full disk ends a transaction, and the library does not notice: it would take every
+    // later one for a part of it. So such a connection is opened anew.
+    let writer = pool().max_connections(1).before_acquire(|connection, _| {
+        let fit = !connection.is_in_transaction();
+        Box::pin(async move { Ok(fit) })
+    });
+    let writer = writer.connect_with(options.clone()).await;
+    let writer = writer.map_err(|error| Error::internal(file::not_writable(path, &error)))?;
+    let reader = pool().max_connections(READERS).connect_lazy_with(options.read_only(true));
+    Ok((writer, reader))
+}
+
 /// Refuses a database that is not this program's, before anything of it is changed.
 async fn only_ours(options: &SqliteConnectOptions) -> Result<()> {
     let mut connection = options.connect().await.map_err(Fault::Sql)?;
@@ -226,7 +247,9 @@ impl Store for SqliteStore {
     }
 
     fn drains(&self) {
-        self.database.lock.drains();
+        if let Some(lock) = &self.database.lock {
+            lock.drains();
+        }
     }
 
     async fn close(&self) {

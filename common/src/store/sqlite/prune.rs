@@ -1,5 +1,5 @@
 //! Pruning: the log beyond its retention, the texts of deleted chats, sessions long over, old
-//! idempotency keys.
+//! idempotency keys, expired invitations.
 
 use super::database::{Database, commit};
 use crate::id::{ChatId, MessageId, Seq};
@@ -53,6 +53,13 @@ pub(super) async fn prune(database: &Database, older_than: Duration, limit: usiz
          )",
     )
     .bind(database.before(KEY_KEPT))
+    .bind(limit)
+    .execute(&mut *transaction)
+    .await?;
+    sqlx::query(
+        "delete from invites where id in (select id from invites where expires_at < $1 order by expires_at limit $2)",
+    )
+    .bind(database.now())
     .bind(limit)
     .execute(&mut *transaction)
     .await?;

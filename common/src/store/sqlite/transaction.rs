@@ -25,7 +25,8 @@ pub(super) struct Writing {
 impl Transaction for Writing {
     async fn lock(&mut self, chat: ChatId, by: UserId) -> Result<(Option<ChatRow>, Option<Role>, Time), Fault> {
         let row = sqlx::query_as(
-            "select id, is_group, name, description, created_at, seq, member_count, deleted_at is not null as is_deleted
+            "select id, is_group, is_public, name, description, created_at, seq, member_count,
+                    deleted_at is not null as is_deleted
              from chats where id = $1",
         )
         .bind(chat)
@@ -84,12 +85,13 @@ impl Transaction for Writing {
     async fn insert_chat(&mut self, chat: &NewChat<'_>, members: usize) -> Result<Option<ChatRow>, Fault> {
         let (low, high) = chat.pair();
         Ok(sqlx::query_as(
-            "insert into chats (is_group, name, description, created_at, active_at, member_count, pair_low, pair_high)
-             values ($1, $2, $3, $4, $4, $5, $6, $7)
+            "insert into chats (is_group, is_public, name, description, created_at, active_at, member_count, pair_low, pair_high)
+             values ($1, $2, $3, $4, $5, $5, $6, $7, $8)
              on conflict (pair_low, pair_high) where pair_low is not null do nothing
-             returning id, is_group, name, description, created_at, seq, member_count, 0 as is_deleted",
+             returning id, is_group, is_public, name, description, created_at, seq, member_count, 0 as is_deleted",
         )
         .bind(chat.is_group())
+        .bind(chat.is_public())
         .bind(chat.name())
         .bind(chat.description())
         .bind(self.database.now())

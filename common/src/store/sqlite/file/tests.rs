@@ -23,7 +23,7 @@ async fn user(store: &SqliteStore, name: &str) -> UserId {
 }
 
 async fn group(store: &SqliteStore, owner: UserId) -> ChatId {
-    let group = NewGroup { owner, name: "secret room".into(), description: None, member_ids: vec![] };
+    let group = NewGroup { owner, name: "secret room".into(), description: None, is_public: true, member_ids: vec![] };
     store.create_group(group).await.unwrap().0.id
 }
 

@@ -1,0 +1,136 @@
+//! Invitations, and the users who come in by them.
+
+use super::{Change, Transaction, lock, members, view};
+use crate::error::Error;
+use crate::id::{ChatId, UserId};
+use crate::model::{Chat, Invite, Page, User};
+use crate::store::fault::Fault;
+use crate::store::invites::{InviteRow, page_of};
+use crate::store::stored_time::Time;
+use crate::store::{Committed, NewInvite, NewUser, PageRequest, cursor};
+use async_trait::async_trait;
+
+/// The statements of invitations.
+#[async_trait]
+pub(in crate::store) trait InviteStatements: Send {
+    /// The database's time.
+    async fn now(&mut self) -> Result<Time, Fault>;
+    /// Inserts an invitation.
+    async fn insert_invite(&mut self, invite: &InviteRow) -> Result<(), Fault>;
+    /// The invitation of that code, expired or not.
+    async fn invite_of(&mut self, code: &str) -> Result<Option<InviteRow>, Fault>;
+    /// A chat's invitations below an id that expire after that time or never, the newest first.
+    async fn invites_below(&mut self, chat: ChatId, id: i64, at: Time, limit: i64) -> Result<Vec<InviteRow>, Fault>;
+    /// Takes a use. False: it has expired, or none is left.
+    async fn count_use(&mut self, id: i64, at: Time) -> Result<bool, Fault>;
+    /// Deletes a chat's invitation. False: it has none of that code.
+    async fn delete_invite(&mut self, chat: ChatId, code: &str) -> Result<bool, Fault>;
+    /// Inserts an account. `UsernameTaken`, `EmailTaken`.
+    async fn insert_user(&mut self, user: &NewUser) -> Result<User, Fault>;
+}
+
+/// See [`crate::store::Invites::create_invite`].
+pub(in crate::store) async fn create(
+    tx: &mut dyn Transaction,
+    chat: ChatId,
+    by: UserId,
+    invite: &NewInvite,
+) -> Result<Invite, Fault> {
+    let change = lock(tx, chat, by).await?;
+    change.require_owner()?;
+    let row = InviteRow::new(Some((chat, by)), invite, change.at);
+    tx.insert_invite(&row).await?;
+    Ok(row.into())
+}
+
+/// See [`crate::store::Invites::create_host_invite`].
+pub(in crate::store) async fn create_of_host(tx: &mut dyn Transaction, invite: &NewInvite) -> Result<Invite, Fault> {
+    let row = InviteRow::new(None, invite, tx.now().await?);
+    tx.insert_invite(&row).await?;
+    Ok(row.into())
+}
+
+/// See [`crate::store::Invites::invites`].
+pub(in crate::store) async fn list(
+    tx: &mut dyn Transaction,
+    chat: ChatId,
+    by: UserId,
+    page: &PageRequest,
+) -> Result<Page<Invite>, Fault> {
+    let before = cursor::invite(page.cursor.as_deref())?;
+    let change = lock(tx, chat, by).await?;
+    change.require_owner()?;
+    let rows = tx.invites_below(chat, before, change.at, cursor::one_more(page.limit)).await?;
+    Ok(page_of(rows, page.limit))
+}
+
+/// See [`crate::store::Invites::revoke_invite`].
+pub(in crate::store) async fn revoke(
+    tx: &mut dyn Transaction,
+    chat: ChatId,
+    by: UserId,
+    code: &str,
+) -> Result<(), Fault> {
+    lock(tx, chat, by).await?.require_owner()?;
+    if tx.delete_invite(chat, code).await? { Ok(()) } else { Err(Error::InviteNotFound.into()) }
+}
+
+/// See [`crate::store::Invites::accept_invite`].
+pub(in crate::store) async fn accept(
+    tx: &mut dyn Transaction,
+    code: &str,
+    user: UserId,
+    max_members: i64,
+) -> Result<(Chat, Committed), Fault> {
+    let invite = tx.invite_of(code).await?.ok_or(Error::InviteNotFound)?;
+    let chat = invite.chat_id.ok_or(Error::InviteNotFound)?;
+    enter(tx, &invite, chat, user, max_members).await
+}
+
+/// See [`crate::store::Invites::register`].
+pub(in crate::store) async fn register(
+    tx: &mut dyn Transaction,
+    user: &NewUser,
+    code: &str,
+    max_members: i64,
+) -> Result<(User, Committed), Fault> {
+    let user = tx.insert_user(user).await?;
+    let invite = tx.invite_of(code).await?.ok_or(Error::InviteNotFound)?;
+    let committed = if let Some(chat) = invite.chat_id {
+        enter(tx, &invite, chat, user.id, max_members).await?.1
+    } else {
+        let at = tx.now().await?;
+        take_use(tx, &invite, at).await?;
+        Committed::default()
+    };
+    Ok((user, committed))
+}
+
+/// Lets a user into the invitation's group, under its lock.
+async fn enter(
+    tx: &mut dyn Transaction,
+    invite: &InviteRow,
+    chat: ChatId,
+    user: UserId,
+    max_members: i64,
+) -> Result<(Chat, Committed), Fault> {
+    let (row, role, at) = tx.lock(chat, user).await?;
+    let change = Change::invited(row, role, at)?;
+    if invite.expired(at.0) {
+        return Err(Error::InviteNotFound.into());
+    }
+    if change.role.is_some() {
+        return Ok((view(tx, chat, user).await?, Committed::default()));
+    }
+    // Its row is written last: one that is refused takes no use.
+    let entered = members::enter(tx, change, user, max_members).await.map_err(|fault| match fault {
+        Fault::Rule(Error::ChatNotFound) => Error::InviteNotFound.into(),
+        other => other,
+    })?;
+    take_use(tx, invite, at).await?;
+    Ok(entered)
+}
+
+async fn take_use(tx: &mut dyn Transaction, invite: &InviteRow, at: Time) -> Result<(), Fault> {
+    if tx.count_use(invite.id, at).await? { Ok(()) } else { Err(Error::InviteNotFound.into()) }
+}
