@@ -110,12 +110,13 @@ export class Pages {
 
   async #fetchOriginal(chat, id) {
     try {
-      const page = await this.#store.call('GET', `/messages/chat/${chat.id}?limit=1&before=${id + 1}`);
-      const [found] = page.items;
-      chat.originals.set(id, found?.id === id ? found : null);
-    } catch {
-      chat.originals.delete(id);
-      return; // asked for again when the chat is next shown
+      chat.originals.set(id, await this.#store.call('GET', `/messages/${id}`));
+    } catch (error) {
+      if (error.code !== 'message_not_found') {
+        chat.originals.delete(id);
+        return; // asked for again when the chat is next shown
+      }
+      chat.originals.set(id, null);
     }
     this.#store.emit('chat', chat.id);
   }

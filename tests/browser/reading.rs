@@ -48,6 +48,9 @@ async fn replies_show_what_they_answer(d: &Deployment) {
     let (ann, bob) = (d.user_named("ann").await, d.user_named("bob").await);
     let chat = ann.group("Talk", &[&bob]).await["id"].as_i64().unwrap();
     let question = ann.say(chat, "Who comes?").await;
+    // ids are given over all chats: the next message of this one does not follow
+    let other = ann.group("Other", &[]).await["id"].as_i64().unwrap();
+    ann.say(other, "between").await;
     for n in 0..60 {
         ann.say(chat, &format!("meanwhile {n}")).await;
     }

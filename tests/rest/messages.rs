@@ -14,6 +14,7 @@ both_forms!(
     a_text_is_kept_as_sent,
     the_length_of_a_text_is_counted_in_characters,
     every_fault_of_a_message_is_told_at_once,
+    a_message_is_read_by_members_alone,
     the_author_edits,
     the_author_and_an_owner_delete,
     a_chat_that_does_not_exist_takes_no_message,
@@ -172,6 +173,21 @@ async fn every_fault_of_a_message_is_told_at_once(d: &Deployment) {
     assert_eq!(send(&ann, body).await.faulty_fields(), ["client_message_id"]);
     let longest = json!({"chat_id": chat_id, "text": "x", "client_message_id": "é".repeat(64)});
     send(&ann, longest).await.ok(201);
+}
+
+async fn a_message_is_read_by_members_alone(d: &Deployment) {
+    let (ann, ben) = (d.user().await, d.user().await);
+    let chat_id = ann.group_id(&[]).await;
+    let sent = send(&ann, json!({"chat_id": chat_id, "text": "one"})).await.ok(201);
+    let path = format!("/messages/{}", id(&sent));
+    assert_eq!(ann.rest.get(&path).await.ok(200), sent);
+    ben.rest.get(&path).await.problem(404, "message_not_found");
+    ann.rest.get("/messages/9223372036854775807").await.problem(404, "message_not_found");
+    ann.rest.get("/messages/first").await.problem(404, "not_found");
+    let edited = ann.rest.put(&format!("/messages/edit/{}", id(&sent)), json!({"text": "two"})).await.ok(200);
+    assert_eq!(ann.rest.get(&path).await.ok(200), edited);
+    ann.rest.delete(&format!("/messages/delete/{}", id(&sent))).await.ok(204);
+    ann.rest.get(&path).await.problem(404, "message_not_found");
 }
 
 async fn the_author_edits(d: &Deployment) {

@@ -17,6 +17,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 pub(super) fn router() -> OpenApiRouter<Context> {
     OpenApiRouter::new()
         .routes(routes!(send_message))
+        .routes(routes!(get_message))
         .routes(routes!(message_history))
         .routes(routes!(edit_message))
         .routes(routes!(delete_message))
@@ -73,6 +74,21 @@ async fn message_history(
     QueryParams(query): QueryParams<Query<HistoryQuery>>,
 ) -> Result<Json<HistoryPage>> {
     messages::history(&ctx, &by, chat, query).await.map(Json)
+}
+
+/// Get a message
+///
+/// You must be a member of its chat. A deleted message is not found.
+#[utoipa::path(get, path = "/messages/{message_id}", tag = "messages", security(("bearer" = [])),
+    params(("message_id" = MessageId, Path, description = "The message")),
+    responses((status = 200, description = "The message", body = Message)),
+    extensions(("x-problems" = json!(["message_not_found"]))))]
+async fn get_message(
+    State(ctx): State<Context>,
+    by: AuthUser,
+    PathParams(message): PathParams<MessageId>,
+) -> Result<Json<Message>> {
+    messages::get(&ctx, &by, message).await.map(Json)
 }
 
 /// Edit a message

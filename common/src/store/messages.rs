@@ -2,7 +2,7 @@
 
 use super::log::Committed;
 use super::stored_time::Time;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::id::{ChatId, MessageId, Seq, UserId};
 use crate::model::{HistoryPage, Message};
 use async_trait::async_trait;
@@ -68,6 +68,9 @@ pub trait Messages: Send + Sync + 'static {
     /// A page of messages that are not deleted. `ChatNotFound`, `NotAMember`. `Invalid` on `before`
     /// or `after` where that message is not in the chat.
     async fn history(&self, chat: ChatId, by: UserId, from: HistoryFrom, limit: usize) -> Result<HistoryPage>;
+    /// One message. `MessageNotFound`, also for a deleted message and for a user who is not a
+    /// member of its chat.
+    async fn message(&self, message: MessageId, by: UserId) -> Result<Message>;
     /// Changes a message's text. `NotAuthor`. `NotAMember` for an author who left.
     /// `MessageNotFound`, also for a deleted message and for a user who may not see the chat. The
     /// same text again changes nothing and commits nothing.
@@ -145,6 +148,31 @@ impl MessageRow {
             client_message_id: self.m_client_message_id,
             reply_to_id: self.m_reply_to_id,
         })
+    }
+}
+
+/// The chat and the message of `$1`, if the user `$2` may read it.
+pub(super) const MESSAGE: &str = concat!(
+    "select x.chat_id, ",
+    message_columns!(),
+    " from messages x
+     join chats c on c.id = x.chat_id and c.deleted_at is null
+     join members me on me.chat_id = x.chat_id and me.user_id = $2
+     join users a on a.id = x.author_id
+     where x.id = $1 and x.deleted_at is null"
+);
+
+/// A row of [`MESSAGE`].
+#[derive(FromRow)]
+pub(super) struct OneMessage {
+    chat_id: ChatId,
+    #[sqlx(flatten)]
+    message: MessageRow,
+}
+
+impl OneMessage {
+    pub(super) fn found(row: Option<Self>) -> Result<Message> {
+        row.and_then(|row| row.message.into_message(row.chat_id)).ok_or(Error::MessageNotFound)
     }
 }
 

@@ -141,6 +141,11 @@ pub async fn history(
     ctx.store.history(chat, by.user_id, from, usize::try_from(query.limit).unwrap_or(0)).await
 }
 
+/// A message of a chat of the caller's. `MessageNotFound`.
+pub async fn get(ctx: &Context, by: &AuthUser, id: MessageId) -> Result<Message> {
+    ctx.store.message(id, by.user_id).await
+}
+
 /// Changes the text of the caller's message. `MessageNotFound`, `NotAuthor`, `NotAMember`,
 /// `Invalid`.
 pub async fn edit(

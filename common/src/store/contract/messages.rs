@@ -194,6 +194,13 @@ async fn history_goes_in_pages_both_ways(at: Fixture) {
     assert_eq!(field(history(HistoryFrom::Cursor("x".into())).await), "cursor");
     assert_eq!(code(at.store.history(chat, ben.id, HistoryFrom::Newest, 2).await), "not_a_member");
     assert_eq!(code(at.store.history(ChatId(0), ben.id, HistoryFrom::Newest, 2).await), "chat_not_found");
+    // one message, to members only
+    let one = async |id, by: &User| at.store.message(id, by.id).await;
+    assert_eq!(one(sent[2].id, &ann).await.unwrap(), page(HistoryFrom::Before(sent[3].id)).await.items[1]);
+    assert_eq!(one(other.id, &ann).await.unwrap(), other);
+    for (id, by) in [(sent[3].id, &ann), (sent[2].id, &ben), (MessageId(0), &ann)] {
+        assert_eq!(code(one(id, by).await), "message_not_found", "{id:?}");
+    }
     let fresh = at.group(&ann, &[]).await.id;
     let nothing = at.store.history(fresh, ann.id, HistoryFrom::Newest, 2).await.unwrap();
     assert_eq!(nothing, HistoryPage { items: vec![], next_cursor: None, seq: Seq(0) });

@@ -10,7 +10,7 @@ use crate::store::changes::messages as changes;
 use crate::store::chats::may_read;
 use crate::store::cursor::{HistoryBound, one_more};
 use crate::store::fault::Fault;
-use crate::store::messages::{HistoryRow, MessageRow, message_columns};
+use crate::store::messages::{HistoryRow, MESSAGE, MessageRow, OneMessage, message_columns};
 use crate::store::outbox::OutboxPayload;
 use crate::store::send::{self, Outcome, Stored, digest};
 use crate::store::stored_time::Time;
@@ -94,6 +94,10 @@ impl Messages for SqliteStore {
         let head = first.head;
         let found = rows.into_iter().filter_map(|row| row.message.into_message(chat)).collect();
         Ok(bound.page(found, limit, head))
+    }
+
+    async fn message(&self, message: MessageId, by: UserId) -> Result<Message> {
+        OneMessage::found(self.row(sqlx::query_as(MESSAGE).bind(message).bind(by)).await?)
     }
 
     async fn edit(&self, message: MessageId, by: UserId, text: String) -> Result<(Message, Committed)> {
