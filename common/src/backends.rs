@@ -17,6 +17,7 @@ use crate::presence::redis::RedisPresence;
 use crate::rate_limit::memory::MemoryLimiter;
 use crate::rate_limit::redis::RedisLimiter;
 use crate::rate_limit::{Off, RateLimiter};
+use crate::redis::facts;
 use crate::redis::pool::RedisPool;
 use crate::redis::server::is_cluster;
 use crate::redis::{Namespace, Place};
@@ -118,6 +119,7 @@ impl Backends {
                 // One address of a cluster is that cluster.
                 let cluster = redis.cluster || until("Redis", Some(START_TIMEOUT), || is_cluster(&redis.nodes)).await?;
                 let redis = RedisConfig { nodes: redis.nodes.clone(), cluster };
+                lifecycle.spawn("redis watch", facts::watch(redis.nodes.clone()));
                 redis_back_ends(config, &redis, history.deployment(), &node, bus_metrics, lifecycle)
                     .map_err(|error| StartError::of("REDIS_URL", &error))?
             }

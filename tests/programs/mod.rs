@@ -2,6 +2,7 @@
 
 mod configuration;
 mod copies;
+mod eviction;
 mod file;
 pub mod metrics;
 mod outage;

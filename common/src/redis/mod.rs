@@ -4,6 +4,7 @@
 //! other.
 
 pub mod connect;
+pub mod facts;
 pub mod namespace;
 pub mod pool;
 pub mod server;

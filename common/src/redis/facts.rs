@@ -1,0 +1,127 @@
+//! What a Redis server is and whether it is fit: asked at the start, from time to time, and by
+//! `doctor`.
+
+use super::connect::{self, CONNECT_TIMEOUT};
+use super::namespace::Namespace;
+use super::pool::RedisPool;
+use crate::error::{Error, Result};
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::{FromRedisValue, PushInfo, Value, cmd, from_redis_value};
+use secrecy::SecretString;
+use std::collections::HashMap;
+use std::time::Duration;
+use time::OffsetDateTime;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+/// The pause between two questions for the eviction policy.
+const BEAT: Duration = Duration::from_secs(10);
+/// The longest wait for the answers to writes.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
+/// The life of the key that is written, milliseconds.
+const KEY_LIVES: u32 = 1000;
+/// The policy under which nothing is lost.
+const KEEPS: &str = "noeviction";
+
+/// What a server says of itself. A user without a right, or a proxy, leaves parts out.
+#[derive(Debug, Default)]
+pub struct RedisFacts {
+    /// Its version.
+    pub version: Option<String>,
+    /// `standalone`, `cluster` or `sentinel`.
+    pub mode: Option<String>,
+    /// `master` or `replica`.
+    pub role: Option<String>,
+    /// Its `maxmemory-policy`.
+    pub policy: Option<String>,
+    /// Its clock.
+    pub clock: Option<OffsetDateTime>,
+}
+
+impl RedisFacts {
+    /// Asks the server at that address.
+    pub async fn of(url: &SecretString) -> Result<Self> {
+        let node = connect::nodes(std::slice::from_ref(url))?.remove(0);
+        let mut connection =
+            connect::connect(&node, |_: PushInfo| Ok::<(), ()>(())).await.map_err(Error::unavailable)?;
+        let hello: HashMap<String, Value> = ask(&mut connection, "HELLO", &[]).await.unwrap_or_default();
+        let word = |name| hello.get(name).and_then(|value| from_redis_value::<String>(value.clone()).ok());
+        let (seconds, micros): (i64, i64) = ask(&mut connection, "TIME", &[]).await.unwrap_or_default();
+        let clock = OffsetDateTime::from_unix_timestamp(seconds).ok().filter(|_| seconds > 0);
+        Ok(Self {
+            version: word("version"),
+            mode: word("mode"),
+            role: word("role").map(|role| if role == "slave" { "replica".to_owned() } else { role }),
+            policy: policy(&mut connection).await,
+            clock: clock.map(|clock| clock + time::Duration::microseconds(micros)),
+        })
+    }
+
+    /// The policy under which the server drops keys by itself, if it may.
+    pub fn evicts(&self) -> Option<&str> {
+        self.policy.as_deref().filter(|policy| *policy != KEEPS)
+    }
+}
+
+/// The eviction policy. `info` tells it where `config` is forbidden, as on rented servers.
+async fn policy(connection: &mut MultiplexedConnection) -> Option<String> {
+    let info: String = ask(connection, "INFO", &["memory"]).await?;
+    let line = info.lines().find_map(|line| line.strip_prefix("maxmemory_policy:"))?;
+    Some(line.trim().to_owned())
+}
+
+/// The answer to a question; `None` where the server does not give it in time.
+async fn ask<T: FromRedisValue>(
+    connection: &mut MultiplexedConnection,
+    command: &str,
+    arguments: &[&str],
+) -> Option<T> {
+    let mut asked = cmd(command);
+    asked.arg(arguments);
+    let answer = timeout(CONNECT_TIMEOUT, connection.req_packed_command(&asked)).await.ok()?.ok()?;
+    from_redis_value(answer.extract_error().ok()?).ok()
+}
+
+/// Writes a key of the namespace, which lives for a second, and publishes under the same name.
+/// `Unavailable` with the server's word where it refuses.
+pub async fn write(urls: &[SecretString], cluster: bool, namespace: &Namespace) -> Result<()> {
+    let name = namespace.name("doctor");
+    let (mut set, mut publish) = (cmd("SET"), cmd(if cluster { "SPUBLISH" } else { "PUBLISH" }));
+    set.arg(&name).arg("").arg("PX").arg(KEY_LIVES);
+    publish.arg(&name).arg("");
+    for answer in RedisPool::new(urls, cluster, WRITE_TIMEOUT)?.each(&[set, publish]).await? {
+        answer?;
+    }
+    Ok(())
+}
+
+/// Warns once when a server begins to drop keys by itself: presence, limits and the answers to
+/// repeated requests may vanish then. A server that does not answer is the bus's to report.
+pub async fn watch(urls: Vec<SecretString>) {
+    let mut beat = interval(BEAT);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut known: Option<String> = None;
+    loop {
+        beat.tick().await;
+        let mut asked = false;
+        let mut evicts = None;
+        for url in &urls {
+            if let Ok(facts) = RedisFacts::of(url).await {
+                asked |= facts.policy.is_some();
+                evicts = evicts.or_else(|| facts.evicts().map(str::to_owned));
+            }
+        }
+        if !asked || evicts == known {
+            continue;
+        }
+        if let Some(policy) = &evicts {
+            tracing::warn!(
+                redis.maxmemory_policy = policy,
+                "Redis drops keys by itself when its memory is full: who is online and the limits may be lost; set \
+                 `maxmemory-policy noeviction`"
+            );
+        } else {
+            tracing::info!("Redis drops no keys by itself any more");
+        }
+        known = evicts;
+    }
+}
