@@ -21,9 +21,9 @@ use crate::redis::facts;
 use crate::redis::pool::RedisPool;
 use crate::redis::server::is_cluster;
 use crate::redis::{Namespace, Place};
-use crate::store::Store;
 use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::SqliteStore;
+use crate::store::{SchemaState, Store};
 use std::fmt;
 use std::future::Future;
 use std::path::Path;
@@ -149,6 +149,30 @@ fn redis_back_ends(
     Ok((bus, presence, Arc::new(RedisLimiter::start(&place, lifecycle)?)))
 }
 
+/// Brings the schema up, and closes the database. Waits as a program's start does.
+pub async fn migrate(config: &Config) -> Result<(), StartError> {
+    let config = Config { migrate: true, ..config.clone() };
+    store(&config).await?.close().await;
+    Ok(())
+}
+
+/// How the schema compares with this release's. Waits for nothing.
+pub async fn schema(config: &Config) -> Result<SchemaState, StartError> {
+    let fault = |error: Error| StartError::of("DATABASE_URL", &error);
+    match &config.database {
+        Database::Sqlite(path) if !path.exists() => {
+            Err(StartError::new(format!("DATABASE_URL: there is no {} yet; `migrate` makes it", path.display())))
+        }
+        Database::Sqlite(path) => {
+            let store = SqliteStore::open(path).await.map_err(fault)?;
+            let state = store.schema().await.map_err(fault);
+            store.close().await;
+            state
+        }
+        Database::Postgres(url) => PostgresStore::connect(url, 1).map_err(fault)?.schema().await.map_err(fault),
+    }
+}
+
 async fn store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
     match &config.database {
         Database::Sqlite(path) => sqlite(path, config.migrate).await,
@@ -162,7 +186,7 @@ async fn store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
                 until("the database's schema", None, || store.migrate()).await?;
             } else {
                 let what = "the database's schema (an api with MIGRATE=on brings it up)";
-                until(what, None, || schema(store.schema_ready())).await?;
+                until(what, None, || is_ready(store.schema_ready())).await?;
             }
             Ok(Arc::new(store))
         }
@@ -189,13 +213,13 @@ async fn sqlite(path: &Path, migrate: bool) -> Result<Arc<dyn Store>, StartError
     if migrate {
         store.migrate().await.map_err(fault)?;
     } else {
-        schema(store.schema_ready()).await.map_err(fault)?;
+        is_ready(store.schema_ready()).await.map_err(fault)?;
     }
     store.ping().await.map_err(fault)?;
     Ok(Arc::new(store))
 }
 
-async fn schema(ready: impl Future<Output = Result<bool>>) -> Result<()> {
+async fn is_ready(ready: impl Future<Output = Result<bool>>) -> Result<()> {
     match ready.await {
         Ok(true) => Ok(()),
         Ok(false) => Err(Error::unavailable("the schema is not up to date yet")),

@@ -4,9 +4,13 @@
 //! `run` of each server is the whole program without the process around it: a test calls it on its
 //! own port.
 
+mod process;
+
+pub use process::main;
+
 use crate::auth::{Holders, Keys, Passwords, Revocations, Tokens};
 use crate::backends::{Backends, StartError};
-use crate::config::{Config, Database, Program, Task};
+use crate::config::{Config, Database, Program};
 use crate::dispatch::{Dispatcher, EventSink};
 use crate::http::{self, Places};
 use crate::lifecycle::{ExitReason, Lifecycle};
@@ -15,22 +19,15 @@ use crate::pruning;
 use crate::relay::{Publisher, Relay};
 use crate::service::{Context, OnlineReads, Parts, SendQueue};
 use crate::store::Store;
-use crate::{telemetry, tools};
 use axum::Router;
 use futures_util::future::BoxFuture;
 use secrecy::ExposeSecret;
 use std::fmt::Display;
 use std::io::Write;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::net::TcpListener;
-
-/// The exit code of a configuration that cannot be used.
-const BAD_CONFIGURATION: u8 = 2;
-/// The longest time that blocking work (a password's hash) may hold up the end.
-const LAST_MOMENT: Duration = Duration::from_millis(500);
 
 /// The parts that an app is built from, once its back ends are there.
 pub struct Started<'a> {
@@ -200,132 +197,8 @@ fn say(lines: &str) {
     drop(out.write_all(lines.as_bytes()).and_then(|()| out.flush()));
 }
 
-/// The process around a program: configuration, log, runtime, listeners, signals.
-pub fn main<F>(program: Program, run: impl FnOnce(Config, TcpListener, TcpListener, Lifecycle) -> F) -> ExitCode
-where
-    F: Future<Output = ExitCode>,
-{
-    let config = match Config::load(program) {
-        Ok(config) => config,
-        Err(error) => {
-            complain(program, &error);
-            return ExitCode::from(BAD_CONFIGURATION);
-        }
-    };
-    telemetry::init(&config);
-    raise_descriptors();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            complain(program, &format!("cannot start the runtime's threads: {error}"));
-            return ExitCode::FAILURE;
-        }
-    };
-    if config.task != Task::Serve {
-        return match runtime.block_on(tools::run(&config)) {
-            Ok(line) => {
-                say(&format!("{line}\n"));
-                ExitCode::SUCCESS
-            }
-            Err(error) => {
-                complain(program, &error);
-                ExitCode::FAILURE
-            }
-        };
-    }
-    let code = runtime.block_on(async {
-        // Inside the runtime, which listeners belong to.
-        let listening = async {
-            Ok((listen("HOST", "PORT", config.listen)?, listen("ADMIN_HOST", "ADMIN_PORT", config.admin_listen)?))
-        };
-        let (public, admin) = match listening.await {
-            Ok(listeners) => listeners,
-            Err::<_, StartError>(error) => {
-                complain(program, &error);
-                return ExitCode::FAILURE;
-            }
-        };
-        let lifecycle = Lifecycle::with_drain(config.drain);
-        let signalled = lifecycle.clone();
-        lifecycle.spawn("signals", async move { signalled.wait_signals().await });
-        run(config, public, admin, lifecycle).await
-    });
-    runtime.shutdown_timeout(LAST_MOMENT);
-    code
-}
-
-/// Lets the process open as many descriptors as it may: each connection is one.
-fn raise_descriptors() {
-    use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    let raised = getrlimit(Resource::RLIMIT_NOFILE)
-        .and_then(|(soft, hard)| if soft < hard { setrlimit(Resource::RLIMIT_NOFILE, hard, hard) } else { Ok(()) });
-    if let Err(error) = raised {
-        tracing::warn!(%error, "the limit of open files stays as it is: it bounds how many connections there can be");
-    }
-}
-
-/// Connections that wait to be accepted, as many as the kernel allows: after a restart all clients
-/// of a node come at once.
-const BACKLOG: u32 = 4096;
-
-fn listen(host: &str, port: &str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    let listening = |address: SocketAddr| {
-        let socket =
-            if address.is_ipv4() { tokio::net::TcpSocket::new_v4()? } else { tokio::net::TcpSocket::new_v6()? };
-        if address.ip() == Ipv6Addr::UNSPECIFIED {
-            // Whatever the machine's own default is.
-            socket2::SockRef::from(&socket).set_only_v6(false)?;
-        }
-        // A restart does not wait until the last connections have timed out.
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        socket.listen(BACKLOG)
-    };
-    let every = SocketAddr::from((Ipv6Addr::UNSPECIFIED, address.port()));
-    let listener = match listening(address) {
-        // A machine without IPv6 has every address of IPv4.
-        Err(error) if address == every && error.kind() != std::io::ErrorKind::AddrInUse => {
-            listening(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())))
-        }
-        listener => listener,
-    };
-    listener.map_err(|error: std::io::Error| {
-        let (variable, example) = match error.kind() {
-            std::io::ErrorKind::AddrNotAvailable => {
-                (host, format!("{host}=127.0.0.1; it must be an address of this machine"))
-            }
-            _ => (port, format!("{port}=0 takes any free port")),
-        };
-        StartError::new(format!("{variable}: cannot listen on {address}: {error}; for example {example}"))
-    })
-}
-
 /// One line on stderr, where nothing may be logged yet.
 fn complain(program: Program, error: &dyn Display) {
     let line = format!("{}: {error}\n", program.name());
     drop(std::io::stderr().write_all(line.as_bytes()));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use nix::sys::resource::{Resource, getrlimit, setrlimit};
-
-    #[test]
-    fn as_many_descriptors_as_allowed_may_be_open() {
-        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-        setrlimit(Resource::RLIMIT_NOFILE, hard - 1, hard).unwrap();
-        raise_descriptors();
-        assert_eq!(getrlimit(Resource::RLIMIT_NOFILE).unwrap(), (hard, hard));
-    }
-
-    #[tokio::test]
-    async fn the_default_address_serves_both_families() {
-        let every = listen("HOST", "PORT", SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))).unwrap();
-        let port = every.local_addr().unwrap().port();
-        tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-        if every.local_addr().unwrap().is_ipv6() {
-            tokio::net::TcpStream::connect(("::1", port)).await.unwrap();
-        }
-    }
 }

@@ -2,8 +2,10 @@
 //!
 //! Each answers one line for stdout, or one line that says why not.
 
+pub mod doctor;
+
 use crate::admin;
-use crate::backends::StartError;
+use crate::backends::{self, StartError};
 use crate::clock::Clock;
 use crate::config::{Config, Database, Task};
 use crate::store::sqlite;
@@ -13,7 +15,19 @@ use std::path::Path;
 pub async fn run(config: &Config) -> Result<String, StartError> {
     let program = config.program.name();
     match &config.task {
-        Task::Serve => Err(StartError::new("serving is no sub-command")),
+        Task::Serve | Task::Doctor { .. } | Task::Completions(_) => Err(StartError::new("is no work over a database")),
+        Task::Migrate { check: true } => {
+            let state = backends::schema(config).await?;
+            if state.missing.is_empty() {
+                return Ok(format!("{program}: the schema is up to date"));
+            }
+            let missing = state.listed();
+            Err(StartError::new(format!("the schema lacks the migrations {missing}; apply them by `migrate`")))
+        }
+        Task::Migrate { check: false } => {
+            backends::migrate(config).await?;
+            Ok(format!("{program}: the schema is up to date"))
+        }
         Task::Backup { file, replace } => {
             sqlite::backup(embedded(config)?, file, *replace).await.map_err(|error| fault("backup", &error))?;
             Ok(format!("{program}: the backup is {}", file.display()))

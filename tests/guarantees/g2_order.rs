@@ -108,7 +108,7 @@ async fn the_link_of_a_gateway_is_refused() {
 #[tokio::test]
 async fn clocks_are_ten_minutes_apart() {
     limited(async {
-        let library = crate::support::blocking(faketime).await;
+        let library = crate::support::blocking(process::faketime).await;
         let mut builder = Deployment::cluster(2, 2);
         for (node, shift) in [("api-0", "-5m"), ("api-1", "+5m"), ("gateway-0", "+5m"), ("gateway-1", "-5m")] {
             builder = builder
@@ -169,20 +169,6 @@ async fn clock_of(d: &Deployment, n: usize) -> i64 {
 fn base64_url(text: &str) -> Vec<u8> {
     use base64::Engine;
     base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(text).unwrap()
-}
-
-/// The library that shifts a program's clock.
-fn faketime() -> String {
-    let find = || {
-        let folders = std::fs::read_dir("/usr/lib").ok()?;
-        let mut files = folders.flatten().map(|folder| folder.path().join("faketime/libfaketimeMT.so.1"));
-        files.find(|file| file.is_file())
-    };
-    let found = find().or_else(|| {
-        process::install("libfaketime").unwrap_or_else(|error| panic!("{error}"));
-        find()
-    });
-    found.expect("libfaketimeMT.so.1").to_str().unwrap().to_owned()
 }
 
 /// How many clients come back at once in the test below.

@@ -2,9 +2,11 @@
 
 mod configuration;
 mod copies;
+mod doctor;
 mod eviction;
 mod file;
 pub mod metrics;
 mod outage;
 mod pooler;
 mod start;
+mod tools;

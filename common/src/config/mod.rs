@@ -3,6 +3,7 @@
 //! A bad value is one line that names the variable, the fault and an example, and holds no secret.
 
 mod back_ends;
+mod command_line;
 mod database;
 mod env_file;
 mod jwt;
@@ -16,6 +17,7 @@ mod task;
 mod tests;
 mod variables;
 
+pub use command_line::{CommandLine, commit, completions, release};
 #[cfg(test)]
 pub(crate) use jwt::test_keys;
 pub use jwt::{JwtKeys, PublicKey, SigningKey};
@@ -187,24 +189,6 @@ impl std::error::Error for ConfigError {}
 const ARGON2_RECOMMENDED_KIB: u32 = 19_456;
 
 impl Config {
-    /// Reads flags, environment and `.env`, and validates all. `--help` and `--version` answer here
-    /// and end the process.
-    #[allow(clippy::disallowed_methods, reason = "nothing runs yet that would have to end in order")]
-    pub fn load(program: Program) -> Result<Self, ConfigError> {
-        let directory = std::env::current_dir().unwrap_or_default();
-        let file = env_file::read(&directory, |name| std::env::var(name).ok())?;
-        let raw = match Raw::new(program, std::env::args_os(), |name| std::env::var_os(name), file) {
-            Ok(raw) => raw,
-            Err(e) if e.use_stderr() => return Err(command_line(&e)),
-            Err(help) => help.exit(),
-        };
-        if raw.asks_version() {
-            println!("{} {}", program.name(), env!("CARGO_PKG_VERSION"));
-            std::process::exit(0);
-        }
-        Self::read(program, &raw, data_directory)
-    }
-
     /// The configuration of these variables over a stand-in database and key: for unit tests that
     /// need one.
     #[cfg(test)]
@@ -281,23 +265,6 @@ impl Config {
             warnings,
         })
     }
-}
-
-/// A fault of the command line itself: the first line of clap's message. It never holds a value,
-/// which may be a secret that lost its flag.
-fn command_line(error: &clap::Error) -> ConfigError {
-    if error.kind() == clap::error::ErrorKind::InvalidSubcommand {
-        return ConfigError::new("command line", "has a word that is no command", "--port 8000; --help lists all");
-    }
-    if error.kind() == clap::error::ErrorKind::UnknownArgument {
-        let said = error.get(clap::error::ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
-        let flag = said.split('=').next().filter(|flag| flag.starts_with("--"));
-        let fault = flag.map_or_else(|| "has a value without a flag".to_owned(), |flag| format!("has no flag {flag}"));
-        return ConfigError::new("command line", fault, "--port 8000; --help lists all");
-    }
-    let text = error.to_string();
-    let first = text.lines().next().unwrap_or_default();
-    ConfigError::new("command line", first.strip_prefix("error: ").unwrap_or(first), "--port 8000; --help lists all")
 }
 
 fn data_directory() -> Option<PathBuf> {

@@ -2,6 +2,7 @@
 
 use super::Program;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap_complete::Shell;
 use std::path::PathBuf;
 
 /// The work that a program was started for.
@@ -30,6 +31,18 @@ pub enum Task {
         /// Whether it is printed as JSON.
         json: bool,
     },
+    /// Bring the schema up.
+    Migrate {
+        /// Only say whether it is up to date.
+        check: bool,
+    },
+    /// Say whether the program would serve well here.
+    Doctor {
+        /// For programs, not for people.
+        json: bool,
+    },
+    /// Print the script by which a shell completes the command line.
+    Completions(Shell),
 }
 
 /// The seconds after which an invitation expires, unless they are given: a week.
@@ -37,22 +50,37 @@ pub const INVITE_SECONDS: i64 = 604_800;
 
 /// The sub-commands of a program, for its command line.
 pub(super) fn commands(program: Program) -> Vec<Command> {
-    match program {
-        Program::Gateway => return Vec::new(),
-        Program::Api => return vec![invite()],
-        Program::Messenger => {}
-    }
+    let flag = |name: &'static str, help| Arg::new(name).long(name).action(ArgAction::SetTrue).help(help);
     let file = |help| Arg::new("FILE").required(true).value_parser(value_parser!(PathBuf)).help(help);
-    vec![
-        Command::new("backup")
-            .about("Copies the embedded database to a file, also while the program runs")
-            .arg(file("The file to make"))
-            .arg(Arg::new("replace").long("replace").action(ArgAction::SetTrue).help("Replace FILE if it exists")),
-        Command::new("restore")
-            .about("Puts a copy in the place of the embedded database; everybody logs in again")
-            .arg(file("A file that `backup` made")),
-        invite(),
-    ]
+    let mut commands = Vec::new();
+    if program == Program::Messenger {
+        commands.extend([
+            Command::new("backup")
+                .about("Copies the embedded database to a file, also while the program runs")
+                .arg(file("The file to make"))
+                .arg(flag("replace", "Replace FILE if it exists")),
+            Command::new("restore")
+                .about("Puts a copy in the place of the embedded database; everybody logs in again")
+                .arg(file("A file that `backup` made")),
+        ]);
+    }
+    if program != Program::Gateway {
+        commands.push(invite());
+        commands.push(
+            Command::new("migrate")
+                .about("Brings the database's schema up to this release's, whatever MIGRATE says")
+                .arg(flag("check", "Change nothing; end with 1 where migrations are missing")),
+        );
+    }
+    commands.push(
+        Command::new("doctor")
+            .about("Says whether the program would serve well here, and what to do; ends with 1 where it would not")
+            .arg(flag("json", "Print JSON")),
+    );
+    let shell = Arg::new("SHELL").required(true).value_parser(value_parser!(Shell)).help("The shell");
+    commands
+        .push(Command::new("completions").about("Prints the script by which a shell completes commands").arg(shell));
+    commands
 }
 
 fn invite() -> Command {
@@ -80,6 +108,9 @@ pub(super) fn of(arguments: &ArgMatches) -> Task {
             let number = |name| of.get_one::<i64>(name).copied().filter(|number| *number != 0);
             Task::Invite { expires_in: number("expires-in"), max_uses: number("max-uses"), json: of.get_flag("json") }
         }
+        Some(("migrate", of)) => Task::Migrate { check: of.get_flag("check") },
+        Some(("doctor", of)) => Task::Doctor { json: of.get_flag("json") },
+        Some(("completions", of)) => Task::Completions(of.get_one("SHELL").copied().unwrap_or(Shell::Bash)),
         _ => Task::Serve,
     }
 }

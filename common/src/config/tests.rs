@@ -24,7 +24,7 @@ fn read_with(
     let args = std::iter::once("program").chain(flags.iter().copied()).map(OsString::from);
     let env = own(variables);
     let raw = Raw::new(program, args, move |name| env.get(name).map(OsString::from), own(file))
-        .map_err(|e| command_line(&e))?;
+        .map_err(|e| command_line::fault(&e))?;
     Config::read(program, &raw, || None)
 }
 

@@ -7,6 +7,7 @@ pub mod caller;
 pub mod client_ip;
 pub mod extract;
 pub mod idempotency;
+mod listen;
 pub mod middleware;
 pub mod origin;
 pub mod places;
@@ -14,6 +15,7 @@ pub mod problem;
 pub mod serve;
 
 pub use client_ip::ClientIp;
+pub use listen::{listen, open_listener};
 pub use middleware::{RequestId, layers};
 pub use places::{Place, Places};
 pub use serve::{serve, serve_admin, unbound_sending};

@@ -37,6 +37,7 @@ mod members;
 mod messages;
 mod outbox;
 pub mod postgres;
+mod schema;
 mod send;
 mod sessions;
 pub mod sqlite;
@@ -51,6 +52,7 @@ pub use self::invites::{Invites, NewInvite};
 pub use self::log::{CLAIM_LEASE, Committed, Log, LogHead, LogPage, NoticeBody, OutboxId, UserNotice};
 pub use self::members::{Access, Members, ReadMark};
 pub use self::messages::{HistoryFrom, Messages, NewMessage, Sent, SentBatch};
+pub use self::schema::SchemaState;
 pub use self::sessions::{EndedSession, Holder, OpenSession, Rotation, Session, SessionKey, Sessions};
 
 use crate::error::Result;

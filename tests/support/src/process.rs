@@ -283,3 +283,17 @@ pub fn find_program(name: &str) -> Option<PathBuf> {
         .map(|dir| dir.join(name))
         .find(|file| file.is_file())
 }
+
+/// The library that shifts a program's clock.
+pub fn faketime() -> String {
+    let find = || {
+        let folders = std::fs::read_dir("/usr/lib").ok()?;
+        let mut files = folders.flatten().map(|folder| folder.path().join("faketime/libfaketimeMT.so.1"));
+        files.find(|file| file.is_file())
+    };
+    let found = find().or_else(|| {
+        install("libfaketime").unwrap_or_else(|error| panic!("{error}"));
+        find()
+    });
+    found.expect("libfaketimeMT.so.1").to_str().unwrap().to_owned()
+}

@@ -7,6 +7,7 @@ mod accounts;
 mod chats;
 mod connection;
 mod deployment;
+mod facts;
 mod idempotency;
 mod invites;
 mod log;
@@ -19,6 +20,7 @@ mod prune;
 mod sessions;
 mod transaction;
 
+pub use self::facts::ServerFacts;
 use self::low_water::LowWater;
 use self::pool::{LONGEST_IDLE, Pool};
 use super::changes::Transaction;
@@ -39,8 +41,6 @@ use tokio::time::timeout;
 /// The longest that an operation takes. The contract gives two seconds from a request to its 503,
 /// and a busy machine needs some of them.
 const OPERATION_TIMEOUT: Duration = Duration::from_millis(1750);
-/// What the SQL needs.
-const OLDEST_SERVER: i32 = 130_000;
 
 /// The store over Postgres; cloned, it shares its pool.
 #[derive(Clone)]
@@ -61,25 +61,6 @@ impl PostgresStore {
         Ok(Self { pool: Pool::new(options, pool_size), outbox: Arc::default() })
     }
 
-    /// Refuses a server that cannot serve whatever it is given, with the remedy.
-    pub async fn check(&self) -> Result<()> {
-        let asked = "select current_setting('server_version_num')::integer, current_setting('server_encoding')";
-        let Some((version, encoding)): Option<(i32, String)> = self.row(|| sqlx::query_as(asked)).await? else {
-            return Ok(());
-        };
-        if version < OLDEST_SERVER {
-            let (is, needed) = (version / 10_000, OLDEST_SERVER / 10_000);
-            return Err(Error::internal(format!("the server is Postgres {is}: it must be {needed} or later")));
-        }
-        if encoding != "UTF8" {
-            return Err(Error::internal(format!(
-                "the database's encoding is {encoding}, which cannot hold every text: make one with \
-                 `create database NAME encoding 'UTF8' template template0`"
-            )));
-        }
-        Ok(())
-    }
-
     /// The server's settings as a statement of ours sees them.
     #[cfg(test)]
     pub(super) async fn settings(&self, names: &[&str]) -> Result<Vec<String>> {
@@ -93,25 +74,6 @@ impl PostgresStore {
     #[cfg(test)]
     pub(super) fn trim(&self, longest: Duration) {
         self.pool.trim(longest);
-    }
-
-    /// Whether all migrations of this release are applied.
-    pub async fn schema_ready(&self) -> Result<bool> {
-        let applied: Vec<i64> = self
-            .run(|| async {
-                let mut lease = self.pool.lease().await?;
-                let versions = sqlx::query_scalar("select version from _sqlx_migrations where success");
-                let versions = versions.fetch_all(lease.connection()).await;
-                match lease.end(versions).await {
-                    // No such table: there is no schema at all.
-                    Err(Fault::Sql(sqlx::Error::Database(error))) if error.code().as_deref() == Some("42P01") => {
-                        Ok(Vec::new())
-                    }
-                    other => other,
-                }
-            })
-            .await?;
-        Ok(migrator().iter().all(|migration| applied.contains(&migration.version)))
     }
 
     /// Runs an operation within the bound, again where it lost its connection before anything was

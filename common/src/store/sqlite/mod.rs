@@ -27,7 +27,7 @@ use self::database::{Database, commit};
 use self::file::FileLock;
 use self::transaction::Writing;
 use super::fault::Fault;
-use super::{PoolState, Store, changes};
+use super::{PoolState, SchemaState, Store, changes};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use async_trait::async_trait;
@@ -103,15 +103,21 @@ impl SqliteStore {
         migrator().run_direct(None, &mut *writer, false).await.map_err(Error::internal)
     }
 
-    /// Whether all migrations of this release are applied.
-    pub async fn schema_ready(&self) -> Result<bool> {
+    /// How the schema compares with this release's.
+    pub async fn schema(&self) -> Result<SchemaState> {
         let table = "select 1 from sqlite_master where name = '_sqlx_migrations'";
         if self.row::<(i64,)>(sqlx::query_as(table)).await?.is_none() {
-            return Ok(false);
+            return Ok(SchemaState::of(&migrator(), &[]));
         }
         let applied: Vec<(i64,)> =
             self.rows(sqlx::query_as("select version from _sqlx_migrations where success")).await?;
-        Ok(migrator().iter().all(|migration| applied.contains(&(migration.version,))))
+        let applied: Vec<i64> = applied.into_iter().map(|(version,)| version).collect();
+        Ok(SchemaState::of(&migrator(), &applied))
+    }
+
+    /// Whether all migrations of this release are applied.
+    pub async fn schema_ready(&self) -> Result<bool> {
+        Ok(self.schema().await?.missing.is_empty())
     }
 
     /// Runs an operation within the bound.

@@ -1,0 +1,82 @@
+//! What `doctor` says of Postgres.
+
+use super::clocks::Comparison;
+use super::report::Finding;
+use super::schema;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::store::postgres::{PostgresStore, ServerFacts};
+use secrecy::SecretString;
+
+/// The findings, and the deployment's id where the database has one.
+pub(super) async fn examine(config: &Config, url: &SecretString) -> (Vec<Finding>, Option<String>) {
+    let unreachable = |error: &crate::error::Error| {
+        let remedy = "start Postgres, or correct host, port, database, user and password of DATABASE_URL";
+        (vec![Finding::fault("database", error.cause(), remedy)], None)
+    };
+    let store = match PostgresStore::connect(url, 2) {
+        Ok(store) => store,
+        Err(error) => return unreachable(&error),
+    };
+    let machine = Clock::system();
+    let comparison = Comparison::begin(&machine, config.access_token_ttl);
+    let facts = match store.facts().await {
+        Ok(facts) => facts,
+        Err(error) => return unreachable(&error),
+    };
+    let time = comparison.end("the database", facts.clock);
+    let mut checks = vec![server(&facts), encoding(&facts)];
+    let schema = store.schema().await;
+    let is_there = schema.as_ref().is_ok_and(|schema| schema.missing.is_empty());
+    checks.push(match schema {
+        Ok(state) => schema::finding(config, &state),
+        Err(error) => Finding::fault("schema", error.cause(), "let the role of DATABASE_URL read _sqlx_migrations"),
+    });
+    checks.extend([pooler(&facts), places(&facts, config.db_pool_size), time]);
+    let deployment = if is_there { store.deployment_id().await.ok() } else { None };
+    (checks, deployment)
+}
+
+fn server(facts: &ServerFacts) -> Finding {
+    const CHECK: &str = "database";
+    let found = format!("Postgres {} answers", facts.version);
+    if let Some(fault) = &facts.too_old {
+        Finding::fault(CHECK, fault, "move the database to a newer server, with pg_dump and pg_restore")
+    } else if facts.standby {
+        Finding::fault(CHECK, format!("{found}, and is a standby"), "point DATABASE_URL to the primary, or promote it")
+    } else if facts.read_only {
+        let remedy = "turn default_transaction_read_only off, for the server, the database and the role";
+        Finding::fault(CHECK, format!("{found}, and takes no writes"), remedy)
+    } else {
+        Finding::ok(CHECK, found)
+    }
+}
+
+fn encoding(facts: &ServerFacts) -> Finding {
+    match &facts.wrong_encoding {
+        None => Finding::ok("encoding", &facts.encoding),
+        Some(fault) => Finding::fault("encoding", fault, "make the database anew with the encoding UTF8"),
+    }
+}
+
+fn pooler(facts: &ServerFacts) -> Finding {
+    if facts.pooled {
+        Finding::ok("pooler", "one stands before the database: each statement takes two more round trips")
+    } else {
+        Finding::ok("pooler", "none: the server is reached directly")
+    }
+}
+
+fn places(facts: &ServerFacts, pool: u32) -> Finding {
+    const CHECK: &str = "connections";
+    let nodes = u32::try_from(facts.places).unwrap_or(0) / pool.max(1);
+    let found = format!("the server has {} connections, a node uses up to {pool} (DB_POOL_SIZE)", facts.places);
+    let remedy = "raise max_connections of Postgres, lower DB_POOL_SIZE, or put a pooler before the database";
+    match nodes {
+        // The pooler's places count, not the server's.
+        _ if facts.pooled => Finding::ok(CHECK, found),
+        0 => Finding::fault(CHECK, format!("{found}: not even one node fits"), remedy),
+        1 => Finding::warning(CHECK, format!("{found}: one node fits, and no second one"), remedy),
+        nodes => Finding::ok(CHECK, format!("{found}: {nodes} nodes fit")),
+    }
+}
