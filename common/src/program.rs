@@ -93,7 +93,8 @@ pub async fn run(
     };
     let address = listener.local_addr();
     let router = http::layers(app.router, &config, &metrics);
-    lifecycle.spawn("public", http::serve(listener, router, places, lifecycle.clone()));
+    let keep_alive = config.limits.keep_alive;
+    lifecycle.spawn("public", http::serve(listener, router, places, keep_alive, lifecycle.clone()));
     started.set(true);
     announce(&config, address.ok(), admin_address.ok());
     let code = lifecycle.run_until_done(app.drained).await;

@@ -27,6 +27,8 @@ pub struct Limits {
     pub heartbeat: Duration,
     /// The silence after which a connection is closed.
     pub idle_timeout: Duration,
+    /// The longest pause between two requests of a connection.
+    pub keep_alive: Duration,
     /// Most members of a group.
     pub max_group_members: i64,
     /// Most members of a chat whose members get `user_status`.
@@ -63,6 +65,7 @@ impl Default for Limits {
             max_connections_per_address: 2000,
             heartbeat: Duration::from_secs(25),
             idle_timeout: Duration::from_mins(1),
+            keep_alive: Duration::from_secs(75),
             max_group_members: 100_000,
             status_max_members: 1000,
             event_retention: Duration::from_hours(7 * 24),
@@ -112,6 +115,7 @@ pub(super) fn read(raw: &Raw) -> Result<Limits, ConfigError> {
         max_connections_per_address: count("MAX_CONNECTIONS_PER_ADDRESS", 1_000_000)?,
         heartbeat: parse::duration(raw, "HEARTBEAT_SECONDS", 1.0, 0.1, DAY)?,
         idle_timeout: parse::duration(raw, "IDLE_TIMEOUT_SECONDS", 1.0, 0.2, DAY)?,
+        keep_alive: parse::duration(raw, "KEEP_ALIVE_SECONDS", 1.0, 1.0, DAY)?,
         max_group_members: members("MAX_GROUP_MEMBERS")?,
         status_max_members: members("STATUS_MAX_MEMBERS")?,
         event_retention: parse::duration(raw, "EVENT_RETENTION_DAYS", DAY, 0.000_001, 36_500.0)?,

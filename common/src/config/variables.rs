@@ -225,6 +225,12 @@ pub const VARIABLES: &[Variable] = &[
     ),
     variable("HEARTBEAT_SECONDS", "25", "25", "Seconds between two pings of a gateway"),
     variable("IDLE_TIMEOUT_SECONDS", "60", "60", "Seconds of silence after which a gateway closes a connection"),
+    variable(
+        "KEEP_ALIVE_SECONDS",
+        "75",
+        "75",
+        "Seconds that a connection may pause between two HTTP requests; longer than a balancer keeps it",
+    ),
     variable("MAX_GROUP_MEMBERS", "100000", "100000", "Most members of a group"),
     variable("STATUS_MAX_MEMBERS", "1000", "1000", "Most members of a chat whose members get user_status events"),
     variable("EVENT_RETENTION_DAYS", "7", "7", "Days that events are kept, so that clients can catch up"),

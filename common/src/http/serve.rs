@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::lifecycle::Lifecycle;
 use axum::Router;
 use axum::body::Body;
-use http::header::CONNECTION;
+use http::header::{CONNECTION, HeaderName};
 use http::{HeaderValue, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -30,14 +30,17 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 /// Connections that speak HTTP at once (an upgraded one no longer does). Further ones wait in the
 /// kernel's queue.
 const MAX_CONNECTIONS: usize = 16_384;
 /// The longest time for the head of a first request.
 const FIRST_HEAD: Duration = Duration::from_secs(10);
-/// The longest pause between requests, and time for a later head: longer than a load balancer
-/// keeps an idle connection.
-const NEXT_HEAD: Duration = Duration::from_secs(75);
+/// The same on the admin port, whose clients' scrapes are a minute apart at most.
+const ADMIN_KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// A client is asked to leave an idle connection this long before it is closed. Otherwise a
+/// request may cross the closing: the client cannot know then whether it was served.
+const LEAVE_EARLY: Duration = Duration::from_secs(2);
 /// The wait for a first request once draining.
 const LAST_HEAD: Duration = Duration::from_millis(300);
 /// The longest head that is read.
@@ -48,13 +51,14 @@ const TAKEN_WITHIN: Duration = Duration::from_secs(30);
 const RETRY: Backoff = Backoff { first: Duration::from_millis(10), longest: Duration::from_secs(1) };
 
 /// Serves the public port until draining. Then it accepts no more, running requests finish, and
-/// idle connections are closed. The drain waits for them.
-pub async fn serve(listener: TcpListener, router: Router, places: Places, lifecycle: Lifecycle) {
+/// idle connections are closed. The drain waits for them. `keep_alive` is the longest pause between
+/// requests, and the time for a later head.
+pub async fn serve(listener: TcpListener, router: Router, places: Places, keep_alive: Duration, lifecycle: Lifecycle) {
     let until = lifecycle.draining();
     // Without it a drain that finds no connection is over before the last ones are taken.
     let _taking = lifecycle.hold_drain();
-    accept(listener, router, Some(places), until, |connection| drop(lifecycle.spawn_task("connection", connection)))
-        .await;
+    let spawn = |connection| drop(lifecycle.spawn_task("connection", connection));
+    accept(listener, router, Some(places), keep_alive, until, spawn).await;
 }
 
 /// Serves the admin port until stopping, so that `/readyz` answers to the last. No drain waits for
@@ -62,7 +66,7 @@ pub async fn serve(listener: TcpListener, router: Router, places: Places, lifecy
 pub async fn serve_admin(listener: TcpListener, router: Router, lifecycle: Lifecycle) {
     let until = lifecycle.stopping();
     let mut connections = JoinSet::new();
-    accept(listener, router, None, until, |connection| {
+    accept(listener, router, None, ADMIN_KEEP_ALIVE, until, |connection| {
         connections.spawn(connection);
         // A connection's end concerns nobody else; a panic in it is in the log.
         while connections.try_join_next().is_some() {}
@@ -74,6 +78,7 @@ async fn accept(
     listener: TcpListener,
     router: Router,
     places: Option<Places>,
+    keep_alive: Duration,
     until: CancellationToken,
     mut spawn: impl FnMut(std::pin::Pin<Box<dyn Future<Output = ()> + Send>>),
 ) {
@@ -85,7 +90,7 @@ async fn accept(
             Some(Err(error)) => return refuse(&stream, &error),
             None => None,
         };
-        let connection = connection(stream, peer, place, router.clone(), until.clone());
+        let connection = connection(stream, peer, place, router.clone(), keep_alive, until.clone());
         spawn(Box::pin(async move {
             connection.await;
             drop(permit);
@@ -182,11 +187,19 @@ fn set_user_timeout(stream: &TcpStream, timeout: Option<Duration>) {
     let _ = (stream, timeout);
 }
 
+/// `Keep-Alive` of the answers on a connection that is closed after so long a pause (RFC 2068,
+/// section 19.7.1.1).
+fn leave_after(keep_alive: Duration) -> Option<HeaderValue> {
+    let seconds = keep_alive.saturating_sub(LEAVE_EARLY).as_secs();
+    (seconds > 0).then(|| HeaderValue::try_from(format!("timeout={seconds}")).ok()).flatten()
+}
+
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
     place: Option<Arc<Place>>,
     router: Router,
+    keep_alive: Duration,
     until: CancellationToken,
 ) {
     bound_sending(&stream);
@@ -194,6 +207,7 @@ async fn connection(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "no TCP_NODELAY");
     }
+    let leave_after = leave_after(keep_alive);
     let begun = Arc::new(AtomicBool::new(false));
     let (seen, draining) = (begun.clone(), until.clone());
     let service = hyper::service::service_fn(move |mut request: http::Request<Incoming>| {
@@ -204,10 +218,15 @@ async fn connection(
             request.extensions_mut().insert(Arc::clone(place));
         }
         let (answer, draining) = (router.clone().call(request.map(Body::new)), draining.clone());
+        let leave_after = leave_after.clone();
         async move {
             let mut answer = answer.await.unwrap_or_else(|never| match never {});
-            if draining.is_cancelled() && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+                if draining.is_cancelled() {
+                    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                } else if let Some(leave_after) = leave_after {
+                    answer.headers_mut().insert(KEEP_ALIVE, leave_after);
+                }
             }
             Ok::<_, Infallible>(answer)
         }
@@ -215,7 +234,7 @@ async fn connection(
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(NEXT_HEAD)
+            .header_read_timeout(keep_alive)
             .max_buf_size(MAX_HEAD_BYTES)
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades()

@@ -12,10 +12,14 @@ fn places(per_address: usize) -> Places {
 
 /// A server on a free port, its lifecycle, and how it ended.
 async fn server(router: Router) -> (SocketAddr, Lifecycle, JoinHandle<ExitCode>) {
+    server_that_keeps(router, Duration::from_secs(75)).await
+}
+
+async fn server_that_keeps(router: Router, keep_alive: Duration) -> (SocketAddr, Lifecycle, JoinHandle<ExitCode>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
     let lifecycle = Lifecycle::with_drain(Duration::from_secs(1));
-    lifecycle.spawn("serve", serve(listener, router, places(100), lifecycle.clone()));
+    lifecycle.spawn("serve", serve(listener, router, places(100), keep_alive, lifecycle.clone()));
     let done = tokio::spawn(lifecycle.clone().run_until_done(async {}));
     (address, lifecycle, done)
 }
@@ -109,7 +113,7 @@ async fn connections_that_only_the_kernel_has_accepted_are_served_when_the_drain
     }
     lifecycle.begin_drain();
     let router = router(&Arc::default(), &Arc::default());
-    serve(listener, router, places(100), lifecycle.clone()).await;
+    serve(listener, router, places(100), Duration::from_secs(75), lifecycle.clone()).await;
     for mut stream in waiting {
         assert!(answer(&mut stream).await.starts_with("HTTP/1.1 200"));
     }
@@ -157,6 +161,31 @@ async fn the_admin_port_answers_while_draining() {
     assert!(draining.starts_with("HTTP/1.1 503") && draining.contains(r#""draining":true"#), "{draining}");
     assert!(status("/healthz").await.starts_with("HTTP/1.1 200"));
     assert_eq!(bounded(lifecycle.run_until_done(async {})).await, ExitCode::SUCCESS);
+}
+
+/// A client that leaves when it is asked to meets no closing.
+#[tokio::test]
+async fn a_client_is_asked_to_leave_before_its_connection_is_closed() {
+    let (entered, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let keep_alive = Duration::from_millis(3500);
+    let (address, lifecycle, done) = server_that_keeps(router(&entered, &go_on), keep_alive).await;
+    let mut stream = TcpStream::connect(address).await.expect("accepted");
+    for _ in 0..2 {
+        ask(&mut stream, "/").await;
+        let answer = answer(&mut stream).await;
+        assert!(answer.contains("\r\nkeep-alive: timeout=1\r\n"), "{answer}");
+    }
+    let idle = tokio::time::Instant::now();
+    assert!(is_closed(&mut stream).await);
+    assert!(idle.elapsed() > Duration::from_secs(3), "{:?}", idle.elapsed());
+    lifecycle.begin_drain();
+    assert_eq!(bounded(done).await.expect("no panic"), ExitCode::SUCCESS);
+}
+
+#[test]
+fn a_pause_of_two_seconds_or_less_is_not_promised() {
+    let header = |seconds| leave_after(Duration::from_secs(seconds)).map(|value| value.to_str().unwrap().to_owned());
+    assert_eq!([header(2), header(3), header(75)], [None, Some("timeout=1".into()), Some("timeout=73".into())]);
 }
 
 #[tokio::test]
