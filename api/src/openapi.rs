@@ -46,7 +46,7 @@ pub(crate) fn document(about: &About, limits: &Limits, handlers: OpenApi) -> Val
     Problem::schemas(&mut schemas);
     components.schemas.extend(schemas);
     let mut document = serde_json::to_value(document).unwrap_or_default();
-    document["servers"] = json!([{"url": "/", "description": "This program, or the load balancer in front of it"}]);
+    document["servers"] = json!([{"url": "./", "description": "This program, or the load balancer in front of it"}]);
     document["tags"] =
         TAGS.iter().map(|(name, description)| json!({"name": name, "description": description})).collect();
     for body in ["SendMessage", "EditMessage"] {

@@ -8,6 +8,7 @@
 import { Connection, Session } from './messenger.js';
 import { batched, byId, confirmed, name, setText } from './dom.js';
 import { showAccount } from './account.js';
+import { BASE, ours } from './site.js';
 import { Store } from './store.js';
 import { shared } from './storage.js';
 import { ChatList } from './chat_list.js';
@@ -23,7 +24,7 @@ import { quickSwitcher } from './switcher.js';
 import { onLanguage, parts, t } from './i18n.js';
 import { wordsFor, wordsForClose, wordsForEnd } from './words.js';
 
-const session = new Session({ storage: shared });
+const session = new Session({ base: BASE, key: ours('messenger.session'), storage: shared });
 const connection = new Connection(session, { longestMs });
 /** @type {Store} */
 let store;

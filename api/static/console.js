@@ -6,6 +6,7 @@
 import { Connection, Session, randomId } from './messenger.js';
 import { byId, el, onSubmit, setText } from './dom.js';
 import { FrameLog } from './console_log.js';
+import { BASE, ours } from './site.js';
 
 /**
  * The commands a client may send. `?` marks what may be left out; the kinds decide how a field is
@@ -24,7 +25,7 @@ const COMMANDS = [
   { type: 'ping', about: 'Answered with pong.', fields: {} },
 ];
 
-const session = new Session({ key: 'messenger.console' });
+const session = new Session({ base: BASE, key: ours('messenger.console') });
 const log = new FrameLog();
 /** @type {any} */
 let socket = null;

@@ -4,6 +4,7 @@
  * reload, crash or log-in loses it.
  * @module
  */
+import { ours } from './site.js';
 import { shared } from './storage.js';
 
 /**
@@ -13,7 +14,7 @@ import { shared } from './storage.js';
  *   string}|null}} Draft
  */
 
-const KEY = 'messenger.draft.';
+const KEY = `${ours('messenger.draft')}.`;
 
 /** @type {Readonly<Draft>} */
 const NONE = Object.freeze({ text: '', replyTo: null, edit: null });

@@ -7,6 +7,7 @@
  */
 import { byId } from './dom.js';
 import { t } from './i18n.js';
+import { ours } from './site.js';
 import { declined, notifies, setNotify, sounds } from './settings.js';
 
 /** How long a tab waits for another to say that the user looks at it. */
@@ -18,7 +19,7 @@ let missed = false;
 
 function channel() {
   try {
-    return new BroadcastChannel('messenger.attention');
+    return new BroadcastChannel(ours('messenger.attention'));
   } catch {
     return null; // no other tab can be asked
   }
@@ -43,7 +44,7 @@ if (tabs) tabs.onmessage = ({ data }) => answer(data);
 
 /** Of several tabs one makes the sound: the one that holds the lock, as long as it lives. */
 let loud = !navigator.locks;
-navigator.locks?.request('messenger.sound', () => { loud = true; return new Promise(() => {}); }).catch(() => { loud = true; });
+navigator.locks?.request(ours('messenger.sound'), () => { loud = true; return new Promise(() => {}); }).catch(() => { loud = true; });
 
 function beep() {
   const audio = new AudioContext();
@@ -69,7 +70,7 @@ export async function notifyOf({ chat, message }, open) {
   if (!notifies()) return;
   const title = chat.info.is_group ? t('notify.group', { name: message.author_username, chat: chat.info.name }) : message.author_username;
   // One notification a chat, also of several tabs: the newer takes the place of the older.
-  const shown = new Notification(title, { body: message.text.slice(0, 200), tag: `messenger.chat.${chat.id}`, icon: '/static/icon.svg' });
+  const shown = new Notification(title, { body: message.text.slice(0, 200), tag: `${ours('messenger.chat')}.${chat.id}`, icon: new URL('icon.svg', import.meta.url).href });
   shown.onclick = () => { shown.close(); window.focus(); open(chat.id); };
 }
 

@@ -6,11 +6,12 @@
  * @module
  */
 import { backoff, randomId } from './messenger.js';
+import { ours } from './site.js';
 import { shared } from './storage.js';
 import { wordsFor } from './words.js';
 
 const TRIES = 6;
-const KEY = 'messenger.unsent.';
+const KEY = `${ours('messenger.unsent')}.`;
 
 /**
  * @typedef {{client_message_id: string, chat_id: number, author_id: number, text: string,

@@ -4,9 +4,10 @@
  * next visit.
  * @module
  */
+import { ours } from './site.js';
 import { shared } from './storage.js';
 
-const KEY = 'messenger.read.';
+const KEY = `${ours('messenger.read')}.`;
 
 export class Ticks {
   #prefix;

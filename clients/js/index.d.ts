@@ -107,6 +107,7 @@ export class Session {
   refresh(): Promise<void>;
   logout(): Promise<void>;
   request(method: string, path: string, body?: unknown): Promise<any>;
+  url(path: string): URL;
   on(type: 'signed_in' | 'refreshed' | 'reached' | 'ended', listener: (detail: any) => void): () => void;
   close(): void;
 }

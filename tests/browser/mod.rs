@@ -17,6 +17,7 @@ mod page;
 mod reading;
 mod recovery;
 mod tabs;
+mod under_a_path;
 
 use std::sync::Arc;
 

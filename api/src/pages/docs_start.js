@@ -1,6 +1,6 @@
 // Opens Swagger UI on the program's own document.
 window.ui = SwaggerUIBundle({
-  url: "/openapi.json",
+  url: "openapi.json",
   dom_id: "#swagger-ui",
   deepLinking: true,
   tagsSorter: (a, b) => 0,

@@ -184,7 +184,7 @@ export class Connection extends Emitter {
     this.#triedAt = Date.now();
     this.#set('connecting');
     const token = this.#session.accessToken;
-    const url = new URL('/ws/chat', this.#session.base);
+    const url = this.#session.url('/ws/chat');
     url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
     const byPath = this.#options.way === 'path';
     if (byPath) url.pathname += `/${encodeURIComponent(token)}`;

@@ -103,6 +103,15 @@ export class Session extends Emitter {
     globalThis.addEventListener?.('storage', (event) => { if (event.key === key || event.key === null) this.#follow(); }, { signal: this.#off.signal });
   }
 
+  /**
+   * The address of a path of the API. The server may live under a path of its own.
+   * @param {string} path
+   */
+  url(path) {
+    const { origin, pathname } = new URL(this.base);
+    return new URL(origin + pathname.replace(/\/*$/, '') + path);
+  }
+
   get signedIn() { return this.#tokens !== null; }
   get accessToken() { return this.#tokens?.access ?? ''; }
   /** Whether a refresh token is held; a pasted access token comes without. */
@@ -173,7 +182,7 @@ export class Session extends Emitter {
    * must not be lost.
    */
   async #wake() {
-    const knock = () => fetch(new URL('/', this.base), { headers: { accept: 'application/json' }, signal: AbortSignal.timeout(KNOCK_MS), cache: 'no-store' });
+    const knock = () => fetch(this.url('/'), { headers: { accept: 'application/json' }, signal: AbortSignal.timeout(KNOCK_MS), cache: 'no-store' });
     await Promise.allSettled(Array.from({ length: KEPT_CONNECTIONS }, knock));
   }
 
@@ -291,7 +300,7 @@ export class Session extends Emitter {
     let answer;
     let text;
     try {
-      answer = await fetch(new URL(path, this.base), { method, headers, body: body === undefined ? undefined : JSON.stringify(body), signal: call.signal, cache: 'no-store' });
+      answer = await fetch(this.url(path), { method, headers, body: body === undefined ? undefined : JSON.stringify(body), signal: call.signal, cache: 'no-store' });
       text = await answer.text();
     } catch {
       throw new ApiError(0, 'offline', 'The server cannot be reached.');

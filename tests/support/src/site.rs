@@ -28,8 +28,13 @@ impl Site {
         if !deployment.is_cluster() {
             return Self { url: deployment.api(0).url(), _balancer: None };
         }
-        let balancer = Balancer::before(deployment).await;
-        Self { url: balancer.url(), _balancer: Some(balancer) }
+        Self::under(deployment, "").await
+    }
+
+    /// Under a path of the host, which the balancer takes away. It serves no other.
+    pub async fn under(deployment: &Deployment, prefix: &'static str) -> Self {
+        let balancer = Balancer::before(deployment, prefix).await;
+        Self { url: format!("{}{prefix}", balancer.url()), _balancer: Some(balancer) }
     }
 }
 
@@ -39,14 +44,16 @@ struct Balancer {
 }
 
 struct Nodes {
+    prefix: &'static str,
     apis: Vec<Arc<Node>>,
     gateways: Vec<Arc<Node>>,
     turn: AtomicUsize,
 }
 
 impl Balancer {
-    async fn before(deployment: &Deployment) -> Self {
+    async fn before(deployment: &Deployment, prefix: &'static str) -> Self {
         let nodes = Arc::new(Nodes {
+            prefix,
             apis: deployment.apis().to_vec(),
             gateways: deployment.gateways().to_vec(),
             turn: AtomicUsize::new(0),
@@ -86,6 +93,11 @@ impl Nodes {
         };
         let head = String::from_utf8(read[..end].to_vec()).ok()?;
         let path = head.split(' ').nth(1)?;
+        let Some(path) = path.strip_prefix(self.prefix).filter(|path| path.starts_with('/')) else {
+            let answer = "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+            return client.write_all(answer.as_bytes()).await.ok();
+        };
+        let head = head.replacen(&format!(" {}{path} ", self.prefix), &format!(" {path} "), 1);
         let mut server = self.connect(path).await?;
         let upgrade = head.to_ascii_lowercase().contains("\r\nupgrade: websocket");
         let mut passed = String::new();

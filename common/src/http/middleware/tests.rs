@@ -52,7 +52,10 @@ impl Server {
         let address = listener.local_addr().expect("bound");
         let lifecycle = Lifecycle::new();
         let places = crate::http::Places::new(1000, Vec::new(), metrics.clone());
-        lifecycle.spawn("serve", crate::http::serve(listener, router, places, std::time::Duration::from_secs(75), lifecycle.clone()));
+        lifecycle.spawn(
+            "serve",
+            crate::http::serve(listener, router, places, std::time::Duration::from_secs(75), lifecycle.clone()),
+        );
         Self { address, metrics }
     }
 
