@@ -138,7 +138,7 @@ impl PresenceKeeper {
             beats.tick().await;
             beat = beat.wrapping_add(1);
             parts.metrics.presence_pending.set(self.pending());
-            match parts.presence.sweep().await {
+            match parts.presence.sweep(&parts.node).await {
                 Ok(transitions) => parts.announcer.announce(transitions),
                 Err(error) => tracing::debug!(%error, "cannot sweep presence"),
             }

@@ -32,8 +32,8 @@ impl Gateway {
                 presence: Arc::clone(&backends.presence),
                 announcer: Announcer::new(
                     Arc::clone(&backends.store),
-                    ctx.publisher.clone(),
-                    backends.bus.up(),
+                    Arc::clone(&backends.bus),
+                    Arc::clone(&backends.presence),
                     config.limits.status_max_members,
                 ),
                 metrics: backends.metrics.clone(),

@@ -13,6 +13,7 @@ mod g4_once;
 mod g5_failover;
 mod g5_faults;
 mod g5_presence;
+mod g5_sweeper;
 mod g6_access;
 mod g6_identity;
 mod g7_slow_readers;

@@ -122,7 +122,7 @@ impl Presence for MemoryPresence {
         Outcome::default()
     }
 
-    async fn sweep(&self) -> Result<Vec<Transition>> {
+    async fn sweep(&self, _: &NodeId) -> Result<Vec<Transition>> {
         let now = Instant::now();
         let mut state = self.state.lock();
         let state = &mut *state;
@@ -159,6 +159,11 @@ impl Presence for MemoryPresence {
             false
         });
         Ok(went)
+    }
+
+    async fn acknowledge(&self, _: &[Transition]) -> Result<()> {
+        // What was decided here is lost with its only reader.
+        Ok(())
     }
 
     async fn online(&self, users: &[UserId]) -> Result<Vec<Option<OffsetDateTime>>> {

@@ -5,17 +5,18 @@
 //! last node's lease ends.
 //!
 //! # Obligations of a back end
-//! - **Each transition is returned by exactly one call, once**, whichever calls race: the decision
-//!   and the write are one atomic step. (An answer that is lost on its way from Redis is not
-//!   repeated: rather never than twice.)
+//! - **Each transition is decided once**, whichever calls race: the decision and the write are one
+//!   atomic step. Its node publishes it and acknowledges that. Where the process may be outlived,
+//!   a transition stays pending until then: `arrive`, repeated, returns it again, and a sweep of
+//!   any node after a lease does. Repeated, it bears the same `decided_at`: receivers drop doubles.
 //! - `arrive`, `depart` and `renew` may be repeated without harm. A node repeats those that
 //!   failed: `arrive` and `depart` first, then `renew`.
 //! - **A part that fails holds up no other**: an [`Outcome`] names the users for whom it failed.
 //! - A node renews at a third of the lease and sweeps about once a second. A sweep after a long
 //!   silence (over half a lease) assumes that Redis was unavailable, and gives every node another
 //!   lease.
-//! - Emptied (Redis flushed), it is complete again after one `renew` of every node. Meanwhile it
-//!   reports no user offline who is online.
+//! - Emptied (Redis flushed), it is complete again after one `renew` of every
+//!   node. Meanwhile it reports no user offline who is online.
 
 pub mod memory;
 pub mod redis;
@@ -104,8 +105,12 @@ pub trait Presence: Send + Sync + 'static {
     /// reports nothing.
     async fn forget(&self, node: &NodeId, users: &[UserId]) -> Outcome;
 
-    /// Takes out the users whose grace is over, and those of nodes whose lease is over.
-    async fn sweep(&self) -> Result<Vec<Transition>>;
+    /// Takes out the users whose grace is over, and those of nodes whose lease is over. Returns
+    /// them, and the transitions that other nodes did not acknowledge within a lease.
+    async fn sweep(&self, node: &NodeId) -> Result<Vec<Transition>>;
+
+    /// These transitions were published: no call returns them again.
+    async fn acknowledge(&self, published: &[Transition]) -> Result<()>;
 
     /// Since when each of these users is online, in their order; `None` for a user who is not.
     async fn online(&self, users: &[UserId]) -> Result<Vec<Option<OffsetDateTime>>>;

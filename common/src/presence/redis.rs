@@ -11,11 +11,12 @@ mod calls;
 
 use super::{Online, Outcome, Presence, Transition};
 use crate::error::{Error, Result};
+use crate::event;
 use crate::id::{NodeId, UserId};
 use crate::model::Page;
 use crate::redis::Namespace;
 use crate::redis::pool::{RedisPool, Script};
-use answers::{at, came_online, number, unreadable, went_offline};
+use answers::{at, number, unreadable};
 use async_trait::async_trait;
 use calls::Call;
 use parking_lot::Mutex;
@@ -51,6 +52,7 @@ struct Scripts {
     renew: Script,
     forget: Script,
     sweep: Script,
+    acknowledge: Script,
 }
 
 impl RedisPresence {
@@ -62,6 +64,7 @@ impl RedisPresence {
             renew: Script::new(concat!(include_str!("scripts/head.lua"), include_str!("scripts/renew.lua"))),
             forget: Script::new(concat!(include_str!("scripts/head.lua"), include_str!("scripts/forget.lua"))),
             sweep: Script::new(concat!(include_str!("scripts/head.lua"), include_str!("scripts/sweep.lua"))),
+            acknowledge: Script::new(include_str!("scripts/acknowledge.lua")),
         };
         Self {
             pool,
@@ -110,15 +113,15 @@ impl RedisPresence {
 #[async_trait]
 impl Presence for RedisPresence {
     async fn arrive(&self, node: &NodeId, users: &[UserId]) -> Outcome {
-        self.run(self.calls(&self.scripts.arrive, node, users, None), came_online).await
+        self.run(self.calls(&self.scripts.arrive, node, users, None)).await
     }
 
     async fn depart(&self, node: &NodeId, users: &[UserId], grace: Duration) -> Outcome {
-        self.run(self.calls(&self.scripts.depart, node, users, Some(grace)), |_, _| Some(Vec::new())).await
+        self.run(self.calls(&self.scripts.depart, node, users, Some(grace))).await
     }
 
     async fn renew(&self, node: &NodeId, users: &[UserId]) -> Outcome {
-        self.run(self.calls(&self.scripts.renew, node, users, None), came_online).await
+        self.run(self.calls(&self.scripts.renew, node, users, None)).await
     }
 
     async fn surplus(&self, node: &NodeId, users: &[UserId]) -> Result<Vec<UserId>> {
@@ -145,17 +148,17 @@ impl Presence for RedisPresence {
     }
 
     async fn forget(&self, node: &NodeId, users: &[UserId]) -> Outcome {
-        self.run(self.calls(&self.scripts.forget, node, users, None), |_, _| Some(Vec::new())).await
+        self.run(self.calls(&self.scripts.forget, node, users, None)).await
     }
 
-    async fn sweep(&self) -> Result<Vec<Transition>> {
+    async fn sweep(&self, node: &NodeId) -> Result<Vec<Transition>> {
         let calls = (0..BUCKETS).map(|bucket| {
             let mut script = self.call(&self.scripts.sweep, bucket);
-            script.arg(USERS_PER_CALL);
+            script.arg(&node.0).arg(USERS_PER_CALL);
             Call { bucket, users: Vec::new(), script }
         });
         // One server of a cluster may be away: the transitions of the others count.
-        let Outcome { transitions, error, .. } = self.run(calls.collect(), went_offline).await;
+        let Outcome { transitions, error, .. } = self.run(calls.collect()).await;
         match error {
             Some(error) if transitions.is_empty() => Err(error),
             Some(error) => {
@@ -164,6 +167,24 @@ impl Presence for RedisPresence {
             }
             None => Ok(transitions),
         }
+    }
+
+    async fn acknowledge(&self, published: &[Transition]) -> Result<()> {
+        let mut by_bucket: Vec<Vec<&Transition>> = vec![Vec::new(); BUCKETS];
+        for transition in published {
+            by_bucket[bucket(transition.user_id)].push(transition);
+        }
+        let mut calls = Vec::new();
+        for (bucket, transitions) in by_bucket.iter().enumerate() {
+            for chunk in transitions.chunks(USERS_PER_CALL) {
+                let mut call = self.scripts.acknowledge.call(&[&self.names[bucket]]);
+                for transition in chunk {
+                    call.arg(transition.user_id.0).arg(event::micros(transition.decided_at));
+                }
+                calls.push(call);
+            }
+        }
+        self.pool.run(&calls).await?.into_iter().try_for_each(|answer| answer.map(drop))
     }
 
     async fn online(&self, users: &[UserId]) -> Result<Vec<Option<OffsetDateTime>>> {

@@ -1,5 +1,6 @@
 //! Transitions of presence on their way to those who share a chat with the user: queries of the
-//! store, then one publication for many.
+//! store, then one publication for many. They are acknowledged once the bus took them; until then
+//! they stay pending, and another node publishes them should this one die.
 //!
 //! A task of its own, so that a store that is slow or away delays neither the leases nor anybody's
 //! `welcome`. What could not be announced is announced when the store is back: of each user the
@@ -7,17 +8,17 @@
 
 use super::{SWEEP, USERS_PER_CALL};
 use crate::newest::NewestByKey;
+use messenger_common::bus::{Bus, Publication};
 use messenger_common::error::{Error, Result};
 use messenger_common::event::{Envelope, StatusChange, micros};
 use messenger_common::id::UserId;
 use messenger_common::model::Status;
-use messenger_common::presence::Transition;
-use messenger_common::relay::Publisher;
+use messenger_common::presence::{Presence, Transition};
 use messenger_common::store::Store;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 /// Chats named in one publication, about: the last user may bring all of theirs.
 const CHATS_PER_PUBLICATION: usize = 4096;
@@ -27,9 +28,8 @@ const WAITING: usize = 100_000;
 /// See the module.
 pub(crate) struct Announcer {
     store: Arc<dyn Store>,
-    publisher: Publisher,
-    /// Whether the bus is up: what is published while it is not reaches nobody.
-    bus_up: watch::Receiver<bool>,
+    bus: Arc<dyn Bus>,
+    presence: Arc<dyn Presence>,
     status_max_members: i64,
     waiting: Mutex<Waiting>,
     added: Notify,
@@ -66,11 +66,11 @@ impl Waiting {
 impl Announcer {
     pub(crate) fn new(
         store: Arc<dyn Store>,
-        publisher: Publisher,
-        bus_up: watch::Receiver<bool>,
+        bus: Arc<dyn Bus>,
+        presence: Arc<dyn Presence>,
         status_max_members: i64,
     ) -> Self {
-        Self { store, publisher, bus_up, status_max_members, waiting: Mutex::default(), added: Notify::new() }
+        Self { store, bus, presence, status_max_members, waiting: Mutex::default(), added: Notify::new() }
     }
 
     /// Takes transitions; never waits.
@@ -97,7 +97,8 @@ impl Announcer {
 
     /// Announces what comes; notifies `settled` at each pause.
     pub(super) async fn run(&self, settled: &Notify) {
-        let mut bus_up = self.bus_up.clone();
+        // What is published while the bus is down reaches nobody.
+        let mut bus_up = self.bus.up();
         let mut most = USERS_PER_CALL;
         loop {
             if bus_up.wait_for(|up| *up).await.is_err() {
@@ -154,8 +155,14 @@ impl Announcer {
                 chats: chats.remove(&transition.user_id).unwrap_or_default(),
             })
         });
-        for some in pieces(changes.filter(|change| !change.chats.is_empty())) {
-            self.publisher.publish_now(&Envelope::Status(some));
+        let pieces = pieces(changes.filter(|change| !change.chats.is_empty()));
+        let publications: Vec<_> = pieces.into_iter().map(|some| Publication::from(&Envelope::Status(some))).collect();
+        if !publications.is_empty() {
+            self.bus.publish(&publications).await?;
+        }
+        if let Err(error) = self.presence.acknowledge(transitions).await {
+            // They are published again: receivers drop doubles.
+            tracing::debug!(%error, "cannot acknowledge transitions of presence");
         }
         Ok(())
     }

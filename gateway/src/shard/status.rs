@@ -34,10 +34,11 @@ impl Statuses {
         dropped
     }
 
-    /// Whether a later decision about the user came before: deciders publish in no order.
+    /// Whether the decision, or a later one about the user, came before: deciders publish in no
+    /// order, and publish again what was not acknowledged.
     fn is_outdated(&mut self, change: &StatusFrame) -> bool {
         let known = self.decided.iter().find_map(|of| of.get(&change.user_id)).copied();
-        let outdated = known.is_some_and(|known| change.decided_at_micros < known);
+        let outdated = known.is_some_and(|known| change.decided_at_micros <= known);
         if !outdated {
             self.decided[0].insert(change.user_id, change.decided_at_micros);
         }
@@ -156,7 +157,7 @@ mod tests {
     fn only_the_newest_of_a_user_waits_in_his_first_place() {
         let mut statuses = Statuses { paced: Paced::exhausted(), ..Statuses::default() };
         statuses.add(&changes([1, 2]));
-        let newer = changes([3, 1]);
+        let newer = decided([(3, 2), (1, 2)]);
         statuses.add(&newer);
         let (kept, at) = statuses.paced.take_first().expect("the first");
         assert!(Arc::ptr_eq(&kept, &newer) && at == 1);
@@ -169,6 +170,7 @@ mod tests {
         let mut statuses = Statuses::default();
         statuses.add(&decided([(1, 10), (2, 10)]));
         statuses.add(&decided([(1, 9), (2, 11)]));
+        statuses.add(&decided([(1, 10), (2, 11)]));
         assert_eq!(told(&mut statuses, 1), [1, 2]);
         (0..TICKS_REMEMBERED).for_each(|_| statuses.tick());
         statuses.add(&decided([(1, 9)]));

@@ -6,17 +6,14 @@ use crate::presence::Transition;
 use redis::Value;
 use time::OffsetDateTime;
 
-pub(super) fn came_online(now: OffsetDateTime, users: &[Value]) -> Option<Vec<Transition>> {
-    let online = |user| Some(Transition { user_id: UserId(number(user)?), online: true, at: now, decided_at: now });
-    users.iter().map(online).collect()
-}
-
-pub(super) fn went_offline(now: OffsetDateTime, pairs: &[Value]) -> Option<Vec<Transition>> {
-    let offline = |pair: &[Value]| {
-        let (user_id, at) = (UserId(number(&pair[0])?), at(number(&pair[1])?)?);
-        Some(Transition { user_id, online: false, at, decided_at: now })
+/// The transitions of an answer: user, 1 or 0, since when (ms), when decided (µs), and so on.
+pub(super) fn transitions(fields: &[Value]) -> Option<Vec<Transition>> {
+    let one = |fields: &[Value]| {
+        let [user, online, since, decided] = fields else { return None };
+        let (user_id, online) = (UserId(number(user)?), number(online)? == 1);
+        Some(Transition { user_id, online, at: at(number(since)?)?, decided_at: micros(number(decided)?)? })
     };
-    pairs.chunks_exact(2).map(offline).collect()
+    fields.chunks(4).map(one).collect()
 }
 
 pub(super) fn number(value: &Value) -> Option<i64> {
@@ -31,7 +28,7 @@ pub(super) fn at(millis: i64) -> Option<OffsetDateTime> {
     micros(millis.checked_mul(1_000)?)
 }
 
-pub(super) fn micros(micros: i64) -> Option<OffsetDateTime> {
+fn micros(micros: i64) -> Option<OffsetDateTime> {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000).ok()
 }
 

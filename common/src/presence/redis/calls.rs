@@ -1,13 +1,12 @@
 //! The calls of scripts, bucket by bucket, and what becomes of each.
 
-use super::answers::{micros, number, unreadable};
+use super::answers::{transitions, unreadable};
 use super::{BUCKETS, RedisPresence, USERS_PER_CALL, bucket, millis};
 use crate::id::{NodeId, UserId};
 use crate::presence::{Outcome, Transition};
 use crate::redis::pool::{Script, ScriptCall};
 use redis::Value;
 use std::time::Duration;
-use time::OffsetDateTime;
 
 /// A script for some users of one bucket.
 pub(super) struct Call<'a> {
@@ -15,9 +14,6 @@ pub(super) struct Call<'a> {
     pub(super) users: Vec<UserId>,
     pub(super) script: ScriptCall<'a>,
 }
-
-/// Reads the rest of an answer, behind its time.
-pub(super) type Read = fn(OffsetDateTime, &[Value]) -> Option<Vec<Transition>>;
 
 impl RedisPresence {
     pub(super) fn call<'a>(&self, script: &'a Script, bucket: usize) -> ScriptCall<'a> {
@@ -56,7 +52,7 @@ impl RedisPresence {
     }
 
     /// Runs the calls. One that fails costs only its own users.
-    pub(super) async fn run(&self, calls: Vec<Call<'_>>, read: Read) -> Outcome {
+    pub(super) async fn run(&self, calls: Vec<Call<'_>>) -> Outcome {
         let mut outcome = Outcome::default();
         if calls.is_empty() {
             return outcome;
@@ -66,7 +62,7 @@ impl RedisPresence {
         match self.pool.run(&scripts).await {
             Ok(answers) => {
                 for ((bucket, users), answer) in of.into_iter().zip(answers) {
-                    match answer.and_then(|answer| self.read(bucket, &answer, read).ok_or_else(unreadable)) {
+                    match answer.and_then(|answer| self.read(bucket, &answer).ok_or_else(unreadable)) {
                         Ok(more) => outcome.transitions.extend(more),
                         Err(error) => outcome.fail(&users, error),
                     }
@@ -77,14 +73,14 @@ impl RedisPresence {
         outcome
     }
 
-    fn read(&self, bucket: usize, answer: &Value, read: Read) -> Option<Vec<Transition>> {
+    fn read(&self, bucket: usize, answer: &Value) -> Option<Vec<Transition>> {
         let Value::Array(fields) = answer else { return None };
-        let [Value::BulkString(epoch), now, rest @ ..] = fields.as_slice() else { return None };
+        let [Value::BulkString(epoch), _now, rest @ ..] = fields.as_slice() else { return None };
         let epoch = std::str::from_utf8(epoch).ok()?;
         let mut known = self.epochs[bucket].lock();
         if *known != epoch {
             epoch.clone_into(&mut known);
         }
-        read(micros(number(now)?)?, rest)
+        transitions(rest)
     }
 }

@@ -3,10 +3,13 @@
 -- ARGV[3]  the node
 -- ARGV[4…] the users
 --
--- Answers the users that came online.
-local answer = { epoch, decided }
+-- Answers those that came online, again too where this node repeats the call.
 call('ZADD', leases, now + lease, ARGV[3])
 for i = 4, #ARGV do
-    if register(ARGV[i], ARGV[3]) then answer[#answer + 1] = ARGV[i] end
+    if register(ARGV[i], ARGV[3]) then
+        decide(ARGV[i], 1, now, ARGV[3])
+    else
+        add_pending(ARGV[i], ARGV[3])
+    end
 end
 return answer

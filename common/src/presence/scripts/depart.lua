@@ -28,4 +28,4 @@ for i = 5, #ARGV do
         begin_grace(user)
     end
 end
-return { epoch, decided }
+return answer

@@ -13,8 +13,10 @@ for i = 4, #ARGV do
         call('HDEL', since, user)
         call('ZREM', grace, user)
         call('HDEL', gone, user)
+        call('HDEL', pending, user)
+        call('ZREM', claims, user)
     else
         call('HSET', held, user, others)
     end
 end
-return { epoch, decided }
+return answer

@@ -7,11 +7,14 @@
 -- Keys: `held` user -> nodes that hold it, comma-separated · `online` users, score = id, for paging · `since` user -> ms
 --       `grace` user -> when it is to be told offline · `gone` user -> when its last connection went
 --       `leases` node -> when its lease ends · `n:<node>` users that the node holds · `state` epoch, healing, beat, decided, the longest grace
+--       `pending` user -> the last decision that was not published yet: `1 at decided node` (0: offline) · `claims` user -> when that claim ends
 --
--- Every answer begins with the epoch and the time, µs: finer than all else, for of two transitions of a user the later holds.
+-- Every answer begins with the epoch and the time, µs: finer than all else, for of two transitions of a user the later holds. Then
+-- come the transitions that the caller has to publish and to acknowledge: user, 1 online or 0 offline, since when (ms), when decided (µs).
 local bucket, lease = KEYS[1], tonumber(ARGV[1])
 local held, online, since = bucket .. ':held', bucket .. ':online', bucket .. ':since'
 local grace, gone, leases, state = bucket .. ':grace', bucket .. ':gone', bucket .. ':leases', bucket .. ':state'
+local pending, claims = bucket .. ':pending', bucket .. ':claims'
 local call = redis.call
 local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -36,7 +39,9 @@ end
 local healing = heals > now
 local before = tonumber(call('HGET', state, 'decided') or '0')
 if decided <= before then decided = before + 1 end
-call('HSET', state, 'decided', string.format('%.0f', decided))
+local decision = string.format('%.0f', decided)
+call('HSET', state, 'decided', decision)
+local answer = { epoch, decided }
 
 local function without(nodes, node)
     local others = {}
@@ -46,14 +51,16 @@ local function without(nodes, node)
     return table.concat(others, ',')
 end
 
+local function is_among(nodes, node)
+    return string.find(',' .. nodes .. ',', ',' .. node .. ',', 1, true) ~= nil
+end
+
 -- The node holds the user from now on; true when that brings the user online.
 local function register(user, node)
     call('SADD', bucket .. ':n:' .. node, user)
     local nodes = call('HGET', held, user)
     if nodes then
-        if not string.find(',' .. nodes .. ',', ',' .. node .. ',', 1, true) then
-            call('HSET', held, user, nodes .. ',' .. node)
-        end
+        if not is_among(nodes, node) then call('HSET', held, user, nodes .. ',' .. node) end
         return false
     end
     call('HSET', held, user, node)
@@ -66,4 +73,30 @@ local function register(user, node)
         return true
     end
     return false
+end
+
+local function add(user, is_online, at, when)
+    local n = #answer
+    answer[n + 1], answer[n + 2], answer[n + 3], answer[n + 4] = user, is_online, at, when
+end
+
+-- The user came or went: it stays pending, claimed by the node that is to publish it, until it is acknowledged.
+local function decide(user, is_online, at, node)
+    call('HSET', pending, user, is_online .. ' ' .. at .. ' ' .. decision .. ' ' .. node)
+    call('ZADD', claims, now + lease, user)
+    add(user, is_online, at, decision)
+end
+
+-- Adds a pending decision: the caller's own, whose answer it may not have got; or, with `claim`, any, which becomes the caller's.
+local function add_pending(user, node, claim)
+    local is_online, at, when, by = string.match(call('HGET', pending, user) or '', '^(%d) (%d+) (%d+) (.+)$')
+    if claim then
+        if is_online then
+            call('HSET', pending, user, is_online .. ' ' .. at .. ' ' .. when .. ' ' .. node)
+            call('ZADD', claims, now + lease, user)
+        else
+            call('ZREM', claims, user)
+        end
+    end
+    if is_online and (claim or by == node) then add(user, is_online, at, when) end
 end

@@ -1,10 +1,10 @@
 -- Takes out whose grace is over, and the users of nodes whose lease is over.
 --
--- ARGV[3]  how many users at most
+-- ARGV[3]  the node that asks
+-- ARGV[4]  how many users at most
 --
--- Answers user, when it went (ms), user, when, …: those that went offline.
-local answer = { epoch, decided }
-local room = tonumber(ARGV[3])
+-- Answers those that went offline, and the transitions of others that were not acknowledged in time.
+local room = tonumber(ARGV[4])
 
 local beat = tonumber(call('HGET', state, 'beat') or '0')
 if now >= beat and now - beat < 200 then return answer end
@@ -12,20 +12,26 @@ call('HSET', state, 'beat', now)
 if now - beat > math.max(lease / 2, 2000) then
     -- Nobody swept for long, so nobody could renew either: Redis was away (or frozen), or all nodes were. Who lives renews by the next lease.
     for _, node in ipairs(call('ZRANGE', leases, 0, -1)) do call('ZADD', leases, 'GT', now + lease, node) end
+    -- And a snapshot may have brought back what was published: the nodes correct it first.
+    for _, user in ipairs(call('ZRANGE', claims, 0, -1)) do call('ZADD', claims, 'GT', now + lease, user) end
 end
 
 if now < beat then
     -- The clock stepped back: nothing ends later than it would from now on.
     local longest = tonumber(call('HGET', state, 'grace') or '0')
-    for _, node in ipairs(call('ZRANGEBYSCORE', leases, now + lease, '+inf')) do call('ZADD', leases, now + lease, node) end
+    for _, node in ipairs(call('ZRANGEBYSCORE', leases, now + lease, '(+inf')) do call('ZADD', leases, now + lease, node) end
+    for _, user in ipairs(call('ZRANGEBYSCORE', claims, now + lease, '+inf')) do call('ZADD', claims, now + lease, user) end
     for _, user in ipairs(call('ZRANGEBYSCORE', grace, now + longest, '+inf')) do call('ZADD', grace, now + longest, user) end
+end
+
+if call('HLEN', pending) > call('ZCARD', claims) then
+    for _, user in ipairs(call('HKEYS', pending)) do call('ZADD', claims, 'NX', now, user) end
 end
 
 local function go(user, at)
     call('ZREM', online, user)
     call('HDEL', since, user)
-    answer[#answer + 1] = user
-    answer[#answer + 1] = at
+    decide(user, 0, at, ARGV[3])
 end
 
 if not healing then
@@ -38,6 +44,19 @@ if not healing then
     end
 end
 
+-- A node that died holds the user no longer.
+local function leave(user, node, ended)
+    local nodes = call('HGET', held, user)
+    if not nodes then return end
+    local others = without(nodes, node)
+    if others == '' then
+        call('HDEL', held, user)
+        go(user, ended)
+    else
+        call('HSET', held, user, others)
+    end
+end
+
 local dead = call('ZRANGEBYSCORE', leases, '-inf', now, 'WITHSCORES', 'LIMIT', 0, 16)
 for i = 1, #dead, 2 do
     local node, ended = dead[i], dead[i + 1]
@@ -45,17 +64,14 @@ for i = 1, #dead, 2 do
         local user = call('SPOP', bucket .. ':n:' .. node)
         if not user then break end
         room = room - 1
-        local nodes = call('HGET', held, user)
-        if nodes then
-            local others = without(nodes, node)
-            if others == '' then
-                call('HDEL', held, user)
-                go(user, ended)
-            else
-                call('HSET', held, user, others)
-            end
-        end
+        leave(user, node, ended)
     end
-    if room > 0 then call('ZREM', leases, node) end
+    if room > 0 then
+        call('ZREM', leases, node)
+    end
+end
+
+if room > 0 then
+    for _, user in ipairs(call('ZRANGEBYSCORE', claims, '-inf', now, 'LIMIT', 0, room)) do add_pending(user, ARGV[3], true) end
 end
 return answer

@@ -34,6 +34,7 @@ async fn the_first_arrival_is_told_and_no_other(back_end: BackEnd) {
     let told = a.presence.arrive(&a.id, &ids(&[1, 2])).await.whole().unwrap();
     assert_eq!(by_user(&plain(&told)), HashMap::from([(1, vec![true]), (2, vec![true])]));
     assert!(told.iter().all(|transition| transition.at >= before));
+    a.publish(told).await;
     assert_eq!(b.arrive(&[2, 3]).await, [(3, true)]);
     assert_eq!(a.arrive(&[1, 2, 3]).await, []);
     assert_eq!((a.count().await, b.count().await), (3, 3));
@@ -53,7 +54,7 @@ async fn offline_is_told_after_the_grace_once(back_end: BackEnd) {
         loop {
             ticks.tick().await;
             a.renew(&[2]).await;
-            let told = b.presence.sweep().await.unwrap();
+            let told = b.presence.sweep(&b.id).await.unwrap();
             if !told.is_empty() {
                 return told;
             }
@@ -217,6 +218,7 @@ async fn whoever_races_each_transition_is_told_once(back_end: BackEnd) {
                     (0..20).map(|_| i64::try_from(next(USERS.unsigned_abs())).unwrap()).collect();
                 let (going, coming): (Vec<i64>, Vec<i64>) = users.into_iter().partition(|user| here.contains(user));
                 let came = node.presence.arrive(&node.id, &ids(&coming)).await.whole().unwrap();
+                node.publish(came.clone()).await;
                 told.lock().extend(came);
                 node.presence.depart(&node.id, &ids(&going), Duration::from_millis(next(300))).await.whole().unwrap();
                 here.extend(coming);
@@ -225,9 +227,11 @@ async fn whoever_races_each_transition_is_told_once(back_end: BackEnd) {
                 if acts % 5 == 0 {
                     let all: Vec<_> = here.iter().copied().collect();
                     let renewed = node.presence.renew(&node.id, &ids(&all)).await.whole().unwrap();
+                    node.publish(renewed.clone()).await;
                     told.lock().extend(renewed);
                 }
-                let swept = node.presence.sweep().await.unwrap();
+                let swept = node.presence.sweep(&node.id).await.unwrap();
+                node.publish(swept.clone()).await;
                 told.lock().extend(swept);
                 tokio::task::yield_now().await;
             }
@@ -244,9 +248,11 @@ async fn whoever_races_each_transition_is_told_once(back_end: BackEnd) {
             // again.
             let here: Vec<_> = here.iter().copied().collect();
             let renewed = node.presence.renew(&node.id, &ids(&here)).await.whole().unwrap();
+            node.publish(renewed.clone()).await;
             told.lock().extend(renewed);
         }
-        let swept = nodes[0].presence.sweep().await.unwrap();
+        let swept = nodes[0].presence.sweep(&nodes[0].id).await.unwrap();
+        nodes[0].publish(swept.clone()).await;
         told.lock().extend(swept);
         nodes[0].count().await == online.len() as u64
     })

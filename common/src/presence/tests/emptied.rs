@@ -92,7 +92,7 @@ async fn a_server_away_or_frozen_is_unavailable_within_a_second_or_so() {
     a.arrive(&[1]).await;
     server(&back_end).freeze();
     let begun = Instant::now();
-    assert!(matches!(a.presence.sweep().await, Err(Error::Unavailable(_))));
+    assert!(matches!(a.presence.sweep(&a.id).await, Err(Error::Unavailable(_))));
     assert!(matches!(a.presence.count().await, Err(Error::Unavailable(_))));
     assert!(begun.elapsed() < Duration::from_millis(2500), "{:?}", begun.elapsed());
     server(&back_end).thaw();
@@ -168,6 +168,7 @@ async fn a_clock_that_steps_back_delays_nobody() {
     let (a, b) = (back_end.node("a"), back_end.node("b"));
     a.arrive(&[2]).await;
     let told = b.presence.arrive(&b.id, &ids(&[66])).await.whole().unwrap();
+    b.publish(told.clone()).await;
     a.depart(&[2]).await;
     step_back(&server, 3600).await;
     let begun = Instant::now();

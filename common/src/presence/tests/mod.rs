@@ -3,6 +3,7 @@
 
 mod contract;
 mod emptied;
+mod pending;
 
 use super::memory::MemoryPresence;
 use super::redis::RedisPresence;
@@ -63,7 +64,13 @@ struct Node {
 
 impl Node {
     async fn arrive(&self, users: &[i64]) -> Vec<(i64, bool)> {
-        plain(&self.presence.arrive(&self.id, &ids(users)).await.whole().unwrap())
+        self.publish(self.presence.arrive(&self.id, &ids(users)).await.whole().unwrap()).await
+    }
+
+    /// Acknowledges transitions, as after their publication.
+    async fn publish(&self, transitions: Vec<Transition>) -> Vec<(i64, bool)> {
+        self.presence.acknowledge(&transitions).await.unwrap();
+        plain(&transitions)
     }
 
     async fn depart(&self, users: &[i64]) {
@@ -71,11 +78,11 @@ impl Node {
     }
 
     async fn renew(&self, users: &[i64]) -> Vec<(i64, bool)> {
-        plain(&self.presence.renew(&self.id, &ids(users)).await.whole().unwrap())
+        self.publish(self.presence.renew(&self.id, &ids(users)).await.whole().unwrap()).await
     }
 
     async fn sweep(&self) -> Vec<(i64, bool)> {
-        plain(&self.presence.sweep().await.unwrap())
+        self.publish(self.presence.sweep(&self.id).await.unwrap()).await
     }
 
     async fn is_online(&self, user: i64) -> bool {
