@@ -15,7 +15,7 @@
 //! - A node renews at a third of the lease and sweeps about once a second. A sweep after a long
 //!   silence (over half a lease) assumes that Redis was unavailable, and gives every node another
 //!   lease.
-//! - Emptied (Redis flushed), it is complete again after one `renew` of every
+//! - Emptied (Redis flushed) or short of a key, it is complete again after one `renew` of every
 //!   node. Meanwhile it reports no user offline who is online.
 
 pub mod memory;

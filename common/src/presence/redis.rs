@@ -63,7 +63,11 @@ impl RedisPresence {
             depart: Script::new(concat!(include_str!("scripts/head.lua"), include_str!("scripts/depart.lua"))),
             renew: Script::new(concat!(include_str!("scripts/head.lua"), include_str!("scripts/renew.lua"))),
             forget: Script::new(concat!(include_str!("scripts/head.lua"), include_str!("scripts/forget.lua"))),
-            sweep: Script::new(concat!(include_str!("scripts/head.lua"), include_str!("scripts/sweep.lua"))),
+            sweep: Script::new(concat!(
+                include_str!("scripts/head.lua"),
+                include_str!("scripts/mend.lua"),
+                include_str!("scripts/sweep.lua")
+            )),
             acknowledge: Script::new(include_str!("scripts/acknowledge.lua")),
         };
         Self {

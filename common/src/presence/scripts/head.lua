@@ -68,11 +68,9 @@ local function register(user, node)
         call('HDEL', gone, user)
         return false
     end
-    if call('ZADD', online, user, user) == 1 then
-        call('HSET', since, user, now)
-        return true
-    end
-    return false
+    -- Both say that the user was online: one may have been lost by itself.
+    local is_new = call('ZADD', online, user, user) == 1
+    return call('HSETNX', since, user, now) == 1 and is_new
 end
 
 local function add(user, is_online, at, when)

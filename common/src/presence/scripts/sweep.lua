@@ -24,6 +24,7 @@ if now < beat then
     for _, user in ipairs(call('ZRANGEBYSCORE', grace, now + longest, '+inf')) do call('ZADD', grace, now + longest, user) end
 end
 
+if is_torn() then mend() end
 if call('HLEN', pending) > call('ZCARD', claims) then
     for _, user in ipairs(call('HKEYS', pending)) do call('ZADD', claims, 'NX', now, user) end
 end
@@ -68,6 +69,12 @@ for i = 1, #dead, 2 do
     end
     if room > 0 then
         call('ZREM', leases, node)
+        local listed = 0
+        for _, other in ipairs(call('ZRANGE', leases, 0, -1)) do listed = listed + call('SCARD', bucket .. ':n:' .. other) end
+        if call('HLEN', held) > listed then
+            -- Its list was lost.
+            for _, user in ipairs(call('HKEYS', held)) do leave(user, node, ended) end
+        end
     end
 end
 

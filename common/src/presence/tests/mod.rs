@@ -3,6 +3,7 @@
 
 mod contract;
 mod emptied;
+mod lost_keys;
 mod pending;
 
 use super::memory::MemoryPresence;
