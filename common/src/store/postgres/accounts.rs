@@ -19,7 +19,7 @@ impl Accounts for PostgresStore {
         self.run(|| async {
             let mut lease = self.pool.lease().await?;
             let row = insert_row(lease.connection(), &user).await;
-            lease.end_written(row).await.map(User::from).map_err(taken)
+            lease.end_written(row).await?.map(User::from).map_err(Fault::from)
         })
         .await
     }
@@ -95,6 +95,9 @@ impl Accounts for PostgresStore {
             let mut lease = self.pool.begin().await?;
             let connection = lease.connection();
             let updated = async {
+                if is_taken(connection, user, &patch).await? {
+                    return Err(Error::EmailTaken.into());
+                }
                 let row = write_user(connection, user, verified, &patch).await?;
                 let Some(row) = row else { return Ok(None) };
                 let ended = match patch.password_hash {
@@ -169,11 +172,16 @@ impl Accounts for PostgresStore {
     }
 }
 
-async fn insert_row(connection: &mut ServerConnection, user: &NewUser) -> Result<AccountRow, sqlx::Error> {
-    sqlx::query_as(concat!(
+/// The row, or the one of name and address that is taken. A violated constraint would write the
+/// address to the server's log.
+async fn insert_row(
+    connection: &mut ServerConnection,
+    user: &NewUser,
+) -> Result<Result<AccountRow, Error>, sqlx::Error> {
+    let row: Option<AccountRow> = sqlx::query_as(concat!(
         "insert into users (username, username_lower, email, email_lower, password_hash)
          values ($1, $2, $3, $4, $5)
-         returning ",
+         on conflict do nothing returning ",
         account_columns!()
     ))
     .bind(&user.username)
@@ -181,13 +189,21 @@ async fn insert_row(connection: &mut ServerConnection, user: &NewUser) -> Result
     .bind(&user.email)
     .bind(fold(&user.email))
     .bind(&user.password_hash)
-    .fetch_one(connection)
-    .await
+    .fetch_optional(&mut *connection)
+    .await?;
+    if let Some(row) = row {
+        return Ok(Ok(row));
+    }
+    let named: bool = sqlx::query_scalar("select exists (select from users where username_lower = $1)")
+        .bind(fold(&user.username))
+        .fetch_one(connection)
+        .await?;
+    Ok(Err(if named { Error::UsernameTaken } else { Error::EmailTaken }))
 }
 
 /// Inserts an account within a transaction. `UsernameTaken`, `EmailTaken`.
 pub(super) async fn insert_user(connection: &mut ServerConnection, user: &NewUser) -> Result<User, Fault> {
-    insert_row(connection, user).await.map(User::from).map_err(|error| taken(error.into()))
+    Ok(insert_row(connection, user).await?.map(User::from)?)
 }
 
 /// Names what a unique constraint found taken.
@@ -197,6 +213,17 @@ fn taken(fault: Fault) -> Fault {
         Some("users_email_key") => Error::EmailTaken.into(),
         _ => fault,
     }
+}
+
+/// Whether another account has that address. The constraint decides between two at once; alone it
+/// would write the address to the server's log each time.
+async fn is_taken(connection: &mut ServerConnection, user: UserId, patch: &UserPatch) -> Result<bool, sqlx::Error> {
+    let Some(email) = &patch.email else { return Ok(false) };
+    sqlx::query_scalar("select exists (select from users where email_lower = $1 and id <> $2)")
+        .bind(fold(email))
+        .bind(user)
+        .fetch_one(connection)
+        .await
 }
 
 async fn write_user(
