@@ -17,7 +17,7 @@ use crate::lifecycle::{ExitReason, Lifecycle};
 use crate::metrics::{Metrics, PublishResult};
 use crate::pruning;
 use crate::relay::{Publisher, Relay};
-use crate::service::{Context, OnlineReads, Parts, SendQueue};
+use crate::service::{Audit, Context, OnlineReads, Parts, SendQueue};
 use crate::store::Store;
 use axum::Router;
 use futures_util::future::BoxFuture;

@@ -26,6 +26,7 @@ fn limits_on() -> Builder {
         "COMMANDS_PER_SECOND",
         "LOGINS_PER_MINUTE",
         "REGISTRATIONS_PER_MINUTE",
+        "WRONG_PASSWORDS_PER_HOUR",
     ] {
         builder = builder.env(&format!("RATE_{limit}"), 100_000);
     }

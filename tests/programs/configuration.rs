@@ -100,6 +100,7 @@ async fn refuses_each(program: Program) {
         ("RATE_REQUESTS_BURST", "-1"),
         ("RATE_LOGINS_PER_MINUTE", "1.5"),
         ("JWT_PUBLIC_KEYS_FILE", "/nowhere/public.json"),
+        ("RATE_WRONG_PASSWORDS_PER_HOUR", "0"),
     ];
     for (variable, value) in faults {
         let mut env = good(program);
@@ -223,6 +224,7 @@ async fn help_lists_every_variable() {
         "RATE_COMMANDS_PER_SECOND",
         "RATE_FRAMES_PER_SECOND",
         "RATE_LOGINS_PER_MINUTE",
+        "RATE_WRONG_PASSWORDS_PER_HOUR",
         "RATE_REGISTRATIONS_PER_MINUTE",
     ];
     for program in Program::ALL {

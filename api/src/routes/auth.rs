@@ -43,7 +43,7 @@ async fn register(
     from: ClientIp,
     JsonBody(body): JsonBody<Unchecked<Register>>,
 ) -> Result<(StatusCode, Json<User>)> {
-    let user = accounts::register(&ctx, &from.subject(), body).await?;
+    let user = accounts::register(&ctx, from.0, body).await?;
     Ok((StatusCode::CREATED, Json(user)))
 }
 
@@ -61,7 +61,7 @@ async fn login(
     ProgramName(program): ProgramName,
     FormOrJson(body): FormOrJson<Unchecked<Login>>,
 ) -> Result<Tokens> {
-    Ok(not_kept(sessions::login(&ctx, &from.subject(), program, body).await?))
+    Ok(not_kept(sessions::login(&ctx, from.0, program, body).await?))
 }
 
 /// Refresh the tokens

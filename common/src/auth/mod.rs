@@ -12,7 +12,7 @@ mod tokens;
 
 pub use holders::Holders;
 pub use keys::Keys;
-pub use passwords::{PasswordFault, Passwords};
+pub use passwords::{Asker, PasswordFault, Passwords};
 pub use revocations::Revocations;
 pub use tokens::{AccessClaims, Tokens};
 

@@ -4,8 +4,11 @@
 use crate::error::{Error, Result};
 use crate::random;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Semaphore;
 
 /// Passes over the memory; with 19 MiB and one lane the strength that OWASP recommends for
@@ -15,9 +18,21 @@ const LANES: u32 = 1;
 /// RFC 9106, section 3.1.
 const SALT_BYTES: usize = 16;
 
-/// Passwords that may wait for the pool. One more gets `Unavailable` at once: at some 30 ms each,
-/// it would wait for seconds.
-const MAX_WAITING: usize = 256;
+/// Passwords of known askers that may wait for the pool. One more gets `Unavailable` at once: at
+/// some 30 ms each, it would wait for seconds.
+const KNOWN_WAITING: usize = 64;
+/// The same of all strangers together. Of the places that are left, one address takes half at most.
+const STRANGERS_WAITING: usize = 192;
+
+/// The one that a password is computed for. The queue serves the known first, so that a crowd of
+/// strangers holds up itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asker {
+    /// Logged in, or at an address that logged in to the account before.
+    Known,
+    /// Anybody else, at that address.
+    Stranger(IpAddr),
+}
 
 /// Hashes and checks passwords, off the threads that answer requests.
 #[derive(Clone)]
@@ -31,8 +46,17 @@ struct Inner {
     /// long as for a known user.
     nobody: String,
     running: Arc<Semaphore>,
-    waiting: AtomicUsize,
-    max_waiting: usize,
+    /// Strangers come to `running` one a thread: who is known waits for so many at most.
+    strangers: Arc<Semaphore>,
+    waiting: Mutex<Waiting>,
+}
+
+/// Who waits for the pool, and how many may.
+struct Waiting {
+    known: usize,
+    strangers: usize,
+    by_address: HashMap<IpAddr, usize>,
+    most: (usize, usize),
 }
 
 /// Why the pool could not be made.
@@ -46,29 +70,31 @@ pub struct PasswordFault {
 impl Passwords {
     /// A pool that runs at most `threads` computations at once, each with `memory_kib` KiB.
     pub fn new(memory_kib: u32, threads: usize) -> Result<Self, PasswordFault> {
-        Self::with_queue(memory_kib, threads, MAX_WAITING)
+        Self::with_queue(memory_kib, threads, (KNOWN_WAITING, STRANGERS_WAITING))
     }
 
-    fn with_queue(memory_kib: u32, threads: usize, max_waiting: usize) -> Result<Self, PasswordFault> {
+    fn with_queue(memory_kib: u32, threads: usize, most: (usize, usize)) -> Result<Self, PasswordFault> {
         let fault = |source| PasswordFault { memory_kib, source };
         let params = Params::new(memory_kib, PASSES, LANES, None).map_err(|e| fault(e.into()))?;
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
         let nobody = hash(&argon2, "nobody has this password").map_err(fault)?;
         let running = Arc::new(Semaphore::new(threads.max(1)));
-        Ok(Self { inner: Arc::new(Inner { argon2, nobody, running, waiting: AtomicUsize::new(0), max_waiting }) })
+        let strangers = Arc::new(Semaphore::new(threads.max(1)));
+        let waiting = Mutex::new(Waiting { known: 0, strangers: 0, by_address: HashMap::new(), most });
+        Ok(Self { inner: Arc::new(Inner { argon2, nobody, running, strangers, waiting }) })
     }
 
     /// A PHC string with a fresh salt. `Unavailable` when too many wait.
-    pub async fn hash(&self, password: String) -> Result<String> {
-        self.run(move |inner| hash(&inner.argon2, &password)).await?.map_err(Error::internal)
+    pub async fn hash(&self, password: String, asker: Asker) -> Result<String> {
+        self.run(asker, move |inner| hash(&inner.argon2, &password)).await?.map_err(Error::internal)
     }
 
     /// Whether it is the password of that PHC string. `None` (there is no such user) costs the same
     /// and is false. `Unavailable` when too many wait.
-    pub async fn verify(&self, password: String, phc: Option<String>) -> Result<bool> {
+    pub async fn verify(&self, password: String, phc: Option<String>, asker: Asker) -> Result<bool> {
         let known = phc.is_some();
         let outcome = self
-            .run(move |inner| {
+            .run(asker, move |inner| {
                 let phc = phc.as_deref().unwrap_or(&inner.nobody);
                 inner.argon2.verify_password(password.as_bytes(), phc)
             })
@@ -80,11 +106,15 @@ impl Passwords {
         }
     }
 
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce(&Inner) -> T + Send + 'static) -> Result<T> {
-        let place =
-            Place::take(&self.inner).ok_or_else(|| Error::unavailable("too many passwords wait to be checked"))?;
+    async fn run<T: Send + 'static>(&self, asker: Asker, work: impl FnOnce(&Inner) -> T + Send + 'static) -> Result<T> {
+        let place = Place::take(&self.inner.waiting, asker)
+            .ok_or_else(|| Error::unavailable("too many passwords wait to be checked"))?;
+        let turn = match asker {
+            Asker::Known => None,
+            Asker::Stranger(_) => Some(self.inner.strangers.acquire().await.map_err(Error::internal)?),
+        };
         let permit = self.inner.running.clone().acquire_owned().await.map_err(Error::internal)?;
-        drop(place);
+        drop((turn, place));
         let inner = self.inner.clone();
         // The permit goes with the work: a caller that hangs up makes no room while its computation
         // still runs.
@@ -98,19 +128,42 @@ impl Passwords {
 }
 
 /// A place in the queue, given back when dropped.
-struct Place<'a>(&'a AtomicUsize);
+struct Place<'a>(&'a Mutex<Waiting>, Asker);
 
 impl<'a> Place<'a> {
-    fn take(inner: &'a Inner) -> Option<Self> {
-        let waiting = inner.waiting.fetch_add(1, Ordering::Relaxed);
-        let place = Self(&inner.waiting);
-        (waiting < inner.max_waiting).then_some(place)
+    fn take(queue: &'a Mutex<Waiting>, asker: Asker) -> Option<Self> {
+        let mut waiting = queue.lock();
+        match asker {
+            Asker::Known if waiting.known < waiting.most.0 => waiting.known += 1,
+            Asker::Stranger(address) => {
+                let left = waiting.most.1 - waiting.strangers;
+                let own = waiting.by_address.get(&address).copied().unwrap_or_default();
+                if own >= left {
+                    return None;
+                }
+                waiting.strangers += 1;
+                waiting.by_address.insert(address, own + 1);
+            }
+            Asker::Known => return None,
+        }
+        Some(Self(queue, asker))
     }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        let mut waiting = self.0.lock();
+        let Asker::Stranger(address) = self.1 else {
+            waiting.known -= 1;
+            return;
+        };
+        waiting.strangers -= 1;
+        if let Entry::Occupied(mut own) = waiting.by_address.entry(address) {
+            *own.get_mut() -= 1;
+            if *own.get() == 0 {
+                own.remove();
+            }
+        }
     }
 }
 
@@ -125,74 +178,116 @@ mod tests {
     use super::*;
 
     const SMALL: u32 = 8;
+    const ASKER: Asker = Asker::Known;
 
     #[tokio::test]
     async fn the_right_password_and_no_other() {
         let passwords = Passwords::new(SMALL, 2).unwrap();
-        let phc = passwords.hash("correct horse".into()).await.unwrap();
+        let phc = passwords.hash("correct horse".into(), ASKER).await.unwrap();
         assert!(phc.starts_with("$argon2id$v=19$m=8,t=2,p=1$"), "{phc}");
-        assert_ne!(phc, passwords.hash("correct horse".into()).await.unwrap(), "the salt is fresh");
-        assert!(passwords.verify("correct horse".into(), Some(phc.clone())).await.unwrap());
-        assert!(!passwords.verify("Correct horse".into(), Some(phc)).await.unwrap());
+        assert_ne!(phc, passwords.hash("correct horse".into(), ASKER).await.unwrap(), "the salt is fresh");
+        assert!(passwords.verify("correct horse".into(), Some(phc.clone()), ASKER).await.unwrap());
+        assert!(!passwords.verify("Correct horse".into(), Some(phc), ASKER).await.unwrap());
     }
 
     #[tokio::test]
     async fn nobody_never_logs_in_though_the_password_be_guessed() {
         let passwords = Passwords::new(SMALL, 1).unwrap();
-        assert!(!passwords.verify("nobody has this password".into(), None).await.unwrap());
+        assert!(!passwords.verify("nobody has this password".into(), None, ASKER).await.unwrap());
     }
 
     #[tokio::test]
     async fn a_hash_of_other_strength_is_still_checked() {
-        let weak = Passwords::new(SMALL, 1).unwrap().hash("pw".into()).await.unwrap();
+        let weak = Passwords::new(SMALL, 1).unwrap().hash("pw".into(), ASKER).await.unwrap();
         let strong = Passwords::new(64, 1).unwrap();
-        assert!(strong.verify("pw".into(), Some(weak)).await.unwrap());
+        assert!(strong.verify("pw".into(), Some(weak), ASKER).await.unwrap());
     }
 
     #[tokio::test]
     async fn a_row_that_is_no_hash_is_a_fault_of_ours() {
         let passwords = Passwords::new(SMALL, 1).unwrap();
-        let outcome = passwords.verify("pw".into(), Some("plain".into())).await;
+        let outcome = passwords.verify("pw".into(), Some("plain".into()), ASKER).await;
         assert!(matches!(outcome, Err(Error::Internal(_))));
     }
 
     #[tokio::test]
     async fn the_queue_is_bounded_and_empties_again() {
-        let passwords = Passwords::with_queue(SMALL, 1, 2).unwrap();
+        let passwords = Passwords::with_queue(SMALL, 1, (2, 0)).unwrap();
         let held = passwords.inner.running.clone().acquire_owned().await.unwrap();
         let waiting: Vec<_> = (0..2)
             .map(|_| {
                 let passwords = passwords.clone();
-                tokio::spawn(async move { passwords.hash("pw".into()).await })
+                tokio::spawn(async move { passwords.hash("pw".into(), ASKER).await })
             })
             .collect();
-        while passwords.inner.waiting.load(Ordering::Relaxed) < 2 {
+        while passwords.inner.waiting.lock().known < 2 {
             tokio::task::yield_now().await;
         }
-        let refused = passwords.hash("pw".into()).await;
+        let refused = passwords.hash("pw".into(), ASKER).await;
         assert!(matches!(refused, Err(Error::Unavailable(_))));
         drop(held);
         for task in waiting {
             assert!(task.await.unwrap().is_ok());
         }
-        assert!(passwords.hash("pw".into()).await.is_ok());
-        assert_eq!(passwords.inner.waiting.load(Ordering::Relaxed), 0);
+        assert!(passwords.hash("pw".into(), ASKER).await.is_ok());
+        assert_eq!(passwords.inner.waiting.lock().known, 0);
     }
 
     #[tokio::test]
     async fn who_hangs_up_leaves_the_queue() {
-        let passwords = Passwords::with_queue(SMALL, 1, 1).unwrap();
+        let passwords = Passwords::with_queue(SMALL, 1, (1, 0)).unwrap();
         let held = passwords.inner.running.clone().acquire_owned().await.unwrap();
         let task = tokio::spawn({
             let passwords = passwords.clone();
-            async move { passwords.hash("pw".into()).await }
+            async move { passwords.hash("pw".into(), ASKER).await }
         });
-        while passwords.inner.waiting.load(Ordering::Relaxed) < 1 {
+        while passwords.inner.waiting.lock().known < 1 {
             tokio::task::yield_now().await;
         }
         task.abort();
         assert!(task.await.unwrap_err().is_cancelled());
         drop(held);
-        assert!(passwords.hash("pw".into()).await.is_ok());
+        assert!(passwords.hash("pw".into(), ASKER).await.is_ok());
+    }
+
+    fn stranger(n: u8) -> Asker {
+        Asker::Stranger([10, 0, 0, n].into())
+    }
+
+    #[tokio::test]
+    async fn a_crowd_of_strangers_holds_up_itself() {
+        let passwords = Passwords::with_queue(SMALL, 1, (1, 8)).unwrap();
+        let held = passwords.inner.running.clone().acquire_owned().await.unwrap();
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let wait = |asker| {
+            let (passwords, order) = (passwords.clone(), order.clone());
+            tokio::spawn(async move {
+                passwords.hash("pw".into(), asker).await.unwrap();
+                order.lock().push(asker);
+            })
+        };
+        let waiting = || passwords.inner.waiting.lock().strangers;
+        // One address takes half of what is left, and a second one finds a place.
+        let mut crowd = Vec::new();
+        for (n, taken) in [(1, 4), (2, 6), (3, 7), (4, 8)] {
+            while waiting() < taken {
+                let before = waiting();
+                crowd.push(wait(stranger(n)));
+                while waiting() == before {
+                    tokio::task::yield_now().await;
+                }
+            }
+            assert!(passwords.hash("pw".into(), stranger(n)).await.is_err(), "{n} has its share");
+        }
+        let known = wait(Asker::Known);
+        while passwords.inner.waiting.lock().known == 0 {
+            tokio::task::yield_now().await;
+        }
+        drop(held);
+        for one in crowd.into_iter().chain([known]) {
+            one.await.unwrap();
+        }
+        assert_eq!(order.lock()[1], Asker::Known, "after the one whose turn it was");
+        assert!(passwords.inner.waiting.lock().by_address.is_empty());
     }
 }

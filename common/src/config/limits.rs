@@ -51,6 +51,8 @@ pub struct Limits {
     pub rate_logins_per_minute: u32,
     /// Registrations from an address per minute.
     pub rate_registrations_per_minute: u32,
+    /// Wrong passwords for an account per hour, from all addresses that never logged in to it.
+    pub rate_wrong_passwords_per_hour: u32,
 }
 
 impl Default for Limits {
@@ -77,6 +79,7 @@ impl Default for Limits {
             rate_frames_per_second: Some(200),
             rate_logins_per_minute: 10,
             rate_registrations_per_minute: 10,
+            rate_wrong_passwords_per_hour: 30,
         }
     }
 }
@@ -127,6 +130,7 @@ pub(super) fn read(raw: &Raw) -> Result<Limits, ConfigError> {
         rate_frames_per_second: Some(rate("RATE_FRAMES_PER_SECOND")?).filter(|_| rates),
         rate_logins_per_minute: rate("RATE_LOGINS_PER_MINUTE")?,
         rate_registrations_per_minute: rate("RATE_REGISTRATIONS_PER_MINUTE")?,
+        rate_wrong_passwords_per_hour: rate("RATE_WRONG_PASSWORDS_PER_HOUR")?,
     };
     if limits.idle_timeout <= limits.heartbeat {
         return Err(ConfigError::of("IDLE_TIMEOUT_SECONDS", "must be longer than HEARTBEAT_SECONDS"));

@@ -252,6 +252,12 @@ pub const VARIABLES: &[Variable] = &[
     ),
     variable("RATE_LOGINS_PER_MINUTE", "10", "10", "Logins that one address may try a minute"),
     variable("RATE_REGISTRATIONS_PER_MINUTE", "10", "10", "Registrations that one address may try a minute"),
+    variable(
+        "RATE_WRONG_PASSWORDS_PER_HOUR",
+        "30",
+        "30",
+        "Wrong passwords an hour for one account from all addresses that never logged in to it",
+    ),
 ];
 
 /// The variable of that name.

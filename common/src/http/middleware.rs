@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 use tower::ServiceExt;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use tracing::Instrument;
+use tracing::field::Empty;
 
 /// No request takes longer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);

@@ -85,6 +85,8 @@ label!(
         Logins = "logins",
         /// `RATE_REGISTRATIONS_PER_MINUTE`.
         Registrations = "registrations",
+        /// `RATE_WRONG_PASSWORDS_PER_HOUR`.
+        Passwords = "passwords",
         /// Any other.
         Other = "other",
     }

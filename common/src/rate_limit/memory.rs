@@ -36,12 +36,16 @@ impl MemoryLimiter {
         Self { start: Instant::now(), hasher: RandomState::new(), shards: Default::default() }
     }
 
+    fn shard(&self, key: &(&'static str, Box<str>)) -> &Mutex<Arrivals> {
+        // The low bits of the hash; the map below hashes with another key.
+        let shard = usize::try_from(self.hasher.hash_one(key) % SHARDS as u64).unwrap_or_default();
+        &self.shards[shard]
+    }
+
     /// One more of `subject` at `now` (since any fixed moment).
     fn check_at(&self, limit: &Limit, subject: &str, now: Duration) -> Decision {
         let key = (limit.name, Box::<str>::from(subject));
-        // The low bits of the hash; the map below hashes with another key.
-        let shard = usize::try_from(self.hasher.hash_one(&key) % SHARDS as u64).unwrap_or_default();
-        let mut arrivals = self.shards[shard].lock();
+        let mut arrivals = self.shard(&key).lock();
         if arrivals.len() >= CAPACITY / SHARDS && !arrivals.contains_key(&key) {
             arrivals.retain(|_, arrival| *arrival > now);
             if arrivals.len() >= CAPACITY / SHARDS {
@@ -58,10 +62,14 @@ impl MemoryLimiter {
     }
 }
 
+fn interval(limit: &Limit) -> Duration {
+    limit.period / limit.rate.max(1)
+}
+
 /// The generic cell rate algorithm. `arrival` is the theoretical time of the next request (not
 /// before `now`); the answer holds the time after it.
 fn gcra(limit: &Limit, arrival: Duration, now: Duration) -> (Decision, Duration) {
-    let interval = limit.period / limit.rate.max(1);
+    let interval = interval(limit);
     let next = arrival + interval;
     let allowed_from = next.saturating_sub(interval * limit.burst.max(1));
     match allowed_from.checked_sub(now) {
@@ -74,6 +82,13 @@ fn gcra(limit: &Limit, arrival: Duration, now: Duration) -> (Decision, Duration)
 impl RateLimiter for MemoryLimiter {
     async fn check(&self, limit: &Limit, subject: &str) -> Decision {
         self.check_at(limit, subject, self.start.elapsed())
+    }
+
+    async fn refund(&self, limit: &Limit, subject: &str) {
+        let key = (limit.name, Box::<str>::from(subject));
+        if let Some(arrival) = self.shard(&key).lock().get_mut(&key) {
+            *arrival = arrival.saturating_sub(interval(limit));
+        }
     }
 }
 
@@ -110,6 +125,19 @@ mod tests {
         assert_eq!(allowed(0, 1000), 40);
         assert_eq!(allowed(500, 1000), 10);
         assert_eq!(allowed(60_000, 1000), 40);
+    }
+
+    #[tokio::test]
+    async fn what_is_taken_back_does_not_count() {
+        let limiter = MemoryLimiter::new();
+        let one = Limit { name: "passwords", rate: 1, period: Duration::from_hours(1), burst: 1 };
+        limiter.refund(&one, "7").await;
+        for _ in 0..3 {
+            assert_eq!(limiter.check(&one, "7").await, Decision::Allowed);
+            limiter.refund(&one, "7").await;
+        }
+        assert_eq!(limiter.check(&one, "7").await, Decision::Allowed);
+        assert_ne!(limiter.check(&one, "7").await, Decision::Allowed);
     }
 
     proptest::proptest! {

@@ -2,7 +2,7 @@
 //! them.
 //!
 //! # Obligations of a back end
-//! - A check and its cost are one atomic step.
+//! - A check and its cost are one atomic step. So is a refund.
 //! - Away or slow (over 100 ms), it never blocks the request: the limiter counts in this process
 //!   alone, and returns to Redis by itself.
 
@@ -42,6 +42,8 @@ pub enum Decision {
 pub trait RateLimiter: Send + Sync + 'static {
     /// One more of `subject` (a user's id, an address) under `limit`.
     async fn check(&self, limit: &Limit, subject: &str) -> Decision;
+    /// Takes one back that was allowed.
+    async fn refund(&self, limit: &Limit, subject: &str);
 }
 
 /// `RATE_LIMITS=off`: nothing is counted.
@@ -53,4 +55,6 @@ impl RateLimiter for Off {
     async fn check(&self, _: &Limit, _: &str) -> Decision {
         Decision::Allowed
     }
+
+    async fn refund(&self, _: &Limit, _: &str) {}
 }

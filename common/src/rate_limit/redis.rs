@@ -32,6 +32,7 @@ pub struct RedisLimiter {
     link: Arc<Link>,
     here: MemoryLimiter,
     script: redis::Script,
+    refund: redis::Script,
     namespace: Namespace,
 }
 
@@ -61,17 +62,39 @@ impl RedisLimiter {
         let kept = link.clone();
         lifecycle.spawn("rate limits' link", async move { kept.keep(&server).await });
         let script = redis::Script::new(include_str!("gcra.lua"));
-        Ok(Self { link, here: MemoryLimiter::new(), script, namespace: place.namespace.clone() })
+        let refund = redis::Script::new(include_str!("refund.lua"));
+        Ok(Self { link, here: MemoryLimiter::new(), script, refund, namespace: place.namespace.clone() })
     }
 
     async fn ask(&self, connection: &Connection, limit: &Limit, subject: &str) -> RedisResult<u64> {
-        let interval = limit.period / limit.rate.max(1);
-        let mut call = self.script.key(format!("{}rl:{}:{{{subject}}}", self.namespace, limit.name));
-        call.arg(u64::try_from(interval.as_micros()).unwrap_or(u64::MAX)).arg(limit.burst.max(1));
-        match connection.clone() {
-            Connection::Single(mut connection) => call.invoke_async(&mut connection).await,
-            Connection::Cluster(mut connection) => call.invoke_async(&mut connection).await,
+        let mut call = self.script.key(self.key(limit, subject));
+        call.arg(micros(limit)).arg(limit.burst.max(1));
+        invoke(connection, &call).await
+    }
+
+    fn key(&self, limit: &Limit, subject: &str) -> String {
+        format!("{}rl:{}:{{{subject}}}", self.namespace, limit.name)
+    }
+
+    /// The answer of a call, in time; a connection that does not give one is dropped.
+    async fn within<T>(&self, connection: &Arc<Connection>, call: impl Future<Output = RedisResult<T>>) -> Option<T> {
+        match tokio::time::timeout(ANSWER_TIMEOUT, call).await {
+            Ok(Ok(answer)) => return Some(answer),
+            Ok(Err(error)) => self.link.give_up(connection, &error.to_string()),
+            Err(_) => self.link.give_up(connection, "no answer in time"),
         }
+        None
+    }
+}
+
+fn micros(limit: &Limit) -> u64 {
+    u64::try_from((limit.period / limit.rate.max(1)).as_micros()).unwrap_or(u64::MAX)
+}
+
+async fn invoke(connection: &Connection, call: &redis::ScriptInvocation<'_>) -> RedisResult<u64> {
+    match connection.clone() {
+        Connection::Single(mut connection) => call.invoke_async(&mut connection).await,
+        Connection::Cluster(mut connection) => call.invoke_async(&mut connection).await,
     }
 }
 
@@ -83,18 +106,20 @@ impl RateLimiter for RedisLimiter {
             return here;
         }
         let Some(connection) = self.link.open.load_full() else { return here };
-        match tokio::time::timeout(ANSWER_TIMEOUT, self.ask(&connection, limit, subject)).await {
-            Ok(Ok(0)) => Decision::Allowed,
-            Ok(Ok(micros)) => Decision::Denied { retry_after: Duration::from_micros(micros) },
-            Ok(Err(error)) => {
-                self.link.give_up(&connection, &error.to_string());
-                here
-            }
-            Err(_) => {
-                self.link.give_up(&connection, "no answer in time");
-                here
-            }
+        match self.within(&connection, self.ask(&connection, limit, subject)).await {
+            Some(0) => Decision::Allowed,
+            Some(micros) => Decision::Denied { retry_after: Duration::from_micros(micros) },
+            None => here,
         }
+    }
+
+    async fn refund(&self, limit: &Limit, subject: &str) {
+        self.here.refund(limit, subject).await;
+        let Some(connection) = self.link.open.load_full() else { return };
+        let mut call = self.refund.key(self.key(limit, subject));
+        call.arg(micros(limit));
+        // A refund that is lost costs one try of many.
+        self.within(&connection, invoke(&connection, &call)).await;
     }
 }
 

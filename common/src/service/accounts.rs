@@ -1,5 +1,6 @@
 //! Accounts: registration, the caller's own account, and the public part of others.
 
+use super::guesses::Guess;
 use super::input::{Fields, FromFields, Unchecked};
 use super::{Context, PageQuery};
 use crate::auth::AuthUser;
@@ -10,6 +11,7 @@ use crate::id::UserId;
 use crate::model::{Page, PublicUser, User};
 use crate::rate_limit::Limit;
 use crate::store::{NewUser, UserPatch, UserRow};
+use std::net::IpAddr;
 use std::time::Duration;
 use utoipa::ToSchema;
 
@@ -89,8 +91,8 @@ impl FromFields for SearchUsers {
 
 /// Makes an account. Repeated word for word within ten minutes, it answers the same account.
 /// `Invalid`, `UsernameTaken`, `EmailTaken`, `RegistrationClosed`, `InviteNotFound`, `GroupFull`;
-/// `RateLimited` by address, which `from` names.
-pub async fn register(ctx: &Context, from: &str, body: impl Into<Unchecked<Register>>) -> Result<User> {
+/// `RateLimited` by address.
+pub async fn register(ctx: &Context, from: IpAddr, body: impl Into<Unchecked<Register>>) -> Result<User> {
     let (body, mut faults) = body.into().split();
     faults.username("username", &body.username);
     faults.email("email", &body.email);
@@ -99,7 +101,7 @@ pub async fn register(ctx: &Context, from: &str, body: impl Into<Unchecked<Regis
         faults.no_nul("invite", code);
     }
     faults.none()?;
-    ctx.limited(registrations(ctx), from).await?;
+    ctx.limited_at(registrations(ctx), from).await?;
     let needs_invite = match ctx.registration {
         Registration::Open => false,
         Registration::Invite => true,
@@ -108,7 +110,8 @@ pub async fn register(ctx: &Context, from: &str, body: impl Into<Unchecked<Regis
     if needs_invite && body.invite.is_none() {
         return Err(Error::RegistrationClosed);
     }
-    let password_hash = ctx.passwords.hash(body.password.clone()).await?;
+    let asker = Asker::Stranger(network::site(from));
+    let password_hash = ctx.passwords.hash(body.password.clone(), asker).await?;
     let user = NewUser { username: body.username.clone(), email: body.email.clone(), password_hash };
     let made = match &body.invite {
         Some(code) => by_invite(ctx, user, code).await,
@@ -128,15 +131,19 @@ async fn by_invite(ctx: &Context, user: NewUser, code: &str) -> Result<User> {
 
 /// The account of the same registration a moment ago: its answer may have been lost. Where name
 /// and address are taken, databases differ in which one they find first: here it is the name.
-async fn repeated(ctx: &Context, body: Register, taken: Error) -> Result<User> {
+async fn repeated(ctx: &Context, from: IpAddr, body: Register, taken: Error) -> Result<User> {
     let Some(known) = ctx.store.credentials(&body.username).await? else { return Err(taken) };
     let user = known.user;
     let is_same = user.username == body.username && user.email == body.email && user.is_active;
     if !is_same || ctx.clock.now() - user.created_at > REPEATED_WITHIN {
         return Err(Error::UsernameTaken);
     }
-    let is_same = ctx.passwords.verify(body.password, Some(known.password_hash)).await?;
-    if is_same { Ok(user) } else { Err(Error::UsernameTaken) }
+    let guess = Guess::begin(ctx, &body.username, Some(user.id), from).await?;
+    if !ctx.passwords.verify(body.password, Some(known.password_hash), guess.asker()).await? {
+        return Err(Error::UsernameTaken);
+    }
+    guess.was_right(ctx, user.id).await;
+    Ok(user)
 }
 
 /// The caller's account.
@@ -162,12 +169,12 @@ pub async fn update_me(ctx: &Context, by: &AuthUser, body: impl Into<Unchecked<U
     ctx.limited(super::sessions::logins(ctx), &format!("u{}", by.user_id)).await?;
     let known = ctx.store.credentials_of(by.user_id).await?.ok_or(Error::TokenInvalid)?;
     let current = body.current_password.ok_or(Error::WrongPassword)?;
-    if !ctx.passwords.verify(current, Some(known.password_hash.clone())).await? {
+    if !ctx.passwords.verify(current, Some(known.password_hash.clone()), Asker::Known).await? {
         ctx.count_refused(&Error::WrongPassword);
         return Err(Error::WrongPassword);
     }
     let password_hash = match body.password {
-        Some(password) => Some(ctx.passwords.hash(password).await?),
+        Some(password) => Some(ctx.passwords.hash(password, Asker::Known).await?),
         None => None,
     };
     let patch = UserPatch { email: body.email, password_hash };

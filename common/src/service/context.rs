@@ -1,7 +1,7 @@
 //! The parts that the rules work with: the back ends, the keys, the limits.
 
 use super::messages::SendQueue;
-use super::online::OnlineReads;
+use super::{network, online::OnlineReads};
 use crate::auth::{AuthUser, Holders, Passwords, Revocations, Tokens};
 use crate::clock::Clock;
 use crate::config::{Limits, Registration};
@@ -13,9 +13,13 @@ use crate::presence::Presence;
 use crate::rate_limit::{Decision, Limit, RateLimiter};
 use crate::relay::Publisher;
 use crate::store::{Session, Store};
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// What all of an IPv6 /48 may try together, in rates of one address.
+const SITE_RATES: u32 = 8;
 
 /// The argument of every rule. A clone costs one counter.
 #[derive(Clone)]
@@ -113,6 +117,15 @@ impl Context {
                 Err(Error::RateLimited { limit: limit.name, retry_after })
             }
         }
+    }
+
+    /// Counts a public request of an address against a limit, and against eight times as much for
+    /// all of its IPv6 /48. `RateLimited`.
+    pub(super) async fn limited_at(&self, limit: Limit, from: IpAddr) -> Result<()> {
+        self.limited(limit, &network::subject(from)).await?;
+        let IpAddr::V6(site) = network::site(from) else { return Ok(()) };
+        let (rate, burst) = (limit.rate.saturating_mul(SITE_RATES), limit.burst.saturating_mul(SITE_RATES));
+        self.limited(Limit { rate, burst, ..limit }, &format!("{site}/48")).await
     }
 
     /// Counts what others are notified of: a message, or a change that costs as much.

@@ -9,10 +9,12 @@ pub mod accounts;
 pub mod chats;
 mod context;
 mod faults;
+mod guesses;
 pub mod input;
 pub mod invites;
 pub mod members;
 pub mod messages;
+pub mod network;
 pub mod online;
 pub mod sessions;
 

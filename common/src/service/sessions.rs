@@ -1,15 +1,17 @@
 //! Sessions: login, refresh, logout, and the list of them.
 
+use super::guesses::Guess;
 use super::input::{Fields, FromFields, Unchecked};
 use super::{Context, PageQuery, page};
 use crate::auth::AuthUser;
 use crate::error::{Error, Result};
 use crate::event::{Revocation, RevocationReason};
-use crate::id::SessionId;
+use crate::id::{SessionId, UserId};
 use crate::metrics::AuthResult;
 use crate::model::{Page, SessionInfo, TokenPair, User};
 use crate::rate_limit::Limit;
 use crate::store::{Credentials, Rotation, Session, SessionKey};
+use std::net::IpAddr;
 use std::time::Duration;
 use utoipa::ToSchema;
 
@@ -47,11 +49,12 @@ impl FromFields for Refresh {
 }
 
 /// Opens a session. `BadCredentials`, with the same words and time for unknown users and wrong
-/// passwords. `AccountDisabled` only with the right password. `RateLimited` by address, which
-/// `from` names. The session bears the name that the program gives itself.
+/// passwords. `AccountDisabled` only with the right password. `RateLimited` by address, and by
+/// account for addresses that never logged in to it. The session bears the name that the program
+/// gives itself.
 pub async fn login(
     ctx: &Context,
-    from: &str,
+    from: IpAddr,
     user_agent: Option<String>,
     body: impl Into<Unchecked<Login>>,
 ) -> Result<TokenPair> {
@@ -60,8 +63,15 @@ pub async fn login(
     counted(ctx, open(ctx, from, user_agent, body).await)
 }
 
-async fn open(ctx: &Context, from: &str, user_agent: Option<String>, body: Login) -> Result<TokenPair> {
-    ctx.limited(logins(ctx), from).await?;
+/// `tried` becomes the account's user, if there is one.
+async fn open(
+    ctx: &Context,
+    from: IpAddr,
+    user_agent: Option<String>,
+    body: Login,
+    tried: &mut Option<UserId>,
+) -> Result<(Session, TokenPair)> {
+    ctx.limited_at(logins(ctx), from).await?;
     let known = match body.username.as_str() {
         // No username holds a NUL, and no database takes one. The password is checked all the same,
         // so that the answer takes as long.
@@ -69,8 +79,11 @@ async fn open(ctx: &Context, from: &str, user_agent: Option<String>, body: Login
         name => ctx.store.credentials(name).await?,
     };
     let hash = known.as_ref().map(|known| known.password_hash.clone());
-    let right = ctx.passwords.verify(body.password, hash).await?;
+    *tried = known.as_ref().map(|known| known.user.id);
+    let guess = Guess::begin(ctx, &body.username, *tried, from).await?;
+    let right = ctx.passwords.verify(body.password, hash, guess.asker()).await?;
     let Credentials { user, password_hash } = known.filter(|_| right).ok_or(Error::BadCredentials)?;
+    guess.was_right(ctx, user.id).await;
     if !user.is_active {
         return Err(Error::AccountDisabled);
     }
@@ -80,7 +93,7 @@ async fn open(ctx: &Context, from: &str, user_agent: Option<String>, body: Login
     let ttl = ctx.tokens.refresh_ttl();
     let session = ctx.store.create_session(user.id, &password_hash, key, ttl, agent.as_deref()).await?;
     ctx.holders.remember(&session);
-    pair(ctx, &user, &session)
+    Ok((session, pair(ctx, &user, &session)?))
 }
 
 /// Spends a refresh token for a new pair. `RateLimited` by address, which `from` names.

@@ -7,7 +7,13 @@ use crate::id::{SessionId, UserId};
 use crate::model::{Page, User};
 use async_trait::async_trait;
 use sqlx::FromRow;
+use std::time::Duration;
 use time::OffsetDateTime;
+
+/// How long a network is remembered after a login from it.
+pub(super) const NETWORK_KEPT: Duration = Duration::from_hours(90 * 24);
+/// A login writes again that its network was seen after this time.
+pub(super) const NETWORK_SEEN_EVERY: Duration = Duration::from_hours(24);
 
 /// An account to be created.
 #[derive(Clone, Debug)]
@@ -75,6 +81,10 @@ pub trait Accounts: Send + Sync + 'static {
     /// user is in a group that would be left without an active owner;
     /// [`super::Members::left_without_owner`] lists those.
     async fn deactivate_user(&self, user: UserId) -> Result<bool>;
+    /// Whether somebody logged in to that account from that network within ninety days.
+    async fn knows_network(&self, user: UserId, network: i64) -> Result<bool>;
+    /// Somebody logged in to that account from that network.
+    async fn remember_network(&self, user: UserId, network: i64) -> Result<()>;
     /// Stores when users were last seen. A time never moves back.
     async fn set_last_seen(&self, seen: &[(UserId, OffsetDateTime)]) -> Result<()>;
 }

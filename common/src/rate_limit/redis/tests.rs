@@ -66,6 +66,24 @@ async fn a_limit_holds_across_nodes() {
 }
 
 #[tokio::test]
+async fn what_is_taken_back_does_not_count() {
+    let server = Redis::private().await;
+    let (a, b) = (Node::start(&config(&server)).await, Node::start(&config(&server)).await);
+    a.limiter.refund(&LOGINS, "1.2.3.4").await;
+    let left = server.command(&["EXISTS", "m:test:rl:logins:{1.2.3.4}"]).await;
+    assert_eq!(left, redis::Value::Int(0), "nothing to take back");
+    for _ in 0..3 {
+        assert_eq!(a.allowed("1.2.3.4", 9).await, 9);
+        for _ in 0..9 {
+            a.limiter.refund(&LOGINS, "1.2.3.4").await;
+        }
+    }
+    let left = server.command(&["PTTL", "m:test:rl:logins:{1.2.3.4}"]).await;
+    assert!(matches!(left, redis::Value::Int(1..)), "it is still forgotten in time: {left:?}");
+    assert_eq!(b.allowed("1.2.3.4", 20).await, 10);
+}
+
+#[tokio::test]
 async fn a_count_is_forgotten_once_it_says_nothing_more() {
     let server = Redis::private().await;
     let node = Node::start(&config(&server)).await;

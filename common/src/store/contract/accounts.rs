@@ -12,6 +12,7 @@ contract!(
     a_password_that_was_changed_opens_and_changes_nothing,
     a_deactivated_account_keeps_nothing_open,
     last_seen_never_moves_back,
+    a_network_is_known_for_ninety_days,
 );
 
 async fn names_and_addresses_are_taken_without_case(at: Fixture) {
@@ -149,4 +150,27 @@ fn email(email: &str) -> UserPatch {
 
 fn password(hash: &str) -> UserPatch {
     UserPatch { password_hash: Some(hash.into()), ..UserPatch::default() }
+}
+
+async fn a_network_is_known_for_ninety_days(at: Fixture) {
+    let (ann, ben) = (at.user().await, at.user().await);
+    let known = async |user: &User, network: i64| at.store.knows_network(user.id, network).await.unwrap();
+    assert!(!known(&ann, -1).await);
+    for _ in 0..2 {
+        at.store.remember_network(ann.id, -1).await.unwrap();
+    }
+    assert!(known(&ann, -1).await);
+    assert!(!known(&ann, 1).await && !known(&ben, -1).await);
+    let day = if matches!(at.raw, Raw::Sqlite(..)) { "86400000000" } else { "interval '1 day'" };
+    let age = async |days: u32| at.sql(&format!("update networks set seen_at = seen_at - {days} * {day}")).await;
+    age(2).await;
+    at.store.remember_network(ann.id, -1).await.unwrap();
+    age(89).await;
+    at.store.prune(HOUR, 100).await.unwrap();
+    assert!(known(&ann, -1).await, "it was seen anew");
+    age(2).await;
+    assert!(!known(&ann, -1).await);
+    at.store.prune(HOUR, 100).await.unwrap();
+    at.store.remember_network(ann.id, -1).await.unwrap();
+    assert!(known(&ann, -1).await, "after pruning as at first");
 }

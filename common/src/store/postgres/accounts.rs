@@ -5,7 +5,7 @@ use super::connection::ServerConnection;
 use crate::error::{Error, Result};
 use crate::id::{SessionId, UserId};
 use crate::model::{Page, User};
-use crate::store::accounts::{AccountRow, account_columns, fold};
+use crate::store::accounts::{AccountRow, NETWORK_KEPT, NETWORK_SEEN_EVERY, account_columns, fold};
 use crate::store::fault::Fault;
 use crate::store::members::left_without_owner;
 use crate::store::{Accounts, Credentials, NewUser, PageRequest, UserPatch, UserRow, cursor};
@@ -141,6 +141,36 @@ impl Accounts for PostgresStore {
             lease.end_transaction(done).await
         })
         .await
+    }
+
+    async fn knows_network(&self, user: UserId, network: i64) -> Result<bool> {
+        let row: Option<(i64,)> = self
+            .row(|| {
+                sqlx::query_as(
+                    "select network from networks
+                     where user_id = $1 and network = $2 and seen_at > clock_timestamp() - make_interval(secs => $3)",
+                )
+                .bind(user)
+                .bind(network)
+                .bind(NETWORK_KEPT.as_secs_f64())
+            })
+            .await?;
+        Ok(row.is_some())
+    }
+
+    async fn remember_network(&self, user: UserId, network: i64) -> Result<()> {
+        let kept = self.row::<(i64,)>(|| {
+            sqlx::query_as(
+                "insert into networks (user_id, network) values ($1, $2)
+                 on conflict (user_id, network) do update set seen_at = excluded.seen_at
+                 where networks.seen_at < excluded.seen_at - make_interval(secs => $3)
+                 returning network",
+            )
+            .bind(user)
+            .bind(network)
+            .bind(NETWORK_SEEN_EVERY.as_secs_f64())
+        });
+        kept.await.map(drop)
     }
 
     async fn set_last_seen(&self, seen: &[(UserId, OffsetDateTime)]) -> Result<()> {

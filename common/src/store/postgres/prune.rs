@@ -1,5 +1,5 @@
 //! Pruning: the log beyond its retention, the texts of deleted chats, sessions long over, old
-//! idempotency keys, expired invitations.
+//! idempotency keys, expired invitations, old networks.
 //!
 //! Each statement is a transaction of its own, or few are, and they hold their locks for
 //! milliseconds. One statement hands its rows to the next as arrays. A join instead would be
@@ -8,6 +8,7 @@
 use super::connection::ServerConnection;
 use super::pool::Pool;
 use crate::id::ChatId;
+use crate::store::accounts::NETWORK_KEPT;
 use crate::store::fault::Fault;
 use crate::store::idempotency::KEY_KEPT;
 use std::collections::BTreeMap;
@@ -28,7 +29,10 @@ pub(super) async fn prune(pool: &Arc<Pool>, older_than: Duration, limit: usize) 
         forget_sessions(connection, limit).await?;
         connection.step().await?;
         forget_keys(connection, limit).await?;
+        connection.step().await?;
         forget_invites(connection, limit).await?;
+        connection.step().await?;
+        forget_networks(connection, limit).await?;
         Ok(usize::try_from(removed + passed + erased).unwrap_or_default())
     }
     .await;
@@ -171,6 +175,20 @@ async fn forget_invites(connection: &mut ServerConnection, limit: i64) -> Result
              select id from invites where expires_at < clock_timestamp() order by expires_at limit $1
          ))",
     )
+    .bind(limit)
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+async fn forget_networks(connection: &mut ServerConnection, limit: i64) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "delete from networks where ctid = any (array(
+             select ctid from networks
+             where seen_at <= clock_timestamp() - make_interval(secs => $1) order by seen_at limit $2
+         ))",
+    )
+    .bind(NETWORK_KEPT.as_secs_f64())
     .bind(limit)
     .execute(connection)
     .await

@@ -5,7 +5,7 @@ use super::database::{commit, json};
 use crate::error::{Error, Result};
 use crate::id::{SessionId, UserId};
 use crate::model::{Page, User};
-use crate::store::accounts::{AccountRow, account_columns, fold};
+use crate::store::accounts::{AccountRow, NETWORK_KEPT, NETWORK_SEEN_EVERY, account_columns, fold};
 use crate::store::fault::Fault;
 use crate::store::members::left_without_owner;
 use crate::store::stored_time::Time;
@@ -122,6 +122,32 @@ impl Accounts for SqliteStore {
                 .await?;
             end_sessions(&mut transaction, user, None, true, self.database.now()).await?;
             commit(transaction, true).await
+        })
+        .await
+    }
+
+    async fn knows_network(&self, user: UserId, network: i64) -> Result<bool> {
+        let statement =
+            sqlx::query_as("select network from networks where user_id = $1 and network = $2 and seen_at > $3");
+        let statement = statement.bind(user).bind(network).bind(self.database.before(NETWORK_KEPT));
+        let row: Option<(i64,)> = self.row(statement).await?;
+        Ok(row.is_some())
+    }
+
+    async fn remember_network(&self, user: UserId, network: i64) -> Result<()> {
+        self.run(async {
+            let mut transaction = self.database.begin().await?;
+            sqlx::query(
+                "insert into networks (user_id, network, seen_at) values ($1, $2, $3)
+                 on conflict (user_id, network) do update set seen_at = excluded.seen_at where seen_at < $4",
+            )
+            .bind(user)
+            .bind(network)
+            .bind(self.database.now())
+            .bind(self.database.before(NETWORK_SEEN_EVERY))
+            .execute(&mut *transaction)
+            .await?;
+            commit(transaction, ()).await
         })
         .await
     }

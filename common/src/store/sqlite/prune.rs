@@ -1,8 +1,9 @@
 //! Pruning: the log beyond its retention, the texts of deleted chats, sessions long over, old
-//! idempotency keys, expired invitations.
+//! idempotency keys, expired invitations, old networks.
 
 use super::database::{Database, commit};
 use crate::id::{ChatId, MessageId, Seq};
+use crate::store::accounts::NETWORK_KEPT;
 use crate::store::fault::Fault;
 use crate::store::idempotency::KEY_KEPT;
 use crate::store::stored_time::Time;
@@ -60,6 +61,15 @@ pub(super) async fn prune(database: &Database, older_than: Duration, limit: usiz
         "delete from invites where id in (select id from invites where expires_at < $1 order by expires_at limit $2)",
     )
     .bind(database.now())
+    .bind(limit)
+    .execute(&mut *transaction)
+    .await?;
+    sqlx::query(
+        "delete from networks where (user_id, network) in (
+             select user_id, network from networks where seen_at <= $1 order by seen_at limit $2
+         )",
+    )
+    .bind(database.before(NETWORK_KEPT))
     .bind(limit)
     .execute(&mut *transaction)
     .await?;

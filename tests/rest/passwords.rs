@@ -1,0 +1,97 @@
+//! Passwords: guessing one slows the guesser, and what is guessed first is refused.
+
+use reqwest::Method;
+
+use crate::support::deployment::Builder;
+use crate::support::user::{PASSWORD, fresh_name};
+use crate::support::{Answer, Deployment, Rest, Value, json};
+
+both_forms_alone!(
+    a_stranger_who_guesses_does_not_slow_the_owner,
+    guesses_at_nobody_are_limited_alike,
+    right_passwords_do_not_count,
+    the_networks_of_one_site_count_together,
+);
+both_forms!(weak_passwords_are_refused);
+
+/// Behind a proxy that names its clients.
+async fn behind_a_proxy(builder: Builder) -> Deployment {
+    let builder = builder.env("RATE_LIMITS", "on").env("TRUSTED_PROXIES", "127.0.0.0/8,::1");
+    builder.env("RATE_WRONG_PASSWORDS_PER_HOUR", 20).start().await
+}
+
+async fn login(rest: &Rest, from: &str, name: &str, password: &str) -> Answer {
+    let request = rest.request(Method::POST, "/auth/login").header("x-forwarded-for", from);
+    Answer::of(request.json(&json!({"username": name, "password": password}))).await
+}
+
+/// Guesses from 150 addresses, and how many were checked.
+async fn guess(rest: &Rest, name: &str) -> usize {
+    let mut checked = 0;
+    for n in 1..=150 {
+        let answer = login(rest, &format!("203.0.113.{n}"), name, "not the password").await;
+        if answer.status == 401 {
+            checked += 1;
+            answer.problem(401, "bad_credentials");
+        } else {
+            assert!(answer.header("retry-after").expect("Retry-After").parse::<u64>().unwrap() <= 180);
+            answer.problem(429, "rate_limited");
+        }
+    }
+    checked
+}
+
+async fn a_stranger_who_guesses_does_not_slow_the_owner(builder: Builder) {
+    let d = behind_a_proxy(builder).await;
+    let (ann, rest) = (d.user().await, d.rest());
+    login(&rest, "198.51.100.1", &ann.username, PASSWORD).await.ok(200);
+    login(&rest, "2001:db8:1:1::1", &ann.username, PASSWORD).await.ok(200);
+    assert_eq!(guess(&rest, &ann.username).await, 20);
+    assert_eq!(guess(&rest, &ann.username.to_uppercase()).await, 0, "without case");
+    for known in ["198.51.100.1", "2001:db8:1:2::2"] {
+        login(&rest, known, &ann.username, "mistyped this time").await.problem(401, "bad_credentials");
+        login(&rest, known, &ann.username, PASSWORD).await.ok(200);
+    }
+    login(&rest, "198.51.100.2", &ann.username, PASSWORD).await.problem(429, "rate_limited");
+}
+
+async fn guesses_at_nobody_are_limited_alike(builder: Builder) {
+    let d = behind_a_proxy(builder).await;
+    assert_eq!(guess(&d.rest(), &fresh_name("nobody")).await, 20);
+}
+
+async fn right_passwords_do_not_count(builder: Builder) {
+    let d = behind_a_proxy(builder).await;
+    let (ann, rest) = (d.user().await, d.rest());
+    for n in 1..=40 {
+        login(&rest, &format!("203.0.113.{n}"), &ann.username, PASSWORD).await.ok(200);
+    }
+}
+
+async fn the_networks_of_one_site_count_together(builder: Builder) {
+    let d = behind_a_proxy(builder).await;
+    let mut checked = 0;
+    for n in 0..100 {
+        let answer = login(&d.rest(), &format!("2001:db8:7:{n:x}::1"), &format!("nobody_{n}"), "x").await;
+        checked += usize::from(answer.status == 401);
+    }
+    assert!((80..90).contains(&checked), "{checked} tries");
+}
+
+async fn weak_passwords_are_refused(d: &Deployment) {
+    let ann = d.user().await;
+    let name = fresh_name("weak");
+    let email = format!("mail.{name}@example.org");
+    let padded = format!("{name}!1");
+    for weak in ["password", "12345678", "Password1", "        ", "xxxxxxxx", &name, &padded, &email] {
+        let body = json!({"username": name, "email": email, "password": weak});
+        assert_eq!(d.rest().post("/auth/register", body).await.faulty_fields(), ["password"], "{weak:?}");
+    }
+    let change =
+        async |new: &str| ann.rest.patch("/auth/me", json!({"password": new, "current_password": PASSWORD})).await;
+    for weak in ["iloveyou", &ann.username, &ann.email] {
+        assert_eq!(change(weak).await.faulty_fields(), ["password"], "{weak:?}");
+    }
+    let me: Value = change("a better one").await.ok(200);
+    assert_eq!(me["id"], ann.id);
+}
