@@ -16,6 +16,9 @@ const FAULTS = [
   [/^is not an e-mail address$/, 'fault.email'],
   [/^must not be blank$/, 'fault.blank'],
   [/ NUL character$/, 'fault.nul'],
+  [/^must not be one character /, 'fault.one_character'],
+  [/^is one of the most used passwords$/, 'fault.most_used'],
+  [/^must be more than your name /, 'fault.own_name'],
   [/^names a user who does not exist/, 'fault.nobody'],
   [/^must not (?:name|be) yourself$/, 'fault.yourself'],
 ];

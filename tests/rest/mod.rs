@@ -10,6 +10,7 @@ mod limits;
 mod members;
 mod messages;
 mod pages;
+mod passwords;
 mod people;
 mod problems;
 mod sessions;

@@ -96,7 +96,7 @@ pub async fn register(ctx: &Context, from: IpAddr, body: impl Into<Unchecked<Reg
     let (body, mut faults) = body.into().split();
     faults.username("username", &body.username);
     faults.email("email", &body.email);
-    faults.password("password", &body.password);
+    faults.new_password("password", &body.password, &[&body.username, &body.email]);
     if let Some(code) = &body.invite {
         faults.no_nul("invite", code);
     }
@@ -160,7 +160,8 @@ pub async fn update_me(ctx: &Context, by: &AuthUser, body: impl Into<Unchecked<U
         faults.email("email", email);
     }
     if let Some(password) = &body.password {
-        faults.password("password", password);
+        let email = body.email.as_deref().unwrap_or_default();
+        faults.new_password("password", password, &[&by.username, email]);
     }
     faults.none()?;
     if body.email.is_none() && body.password.is_none() {
@@ -168,6 +169,11 @@ pub async fn update_me(ctx: &Context, by: &AuthUser, body: impl Into<Unchecked<U
     }
     ctx.limited(super::sessions::logins(ctx), &format!("u{}", by.user_id)).await?;
     let known = ctx.store.credentials_of(by.user_id).await?.ok_or(Error::TokenInvalid)?;
+    if let Some(password) = &body.password {
+        let mut faults = Faults::default();
+        faults.new_password("password", password, &[&known.user.email]);
+        faults.none()?;
+    }
     let current = body.current_password.ok_or(Error::WrongPassword)?;
     if !ctx.passwords.verify(current, Some(known.password_hash.clone()), Asker::Known).await? {
         ctx.count_refused(&Error::WrongPassword);

@@ -1,5 +1,6 @@
 //! The rules of each field. Lengths count Unicode scalar values.
 
+use super::passwords;
 use crate::error::{Error, FieldError, Result};
 use crate::id::UserId;
 use std::ops::RangeInclusive;
@@ -57,11 +58,15 @@ impl Faults {
         }
     }
 
-    pub(super) fn password(&mut self, field: &str, value: &str) {
+    /// A password to be. `names` are the account's own: anybody tries them first.
+    pub(super) fn new_password(&mut self, field: &str, value: &str, names: &[&str]) {
         if !PASSWORD.contains(&value.chars().count()) {
             self.add(field, "must have 8 to 128 characters");
         }
         self.no_nul(field, value);
+        if let Some(weakness) = passwords::weakness(value, names) {
+            self.add(field, weakness);
+        }
     }
 
     pub(super) fn name(&mut self, field: &str, value: &str) {

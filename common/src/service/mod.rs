@@ -16,6 +16,7 @@ pub mod members;
 pub mod messages;
 pub mod network;
 pub mod online;
+mod passwords;
 pub mod sessions;
 
 pub use context::{Context, Parts};
