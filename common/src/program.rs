@@ -161,6 +161,7 @@ async fn context(config: &Config, backends: &Backends, lifecycle: &Lifecycle) ->
         registration: config.registration,
         limits: config.limits.clone(),
         clock: clock.clone(),
+        audit: Audit::default(),
         metrics: metrics.clone(),
     }))
 }

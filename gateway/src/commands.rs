@@ -16,6 +16,7 @@ use call::Call;
 use messenger_common::error::{Error, Result, chain};
 use messenger_common::metrics::{CommandResult, CommandType, Label};
 use messenger_common::rate_limit::Limit;
+use messenger_common::service::SecurityEvent;
 use serde_json::{Map, Value};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -39,6 +40,10 @@ pub(crate) async fn run(shard: Rc<Shard>, conn: Rc<Conn>, text: String) {
             log_failed(&shard, &conn, kind, &error, &chain(&**source));
         }
         conn.answer(error_frame(&error, request_id.as_deref(), None));
+        if let (403, Some(by)) = (error.status(), conn.auth()) {
+            let (user, session) = (Some(by.user_id), Some(by.session_id));
+            shard.hub.ctx.audit.note_code(SecurityEvent::Refused, user, session, Some(error.code()));
+        }
         if matches!(error, Error::RateLimited { .. }) && conn.is_over_rate_too_long(Instant::now()) {
             shard.close(&conn, CloseCode::TooManyCommands);
         }

@@ -10,7 +10,7 @@ mod deliver;
 mod notices;
 mod status;
 
-use crate::conn::{Batch, Conn, Subscriber};
+use crate::conn::{Batch, Conn, State, Subscriber};
 use crate::feed::{Event, Feed, Sub};
 use crate::hub::{Hub, forget_absent};
 use crate::paced::Paced;
@@ -21,6 +21,7 @@ use messenger_common::event::EventKind;
 use messenger_common::id::{ChatId, UserId};
 use messenger_common::lifecycle::ExitReason;
 use messenger_common::metrics::Held;
+use messenger_common::service::SecurityEvent;
 use notices::LocalUser;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -130,6 +131,9 @@ impl Shard {
 
     /// The same, with another reason than the code's own.
     pub(crate) fn close_with(&self, conn: &Rc<Conn>, code: CloseCode, reason: Option<&str>) {
+        if let (CloseCode::TooManyCommands, State::Open, Some(by)) = (code, conn.state.get(), conn.auth()) {
+            self.hub.ctx.audit.note(SecurityEvent::Flooded, Some(by.user_id), Some(by.session_id));
+        }
         conn.close(code, reason, Instant::now() + LINGER);
         self.unsubscribe_all(conn);
     }

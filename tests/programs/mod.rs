@@ -1,5 +1,6 @@
 //! The programs as an operator meets them: configuration, start, restart, the admin port.
 
+mod audit;
 mod configuration;
 mod copies;
 mod doctor;

@@ -97,6 +97,7 @@ pub struct RedisConfig {
 
 /// A program's whole configuration.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches of the operator, one a variable")]
 pub struct Config {
     /// Which program reads it.
     pub program: Program,
@@ -142,6 +143,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// Whether anybody may register.
     pub registration: Registration,
+    /// Whether lines of the log have the client's address.
+    pub log_client_addresses: bool,
     /// Whether rates are limited.
     pub rate_limits: bool,
     /// The limits.
@@ -251,6 +254,7 @@ impl Config {
             allowed_origins: origins::read(raw, "ALLOWED_ORIGINS", debug)?,
             trusted_proxies: parse::networks(raw, "TRUSTED_PROXIES")?,
             registration: parse::registration(raw)?,
+            log_client_addresses: parse::switch(raw, "LOG_CLIENT_ADDRESSES")?,
             rate_limits: parse::switch(raw, "RATE_LIMITS")?,
             db_pool_size: parse::number(raw, "DB_POOL_SIZE", 2, 10_000)?,
             secret_key: back_ends::secret_key(program, raw, debug, &database, &jwt, &mut warnings)?,

@@ -204,6 +204,12 @@ pub const VARIABLES: &[Variable] = &[
         "invite",
         "open: anybody may register; invite: with an invitation (`messenger invite` makes one); closed: nobody",
     ),
+    variable(
+        "LOG_CLIENT_ADDRESSES",
+        "off",
+        "on",
+        "on or off; on: lines of the log that belong to a request have its client's address",
+    ),
     variable("RATE_LIMITS", "on", "on", "on or off; off: none of the RATE_ limits below holds"),
     Variable {
         name: "GATEWAY_SHARDS",

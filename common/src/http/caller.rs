@@ -13,6 +13,7 @@ use axum::extract::{FromRef, FromRequestParts};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
+use tracing::Span;
 
 /// The caller of a request that others are notified of. It costs what a message costs, and is no
 /// ordinary request.
@@ -64,7 +65,9 @@ async fn identify(ctx: &Context, parts: &Parts) -> Result<AuthUser> {
     if checked.as_ref().is_err_and(|error| error.status() == 401) {
         ctx.charge_request(&ClientIp::on(&parts.extensions).subject()).await?;
     }
-    checked
+    let by = checked?;
+    Span::current().record("user.id", by.user_id.0).record("session.id", by.session_id.0);
+    Ok(by)
 }
 
 /// The token of `Authorization: Bearer <token>`. The scheme's case does not matter (RFC 9110,

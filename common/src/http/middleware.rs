@@ -7,11 +7,12 @@ use super::body::Unread;
 use super::client_ip::{ClientIp, Peer};
 use super::extract::BodyLimit;
 use super::origin;
-use super::problem::{Cause, Problem, normalise};
+use super::problem::{Cause, Problem, Refused, normalise};
 use crate::config::{AllowedOrigins, Config};
 use crate::error::{Error, chain};
 use crate::metrics::Metrics;
 use crate::once::OncePerCause;
+use crate::service::{Audit, SecurityEvent};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
@@ -45,6 +46,8 @@ struct Edge {
     trusted_proxies: Vec<IpNet>,
     ids: RequestIds,
     logged: OncePerCause,
+    audit: Audit,
+    log_client_addresses: bool,
 }
 
 /// A router with all layers of this module. A path with its trailing slash is the path without it.
@@ -61,6 +64,8 @@ fn layers_with(router: Router, config: &Config, metrics: &Metrics, timeout: Dura
         trusted_proxies: config.trusted_proxies.clone(),
         ids: RequestIds::new(crate::random::bits()),
         logged: OncePerCause::default(),
+        audit: Audit::default(),
+        log_client_addresses: config.log_client_addresses,
     });
     let router = router
         .fallback(async || Error::NotFound)
@@ -134,10 +139,20 @@ async fn through(State(edge): State<Arc<Edge>>, mut request: Request, next: Next
     let method = request.method().clone();
     let matched = request.extensions().get::<MatchedPath>().cloned();
     let route = matched.as_ref().map_or("unmatched", MatchedPath::as_str);
-    let span = tracing::info_span!("http", request.id = %id.0, http.method = %method, http.route = route);
-
+    let span = tracing::info_span!(
+        "http",
+        request.id = %id.0,
+        http.method = %method,
+        http.route = route,
+        client.address = Empty,
+        user.id = Empty,
+        session.id = Empty,
+    );
     if let Some(peer) = request.extensions().get::<Peer>().copied() {
         let client = ClientIp::of(peer.0.ip(), request.headers(), &edge.trusted_proxies);
+        if edge.log_client_addresses {
+            span.record("client.address", tracing::field::display(client.0));
+        }
         request.extensions_mut().insert(client);
     }
     request.extensions_mut().insert(BodyLimit(edge.body_limit));
@@ -185,6 +200,9 @@ async fn answer(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> 
 /// Logs an internal fault once, and a back end that is away once a cause and minute. If it is
 /// ours, the answer names the request's id, which leads to the line of the log.
 fn reveal(edge: &Edge, mut response: Response, id: &RequestId) -> Response {
+    if let Some(Refused(code)) = response.extensions_mut().remove::<Refused>() {
+        edge.audit.note_code(SecurityEvent::Refused, None, None, Some(code));
+    }
     let Some(Cause(error)) = response.extensions_mut().remove::<Cause>() else { return response };
     let source = error.inside().map(|source| chain(&**source)).unwrap_or_default();
     if matches!(*error, Error::Unavailable(_)) {

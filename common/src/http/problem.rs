@@ -73,6 +73,10 @@ impl IntoResponse for Problem {
 #[derive(Clone)]
 pub struct Cause(pub Arc<Error>);
 
+/// The code of a request whose caller may not do that, for the middleware.
+#[derive(Clone, Copy)]
+pub(super) struct Refused(pub(super) &'static str);
+
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let mut response = Problem::of(&self).into_response();
@@ -99,6 +103,10 @@ impl IntoResponse for Error {
                 headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
             }
             _ => {}
+        }
+        // A wrong password has a line of its own.
+        if self.status() == 403 && !matches!(self, Self::WrongPassword | Self::AccountDisabled) {
+            response.extensions_mut().insert(Refused(self.code()));
         }
         if self.inside().is_some() {
             response.extensions_mut().insert(Cause(Arc::new(self)));

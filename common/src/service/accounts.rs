@@ -2,8 +2,8 @@
 
 use super::guesses::Guess;
 use super::input::{Fields, FromFields, Unchecked};
-use super::{Context, PageQuery};
-use crate::auth::AuthUser;
+use super::{Context, Faults, PageQuery, SecurityEvent, network};
+use crate::auth::{Asker, AuthUser};
 use crate::config::Registration;
 use crate::error::{Error, Result};
 use crate::event::{Revocation, RevocationReason};
@@ -118,7 +118,11 @@ pub async fn register(ctx: &Context, from: IpAddr, body: impl Into<Unchecked<Reg
         None => ctx.store.create_user(user).await,
     };
     match made {
-        Err(taken @ (Error::UsernameTaken | Error::EmailTaken)) => repeated(ctx, body, taken).await,
+        Ok(user) => {
+            ctx.audit.note(SecurityEvent::Registered, Some(user.id), None);
+            Ok(user)
+        }
+        Err(taken @ (Error::UsernameTaken | Error::EmailTaken)) => repeated(ctx, from, body, taken).await,
         other => other,
     }
 }
@@ -177,16 +181,24 @@ pub async fn update_me(ctx: &Context, by: &AuthUser, body: impl Into<Unchecked<U
     let current = body.current_password.ok_or(Error::WrongPassword)?;
     if !ctx.passwords.verify(current, Some(known.password_hash.clone()), Asker::Known).await? {
         ctx.count_refused(&Error::WrongPassword);
+        ctx.audit.note(SecurityEvent::PasswordWrong, Some(by.user_id), Some(by.session_id));
         return Err(Error::WrongPassword);
     }
     let password_hash = match body.password {
         Some(password) => Some(ctx.passwords.hash(password, Asker::Known).await?),
         None => None,
     };
+    let events = [
+        password_hash.is_some().then_some(SecurityEvent::PasswordChanged),
+        body.email.is_some().then_some(SecurityEvent::EmailChanged),
+    ];
     let patch = UserPatch { email: body.email, password_hash };
     let changed = ctx.store.update_user(by.user_id, &known.password_hash, patch, by.session_id).await?;
     // Another change came first: the checked password is no longer the account's.
     let (user, ended) = changed.ok_or(Error::WrongPassword)?;
+    for event in events.into_iter().flatten() {
+        ctx.audit.note(event, Some(by.user_id), Some(by.session_id));
+    }
     for session in ended {
         super::sessions::revoke(ctx, by, session);
     }
@@ -208,6 +220,7 @@ pub async fn delete_me(ctx: &Context, by: &AuthUser) -> Result<()> {
             ctx.publisher.publish(ctx.store.pass_on(chat, by.user_id).await?);
         }
     }
+    ctx.audit.note(SecurityEvent::Deactivated, Some(by.user_id), Some(by.session_id));
     ctx.revoke(Revocation { user_id: by.user_id, session_id: None, reason: RevocationReason::AccountDisabled });
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The parts that the rules work with: the back ends, the keys, the limits.
 
+use super::audit::{Audit, SecurityEvent};
 use super::messages::SendQueue;
 use super::{network, online::OnlineReads};
 use crate::auth::{AuthUser, Holders, Passwords, Revocations, Tokens};
@@ -55,6 +56,8 @@ pub struct Parts {
     pub limits: Limits,
     /// The time.
     pub clock: Clock,
+    /// Writes the security events.
+    pub audit: Audit,
     /// The metrics.
     pub metrics: Metrics,
 }
@@ -76,7 +79,12 @@ impl Context {
     /// The user that an access token speaks for. `TokenInvalid`, `TokenExpired`, `SessionEnded`:
     /// REST answers `token_invalid` for it, a gateway closes with a code for each reason.
     pub async fn authenticate(&self, token: &str) -> Result<AuthUser> {
-        self.check(token).await.inspect_err(|error| self.count_refused(error))
+        self.check(token).await.inspect_err(|error| {
+            self.count_refused(error);
+            if matches!(error, Error::TokenInvalid) {
+                self.audit.note(SecurityEvent::TokenRefused, None, None);
+            }
+        })
     }
 
     async fn check(&self, token: &str) -> Result<AuthUser> {

@@ -6,6 +6,7 @@
 //! both have the same rules (and guarantee G4 holds across them).
 
 pub mod accounts;
+pub mod audit;
 pub mod chats;
 mod context;
 mod faults;
@@ -19,6 +20,7 @@ pub mod online;
 mod passwords;
 pub mod sessions;
 
+pub use audit::{Audit, SecurityEvent};
 pub use context::{Context, Parts};
 pub use faults::Faults;
 pub use input::{Fields, FromFields, Query, Unchecked};

@@ -2,7 +2,7 @@
 
 use super::guesses::Guess;
 use super::input::{Fields, FromFields, Unchecked};
-use super::{Context, PageQuery, page};
+use super::{Context, PageQuery, SecurityEvent, page};
 use crate::auth::AuthUser;
 use crate::error::{Error, Result};
 use crate::event::{Revocation, RevocationReason};
@@ -60,7 +60,19 @@ pub async fn login(
 ) -> Result<TokenPair> {
     let (body, faults) = body.into().split();
     faults.none()?;
-    counted(ctx, open(ctx, from, user_agent, body).await)
+    let mut user = None;
+    let outcome = open(ctx, from, user_agent, body, &mut user).await;
+    let event = match &outcome {
+        Ok(_) => Some(SecurityEvent::LoggedIn),
+        Err(Error::BadCredentials) => Some(SecurityEvent::LoginFailed),
+        Err(Error::AccountDisabled) => Some(SecurityEvent::LoginDisabled),
+        Err(Error::RateLimited { .. }) => Some(SecurityEvent::LoginLimited),
+        Err(_) => None,
+    };
+    if let Some(event) = event {
+        ctx.audit.note(event, user, outcome.as_ref().ok().map(|(session, _)| session.id));
+    }
+    counted(ctx, outcome.map(|(_, pair)| pair))
 }
 
 /// `tried` becomes the account's user, if there is one.
@@ -112,6 +124,7 @@ async fn rotate(ctx: &Context, body: Refresh) -> Result<TokenPair> {
     match ctx.store.rotate_session(token, ctx.tokens.refresh_ttl()).await? {
         Rotation::Rotated(session, user) => pair(ctx, &user, &session),
         Rotation::Reused(session) => {
+            ctx.audit.note(SecurityEvent::TokenReused, Some(session.user_id), Some(session.id));
             ctx.revoke(Revocation {
                 user_id: session.user_id,
                 session_id: Some(session.id),
@@ -172,6 +185,7 @@ pub async fn end_others(ctx: &Context, by: &AuthUser) -> Result<()> {
 
 /// Publishes that a session of the caller has ended.
 pub(super) fn revoke(ctx: &Context, by: &AuthUser, session: SessionId) {
+    ctx.audit.note(SecurityEvent::SessionEnded, Some(by.user_id), Some(session));
     let reason = RevocationReason::SessionEnded;
     ctx.revoke(Revocation { user_id: by.user_id, session_id: Some(session), reason });
 }
