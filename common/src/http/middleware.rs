@@ -18,7 +18,9 @@ use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, REFERRER_POLICY, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+};
 use http::{HeaderName, HeaderValue, Method, Uri};
 use ipnet::IpNet;
 use std::panic::AssertUnwindSafe;
@@ -32,6 +34,7 @@ use tracing::field::Empty;
 
 /// No request takes longer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+const NO_PAGE: &str = "default-src 'none'; frame-ancestors 'none'";
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// A request's id: the caller's own if it is sane, else one of ours. On every answer and in every
@@ -171,6 +174,9 @@ async fn through(State(edge): State<Arc<Edge>>, mut request: Request, next: Next
         headers.insert(X_REQUEST_ID, value);
     }
     headers.entry(X_CONTENT_TYPE_OPTIONS).or_insert(HeaderValue::from_static("nosniff"));
+    headers.entry(REFERRER_POLICY).or_insert(HeaderValue::from_static("no-referrer"));
+    // An answer is no page: nothing in it runs or is framed.
+    headers.entry(CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(NO_PAGE));
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     let status = response.status().as_u16();
     edge.metrics.http_request(known_method(&method), route, status, took);

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use super::{Balancer, Kind, both_balancers, metric};
 use crate::deploy::walk::walk;
 use crate::support::ws::request;
-use crate::support::{Answer, Deployment, Redis, SOON, Value, Way, Ws, blocking, eventually, json, shared};
+use crate::support::{
+    Answer, Deployment, Redis, SOON, Value, Way, Ws, blocking, eventually, json, limited as in_time, shared,
+};
 
 both_balancers!(
     the_walk_through_goes_through_it,
@@ -37,18 +39,53 @@ async fn the_walk_through_goes_through_it(kind: Kind) {
     balancer.assert_tells_no_token(&users.iter().collect::<Vec<_>>());
 }
 
-/// A request whose path the client does not tidy up.
-async fn raw_status(port: u16, path: &str) -> String {
+/// The answer to these bytes, up to the connection's end.
+async fn raw(port: u16, request: &str) -> String {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let exchange = async {
         let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await.unwrap();
-        String::from_utf8_lossy(&answer).split(' ').nth(1).unwrap_or_default().to_owned()
+        String::from_utf8_lossy(&answer).into_owned()
     };
     tokio::time::timeout(SOON, exchange).await.unwrap()
+}
+
+/// A request whose path the client does not tidy up.
+async fn raw_status(port: u16, path: &str) -> String {
+    let answer = raw(port, &format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")).await;
+    answer.split(' ').nth(1).unwrap_or_default().to_owned()
+}
+
+/// HAProxy has a page of its own for most of these, which cannot be changed.
+#[tokio::test]
+async fn what_nginx_refuses_by_itself_is_a_problem_too() {
+    in_time(async {
+        let cluster = shared::cluster().await;
+        let balancer = Balancer::before(Kind::Nginx, &cluster).await;
+        let long = "x".repeat(9000);
+        let rest = "host: localhost\r\nconnection: close\r\n\r\n";
+        let refused = [
+            ("rubbish\r\n\r\n".to_owned(), 400, "bad_request"),
+            (format!("TRACE / HTTP/1.1\r\n{rest}"), 405, "method_not_allowed"),
+            (format!("GET /{long} HTTP/1.1\r\n{rest}"), 414, "uri_too_long"),
+            (format!("GET / HTTP/1.1\r\nx-long: {long}\r\n{rest}"), 431, "headers_too_large"),
+        ];
+        for (request, status, code) in refused {
+            let answer = raw(balancer.port, &request).await;
+            let (head, body) = answer.split_once("\r\n\r\n").expect(&answer);
+            let head = head.to_lowercase();
+            assert!(head.starts_with(&format!("http/1.1 {status} ")), "{answer}");
+            assert!(
+                head.contains("content-type: application/problem+json") && head.contains("x-request-id: "),
+                "{answer}"
+            );
+            let problem: Value = serde_json::from_str(body).expect(body);
+            assert_eq!((&problem["status"], &problem["code"]), (&json!(status), &json!(code)));
+        }
+    })
+    .await;
 }
 
 async fn it_hides_tokens_and_admin_ports_and_speaks_the_contracts_errors(kind: Kind) {

@@ -315,4 +315,6 @@ async fn answers_are_neither_sniffed_nor_stored() {
     let answer = Server::start(&[]).await.get("/users").await;
     assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
     assert_eq!(answer.header("cache-control"), Some("no-store"));
+    assert_eq!(answer.header("referrer-policy"), Some("no-referrer"));
+    assert_eq!(answer.header("content-security-policy"), Some("default-src 'none'; frame-ancestors 'none'"));
 }
