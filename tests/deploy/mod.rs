@@ -7,6 +7,7 @@ mod balancer;
 mod compose;
 mod environment;
 mod grafana;
+mod handbook;
 mod images;
 mod k8s;
 mod kubectl;
