@@ -133,6 +133,7 @@ async fn context(config: &Config, backends: &Backends, lifecycle: &Lifecycle) ->
     // Made only now, beside a database that is this program's and locked.
     let secret = config.secret_key.load().map_err(|error| StartError::new(error.to_string()))?;
     let keys = Keys::new(secret.as_ref().map(|secret| secret.expose_secret().as_bytes()), &config.jwt);
+    compare_keys(store.as_ref(), &keys).await;
     let tokens = Tokens::new(
         keys,
         backends.history.deployment(),
@@ -164,6 +165,26 @@ async fn context(config: &Config, backends: &Backends, lifecycle: &Lifecycle) ->
         audit: Audit::default(),
         metrics: metrics.clone(),
     }))
+}
+
+/// Nodes with different keys refuse each other's tokens: says so where this program does not take
+/// the key that the deployment's tokens were last signed with. A change on purpose is said once.
+async fn compare_keys(store: &dyn Store, keys: &Keys) {
+    // A database that is away leaves the question open. Again where another node was faster.
+    while let Ok(known) = store.signed_with().await {
+        if let Some(known) = known.as_deref().filter(|known| !keys.takes(known)) {
+            tracing::warn!(
+                known,
+                own = keys.signer(),
+                "SECRET_KEY or JWT_PUBLIC_KEYS_FILE: the tokens of this deployment were last signed with a key that \
+                 this program does not take. Give every node the same; after a change on purpose everybody logs in again"
+            );
+        }
+        let Some(own) = keys.signer().filter(|own| known.as_deref() != Some(own)) else { return };
+        if store.sign_with(known.as_deref(), own).await.unwrap_or(true) {
+            return;
+        }
+    }
 }
 
 /// Passwords that are hashed at once: on all cores but one, which a flood of logins leaves to the

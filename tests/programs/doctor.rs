@@ -95,7 +95,7 @@ async fn a_deployment_that_serves_is_fit() {
             assert_eq!((report.code, &report.json["fit"]), (0, &Value::Bool(true)), "{:#}", report.json);
             assert_eq!(report.json["program"], program.name());
             assert_eq!(report.json["version"], env!("CARGO_PKG_VERSION"));
-            for name in ["configuration", "database", "encoding", "schema", "pooler", "connections"] {
+            for name in ["configuration", "database", "encoding", "schema", "pooler", "connections", "signing_key"] {
                 report.assert(name, "ok", "");
             }
             for name in ["redis", "redis_writes", "eviction", "clock", "ports"] {
@@ -103,6 +103,9 @@ async fn a_deployment_that_serves_is_fit() {
             }
             assert!(!report.json.to_string().contains(SECRET_KEY));
         }
+        let mut other = variables;
+        other.insert("SECRET_KEY".to_owned(), "another-key-of-more-than-thirty-two-bytes-0123".to_owned());
+        examined(Program::Api, other).await.assert("signing_key", "warning", "last signed with HS256:");
     })
     .await;
 }

@@ -55,6 +55,29 @@ async fn messenger_starts_with_nothing_and_keeps_its_secret() {
     .await;
 }
 
+/// Nodes with different keys refuse each other's tokens at random: the log names it. A change on
+/// purpose is named once.
+#[tokio::test]
+async fn a_key_that_differs_from_the_deployments_is_named() {
+    limited(async {
+        let d = Deployment::cluster(1, 1).start().await;
+        let said = |node: &Arc<crate::support::Node>| {
+            node.log().since(0).iter().filter(|line| line.contains("last signed with a key")).count()
+        };
+        assert!(d.nodes().iter().all(|node| said(node) == 0), "the same key on all");
+        let api = d.api(0);
+        api.set_env("SECRET_KEY", "another-key-of-more-than-thirty-two-bytes-0123");
+        api.restart().await;
+        assert_eq!(said(api), 1);
+        assert!(!api.log().since(0).iter().any(|line| line.contains("another-key-of")), "never the key itself");
+        api.restart().await;
+        assert_eq!(said(api), 1, "once");
+        d.gateway(0).restart().await;
+        assert_eq!(said(d.gateway(0)), 1, "the gateway kept the old one");
+    })
+    .await;
+}
+
 /// Runs `program` until it has written a line with `word`, then lets `heal` act and waits until it
 /// is ready.
 async fn waits_for(program: Program, database: String, redis: String, word: &str, heal: impl FnOnce()) {

@@ -3,6 +3,7 @@
 use super::jose;
 use crate::config::JwtKeys;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use sha2::{Digest, Sha256};
 
 /// The keys that a program signs and verifies with.
 pub struct Keys {
@@ -12,12 +13,14 @@ pub struct Keys {
 }
 
 struct Signer {
+    name: String,
     algorithm: Algorithm,
     kid: Option<String>,
     key: EncodingKey,
 }
 
 struct Verifier {
+    name: String,
     /// Empty for the shared secret.
     kid: String,
     key: DecodingKey,
@@ -38,6 +41,7 @@ impl Keys {
             .public
             .iter()
             .map(|key| Verifier {
+                name: name_of_public(&key.kid),
                 kid: key.kid.clone(),
                 key: DecodingKey::from_ed_der(&key.point),
                 validation: signature_by(Algorithm::EdDSA),
@@ -45,21 +49,36 @@ impl Keys {
             .collect();
         let signer = match (&jwt.signing, secret) {
             (Some(signing), _) => Some(Signer {
+                name: name_of_public(&signing.kid),
                 algorithm: Algorithm::EdDSA,
                 kid: Some(signing.kid.clone()),
                 key: EncodingKey::from_ed_der(signing.pkcs8()),
             }),
-            (None, Some(secret)) => {
-                Some(Signer { algorithm: Algorithm::HS256, kid: None, key: EncodingKey::from_secret(secret) })
-            }
+            (None, Some(secret)) => Some(Signer {
+                name: name_of_secret(secret),
+                algorithm: Algorithm::HS256,
+                kid: None,
+                key: EncodingKey::from_secret(secret),
+            }),
             (None, None) => None,
         };
         let secret = secret.map(|secret| Verifier {
+            name: name_of_secret(secret),
             kid: String::new(),
             key: DecodingKey::from_secret(secret),
             validation: signature_by(Algorithm::HS256),
         });
         Self { signer, secret, public }
+    }
+
+    /// The name of the key that signs. It says nothing of the key.
+    pub fn signer(&self) -> Option<&str> {
+        self.signer.as_ref().map(|signer| signer.name.as_str())
+    }
+
+    /// Whether tokens are taken that the key of this name has signed.
+    pub fn takes(&self, name: &str) -> bool {
+        self.secret.iter().chain(&self.public).any(|key| key.name == name)
     }
 
     /// The header and the key of a new token of that type; `None` in a program without a key that
@@ -85,6 +104,16 @@ impl Keys {
         }
         .map(|found| (&found.key, &found.validation))
     }
+}
+
+fn name_of_public(kid: &str) -> String {
+    format!("EdDSA:{kid}")
+}
+
+/// A digest, of which half is shown: it finds no key, and two keys do not share it.
+fn name_of_secret(secret: &[u8]) -> String {
+    let digest = Sha256::new().chain_update(b"messenger key name\0").chain_update(secret).finalize();
+    digest.iter().take(8).fold("HS256:".to_owned(), |name, byte| name + &format!("{byte:02x}"))
 }
 
 /// What the library checks: the signature, by this one algorithm. `Tokens` checks the rest,

@@ -12,6 +12,10 @@ pub struct Deployment {
     pub epoch: String,
 }
 
+pub(super) const SIGNED_WITH: &str = "select signed_with from deployment";
+pub(super) const SIGN_WITH: &str =
+    "update deployment set signed_with = $1 where signed_with is not distinct from $2 returning true";
+
 /// The identity of a deployment. See the store's obligations.
 #[async_trait]
 pub trait Identity: Send + Sync + 'static {
@@ -21,4 +25,9 @@ pub trait Identity: Send + Sync + 'static {
     /// Begins a new epoch, unless another node has begun one since `known`. Returns the present
     /// one.
     async fn begin_epoch(&self, known: &str) -> Result<String>;
+    /// The name of the key that the deployment's tokens were last signed with.
+    async fn signed_with(&self) -> Result<Option<String>>;
+    /// Remembers the name of the key that they are signed with from now on, unless another node has
+    /// named one since `known`. Returns whether it did.
+    async fn sign_with(&self, known: Option<&str>, key: &str) -> Result<bool>;
 }

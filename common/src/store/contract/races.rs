@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use tokio::task::JoinSet;
 
 contract!(
+    one_key_is_named_by_many_nodes_at_once,
     one_message_whoever_sends_it_at_once,
     numbers_have_no_gap_and_readers_see_none,
     batches_in_opposite_order_do_not_block_each_other,
@@ -29,6 +30,22 @@ async fn one_epoch_whoever_begins_it_at_once(at: Fixture) {
         assert!(begun.len() == 1 && !begun.contains(&known), "{begun:?}");
         known = begun.into_iter().next().unwrap();
     }
+}
+
+async fn one_key_is_named_by_many_nodes_at_once(at: Fixture) {
+    assert_eq!(at.store.signed_with().await.unwrap(), None);
+    let mut nodes = JoinSet::new();
+    for n in 0..8 {
+        let store = Arc::clone(&at.store);
+        nodes.spawn(async move { (n, store.sign_with(None, &format!("key {n}")).await.unwrap()) });
+    }
+    let named: Vec<i32> = nodes.join_all().await.into_iter().filter(|(_, named)| *named).map(|(n, _)| n).collect();
+    assert_eq!(named.len(), 1, "{named:?}");
+    let known = at.store.signed_with().await.unwrap().unwrap();
+    assert_eq!(known, format!("key {}", named[0]));
+    assert!(!at.store.sign_with(Some("another"), "new").await.unwrap());
+    assert!(at.store.sign_with(Some(&known), "new").await.unwrap());
+    assert_eq!(at.store.signed_with().await.unwrap().as_deref(), Some("new"));
 }
 
 async fn one_message_whoever_sends_it_at_once(at: Fixture) {

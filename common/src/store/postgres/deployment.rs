@@ -2,7 +2,7 @@
 
 use super::PostgresStore;
 use crate::error::{Error, Result};
-use crate::store::deployment::{Deployment, Identity};
+use crate::store::deployment::{Deployment, Identity, SIGN_WITH, SIGNED_WITH};
 use async_trait::async_trait;
 
 #[async_trait]
@@ -52,6 +52,16 @@ impl Identity for PostgresStore {
         };
         let _begun: Option<(bool,)> = self.row(begin).await?;
         self.epoch().await
+    }
+
+    async fn signed_with(&self) -> Result<Option<String>> {
+        let row: Option<(Option<String>,)> = self.row(|| sqlx::query_as(SIGNED_WITH)).await?;
+        Ok(row.and_then(|(key,)| key))
+    }
+
+    async fn sign_with(&self, known: Option<&str>, key: &str) -> Result<bool> {
+        let row: Option<(bool,)> = self.row(|| sqlx::query_as(SIGN_WITH).bind(key).bind(known)).await?;
+        Ok(row.is_some())
     }
 }
 

@@ -3,10 +3,12 @@
 use super::clocks::Comparison;
 use super::report::Finding;
 use super::schema;
+use crate::auth::Keys;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, SecretKey};
+use crate::store::Identity;
 use crate::store::postgres::{PostgresStore, ServerFacts};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 /// The findings, and the deployment's id where the database has one.
 pub(super) async fn examine(config: &Config, url: &SecretString) -> (Vec<Finding>, Option<String>) {
@@ -33,8 +35,30 @@ pub(super) async fn examine(config: &Config, url: &SecretString) -> (Vec<Finding
         Err(error) => Finding::fault("schema", error.cause(), "let the role of DATABASE_URL read _sqlx_migrations"),
     });
     checks.extend([pooler(&facts), places(&facts, config.db_pool_size), time]);
+    if is_there {
+        checks.push(key(config, &store).await);
+    }
     let deployment = if is_there { store.deployment_id().await.ok() } else { None };
     (checks, deployment)
+}
+
+async fn key(config: &Config, store: &PostgresStore) -> Finding {
+    const CHECK: &str = "signing_key";
+    let secret = match &config.secret_key {
+        SecretKey::Given(secret) => Some(secret.expose_secret().as_bytes()),
+        SecretKey::Missing(_) | SecretKey::None => None,
+    };
+    let keys = Keys::new(secret, &config.jwt);
+    match store.signed_with().await {
+        Ok(Some(known)) if keys.takes(&known) => Finding::ok(CHECK, format!("tokens are signed with {known}")),
+        Ok(Some(known)) => Finding::warning(
+            CHECK,
+            format!("the deployment's tokens were last signed with {known}, which this program does not take"),
+            "give every node the same SECRET_KEY, or the public key of the one that signs",
+        ),
+        Ok(None) => Finding::ok(CHECK, "no token was signed yet"),
+        Err(error) => Finding::warning(CHECK, error.cause(), "run `migrate`"),
+    }
 }
 
 fn server(facts: &ServerFacts) -> Finding {
