@@ -4,7 +4,7 @@
 use crate::bus::memory::MemoryHub;
 use crate::bus::redis::RedisBus;
 use crate::bus::{Bus, BusMetrics};
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::config::{Config, Database, Program, RedisConfig};
 use crate::error::{Error, Result};
 use crate::history::History;
@@ -164,7 +164,12 @@ pub async fn schema(config: &Config) -> Result<SchemaState, StartError> {
             Err(StartError::new(format!("DATABASE_URL: there is no {} yet; `migrate` makes it", path.display())))
         }
         Database::Sqlite(path) => {
-            let store = SqliteStore::open(path).await.map_err(fault)?;
+            let store = match SqliteStore::open(path).await {
+                // A program has it, and goes on.
+                Err(Error::Unavailable(_)) => SqliteStore::open_beside(path).await,
+                store => store,
+            };
+            let store = store.map_err(fault)?;
             let state = store.schema().await.map_err(fault);
             store.close().await;
             state
@@ -181,6 +186,7 @@ async fn store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
             let store = PostgresStore::connect(url, config.db_pool_size).map_err(fault)?;
             until("the database", Some(START_TIMEOUT), || store.ping()).await?;
             until("the database", Some(START_TIMEOUT), || store.check()).await?;
+            warn_of(&store, config.db_pool_size, &Clock::system()).await;
             // A long migration ends no program: it waits, not ready.
             if config.migrate && config.program != Program::Gateway {
                 until("the database's schema", None, || store.migrate()).await?;
@@ -190,6 +196,16 @@ async fn store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
             }
             Ok(Arc::new(store))
         }
+    }
+}
+
+/// Names in the log what lets a program serve, but worse than it could.
+async fn warn_of(store: &PostgresStore, pool: u32, clock: &Clock) {
+    let asked = clock.now();
+    // One that is away by now is the watch's to report.
+    let Ok(facts) = store.facts().await else { return };
+    for warning in facts.warnings(pool, clock::ahead(facts.clock, asked, clock.now())) {
+        tracing::warn!("{warning}");
     }
 }
 

@@ -4,6 +4,9 @@
 use std::sync::Arc;
 use time::OffsetDateTime;
 
+/// A difference of two machines' clocks that users may notice.
+pub const NOTICEABLE: time::Duration = time::Duration::seconds(1);
+
 /// A source of the present time, in UTC.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> OffsetDateTime + Send + Sync>);
@@ -24,6 +27,11 @@ impl Clock {
     pub fn now(&self) -> OffsetDateTime {
         (self.0)()
     }
+}
+
+/// How far another machine's clock is ahead of ours, which was read before and after the question.
+pub fn ahead(theirs: OffsetDateTime, asked: OffsetDateTime, answered: OffsetDateTime) -> time::Duration {
+    theirs - (asked + (answered - asked) / 2)
 }
 
 impl std::fmt::Debug for Clock {

@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::support::deployment::SECRET_KEY;
 use crate::support::node::Env;
 use crate::support::{
-    Deployment, PgBouncer, Postgres, Program, Redis, Value, blocking, limited, ports, postgres, process,
+    Deployment, PgBouncer, Postgres, Program, Redis, RedisCluster, Value, blocking, limited, ports, postgres, process,
 };
 
 /// The variables of a node over these two.
@@ -232,6 +232,24 @@ async fn a_redis_that_cannot_serve_is_named() {
 }
 
 #[tokio::test]
+async fn each_node_of_a_redis_cluster_is_looked_at() {
+    limited(async {
+        let cluster = crate::support::shared::cluster().await;
+        let redis = RedisCluster::start(3).await;
+        redis.servers[1].command(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lfu"]).await;
+        for urls in [redis.urls().join(","), redis.urls()[1].clone()] {
+            let report = examined(Program::Gateway, over(cluster.database_url(), &urls)).await;
+            assert_eq!(report.checks("redis").len(), urls.split(',').count());
+            report.assert("redis", "ok", "cluster");
+            report.assert("eviction", "warning", "allkeys-lfu");
+            report.assert("redis_writes", "ok", "");
+            assert_eq!(report.code, 0, "{:#}", report.json);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_clock_that_is_wrong_is_named() {
     limited(async {
         let cluster = crate::support::shared::cluster().await;
@@ -289,6 +307,7 @@ async fn the_file_is_looked_at_and_left_alone() {
         let report =
             examined(Program::Messenger, over(std::path::Path::new(file.strip_prefix("sqlite:").unwrap()))).await;
         report.assert("database", "warning", "process");
+        report.assert("schema", "ok", "up to date");
         assert_eq!(report.code, 0);
 
         std::fs::write(dir.join("text.db"), "no database").unwrap();

@@ -11,3 +11,4 @@ mod outage;
 mod pooler;
 mod start;
 mod tools;
+mod unfit;

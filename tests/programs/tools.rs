@@ -66,6 +66,11 @@ async fn the_embedded_file_is_migrated_too() {
             let done = outcome(Program::Messenger, variables(), words).await;
             assert_eq!(done.status.code(), Some(0), "{words:?}: {}", text(&done.stderr));
         }
+        // Also while the program has the file.
+        let running = Deployment::embedded().env("DATABASE_URL", format!("sqlite:{}", file.display())).start().await;
+        let done = outcome(Program::Messenger, variables(), &["migrate", "--check"]).await;
+        assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+        running.user().await;
         process::remove_dir(&dir);
     })
     .await;

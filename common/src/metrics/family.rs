@@ -1,6 +1,7 @@
 //! Families over closed label sets: made whole at the start, looked up by index, no hashing on the
 //! hot path.
 
+use crate::config::commit;
 use crate::label::Label;
 use prometheus::core::Collector;
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts};
@@ -132,8 +133,8 @@ pub struct BuildInfo;
 
 impl Build for BuildInfo {
     fn build(name: &str, help: &str) -> prometheus::Result<(Self, Box<dyn Collector>)> {
-        let family = IntGaugeVec::new(Opts::new(name, help), &["version"])?;
-        family.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let family = IntGaugeVec::new(Opts::new(name, help), &["version", "commit"])?;
+        family.with_label_values(&[env!("CARGO_PKG_VERSION"), commit().unwrap_or_default()]).set(1);
         Ok((Self, Box::new(family)))
     }
 }

@@ -1,6 +1,6 @@
 //! `doctor`: whether the program would serve well here, and what to do where it would not.
 //!
-//! It changes nothing, but for two keys in Redis that live for a second. Each question is bounded,
+//! It changes no data, but for a key in Redis that lives for a second. Each question is bounded,
 //! so that the whole takes seconds also where nothing answers.
 
 mod clocks;

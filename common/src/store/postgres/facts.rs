@@ -1,10 +1,11 @@
 //! What the server is and whether it is fit: asked at the start, and by `doctor`.
 
 use super::{PostgresStore, migrator};
+use crate::clock::NOTICEABLE;
 use crate::error::{Error, Result};
 use crate::store::SchemaState;
 use crate::store::fault::Fault;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 /// What the SQL needs.
 const OLDEST_SERVER: i32 = 130_000;
@@ -30,6 +31,30 @@ pub struct ServerFacts {
     pub pooled: bool,
     /// Connections that it has for everybody but its superusers.
     pub places: i32,
+}
+
+impl ServerFacts {
+    /// What lets a node with a pool of that size serve, but worse than it could: a line each.
+    /// `ahead` is how far the server's clock is ahead of this machine's.
+    pub fn warnings(&self, pool: u32, ahead: Duration) -> Vec<String> {
+        let clock = (ahead.abs() > NOTICEABLE).then(|| {
+            let (seconds, direction) =
+                (ahead.abs().as_seconds_f64(), if ahead.is_negative() { "behind" } else { "ahead of" });
+            format!(
+                "the database's clock is {seconds:.1} s {direction} this machine's: let both follow the time by NTP, \
+                 for tokens and latencies are compared with it"
+            )
+        });
+        // The pooler's places count, not the server's.
+        let places = (!self.pooled && i64::from(self.places) < i64::from(pool)).then(|| {
+            format!(
+                "DB_POOL_SIZE is {pool}, and the server has {} connections: raise its max_connections, lower \
+                 DB_POOL_SIZE, or put a pooler between",
+                self.places
+            )
+        });
+        clock.into_iter().chain(places).collect()
+    }
 }
 
 impl PostgresStore {

@@ -1,11 +1,8 @@
 //! Whether the clocks of the machines agree.
 
 use super::report::Finding;
-use crate::clock::Clock;
+use crate::clock::{Clock, NOTICEABLE, ahead};
 use time::{Duration, OffsetDateTime};
-
-/// A difference of clocks that is seen in what users are shown.
-const NOTICEABLE: Duration = Duration::seconds(1);
 
 /// A question for a server's clock.
 pub(super) struct Comparison<'a> {
@@ -24,8 +21,7 @@ impl<'a> Comparison<'a> {
 
     /// Compares the answer with this machine's clock.
     pub(super) fn end(&self, of: &str, theirs: OffsetDateTime) -> Finding {
-        let ours = self.asked + (self.clock.now() - self.asked) / 2;
-        let apart: Duration = theirs - ours;
+        let apart = ahead(theirs, self.asked, self.clock.now());
         let (seconds, direction) =
             (apart.abs().as_seconds_f64(), if apart.is_negative() { "behind" } else { "ahead of" });
         let found = format!("the clock of {of} is {seconds:.3} s {direction} this machine's");

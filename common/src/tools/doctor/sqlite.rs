@@ -17,25 +17,35 @@ pub(super) async fn examine(config: &Config, path: &Path) -> Vec<Finding> {
         return vec![new_file(path)];
     }
     match SqliteStore::open(path).await {
-        Ok(store) => {
-            let state = store.schema().await;
-            store.close().await;
-            let state = match state {
-                Ok(state) => schema::finding(config, &state),
-                Err(error) => Finding::fault("schema", error.cause(), "restore a backup: `messenger restore FILE`"),
-            };
-            vec![Finding::ok(CHECK, format!("{shown} can be written, and no process has it")), state]
+        Ok(store) => vec![
+            Finding::ok(CHECK, format!("{shown} can be written, and no process has it")),
+            of_schema(config, store).await,
+        ],
+        Err(error @ Error::Unavailable(_)) => {
+            let mut found = vec![Finding::warning(
+                CHECK,
+                format!("{shown}: {}", error.cause()),
+                "nothing, if it is this program that runs; a second process cannot have the file",
+            )];
+            if let Ok(store) = SqliteStore::open_beside(path).await {
+                found.push(of_schema(config, store).await);
+            }
+            found
         }
-        Err(error @ Error::Unavailable(_)) => vec![Finding::warning(
-            CHECK,
-            format!("{shown}: {}", error.cause()),
-            "nothing, if it is this program that runs; a second process cannot have the file",
-        )],
         Err(error) => vec![Finding::fault(
             CHECK,
             format!("{shown}: {}", error.cause()),
             "let the program's user write the file and its folder, or name another file in DATABASE_URL",
         )],
+    }
+}
+
+async fn of_schema(config: &Config, store: SqliteStore) -> Finding {
+    let state = store.schema().await;
+    store.close().await;
+    match state {
+        Ok(state) => schema::finding(config, &state),
+        Err(error) => Finding::fault("schema", error.cause(), "restore a backup: `messenger restore FILE`"),
     }
 }
 
