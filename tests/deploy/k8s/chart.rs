@@ -9,7 +9,7 @@ use crate::deploy::root;
 use crate::support::{Value, blocking, process};
 
 /// What Helm makes of the chart with these settings.
-async fn templated(settings: &[&str]) -> Result<String, String> {
+pub(super) async fn templated(settings: &[&str]) -> Result<String, String> {
     let mut command = helm().await;
     command.args(["template", "messenger"]).arg(root().join("k8s/chart")).args(["--namespace", "messenger"]);
     for setting in settings {

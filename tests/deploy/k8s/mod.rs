@@ -3,6 +3,7 @@
 //! secrets by reference.
 
 mod chart;
+mod job;
 mod overlays;
 
 use super::kubectl::kustomize;
