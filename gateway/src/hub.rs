@@ -5,6 +5,7 @@
 //! to each shard that wants it, in the bus's order. It subscribes to a chat when the first shard
 //! wants it, and unsubscribes when the last no longer does.
 
+mod missed;
 mod users;
 
 use self::users::LocalUser;
@@ -26,9 +27,10 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 #[derive(Default)]
@@ -49,6 +51,9 @@ pub(crate) struct Hub {
     shards: Vec<mpsc::Sender<ToShard>>,
     interest: Mutex<HashMap<ChatId, Interest>>,
     users: Mutex<HashMap<UserId, LocalUser>>,
+    /// The topic of all nodes is subscribed anew: publications before may be lost.
+    missed: Notify,
+    was_subscribed: AtomicBool,
     /// Where the milliseconds of the shards begin: they compare them.
     pub(crate) started: Instant,
     /// The causes that were logged: each concerns many chats and commands.
@@ -76,6 +81,8 @@ impl Hub {
             shards,
             interest: Mutex::default(),
             users: Mutex::default(),
+            missed: Notify::new(),
+            was_subscribed: AtomicBool::new(false),
             started: Instant::now(),
             logged: OncePerCause::default(),
         })
@@ -193,7 +200,14 @@ impl Hub {
                 users.get_mut(user)?.confirm();
                 None
             }
-            Topic::Nodes | Topic::Node(_) => None,
+            Topic::Nodes => {
+                // Before the first time nobody was subscribed to anything here.
+                if self.was_subscribed.swap(true, Ordering::Relaxed) {
+                    self.missed.notify_one();
+                }
+                None
+            }
+            Topic::Node(_) => None,
         }
     }
 

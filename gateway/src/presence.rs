@@ -13,10 +13,12 @@ mod registration;
 pub(crate) use announcer::Announcer;
 
 use changes::Changes;
+use messenger_common::error::Result;
+use messenger_common::event::StatusChange;
 use messenger_common::id::{NodeId, UserId};
 use messenger_common::lifecycle::Lifecycle;
 use messenger_common::metrics::Metrics;
-use messenger_common::presence::Presence;
+use messenger_common::presence::{Presence, Transition};
 use parking_lot::Mutex;
 use registration::Registration;
 use std::collections::HashSet;
@@ -27,9 +29,9 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::MissedTickBehavior;
 
 /// Users of one call at most.
-const USERS_PER_CALL: usize = 256;
+pub(crate) const USERS_PER_CALL: usize = 256;
 /// How often transitions that time brings are looked for.
-const SWEEP: Duration = Duration::from_millis(500);
+pub(crate) const SWEEP: Duration = Duration::from_millis(500);
 
 #[derive(Default)]
 struct Held {
@@ -122,6 +124,16 @@ impl PresenceKeeper {
         if tokio::time::timeout(within, all).await.is_err() {
             tracing::warn!("cannot hand presence over in time; the leases will end it");
         }
+    }
+
+    /// The transitions that any node published within this time.
+    pub(crate) async fn published(&self, within: Duration) -> Result<Vec<Transition>> {
+        self.parts.presence.published(within).await
+    }
+
+    /// These transitions as those who share a chat with their users are notified of them.
+    pub(crate) async fn changes(&self, transitions: &[Transition]) -> Result<Vec<StatusChange>> {
+        self.parts.announcer.changes(transitions).await
     }
 
     /// Changes that are not registered yet, and transitions that are not announced yet.

@@ -49,6 +49,7 @@ impl Gateway {
             Worker::start(id, Arc::clone(&hub), inbox)?;
         }
         lifecycle.spawn("revocations to shards", revocation::run(Arc::clone(&hub)));
+        lifecycle.spawn("missed statuses", Arc::clone(&hub).read_what_was_missed());
         Ok(Self::new(hub, config.allowed_origins.clone(), places.clone(), config.drain))
     }
 

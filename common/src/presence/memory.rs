@@ -1,18 +1,21 @@
 //! Presence within one process: the same rules as in Redis, under one lock, by the process's own
 //! steady clock.
 
-use super::{Online, Outcome, Presence, Transition};
+use super::{Online, Outcome, Presence, REMEMBERED_FOR, Transition, newest};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::id::{NodeId, UserId};
 use crate::model::Page;
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::ops::Bound;
 use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::time::Instant;
+
+/// Publications that are remembered; beyond it the oldest are forgotten.
+const PUBLISHED: usize = 100_000;
 
 /// [`Presence`] in memory.
 #[derive(Debug)]
@@ -30,6 +33,8 @@ struct State {
     /// The ends of running graces, and their users.
     grace: BTreeSet<(Instant, UserId)>,
     beat: Option<Instant>,
+    /// What was published lately, and when.
+    published: VecDeque<(Instant, Transition)>,
 }
 
 #[derive(Debug)]
@@ -161,9 +166,25 @@ impl Presence for MemoryPresence {
         Ok(went)
     }
 
-    async fn acknowledge(&self, _: &[Transition]) -> Result<()> {
+    async fn acknowledge(&self, published: &[Transition]) -> Result<()> {
         // What was decided here is lost with its only reader.
+        let now = Instant::now();
+        let mut state = self.state.lock();
+        let remembered = &mut state.published;
+        remembered.extend(published.iter().map(|transition| (now, *transition)));
+        let excess = remembered.len().saturating_sub(PUBLISHED);
+        remembered.drain(..excess);
+        while remembered.front().is_some_and(|(at, _)| now - *at > REMEMBERED_FOR) {
+            remembered.pop_front();
+        }
         Ok(())
+    }
+
+    async fn published(&self, within: Duration) -> Result<Vec<Transition>> {
+        let now = Instant::now();
+        let state = self.state.lock();
+        let lately = state.published.iter().rev().take_while(|(at, _)| now - *at <= within);
+        Ok(newest(lately.map(|(_, transition)| *transition)))
     }
 
     async fn online(&self, users: &[UserId]) -> Result<Vec<Option<OffsetDateTime>>> {

@@ -27,7 +27,12 @@ use crate::error::{Error, Result};
 use crate::id::{NodeId, UserId};
 use crate::model::Page;
 use async_trait::async_trait;
+use std::collections::HashMap;
+use std::time::Duration;
 use time::OffsetDateTime;
+
+/// How long what was published is remembered.
+pub const REMEMBERED_FOR: Duration = Duration::from_mins(10);
 
 /// A user came online or went offline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +46,18 @@ pub struct Transition {
     /// The time of the decision by the back end's one clock: of two transitions of a user, the
     /// later decision is the truth.
     pub decided_at: OffsetDateTime,
+}
+
+/// Of each user the transition that was decided last.
+fn newest(transitions: impl IntoIterator<Item = Transition>) -> Vec<Transition> {
+    let mut newest: HashMap<UserId, Transition> = HashMap::new();
+    for transition in transitions {
+        let known = newest.entry(transition.user_id).or_insert(transition);
+        if known.decided_at < transition.decided_at {
+            *known = transition;
+        }
+    }
+    newest.into_values().collect()
 }
 
 /// Someone who is online, and since when.
@@ -88,7 +105,7 @@ pub trait Presence: Send + Sync + 'static {
 
     /// The node's last connection of each of these users ended: the grace begins for users that no
     /// other node holds. A drain gives a longer `grace` to clients that it told to come back later.
-    async fn depart(&self, node: &NodeId, users: &[UserId], grace: std::time::Duration) -> Outcome;
+    async fn depart(&self, node: &NodeId, users: &[UserId], grace: Duration) -> Outcome;
 
     /// Renews the node's lease. `users` are all that the node holds; it registers those who are not
     /// registered. They are returned as online, because their arrival failed or a sweep took them
@@ -111,6 +128,10 @@ pub trait Presence: Send + Sync + 'static {
 
     /// These transitions were published: no call returns them again.
     async fn acknowledge(&self, published: &[Transition]) -> Result<()>;
+
+    /// The transitions of which the publication was acknowledged within this time, up to
+    /// [`REMEMBERED_FOR`]; of each user the newest. A node that heard none for a while reads them.
+    async fn published(&self, within: Duration) -> Result<Vec<Transition>>;
 
     /// Since when each of these users is online, in their order; `None` for a user who is not.
     async fn online(&self, users: &[UserId]) -> Result<Vec<Option<OffsetDateTime>>>;

@@ -9,14 +9,14 @@
 mod answers;
 mod calls;
 
-use super::{Online, Outcome, Presence, Transition};
+use super::{Online, Outcome, Presence, REMEMBERED_FOR, Transition, newest};
 use crate::error::{Error, Result};
 use crate::event;
 use crate::id::{NodeId, UserId};
 use crate::model::Page;
 use crate::redis::Namespace;
 use crate::redis::pool::{RedisPool, Script};
-use answers::{at, number, unreadable};
+use answers::{at, number, published, unreadable};
 use async_trait::async_trait;
 use calls::Call;
 use parking_lot::Mutex;
@@ -30,6 +30,8 @@ use time::OffsetDateTime;
 const BUCKETS: usize = 64;
 /// Users of one script call, so that no call holds the server up.
 const USERS_PER_CALL: usize = 250;
+/// Publications of a bucket that a node reads after an outage; of more it reads the newest.
+const PUBLISHED_PER_BUCKET: usize = 2_000;
 /// Buckets that a page of the list asks at first. It asks twice as many each time that was not
 /// enough.
 const LIST_BUCKETS: usize = 4;
@@ -53,6 +55,7 @@ struct Scripts {
     forget: Script,
     sweep: Script,
     acknowledge: Script,
+    published: Script,
 }
 
 impl RedisPresence {
@@ -69,6 +72,7 @@ impl RedisPresence {
                 include_str!("scripts/sweep.lua")
             )),
             acknowledge: Script::new(include_str!("scripts/acknowledge.lua")),
+            published: Script::new(include_str!("scripts/published.lua")),
         };
         Self {
             pool,
@@ -182,6 +186,7 @@ impl Presence for RedisPresence {
         for (bucket, transitions) in by_bucket.iter().enumerate() {
             for chunk in transitions.chunks(USERS_PER_CALL) {
                 let mut call = self.scripts.acknowledge.call(&[&self.names[bucket]]);
+                call.arg(millis(REMEMBERED_FOR));
                 for transition in chunk {
                     call.arg(transition.user_id.0).arg(event::micros(transition.decided_at));
                 }
@@ -189,6 +194,24 @@ impl Presence for RedisPresence {
             }
         }
         self.pool.run(&calls).await?.into_iter().try_for_each(|answer| answer.map(drop))
+    }
+
+    async fn published(&self, within: Duration) -> Result<Vec<Transition>> {
+        let calls: Vec<_> = self
+            .names
+            .iter()
+            .map(|name| {
+                let mut call = self.scripts.published.call(&[name]);
+                call.arg(millis(within)).arg(PUBLISHED_PER_BUCKET);
+                call
+            })
+            .collect();
+        let mut all = Vec::new();
+        for answer in self.pool.run(&calls).await? {
+            let Value::Array(values) = answer? else { return Err(unreadable()) };
+            all.extend(values.iter().map(published).collect::<Option<Vec<_>>>().ok_or_else(unreadable)?);
+        }
+        Ok(newest(all))
     }
 
     async fn online(&self, users: &[UserId]) -> Result<Vec<Option<OffsetDateTime>>> {

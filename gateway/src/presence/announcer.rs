@@ -139,6 +139,21 @@ impl Announcer {
         if !gone.is_empty() {
             self.store.set_last_seen(&gone).await?;
         }
+        let pieces = pieces(self.changes(transitions).await?.into_iter());
+        let publications: Vec<_> = pieces.into_iter().map(|some| Publication::from(&Envelope::Status(some))).collect();
+        if !publications.is_empty() {
+            self.bus.publish(&publications).await?;
+        }
+        if let Err(error) = self.presence.acknowledge(transitions).await {
+            // They are published again: receivers drop doubles.
+            tracing::debug!(%error, "cannot acknowledge transitions of presence");
+        }
+        Ok(())
+    }
+
+    /// These transitions with the chats whose subscribers are notified; without those of users who
+    /// have none.
+    pub(super) async fn changes(&self, transitions: &[Transition]) -> Result<Vec<StatusChange>> {
         let ids: Vec<UserId> = transitions.iter().map(|t| t.user_id).collect();
         let users: HashMap<UserId, _> =
             self.store.users(&ids).await?.into_iter().map(|row| (row.user.id, row)).collect();
@@ -155,16 +170,7 @@ impl Announcer {
                 chats: chats.remove(&transition.user_id).unwrap_or_default(),
             })
         });
-        let pieces = pieces(changes.filter(|change| !change.chats.is_empty()));
-        let publications: Vec<_> = pieces.into_iter().map(|some| Publication::from(&Envelope::Status(some))).collect();
-        if !publications.is_empty() {
-            self.bus.publish(&publications).await?;
-        }
-        if let Err(error) = self.presence.acknowledge(transitions).await {
-            // They are published again: receivers drop doubles.
-            tracing::debug!(%error, "cannot acknowledge transitions of presence");
-        }
-        Ok(())
+        Ok(changes.filter(|change| !change.chats.is_empty()).collect())
     }
 }
 

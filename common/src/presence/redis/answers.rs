@@ -16,6 +16,14 @@ pub(super) fn transitions(fields: &[Value]) -> Option<Vec<Transition>> {
     fields.chunks(4).map(one).collect()
 }
 
+/// A transition that was published: `user 1 at decided`.
+pub(super) fn published(value: &Value) -> Option<Transition> {
+    let Value::BulkString(bytes) = value else { return None };
+    let fields: Vec<_> =
+        std::str::from_utf8(bytes).ok()?.split(' ').map(|field| Value::BulkString(field.into())).collect();
+    transitions(&fields)?.pop()
+}
+
 pub(super) fn number(value: &Value) -> Option<i64> {
     match value {
         Value::Int(number) => Some(*number),

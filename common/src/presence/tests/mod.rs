@@ -5,6 +5,7 @@ mod contract;
 mod emptied;
 mod lost_keys;
 mod pending;
+mod published;
 
 use super::memory::MemoryPresence;
 use super::redis::RedisPresence;
