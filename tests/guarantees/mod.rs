@@ -12,6 +12,7 @@ mod g3_soon;
 mod g4_once;
 mod g5_failover;
 mod g5_faults;
+mod g5_idle;
 mod g5_missed;
 mod g5_presence;
 mod g5_sweeper;

@@ -1,7 +1,7 @@
 //! Presence within one process: the same rules as in Redis, under one lock, by the process's own
 //! steady clock.
 
-use super::{Online, Outcome, Presence, REMEMBERED_FOR, Transition, newest};
+use super::{Lead, Online, Outcome, Presence, REMEMBERED_FOR, Transition, newest};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::id::{NodeId, UserId};
@@ -118,13 +118,17 @@ impl Presence for MemoryPresence {
         Outcome::decided(self.hold(node, users))
     }
 
-    async fn surplus(&self, _: &NodeId, _: &[UserId]) -> Result<Vec<UserId>> {
+    async fn surplus(&self, _: &NodeId, _: &[UserId], _: usize) -> Result<Vec<UserId>> {
         // This memory and the node's are lost together.
         Ok(Vec::new())
     }
 
     async fn forget(&self, _: &NodeId, _: &[UserId]) -> Outcome {
         Outcome::default()
+    }
+
+    async fn lead(&self, _: &NodeId, _: Option<u64>) -> Result<Lead> {
+        Ok(Lead { sweeps: true, online: Some(self.state.lock().online.len() as u64) })
     }
 
     async fn sweep(&self, _: &NodeId) -> Result<Vec<Transition>> {

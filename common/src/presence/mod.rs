@@ -12,9 +12,9 @@
 //! - `arrive`, `depart` and `renew` may be repeated without harm. A node repeats those that
 //!   failed: `arrive` and `depart` first, then `renew`.
 //! - **A part that fails holds up no other**: an [`Outcome`] names the users for whom it failed.
-//! - A node renews at a third of the lease and sweeps about once a second. A sweep after a long
-//!   silence (over half a lease) assumes that Redis was unavailable, and gives every node another
-//!   lease.
+//! - A node renews at a third of the lease, and one of them sweeps about twice a second. A sweep
+//!   after a long silence (over half a lease) assumes that Redis was unavailable, and gives every
+//!   node another lease.
 //! - Emptied (Redis flushed) or short of a key, it is complete again after one `renew` of every
 //!   node. Meanwhile it reports no user offline who is online.
 
@@ -31,6 +31,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 use time::OffsetDateTime;
 
+/// How many calls of [`Presence::surplus`] look at all users: those of one lease.
+pub const SURPLUS_TURNS: usize = 3;
 /// How long what was published is remembered.
 pub const REMEMBERED_FOR: Duration = Duration::from_mins(10);
 
@@ -67,6 +69,15 @@ pub struct Online {
     pub user_id: UserId,
     /// Since when.
     pub since: OffsetDateTime,
+}
+
+/// An answer to a node that would sweep for all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lead {
+    /// Whether this node is to sweep.
+    pub sweeps: bool,
+    /// The number of users online, where the node that sweeps counted it.
+    pub online: Option<u64>,
 }
 
 /// The outcome of a call for many users: it may have failed for some of them.
@@ -115,12 +126,18 @@ pub trait Presence: Send + Sync + 'static {
 
     /// The users that the back end believes the node holds, and that are not among `users`, which
     /// are all that the node has registered. A Redis that came back from a snapshot, or a replica
-    /// that lagged, has not heard of their departure.
-    async fn surplus(&self, node: &NodeId, users: &[UserId]) -> Result<Vec<UserId>>;
+    /// that lagged, has not heard of their departure. One call looks at a part of all users, the
+    /// next at another: [`SURPLUS_TURNS`] see all.
+    async fn surplus(&self, node: &NodeId, users: &[UserId], turn: usize) -> Result<Vec<UserId>>;
 
     /// Takes users out that the node does not hold and whose departure was reported before. It
     /// reports nothing.
     async fn forget(&self, node: &NodeId, users: &[UserId]) -> Outcome;
+
+    /// Claims the sweeping for this node, for about a second: of all nodes that ask one has it. It
+    /// leaves its count of the users online for the others. A node that cannot ask sweeps: two
+    /// that sweep do no harm.
+    async fn lead(&self, node: &NodeId, counted: Option<u64>) -> Result<Lead>;
 
     /// Takes out the users whose grace is over, and those of nodes whose lease is over. Returns
     /// them, and the transitions that other nodes did not acknowledge within a lease.

@@ -9,7 +9,7 @@
 mod answers;
 mod calls;
 
-use super::{Online, Outcome, Presence, REMEMBERED_FOR, Transition, newest};
+use super::{Lead, Online, Outcome, Presence, REMEMBERED_FOR, SURPLUS_TURNS, Transition, newest};
 use crate::error::{Error, Result};
 use crate::event;
 use crate::id::{NodeId, UserId};
@@ -30,6 +30,9 @@ use time::OffsetDateTime;
 const BUCKETS: usize = 64;
 /// Users of one script call, so that no call holds the server up.
 const USERS_PER_CALL: usize = 250;
+/// How long one node sweeps for all without saying so again. Until another one does, a short lease
+/// must not take it for an outage.
+const LEAD: Duration = Duration::from_secs(1);
 /// Publications of a bucket that a node reads after an outage; of more it reads the newest.
 const PUBLISHED_PER_BUCKET: usize = 2_000;
 /// Buckets that a page of the list asks at first. It asks twice as many each time that was not
@@ -43,6 +46,8 @@ pub struct RedisPresence {
     lease: Duration,
     scripts: Scripts,
     names: Vec<String>,
+    /// The key of the claim by which one node sweeps for all.
+    leader: String,
     /// The epoch by which this process knows each bucket; empty before its first answer.
     epochs: Vec<Mutex<String>>,
 }
@@ -54,6 +59,7 @@ struct Scripts {
     renew: Script,
     forget: Script,
     sweep: Script,
+    lead: Script,
     acknowledge: Script,
     published: Script,
 }
@@ -71,6 +77,7 @@ impl RedisPresence {
                 include_str!("scripts/mend.lua"),
                 include_str!("scripts/sweep.lua")
             )),
+            lead: Script::new(include_str!("scripts/lead.lua")),
             acknowledge: Script::new(include_str!("scripts/acknowledge.lua")),
             published: Script::new(include_str!("scripts/published.lua")),
         };
@@ -79,6 +86,7 @@ impl RedisPresence {
             lease,
             scripts,
             names: (0..BUCKETS).map(|bucket| format!("{{{namespace}p:{bucket}}}")).collect(),
+            leader: format!("{namespace}p:leader"),
             epochs: (0..BUCKETS).map(|_| Mutex::default()).collect(),
         }
     }
@@ -132,17 +140,19 @@ impl Presence for RedisPresence {
         self.run(self.calls(&self.scripts.renew, node, users, None)).await
     }
 
-    async fn surplus(&self, node: &NodeId, users: &[UserId]) -> Result<Vec<UserId>> {
+    async fn surplus(&self, node: &NodeId, users: &[UserId], turn: usize) -> Result<Vec<UserId>> {
         let mut known = vec![0_i64; BUCKETS];
         for user in users {
             known[bucket(*user)] += 1;
         }
-        let all: Vec<_> = (0..BUCKETS).collect();
+        let some: Vec<_> = (turn % SURPLUS_TURNS..BUCKETS).step_by(SURPLUS_TURNS).collect();
         let ask = |word: &'static str| move |name: &str| redis::cmd(word).arg(format!("{name}:n:{node}")).to_owned();
-        let counts = self.ask_each(&all, ask("SCARD")).await?;
-        let count = |bucket: usize| counts[bucket].as_ref().ok().and_then(number);
-        let differing: Vec<_> =
-            all.into_iter().filter(|&bucket| count(bucket).is_some_and(|count| count > known[bucket])).collect();
+        let counts = self.ask_each(&some, ask("SCARD")).await?;
+        let counted = some.into_iter().zip(counts.iter().map(|count| count.as_ref().ok().and_then(number)));
+        let differing: Vec<_> = counted
+            .filter(|(bucket, count)| count.is_some_and(|count| count > known[*bucket]))
+            .map(|(bucket, _)| bucket)
+            .collect();
         if differing.is_empty() {
             return Ok(Vec::new());
         }
@@ -157,6 +167,16 @@ impl Presence for RedisPresence {
 
     async fn forget(&self, node: &NodeId, users: &[UserId]) -> Outcome {
         self.run(self.calls(&self.scripts.forget, node, users, None)).await
+    }
+
+    async fn lead(&self, node: &NodeId, counted: Option<u64>) -> Result<Lead> {
+        let mut call = self.scripts.lead.call(&[&self.leader]);
+        call.arg(&node.0).arg(millis(LEAD)).arg(counted.map_or_else(String::new, |counted| counted.to_string()));
+        let answer = self.pool.run(&[call]).await?.pop().ok_or_else(unreadable)??;
+        let Value::Array(fields) = answer else { return Err(unreadable()) };
+        let sweeps = fields.first().and_then(number).ok_or_else(unreadable)? == 1;
+        let online = fields.get(1).and_then(number).and_then(|online| u64::try_from(online).ok());
+        Ok(Lead { sweeps, online })
     }
 
     async fn sweep(&self, node: &NodeId) -> Result<Vec<Transition>> {

@@ -20,12 +20,14 @@ pub(super) struct Registration<'a> {
     registered: HashSet<UserId>,
     departed: Departed,
     logged: OncePerCause,
+    /// The turn of what is compared at a renewal.
+    turn: usize,
 }
 
 impl<'a> Registration<'a> {
     pub(super) fn new(keeper: &'a PresenceKeeper) -> Self {
         let (registered, departed) = (HashSet::new(), Departed::default());
-        Self { keeper, parts: &keeper.parts, registered, departed, logged: OncePerCause::default() }
+        Self { keeper, parts: &keeper.parts, registered, departed, logged: OncePerCause::default(), turn: 0 }
     }
 
     pub(super) async fn run(mut self) {
@@ -55,6 +57,7 @@ impl<'a> Registration<'a> {
         self.log(&renewed);
         self.parts.announcer.announce(renewed.transitions);
         self.correct().await;
+        self.turn = self.turn.wrapping_add(1);
     }
 
     /// The users that the node holds, but for those who are being registered: `arrive` announces
@@ -70,7 +73,7 @@ impl<'a> Registration<'a> {
         let parts = self.parts;
         let known: Vec<UserId> = self.registered.iter().copied().collect();
         let ended = async {
-            let surplus = parts.presence.surplus(&parts.node, &known).await?;
+            let surplus = parts.presence.surplus(&parts.node, &known, self.turn).await?;
             // Of those who left long ago it was reported; of the others perhaps not.
             let (reported, left): (Vec<_>, Vec<_>) =
                 surplus.into_iter().partition(|user| self.departed.is_reported(*user, parts.grace));

@@ -3,6 +3,7 @@
 
 mod contract;
 mod emptied;
+mod leader;
 mod lost_keys;
 mod pending;
 mod published;
