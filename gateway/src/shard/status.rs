@@ -12,6 +12,8 @@ use std::sync::Arc;
 
 /// How many ticks a decision is remembered at least: a minute.
 const TICKS_REMEMBERED: u32 = 120;
+/// Users of one period whose decisions are remembered at most; beyond it a new period begins.
+const USERS_REMEMBERED: usize = 50_000;
 
 /// The changes still to be delivered.
 #[derive(Default)]
@@ -23,11 +25,12 @@ pub(super) struct Statuses {
 }
 
 impl Statuses {
-    /// Takes changes. Returns how many were dropped for want of room.
-    fn add(&mut self, changes: &Arc<[StatusFrame]>) -> u64 {
+    /// Takes changes; of those that concern nobody here it remembers the decision. Returns how many
+    /// were dropped for want of room.
+    fn add(&mut self, changes: &Arc<[StatusFrame]>, concerns: impl Fn(&StatusFrame) -> bool) -> u64 {
         let mut dropped = 0;
         for (at, change) in changes.iter().enumerate() {
-            if !self.is_outdated(change) {
+            if !self.is_outdated(change) && concerns(change) {
                 dropped += u64::from(self.paced.add(change.user_id, (Arc::clone(changes), at)));
             }
         }
@@ -40,6 +43,9 @@ impl Statuses {
         let known = self.decided.iter().find_map(|of| of.get(&change.user_id)).copied();
         let outdated = known.is_some_and(|known| change.decided_at_micros <= known);
         if !outdated {
+            if self.decided[0].len() >= USERS_REMEMBERED {
+                self.begin_period();
+            }
             self.decided[0].insert(change.user_id, change.decided_at_micros);
         }
         outdated
@@ -50,8 +56,12 @@ impl Statuses {
         self.paced.renew();
         self.ticks = self.ticks.wrapping_add(1);
         if self.ticks.is_multiple_of(TICKS_REMEMBERED) {
-            self.decided[1] = std::mem::take(&mut self.decided[0]);
+            self.begin_period();
         }
+    }
+
+    fn begin_period(&mut self) {
+        self.decided[1] = std::mem::take(&mut self.decided[0]);
     }
 
     /// Delivers what the budget allows; `deliver` returns how many frames that took.
@@ -62,7 +72,11 @@ impl Statuses {
 
 impl Shard {
     pub(super) fn on_statuses(&self, changes: &Arc<[StatusFrame]>) {
-        let dropped = self.statuses.borrow_mut().add(changes);
+        let dropped = {
+            let chats = self.chats.borrow();
+            let is_followed = |change: &StatusFrame| change.chats.iter().any(|chat| chats.contains_key(chat));
+            self.statuses.borrow_mut().add(changes, is_followed)
+        };
         if dropped > 0 {
             tracing::warn!(shard = self.id, dropped, "too many users came or went at once; some changes were dropped");
         }
@@ -128,7 +142,7 @@ mod tests {
     #[test]
     fn few_are_told_at_once() {
         let mut statuses = Statuses::default();
-        statuses.add(&changes([3, 1, 2]));
+        statuses.add(&changes([3, 1, 2]), |_| true);
         assert_eq!(told(&mut statuses, 1000), [3, 1, 2]);
         assert_eq!(told(&mut statuses, 1000), [] as [i64; 0]);
     }
@@ -136,9 +150,9 @@ mod tests {
     #[test]
     fn a_budget_is_for_one_tick() {
         let mut statuses = Statuses::default();
-        statuses.add(&changes(0..25));
+        statuses.add(&changes(0..25), |_| true);
         assert_eq!(told(&mut statuses, 1000), (0..10).collect::<Vec<_>>());
-        statuses.add(&changes([25]));
+        statuses.add(&changes([25]), |_| true);
         assert_eq!(told(&mut statuses, 1000), [] as [i64; 0], "spent");
         statuses.paced.renew();
         assert_eq!(told(&mut statuses, 1000), (10..20).collect::<Vec<_>>());
@@ -149,16 +163,16 @@ mod tests {
     #[test]
     fn whom_nobody_here_listens_to_costs_nothing() {
         let mut statuses = Statuses::default();
-        statuses.add(&changes(0..5000));
+        statuses.add(&changes(0..5000), |_| true);
         assert_eq!(told(&mut statuses, 0).len(), 5000);
     }
 
     #[test]
     fn only_the_newest_of_a_user_waits_in_his_first_place() {
         let mut statuses = Statuses { paced: Paced::exhausted(), ..Statuses::default() };
-        statuses.add(&changes([1, 2]));
+        statuses.add(&changes([1, 2]), |_| true);
         let newer = decided([(3, 2), (1, 2)]);
-        statuses.add(&newer);
+        statuses.add(&newer, |_| true);
         let (kept, at) = statuses.paced.take_first().expect("the first");
         assert!(Arc::ptr_eq(&kept, &newer) && at == 1);
         statuses.paced.renew();
@@ -168,15 +182,15 @@ mod tests {
     #[test]
     fn an_older_decision_that_comes_later_is_not_told() {
         let mut statuses = Statuses::default();
-        statuses.add(&decided([(1, 10), (2, 10)]));
-        statuses.add(&decided([(1, 9), (2, 11)]));
-        statuses.add(&decided([(1, 10), (2, 11)]));
+        statuses.add(&decided([(1, 10), (2, 10)]), |_| true);
+        statuses.add(&decided([(1, 9), (2, 11)]), |_| true);
+        statuses.add(&decided([(1, 10), (2, 11)]), |_| true);
         assert_eq!(told(&mut statuses, 1), [1, 2]);
         (0..TICKS_REMEMBERED).for_each(|_| statuses.tick());
-        statuses.add(&decided([(1, 9)]));
+        statuses.add(&decided([(1, 9)]), |_| true);
         assert_eq!(told(&mut statuses, 1), [] as [i64; 0], "remembered for a minute at least");
         (0..2 * TICKS_REMEMBERED).for_each(|_| statuses.tick());
-        statuses.add(&decided([(1, 9)]));
+        statuses.add(&decided([(1, 9)]), |_| true);
         assert_eq!(told(&mut statuses, 1), [1], "and not for ever");
     }
 
@@ -184,10 +198,31 @@ mod tests {
     fn what_waits_is_bounded() {
         let mut statuses = Statuses { paced: Paced::exhausted(), ..Statuses::default() };
         let most = i64::try_from(WAITING).expect("small");
-        assert_eq!(statuses.add(&changes(0..most)), 0);
-        assert_eq!(statuses.add(&changes([most, most + 1])), 2);
+        assert_eq!(statuses.add(&changes(0..most), |_| true), 0);
+        assert_eq!(statuses.add(&changes([most, most + 1]), |_| true), 2);
         assert_eq!(statuses.paced.len(), WAITING);
         statuses.paced.renew();
         assert_eq!(told(&mut statuses, FRAMES_PER_TICK), [2], "the oldest went");
+    }
+
+    #[test]
+    fn what_concerns_nobody_here_takes_no_place() {
+        let mut statuses = Statuses { paced: Paced::exhausted(), ..Statuses::default() };
+        let most = i64::try_from(WAITING).expect("small");
+        statuses.add(&changes([1]), |_| true);
+        assert_eq!(statuses.add(&changes(2..most + 2), |_| false), 0);
+        assert_eq!(statuses.paced.len(), 1);
+        statuses.add(&changes([2]), |_| true);
+        assert_eq!(statuses.paced.len(), 1, "decided before");
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let mut statuses = Statuses::default();
+        let most = i64::try_from(USERS_REMEMBERED).expect("small");
+        statuses.add(&changes(0..3 * most), |_| false);
+        assert_eq!(statuses.decided.each_ref().map(HashMap::len), [USERS_REMEMBERED; 2]);
+        statuses.add(&changes([3 * most - 1]), |_| true);
+        assert_eq!(told(&mut statuses, 1), [] as [i64; 0], "the newest are remembered");
     }
 }
