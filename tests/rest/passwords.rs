@@ -1,10 +1,12 @@
 //! Passwords: guessing one slows the guesser, and what is guessed first is refused.
 
+use futures_util::future::join_all;
 use reqwest::Method;
+use sqlx::{Connection, PgConnection};
 
 use crate::support::deployment::Builder;
 use crate::support::user::{PASSWORD, fresh_name};
-use crate::support::{Answer, Deployment, Rest, Value, json};
+use crate::support::{Answer, Deployment, Rest, Value, json, limited};
 
 both_forms_alone!(
     a_stranger_who_guesses_does_not_slow_the_owner,
@@ -94,4 +96,47 @@ async fn weak_passwords_are_refused(d: &Deployment) {
     }
     let me: Value = change("a better one").await.ok(200);
     assert_eq!(me["id"], ann.id);
+}
+
+#[tokio::test]
+async fn a_login_raises_the_hash_of_its_password() {
+    limited(async {
+        let d = Deployment::cluster(1, 0).start().await;
+        let ann = d.user().await;
+        let mut link = PgConnection::connect(d.database_url()).await.unwrap();
+        let mut memory = async || {
+            let hash: String = sqlx::query_scalar("select password_hash from users where id = $1")
+                .bind(ann.id)
+                .fetch_one(&mut link)
+                .await
+                .unwrap();
+            hash.split('$').nth(3).unwrap().to_owned()
+        };
+        assert_eq!(memory().await, "m=64,t=2,p=1");
+        let restart = async |memory: &str| {
+            for node in d.nodes() {
+                node.set_env("ARGON2_MEMORY_KIB", memory);
+                node.restart().await;
+            }
+        };
+        restart("256").await;
+        let login = async |password: &str| {
+            d.rest().post("/auth/login", json!({"username": ann.username, "password": password})).await
+        };
+        login("not the password").await.problem(401, "bad_credentials");
+        assert_eq!(memory().await, "m=64,t=2,p=1");
+        // One of them raises it while others have just checked the hash of before.
+        let change = json!({"email": format!("new.{}", ann.email), "current_password": PASSWORD});
+        let change = ann.rest.patch("/auth/me", change);
+        let (changed, logins) = tokio::join!(change, join_all((0..8).map(|_| login(PASSWORD))));
+        changed.ok(200);
+        for answer in logins {
+            answer.ok(200);
+        }
+        assert_eq!(memory().await, "m=256,t=2,p=1");
+        restart("128").await;
+        login(PASSWORD).await.ok(200);
+        assert_eq!(memory().await, "m=256,t=2,p=1", "it is never lowered");
+    })
+    .await;
 }

@@ -3,6 +3,7 @@
 //! Imports `dispatch`, `store`, `lifecycle` and what lies below them. Keeps the part of G6 (access
 //! ends at once) that every program shares.
 
+mod cost;
 mod holders;
 mod jose;
 mod keys;

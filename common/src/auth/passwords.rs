@@ -1,6 +1,7 @@
 //! Passwords: argon2id (RFC 9106) on a pool of its own size, so that a flood of logins never
 //! stalls other requests.
 
+use super::cost;
 use crate::error::{Error, Result};
 use crate::random;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
@@ -9,6 +10,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Semaphore;
 
 /// Passes over the memory; with 19 MiB and one lane the strength that OWASP recommends for
@@ -45,6 +47,9 @@ struct Inner {
     /// The hash that an unknown user's password is checked against, so that the answer takes as
     /// long as for a known user.
     nobody: String,
+    /// The most work that one check has cost here. Every check costs as much, so that none says how
+    /// strong a hash is, or that there is none.
+    most_work: AtomicU64,
     running: Arc<Semaphore>,
     /// Strangers come to `running` one a thread: who is known waits for so many at most.
     strangers: Arc<Semaphore>,
@@ -81,7 +86,8 @@ impl Passwords {
         let running = Arc::new(Semaphore::new(threads.max(1)));
         let strangers = Arc::new(Semaphore::new(threads.max(1)));
         let waiting = Mutex::new(Waiting { known: 0, strangers: 0, by_address: HashMap::new(), most });
-        Ok(Self { inner: Arc::new(Inner { argon2, nobody, running, strangers, waiting }) })
+        let most_work = AtomicU64::new(cost::work(argon2.params()));
+        Ok(Self { inner: Arc::new(Inner { argon2, nobody, most_work, running, strangers, waiting }) })
     }
 
     /// A PHC string with a fresh salt. `Unavailable` when too many wait.
@@ -90,13 +96,17 @@ impl Passwords {
     }
 
     /// Whether it is the password of that PHC string. `None` (there is no such user) costs the same
-    /// and is false. `Unavailable` when too many wait.
+    /// and is false; so does a hash of other strength. `Unavailable` when too many wait.
     pub async fn verify(&self, password: String, phc: Option<String>, asker: Asker) -> Result<bool> {
         let known = phc.is_some();
         let outcome = self
             .run(asker, move |inner| {
                 let phc = phc.as_deref().unwrap_or(&inner.nobody);
-                inner.argon2.verify_password(password.as_bytes(), phc)
+                let work = cost::work(&cost::params_of(phc)?);
+                let most = inner.most_work.fetch_max(work, Ordering::Relaxed);
+                let outcome = inner.argon2.verify_password(password.as_bytes(), phc);
+                spend(most.saturating_sub(work), inner.argon2.params());
+                outcome
             })
             .await?;
         match outcome {
@@ -104,6 +114,11 @@ impl Passwords {
             Err(argon2::password_hash::Error::PasswordInvalid) => Ok(false),
             Err(error) => Err(Error::internal(error)),
         }
+    }
+
+    /// Whether a hash should be made anew, since new ones are stronger.
+    pub fn is_weaker(&self, phc: &str) -> bool {
+        cost::is_weaker(phc, self.inner.argon2.params())
     }
 
     async fn run<T: Send + 'static>(&self, asker: Asker, work: impl FnOnce(&Inner) -> T + Send + 'static) -> Result<T> {
@@ -167,6 +182,14 @@ impl Drop for Place<'_> {
     }
 }
 
+/// Takes as long as that much work.
+fn spend(work: u64, most: &Params) {
+    let Some(params) = cost::computation(work, most) else { return };
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    // Without the memory for it there was none for the check either.
+    argon2.hash_password_into(b"", &[0; SALT_BYTES], &mut [0; 32]).unwrap_or_default();
+}
+
 fn hash(argon2: &Argon2<'_>, password: &str) -> argon2::password_hash::Result<String> {
     let phc: argon2::PasswordHash =
         argon2.hash_password_with_salt(password.as_bytes(), &random::bytes::<SALT_BYTES>())?;
@@ -174,120 +197,4 @@ fn hash(argon2: &Argon2<'_>, password: &str) -> argon2::password_hash::Result<St
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SMALL: u32 = 8;
-    const ASKER: Asker = Asker::Known;
-
-    #[tokio::test]
-    async fn the_right_password_and_no_other() {
-        let passwords = Passwords::new(SMALL, 2).unwrap();
-        let phc = passwords.hash("correct horse".into(), ASKER).await.unwrap();
-        assert!(phc.starts_with("$argon2id$v=19$m=8,t=2,p=1$"), "{phc}");
-        assert_ne!(phc, passwords.hash("correct horse".into(), ASKER).await.unwrap(), "the salt is fresh");
-        assert!(passwords.verify("correct horse".into(), Some(phc.clone()), ASKER).await.unwrap());
-        assert!(!passwords.verify("Correct horse".into(), Some(phc), ASKER).await.unwrap());
-    }
-
-    #[tokio::test]
-    async fn nobody_never_logs_in_though_the_password_be_guessed() {
-        let passwords = Passwords::new(SMALL, 1).unwrap();
-        assert!(!passwords.verify("nobody has this password".into(), None, ASKER).await.unwrap());
-    }
-
-    #[tokio::test]
-    async fn a_hash_of_other_strength_is_still_checked() {
-        let weak = Passwords::new(SMALL, 1).unwrap().hash("pw".into(), ASKER).await.unwrap();
-        let strong = Passwords::new(64, 1).unwrap();
-        assert!(strong.verify("pw".into(), Some(weak), ASKER).await.unwrap());
-    }
-
-    #[tokio::test]
-    async fn a_row_that_is_no_hash_is_a_fault_of_ours() {
-        let passwords = Passwords::new(SMALL, 1).unwrap();
-        let outcome = passwords.verify("pw".into(), Some("plain".into()), ASKER).await;
-        assert!(matches!(outcome, Err(Error::Internal(_))));
-    }
-
-    #[tokio::test]
-    async fn the_queue_is_bounded_and_empties_again() {
-        let passwords = Passwords::with_queue(SMALL, 1, (2, 0)).unwrap();
-        let held = passwords.inner.running.clone().acquire_owned().await.unwrap();
-        let waiting: Vec<_> = (0..2)
-            .map(|_| {
-                let passwords = passwords.clone();
-                tokio::spawn(async move { passwords.hash("pw".into(), ASKER).await })
-            })
-            .collect();
-        while passwords.inner.waiting.lock().known < 2 {
-            tokio::task::yield_now().await;
-        }
-        let refused = passwords.hash("pw".into(), ASKER).await;
-        assert!(matches!(refused, Err(Error::Unavailable(_))));
-        drop(held);
-        for task in waiting {
-            assert!(task.await.unwrap().is_ok());
-        }
-        assert!(passwords.hash("pw".into(), ASKER).await.is_ok());
-        assert_eq!(passwords.inner.waiting.lock().known, 0);
-    }
-
-    #[tokio::test]
-    async fn who_hangs_up_leaves_the_queue() {
-        let passwords = Passwords::with_queue(SMALL, 1, (1, 0)).unwrap();
-        let held = passwords.inner.running.clone().acquire_owned().await.unwrap();
-        let task = tokio::spawn({
-            let passwords = passwords.clone();
-            async move { passwords.hash("pw".into(), ASKER).await }
-        });
-        while passwords.inner.waiting.lock().known < 1 {
-            tokio::task::yield_now().await;
-        }
-        task.abort();
-        assert!(task.await.unwrap_err().is_cancelled());
-        drop(held);
-        assert!(passwords.hash("pw".into(), ASKER).await.is_ok());
-    }
-
-    fn stranger(n: u8) -> Asker {
-        Asker::Stranger([10, 0, 0, n].into())
-    }
-
-    #[tokio::test]
-    async fn a_crowd_of_strangers_holds_up_itself() {
-        let passwords = Passwords::with_queue(SMALL, 1, (1, 8)).unwrap();
-        let held = passwords.inner.running.clone().acquire_owned().await.unwrap();
-        let order = Arc::new(Mutex::new(Vec::new()));
-        let wait = |asker| {
-            let (passwords, order) = (passwords.clone(), order.clone());
-            tokio::spawn(async move {
-                passwords.hash("pw".into(), asker).await.unwrap();
-                order.lock().push(asker);
-            })
-        };
-        let waiting = || passwords.inner.waiting.lock().strangers;
-        // One address takes half of what is left, and a second one finds a place.
-        let mut crowd = Vec::new();
-        for (n, taken) in [(1, 4), (2, 6), (3, 7), (4, 8)] {
-            while waiting() < taken {
-                let before = waiting();
-                crowd.push(wait(stranger(n)));
-                while waiting() == before {
-                    tokio::task::yield_now().await;
-                }
-            }
-            assert!(passwords.hash("pw".into(), stranger(n)).await.is_err(), "{n} has its share");
-        }
-        let known = wait(Asker::Known);
-        while passwords.inner.waiting.lock().known == 0 {
-            tokio::task::yield_now().await;
-        }
-        drop(held);
-        for one in crowd.into_iter().chain([known]) {
-            one.await.unwrap();
-        }
-        assert_eq!(order.lock()[1], Asker::Known, "after the one whose turn it was");
-        assert!(passwords.inner.waiting.lock().by_address.is_empty());
-    }
-}
+mod tests;

@@ -2,6 +2,7 @@
 
 use super::guesses::Guess;
 use super::input::{Fields, FromFields, Unchecked};
+use super::sessions::hash_now;
 use super::{Context, Faults, PageQuery, SecurityEvent, network};
 use crate::auth::{Asker, AuthUser};
 use crate::config::Registration;
@@ -179,7 +180,7 @@ pub async fn update_me(ctx: &Context, by: &AuthUser, body: impl Into<Unchecked<U
         faults.none()?;
     }
     let current = body.current_password.ok_or(Error::WrongPassword)?;
-    if !ctx.passwords.verify(current, Some(known.password_hash.clone()), Asker::Known).await? {
+    if !ctx.passwords.verify(current.clone(), Some(known.password_hash.clone()), Asker::Known).await? {
         ctx.count_refused(&Error::WrongPassword);
         ctx.audit.note(SecurityEvent::PasswordWrong, Some(by.user_id), Some(by.session_id));
         return Err(Error::WrongPassword);
@@ -193,7 +194,12 @@ pub async fn update_me(ctx: &Context, by: &AuthUser, body: impl Into<Unchecked<U
         body.email.is_some().then_some(SecurityEvent::EmailChanged),
     ];
     let patch = UserPatch { email: body.email, password_hash };
-    let changed = ctx.store.update_user(by.user_id, &known.password_hash, patch, by.session_id).await?;
+    let mut changed = ctx.store.update_user(by.user_id, &known.password_hash, patch.clone(), by.session_id).await?;
+    if changed.is_none()
+        && let Some(hash) = hash_now(ctx, by.user_id, &current, Asker::Known).await?
+    {
+        changed = ctx.store.update_user(by.user_id, &hash, patch, by.session_id).await?;
+    }
     // Another change came first: the checked password is no longer the account's.
     let (user, ended) = changed.ok_or(Error::WrongPassword)?;
     for event in events.into_iter().flatten() {

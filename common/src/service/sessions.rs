@@ -3,7 +3,7 @@
 use super::guesses::Guess;
 use super::input::{Fields, FromFields, Unchecked};
 use super::{Context, PageQuery, SecurityEvent, page};
-use crate::auth::AuthUser;
+use crate::auth::{Asker, AuthUser};
 use crate::error::{Error, Result};
 use crate::event::{Revocation, RevocationReason};
 use crate::id::{SessionId, UserId};
@@ -93,7 +93,8 @@ async fn open(
     let hash = known.as_ref().map(|known| known.password_hash.clone());
     *tried = known.as_ref().map(|known| known.user.id);
     let guess = Guess::begin(ctx, &body.username, *tried, from).await?;
-    let right = ctx.passwords.verify(body.password, hash, guess.asker()).await?;
+    let (asker, password) = (guess.asker(), body.password);
+    let right = ctx.passwords.verify(password.clone(), hash, asker).await?;
     let Credentials { user, password_hash } = known.filter(|_| right).ok_or(Error::BadCredentials)?;
     guess.was_right(ctx, user.id).await;
     if !user.is_active {
@@ -103,9 +104,39 @@ async fn open(
     let key = SessionKey::new(crate::random::bytes());
     let agent: Option<String> = user_agent.map(|agent| agent.chars().take(MAX_USER_AGENT).collect());
     let ttl = ctx.tokens.refresh_ttl();
-    let session = ctx.store.create_session(user.id, &password_hash, key, ttl, agent.as_deref()).await?;
+    let opened = ctx.store.create_session(user.id, &password_hash, key, ttl, agent.as_deref()).await;
+    let (session, password_hash) = match opened {
+        Err(Error::BadCredentials) => {
+            let hash = hash_now(ctx, user.id, &password, asker).await?.ok_or(Error::BadCredentials)?;
+            (ctx.store.create_session(user.id, &hash, key, ttl, agent.as_deref()).await?, hash)
+        }
+        other => (other?, password_hash),
+    };
+    raise(ctx, user.id, password, &password_hash).await;
     ctx.holders.remember(&session);
     Ok((session, pair(ctx, &user, &session)?))
+}
+
+/// The account's hash as it is now, if the password fits it: another login may have raised it since
+/// it was read.
+pub(super) async fn hash_now(ctx: &Context, user: UserId, password: &str, asker: Asker) -> Result<Option<String>> {
+    let Some(Credentials { password_hash, .. }) = ctx.store.credentials_of(user).await? else { return Ok(None) };
+    let fits = ctx.passwords.verify(password.to_owned(), Some(password_hash.clone()), asker).await?;
+    Ok(fits.then_some(password_hash))
+}
+
+/// Makes a hash anew that is weaker than those of today. Later logins do it too.
+async fn raise(ctx: &Context, user: UserId, password: String, verified: &str) {
+    if !ctx.passwords.is_weaker(verified) {
+        return;
+    }
+    let raised = async {
+        let hash = ctx.passwords.hash(password, Asker::Known).await?;
+        ctx.store.raise_hash(user, verified, &hash).await
+    };
+    if let Err(error) = raised.await {
+        tracing::debug!(%error, "a hash is not raised");
+    }
 }
 
 /// Spends a refresh token for a new pair. `RateLimited` by address, which `from` names.

@@ -85,6 +85,9 @@ pub trait Accounts: Send + Sync + 'static {
     async fn knows_network(&self, user: UserId, network: i64) -> Result<bool>;
     /// Somebody logged in to that account from that network.
     async fn remember_network(&self, user: UserId, network: i64) -> Result<()>;
+    /// Replaces the hash of an account's password by a stronger one of the same password. Nothing
+    /// changes where the hash is no longer `verified`.
+    async fn raise_hash(&self, user: UserId, verified: &str, raised: &str) -> Result<()>;
     /// Stores when users were last seen. A time never moves back.
     async fn set_last_seen(&self, seen: &[(UserId, OffsetDateTime)]) -> Result<()>;
 }

@@ -13,6 +13,7 @@ contract!(
     a_deactivated_account_keeps_nothing_open,
     last_seen_never_moves_back,
     a_network_is_known_for_ninety_days,
+    a_hash_is_raised_unless_it_changed,
 );
 
 async fn names_and_addresses_are_taken_without_case(at: Fixture) {
@@ -173,4 +174,14 @@ async fn a_network_is_known_for_ninety_days(at: Fixture) {
     at.store.prune(HOUR, 100).await.unwrap();
     at.store.remember_network(ann.id, -1).await.unwrap();
     assert!(known(&ann, -1).await, "after pruning as at first");
+}
+
+async fn a_hash_is_raised_unless_it_changed(at: Fixture) {
+    let ann = at.user().await;
+    let hash = async || at.store.credentials_of(ann.id).await.unwrap().unwrap().password_hash;
+    let first = hash().await;
+    at.store.raise_hash(ann.id, &first, "raised").await.unwrap();
+    assert_eq!(hash().await, "raised");
+    at.store.raise_hash(ann.id, &first, "late").await.unwrap();
+    assert_eq!(hash().await, "raised");
 }

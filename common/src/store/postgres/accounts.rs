@@ -173,6 +173,16 @@ impl Accounts for PostgresStore {
         kept.await.map(drop)
     }
 
+    async fn raise_hash(&self, user: UserId, verified: &str, raised: &str) -> Result<()> {
+        let raised = self.row::<(i64,)>(|| {
+            sqlx::query_as("update users set password_hash = $3 where id = $1 and password_hash = $2 returning id")
+                .bind(user)
+                .bind(verified)
+                .bind(raised)
+        });
+        raised.await.map(drop)
+    }
+
     async fn set_last_seen(&self, seen: &[(UserId, OffsetDateTime)]) -> Result<()> {
         let mut latest = BTreeMap::new();
         for (user, at) in seen {

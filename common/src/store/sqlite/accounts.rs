@@ -152,6 +152,20 @@ impl Accounts for SqliteStore {
         .await
     }
 
+    async fn raise_hash(&self, user: UserId, verified: &str, raised: &str) -> Result<()> {
+        self.run(async {
+            let mut transaction = self.database.begin().await?;
+            sqlx::query("update users set password_hash = $3 where id = $1 and password_hash = $2")
+                .bind(user)
+                .bind(verified)
+                .bind(raised)
+                .execute(&mut *transaction)
+                .await?;
+            commit(transaction, ()).await
+        })
+        .await
+    }
+
     async fn set_last_seen(&self, seen: &[(UserId, OffsetDateTime)]) -> Result<()> {
         self.run(async {
             let mut transaction = self.database.begin().await?;

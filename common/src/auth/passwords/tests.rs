@@ -1,0 +1,115 @@
+use super::*;
+
+const SMALL: u32 = 8;
+const ASKER: Asker = Asker::Known;
+
+#[tokio::test]
+async fn the_right_password_and_no_other() {
+    let passwords = Passwords::new(SMALL, 2).unwrap();
+    let phc = passwords.hash("correct horse".into(), ASKER).await.unwrap();
+    assert!(phc.starts_with("$argon2id$v=19$m=8,t=2,p=1$"), "{phc}");
+    assert_ne!(phc, passwords.hash("correct horse".into(), ASKER).await.unwrap(), "the salt is fresh");
+    assert!(passwords.verify("correct horse".into(), Some(phc.clone()), ASKER).await.unwrap());
+    assert!(!passwords.verify("Correct horse".into(), Some(phc), ASKER).await.unwrap());
+}
+
+#[tokio::test]
+async fn nobody_never_logs_in_though_the_password_be_guessed() {
+    let passwords = Passwords::new(SMALL, 1).unwrap();
+    assert!(!passwords.verify("nobody has this password".into(), None, ASKER).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_hash_of_other_strength_is_still_checked() {
+    let weak = Passwords::new(SMALL, 1).unwrap().hash("pw".into(), ASKER).await.unwrap();
+    let strong = Passwords::new(64, 1).unwrap();
+    assert!(strong.verify("pw".into(), Some(weak), ASKER).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_row_that_is_no_hash_is_a_fault_of_ours() {
+    let passwords = Passwords::new(SMALL, 1).unwrap();
+    let outcome = passwords.verify("pw".into(), Some("plain".into()), ASKER).await;
+    assert!(matches!(outcome, Err(Error::Internal(_))));
+}
+
+#[tokio::test]
+async fn the_queue_is_bounded_and_empties_again() {
+    let passwords = Passwords::with_queue(SMALL, 1, (2, 0)).unwrap();
+    let held = passwords.inner.running.clone().acquire_owned().await.unwrap();
+    let waiting: Vec<_> = (0..2)
+        .map(|_| {
+            let passwords = passwords.clone();
+            tokio::spawn(async move { passwords.hash("pw".into(), ASKER).await })
+        })
+        .collect();
+    while passwords.inner.waiting.lock().known < 2 {
+        tokio::task::yield_now().await;
+    }
+    let refused = passwords.hash("pw".into(), ASKER).await;
+    assert!(matches!(refused, Err(Error::Unavailable(_))));
+    drop(held);
+    for task in waiting {
+        assert!(task.await.unwrap().is_ok());
+    }
+    assert!(passwords.hash("pw".into(), ASKER).await.is_ok());
+    assert_eq!(passwords.inner.waiting.lock().known, 0);
+}
+
+#[tokio::test]
+async fn who_hangs_up_leaves_the_queue() {
+    let passwords = Passwords::with_queue(SMALL, 1, (1, 0)).unwrap();
+    let held = passwords.inner.running.clone().acquire_owned().await.unwrap();
+    let task = tokio::spawn({
+        let passwords = passwords.clone();
+        async move { passwords.hash("pw".into(), ASKER).await }
+    });
+    while passwords.inner.waiting.lock().known < 1 {
+        tokio::task::yield_now().await;
+    }
+    task.abort();
+    assert!(task.await.unwrap_err().is_cancelled());
+    drop(held);
+    assert!(passwords.hash("pw".into(), ASKER).await.is_ok());
+}
+
+fn stranger(n: u8) -> Asker {
+    Asker::Stranger([10, 0, 0, n].into())
+}
+
+#[tokio::test]
+async fn a_crowd_of_strangers_holds_up_itself() {
+    let passwords = Passwords::with_queue(SMALL, 1, (1, 8)).unwrap();
+    let held = passwords.inner.running.clone().acquire_owned().await.unwrap();
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let wait = |asker| {
+        let (passwords, order) = (passwords.clone(), order.clone());
+        tokio::spawn(async move {
+            passwords.hash("pw".into(), asker).await.unwrap();
+            order.lock().push(asker);
+        })
+    };
+    let waiting = || passwords.inner.waiting.lock().strangers;
+    // One address takes half of what is left, and a second one finds a place.
+    let mut crowd = Vec::new();
+    for (n, taken) in [(1, 4), (2, 6), (3, 7), (4, 8)] {
+        while waiting() < taken {
+            let before = waiting();
+            crowd.push(wait(stranger(n)));
+            while waiting() == before {
+                tokio::task::yield_now().await;
+            }
+        }
+        assert!(passwords.hash("pw".into(), stranger(n)).await.is_err(), "{n} has its share");
+    }
+    let known = wait(Asker::Known);
+    while passwords.inner.waiting.lock().known == 0 {
+        tokio::task::yield_now().await;
+    }
+    drop(held);
+    for one in crowd.into_iter().chain([known]) {
+        one.await.unwrap();
+    }
+    assert_eq!(order.lock()[1], Asker::Known, "after the one whose turn it was");
+    assert!(passwords.inner.waiting.lock().by_address.is_empty());
+}
