@@ -76,7 +76,8 @@ pub async fn run(
     lifecycle.spawn("admin", http::serve_admin(admin, admin_router, lifecycle.clone()));
 
     let per_address = config.limits.max_connections_per_address;
-    let places = Places::new(per_address, config.trusted_proxies.clone(), metrics.clone());
+    let most = http::places_within(process::descriptors(), config.db_pool_size);
+    let places = Places::new(most, per_address, config.trusted_proxies.clone(), metrics.clone());
     let draining = lifecycle.draining();
     let app = tokio::select! {
         app = start(&config, &metrics, &lifecycle, &places, build) => app,

@@ -118,10 +118,8 @@ async fn upgrade(
         Err(Error::SessionEnded(reason)) => Err(CloseCode::from(reason)),
         Err(_) => Err(CloseCode::TokenInvalid),
     };
-    let place = match request.extensions().get::<Arc<Place>>() {
-        Some(place) => Arc::clone(place),
-        None => Arc::new(gateway.places.take(ClientIp::on(request.extensions()))?),
-    };
+    let socket = request.extensions().get::<Arc<Place>>().ok_or_else(|| Error::internal("a socket without a place"))?;
+    let place = gateway.places.of_client(socket, ClientIp::on(request.extensions()))?;
     let upgraded = hyper::upgrade::on(&mut request);
     let hub = gateway.hub.clone();
     let shard = gateway.next_shard();

@@ -11,9 +11,11 @@ use crate::support::process;
 use crate::support::{SOON, blocking, eventually, limited, shared};
 
 /// Of every program.
-const COMMON: [&str; 14] = [
+const COMMON: [&str; 16] = [
     "messenger_build_info",
     "messenger_ready",
+    "messenger_places",
+    "messenger_places_taken",
     "messenger_db_pool_size",
     "messenger_http_requests_total",
     "messenger_http_request_duration_seconds",

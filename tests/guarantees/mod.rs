@@ -22,6 +22,7 @@ mod g7_slow_readers;
 mod g8_restarts;
 mod g9_floods;
 mod g9_online;
+mod g9_places;
 mod load;
 mod reader;
 mod tally;

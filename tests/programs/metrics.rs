@@ -18,6 +18,8 @@ both_forms_alone!(
 const API: &[&str] = &[
     "messenger_build_info",
     "messenger_ready",
+    "messenger_places",
+    "messenger_places_taken",
     "messenger_http_requests_total",
     "messenger_http_request_duration_seconds",
     "messenger_backplane_published_total",
@@ -36,6 +38,8 @@ const API: &[&str] = &[
 const GATEWAY: &[&str] = &[
     "messenger_build_info",
     "messenger_ready",
+    "messenger_places",
+    "messenger_places_taken",
     "messenger_http_requests_total",
     "messenger_ws_connections",
     "messenger_ws_subscriptions",

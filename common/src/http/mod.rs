@@ -17,5 +17,5 @@ pub mod serve;
 pub use client_ip::ClientIp;
 pub use listen::{listen, open_listener};
 pub use middleware::{RequestId, layers};
-pub use places::{Place, Places};
+pub use places::{Place, Places, places_within};
 pub use serve::{serve, serve_admin, unbound_sending};

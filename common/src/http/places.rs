@@ -1,8 +1,9 @@
-//! The places for connections: how many one address may hold, so that none takes them all (G9).
+//! The places for connections: how many there are within the limit of open files, and how many of
+//! them one address may hold, so that none takes them all (G9).
 //!
 //! A place lasts as long as its socket, whatever the socket speaks: HTTP, later WebSocket.
 //! Behind a trusted proxy the address is the one that the proxy names, and only a WebSocket
-//! holds a place: the proxy's own connections carry everybody's requests.
+//! counts for it: the proxy's own connections carry everybody's requests.
 
 use super::client_ip::{ClientIp, is_trusted};
 use crate::error::Error;
@@ -20,77 +21,129 @@ pub(super) const RETRY_AFTER: Duration = Duration::from_secs(10);
 /// A refusal is logged once in this time: a flood of connections is not a flood of lines.
 const LOG_INTERVAL: Duration = Duration::from_mins(1);
 
-/// Counts the connections of each address.
+/// Descriptors that are not the public port's: the admin port's, those to Redis, the threads' own,
+/// files. Those of the database's pool come to them.
+const RESERVED: u64 = 128;
+
+/// The places that the public port has where the process may open `files` descriptors, with a pool
+/// of `pool` connections. The admin port answers though all of them are taken.
+pub fn places_within(files: u64, pool: u32) -> usize {
+    let reserved = (RESERVED + u64::from(pool)).min(files / 3);
+    usize::try_from(files - reserved).unwrap_or(usize::MAX)
+}
+
+/// Counts the connections, and those of each address.
 #[derive(Clone)]
 pub struct Places(Arc<Inner>);
 
 struct Inner {
+    most: usize,
     per_address: usize,
     trusted_proxies: Vec<IpNet>,
     metrics: Metrics,
-    taken: Mutex<HashMap<IpAddr, usize>>,
+    taken: Mutex<Taken>,
     logged: Mutex<Option<Instant>>,
+    logged_full: Mutex<Option<Instant>>,
+}
+
+#[derive(Default)]
+struct Taken {
+    all: usize,
+    by_address: HashMap<IpAddr, usize>,
 }
 
 /// A connection's place; dropped with the socket.
 pub struct Place {
     places: Arc<Inner>,
-    address: IpAddr,
+    /// None: a trusted proxy's, which counts for no address.
+    address: Option<IpAddr>,
+    /// The proxy's connection that carries this one; None: it is the socket itself.
+    carrier: Option<Arc<Place>>,
 }
 
 impl Places {
-    /// `per_address`: `MAX_CONNECTIONS_PER_ADDRESS`.
-    pub fn new(per_address: usize, trusted_proxies: Vec<IpNet>, metrics: Metrics) -> Self {
+    /// `most`: as [`places_within`]; `per_address`: `MAX_CONNECTIONS_PER_ADDRESS`.
+    pub fn new(most: usize, per_address: usize, trusted_proxies: Vec<IpNet>, metrics: Metrics) -> Self {
+        metrics.places.set(i64::try_from(most).unwrap_or(i64::MAX));
         Self(Arc::new(Inner {
+            most,
             per_address,
             trusted_proxies,
             metrics,
             taken: Mutex::default(),
             logged: Mutex::default(),
+            logged_full: Mutex::default(),
         }))
     }
 
-    /// A place for a connection just accepted; none is needed for a trusted proxy's. `RateLimited`
-    /// when the address holds all that it may.
-    pub fn admit(&self, peer: IpAddr) -> Result<Option<Place>, Error> {
+    /// A place for a connection just accepted; a trusted proxy's counts for no address.
+    /// `RateLimited` when the address holds all that it may, `Unavailable` when all are taken.
+    pub fn admit(&self, peer: IpAddr) -> Result<Place, Error> {
         let peer = peer.to_canonical();
-        if is_trusted(&self.0.trusted_proxies, peer) {
-            return Ok(None);
+        let address = (!is_trusted(&self.0.trusted_proxies, peer)).then(|| ClientIp(peer).network());
+        let mut taken = self.0.taken.lock();
+        if taken.all >= self.0.most {
+            drop(taken);
+            if is_due(&self.0.logged_full) {
+                tracing::warn!("as many connections are open as the limit of open files allows, and more are refused");
+            }
+            return Err(Error::unavailable("the node holds all the connections that it may"));
         }
-        self.take(ClientIp(peer)).map(Some)
+        self.count(&mut taken, address)?;
+        taken.all += 1;
+        drop(taken);
+        self.0.metrics.places_taken.inc();
+        Ok(Place { places: Arc::clone(&self.0), address, carrier: None })
     }
 
-    /// A place for one more connection of that client. `RateLimited` when its address holds all
-    /// that it may.
-    pub fn take(&self, client: ClientIp) -> Result<Place, Error> {
-        let address = client.network();
-        let mut taken = self.0.taken.lock();
-        let count = taken.entry(address).or_default();
+    /// The place of a client's connection on a socket that was admitted. `RateLimited` when the
+    /// client's address holds all that it may.
+    pub fn of_client(&self, socket: &Arc<Place>, client: ClientIp) -> Result<Arc<Place>, Error> {
+        if socket.address.is_some() {
+            return Ok(Arc::clone(socket));
+        }
+        let address = Some(client.network());
+        self.count(&mut self.0.taken.lock(), address)?;
+        Ok(Arc::new(Place { places: Arc::clone(&self.0), address, carrier: Some(Arc::clone(socket)) }))
+    }
+
+    fn count(&self, taken: &mut Taken, address: Option<IpAddr>) -> Result<(), Error> {
+        let Some(address) = address else { return Ok(()) };
+        let count = taken.by_address.entry(address).or_default();
         if *count < self.0.per_address {
             *count += 1;
-            return Ok(Place { places: Arc::clone(&self.0), address });
+            return Ok(());
         }
-        drop(taken);
         self.0.metrics.rate_limited("connections").inc();
-        self.log();
-        Err(Error::RateLimited { limit: "connections", retry_after: RETRY_AFTER })
-    }
-
-    fn log(&self) {
-        let mut logged = self.0.logged.lock();
-        if logged.is_none_or(|at| at.elapsed() >= LOG_INTERVAL) {
-            *logged = Some(Instant::now());
+        if is_due(&self.0.logged) {
             tracing::warn!(
                 "an address holds MAX_CONNECTIONS_PER_ADDRESS connections, and more are refused; \
                  if it is a load balancer's, name it in TRUSTED_PROXIES"
             );
         }
+        Err(Error::RateLimited { limit: "connections", retry_after: RETRY_AFTER })
     }
+}
+
+fn is_due(logged: &Mutex<Option<Instant>>) -> bool {
+    let mut logged = logged.lock();
+    let is_due = logged.is_none_or(|at| at.elapsed() >= LOG_INTERVAL);
+    if is_due {
+        *logged = Some(Instant::now());
+    }
+    is_due
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Entry::Occupied(mut count) = self.places.taken.lock().entry(self.address) {
+        let mut taken = self.places.taken.lock();
+        if self.carrier.is_none() {
+            taken.all -= 1;
+            self.places.metrics.places_taken.dec();
+        }
+        if let Some(address) = self.address
+            && let Entry::Occupied(mut count) = taken.by_address.entry(address)
+        {
             *count.get_mut() -= 1;
             if *count.get() == 0 {
                 count.remove();
@@ -103,49 +156,66 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
-    fn of(ip: &str) -> ClientIp {
-        ClientIp(ip.parse().expect("an address"))
+    fn ip(ip: &str) -> IpAddr {
+        ip.parse().expect("an address")
     }
 
-    fn places(per_address: usize) -> Places {
+    fn places(most: usize, per_address: usize) -> Places {
         let trusted = vec!["10.0.0.0/8".parse().expect("a network")];
-        Places::new(per_address, trusted, Metrics::new(crate::config::Program::Api))
+        Places::new(most, per_address, trusted, Metrics::new(crate::config::Program::Api))
     }
 
     #[test]
     fn an_address_holds_so_many_and_no_more() {
-        let places = places(2);
-        let (first, second) = (places.take(of("1.2.3.4")), places.take(of("1.2.3.4")));
+        let places = places(100, 2);
+        let (first, second) = (places.admit(ip("1.2.3.4")), places.admit(ip("1.2.3.4")));
         assert!(first.is_ok() && second.is_ok());
-        assert!(places.take(of("1.2.3.4")).is_err(), "the third");
-        assert!(places.take(of("1.2.3.5")).is_ok(), "of another address");
+        assert!(places.admit(ip("1.2.3.4")).is_err(), "the third");
+        assert!(places.admit(ip("1.2.3.5")).is_ok(), "of another address");
         drop(first);
-        assert!(places.take(of("1.2.3.4")).is_ok(), "one was given back");
+        assert!(places.admit(ip("1.2.3.4")).is_ok(), "one was given back");
     }
 
     #[test]
     fn one_ipv6_subscriber_is_one_address() {
-        let places = places(1);
-        let held = places.take(of("2001:db8::1"));
-        assert!(held.is_ok() && places.take(of("2001:db8::2")).is_err());
-        assert!(places.take(of("2001:db8:0:1::1")).is_ok());
+        let places = places(100, 1);
+        let held = places.admit(ip("2001:db8::1"));
+        assert!(held.is_ok() && places.admit(ip("2001:db8::2")).is_err());
+        assert!(places.admit(ip("2001:db8:0:1::1")).is_ok());
     }
 
     #[test]
-    fn a_trusted_proxy_needs_no_place_and_its_clients_do() {
-        let places = places(1);
-        let proxy = "::ffff:10.0.0.1".parse().expect("an address");
-        assert!((0..3).all(|_| matches!(places.admit(proxy), Ok(None))));
-        let peer = "1.2.3.4".parse().expect("an address");
-        let held = places.admit(peer);
-        assert!(matches!(held, Ok(Some(_))) && places.admit(peer).is_err());
-        assert!(places.take(of("1.2.3.4")).is_err(), "the same address behind the proxy");
+    fn a_trusted_proxy_counts_for_no_address_and_its_clients_do() {
+        let places = places(100, 1);
+        let proxys: Vec<_> = (0..3).map(|_| Arc::new(places.admit(ip("::ffff:10.0.0.1")).expect("a place"))).collect();
+        let held = places.admit(ip("1.2.3.4"));
+        assert!(held.is_ok() && places.admit(ip("1.2.3.4")).is_err());
+        assert!(places.of_client(&proxys[0], ClientIp(ip("1.2.3.4"))).is_err(), "the same address behind the proxy");
+        let other = places.of_client(&proxys[0], ClientIp(ip("1.2.3.5"))).expect("a place");
+        drop(proxys);
+        assert_eq!(places.0.metrics.places_taken.get(), 2, "the proxy's connection lasts as long as what it carries");
+        drop((other, held));
+        assert_eq!(places.0.metrics.places_taken.get(), 0);
+        assert!(places.0.taken.lock().by_address.is_empty(), "an address without connections costs nothing");
     }
 
     #[test]
-    fn an_address_without_connections_costs_nothing() {
-        let places = places(1);
-        drop(places.take(of("1.2.3.4")));
-        assert!(places.0.taken.lock().is_empty());
+    fn all_together_are_no_more_than_there_are() {
+        let places = places(2, 100);
+        let proxys = places.admit(ip("10.0.0.1")).expect("a place");
+        let held = Arc::new(places.admit(ip("1.2.3.4")).expect("a place"));
+        assert!(Arc::ptr_eq(&held, &places.of_client(&held, ClientIp(ip("1.2.3.4"))).expect("the same")));
+        assert!(matches!(places.admit(ip("1.2.3.5")), Err(Error::Unavailable(_))));
+        assert!(matches!(places.admit(ip("10.0.0.1")), Err(Error::Unavailable(_))));
+        drop(proxys);
+        assert!(places.admit(ip("1.2.3.5")).is_ok());
+    }
+
+    #[test]
+    fn a_reserve_is_left_of_any_limit() {
+        assert_eq!(places_within(65_536, 10), 65_536 - 138);
+        assert_eq!(places_within(1024, 10), 1024 - 138);
+        assert_eq!(places_within(128, 10), 86);
+        assert_eq!(places_within(0, 10), 0);
     }
 }

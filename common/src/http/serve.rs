@@ -34,6 +34,8 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 /// Connections that speak HTTP at once (an upgraded one no longer does). Further ones wait in the
 /// kernel's queue.
 const MAX_CONNECTIONS: usize = 16_384;
+/// The same of the admin port: few ask there, and they do not take what is reserved for it.
+const MAX_ADMIN_CONNECTIONS: usize = 64;
 /// The longest time for the head of a first request.
 const FIRST_HEAD: Duration = Duration::from_secs(10);
 /// The same on the admin port, whose clients' scrapes are a minute apart at most.
@@ -82,11 +84,12 @@ async fn accept(
     until: CancellationToken,
     mut spawn: impl FnMut(std::pin::Pin<Box<dyn Future<Output = ()> + Send>>),
 ) {
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let most = if places.is_some() { MAX_CONNECTIONS } else { MAX_ADMIN_CONNECTIONS };
+    let permits = Arc::new(Semaphore::new(most));
     let mut pauses = RETRY.start();
     let mut take = |stream, peer: SocketAddr, permit: OwnedSemaphorePermit| {
         let place = match places.as_ref().map(|places| places.admit(peer.ip())) {
-            Some(Ok(place)) => place.map(Arc::new),
+            Some(Ok(place)) => Some(Arc::new(place)),
             Some(Err(error)) => return refuse(&stream, &error),
             None => None,
         };
@@ -126,7 +129,7 @@ async fn accept(
     // The kernel has accepted these already. If the listener just closed, it would reset them, and
     // a load balancer could not repeat the POST that one of them has sent.
     let Ok(listener) = listener.into_std() else { return };
-    for _ in 0..MAX_CONNECTIONS {
+    for _ in 0..most {
         let Ok(permit) = permits.clone().try_acquire_owned() else { return };
         match listener.accept() {
             Ok((stream, peer)) => {
@@ -153,10 +156,13 @@ fn is_the_clients(error: &io::Error) -> bool {
 /// Answers a connection that finds no place, as far as its socket takes it at once. Nothing is
 /// read: that would be a place.
 fn refuse(stream: &TcpStream, error: &Error) {
-    let body = Problem::of(error).to_json();
+    let problem = Problem::of(error);
+    let body = problem.to_json();
     let answer = format!(
-        "HTTP/1.1 429 Too Many Requests\r\ncontent-type: {PROBLEM_JSON}\r\ncontent-length: {}\r\n\
+        "HTTP/1.1 {} {}\r\ncontent-type: {PROBLEM_JSON}\r\ncontent-length: {}\r\n\
          retry-after: {}\r\nx-request-id: {:016x}\r\nconnection: close\r\n\r\n",
+        problem.status,
+        problem.title,
         body.len(),
         RETRY_AFTER.as_secs(),
         crate::random::bits(),

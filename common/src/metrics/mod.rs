@@ -87,6 +87,10 @@ table! {
     http_requests: HttpRequests = "messenger_http_requests_total", Both;
     /// Seconds from an HTTP request's head to its answer's head, by method and matched path.
     http_duration: HttpDuration = "messenger_http_request_duration_seconds", Both;
+    /// Connections that the public port may hold at once, within the limit of open files.
+    places: IntGauge = "messenger_places", Both;
+    /// Connections that the public port holds, of HTTP and WebSocket.
+    places_taken: IntGauge = "messenger_places_taken", Both;
     /// WebSocket connections open here.
     ws_connections: IntGauge = "messenger_ws_connections", Gateway;
     /// Subscriptions of the WebSocket connections open here.

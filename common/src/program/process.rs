@@ -125,6 +125,12 @@ fn raise_descriptors() {
     }
 }
 
+/// The descriptors that the process may have open.
+pub(super) fn descriptors() -> u64 {
+    use nix::sys::resource::{Resource, getrlimit};
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -51,7 +51,7 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let lifecycle = Lifecycle::new();
-        let places = crate::http::Places::new(1000, Vec::new(), metrics.clone());
+        let places = crate::http::Places::new(10_000, 1000, Vec::new(), metrics.clone());
         lifecycle.spawn(
             "serve",
             crate::http::serve(listener, router, places, std::time::Duration::from_secs(75), lifecycle.clone()),

@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 fn places(per_address: usize) -> Places {
-    Places::new(per_address, Vec::new(), crate::metrics::Metrics::new(crate::config::Program::Api))
+    Places::new(10_000, per_address, Vec::new(), crate::metrics::Metrics::new(crate::config::Program::Api))
 }
 
 /// A server on a free port, its lifecycle, and how it ended.
