@@ -21,6 +21,7 @@ fn event() -> LogEvent {
         chat_id: ChatId(4_321),
         author_id: UserId(77),
         author_username: "someone".to_owned(),
+        author_display_name: None,
         text: "forty characters, as most messages have.".to_owned(),
         created_at: at,
         is_edited: false,
@@ -29,6 +30,8 @@ fn event() -> LogEvent {
         seq: Seq(98_765),
         client_message_id: None,
         reply_to_id: None,
+        reactions: Vec::new(),
+        mentions: Vec::new(),
     };
     LogEvent { chat_id: ChatId(4_321), seq: Seq(98_765), committed_at: at, body: EventBody::NewMessage { message } }
 }
@@ -41,6 +44,8 @@ fn tokens() -> (Tokens, String) {
         id: UserId(77),
         username: "someone".to_owned(),
         email: String::new(),
+        display_name: None,
+        bio: None,
         is_active: true,
         created_at: OffsetDateTime::UNIX_EPOCH,
     };

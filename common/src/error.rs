@@ -86,6 +86,12 @@ pub enum Error {
     NotAuthor,
     #[error("you cannot join, leave or manage a private chat")]
     PrivateChat,
+    #[error("this user does not take it from you")]
+    Blocked,
+    #[error("a message takes at most 20 different emoji")]
+    TooManyReactions,
+    #[error("a chat takes at most 50 pins")]
+    TooManyPins,
     #[error("the group is full")]
     GroupFull,
     #[error("you used this client_message_id for another text")]
@@ -202,6 +208,7 @@ contract! {
     403 "not_owner" NotOwner,
     403 "not_author" NotAuthor,
     403 "private_chat" PrivateChat,
+    403 "blocked" Blocked,
     403 "origin_not_allowed" OriginNotAllowed,
     403 "registration_closed" RegistrationClosed,
     404 "not_found" NotFound,
@@ -216,6 +223,8 @@ contract! {
     409 "username_taken" UsernameTaken,
     409 "email_taken" EmailTaken,
     409 "group_full" GroupFull,
+    409 "too_many_reactions" TooManyReactions,
+    409 "too_many_pins" TooManyPins,
     409 "client_message_id_reused" ClientMessageIdReused,
     409 "in_progress" InProgress,
     413 "too_large" TooLarge(262_144),

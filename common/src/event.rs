@@ -11,7 +11,7 @@ pub use envelope::{Effect, Envelope, EnvelopeError, Revocation, RevocationReason
 pub use kind::EventKind;
 
 use crate::id::{ChatId, MessageId, Seq, UserId};
-use crate::model::{Chat, Message, Role, Status};
+use crate::model::{Chat, ChatSettings, Message, Role, Status};
 use bytes::Bytes;
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -64,6 +64,14 @@ pub enum EventBody {
         /// The chat, without the fields that differ by user.
         chat: Chat,
     },
+    /// A user chose an emoji for a message.
+    ReactionAdded(ReactionChange),
+    /// A user took an emoji back.
+    ReactionRemoved(ReactionChange),
+    /// A message was pinned.
+    MessagePinned(PinChange),
+    /// A message is no longer pinned.
+    MessageUnpinned(PinChange),
     /// An event that this release cannot read: it stands for the event's number, so that the
     /// sequence has no hole. Clients skip it and count its `seq`.
     Unknown {
@@ -71,6 +79,28 @@ pub enum EventBody {
         #[serde(skip)]
         kind: u8,
     },
+}
+
+/// A changed reaction.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ReactionChange {
+    /// The message.
+    pub message_id: MessageId,
+    /// The user whose reaction it is.
+    pub user_id: UserId,
+    /// The emoji.
+    pub emoji: String,
+    /// How many users have chosen it by now.
+    pub count: i64,
+}
+
+/// A changed pin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PinChange {
+    /// The message.
+    pub message_id: MessageId,
+    /// The user who changed it.
+    pub user_id: UserId,
 }
 
 /// A changed membership.
@@ -96,6 +126,10 @@ impl LogEvent {
             EventBody::MemberUpdated(_) => EventKind::MemberUpdated,
             EventBody::ChatUpdated { .. } => EventKind::ChatUpdated,
             EventBody::ChatDeleted { .. } => EventKind::ChatDeleted,
+            EventBody::ReactionAdded(_) => EventKind::ReactionAdded,
+            EventBody::ReactionRemoved(_) => EventKind::ReactionRemoved,
+            EventBody::MessagePinned(_) => EventKind::MessagePinned,
+            EventBody::MessageUnpinned(_) => EventKind::MessageUnpinned,
             // Also for a byte that is known but whose row cannot be read: it is no such event.
             EventBody::Unknown { kind } => EventKind::Unknown(kind),
         }
@@ -190,6 +224,22 @@ pub enum Notice<'a> {
         user_id: UserId,
         /// Up to here.
         seq: Seq,
+    },
+    /// A message mentions the user.
+    Mentioned {
+        /// Where.
+        chat_id: ChatId,
+        /// The event that mentions.
+        seq: Seq,
+        /// The message.
+        message: &'a Message,
+    },
+    /// The user changed their own view of a chat.
+    ChatSettings {
+        /// Which.
+        chat_id: ChatId,
+        /// The view.
+        settings: &'a ChatSettings,
     },
 }
 

@@ -14,6 +14,10 @@ pub struct User {
     pub username: String,
     /// Unique in any case.
     pub email: String,
+    /// The name that people see; null: the username.
+    pub display_name: Option<String>,
+    /// A few words about you.
+    pub bio: Option<String>,
     /// False once deactivated.
     pub is_active: bool,
     /// When the account was created.
@@ -28,6 +32,10 @@ pub struct PublicUser {
     pub id: UserId,
     /// The user's name.
     pub username: String,
+    /// The name that people see; null: the username.
+    pub display_name: Option<String>,
+    /// A few words about the user.
+    pub bio: Option<String>,
     /// False once deactivated.
     pub is_active: bool,
     /// When the account was created.
@@ -103,8 +111,46 @@ pub struct Chat {
     pub last_message: Option<Message>,
     /// How many messages of others you have not read, up to 1,000; for members.
     pub unread_count: Option<i64>,
+    /// How many unread messages mention you, up to 1,000; for members.
+    pub mention_count: Option<i64>,
+    /// Your own view of the chat; for members.
+    pub settings: Option<ChatSettings>,
     /// The other user of a private chat; null for a group.
     pub peer: Option<Peer>,
+}
+
+impl Chat {
+    /// The chat for a frame that several users get: nothing in it differs by reader.
+    #[must_use]
+    pub fn for_all(mut self) -> Self {
+        self.last_message = self.last_message.map(Message::for_all);
+        self
+    }
+}
+
+/// A member's own view of a chat.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ChatSettings {
+    /// Until then nothing of the chat notifies you; null: it is not muted.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub muted_until: Option<OffsetDateTime>,
+    /// Whether you put it away.
+    pub archived: bool,
+    /// Whether it stands above the others.
+    pub pinned: bool,
+}
+
+/// An emoji under a message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Reaction {
+    /// One emoji of Unicode's list.
+    pub emoji: String,
+    /// How many users chose it.
+    pub count: i64,
+    /// Whether you did; left out of events.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = bool, required = false)]
+    pub me: Option<bool>,
 }
 
 /// A message.
@@ -118,6 +164,8 @@ pub struct Message {
     pub author_id: UserId,
     /// The author's name.
     pub author_username: String,
+    /// The author's name for people; null: the username.
+    pub author_display_name: Option<String>,
     /// The text as it was sent; empty if `is_deleted`.
     pub text: String,
     /// When it was committed.
@@ -136,6 +184,21 @@ pub struct Message {
     pub client_message_id: Option<String>,
     /// The message that it replies to.
     pub reply_to_id: Option<MessageId>,
+    /// The emoji under it, the first one first.
+    pub reactions: Vec<Reaction>,
+    /// The members whom its text mentions by `@username`.
+    pub mentions: Vec<UserId>,
+}
+
+impl Message {
+    /// The message for a frame that several users get: nothing in it differs by reader.
+    #[must_use]
+    pub fn for_all(mut self) -> Self {
+        for reaction in &mut self.reactions {
+            reaction.me = None;
+        }
+        self
+    }
 }
 
 /// A member of a chat.

@@ -26,7 +26,7 @@ both_forms!(
 #[track_caller]
 fn assert_user(user: &Value, username: &str, email: &str) {
     let fields: Vec<&str> = user.as_object().unwrap().keys().map(String::as_str).collect();
-    let mut expected = ["id", "username", "email", "is_active", "created_at"];
+    let mut expected = ["id", "username", "email", "display_name", "bio", "is_active", "created_at"];
     expected.sort_unstable();
     let mut found = fields;
     found.sort_unstable();

@@ -32,6 +32,8 @@ pub fn assert_chat(chat: &Value) {
         "member_count",
         "last_message",
         "unread_count",
+        "mention_count",
+        "settings",
         "peer",
     ];
     expected.sort_unstable();

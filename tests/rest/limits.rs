@@ -126,6 +126,12 @@ async fn changes_that_others_see_cost_what_a_message_costs(builder: Builder) {
         (Method::PATCH, format!("/chats/{chat_id}/members/{}", bob.id)),
         (Method::DELETE, format!("/chats/{chat_id}/members/{}", bob.id)),
         (Method::POST, "/messages/send".to_owned()),
+        (Method::POST, format!("/chats/{chat_id}/invites")),
+        (Method::POST, "/invites/none/accept".to_owned()),
+        (Method::PUT, format!("/messages/{message}/reactions/x")),
+        (Method::DELETE, format!("/messages/{message}/reactions/x")),
+        (Method::PUT, format!("/chats/{chat_id}/pins/{message}")),
+        (Method::DELETE, format!("/chats/{chat_id}/pins/{message}")),
     ] {
         let (refused, _) = at_once(|| ann.rest.request(method.clone(), &path).json(&json!({}))).await;
         assert!(refused > 0, "{method} {path}");

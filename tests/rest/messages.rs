@@ -30,6 +30,7 @@ pub fn assert_message(message: &Value) {
         "chat_id",
         "author_id",
         "author_username",
+        "author_display_name",
         "text",
         "created_at",
         "is_edited",
@@ -38,6 +39,8 @@ pub fn assert_message(message: &Value) {
         "seq",
         "client_message_id",
         "reply_to_id",
+        "reactions",
+        "mentions",
     ];
     expected.sort_unstable();
     assert_eq!(fields, expected, "{message}");

@@ -1,19 +1,24 @@
 //! The REST contract, by its wire form, on both forms of the messenger.
 
 mod accounts;
+mod blocks;
 mod chat_list;
 mod chats;
 mod history;
 mod idempotency;
 mod invites;
 mod limits;
+mod marks;
 mod members;
 mod messages;
 mod pages;
 mod passwords;
 mod people;
+mod pins;
 mod problems;
+mod profiles;
 mod sessions;
+mod settings;
 
 use std::time::{Duration, Instant};
 

@@ -15,7 +15,7 @@ async fn a_user_shows_the_public_part_alone(d: &Deployment) {
     let seen = other.rest.get(&format!("/users/{}", user.id)).await.ok(200);
     let mut fields: Vec<&String> = seen.as_object().unwrap().keys().collect();
     fields.sort();
-    let public = ["created_at", "id", "is_active", "last_seen_at", "online", "username"];
+    let public = ["bio", "created_at", "display_name", "id", "is_active", "last_seen_at", "online", "username"];
     assert_eq!(fields, public, "{seen}");
     assert_eq!(seen["username"], user.username.as_str());
     assert_eq!((&seen["is_active"], &seen["online"]), (&json!(true), &json!(false)));

@@ -5,6 +5,8 @@ mod connect;
 mod events;
 mod frames;
 mod limits;
+mod marks;
+mod mentions;
 mod presence;
 mod private;
 mod revocation;

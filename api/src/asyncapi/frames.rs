@@ -175,6 +175,13 @@ fn event(kind: EventKind) -> Frame {
         || vec![always("user_id", shape("UserId")), always("username", string()), always("role", shape("Role"))];
     let message = || vec![always("message", shape("Message"))];
     let chat = || vec![always("chat", shape("Chat"))];
+    let pin = || vec![always("message_id", shape("MessageId")), always("user_id", shape("UserId"))];
+    let reaction = || {
+        let mut fields = pin();
+        fields.push(always("emoji", string()));
+        fields.push(always("count", json!({"type": "integer", "minimum": 0})));
+        fields
+    };
     let (summary, mut fields) = match kind {
         EventKind::NewMessage => ("A message was sent.", message()),
         EventKind::MessageEdited => ("A message was edited.", message()),
@@ -209,6 +216,18 @@ fn event(kind: EventKind) -> Frame {
         EventKind::MessageRead => {
             ("A user has read up to `seq`.", vec![chat_id(), always("user_id", shape("UserId")), seq()])
         }
+        EventKind::ReactionAdded => ("A user chose an emoji for a message. `count` users have it now.", reaction()),
+        EventKind::ReactionRemoved => ("A user took an emoji back. `count` users have it still.", reaction()),
+        EventKind::MessagePinned => ("A message was pinned.", pin()),
+        EventKind::MessageUnpinned => ("A message is no longer pinned.", pin()),
+        EventKind::Mentioned => (
+            "A message mentions you. All your connections get it, unless you muted the chat.",
+            vec![chat_id(), seq(), always("message", shape("Message"))],
+        ),
+        EventKind::ChatSettings => (
+            "You changed your own view of a chat. All your connections get it.",
+            vec![chat_id(), always("settings", shape("ChatSettings"))],
+        ),
         EventKind::Unknown(_) => (
             "An event of a newer release, in a replay. Skip it, as you skip every `type` that you do not know, and count its \
              `seq`.",

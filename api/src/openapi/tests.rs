@@ -3,7 +3,7 @@ use crate::routes::{api, pages};
 use std::collections::BTreeSet;
 
 /// Contract section 2: every call that answers JSON.
-const CALLS: [&str; 36] = [
+const CALLS: [&str; 45] = [
     "POST /auth/register",
     "POST /auth/login",
     "POST /auth/refresh",
@@ -32,6 +32,15 @@ const CALLS: [&str; 36] = [
     "POST /chats/{chat_id}/invites",
     "DELETE /chats/{chat_id}/invites/{code}",
     "GET /invites/{code}",
+    "PATCH /chats/{chat_id}/settings",
+    "GET /chats/{chat_id}/pins",
+    "PUT /chats/{chat_id}/pins/{message_id}",
+    "DELETE /chats/{chat_id}/pins/{message_id}",
+    "PUT /messages/{message_id}/reactions/{emoji}",
+    "DELETE /messages/{message_id}/reactions/{emoji}",
+    "GET /users/blocked",
+    "PUT /users/{user_id}/block",
+    "DELETE /users/{user_id}/block",
     "POST /invites/{code}/accept",
     "POST /messages/send",
     "GET /messages/chat/{chat_id}",

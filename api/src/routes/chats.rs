@@ -10,7 +10,7 @@ use messenger_common::http::caller::Author;
 use messenger_common::http::extract::{JsonBody, PathParams, QueryParams};
 use messenger_common::id::ChatId;
 use messenger_common::model::{Chat, Page};
-use messenger_common::service::chats::{self, CreateChat, MarkRead, UpdateChat};
+use messenger_common::service::chats::{self, CreateChat, MarkRead, UpdateChat, UpdateSettings};
 use messenger_common::service::{Context, PageQuery, Query, Unchecked};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -22,6 +22,7 @@ pub(super) fn router() -> OpenApiRouter<Context> {
         .routes(routes!(join_chat))
         .routes(routes!(leave_chat))
         .routes(routes!(mark_read))
+        .routes(routes!(update_settings))
 }
 
 /// Create a chat
@@ -31,7 +32,7 @@ pub(super) fn router() -> OpenApiRouter<Context> {
 #[utoipa::path(post, path = "/chats/create", tag = "chats", security(("bearer" = [])), request_body = CreateChat,
     responses((status = 201, description = "The new chat", body = Chat),
         (status = 200, description = "The private chat that you had already", body = Chat)),
-    extensions(("x-problems" = json!(["group_full"]))))]
+    extensions(("x-problems" = json!(["group_full", "blocked"]))))]
 async fn create_chat(
     State(ctx): State<Context>,
     Author(by): Author,
@@ -152,4 +153,21 @@ async fn mark_read(
 ) -> Result<StatusCode> {
     chats::mark_read_to(&ctx, &by, chat, body).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Change your view of a chat
+///
+/// Mute it, archive it or pin it, for yourself alone. Fields that you leave out stay as they are.
+/// Your connections get `chat_settings`.
+#[utoipa::path(patch, path = "/chats/{chat_id}/settings", tag = "chats", security(("bearer" = [])),
+    request_body = UpdateSettings, params(("chat_id" = ChatId, Path, description = "The chat")),
+    responses((status = 200, description = "The chat with your settings", body = Chat)),
+    extensions(("x-problems" = json!(["chat_not_found", "not_a_member"]))))]
+async fn update_settings(
+    State(ctx): State<Context>,
+    by: AuthUser,
+    PathParams(chat): PathParams<ChatId>,
+    JsonBody(body): JsonBody<Unchecked<UpdateSettings>>,
+) -> Result<Json<Chat>> {
+    chats::update_settings(&ctx, &by, chat, body).await.map(Json)
 }

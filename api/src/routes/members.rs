@@ -40,7 +40,8 @@ async fn list_members(
 #[utoipa::path(post, path = "/chats/{chat_id}/members", tag = "members", security(("bearer" = [])),
     request_body = AddMembers, params(("chat_id" = ChatId, Path, description = "The chat")),
     responses((status = 200, description = "The users that you named, as members", body = Page<Member>)),
-    extensions(("x-problems" = json!(["chat_not_found", "not_a_member", "not_owner", "private_chat", "group_full"]))))]
+    extensions(("x-problems" = json!(["chat_not_found", "not_a_member", "not_owner", "private_chat", "group_full",
+        "blocked"]))))]
 async fn add_members(
     State(ctx): State<Context>,
     Author(by): Author,

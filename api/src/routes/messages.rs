@@ -48,7 +48,7 @@ struct HistoryParams {
     responses((status = 201, description = "The new message", body = Message),
         (status = 200, description = "The message that you sent before", body = Message)),
     extensions(("x-problems" =
-        json!(["chat_not_found", "not_a_member", "client_message_id_reused", "rate_limited"]))))]
+        json!(["chat_not_found", "not_a_member", "blocked", "client_message_id_reused", "rate_limited"]))))]
 async fn send_message(
     State(ctx): State<Context>,
     Author(by): Author,
@@ -97,7 +97,7 @@ async fn get_message(
 #[utoipa::path(put, path = "/messages/edit/{message_id}", tag = "messages", security(("bearer" = [])),
     request_body = EditMessage, params(("message_id" = MessageId, Path, description = "The message")),
     responses((status = 200, description = "The message", body = Message)),
-    extensions(("x-problems" = json!(["message_not_found", "not_author", "not_a_member"]))))]
+    extensions(("x-problems" = json!(["message_not_found", "not_author", "not_a_member", "blocked"]))))]
 async fn edit_message(
     State(ctx): State<Context>,
     Author(by): Author,

@@ -7,6 +7,7 @@
 mod auth;
 mod chats;
 mod invites;
+mod marks;
 mod members;
 mod messages;
 pub(crate) mod online;
@@ -27,5 +28,6 @@ pub(crate) fn api() -> OpenApiRouter<Context> {
         .merge(chats::router())
         .merge(members::router())
         .merge(invites::router())
+        .merge(marks::router())
         .merge(messages::router())
 }

@@ -3,17 +3,22 @@
 use super::pages::ListParams;
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use messenger_common::auth::AuthUser;
 use messenger_common::error::Result;
 use messenger_common::http::extract::{PathParams, QueryParams};
 use messenger_common::id::UserId;
 use messenger_common::model::{Page, PublicUser};
 use messenger_common::service::accounts::{self, SearchUsers};
-use messenger_common::service::{Context, Query};
+use messenger_common::service::{Context, PageQuery, Query};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(super) fn router() -> OpenApiRouter<Context> {
-    OpenApiRouter::new().routes(routes!(search_users)).routes(routes!(get_user))
+    OpenApiRouter::new()
+        .routes(routes!(search_users))
+        .routes(routes!(get_user))
+        .routes(routes!(list_blocked))
+        .routes(routes!(block_user, unblock_user))
 }
 
 /// Find users
@@ -42,4 +47,47 @@ async fn get_user(
     PathParams(user): PathParams<UserId>,
 ) -> Result<Json<PublicUser>> {
     accounts::get(&ctx, user).await.map(Json)
+}
+
+/// List the users whom you blocked
+#[utoipa::path(get, path = "/users/blocked", tag = "users", security(("bearer" = [])), params(ListParams),
+    responses((status = 200, description = "A page of users", body = Page<PublicUser>)),
+    extensions(("x-problems" = json!(["invalid"]))))]
+async fn list_blocked(
+    State(ctx): State<Context>,
+    by: AuthUser,
+    QueryParams(query): QueryParams<Query<PageQuery>>,
+) -> Result<Json<Page<PublicUser>>> {
+    accounts::blocked(&ctx, &by, query).await.map(Json)
+}
+
+/// Block a user
+///
+/// They can neither write to you in your private chat nor bring you into a group, and no mention of
+/// theirs notifies you. Nobody is told. The same again is not an error.
+#[utoipa::path(put, path = "/users/{user_id}/block", tag = "users", security(("bearer" = [])),
+    params(("user_id" = UserId, Path, description = "The user")),
+    responses((status = 204, description = "The user is blocked")),
+    extensions(("x-problems" = json!(["user_not_found", "invalid"]))))]
+async fn block_user(
+    State(ctx): State<Context>,
+    by: AuthUser,
+    PathParams(user): PathParams<UserId>,
+) -> Result<StatusCode> {
+    accounts::block(&ctx, &by, user, true).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Unblock a user
+#[utoipa::path(delete, path = "/users/{user_id}/block", tag = "users", security(("bearer" = [])),
+    params(("user_id" = UserId, Path, description = "The user")),
+    responses((status = 204, description = "The user is not blocked")),
+    extensions(("x-problems" = json!(["user_not_found", "invalid"]))))]
+async fn unblock_user(
+    State(ctx): State<Context>,
+    by: AuthUser,
+    PathParams(user): PathParams<UserId>,
+) -> Result<StatusCode> {
+    accounts::block(&ctx, &by, user, false).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -6,7 +6,7 @@
  */
 
 /** The kinds of event that bear the chat's consecutive `seq`; a test holds them against the server's. */
-export const SEQUENCED = new Set(['new_message', 'message_edited', 'message_deleted', 'member_joined', 'member_left', 'member_updated', 'chat_updated', 'chat_deleted', 'unknown']);
+export const SEQUENCED = new Set(['new_message', 'message_edited', 'message_deleted', 'member_joined', 'member_left', 'member_updated', 'chat_updated', 'chat_deleted', 'reaction_added', 'reaction_removed', 'message_pinned', 'message_unpinned', 'unknown']);
 
 /** The other frames that bear a chat and a `seq`. A frame of neither list may be a newer server's event. */
 const NOT_SEQUENCED = new Set(['message_read', 'mentioned']);

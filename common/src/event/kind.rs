@@ -4,7 +4,7 @@
 use crate::label::label;
 
 label!(
-    /// The kind of a frame that a gateway delivers. The next new one gets byte 14.
+    /// The kind of a frame that a gateway delivers. The next new one gets byte 20.
     ///
     /// Bytes are for ever, and each stands for one kind whether it is sequenced or not. An older
     /// gateway delivers a kind that it does not know and does nothing else with it: an event that
@@ -24,6 +24,12 @@ label!(
         UserStatus = 11 "user_status",
         Typing = 12 "typing",
         MessageRead = 13 "message_read",
+        ReactionAdded = 14 "reaction_added",
+        ReactionRemoved = 15 "reaction_removed",
+        MessagePinned = 16 "message_pinned",
+        MessageUnpinned = 17 "message_unpinned",
+        Mentioned = 18 "mentioned",
+        ChatSettings = 19 "chat_settings",
     } else Unknown = "unknown"
 );
 
@@ -40,13 +46,24 @@ impl EventKind {
             | Self::MemberUpdated
             | Self::ChatUpdated
             | Self::ChatDeleted
+            | Self::ReactionAdded
+            | Self::ReactionRemoved
+            | Self::MessagePinned
+            | Self::MessageUnpinned
             | Self::Unknown(_) => true,
-            Self::ChatAdded | Self::ChatRemoved | Self::UserStatus | Self::Typing | Self::MessageRead => false,
+            Self::ChatAdded
+            | Self::ChatRemoved
+            | Self::UserStatus
+            | Self::Typing
+            | Self::MessageRead
+            | Self::Mentioned
+            | Self::ChatSettings => false,
         }
     }
 
     /// Whether a replay bears earlier events otherwise than they were delivered: kept copies of
-    /// them are no longer true. An unknown kind may do so.
+    /// them are no longer true. An unknown kind may do so. A reaction does not: its event bears the
+    /// count of its time and follows the message in every replay.
     pub const fn rewrites_history(self) -> bool {
         matches!(self, Self::MessageEdited | Self::MessageDeleted | Self::ChatUpdated | Self::Unknown(_))
     }
@@ -61,14 +78,14 @@ mod tests {
         for byte in 0..=u8::MAX {
             let kind = EventKind::from_byte(byte);
             assert_eq!(kind.byte(), byte);
-            assert_eq!(EventKind::KNOWN.contains(&kind), (1..=13).contains(&byte), "{kind:?}");
+            assert_eq!(EventKind::KNOWN.contains(&kind), (1..=19).contains(&byte), "{kind:?}");
         }
     }
 
     #[test]
-    fn eight_kinds_are_sequenced_and_an_unknown_one_is_treated_with_care() {
+    fn twelve_kinds_are_sequenced_and_an_unknown_one_is_treated_with_care() {
         let sequenced: Vec<u8> = EventKind::KNOWN.iter().filter(|kind| kind.is_sequenced()).map(|k| k.byte()).collect();
-        assert_eq!(sequenced, [1, 2, 3, 4, 5, 6, 7, 8]);
-        assert!(EventKind::Unknown(14).is_sequenced() && EventKind::Unknown(14).rewrites_history());
+        assert_eq!(sequenced, [1, 2, 3, 4, 5, 6, 7, 8, 14, 15, 16, 17]);
+        assert!(EventKind::Unknown(99).is_sequenced() && EventKind::Unknown(99).rewrites_history());
     }
 }

@@ -40,6 +40,10 @@ impl<'a> Telling<'a> {
                 (EventKind::ChatRemoved, Notice::ChatRemoved { chat_id: notice.chat_id }.to_json())
             }
             NoticeBody::NewMessage(_) => (EventKind::NewMessage, self.message_frame(notice)),
+            NoticeBody::Mentioned(message) => {
+                let mentioned = Notice::Mentioned { chat_id: notice.chat_id, seq: notice.seq, message };
+                (EventKind::Mentioned, mentioned.to_json())
+            }
         };
         let (user_id, chat_id, seq) = (notice.user_id, notice.chat_id, notice.seq);
         Publication::from(&Envelope::Notice { user_id, chat_id, seq, kind, json })

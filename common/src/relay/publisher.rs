@@ -100,7 +100,7 @@ fn weight(committed: &Committed) -> usize {
         _ => 512,
     });
     let notices = committed.notices.iter().map(|notice| match &notice.body {
-        NoticeBody::NewMessage(message) => 512 + message.text.len(),
+        NoticeBody::NewMessage(message) | NoticeBody::Mentioned(message) => 512 + message.text.len(),
         NoticeBody::ChatAdded(_) | NoticeBody::ChatRemoved => 64,
     });
     events.sum::<usize>() + notices.sum::<usize>()

@@ -11,7 +11,7 @@ use crate::event::{Revocation, RevocationReason};
 use crate::id::UserId;
 use crate::model::{Page, PublicUser, User};
 use crate::rate_limit::Limit;
-use crate::store::{NewUser, UserPatch, UserRow};
+use crate::store::{NewUser, ProfilePatch, UserPatch, UserRow};
 use std::net::IpAddr;
 use std::time::Duration;
 use utoipa::ToSchema;
@@ -60,7 +60,13 @@ pub struct UpdateMe {
     /// A new password; it ends all other sessions.
     #[schema(min_length = 8, max_length = 128, format = "password")]
     pub password: Option<String>,
-    /// Required with either of them.
+    /// The name that people see; null: the username.
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 64)]
+    pub display_name: Option<Option<String>>,
+    /// A few words; null takes them away.
+    #[schema(value_type = Option<String>, max_length = 280)]
+    pub bio: Option<Option<String>>,
+    /// Required with `email` or `password`.
     #[schema(format = "password")]
     pub current_password: Option<String>,
 }
@@ -70,6 +76,8 @@ impl FromFields for UpdateMe {
         Self {
             email: fields.optional("email"),
             password: fields.optional("password"),
+            display_name: fields.change("display_name"),
+            bio: fields.change("bio"),
             current_password: fields.optional("current_password"),
         }
     }
@@ -158,7 +166,7 @@ pub async fn me(ctx: &Context, by: &AuthUser) -> Result<User> {
     Ok(row.user)
 }
 
-/// Changes e-mail or password. `WrongPassword`, `EmailTaken`, `Invalid`.
+/// Changes e-mail, password or profile. `WrongPassword`, `EmailTaken`, `Invalid`.
 pub async fn update_me(ctx: &Context, by: &AuthUser, body: impl Into<Unchecked<UpdateMe>>) -> Result<User> {
     let (body, mut faults) = body.into().split();
     if let Some(email) = &body.email {
@@ -168,7 +176,22 @@ pub async fn update_me(ctx: &Context, by: &AuthUser, body: impl Into<Unchecked<U
         let email = body.email.as_deref().unwrap_or_default();
         faults.new_password("password", password, &[&by.username, email]);
     }
+    if let Some(Some(name)) = &body.display_name {
+        faults.display_name("display_name", name);
+    }
+    if let Some(Some(bio)) = &body.bio {
+        faults.bio("bio", bio);
+    }
     faults.none()?;
+    let profile = ProfilePatch { display_name: body.display_name.clone(), bio: body.bio.clone() };
+    let user = change_login(ctx, by, body).await?;
+    if profile.display_name.is_none() && profile.bio.is_none() {
+        return Ok(user);
+    }
+    ctx.store.set_profile(by.user_id, profile).await?.ok_or(Error::TokenInvalid)
+}
+
+async fn change_login(ctx: &Context, by: &AuthUser, body: UpdateMe) -> Result<User> {
     if body.email.is_none() && body.password.is_none() {
         return me(ctx, by).await;
     }
@@ -247,6 +270,20 @@ pub async fn get(ctx: &Context, user: UserId) -> Result<PublicUser> {
     with_presence(ctx, rows).await.pop().ok_or(Error::UserNotFound)
 }
 
+/// Blocks a user, or no longer. The same again is no error. `UserNotFound`, `Invalid`.
+pub async fn block(ctx: &Context, by: &AuthUser, user: UserId, block: bool) -> Result<()> {
+    if user == by.user_id {
+        return Err(Error::invalid("user_id", "must not be yourself"));
+    }
+    ctx.store.block(by.user_id, user, block).await
+}
+
+/// The users whom the caller blocked.
+pub async fn blocked(ctx: &Context, by: &AuthUser, query: impl Into<Unchecked<PageQuery>>) -> Result<Page<PublicUser>> {
+    let rows = ctx.store.blocked(by.user_id, &super::page(query)?).await?;
+    Ok(Page { items: with_presence(ctx, rows.items).await, next_cursor: rows.next_cursor })
+}
+
 /// Adds presence where it is known. If presence is away or slow, `online` is null.
 async fn with_presence(ctx: &Context, rows: Vec<UserRow>) -> Vec<PublicUser> {
     let ids: Vec<_> = rows.iter().map(|row| row.user.id).collect();
@@ -261,6 +298,8 @@ async fn with_presence(ctx: &Context, rows: Vec<UserRow>) -> Vec<PublicUser> {
         .map(|(row, online)| PublicUser {
             id: row.user.id,
             username: row.user.username,
+            display_name: row.user.display_name,
+            bio: row.user.bio,
             is_active: row.user.is_active,
             created_at: row.user.created_at,
             online,

@@ -7,7 +7,8 @@ use crate::error::{Error, Result};
 use crate::event::{Envelope, EventKind, Notice};
 use crate::id::{ChatId, Seq, UserId};
 use crate::model::{Chat, Page};
-use crate::store::{ChatPatch, NewGroup, ReadMark};
+use crate::store::{ChatPatch, NewGroup, ReadMark, SettingsPatch};
+use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 /// A new chat.
@@ -74,8 +75,50 @@ impl FromFields for MarkRead {
     }
 }
 
+/// A change of the caller's own view of a chat.
+#[derive(Clone, Copy, Debug, Default, ToSchema)]
+pub struct UpdateSettings {
+    /// Until then nothing of the chat notifies you; null: from now on it does.
+    #[schema(value_type = Option<String>, format = "date-time")]
+    pub muted_until: Option<Option<OffsetDateTime>>,
+    /// Put it away.
+    pub archived: Option<bool>,
+    /// Keep it above the others.
+    pub pinned: Option<bool>,
+}
+
+impl FromFields for UpdateSettings {
+    fn read(fields: &mut Fields) -> Self {
+        Self {
+            muted_until: fields.change::<Option<OffsetDateTime>>("muted_until").map(Option::flatten),
+            archived: fields.optional("archived"),
+            pinned: fields.optional("pinned"),
+        }
+    }
+}
+
+/// Changes the caller's own view of a chat; their connections hear of it. `ChatNotFound`,
+/// `NotAMember`, `Invalid`.
+pub async fn update_settings(
+    ctx: &Context,
+    by: &AuthUser,
+    id: ChatId,
+    body: impl Into<Unchecked<UpdateSettings>>,
+) -> Result<Chat> {
+    let (body, faults) = body.into().split();
+    faults.none()?;
+    let patch = SettingsPatch { muted_until: body.muted_until, archived: body.archived, pinned: body.pinned };
+    let is_member = ctx.store.set_settings(id, by.user_id, patch).await?;
+    let chat = get(ctx, by, id).await?;
+    let Some(settings) = chat.settings.filter(|_| is_member) else { return Err(Error::NotAMember) };
+    let (user_id, seq, kind) = (by.user_id, chat.seq, EventKind::ChatSettings);
+    let json = Notice::ChatSettings { chat_id: id, settings: &settings }.to_json();
+    ctx.publisher.publish_now(&Envelope::Notice { user_id, chat_id: id, seq, kind, json });
+    Ok(chat)
+}
+
 /// Makes a chat and says whether it is new: a private chat that exists is answered as it is.
-/// `Invalid`, `GroupFull`.
+/// `Invalid`, `GroupFull`, `Blocked`.
 pub async fn create(ctx: &Context, by: &AuthUser, body: impl Into<Unchecked<CreateChat>>) -> Result<(Chat, bool)> {
     let (mut body, mut faults) = body.into().split();
     faults.users("member_ids", &body.member_ids);

@@ -8,6 +8,8 @@ use std::ops::RangeInclusive;
 const USERNAME: RangeInclusive<usize> = 3..=32;
 const PASSWORD: RangeInclusive<usize> = 8..=128;
 const NAME: RangeInclusive<usize> = 1..=128;
+const MAX_DISPLAY_NAME: usize = 64;
+const MAX_BIO: usize = 280;
 const MAX_DESCRIPTION: usize = 1024;
 /// RFC 5321, section 4.5.3.1.3, less the angle brackets (erratum 1690).
 const MAX_EMAIL: usize = 254;
@@ -76,6 +78,23 @@ impl Faults {
         self.not_blank(field, value);
     }
 
+    /// Of any script, without the characters that turn or break the line around them.
+    pub(super) fn display_name(&mut self, field: &str, value: &str) {
+        if value.chars().count() > MAX_DISPLAY_NAME {
+            self.add(field, "must have 1 to 64 characters");
+        } else if value.chars().any(|c| c.is_control() || is_line_control(c)) {
+            self.add(field, "must not hold control characters");
+        }
+        self.not_blank(field, value);
+    }
+
+    pub(super) fn bio(&mut self, field: &str, value: &str) {
+        if value.chars().count() > MAX_BIO {
+            self.add(field, "must have at most 280 characters");
+        }
+        self.no_nul(field, value);
+    }
+
     pub(super) fn description(&mut self, field: &str, value: &str) {
         if value.chars().count() > MAX_DESCRIPTION {
             self.add(field, "must have at most 1024 characters");
@@ -123,6 +142,11 @@ impl Faults {
             self.add(field, "must not be blank");
         }
     }
+}
+
+/// Line and paragraph separators, and the controls of direction (Unicode's Bidi_Control).
+fn is_line_control(c: char) -> bool {
+    matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{61c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// White space and other invisible characters: control characters, and the zero-width ones of

@@ -6,6 +6,8 @@ use crate::id::{ChatId, MessageId, Seq, UserId};
 use crate::model::Role;
 use serde::de::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
+use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
 
 /// A request's fields as they came, with the faults found so far. Unreadable fields have their
 /// default. The rules add further faults before they refuse the request.
@@ -194,6 +196,18 @@ impl FieldType for Vec<UserId> {
     }
     fn from_text(_: &str) -> Option<Self> {
         None
+    }
+}
+
+impl FieldType for Option<OffsetDateTime> {
+    const EXPECTED: &'static str = "must be a time of RFC 3339, as 2026-12-24T18:00:00Z";
+    fn from_value(value: &Value) -> Option<Self> {
+        Self::from_text(value.as_str()?)
+    }
+    fn from_text(text: &str) -> Option<Self> {
+        let time = OffsetDateTime::parse(text, &Rfc3339).ok()?.to_offset(UtcOffset::UTC);
+        // Both databases keep microseconds.
+        (0..=9999).contains(&time.year()).then(|| Some(time.replace_microsecond(time.microsecond()).unwrap_or(time)))
     }
 }
 

@@ -13,6 +13,7 @@ mod faults;
 mod guesses;
 pub mod input;
 pub mod invites;
+pub mod marks;
 pub mod members;
 pub mod messages;
 pub mod network;

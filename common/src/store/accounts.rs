@@ -95,7 +95,7 @@ pub trait Accounts: Send + Sync + 'static {
 // The columns of `users` that an [`AccountRow`] reads.
 macro_rules! account_columns {
     () => {
-        "id, username, email, password_hash, is_active, created_at, last_seen_at"
+        "id, username, email, password_hash, display_name, bio, is_active, created_at, last_seen_at"
     };
 }
 pub(super) use account_columns;
@@ -107,6 +107,8 @@ pub(super) struct AccountRow {
     pub(super) username: String,
     pub(super) email: String,
     pub(super) password_hash: String,
+    pub(super) display_name: Option<String>,
+    pub(super) bio: Option<String>,
     pub(super) is_active: bool,
     pub(super) created_at: Time,
     pub(super) last_seen_at: Option<Time>,
@@ -118,6 +120,8 @@ impl From<AccountRow> for User {
             id: row.id,
             username: row.username,
             email: row.email,
+            display_name: row.display_name,
+            bio: row.bio,
             is_active: row.is_active,
             created_at: row.created_at.0,
         }

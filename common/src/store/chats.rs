@@ -8,7 +8,7 @@ use super::stored_time::Time;
 
 use crate::error::{Error, Result};
 use crate::id::{ChatId, Seq, UserId};
-use crate::model::{Chat, Page, Peer};
+use crate::model::{Chat, ChatSettings, Page, Peer};
 use async_trait::async_trait;
 use sqlx::FromRow;
 
@@ -41,9 +41,11 @@ pub struct ChatPatch {
 #[async_trait]
 pub trait Chats: Send + Sync + 'static {
     /// Creates a group. Its sequence begins at 0, and every member gets the notice `ChatAdded`.
+    /// `Blocked`: one of its members to be blocked the owner.
     async fn create_group(&self, group: NewGroup) -> Result<(Chat, Committed)>;
     /// The private chat of two users, and whether it was created now. Then both get the notice
-    /// `ChatAdded`. `UserNotFound` where `other` is unknown or deactivated.
+    /// `ChatAdded`. `UserNotFound` where `other` is unknown or deactivated, `Blocked` where `other`
+    /// blocked the user and there is no such chat yet.
     async fn private_chat(&self, user: UserId, other: UserId) -> Result<(Chat, bool, Committed)>;
     /// The user's chats, last active first. `unread_count` stops at 1,000.
     async fn chats_of(&self, user: UserId, page: &PageRequest) -> Result<Page<Chat>>;
@@ -146,6 +148,8 @@ impl ChatRow {
             member_count: self.member_count,
             last_message: None,
             unread_count: None,
+            mention_count: None,
+            settings: None,
             peer: None,
         }
     }
@@ -168,6 +172,10 @@ pub(super) struct ViewRow {
     pub(super) peer_id: Option<UserId>,
     pub(super) peer_username: Option<String>,
     pub(super) unread_count: Option<i64>,
+    pub(super) mention_count: Option<i64>,
+    pub(super) muted_until: Option<Time>,
+    pub(super) archived: Option<bool>,
+    pub(super) pinned: Option<bool>,
     #[sqlx(flatten)]
     pub(super) last: MessageRow,
 }
@@ -188,6 +196,12 @@ impl From<ViewRow> for Chat {
             member_count: row.member_count,
             last_message: row.last.into_message(row.id),
             unread_count: row.unread_count,
+            mention_count: row.mention_count,
+            settings: row.archived.zip(row.pinned).map(|(archived, pinned)| ChatSettings {
+                muted_until: row.muted_until.map(|until| until.0),
+                archived,
+                pinned,
+            }),
             peer,
         }
     }

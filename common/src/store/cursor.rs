@@ -49,6 +49,30 @@ pub(super) fn of_member(id: UserId) -> String {
     format!("m{id}")
 }
 
+/// Of blocked users by id: the last id.
+pub(super) fn blocked(cursor: Option<&str>) -> Result<UserId> {
+    match cursor {
+        None => Ok(UserId(0)),
+        Some(cursor) => cursor.strip_prefix('b').and_then(|id| id.parse().ok()).ok_or_else(invalid),
+    }
+}
+
+pub(super) fn of_blocked(id: UserId) -> String {
+    format!("b{id}")
+}
+
+/// Of pins, the last pinned first: the number of the last one's event.
+pub(super) fn pin(cursor: Option<&str>) -> Result<Seq> {
+    match cursor {
+        None => Ok(Seq(i64::MAX)),
+        Some(cursor) => cursor.strip_prefix('p').and_then(|seq| seq.parse().ok()).ok_or_else(invalid),
+    }
+}
+
+pub(super) fn of_pin(seq: Seq) -> String {
+    format!("p{seq}")
+}
+
 /// Of sessions, the newest first: the last id. The first page begins above all of them.
 pub(super) fn session(cursor: Option<&str>) -> Result<SessionId> {
     match cursor {

@@ -3,7 +3,7 @@
 use super::members::{role, role_number};
 use super::messages::MessageRow;
 use super::stored_time::Time;
-use crate::event::{EventBody, EventKind, LogEvent, MemberChange};
+use crate::event::{EventBody, EventKind, LogEvent, MemberChange, PinChange, ReactionChange};
 use crate::id::{ChatId, MessageId, Seq, UserId};
 use crate::model::Chat;
 use sqlx::FromRow;
@@ -32,7 +32,7 @@ macro_rules! log_columns {
     () => {
         concat!(
             "c.id as chat_id, c.seq as head, c.floor, e.seq, e.kind, e.created_at as committed_at, e.message_id, e.user_id,
-             u.username, e.role,
+             u.username, e.role, e.emoji, e.emoji_count,
              case when e.kind in ",
             $crate::store::entry::kinds!(of_the_chat),
             " then c.name end as chat_name, case when e.kind in ",
@@ -62,24 +62,39 @@ pub(super) struct EventColumns {
     pub(super) message_id: Option<MessageId>,
     pub(super) user_id: Option<UserId>,
     pub(super) role: Option<i16>,
+    pub(super) emoji: Option<String>,
+    pub(super) emoji_count: Option<i64>,
 }
 
 impl From<&LogEvent> for EventColumns {
     fn from(event: &LogEvent) -> Self {
         let (message_id, member) = match &event.body {
             EventBody::NewMessage { message } | EventBody::MessageEdited { message } => (Some(message.id), None),
-            EventBody::MessageDeleted { message_id } => (Some(*message_id), None),
             EventBody::MemberJoined(change) | EventBody::MemberLeft(change) | EventBody::MemberUpdated(change) => {
                 (None, Some(change))
             }
+            EventBody::MessageDeleted { message_id }
+            | EventBody::ReactionAdded(ReactionChange { message_id, .. })
+            | EventBody::ReactionRemoved(ReactionChange { message_id, .. })
+            | EventBody::MessagePinned(PinChange { message_id, .. })
+            | EventBody::MessageUnpinned(PinChange { message_id, .. }) => (Some(*message_id), None),
             EventBody::ChatUpdated { .. } | EventBody::ChatDeleted { .. } | EventBody::Unknown { .. } => (None, None),
+        };
+        let (actor, reaction) = match &event.body {
+            EventBody::ReactionAdded(change) | EventBody::ReactionRemoved(change) => {
+                (Some(change.user_id), Some(change))
+            }
+            EventBody::MessagePinned(change) | EventBody::MessageUnpinned(change) => (Some(change.user_id), None),
+            _ => (None, None),
         };
         Self {
             seq: event.seq,
             kind: i16::from(event.kind().byte()),
             message_id,
-            user_id: member.map(|change| change.user_id),
+            user_id: member.map(|change| change.user_id).or(actor),
             role: member.map(|change| role_number(change.role)),
+            emoji: reaction.map(|change| change.emoji.clone()),
+            emoji_count: reaction.map(|change| change.count),
         }
     }
 }
@@ -97,6 +112,8 @@ pub(super) struct LogRow {
     user_id: Option<UserId>,
     username: Option<String>,
     role: Option<i16>,
+    emoji: Option<String>,
+    emoji_count: Option<i64>,
     chat_name: Option<String>,
     chat_description: Option<String>,
     chat_is_group: Option<bool>,
@@ -140,17 +157,36 @@ impl LogRow {
             EventKind::MemberUpdated => EventBody::MemberUpdated(self.into_member_change()?),
             EventKind::ChatUpdated => EventBody::ChatUpdated { chat: self.into_chat(seq)? },
             EventKind::ChatDeleted => EventBody::ChatDeleted { chat: self.into_chat(seq)? },
+            EventKind::ReactionAdded => EventBody::ReactionAdded(self.into_reaction()?),
+            EventKind::ReactionRemoved => EventBody::ReactionRemoved(self.into_reaction()?),
+            EventKind::MessagePinned => EventBody::MessagePinned(self.into_pin()?),
+            EventKind::MessageUnpinned => EventBody::MessageUnpinned(self.into_pin()?),
             EventKind::ChatAdded
             | EventKind::ChatRemoved
             | EventKind::UserStatus
             | EventKind::Typing
             | EventKind::MessageRead
+            | EventKind::Mentioned
+            | EventKind::ChatSettings
             | EventKind::Unknown(_) => return None,
         })
     }
 
     fn into_member_change(self) -> Option<MemberChange> {
         Some(MemberChange { user_id: self.user_id?, username: self.username?, role: role(self.role?) })
+    }
+
+    fn into_reaction(self) -> Option<ReactionChange> {
+        Some(ReactionChange {
+            message_id: self.message_id?,
+            user_id: self.user_id?,
+            emoji: self.emoji?,
+            count: self.emoji_count?,
+        })
+    }
+
+    fn into_pin(self) -> Option<PinChange> {
+        Some(PinChange { message_id: self.message_id?, user_id: self.user_id? })
     }
 
     fn into_chat(self, seq: Seq) -> Option<Chat> {
@@ -166,6 +202,8 @@ impl LogRow {
             member_count: self.chat_member_count?,
             last_message: None,
             unread_count: None,
+            mention_count: None,
+            settings: None,
             peer: None,
         })
     }
@@ -175,7 +213,7 @@ impl LogRow {
 mod tests {
     use super::*;
     use crate::id::MessageId;
-    use crate::model::{Message, Role};
+    use crate::model::{Message, Reaction, Role};
     use time::OffsetDateTime;
 
     const CHAT: ChatId = ChatId(7);
@@ -188,6 +226,7 @@ mod tests {
             chat_id: CHAT,
             author_id: UserId(4),
             author_username: "ann".into(),
+            author_display_name: Some("Ann".into()),
             text: "text".into(),
             created_at: AT,
             is_edited: true,
@@ -196,6 +235,8 @@ mod tests {
             seq: Seq(2),
             client_message_id: Some("key".into()),
             reply_to_id: Some(MessageId(1)),
+            reactions: vec![Reaction { emoji: "👍".into(), count: 2, me: None }],
+            mentions: vec![UserId(5)],
         }
     }
 
@@ -216,6 +257,8 @@ mod tests {
             member_count: 2,
             last_message: None,
             unread_count: None,
+            mention_count: None,
+            settings: None,
             peer: None,
         }
     }
@@ -239,6 +282,8 @@ mod tests {
             user_id: columns.user_id,
             username: columns.user_id.map(|_| "ben".into()),
             role: columns.role,
+            emoji: columns.emoji.clone(),
+            emoji_count: columns.emoji_count,
             chat_name: chat.as_ref().map(|chat| chat.name.clone()),
             chat_description: chat.as_ref().and_then(|chat| chat.description.clone()),
             chat_is_group: chat.as_ref().map(|chat| chat.is_group),
@@ -261,14 +306,23 @@ mod tests {
             EventBody::ChatUpdated { chat: chat() },
             EventBody::ChatDeleted { chat: chat() },
         ];
-        let later = [(14, EventBody::Unknown { kind: 14 }), (255, EventBody::Unknown { kind: 255 })];
+        let reaction = ReactionChange { message_id: MessageId(3), user_id: UserId(5), emoji: "👍".into(), count: 2 };
+        let pin = PinChange { message_id: MessageId(3), user_id: UserId(5) };
+        let later = [
+            (14, EventBody::ReactionAdded(reaction.clone())),
+            (15, EventBody::ReactionRemoved(reaction)),
+            (16, EventBody::MessagePinned(pin.clone())),
+            (17, EventBody::MessageUnpinned(pin)),
+            (20, EventBody::Unknown { kind: 20 }),
+            (255, EventBody::Unknown { kind: 255 }),
+        ];
         for (number, body) in (1..).zip(bodies).chain(later) {
             let event = LogEvent { chat_id: CHAT, seq: SEQ, committed_at: AT, body };
             let columns = EventColumns::from(&event);
             assert_eq!(columns.kind, number, "the kinds are tried in order, none is left out");
             assert_eq!(joined(&columns).into_event(), Some(event));
         }
-        for kind in [14, 255] {
+        for kind in [20, 255] {
             let event = LogEvent { chat_id: CHAT, seq: SEQ, committed_at: AT, body: EventBody::Unknown { kind } };
             assert_eq!(joined(&EventColumns::from(&event)).into_event(), Some(event));
         }

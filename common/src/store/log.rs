@@ -50,6 +50,8 @@ pub enum NoticeBody {
     ChatRemoved,
     /// A message of a private chat, the same frame as its event.
     NewMessage(Box<Message>),
+    /// A message that mentions the user.
+    Mentioned(Box<Message>),
 }
 
 /// A piece of a chat's log.

@@ -10,6 +10,7 @@ use crate::model::{Chat, Member, Page, Role};
 use async_trait::async_trait;
 use sqlx::FromRow;
 use std::sync::Arc;
+use time::OffsetDateTime;
 
 /// A user's rights in a chat and the state of its log, read in one snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +42,17 @@ pub struct ReadMark {
     pub member_count: i64,
 }
 
+/// A change of a member's own view. `None` leaves a field as it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SettingsPatch {
+    /// A new end of the silence; `Some(None)` ends it.
+    pub muted_until: Option<Option<OffsetDateTime>>,
+    /// Whether the chat is put away.
+    pub archived: Option<bool>,
+    /// Whether it stands above the others.
+    pub pinned: Option<bool>,
+}
+
 /// Members. See the store's obligations.
 #[async_trait]
 pub trait Members: Send + Sync + 'static {
@@ -61,7 +73,8 @@ pub trait Members: Send + Sync + 'static {
     /// Members by user id. `ChatNotFound`, `NotAMember`.
     async fn members(&self, chat: ChatId, by: UserId, page: &PageRequest) -> Result<Page<Member>>;
     /// Adds members and answers all of those asked for, also those who were members before.
-    /// `ChatNotFound`, `NotAMember`, `NotOwner`, `PrivateChat`, `GroupFull`. `Invalid` on
+    /// `ChatNotFound`, `NotAMember`, `NotOwner`, `PrivateChat`, `GroupFull`, `Blocked` where one of
+    /// them blocked the caller. `Invalid` on
     /// `user_ids` where an id is unknown.
     async fn add_members(&self, chat: ChatId, by: UserId, ids: &[UserId], max: i64)
     -> Result<(Vec<Member>, Committed)>;
@@ -74,6 +87,8 @@ pub trait Members: Send + Sync + 'static {
     async fn remove_member(&self, chat: ChatId, by: UserId, user: UserId) -> Result<Committed>;
     /// Moves the read mark forward, at most to the head. `ChatNotFound`, `NotAMember`.
     async fn mark_read(&self, chat: ChatId, user: UserId, seq: Seq) -> Result<ReadMark>;
+    /// Changes a member's own view of the chat. False: the user is no member.
+    async fn set_settings(&self, chat: ChatId, user: UserId, patch: SettingsPatch) -> Result<bool>;
     /// One entry for each pair, in the order asked. `None`: the chat does not exist for the user.
     async fn access(&self, pairs: &[(ChatId, UserId)]) -> Result<Vec<Option<Access>>>;
     /// The members of each of these chats. A chat with more than `max` of them is left out.

@@ -4,7 +4,7 @@ use super::log::Committed;
 use super::stored_time::Time;
 use crate::error::{Error, Result};
 use crate::id::{ChatId, MessageId, Seq, UserId};
-use crate::model::{HistoryPage, Message};
+use crate::model::{HistoryPage, Message, Reaction};
 use async_trait::async_trait;
 use sqlx::FromRow;
 
@@ -23,6 +23,17 @@ pub struct NewMessage {
     pub client_message_id: Option<String>,
     /// A message of the same chat. Otherwise `Error::Invalid` on `reply_to_id`.
     pub reply_to_id: Option<MessageId>,
+    /// The members that its text mentions, found by [`super::Marks::mentioned`].
+    pub mentions: Vec<Mention>,
+}
+
+/// A member whom a text mentions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mention {
+    /// The member.
+    pub user_id: UserId,
+    /// False for the author, for a member who muted the chat, and for one who blocked the author.
+    pub notify: bool,
 }
 
 /// The outcome of one send.
@@ -38,7 +49,7 @@ pub struct Sent {
 #[derive(Debug)]
 pub struct SentBatch {
     /// In the order given. A failed one harms no other. `NotAMember`, `ChatNotFound`,
-    /// `ClientMessageIdReused`, `Invalid`.
+    /// `ClientMessageIdReused`, `Invalid`, `Blocked`.
     pub results: Vec<Result<Sent>>,
     /// The events of the messages that were created; for a private chat, with notices to both
     /// users.
@@ -74,7 +85,16 @@ pub trait Messages: Send + Sync + 'static {
     /// Changes a message's text. `NotAuthor`. `NotAMember` for an author who left.
     /// `MessageNotFound`, also for a deleted message and for a user who may not see the chat. The
     /// same text again changes nothing and commits nothing.
-    async fn edit(&self, message: MessageId, by: UserId, text: String) -> Result<(Message, Committed)>;
+    /// `mentions` of the chat's members replace the earlier ones; those who are new are notified.
+    async fn edit(
+        &self,
+        message: MessageId,
+        by: UserId,
+        text: String,
+        mentions: Vec<Mention>,
+    ) -> Result<(Message, Committed)>;
+    /// The chat of a message that is not deleted.
+    async fn chat_of(&self, message: MessageId) -> Result<Option<ChatId>>;
     /// Deletes a message and erases its text. The author may, and an owner of the group; the errors
     /// are those of [`Self::edit`].
     async fn delete(&self, message: MessageId, by: UserId) -> Result<Committed>;
@@ -88,12 +108,13 @@ macro_rules! message_columns {
     };
     ($text:literal, $is_deleted:literal) => {
         concat!(
-            "x.id as m_id, x.author_id as m_author_id, a.username as m_author_username, ",
+            "x.id as m_id, x.author_id as m_author_id, a.username as m_author_username,
+             a.display_name as m_author_display_name, ",
             $text,
             " as m_text, x.created_at as m_created_at, x.edited_at as m_edited_at, ",
             $is_deleted,
             " as m_is_deleted, x.seq as m_seq, x.client_message_id as m_client_message_id,
-             x.reply_to_id as m_reply_to_id"
+             x.reply_to_id as m_reply_to_id, x.reactions as m_reactions, x.mentions as m_mentions"
         )
     };
 }
@@ -105,6 +126,7 @@ pub(super) struct MessageRow {
     m_id: Option<MessageId>,
     m_author_id: Option<UserId>,
     m_author_username: Option<String>,
+    m_author_display_name: Option<String>,
     m_text: Option<String>,
     m_created_at: Option<Time>,
     m_edited_at: Option<Time>,
@@ -112,6 +134,11 @@ pub(super) struct MessageRow {
     m_seq: Option<Seq>,
     m_client_message_id: Option<String>,
     m_reply_to_id: Option<MessageId>,
+    m_reactions: Option<String>,
+    m_mentions: Option<String>,
+    /// The reader's own emoji. `None` where no reader is asked about.
+    #[sqlx(default)]
+    m_mine: Option<String>,
 }
 
 impl MessageRow {
@@ -122,6 +149,7 @@ impl MessageRow {
             m_id: message.map(|message| message.id),
             m_author_id: message.map(|message| message.author_id),
             m_author_username: message.map(|message| message.author_username.clone()),
+            m_author_display_name: message.and_then(|message| message.author_display_name.clone()),
             m_text: message.map(|message| message.text.clone()),
             m_created_at: message.map(|message| Time(message.created_at)),
             m_edited_at: message.and_then(|message| message.edited_at).map(Time),
@@ -129,6 +157,9 @@ impl MessageRow {
             m_seq: message.map(|message| message.seq),
             m_client_message_id: message.and_then(|message| message.client_message_id.clone()),
             m_reply_to_id: message.and_then(|message| message.reply_to_id),
+            m_reactions: message.and_then(|message| stored_reactions(&message.reactions)),
+            m_mentions: message.and_then(|message| stored_users(&message.mentions)),
+            m_mine: None,
         }
     }
 
@@ -139,6 +170,7 @@ impl MessageRow {
             chat_id,
             author_id: self.m_author_id?,
             author_username: self.m_author_username?,
+            author_display_name: self.m_author_display_name,
             text: if is_deleted { String::new() } else { self.m_text? },
             created_at: self.m_created_at?.0,
             is_edited: self.m_edited_at.is_some(),
@@ -147,22 +179,30 @@ impl MessageRow {
             seq: self.m_seq?,
             client_message_id: self.m_client_message_id,
             reply_to_id: self.m_reply_to_id,
+            // A node of an older release deletes the text alone.
+            reactions: read_reactions(self.m_reactions.as_deref().filter(|_| !is_deleted), self.m_mine.as_deref()),
+            mentions: read_users(self.m_mentions.as_deref().filter(|_| !is_deleted)),
         })
     }
 }
 
-/// The chat and the message of `$1`, if the user `$2` may read it.
-pub(super) const MESSAGE: &str = concat!(
-    "select x.chat_id, ",
-    message_columns!(),
-    " from messages x
-     join chats c on c.id = x.chat_id and c.deleted_at is null
-     join members me on me.chat_id = x.chat_id and me.user_id = $2
-     join users a on a.id = x.author_id
-     where x.id = $1 and x.deleted_at is null"
-);
+// The chat and the message of `$1`, if the user `$2` may read it, with these columns.
+macro_rules! one_message {
+    ($($columns:tt)*) => {
+        concat!(
+            "select x.chat_id, ",
+            $($columns)*,
+            " from messages x
+             join chats c on c.id = x.chat_id and c.deleted_at is null
+             join members me on me.chat_id = x.chat_id and me.user_id = $2
+             join users a on a.id = x.author_id
+             where x.id = $1 and x.deleted_at is null"
+        )
+    };
+}
+pub(super) use one_message;
 
-/// A row of [`MESSAGE`].
+/// A row of `one_message!`.
 #[derive(FromRow)]
 pub(super) struct OneMessage {
     chat_id: ChatId,
@@ -174,6 +214,30 @@ impl OneMessage {
     pub(super) fn found(row: Option<Self>) -> Result<Message> {
         row.and_then(|row| row.message.into_message(row.chat_id)).ok_or(Error::MessageNotFound)
     }
+}
+
+/// The column of a message's reactions. `None`: there are none.
+pub(super) fn stored_reactions(reactions: &[Reaction]) -> Option<String> {
+    let pairs: Vec<_> = reactions.iter().map(|one| (&one.emoji, one.count)).collect();
+    (!pairs.is_empty()).then(|| serde_json::to_string(&pairs).unwrap_or_default())
+}
+
+/// Reads it again, with the emoji of the reader where they are known.
+pub(super) fn read_reactions(stored: Option<&str>, mine: Option<&str>) -> Vec<Reaction> {
+    let Some(stored) = stored else { return Vec::new() };
+    let pairs: Vec<(String, i64)> = serde_json::from_str(stored).unwrap_or_default();
+    let mine: Option<Vec<String>> = mine.and_then(|mine| serde_json::from_str(mine).ok());
+    let me = |emoji: &String| mine.as_ref().map(|mine| mine.contains(emoji));
+    pairs.into_iter().map(|(emoji, count)| Reaction { me: me(&emoji), emoji, count }).collect()
+}
+
+/// The column of a list of users. `None`: it is empty.
+pub(super) fn stored_users(users: &[UserId]) -> Option<String> {
+    (!users.is_empty()).then(|| serde_json::to_string(users).unwrap_or_default())
+}
+
+pub(super) fn read_users(stored: Option<&str>) -> Vec<UserId> {
+    stored.and_then(|stored| serde_json::from_str(stored).ok()).unwrap_or_default()
 }
 
 /// A row of a history page: the chat, whether the caller is a member, and perhaps a message.

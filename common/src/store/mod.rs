@@ -33,9 +33,11 @@ mod fault;
 mod idempotency;
 mod invites;
 mod log;
+mod marks;
 mod members;
 mod messages;
 mod outbox;
+mod people;
 pub mod postgres;
 mod schema;
 mod send;
@@ -50,8 +52,10 @@ pub use self::deployment::{Deployment, Identity};
 pub use self::idempotency::{Claimed, Idempotency, KEY_KEPT, KEY_LEASE, KeptAnswer, KeyClaim};
 pub use self::invites::{Invites, NewInvite};
 pub use self::log::{CLAIM_LEASE, Committed, Log, LogHead, LogPage, NoticeBody, OutboxId, UserNotice};
-pub use self::members::{Access, Members, ReadMark};
-pub use self::messages::{HistoryFrom, Messages, NewMessage, Sent, SentBatch};
+pub use self::marks::Marks;
+pub use self::members::{Access, Members, ReadMark, SettingsPatch};
+pub use self::messages::{HistoryFrom, Mention, Messages, NewMessage, Sent, SentBatch};
+pub use self::people::{People, ProfilePatch};
 pub use self::schema::SchemaState;
 pub use self::sessions::{EndedSession, Holder, OpenSession, Rotation, Session, SessionKey, Sessions};
 
@@ -60,7 +64,9 @@ use async_trait::async_trait;
 
 /// Everything that a back end does; see the module's obligations.
 #[async_trait]
-pub trait Store: Identity + Accounts + Sessions + Chats + Members + Messages + Log + Idempotency + Invites {
+pub trait Store:
+    Identity + Accounts + People + Sessions + Chats + Members + Messages + Marks + Log + Idempotency + Invites
+{
     /// Whether the database answers, within two seconds.
     async fn ping(&self) -> Result<()>;
     /// How many commits at once still gain throughput; at least 1.

@@ -19,6 +19,10 @@ pub(super) struct OutboxPayload {
     pub(super) events: Vec<(ChatId, Seq, Seq)>,
     /// In the order made.
     pub(super) notices: Vec<StoredNotice>,
+    /// Chat, the number of the event that mentions, and the users who are notified of it. A relay
+    /// of an older release passes over it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) mentioned: Vec<(ChatId, Seq, Vec<UserId>)>,
 }
 
 impl OutboxPayload {
@@ -76,13 +80,25 @@ pub(super) fn stored_notices(notices: &[UserNotice]) -> Vec<StoredNotice> {
         let kind = match notice.body {
             NoticeBody::ChatAdded(_) => StoredNoticeKind::Added,
             NoticeBody::ChatRemoved => StoredNoticeKind::Removed,
-            NoticeBody::NewMessage(_) => continue,
+            NoticeBody::NewMessage(_) | NoticeBody::Mentioned(_) => continue,
         };
         match stored.last_mut() {
             Some(last) if (last.kind, last.chat, last.seq) == (kind, notice.chat_id, notice.seq) => {
                 last.users.push(notice.user_id);
             }
             _ => stored.push(StoredNotice { kind, chat: notice.chat_id, seq: notice.seq, users: vec![notice.user_id] }),
+        }
+    }
+    stored
+}
+
+/// Whom these notices say that they are mentioned.
+pub(super) fn stored_mentions(notices: &[UserNotice]) -> Vec<(ChatId, Seq, Vec<UserId>)> {
+    let mut stored: Vec<(ChatId, Seq, Vec<UserId>)> = Vec::new();
+    for notice in notices.iter().filter(|notice| matches!(notice.body, NoticeBody::Mentioned(_))) {
+        match stored.last_mut() {
+            Some((chat, seq, users)) if (*chat, *seq) == (notice.chat_id, notice.seq) => users.push(notice.user_id),
+            _ => stored.push((notice.chat_id, notice.seq, vec![notice.user_id])),
         }
     }
     stored
@@ -103,6 +119,16 @@ pub(super) fn rebuilt(
             notices.extend(private_notices(message, *pair));
         }
     }
+    for (chat, seq, users) in &payload.mentioned {
+        let event = events.iter().find(|event| event.chat_id == *chat && event.seq == *seq);
+        let message = event.and_then(|event| match &event.body {
+            EventBody::NewMessage { message } | EventBody::MessageEdited { message } => Some(message),
+            _ => None,
+        });
+        if let Some(message) = message.filter(|message| !message.is_deleted) {
+            notices.extend(mention_notices(message, *seq, users.iter().copied()));
+        }
+    }
     let mut shared: Option<Arc<Chat>> = None;
     for stored in &payload.notices {
         for user in &stored.users {
@@ -111,8 +137,9 @@ pub(super) fn rebuilt(
                 // A user who has left since gets nothing: the removal has its own entry.
                 StoredNoticeKind::Added => match seen.get(&(stored.chat, *user)) {
                     Some(chat) if chat.role.is_some() => {
-                        let view = shared.take().filter(|last| **last == *chat);
-                        let view = view.unwrap_or_else(|| Arc::new(chat.clone()));
+                        let chat = chat.clone().for_all();
+                        let view = shared.take().filter(|last| **last == chat);
+                        let view = view.unwrap_or_else(|| Arc::new(chat));
                         shared = Some(view.clone());
                         NoticeBody::ChatAdded(view)
                     }
@@ -123,6 +150,20 @@ pub(super) fn rebuilt(
         }
     }
     Committed { events, notices, outbox: Some(outbox) }
+}
+
+/// The users whom a message mentions are notified beside the sequence.
+pub(super) fn mention_notices(
+    message: &Message,
+    seq: Seq,
+    users: impl IntoIterator<Item = UserId>,
+) -> impl Iterator<Item = UserNotice> {
+    users.into_iter().map(move |user_id| UserNotice {
+        user_id,
+        chat_id: message.chat_id,
+        seq,
+        body: NoticeBody::Mentioned(Box::new(message.clone())),
+    })
 }
 
 /// A private chat's message goes to both users beside the sequence.

@@ -1,7 +1,7 @@
 //! The outcome of a batch of sends, the same for both back ends.
 
-use super::outbox::private_notices;
-use super::{Committed, NewMessage, OutboxId, Sent, SentBatch};
+use super::outbox::{mention_notices, private_notices};
+use super::{Committed, Mention, NewMessage, OutboxId, Sent, SentBatch};
 use crate::error::{Error, Result};
 use crate::event::{EventBody, LogEvent};
 use crate::id::{MessageId, Seq, UserId};
@@ -23,6 +23,8 @@ pub(super) struct Stored {
     pub(super) id: MessageId,
     pub(super) seq: Seq,
     pub(super) at: OffsetDateTime,
+    /// The author's name for people.
+    pub(super) display_name: Option<String>,
 }
 
 /// Refuses entries that a database would not take: Postgres allows no NUL in a text.
@@ -49,6 +51,16 @@ pub(super) fn digest(text: &str) -> i64 {
     hash.cast_signed()
 }
 
+/// The members that a text mentions.
+pub(super) fn mentioned(mentions: &[Mention]) -> Vec<UserId> {
+    mentions.iter().map(|one| one.user_id).collect()
+}
+
+/// Those of them who are notified.
+pub(super) fn notified(mentions: &[Mention]) -> Vec<UserId> {
+    mentions.iter().filter(|one| one.notify).map(|one| one.user_id).collect()
+}
+
 /// Makes the batch's answer of the outcomes.
 pub(super) fn batch(entries: &[NewMessage], outcomes: Vec<Outcome>, outbox: Option<OutboxId>) -> SentBatch {
     let mut committed = Committed { outbox, ..Committed::default() };
@@ -63,6 +75,8 @@ fn sent(entry: &NewMessage, outcome: Outcome, committed: &mut Committed) -> Resu
             if let Some(pair) = pair {
                 committed.notices.extend(private_notices(&message, pair));
             }
+            let notified = entry.mentions.iter().filter(|one| one.notify).map(|one| one.user_id);
+            committed.notices.extend(mention_notices(&message, stored.seq, notified));
             committed.events.push(LogEvent {
                 chat_id: entry.chat_id,
                 seq: stored.seq,
@@ -82,6 +96,7 @@ fn message(entry: &NewMessage, stored: &Stored) -> Message {
         chat_id: entry.chat_id,
         author_id: entry.author_id,
         author_username: entry.author_username.clone(),
+        author_display_name: stored.display_name.clone(),
         text: entry.text.clone(),
         created_at: stored.at,
         is_edited: false,
@@ -90,5 +105,7 @@ fn message(entry: &NewMessage, stored: &Stored) -> Message {
         seq: stored.seq,
         client_message_id: entry.client_message_id.clone(),
         reply_to_id: entry.reply_to_id,
+        reactions: Vec::new(),
+        mentions: mentioned(&entry.mentions),
     }
 }

@@ -16,6 +16,8 @@ pub(crate) struct LocalUser {
     pub(crate) conns: Vec<Rc<Conn>>,
     /// The messages that were delivered, by chat.
     messages: VecDeque<(ChatId, Delivered)>,
+    /// The mentions that were delivered, by chat.
+    mentions: VecDeque<(ChatId, Delivered)>,
     /// The newest change of membership that was delivered, by chat.
     memberships: VecDeque<(ChatId, Seq)>,
 }
@@ -52,21 +54,25 @@ impl LocalUser {
     /// Whether this notice is new. Messages come in any order, and each is delivered. A change of
     /// membership that comes late says what is no longer so.
     fn is_news(&mut self, chat: ChatId, seq: Seq, kind: EventKind) -> bool {
-        if let EventKind::Unknown(_) = kind {
-            // Of a newer release, about neither: it is passed on, at worst twice.
-            return true;
-        }
-        if kind != EventKind::NewMessage {
+        let messages = match kind {
+            // Of a newer release, about neither: it is passed on, at worst twice. A member's own
+            // view has no number.
+            EventKind::Unknown(_) | EventKind::ChatSettings => return true,
+            EventKind::NewMessage => Some(&mut self.messages),
+            EventKind::Mentioned => Some(&mut self.mentions),
+            _ => None,
+        };
+        let Some(messages) = messages else {
             let before = take(&mut self.memberships, chat);
             let news = before.is_none_or(|last| seq > last);
             put(&mut self.memberships, chat, before.map_or(seq, |last| last.max(seq)));
             return news;
-        }
-        let (news, delivered) = match take(&mut self.messages, chat) {
+        };
+        let (news, delivered) = match take(messages, chat) {
             None => (true, Delivered { newest: seq, before: 1 }),
             Some(mut delivered) => (delivered.is_news(seq), delivered),
         };
-        put(&mut self.messages, chat, delivered);
+        put(messages, chat, delivered);
         news
     }
 }
@@ -90,6 +96,7 @@ impl Shard {
         for user in of {
             if let Some(local) = users.get_mut(user) {
                 local.messages.retain(|(of, _)| *of != chat);
+                local.mentions.retain(|(of, _)| *of != chat);
                 local.memberships.retain(|(of, _)| *of != chat);
             }
         }
@@ -99,6 +106,7 @@ impl Shard {
     pub(crate) fn forget_all_notices(&self) {
         for local in self.users.borrow_mut().values_mut() {
             local.messages.clear();
+            local.mentions.clear();
             local.memberships.clear();
         }
     }
@@ -172,6 +180,14 @@ mod tests {
         let mut user = LocalUser::default();
         assert_eq!(news(&mut user, EventKind::NewMessage, &[1]), [true]);
         assert_eq!(news(&mut user, EventKind::ChatAdded, &[0]), [true]);
+    }
+
+    #[test]
+    fn a_mention_comes_once_beside_its_message() {
+        let mut user = LocalUser::default();
+        assert_eq!(news(&mut user, EventKind::NewMessage, &[5]), [true]);
+        assert_eq!(news(&mut user, EventKind::Mentioned, &[5, 5, 4]), [true, false, true]);
+        assert_eq!(news(&mut user, EventKind::ChatSettings, &[5, 5]), [true, true]);
     }
 
     #[test]

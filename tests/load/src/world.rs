@@ -156,6 +156,8 @@ impl World {
             id: UserId(i64::try_from(user).unwrap_or(0)),
             username: format!("user{user}"),
             email: String::new(),
+            display_name: None,
+            bio: None,
             is_active: true,
             created_at: OffsetDateTime::UNIX_EPOCH,
         };

@@ -89,6 +89,11 @@ impl Rest {
         Answer::of(self.request(Method::PUT, path).json(&body)).await
     }
 
+    /// A `PUT` without a body.
+    pub async fn put_nothing(&self, path: &str) -> Answer {
+        Answer::of(self.request(Method::PUT, path)).await
+    }
+
     pub async fn patch(&self, path: &str, body: Value) -> Answer {
         Answer::of(self.request(Method::PATCH, path).json(&body)).await
     }

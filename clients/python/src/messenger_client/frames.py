@@ -18,6 +18,10 @@ SEQUENCED = frozenset({
     "member_updated",
     "chat_updated",
     "chat_deleted",
+    "reaction_added",
+    "reaction_removed",
+    "message_pinned",
+    "message_unpinned",
     "unknown",
 })
 

@@ -14,6 +14,8 @@ fn user() -> User {
         id: UserId(7),
         username: "ann".into(),
         email: "ann@example.org".into(),
+        display_name: None,
+        bio: None,
         is_active: true,
         created_at: datetime!(2026-01-01 0:00 UTC),
     }

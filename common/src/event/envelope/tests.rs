@@ -14,7 +14,9 @@ fn samples() -> Vec<Envelope> {
             json: json.clone(),
         })
         .collect();
-    for kind in [EventKind::Typing, EventKind::ChatAdded, EventKind::Unknown(14), EventKind::Unknown(255)] {
+    for kind in
+        [EventKind::Typing, EventKind::ChatAdded, EventKind::Mentioned, EventKind::Unknown(20), EventKind::Unknown(255)]
+    {
         let effect = Effect::None;
         all.push(Envelope::Log { chat_id, seq, kind, effect, committed_at_micros: 1, json: json.clone() });
         all.push(Envelope::Ephemeral { chat_id, user_id, kind, json: json.clone() });
@@ -46,7 +48,7 @@ fn what_is_encoded_is_decoded() {
 #[test]
 fn an_effect_of_another_release_is_none_and_the_event_is_delivered() {
     let json = Bytes::from_static(b"{}");
-    let (chat_id, seq, kind) = (ChatId(7), Seq(1), EventKind::Unknown(14));
+    let (chat_id, seq, kind) = (ChatId(7), Seq(1), EventKind::Unknown(99));
     let effect = Effect::Left(UserId(9));
     let envelope = Envelope::Log { chat_id, seq, kind, effect, committed_at_micros: 1, json: json.clone() };
     let mut bytes = envelope.encode().to_vec();

@@ -21,6 +21,8 @@ fn large(first: Committed, newcomers: i64) -> Committed {
         member_count: 1,
         last_message: Some(Message { text: "x".repeat(16_384), ..message }),
         unread_count: None,
+        mention_count: None,
+        settings: None,
         peer: None,
     });
     let notices = (1..=newcomers)

@@ -133,6 +133,7 @@ impl World {
             text: text.into(),
             client_message_id: None,
             reply_to_id: None,
+            mentions: Vec::new(),
         };
         let batch = self.store.send(vec![message]).await.unwrap();
         assert!(batch.results.iter().all(Result::is_ok));

@@ -1,5 +1,6 @@
 //! Messages: send, history, edit, delete.
 
+mod mentions;
 mod queue;
 
 pub use queue::SendQueue;
@@ -8,7 +9,7 @@ use super::faults::Faults;
 use super::input::{Fields, FromFields, Unchecked};
 use super::{Context, DEFAULT_PAGE};
 use crate::auth::AuthUser;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::id::{ChatId, MessageId, UserId};
 use crate::model::{HistoryPage, Message};
 use crate::store::{HistoryFrom, NewMessage, Sent};
@@ -87,12 +88,12 @@ impl FromFields for HistoryQuery {
 }
 
 /// Sends a message. `Invalid`, `ChatNotFound`, `NotAMember`, `ClientMessageIdReused`,
-/// `Unavailable`.
+/// `Blocked`, `Unavailable`.
 pub async fn send(ctx: &Context, by: &AuthUser, body: impl Into<Unchecked<SendMessage>>) -> Result<Sent> {
     let (body, mut faults) = body.into().split();
     content(ctx, &mut faults, &body.text, body.client_message_id.as_deref());
     faults.none()?;
-    ctx.sends.send(message(by, body)).await
+    commit(ctx, by, body).await
 }
 
 /// Sends a message to a user; makes their private chat if there is none. `Invalid`,
@@ -112,7 +113,7 @@ pub async fn send_private(
     faults.none()?;
     let (chat, _, committed) = ctx.store.private_chat(by.user_id, recipient_id).await?;
     ctx.publisher.publish(committed);
-    ctx.sends.send(message(by, SendMessage { chat_id: chat.id, text, client_message_id, reply_to_id: None })).await
+    commit(ctx, by, SendMessage { chat_id: chat.id, text, client_message_id, reply_to_id: None }).await
 }
 
 /// A page of a chat's history; members only. `ChatNotFound`, `NotAMember`, `Invalid`.
@@ -147,7 +148,7 @@ pub async fn get(ctx: &Context, by: &AuthUser, id: MessageId) -> Result<Message>
 }
 
 /// Changes the text of the caller's message. `MessageNotFound`, `NotAuthor`, `NotAMember`,
-/// `Invalid`.
+/// `Blocked`, `Invalid`.
 pub async fn edit(
     ctx: &Context,
     by: &AuthUser,
@@ -157,7 +158,13 @@ pub async fn edit(
     let (body, mut faults) = body.into().split();
     content(ctx, &mut faults, &body.text, None);
     faults.none()?;
-    let (message, committed) = ctx.store.edit(id, by.user_id, body.text).await?;
+    let mentions = if body.text.contains('@') {
+        let chat = ctx.store.chat_of(id).await?.ok_or(Error::MessageNotFound)?;
+        mentions::find(ctx, chat, by.user_id, &body.text).await?
+    } else {
+        Vec::new()
+    };
+    let (message, committed) = ctx.store.edit(id, by.user_id, body.text, mentions).await?;
     ctx.publisher.publish(committed);
     Ok(message)
 }
@@ -176,6 +183,11 @@ fn content(ctx: &Context, faults: &mut Faults, text: &str, client_message_id: Op
     }
 }
 
+async fn commit(ctx: &Context, by: &AuthUser, body: SendMessage) -> Result<Sent> {
+    let mentions = mentions::find(ctx, body.chat_id, by.user_id, &body.text).await?;
+    ctx.sends.send(NewMessage { mentions, ..message(by, body) }).await
+}
+
 fn message(by: &AuthUser, body: SendMessage) -> NewMessage {
     NewMessage {
         chat_id: body.chat_id,
@@ -184,5 +196,6 @@ fn message(by: &AuthUser, body: SendMessage) -> NewMessage {
         text: body.text,
         client_message_id: body.client_message_id,
         reply_to_id: body.reply_to_id,
+        mentions: Vec::new(),
     }
 }

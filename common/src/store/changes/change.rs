@@ -6,7 +6,7 @@ use crate::id::{Seq, UserId};
 use crate::model::{Chat, Member, Message, Role};
 use crate::store::chats::ChatRow;
 use crate::store::entry::EventColumns;
-use crate::store::outbox::{OutboxPayload, stored_notices};
+use crate::store::outbox::{OutboxPayload, stored_mentions, stored_notices};
 use crate::store::stored_time::Time;
 use crate::store::{ChatPatch, Committed, NoticeBody, OutboxId, UserNotice};
 use std::collections::{HashMap, HashSet};
@@ -55,6 +55,12 @@ impl Change {
     /// `PrivateChat`.
     pub(super) fn require_group(&self) -> Result<()> {
         if self.chat.is_group { Ok(()) } else { Err(Error::PrivateChat) }
+    }
+
+    /// An owner of a group, either user of a private chat. `NotAMember`, `NotOwner`.
+    pub(super) fn require_host(&self) -> Result<()> {
+        let role = self.require_member()?;
+        if role == Role::Owner || !self.chat.is_group { Ok(()) } else { Err(Error::NotOwner) }
     }
 
     /// `NotAMember`, `PrivateChat`, `NotOwner`.
@@ -175,7 +181,7 @@ impl Change {
             (Some(first), Some(last)) => vec![(self.chat.id, first.seq, last.seq)],
             _ => Vec::new(),
         };
-        OutboxPayload { events, notices: stored_notices(&self.notices) }
+        OutboxPayload { events, notices: stored_notices(&self.notices), mentioned: stored_mentions(&self.notices) }
     }
 
     /// Its events and notices, to be published once committed.
@@ -185,7 +191,7 @@ impl Change {
 
     /// Notifies each newcomer, with the chat as it stands after the whole change.
     pub(super) fn welcome(&mut self, newcomers: impl IntoIterator<Item = (UserId, Seq)>, view: &Chat) {
-        let (chat_id, view) = (self.chat.id, Arc::new(view.clone()));
+        let (chat_id, view) = (self.chat.id, Arc::new(view.clone().for_all()));
         self.notices.extend(newcomers.into_iter().map(|(user_id, seq)| UserNotice {
             user_id,
             chat_id,

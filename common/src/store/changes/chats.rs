@@ -19,6 +19,9 @@ pub(in crate::store) async fn create_group(
     if users.len() != ids.len() {
         return Err(Error::invalid("member_ids", "names a user who does not exist, or one twice, or yourself").into());
     }
+    if tx.is_blocked_by(group.owner, &group.member_ids).await? {
+        return Err(Error::Blocked.into());
+    }
     let row = tx.insert_chat(&NewChat::Group(group), ids.len()).await?;
     let row = row.ok_or_else(|| Error::internal("a group was not inserted"))?;
     fill(tx, row, users, (group.owner, Role::Owner)).await
@@ -69,6 +72,9 @@ pub(in crate::store) async fn private_chat(
     let users = tx.active_users(&[low, high]).await?;
     if users.len() != 2 {
         return Err(Error::UserNotFound.into());
+    }
+    if tx.is_blocked_by(user, &[other]).await? {
+        return Err(Error::Blocked.into());
     }
     let Some(row) = tx.insert_chat(&NewChat::Private(low, high), 2).await? else {
         // Another transaction made it meanwhile. It has committed: the unique index waited for

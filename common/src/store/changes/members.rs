@@ -99,6 +99,9 @@ pub(in crate::store) async fn add_members(
     let is_present = |id: &UserId| present.iter().any(|member| member.user_id == *id);
     let absent: Vec<UserId> = ids.iter().copied().filter(|id| !is_present(id)).collect();
     let candidates = candidates(tx, &change, &absent).await?;
+    if tx.is_blocked_by(by, &absent).await? {
+        return Err(Error::Blocked.into());
+    }
     let Admission { asked, newcomers } = change.admit(ids, present, candidates, max_members)?;
     if let Some((first, _)) = newcomers.first() {
         tx.insert_members(&change, &newcomers).await?;

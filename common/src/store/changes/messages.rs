@@ -1,24 +1,13 @@
 //! Changes of a message that was sent.
 
-use super::{Change, Transaction, leave_in_outbox, lock};
+use super::{Transaction, leave_in_outbox, lock_message, marks};
 use crate::error::Error;
 use crate::event::EventBody;
 use crate::id::{MessageId, UserId};
 use crate::model::{Message, Role};
-use crate::store::Committed;
 use crate::store::fault::Fault;
-
-/// Locks the message's chat, then reads the message. `MessageNotFound`, also for a user who may
-/// not see it.
-async fn lock_message(tx: &mut dyn Transaction, id: MessageId, by: UserId) -> Result<(Change, Message), Fault> {
-    let chat = tx.chat_of(id).await?.ok_or(Error::MessageNotFound)?;
-    let change = lock(tx, chat, by).await.map_err(|fault| match fault {
-        Fault::Rule(Error::ChatNotFound) => Error::MessageNotFound.into(),
-        other => other,
-    })?;
-    let message = tx.message(change.chat.id, id).await?.ok_or(Error::MessageNotFound)?;
-    Ok((change, message))
-}
+use crate::store::send::{mentioned, notified};
+use crate::store::{Committed, Mention, NoticeBody};
 
 /// See [`crate::store::Messages::edit`].
 pub(in crate::store) async fn edit(
@@ -26,6 +15,7 @@ pub(in crate::store) async fn edit(
     id: MessageId,
     by: UserId,
     text: &str,
+    mentions: &[Mention],
 ) -> Result<(Message, Committed), Fault> {
     if text.contains('\0') {
         return Err(Error::invalid("text", "must not contain a NUL character").into());
@@ -35,11 +25,26 @@ pub(in crate::store) async fn edit(
     if message.text == text {
         return Ok((message, Committed::default()));
     }
-    tx.set_text(id, text, change.at).await?;
+    marks::require_unblocked(tx, &change, by).await?;
+    let now = mentioned(mentions);
+    tx.set_text(id, text, &now, change.at).await?;
     text.clone_into(&mut message.text);
     message.is_edited = true;
     message.edited_at = Some(change.at.0);
-    change.push(EventBody::MessageEdited { message: message.clone() });
+    let before = std::mem::replace(&mut message.mentions, now);
+    let shared = message.clone().for_all();
+    let seq = change.push(EventBody::MessageEdited { message: shared.clone() });
+    let fresh: Vec<Mention> = mentions.iter().copied().filter(|one| !before.contains(&one.user_id)).collect();
+    let gone: Vec<UserId> = before.into_iter().filter(|user| !message.mentions.contains(user)).collect();
+    if !gone.is_empty() {
+        tx.delete_mentions(change.chat.id, id, &gone).await?;
+    }
+    if !fresh.is_empty() {
+        tx.insert_mentions(change.chat.id, id, seq, &mentioned(&fresh)).await?;
+    }
+    for user in notified(&fresh) {
+        change.notify(user, NoticeBody::Mentioned(Box::new(shared.clone())));
+    }
     tx.record(&change).await?;
     Ok((message, leave_in_outbox(tx, change).await?))
 }
@@ -51,6 +56,9 @@ pub(in crate::store) async fn delete(tx: &mut dyn Transaction, id: MessageId, by
         change.require_author(&message, by)?;
     }
     tx.erase_text(id, change.at).await?;
+    if !message.mentions.is_empty() {
+        tx.delete_mentions(change.chat.id, id, &message.mentions).await?;
+    }
     change.push(EventBody::MessageDeleted { message_id: id });
     tx.record(&change).await?;
     leave_in_outbox(tx, change).await

@@ -9,6 +9,7 @@ mod change;
 pub(super) mod chats;
 pub(super) mod heirs;
 pub(super) mod invites;
+pub(super) mod marks;
 pub(super) mod members;
 pub(super) mod messages;
 #[cfg(test)]
@@ -17,6 +18,7 @@ mod tests;
 pub(super) use self::change::Change;
 
 use self::invites::InviteStatements;
+use self::marks::MarkStatements;
 
 use super::chats::{ChatRow, NewChat};
 use super::fault::Fault;
@@ -31,7 +33,7 @@ use async_trait::async_trait;
 /// One transaction of a back end: the statements that changes are made of. Each method is one
 /// statement, or two where one cannot say it.
 #[async_trait]
-pub(super) trait Transaction: InviteStatements + Send {
+pub(super) trait Transaction: InviteStatements + MarkStatements + Send {
     /// Locks the chat until the transaction ends. Then reads its row, the role of `by`, and the
     /// database's time, so that they show what was committed before the lock was granted.
     async fn lock(&mut self, chat: ChatId, by: UserId) -> Result<(Option<ChatRow>, Option<Role>, Time), Fault>;
@@ -76,11 +78,11 @@ pub(super) trait Transaction: InviteStatements + Send {
 
     /// The chat of a message that is not deleted.
     async fn chat_of(&mut self, message: MessageId) -> Result<Option<ChatId>, Fault>;
-    /// A message of the chat that is not deleted.
-    async fn message(&mut self, chat: ChatId, message: MessageId) -> Result<Option<Message>, Fault>;
-    /// Changes a message's text.
-    async fn set_text(&mut self, message: MessageId, text: &str, at: Time) -> Result<(), Fault>;
-    /// Deletes a message: its row stays, its text goes.
+    /// A message of the chat that is not deleted, as that user sees it.
+    async fn message(&mut self, chat: ChatId, message: MessageId, viewer: UserId) -> Result<Option<Message>, Fault>;
+    /// Changes a message's text and whom it mentions.
+    async fn set_text(&mut self, message: MessageId, text: &str, mentions: &[UserId], at: Time) -> Result<(), Fault>;
+    /// Deletes a message: its row stays, its text goes, and with it what it bears.
     async fn erase_text(&mut self, message: MessageId, at: Time) -> Result<(), Fault>;
 }
 
@@ -89,6 +91,18 @@ pub(super) trait Transaction: InviteStatements + Send {
 async fn lock(tx: &mut dyn Transaction, chat: ChatId, by: UserId) -> Result<Change, Fault> {
     let (row, role, at) = tx.lock(chat, by).await?;
     Ok(Change::new(row, role, at)?)
+}
+
+/// Locks the message's chat, then reads the message. `MessageNotFound`, also for a user who may
+/// not see it.
+async fn lock_message(tx: &mut dyn Transaction, id: MessageId, by: UserId) -> Result<(Change, Message), Fault> {
+    let chat = tx.chat_of(id).await?.ok_or(Error::MessageNotFound)?;
+    let change = lock(tx, chat, by).await.map_err(|fault| match fault {
+        Fault::Rule(Error::ChatNotFound) => Error::MessageNotFound.into(),
+        other => other,
+    })?;
+    let message = tx.message(change.chat.id, id, by).await?.ok_or(Error::MessageNotFound)?;
+    Ok((change, message))
 }
 
 /// The chat as that user sees it. `ChatNotFound`.

@@ -129,13 +129,14 @@ impl Transaction for Script {
         Ok(Some(CHAT))
     }
 
-    async fn message(&mut self, chat: ChatId, id: MessageId) -> Result<Option<Message>, Fault> {
+    async fn message(&mut self, chat: ChatId, id: MessageId, _: UserId) -> Result<Option<Message>, Fault> {
         self.statements.push("message");
         Ok(Some(Message {
             id,
             chat_id: chat,
             author_id: ANN,
             author_username: "ann".into(),
+            author_display_name: None,
             text: "text".into(),
             created_at: AT,
             is_edited: false,
@@ -144,10 +145,12 @@ impl Transaction for Script {
             seq: Seq(1),
             client_message_id: None,
             reply_to_id: None,
+            reactions: Vec::new(),
+            mentions: Vec::new(),
         }))
     }
 
-    async fn set_text(&mut self, _: MessageId, _: &str, _: Time) -> Result<(), Fault> {
+    async fn set_text(&mut self, _: MessageId, _: &str, _: &[UserId], _: Time) -> Result<(), Fault> {
         self.statements.push("set_text");
         Ok(())
     }
@@ -169,6 +172,7 @@ macro_rules! statements {
 }
 
 mod invites;
+mod marks;
 
 fn named(name: &str) -> ChatPatch {
     ChatPatch { name: Some(name.into()), description: None }
@@ -178,7 +182,7 @@ fn named(name: &str) -> ChatPatch {
 async fn each_change_locks_first_and_ends_with_the_outbox() {
     let group =
         NewGroup { owner: ANN, name: "group".into(), description: None, is_public: true, member_ids: vec![BEN] };
-    let made = "active_users insert_chat insert_members views insert_outbox";
+    let made = "active_users is_blocked_by insert_chat insert_members views insert_outbox";
     assert_eq!(made, {
         let (mut one, mut two) = (Script::of(None), Script::of(None));
         chats::create_group(&mut one, &group).await.unwrap();
@@ -196,7 +200,7 @@ async fn each_change_locks_first_and_ends_with_the_outbox() {
     let add = statements!(
         OWNER,
         members::add_members(CHAT, ANN, &[BEN, CEM], 9) =
-            "lock members_among active_users insert_members record views insert_outbox"
+            "lock members_among active_users is_blocked_by insert_members record views insert_outbox"
     );
     assert_eq!(add.unwrap().0.len(), 2);
     let leave = statements!(
@@ -223,7 +227,7 @@ async fn each_change_locks_first_and_ends_with_the_outbox() {
     set.unwrap();
     let edit = statements!(
         PLAIN,
-        messages::edit(MESSAGE, ANN, "other") = "chat_of lock message set_text record insert_outbox"
+        messages::edit(MESSAGE, ANN, "other", &[]) = "chat_of lock message set_text record insert_outbox"
     );
     edit.unwrap();
     let delete =
@@ -238,7 +242,7 @@ async fn a_change_without_effect_writes_nothing() {
     statements!(PLAIN, heirs::pass_on(CHAT, BEN) = "lock has_owner").unwrap();
     let set = statements!(OWNER, members::set_role(CHAT, ANN, BEN, Role::Member) = "lock members_among");
     assert_eq!(set.unwrap().1, Committed::default());
-    statements!(PLAIN, messages::edit(MESSAGE, ANN, "text") = "chat_of lock message").unwrap();
+    statements!(PLAIN, messages::edit(MESSAGE, ANN, "text", &[]) = "chat_of lock message").unwrap();
 }
 
 #[tokio::test]
@@ -250,6 +254,6 @@ async fn a_change_that_is_refused_writes_nothing() {
     statements!(None, members::remove_member(CHAT, CEM, CEM) = "lock").unwrap_err();
     statements!(PLAIN, members::remove_member(CHAT, BEN, ANN) = "lock").unwrap_err();
     statements!(PLAIN, members::set_role(CHAT, BEN, BEN, Role::Owner) = "lock").unwrap_err();
-    statements!(None, messages::edit(MESSAGE, ANN, "other") = "chat_of lock message").unwrap_err();
+    statements!(None, messages::edit(MESSAGE, ANN, "other", &[]) = "chat_of lock message").unwrap_err();
     statements!(PLAIN, messages::delete(MESSAGE, BEN) = "chat_of lock message").unwrap_err();
 }

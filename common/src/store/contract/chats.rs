@@ -220,7 +220,7 @@ async fn a_deleted_group_is_gone_but_its_log(at: Fixture) {
         assert_eq!(code(at.store.history(chat, user.id, HistoryFrom::Newest, 9).await), "chat_not_found");
         assert_eq!(code(at.store.join(chat, user.id, MANY).await), "chat_not_found");
         assert_eq!(code(at.store.delete_chat(chat, user.id).await), "chat_not_found");
-        assert_eq!(code(at.store.edit(message.id, user.id, "x".into()).await), "message_not_found");
+        assert_eq!(code(at.store.edit(message.id, user.id, "x".into(), Vec::new()).await), "message_not_found");
         let sent = at.store.send(vec![new(chat, user, "x")]).await.unwrap();
         assert_eq!(code(sent.results.into_iter().next().unwrap()), "chat_not_found");
     }

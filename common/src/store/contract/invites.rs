@@ -57,7 +57,7 @@ async fn a_closed_group_exists_for_its_members_alone(at: Fixture) {
     assert_eq!(code(at.store.remove_member(chat, cem.id, ben.id).await), "chat_not_found");
     assert_eq!(code(at.store.update_chat(chat, cem.id, ChatPatch::default()).await), "chat_not_found");
     assert_eq!(code(at.store.delete_chat(chat, cem.id).await), "chat_not_found");
-    assert_eq!(code(at.store.edit(message.id, cem.id, "x".into()).await), "message_not_found");
+    assert_eq!(code(at.store.edit(message.id, cem.id, "x".into(), Vec::new()).await), "message_not_found");
     assert_eq!(code(at.store.delete(message.id, cem.id).await), "message_not_found");
     // Of one and of several sends, beside a public group.
     let open = at.group(&ann, &[]).await.id;

@@ -65,7 +65,7 @@ async fn a_dead_relays_entries_come_back(at: Fixture) {
     let message = at.store.send(vec![new(chat, &ann, "text")]).await.unwrap().results.remove(0).unwrap().message;
     assert_eq!(at.store.outbox_claim(Duration::ZERO, 500).await.unwrap().len(), 1);
     assert_eq!(at.store.outbox_claim(Duration::ZERO, 500).await.unwrap(), []);
-    let (edited, committed) = at.store.edit(message.id, ann.id, "new".into()).await.unwrap();
+    let (edited, committed) = at.store.edit(message.id, ann.id, "new".into(), Vec::new()).await.unwrap();
     at.store.outbox_remove(&[committed.outbox.unwrap()]).await.unwrap();
     // Its lease is over.
     assert_eq!(at.sql("update outbox set claimed_until = created_at").await, 1);

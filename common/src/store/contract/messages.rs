@@ -65,7 +65,7 @@ async fn a_retry_is_known_after_edit_and_deletion(at: Fixture) {
     let ann = at.user().await;
     let chat = at.group(&ann, &[]).await.id;
     let one = at.send_batch(vec![with_id(chat, &ann, "text", "k")]).await.results.remove(0).unwrap().message;
-    let (edited, committed) = at.store.edit(one.id, ann.id, "edited".into()).await.unwrap();
+    let (edited, committed) = at.store.edit(one.id, ann.id, "edited".into(), Vec::new()).await.unwrap();
     at.told(&committed).await;
     let again = refused(&at, with_id(chat, &ann, "text", "k")).await.unwrap();
     assert_eq!(again, Sent { message: edited, created: false });
@@ -210,10 +210,10 @@ async fn an_author_edits(at: Fixture) {
     let (ann, ben) = (at.user().await, at.user().await);
     let chat = at.group(&ann, &[&ben]).await.id;
     let message = at.send(chat, &ben, "before").await;
-    let edit = async |user: &User, text: &str| at.store.edit(message.id, user.id, text.into()).await;
+    let edit = async |user: &User, text: &str| at.store.edit(message.id, user.id, text.into(), Vec::new()).await;
     assert_eq!(code(edit(&ann, "x").await), "not_author");
     assert_eq!(field(edit(&ben, "x\0").await), "text");
-    assert_eq!(code(at.store.edit(MessageId(0), ben.id, "x".into()).await), "message_not_found");
+    assert_eq!(code(at.store.edit(MessageId(0), ben.id, "x".into(), Vec::new()).await), "message_not_found");
     let (same, committed) = edit(&ben, "before").await.unwrap();
     assert_eq!((same, committed), (message.clone(), Committed::default()));
     let (edited, committed) = edit(&ben, "after").await.unwrap();
@@ -241,7 +241,7 @@ async fn an_author_or_owner_deletes(at: Fixture) {
         assert_eq!(kinds(&committed), ["message_deleted"]);
         assert_eq!(committed.events[0].body, EventBody::MessageDeleted { message_id: message.id });
         assert_eq!(code(at.store.delete(message.id, by.id).await), "message_not_found");
-        assert_eq!(code(at.store.edit(message.id, ben.id, "x".into()).await), "message_not_found");
+        assert_eq!(code(at.store.edit(message.id, ben.id, "x".into(), Vec::new()).await), "message_not_found");
     }
     assert_eq!(at.history(chat, &ann).await, []);
     assert_eq!(at.store.chat(chat, ann.id).await.unwrap().unwrap().last_message, None);
@@ -262,7 +262,7 @@ async fn who_may_not_see_a_message_finds_none(at: Fixture) {
     let (private, ..) = at.store.private_chat(ann.id, ben.id).await.unwrap();
     for chat in [group, private.id] {
         let message = at.store.send(vec![new(chat, &ann, "x")]).await.unwrap().results.remove(0).unwrap().message;
-        assert_eq!(code(at.store.edit(message.id, cem.id, "y".into()).await), "message_not_found");
+        assert_eq!(code(at.store.edit(message.id, cem.id, "y".into(), Vec::new()).await), "message_not_found");
         assert_eq!(code(at.store.delete(message.id, cem.id).await), "message_not_found");
     }
 }

@@ -5,8 +5,11 @@ mod chats;
 mod idempotency;
 mod invites;
 mod log;
+mod marks;
 mod members;
+mod mentions;
 mod messages;
+mod people;
 mod postgres_only;
 mod postgres_server;
 mod races;
@@ -217,6 +220,7 @@ pub(super) fn new(chat: ChatId, author: &User, text: &str) -> NewMessage {
         text: text.into(),
         client_message_id: None,
         reply_to_id: None,
+        mentions: Vec::new(),
     }
 }
 
@@ -260,6 +264,7 @@ pub(super) fn notified(committed: &Committed, what: &str) -> Vec<UserId> {
                 NoticeBody::ChatAdded(_) => "chat_added",
                 NoticeBody::ChatRemoved => "chat_removed",
                 NoticeBody::NewMessage(_) => "new_message",
+                NoticeBody::Mentioned(_) => "mentioned",
             }
         })
         .map(|notice| notice.user_id)

@@ -2,22 +2,22 @@
 
 use super::PostgresStore;
 use super::connection::ServerConnection;
+use super::seen::seen_columns;
 use crate::error::{Error, Result};
 use crate::id::{ChatId, UserId};
 use crate::model::{Chat, Page};
 use crate::store::changes::chats as changes;
 use crate::store::chats::{PRIVATE_CHAT_OF, ViewRow};
-use crate::store::messages::message_columns;
 use crate::store::stored_time::Time;
 use crate::store::{ChatPatch, Chats, Committed, NewGroup, PageRequest, cursor};
 use async_trait::async_trait;
 
 // The newest message of a chat `c`.
 macro_rules! newest_message {
-    () => {
+    ($viewer:literal) => {
         concat!(
             "select ",
-            message_columns!(),
+            seen_columns!($viewer),
             " from messages x join users a on a.id = x.author_id
               where x.chat_id = c.id and x.deleted_at is null
               order by x.seq desc limit 1"
@@ -53,9 +53,10 @@ impl Chats for PostgresStore {
                 sqlx::query_as(concat!(
                     "select $1::bigint as viewer_id, c.id, c.is_group, c.is_public, c.name, c.description, c.created_at, c.active_at,
                             c.seq, c.member_count, c.role, p.id as peer_id, p.username as peer_username,
-                            unread.count as unread_count, last.*
+                            unread.count as unread_count,
+                            mentioned.count as mention_count, c.muted_until, c.archived, c.pinned, last.*
                      from (
-                         select c.*, m.role, m.read_seq
+                         select c.*, m.role, m.read_seq, m.muted_until, m.archived, m.pinned
                          from members m join chats c on c.id = m.chat_id
                          where m.user_id = $1 and c.deleted_at is null and (c.active_at, c.id) < ($2, $3)
                          order by c.active_at desc, c.id desc limit $4
@@ -65,7 +66,7 @@ impl Chats for PostgresStore {
                          where u.id = case when c.pair_low = $1 then c.pair_high else c.pair_low end limit 1
                      ) p on true
                      left join lateral (",
-                    newest_message!(),
+                    newest_message!("$1"),
                     ") last on true
                      left join lateral (
                          select count(*) as count from (
@@ -75,6 +76,12 @@ impl Chats for PostgresStore {
                              limit 1000
                          ) counted
                      ) unread on true
+                     left join lateral (
+                         select count(*) as count from (
+                             select from mentions n
+                             where n.user_id = $1 and n.chat_id = c.id and n.seq > c.read_seq limit 1000
+                         ) counted
+                     ) mentioned on true
                      order by c.active_at desc, c.id desc"
                 ))
                 .bind(user)
@@ -112,7 +119,8 @@ pub(super) async fn views(
     let (chats, users): (Vec<i64>, Vec<i64>) = pairs.iter().map(|(chat, user)| (chat.0, user.0)).unzip();
     let rows: Vec<ViewRow> = sqlx::query_as(concat!(
         "select asked.user_id as viewer_id, c.id, c.is_group, c.is_public, c.name, c.description, c.created_at,
-                c.active_at, c.seq, c.member_count, m.role, p.id as peer_id, p.username as peer_username, unread.count as unread_count, last.*
+                c.active_at, c.seq, c.member_count, m.role, p.id as peer_id, p.username as peer_username, unread.count as unread_count,
+                mentioned.count as mention_count, m.muted_until, m.archived, m.pinned, last.*
          from unnest($1::bigint[], $2::bigint[]) as asked (chat_id, user_id)
          join chats c on c.id = asked.chat_id and c.deleted_at is null
          left join members m on m.chat_id = c.id and m.user_id = asked.user_id
@@ -121,7 +129,7 @@ pub(super) async fn views(
              where u.id = case when c.pair_low = asked.user_id then c.pair_high else c.pair_low end limit 1
          ) p on true
          left join lateral (",
-        newest_message!(),
+        newest_message!("asked.user_id"),
         ") last on m.user_id is not null
          left join lateral (
              select count(*) as count from (
@@ -130,6 +138,12 @@ pub(super) async fn views(
                  limit 1000
              ) counted
          ) unread on m.user_id is not null
+         left join lateral (
+             select count(*) as count from (
+                 select from mentions n
+                 where n.user_id = asked.user_id and n.chat_id = c.id and n.seq > m.read_seq limit 1000
+             ) counted
+         ) mentioned on m.user_id is not null
          where c.is_group and c.is_public or m.user_id is not null"
     ))
     .bind(chats)

@@ -7,7 +7,7 @@ use crate::model::{Chat, Member, Page, Role};
 use crate::store::changes::{heirs, members as changes};
 use crate::store::chats::may_read;
 use crate::store::members::{MemberListRow, left_without_owner, role};
-use crate::store::{Access, Committed, Members, PageRequest, ReadMark, cursor};
+use crate::store::{Access, Committed, Members, PageRequest, ReadMark, SettingsPatch, cursor};
 use async_trait::async_trait;
 use std::collections::HashMap;
 
@@ -104,6 +104,28 @@ impl Members for PostgresStore {
         let (is_open, member_count, is_member, at, moved) = place.ok_or(Error::ChatNotFound)?;
         may_read(is_open, is_member)?;
         Ok(ReadMark { seq: Seq(at.unwrap_or_default()), moved, member_count })
+    }
+
+    async fn set_settings(&self, chat: ChatId, user: UserId, patch: SettingsPatch) -> Result<bool> {
+        self.run(|| async {
+            let mut lease = self.pool.lease().await?;
+            let set = sqlx::query(
+                "update members set muted_until = case when $3 then $4 else muted_until end,
+                 archived = coalesce($5, archived), pinned = coalesce($6, pinned)
+             where chat_id = $1 and user_id = $2",
+            )
+            .bind(chat)
+            .bind(user)
+            .bind(patch.muted_until.is_some())
+            .bind(patch.muted_until.flatten())
+            .bind(patch.archived)
+            .bind(patch.pinned)
+            .execute(lease.connection())
+            .await;
+            // To run it again does no harm.
+            Ok(lease.end(set).await?.rows_affected() > 0)
+        })
+        .await
     }
 
     async fn access(&self, pairs: &[(ChatId, UserId)]) -> Result<Vec<Option<Access>>> {

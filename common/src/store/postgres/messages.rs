@@ -1,17 +1,17 @@
 //! Messages: sent in batches by one round trip, read by pages; their changes.
 
 use super::PostgresStore;
+use super::seen::seen_columns;
 use crate::error::{Error, Result};
 use crate::id::{ChatId, MessageId, Seq, UserId};
 use crate::model::{HistoryPage, Message};
 use crate::store::changes::messages as changes;
 use crate::store::chats::may_read;
 use crate::store::cursor::{HistoryBound, one_more};
-use crate::store::fault::Fault;
-use crate::store::messages::{HistoryRow, MESSAGE, OneMessage, message_columns};
+use crate::store::messages::{HistoryRow, OneMessage, one_message, read_reactions, read_users, stored_users};
 use crate::store::send::{self, Outcome, Stored, digest};
 use crate::store::stored_time::Time;
-use crate::store::{Committed, HistoryFrom, Messages, NewMessage, OutboxId, SentBatch};
+use crate::store::{Committed, HistoryFrom, Mention, Messages, NewMessage, OutboxId, SentBatch};
 use async_trait::async_trait;
 use sqlx::FromRow;
 
@@ -24,7 +24,7 @@ macro_rules! history {
              left join lateral (select o.seq from messages o where o.id = $3 and o.chat_id + 0 = c.id) origin on true
              left join lateral (
                  select ",
-            message_columns!(),
+            seen_columns!("$2"),
             "    from messages x join users a on a.id = x.author_id
                  where x.chat_id = c.id and x.deleted_at is null and x.seq ",
             $compare,
@@ -48,6 +48,7 @@ impl Messages for PostgresStore {
             let accepted = batch.iter().zip(&refused).filter(|(_, refused)| refused.is_none()).map(|(entry, _)| entry);
             let (mut chats, mut authors, mut texts) = (Vec::new(), Vec::new(), Vec::new());
             let (mut clients, mut digests, mut replies) = (Vec::new(), Vec::new(), Vec::new());
+            let (mut mentions, mut notified) = (Vec::new(), Vec::new());
             for entry in accepted {
                 chats.push(entry.chat_id.0);
                 authors.push(entry.author_id.0);
@@ -55,28 +56,28 @@ impl Messages for PostgresStore {
                 clients.push(entry.client_message_id.as_deref());
                 digests.push(entry.client_message_id.as_ref().map(|_| digest(&entry.text)));
                 replies.push(entry.reply_to_id.map(|id| id.0));
+                mentions.push(stored_users(&send::mentioned(&entry.mentions)));
+                notified.push(stored_users(&send::notified(&entry.mentions)));
             }
             let mut rows = Vec::new();
-            let mut closed = Ok(Vec::new());
             if !chats.is_empty() {
                 let mut lease = self.pool.lease().await?;
                 let sent: Result<Vec<SentRow>, _> = sqlx::query_as(
                     "select outcome, message_id, seq, created_at, text, edited_at, is_deleted, reply_to_id, pair_low,
-                            pair_high, outbox_id
-                     from messenger_send_v1($1, $2, $3, $4, $5, $6)",
+                            pair_high, outbox_id, display_name, reactions, mentions, mine
+                     from messenger_send_v2($1, $2, $3, $4, $5, $6, $7, $8)",
                 )
-                .bind(&chats)
+                .bind(chats)
                 .bind(authors)
                 .bind(texts)
                 .bind(clients)
                 .bind(digests)
                 .bind(replies)
+                .bind(mentions)
+                .bind(notified)
                 .fetch_all(lease.connection())
                 .await;
                 rows = lease.end_written(sent).await?;
-                if rows.iter().any(|row| row.outcome == NOT_A_MEMBER) {
-                    closed = self.closed_among(&chats).await;
-                }
             }
             let outbox = rows.first().and_then(|row| row.outbox_id).map(OutboxId);
             let mut rows = rows.into_iter();
@@ -86,7 +87,7 @@ impl Messages for PostgresStore {
                     Some(error) => Outcome::Refused(error),
                     None => rows
                         .next()
-                        .and_then(|row| outcome(entry, row, &closed))
+                        .and_then(|row| outcome(entry, row))
                         .ok_or_else(|| Error::internal("the send function left out a message"))?,
                 });
             }
@@ -118,11 +119,24 @@ impl Messages for PostgresStore {
     }
 
     async fn message(&self, message: MessageId, by: UserId) -> Result<Message> {
-        OneMessage::found(self.row(|| sqlx::query_as(MESSAGE).bind(message).bind(by)).await?)
+        OneMessage::found(self.row(|| sqlx::query_as(one_message!(seen_columns!("$2"))).bind(message).bind(by)).await?)
     }
 
-    async fn edit(&self, message: MessageId, by: UserId, text: String) -> Result<(Message, Committed)> {
-        self.change(|tx| Box::pin(changes::edit(tx, message, by, &text))).await
+    async fn edit(
+        &self,
+        message: MessageId,
+        by: UserId,
+        text: String,
+        mentions: Vec<Mention>,
+    ) -> Result<(Message, Committed)> {
+        self.change(|tx| Box::pin(changes::edit(tx, message, by, &text, &mentions))).await
+    }
+
+    async fn chat_of(&self, message: MessageId) -> Result<Option<ChatId>> {
+        let found: Option<(ChatId,)> = self
+            .row(|| sqlx::query_as("select chat_id from messages where id = $1 and deleted_at is null").bind(message))
+            .await?;
+        Ok(found.map(|(chat,)| chat))
     }
 
     async fn delete(&self, message: MessageId, by: UserId) -> Result<Committed> {
@@ -130,7 +144,7 @@ impl Messages for PostgresStore {
     }
 }
 
-/// A row of `messenger_send_v1`.
+/// A row of `messenger_send_v2`.
 #[derive(FromRow)]
 struct SentRow {
     outcome: i32,
@@ -144,35 +158,21 @@ struct SentRow {
     pair_low: Option<UserId>,
     pair_high: Option<UserId>,
     outbox_id: Option<i64>,
-}
-
-/// The code for an author who is not in the group.
-const NOT_A_MEMBER: i32 = 2;
-
-impl PostgresStore {
-    /// Those of these chats that do not exist for users who are not in them.
-    async fn closed_among(&self, chats: &[i64]) -> Result<Vec<ChatId>, Fault> {
-        let mut lease = self.pool.lease().await?;
-        let found = sqlx::query_scalar("select id from chats where id = any ($1) and not is_public");
-        let found = found.bind(chats).fetch_all(lease.connection()).await;
-        lease.end(found).await
-    }
+    display_name: Option<String>,
+    reactions: Option<String>,
+    mentions: Option<String>,
+    mine: Option<String>,
 }
 
 /// Reads the function's code. `None`: the row does not fit its code.
-fn outcome(entry: &NewMessage, row: SentRow, closed: &Result<Vec<ChatId>, Fault>) -> Option<Outcome> {
+fn outcome(entry: &NewMessage, row: SentRow) -> Option<Outcome> {
     Some(match row.outcome {
         0 => Outcome::Stored(
-            Stored { id: row.message_id?, seq: row.seq?, at: row.created_at.0 },
+            Stored { id: row.message_id?, seq: row.seq?, at: row.created_at.0, display_name: row.display_name },
             row.pair_low.zip(row.pair_high).map(|(low, high)| [low, high]),
         ),
         1 => Outcome::Refused(Error::ChatNotFound),
-        NOT_A_MEMBER => Outcome::Refused(match closed {
-            Ok(closed) if closed.contains(&entry.chat_id) => Error::ChatNotFound,
-            Ok(_) => Error::NotAMember,
-            // The other sends of the batch are committed: only this one is refused.
-            Err(_) => Error::unavailable("the database did not say whether the group is closed"),
-        }),
+        2 => Outcome::Refused(Error::NotAMember),
         3 => Outcome::Refused(Error::ClientMessageIdReused),
         4 => Outcome::Refused(send::bad_reply()),
         5 => Outcome::Retry(Box::new(Message {
@@ -180,6 +180,7 @@ fn outcome(entry: &NewMessage, row: SentRow, closed: &Result<Vec<ChatId>, Fault>
             chat_id: entry.chat_id,
             author_id: entry.author_id,
             author_username: entry.author_username.clone(),
+            author_display_name: row.display_name,
             text: row.text?,
             created_at: row.created_at.0,
             is_edited: row.edited_at.is_some(),
@@ -188,7 +189,10 @@ fn outcome(entry: &NewMessage, row: SentRow, closed: &Result<Vec<ChatId>, Fault>
             seq: row.seq?,
             client_message_id: entry.client_message_id.clone(),
             reply_to_id: row.reply_to_id,
+            reactions: read_reactions(row.reactions.as_deref(), row.mine.as_deref().or(Some("[]"))),
+            mentions: read_users(row.mentions.as_deref()),
         })),
+        6 => Outcome::Refused(Error::Blocked),
         _ => return None,
     })
 }

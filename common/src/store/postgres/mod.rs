@@ -12,11 +12,14 @@ mod idempotency;
 mod invites;
 mod log;
 mod low_water;
+mod marks;
 mod members;
 mod messages;
 mod migrate;
+mod people;
 mod pool;
 mod prune;
+mod seen;
 mod sessions;
 mod transaction;
 

@@ -11,6 +11,7 @@ use crate::id::ChatId;
 use crate::store::accounts::NETWORK_KEPT;
 use crate::store::fault::Fault;
 use crate::store::idempotency::KEY_KEPT;
+use crate::store::messages::read_users;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -137,17 +138,34 @@ async fn erase_deleted_chats(connection: &mut ServerConnection, limit: i64) -> R
             .fetch_optional(&mut *connection)
             .await?;
     let Some(chat) = chat else { return Ok(0) };
-    let erased = sqlx::query(
-        "update messages set text = '', text_digest = null, deleted_at = clock_timestamp()
-         where id = any (array(
-             select id from messages where chat_id = $1 and deleted_at is null order by seq limit $2
-         ))",
+    let found: Vec<(i64, bool, Option<String>)> = sqlx::query_as(
+        "select id, reactions is not null, mentions from messages
+         where chat_id = $1 and deleted_at is null order by seq limit $2",
     )
     .bind(chat)
     .bind(limit)
+    .fetch_all(&mut *connection)
+    .await?;
+    let users: Vec<i64> = found.iter().flat_map(|(.., of)| read_users(of.as_deref())).map(|user| user.0).collect();
+    let ids: Vec<i64> = found.iter().map(|(id, ..)| *id).collect();
+    if found.iter().any(|(_, reactions, _)| *reactions) {
+        let gone = sqlx::query("delete from reactions where message_id = any ($1)");
+        gone.bind(&ids).execute(&mut *connection).await?;
+    }
+    if !users.is_empty() {
+        let gone = sqlx::query("delete from mentions where user_id = any ($1) and chat_id = $2");
+        gone.bind(users).bind(chat).execute(&mut *connection).await?;
+    }
+    let erased = sqlx::query(
+        "update messages set text = '', text_digest = null, reactions = null, mentions = null,
+             deleted_at = clock_timestamp()
+         where id = any ($1)",
+    )
+    .bind(ids)
     .execute(&mut *connection)
     .await?;
     if erased.rows_affected() == 0 {
+        sqlx::query("delete from pins where chat_id = $1").bind(chat).execute(&mut *connection).await?;
         sqlx::query("update chats set erased = true where id = $1").bind(chat).execute(connection).await?;
     }
     Ok(i64::try_from(erased.rows_affected()).unwrap_or(i64::MAX).max(1))

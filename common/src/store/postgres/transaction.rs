@@ -2,6 +2,7 @@
 
 use super::chats::views;
 use super::connection::ServerConnection;
+use super::seen::seen_columns;
 use crate::id::{ChatId, MessageId, Seq, UserId};
 use crate::model::{Chat, Member, Message, Role};
 use crate::store::OutboxId;
@@ -9,7 +10,7 @@ use crate::store::changes::{Change, Transaction};
 use crate::store::chats::{ChatRow, NewChat, PRIVATE_CHAT_OF};
 use crate::store::fault::Fault;
 use crate::store::members::{MemberRow, role, role_number};
-use crate::store::messages::{MessageRow, message_columns};
+use crate::store::messages::{MessageRow, stored_users};
 use crate::store::outbox::OutboxPayload;
 use crate::store::stored_time::Time;
 use async_trait::async_trait;
@@ -38,19 +39,22 @@ impl Transaction for ServerConnection {
     async fn record(&mut self, change: &Change) -> Result<(), Fault> {
         let chat = &change.chat;
         let (mut seqs, mut kinds, mut messages, mut users, mut roles) = (vec![], vec![], vec![], vec![], vec![]);
+        let (mut emoji, mut counts) = (vec![], vec![]);
         for event in change.columns() {
             seqs.push(event.seq.0);
             kinds.push(event.kind);
             messages.push(event.message_id.map(|id| id.0));
             users.push(event.user_id.map(|id| id.0));
             roles.push(event.role);
+            emoji.push(event.emoji);
+            counts.push(event.emoji_count);
         }
         sqlx::query(
             "with logged as (
-                 insert into events (chat_id, seq, kind, message_id, user_id, role, created_at)
-                 select $1, e.seq, e.kind, e.message_id, e.user_id, e.role, $7
-                 from unnest($2::bigint[], $3::smallint[], $4::bigint[], $5::bigint[], $6::smallint[])
-                      as e (seq, kind, message_id, user_id, role)
+                 insert into events (chat_id, seq, kind, message_id, user_id, role, created_at, emoji, emoji_count)
+                 select $1, e.seq, e.kind, e.message_id, e.user_id, e.role, $7, e.emoji, e.emoji_count
+                 from unnest($2::bigint[], $3::smallint[], $4::bigint[], $5::bigint[], $6::smallint[], $13::text[], $14::bigint[])
+                      as e (seq, kind, message_id, user_id, role, emoji, emoji_count)
              )
              update chats set seq = $8, name = $9, description = $10, member_count = $11,
                  deleted_at = case when $12 then coalesce(deleted_at, $7) end
@@ -68,6 +72,8 @@ impl Transaction for ServerConnection {
         .bind(&chat.description)
         .bind(chat.member_count)
         .bind(chat.is_deleted)
+        .bind(emoji)
+        .bind(counts)
         .execute(self)
         .await?;
         Ok(())
@@ -217,27 +223,34 @@ impl Transaction for ServerConnection {
         Ok(chat.bind(message).fetch_optional(self).await?)
     }
 
-    async fn message(&mut self, chat: ChatId, message: MessageId) -> Result<Option<Message>, Fault> {
+    async fn message(&mut self, chat: ChatId, message: MessageId, viewer: UserId) -> Result<Option<Message>, Fault> {
         let row: Option<MessageRow> = sqlx::query_as(concat!(
             "select ",
-            message_columns!(),
+            seen_columns!("$2"),
             " from messages x join users a on a.id = x.author_id where x.id = $1 and x.deleted_at is null"
         ))
         .bind(message)
+        .bind(viewer)
         .fetch_optional(self)
         .await?;
         Ok(row.and_then(|row| row.into_message(chat)))
     }
 
-    async fn set_text(&mut self, message: MessageId, text: &str, at: Time) -> Result<(), Fault> {
-        let set = sqlx::query("update messages set text = $2, edited_at = $3 where id = $1");
-        set.bind(message).bind(text).bind(at.0).execute(self).await?;
+    async fn set_text(&mut self, message: MessageId, text: &str, mentions: &[UserId], at: Time) -> Result<(), Fault> {
+        let set = sqlx::query("update messages set text = $2, edited_at = $3, mentions = $4 where id = $1");
+        set.bind(message).bind(text).bind(at.0).bind(stored_users(mentions)).execute(self).await?;
         Ok(())
     }
 
     async fn erase_text(&mut self, message: MessageId, at: Time) -> Result<(), Fault> {
-        let erased = sqlx::query("update messages set text = '', text_digest = null, deleted_at = $2 where id = $1");
-        erased.bind(message).bind(at.0).execute(self).await?;
+        for hung in ["delete from reactions where message_id = $1", "delete from pins where message_id = $1"] {
+            sqlx::query(hung).bind(message).execute(&mut *self).await?;
+        }
+        let erased = sqlx::query(
+            "update messages set text = '', text_digest = null, deleted_at = $2, reactions = null, mentions = null
+             where id = $1",
+        );
+        erased.bind(message).bind(at.0).execute(&mut *self).await?;
         Ok(())
     }
 }

@@ -2,13 +2,13 @@
 
 use super::SqliteStore;
 use super::database::json;
+use super::seen::seen_columns;
 use crate::error::Result;
 use crate::id::{ChatId, UserId};
 use crate::model::{Chat, Page};
 use crate::store::changes::chats as changes;
 use crate::store::chats::{PRIVATE_CHAT_OF, ViewRow};
 use crate::store::fault::Fault;
-use crate::store::messages::message_columns;
 use crate::store::{ChatPatch, Chats, Committed, NewGroup, PageRequest, cursor};
 use async_trait::async_trait;
 use sqlx::SqliteConnection;
@@ -45,10 +45,16 @@ impl Chats for SqliteStore {
                             where y.chat_id = c.id and y.seq > c.read_seq and y.author_id <> $1 and y.deleted_at is null
                             limit 1000
                         )
-                    ) as unread_count, ",
-            message_columns!(),
+                    ) as unread_count,
+                    (
+                        select count(*) from (
+                            select 1 from mentions n
+                            where n.user_id = $1 and n.chat_id = c.id and n.seq > c.read_seq limit 1000
+                        )
+                    ) as mention_count, c.muted_until, c.archived, c.pinned, ",
+            seen_columns!("$1"),
             " from (
-                 select c.*, m.role, m.read_seq
+                 select c.*, m.role, m.read_seq, m.muted_until, m.archived, m.pinned
                  from members m join chats c on c.id = m.chat_id
                  where m.user_id = $1 and c.deleted_at is null and (c.active_at, c.id) < ($2, $3)
                  order by c.active_at desc, c.id desc limit $4
@@ -97,8 +103,14 @@ pub(super) async fn views(
                           and y.deleted_at is null
                         limit 1000
                     )
-                ) end as unread_count, ",
-        message_columns!(),
+                ) end as unread_count,
+                case when m.user_id is not null then (
+                    select count(*) from (
+                        select 1 from mentions n
+                        where n.user_id = asked.user_id and n.chat_id = c.id and n.seq > m.read_seq limit 1000
+                    )
+                ) end as mention_count, m.muted_until, m.archived, m.pinned, ",
+        seen_columns!("asked.user_id"),
         " from (select value ->> 0 as chat_id, value ->> 1 as user_id from json_each($1)) asked
          join chats c on c.id = asked.chat_id and c.deleted_at is null
          left join members m on m.chat_id = c.id and m.user_id = asked.user_id

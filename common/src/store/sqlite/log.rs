@@ -139,13 +139,15 @@ async fn log_rows(
              select * from (
                  select seq, ",
         kinds!(sent),
-        " as kind, id as message_id, null as user_id, null as role, created_at from messages
+        " as kind, id as message_id, null as user_id, null as role, created_at,
+                        null as emoji, null as emoji_count
+                 from messages
                  where chat_id = $1 and seq > max($2, (select floor from chats where id = $1)) and seq <= $3
                  order by seq limit $4
              )
              union all
              select * from (
-                 select seq, kind, message_id, user_id, role, created_at from events
+                 select seq, kind, message_id, user_id, role, created_at, emoji, emoji_count from events
                  where chat_id = $1 and seq > max($2, (select floor from chats where id = $1)) and seq <= $3
                  order by seq limit $4
              )

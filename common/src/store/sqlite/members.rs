@@ -8,7 +8,8 @@ use crate::model::{Chat, Member, Page, Role};
 use crate::store::changes::{heirs, members as changes};
 use crate::store::chats::may_read;
 use crate::store::members::{MemberListRow, left_without_owner, role};
-use crate::store::{Access, Committed, Members, PageRequest, ReadMark, cursor};
+use crate::store::stored_time::Time;
+use crate::store::{Access, Committed, Members, PageRequest, ReadMark, SettingsPatch, cursor};
 use async_trait::async_trait;
 use std::collections::HashMap;
 
@@ -97,6 +98,27 @@ impl Members for SqliteStore {
                 .execute(&mut *transaction)
                 .await?;
             commit(transaction, ReadMark { seq: to, moved: true, member_count }).await
+        })
+        .await
+    }
+
+    async fn set_settings(&self, chat: ChatId, user: UserId, patch: SettingsPatch) -> Result<bool> {
+        self.run(async {
+            let mut transaction = self.database.begin().await?;
+            let set = sqlx::query(
+                "update members set muted_until = case when $3 then $4 else muted_until end,
+                 archived = coalesce($5, archived), pinned = coalesce($6, pinned)
+             where chat_id = $1 and user_id = $2",
+            )
+            .bind(chat)
+            .bind(user)
+            .bind(patch.muted_until.is_some())
+            .bind(patch.muted_until.flatten().map(Time))
+            .bind(patch.archived)
+            .bind(patch.pinned)
+            .execute(&mut *transaction)
+            .await?;
+            commit(transaction, set.rows_affected() > 0).await
         })
         .await
     }

@@ -2,6 +2,8 @@
 
 use super::SqliteStore;
 use super::database::commit;
+use super::marks::{insert_mentions, is_blocked_in};
+use super::seen::seen_columns;
 use super::transaction::insert_outbox;
 use crate::error::{Error, Result};
 use crate::id::{ChatId, MessageId, Seq, UserId};
@@ -10,11 +12,11 @@ use crate::store::changes::messages as changes;
 use crate::store::chats::may_read;
 use crate::store::cursor::{HistoryBound, one_more};
 use crate::store::fault::Fault;
-use crate::store::messages::{HistoryRow, MESSAGE, MessageRow, OneMessage, message_columns};
+use crate::store::messages::{HistoryRow, MessageRow, OneMessage, one_message, stored_users};
 use crate::store::outbox::OutboxPayload;
 use crate::store::send::{self, Outcome, Stored, digest};
 use crate::store::stored_time::Time;
-use crate::store::{Committed, HistoryFrom, Messages, NewMessage, SentBatch};
+use crate::store::{Committed, HistoryFrom, Mention, Messages, NewMessage, SentBatch};
 use async_trait::async_trait;
 use sqlx::{FromRow, SqliteConnection};
 use std::collections::BTreeMap;
@@ -23,7 +25,7 @@ macro_rules! history {
     ($compare:literal, $order:literal) => {
         concat!(
             "select c.is_group and c.is_public as is_open, c.seq as head, me.user_id is not null as is_member, origin.seq as from_seq, ",
-            message_columns!(),
+            seen_columns!("$2"),
             " from chats c
              left join members me on me.chat_id = c.id and me.user_id = $2
              left join messages origin on origin.id = $3 and origin.chat_id = c.id
@@ -57,6 +59,10 @@ impl Messages for SqliteStore {
             for entry in &batch {
                 let outcome = send_one(&mut transaction, entry, &mut places, now).await?;
                 if let Outcome::Stored(stored, _) = &outcome {
+                    let notified = send::notified(&entry.mentions);
+                    if !notified.is_empty() {
+                        payload.mentioned.push((entry.chat_id, stored.seq, notified));
+                    }
                     match payload.events.iter_mut().find(|(chat, ..)| *chat == entry.chat_id) {
                         Some((_, _, last)) => *last = stored.seq,
                         None => payload.events.push((entry.chat_id, stored.seq, stored.seq)),
@@ -97,11 +103,24 @@ impl Messages for SqliteStore {
     }
 
     async fn message(&self, message: MessageId, by: UserId) -> Result<Message> {
-        OneMessage::found(self.row(sqlx::query_as(MESSAGE).bind(message).bind(by)).await?)
+        OneMessage::found(self.row(sqlx::query_as(one_message!(seen_columns!("$2"))).bind(message).bind(by)).await?)
     }
 
-    async fn edit(&self, message: MessageId, by: UserId, text: String) -> Result<(Message, Committed)> {
-        self.change(|tx| Box::pin(changes::edit(tx, message, by, &text))).await
+    async fn edit(
+        &self,
+        message: MessageId,
+        by: UserId,
+        text: String,
+        mentions: Vec<Mention>,
+    ) -> Result<(Message, Committed)> {
+        self.change(|tx| Box::pin(changes::edit(tx, message, by, &text, &mentions))).await
+    }
+
+    async fn chat_of(&self, message: MessageId) -> Result<Option<ChatId>> {
+        let found: Option<(ChatId,)> = self
+            .row(sqlx::query_as("select chat_id from messages where id = $1 and deleted_at is null").bind(message))
+            .await?;
+        Ok(found.map(|(chat,)| chat))
     }
 
     async fn delete(&self, message: MessageId, by: UserId) -> Result<Committed> {
@@ -134,13 +153,14 @@ async fn send_one(
     let Some(Some(place)) = places.get_mut(&entry.chat_id) else {
         return Ok(Outcome::Refused(Error::ChatNotFound));
     };
-    let is_member: bool =
-        sqlx::query_scalar("select exists (select 1 from members where chat_id = $1 and user_id = $2)")
-            .bind(entry.chat_id)
-            .bind(entry.author_id)
-            .fetch_one(&mut *connection)
-            .await?;
-    if let Err(error) = may_read(place.is_open, is_member) {
+    let member: Option<(Option<String>,)> = sqlx::query_as(
+        "select u.display_name from members m join users u on u.id = m.user_id where m.chat_id = $1 and m.user_id = $2",
+    )
+    .bind(entry.chat_id)
+    .bind(entry.author_id)
+    .fetch_optional(&mut *connection)
+    .await?;
+    if let Err(error) = may_read(place.is_open, member.is_some()) {
         return Ok(Outcome::Refused(error));
     }
     if let Some((earlier, text_digest)) = earlier(connection, entry).await? {
@@ -151,14 +171,21 @@ async fn send_one(
             Outcome::Refused(Error::ClientMessageIdReused)
         });
     }
+    if place.pair_low.is_some() && is_blocked_in(connection, entry.chat_id, entry.author_id).await? {
+        return Ok(Outcome::Refused(Error::Blocked));
+    }
     if !reply_fits(connection, entry).await? {
         return Ok(Outcome::Refused(send::bad_reply()));
     }
     place.seq = place.seq.next();
     let seq = place.seq;
     let id = insert_message(connection, entry, seq, now).await?;
+    if !entry.mentions.is_empty() {
+        insert_mentions(connection, entry.chat_id, id, seq, &send::mentioned(&entry.mentions)).await?;
+    }
+    let display_name = member.and_then(|(name,)| name);
     Ok(Outcome::Stored(
-        Stored { id, seq, at: now.0 },
+        Stored { id, seq, at: now.0, display_name },
         place.pair_low.zip(place.pair_high).map(|(low, high)| [low, high]),
     ))
 }
@@ -184,7 +211,7 @@ async fn earlier(
     let Some(client_message_id) = &entry.client_message_id else { return Ok(None) };
     let row: Option<Row> = sqlx::query_as(concat!(
         "select x.text_digest, ",
-        message_columns!(),
+        seen_columns!("$2"),
         " from messages x join users a on a.id = x.author_id
          where x.chat_id = $1 and x.author_id = $2 and x.client_message_id = $3"
     ))
@@ -212,8 +239,9 @@ async fn insert_message(
     now: Time,
 ) -> Result<MessageId, sqlx::Error> {
     let id = sqlx::query_scalar(
-        "insert into messages (chat_id, seq, author_id, text, created_at, client_message_id, text_digest, reply_to_id)
-         values ($1, $2, $3, $4, $5, $6, $7, $8) returning id",
+        "insert into messages (chat_id, seq, author_id, text, created_at, client_message_id, text_digest, reply_to_id,
+                               mentions)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9) returning id",
     )
     .bind(entry.chat_id)
     .bind(seq)
@@ -223,6 +251,7 @@ async fn insert_message(
     .bind(&entry.client_message_id)
     .bind(entry.client_message_id.as_ref().map(|_| digest(&entry.text)))
     .bind(entry.reply_to_id)
+    .bind(stored_users(&send::mentioned(&entry.mentions)))
     .fetch_one(&mut *connection)
     .await?;
     sqlx::query("update members set read_seq = $3 where chat_id = $1 and user_id = $2")

@@ -14,9 +14,12 @@ mod file;
 mod idempotency;
 mod invites;
 mod log;
+mod marks;
 mod members;
 mod messages;
+mod people;
 mod prune;
+mod seen;
 mod sessions;
 #[cfg(test)]
 mod tests;

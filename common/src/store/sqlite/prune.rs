@@ -114,8 +114,23 @@ async fn erase_deleted_chats(connection: &mut SqliteConnection, limit: i64, now:
             .fetch_optional(&mut *connection)
             .await?;
     let Some(chat) = chat else { return Ok(0) };
+    for hung in [
+        "delete from reactions where message_id in (
+             select id from messages where chat_id = $1 and deleted_at is null order by seq limit $2
+         )",
+        "delete from mentions where (user_id, chat_id, seq, message_id) in (
+             select u.value, x.chat_id, n.seq, x.id
+             from (
+                 select id, chat_id, mentions from messages
+                 where chat_id = $1 and deleted_at is null order by seq limit $2
+             ) x, json_each(x.mentions) u
+             join mentions n on n.user_id = u.value and n.chat_id = x.chat_id and n.message_id = x.id
+         )",
+    ] {
+        sqlx::query(hung).bind(chat).bind(limit).execute(&mut *connection).await?;
+    }
     let erased = sqlx::query(
-        "update messages set text = '', text_digest = null, deleted_at = $3
+        "update messages set text = '', text_digest = null, reactions = null, mentions = null, deleted_at = $3
          where id in (select id from messages where chat_id = $1 and deleted_at is null order by seq limit $2)",
     )
     .bind(chat)
@@ -124,6 +139,7 @@ async fn erase_deleted_chats(connection: &mut SqliteConnection, limit: i64, now:
     .execute(&mut *connection)
     .await?;
     if erased.rows_affected() == 0 {
+        sqlx::query("delete from pins where chat_id = $1").bind(chat).execute(&mut *connection).await?;
         sqlx::query("update chats set erased = 1, name = '', description = null where id = $1")
             .bind(chat)
             .execute(connection)

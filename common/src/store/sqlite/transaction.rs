@@ -2,6 +2,7 @@
 
 use super::chats::views;
 use super::database::{Database, json};
+use super::seen::seen_columns;
 use crate::id::{ChatId, MessageId, Seq, UserId};
 use crate::model::{Chat, Member, Message, Role};
 use crate::store::OutboxId;
@@ -9,7 +10,7 @@ use crate::store::changes::{Change, Transaction};
 use crate::store::chats::{ChatRow, NewChat, PRIVATE_CHAT_OF};
 use crate::store::fault::Fault;
 use crate::store::members::{MemberRow, role, role_number};
-use crate::store::messages::{MessageRow, message_columns};
+use crate::store::messages::{MessageRow, stored_users};
 use crate::store::outbox::OutboxPayload;
 use crate::store::stored_time::Time;
 use async_trait::async_trait;
@@ -44,8 +45,8 @@ impl Transaction for Writing {
         let chat = &change.chat;
         for event in change.columns() {
             sqlx::query(
-                "insert into events (chat_id, seq, kind, message_id, user_id, role, created_at)
-                 values ($1, $2, $3, $4, $5, $6, $7)",
+                "insert into events (chat_id, seq, kind, message_id, user_id, role, created_at, emoji, emoji_count)
+                 values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
             )
             .bind(chat.id)
             .bind(event.seq)
@@ -54,6 +55,8 @@ impl Transaction for Writing {
             .bind(event.user_id)
             .bind(event.role)
             .bind(change.at)
+            .bind(event.emoji)
+            .bind(event.emoji_count)
             .execute(&mut *self.inner)
             .await?;
         }
@@ -209,26 +212,33 @@ impl Transaction for Writing {
         Ok(chat.bind(message).fetch_optional(&mut *self.inner).await?)
     }
 
-    async fn message(&mut self, chat: ChatId, message: MessageId) -> Result<Option<Message>, Fault> {
+    async fn message(&mut self, chat: ChatId, message: MessageId, viewer: UserId) -> Result<Option<Message>, Fault> {
         let row: Option<MessageRow> = sqlx::query_as(concat!(
             "select ",
-            message_columns!(),
+            seen_columns!("$2"),
             " from messages x join users a on a.id = x.author_id where x.id = $1 and x.deleted_at is null"
         ))
         .bind(message)
+        .bind(viewer)
         .fetch_optional(&mut *self.inner)
         .await?;
         Ok(row.and_then(|row| row.into_message(chat)))
     }
 
-    async fn set_text(&mut self, message: MessageId, text: &str, at: Time) -> Result<(), Fault> {
-        let set = sqlx::query("update messages set text = $2, edited_at = $3 where id = $1");
-        set.bind(message).bind(text).bind(at).execute(&mut *self.inner).await?;
+    async fn set_text(&mut self, message: MessageId, text: &str, mentions: &[UserId], at: Time) -> Result<(), Fault> {
+        let set = sqlx::query("update messages set text = $2, edited_at = $3, mentions = $4 where id = $1");
+        set.bind(message).bind(text).bind(at).bind(stored_users(mentions)).execute(&mut *self.inner).await?;
         Ok(())
     }
 
     async fn erase_text(&mut self, message: MessageId, at: Time) -> Result<(), Fault> {
-        let erased = sqlx::query("update messages set text = '', text_digest = null, deleted_at = $2 where id = $1");
+        for hung in ["delete from reactions where message_id = $1", "delete from pins where message_id = $1"] {
+            sqlx::query(hung).bind(message).execute(&mut *self.inner).await?;
+        }
+        let erased = sqlx::query(
+            "update messages set text = '', text_digest = null, deleted_at = $2, reactions = null, mentions = null
+             where id = $1",
+        );
         erased.bind(message).bind(at).execute(&mut *self.inner).await?;
         Ok(())
     }

@@ -227,6 +227,7 @@ fn stored(chat: i64, seq: i64) -> LogEvent {
         chat_id: ChatId(chat),
         author_id: UserId(5_001),
         author_username: "user5001".to_owned(),
+        author_display_name: None,
         text: format!("{}{:.<21}", clock::stamp(clock::now()), ""),
         created_at: now,
         is_edited: false,
@@ -235,6 +236,8 @@ fn stored(chat: i64, seq: i64) -> LogEvent {
         seq: Seq(seq),
         client_message_id: None,
         reply_to_id: None,
+        reactions: Vec::new(),
+        mentions: Vec::new(),
     };
     LogEvent { chat_id: ChatId(chat), seq: Seq(seq), committed_at: now, body: EventBody::NewMessage { message } }
 }

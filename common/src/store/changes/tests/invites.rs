@@ -49,7 +49,7 @@ impl InviteStatements for Script {
     async fn insert_user(&mut self, user: &NewUser) -> Result<User, Fault> {
         self.statements.push("insert_user");
         let (username, email) = (user.username.clone(), user.email.clone());
-        Ok(User { id: CEM, username, email, is_active: true, created_at: AT })
+        Ok(User { id: CEM, username, email, display_name: None, bio: None, is_active: true, created_at: AT })
     }
 }
 

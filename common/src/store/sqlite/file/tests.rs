@@ -151,13 +151,14 @@ async fn deleted_text_is_in_neither_file() {
             text: SECRET_TEXT.into(),
             client_message_id: None,
             reply_to_id: None,
+            mentions: Vec::new(),
         });
         for sent in store.send(texts.collect()).await.unwrap().results {
             let id = sent.unwrap().message.id;
             if chat_id == kept && id.0 % 2 == 0 {
                 store.delete(id, ann).await.unwrap();
             } else if chat_id == kept {
-                store.edit(id, ann, "x".into()).await.unwrap();
+                store.edit(id, ann, "x".into(), Vec::new()).await.unwrap();
             }
         }
     }

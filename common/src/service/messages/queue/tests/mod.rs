@@ -101,6 +101,7 @@ fn message(author: i64, text: &str, key: Option<&str>) -> NewMessage {
         text: text.into(),
         client_message_id: key.map(str::to_owned),
         reply_to_id: None,
+        mentions: Vec::new(),
     }
 }
 
@@ -114,6 +115,7 @@ fn stored(message: NewMessage) -> Message {
         chat_id: message.chat_id,
         author_id: message.author_id,
         author_username: message.author_username,
+        author_display_name: None,
         text: message.text,
         created_at: OffsetDateTime::UNIX_EPOCH,
         is_edited: false,
@@ -122,6 +124,8 @@ fn stored(message: NewMessage) -> Message {
         seq: Seq(1),
         client_message_id: message.client_message_id,
         reply_to_id: message.reply_to_id,
+        reactions: Vec::new(),
+        mentions: Vec::new(),
     }
 }
 

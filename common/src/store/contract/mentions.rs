@@ -1,0 +1,113 @@
+//! Mentions.
+
+use super::*;
+
+contract!(
+    members_are_found_by_their_names,
+    a_mention_is_counted_until_it_is_read,
+    an_edit_changes_the_mentions,
+    a_deleted_message_mentions_nobody,
+);
+
+fn told_of(user: &User) -> Mention {
+    Mention { user_id: user.id, notify: true }
+}
+
+impl Fixture {
+    async fn mention_count(&self, chat: ChatId, user: &User) -> i64 {
+        let seen = self.store.chat(chat, user.id).await.unwrap().unwrap().mention_count.unwrap();
+        let listed = self.store.chats_of(user.id, &first(100)).await.unwrap().items;
+        let listed = listed.into_iter().find(|one| one.id == chat).unwrap();
+        assert_eq!(listed.mention_count, Some(seen));
+        seen
+    }
+}
+
+async fn members_are_found_by_their_names(at: Fixture) {
+    let (ann, ben, cem, dan) =
+        (at.named("Ann").await, at.named("ben").await, at.named("cem").await, at.named("dan").await);
+    let chat = at.group(&ann, &[&ben, &cem]).await.id;
+    let names: Vec<String> = ["ann", "ben", "cem", "dan", "nobody"].map(str::to_owned).into();
+    let found = at.store.mentioned(chat, ann.id, &names).await.unwrap();
+    let quiet = Mention { user_id: ann.id, notify: false };
+    assert_eq!(found, [quiet, told_of(&ben), told_of(&cem)], "members alone, and the author in silence");
+    at.store.block(ben.id, ann.id, true).await.unwrap();
+    let muted = SettingsPatch { muted_until: Some(Some(cem.created_at + HOUR)), ..SettingsPatch::default() };
+    assert!(at.store.set_settings(chat, cem.id, muted).await.unwrap());
+    let found = at.store.mentioned(chat, ann.id, &names).await.unwrap();
+    assert_eq!(
+        found.iter().map(|one| (one.user_id, one.notify)).collect::<Vec<_>>(),
+        [(ann.id, false), (ben.id, false), (cem.id, false)]
+    );
+    let past = SettingsPatch { muted_until: Some(Some(cem.created_at - HOUR)), ..SettingsPatch::default() };
+    at.store.set_settings(chat, cem.id, past).await.unwrap();
+    assert!(at.store.mentioned(chat, ann.id, &names).await.unwrap()[2].notify);
+    assert_eq!(at.store.mentioned(chat, dan.id, &["nobody".into()]).await.unwrap(), []);
+}
+
+async fn a_mention_is_counted_until_it_is_read(at: Fixture) {
+    let (ann, ben, cem) = (at.user().await, at.user().await, at.user().await);
+    let chat = at.group(&ann, &[&ben, &cem]).await.id;
+    let quiet = Mention { user_id: cem.id, notify: false };
+    let one = NewMessage { mentions: vec![told_of(&ben), quiet], ..new(chat, &ann, "@ben @cem") };
+    // Alone, and in a batch.
+    let sent = at.send_batch(vec![one.clone()]).await;
+    assert_eq!(notified(&sent.committed, "mentioned"), [ben.id]);
+    assert_eq!(sent.results[0].as_ref().unwrap().message.mentions, [ben.id, cem.id]);
+    let batch = vec![new(chat, &ann, "plain"), one.clone(), NewMessage { client_message_id: Some("k".into()), ..one }];
+    let sent = at.send_batch(batch.clone()).await;
+    assert_eq!(notified(&sent.committed, "mentioned"), [ben.id, ben.id]);
+    let again = at.store.send(vec![batch[2].clone()]).await.unwrap();
+    assert_eq!(notified(&again.committed, "mentioned"), [], "a retry notifies nobody");
+    assert_eq!(again.results[0].as_ref().unwrap().message.mentions, [ben.id, cem.id]);
+    let again = at.store.send(vec![batch[2].clone(), new(chat, &cem, "other")]).await.unwrap();
+    assert_eq!(again.results[0].as_ref().unwrap().message.mentions, [ben.id, cem.id]);
+
+    assert_eq!((at.mention_count(chat, &ben).await, at.mention_count(chat, &ann).await), (3, 0));
+    let history = at.history(chat, &ben).await;
+    assert_eq!(history[0].mentions, [ben.id, cem.id]);
+    assert_eq!(history[1].mentions, []);
+    at.store.mark_read(chat, ben.id, history[0].seq).await.unwrap();
+    assert_eq!(at.mention_count(chat, &ben).await, 2);
+    at.store.mark_read(chat, ben.id, Seq(1000)).await.unwrap();
+    assert_eq!(at.mention_count(chat, &ben).await, 0);
+    at.send(chat, &cem, "reads").await;
+    assert_eq!(at.mention_count(chat, &cem).await, 0, "sending reads");
+}
+
+async fn an_edit_changes_the_mentions(at: Fixture) {
+    let (ann, ben, cem) = (at.user().await, at.user().await, at.user().await);
+    let chat = at.group(&ann, &[&ben, &cem]).await.id;
+    let sent = at.send_batch(vec![NewMessage { mentions: vec![told_of(&ben)], ..new(chat, &ann, "@ben") }]).await;
+    let id = sent.results[0].as_ref().unwrap().message.id;
+    let edit = async |text: &str, mentions: Vec<Mention>| {
+        let (message, committed) = at.store.edit(id, ann.id, text.into(), mentions).await.unwrap();
+        at.told(&committed).await;
+        (message.mentions, notified(&committed, "mentioned"))
+    };
+    assert_eq!(edit("@ben @cem", vec![told_of(&ben), told_of(&cem)]).await, (vec![ben.id, cem.id], vec![cem.id]));
+    assert_eq!((at.mention_count(chat, &ben).await, at.mention_count(chat, &cem).await), (1, 1));
+    assert_eq!(edit("@cem", vec![told_of(&cem)]).await, (vec![cem.id], vec![]));
+    assert_eq!((at.mention_count(chat, &ben).await, at.mention_count(chat, &cem).await), (0, 1));
+    assert_eq!(edit("nobody", vec![]).await, (vec![], vec![]));
+    assert_eq!(at.number("select count(*) from mentions").await, 0);
+}
+
+async fn a_deleted_message_mentions_nobody(at: Fixture) {
+    let (ann, ben) = (at.user().await, at.user().await);
+    let chat = at.group(&ann, &[&ben]).await.id;
+    let message = NewMessage { mentions: vec![told_of(&ben)], ..new(chat, &ann, "@ben") };
+    let sent = at.send_batch(vec![message.clone()]).await;
+    let id = sent.results[0].as_ref().unwrap().message.id;
+    assert_eq!(at.mention_count(chat, &ben).await, 1);
+    let deleted = at.store.delete(id, ann.id).await.unwrap();
+    at.told(&deleted).await;
+    assert_eq!((at.mention_count(chat, &ben).await, at.number("select count(*) from mentions").await), (0, 0));
+    // A relay that comes after the deletion notifies nobody.
+    let late = at.store.send(vec![message]).await.unwrap();
+    let id = late.results[0].as_ref().unwrap().message.id;
+    at.store.delete(id, ann.id).await.unwrap();
+    for entry in at.store.outbox_claim(Duration::ZERO, 500).await.unwrap() {
+        assert_eq!(notified(&entry, "mentioned"), []);
+    }
+}
