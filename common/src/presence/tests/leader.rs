@@ -34,6 +34,6 @@ async fn one_node_sweeps_until_it_asks_no_longer(back_end: BackEnd) {
     })
     .await;
     // Soon enough that a short lease does not take it for an outage.
-    assert!(asked.elapsed() < Duration::from_millis(1500), "{:?}", asked.elapsed());
+    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
     assert_eq!((leads(&a, None).await.0, leads(&c, None).await.0), (false, false));
 }
