@@ -33,7 +33,7 @@ async fn open(config: &Config) -> Result<Arc<dyn Store>> {
     match &config.database {
         Database::Sqlite(path) => Ok(Arc::new(file(path).await?)),
         Database::Postgres(url) => {
-            let store = PostgresStore::connect(url, config.db_pool_size)?;
+            let store = PostgresStore::connect_with(url, config.authorities.as_ref(), config.db_pool_size)?;
             up_to_date(store.schema_ready().await?)?;
             Ok(Arc::new(store))
         }

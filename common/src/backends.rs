@@ -19,8 +19,7 @@ use crate::rate_limit::redis::RedisLimiter;
 use crate::rate_limit::{Off, RateLimiter};
 use crate::redis::facts;
 use crate::redis::pool::RedisPool;
-use crate::redis::server::is_cluster;
-use crate::redis::{Namespace, Place};
+use crate::redis::{Namespace, Place, server};
 use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{SchemaState, Store};
@@ -117,9 +116,10 @@ impl Backends {
             }
             Some(redis) => {
                 // One address of a cluster is that cluster.
-                let cluster = redis.cluster || until("Redis", Some(START_TIMEOUT), || is_cluster(&redis.nodes)).await?;
-                let redis = RedisConfig { nodes: redis.nodes.clone(), cluster };
-                lifecycle.spawn("redis watch", facts::watch(redis.nodes.clone()));
+                let cluster =
+                    redis.cluster || until("Redis", Some(START_TIMEOUT), || server::is_cluster(redis)).await?;
+                let redis = RedisConfig { cluster, ..redis.clone() };
+                lifecycle.spawn("redis watch", facts::watch(redis.clone()));
                 redis_back_ends(config, &redis, history.deployment(), &node, bus_metrics, lifecycle)
                     .map_err(|error| StartError::of("REDIS_URL", &error))?
             }
@@ -142,9 +142,9 @@ fn redis_back_ends(
     lifecycle: &Lifecycle,
 ) -> Result<OverRedis> {
     let namespace = Namespace::new(deployment);
-    let place = Place { urls: redis.nodes.clone(), cluster: redis.cluster, namespace };
+    let place = Place { config: redis.clone(), namespace };
     let bus = RedisBus::connect(&place, node, lifecycle, metrics, crate::random::bits)?;
-    let pool = Arc::new(RedisPool::new(&redis.nodes, redis.cluster, PRESENCE_TIMEOUT)?);
+    let pool = Arc::new(RedisPool::new(redis, PRESENCE_TIMEOUT)?);
     let presence = Arc::new(RedisPresence::new(pool, &place.namespace, config.presence_lease));
     Ok((bus, presence, Arc::new(RedisLimiter::start(&place, lifecycle)?)))
 }
@@ -174,7 +174,11 @@ pub async fn schema(config: &Config) -> Result<SchemaState, StartError> {
             store.close().await;
             state
         }
-        Database::Postgres(url) => PostgresStore::connect(url, 1).map_err(fault)?.schema().await.map_err(fault),
+        Database::Postgres(url) => PostgresStore::connect_with(url, config.authorities.as_ref(), 1)
+            .map_err(fault)?
+            .schema()
+            .await
+            .map_err(fault),
     }
 }
 
@@ -183,7 +187,8 @@ async fn store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
         Database::Sqlite(path) => sqlite(path, config.migrate).await,
         Database::Postgres(url) => {
             let fault = |error: Error| StartError::of("DATABASE_URL", &error);
-            let store = PostgresStore::connect(url, config.db_pool_size).map_err(fault)?;
+            let store =
+                PostgresStore::connect_with(url, config.authorities.as_ref(), config.db_pool_size).map_err(fault)?;
             until("the database", Some(START_TIMEOUT), || store.ping()).await?;
             until("the database", Some(START_TIMEOUT), || store.check()).await?;
             warn_of(&store, config.db_pool_size, &Clock::system()).await;
@@ -279,7 +284,7 @@ async fn wait_for_bus(bus: &Arc<dyn Bus>) -> Result<(), StartError> {
             match timeout(RETRY, up.wait_for(|up| *up)).await {
                 Ok(Ok(_)) => Ok(()),
                 Ok(Err(closed)) => Err(Error::internal(closed)),
-                Err(_) => Err(Error::unavailable("not connected")),
+                Err(_) => Err(Error::unavailable(bus_fault(bus))),
             }
         }
     })
@@ -328,10 +333,20 @@ async fn watch_store(store: Arc<dyn Store>, ready: ReadyFlag, metrics: Metrics) 
 async fn watch_bus(bus: Arc<dyn Bus>, ready: ReadyFlag) {
     let mut up = bus.up();
     loop {
-        ready.set(*up.borrow_and_update());
-        if up.changed().await.is_err() {
+        if *up.borrow_and_update() {
+            ready.set(true);
+        } else {
+            ready.down(bus_fault(&bus));
+        }
+        match timeout(BEAT, up.changed()).await {
+            // The cause may be another by now.
+            Err(_) | Ok(Ok(())) => {}
             // The bus's own task reports its end.
-            return std::future::pending().await;
+            Ok(Err(_)) => return std::future::pending().await,
         }
     }
+}
+
+fn bus_fault(bus: &Arc<dyn Bus>) -> String {
+    bus.fault().unwrap_or_else(|| "not connected".to_owned())
 }

@@ -8,6 +8,7 @@ mod g2_history;
 mod g2_order;
 mod g2_standby;
 mod g3_failover;
+mod g3_sentinel;
 mod g3_soon;
 mod g4_once;
 mod g5_failover;

@@ -1,6 +1,7 @@
 //! The programs as an operator meets them: configuration, start, restart, the admin port.
 
 mod audit;
+mod back_end_tls;
 mod configuration;
 mod copies;
 mod doctor;

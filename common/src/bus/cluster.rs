@@ -13,7 +13,7 @@ use super::{Bus, BusEvent, Publication, Topic};
 use crate::error::{Error, Result};
 use crate::id::NodeId;
 use crate::lifecycle::Lifecycle;
-use crate::redis::{Namespace, connect};
+use crate::redis::{Namespace, Server, at, connect};
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use parking_lot::Mutex;
@@ -121,7 +121,8 @@ impl ClusterBus {
         let links: Vec<_> = self.map.lock().links.iter().map(|(link, _)| link.clone()).collect();
         for link in links.iter().filter(|link| link.is_up()) {
             if let Some(connection) = link.connection()
-                && let Some(ranges) = slots(connection, &link.info).await
+                && let Server::Fixed(info) = &link.server
+                && let Some(ranges) = slots(connection, info).await
             {
                 return Some(ranges);
             }
@@ -149,15 +150,16 @@ impl ClusterBus {
         let mut links: Vec<(Arc<Link>, CancellationToken)> = Vec::new();
         let mut served = Vec::with_capacity(ranges.len());
         for range in ranges {
-            let info = topology::node(&self.seeds[0], &range.host, range.port);
-            let of_node = |link: &Link| link.info.addr() == info.addr();
+            let info = at(&self.seeds[0], range.host.clone(), range.port);
+            let of_node = |link: &Link| matches!(&link.server, Server::Fixed(other) if other.addr() == info.addr());
             if !links.iter().any(|(link, _)| of_node(link)) {
                 let own: Vec<_> =
                     ranges.iter().filter(|other| other.host == range.host && other.port == range.port).collect();
                 let serves_probe = |link: &Link| own.iter().any(|range| range.holds(topology::slot(&link.probe)));
                 let kept = map.links.iter().find(|(link, _)| of_node(link) && serves_probe(link));
                 let link = kept.cloned().unwrap_or_else(|| {
-                    let link = Link::new(info.clone(), Kind::Sharded, self.probe(&own), self.shared.clone());
+                    let link =
+                        Link::new(Server::Fixed(info.clone()), Kind::Sharded, self.probe(&own), self.shared.clone());
                     let (link, ended) = (Arc::new(link), CancellationToken::new());
                     let (running, until) = (link.clone(), ended.clone());
                     tasks.spawn(async move {
@@ -272,5 +274,13 @@ impl Bus for ClusterBus {
 
     fn up(&self) -> watch::Receiver<bool> {
         self.up.subscribe()
+    }
+
+    fn fault(&self) -> Option<String> {
+        let map = self.map.lock();
+        if map.links.is_empty() {
+            return Some("no node of the Redis Cluster knows every slot".to_owned());
+        }
+        map.links.iter().find_map(|(link, _)| link.fault().map(|fault| format!("{}: {fault}", link.server)))
     }
 }

@@ -10,10 +10,10 @@ use super::events::EventSender;
 use super::metrics::BusMetrics;
 use super::subscriptions::Subscriptions;
 use super::{Publication, Topic};
-use crate::redis::{Namespace, connect};
+use crate::redis::{Namespace, Server};
 use parking_lot::Mutex;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
-use redis::{ConnectionInfo, Pipeline, Value};
+use redis::{Pipeline, Value};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -57,7 +57,7 @@ pub(super) struct Shared {
 }
 
 pub(super) struct Link {
-    pub(super) info: ConnectionInfo,
+    pub(super) server: Server,
     pub(super) kind: Kind,
     /// The channel of the link's probes.
     pub(super) probe: String,
@@ -71,6 +71,8 @@ pub(super) struct Link {
     /// at once.
     pub(super) suspect: AtomicBool,
     up: watch::Sender<bool>,
+    /// Why it is down.
+    fault: Mutex<Option<String>>,
 }
 
 impl Link {
@@ -79,9 +81,9 @@ impl Link {
         Topic::parse(self.shared.namespace.within(channel)?)
     }
 
-    pub(super) fn new(info: ConnectionInfo, kind: Kind, probe: String, shared: Shared) -> Self {
+    pub(super) fn new(server: Server, kind: Kind, probe: String, shared: Shared) -> Self {
         Self {
-            info,
+            server,
             kind,
             probe,
             shared,
@@ -90,6 +92,7 @@ impl Link {
             publisher: Mutex::new(None),
             suspect: AtomicBool::new(false),
             up: watch::Sender::new(false),
+            fault: Mutex::new(None),
         }
     }
 
@@ -113,7 +116,19 @@ impl Link {
         *self.up.borrow()
     }
 
+    pub(super) fn fault(&self) -> Option<String> {
+        self.fault.lock().clone()
+    }
+
+    pub(super) fn set_down(&self, fault: String) {
+        *self.fault.lock() = Some(fault);
+        self.set_up(false);
+    }
+
     pub(super) fn set_up(&self, up: bool) {
+        if up {
+            *self.fault.lock() = None;
+        }
         // Only when it changes: a receiver that waits for the link's return would take each probe
         // for it.
         if self.up.send_if_modified(|was| std::mem::replace(was, up) != up) {
@@ -172,14 +187,6 @@ impl Link {
     /// The publishing connection, for the bus's own questions.
     pub(super) fn connection(&self) -> Option<MultiplexedConnection> {
         self.publisher.lock().clone()
-    }
-
-    /// Opens one of the session's connections.
-    pub(super) async fn open(
-        &self,
-        pushes: impl redis::aio::AsyncPushSender,
-    ) -> redis::RedisResult<MultiplexedConnection> {
-        connect::connect(&self.info, pushes).await
     }
 }
 

@@ -139,4 +139,9 @@ pub trait Bus: Send + Sync + 'static {
 
     /// Whether the bus is up: connected, and its own probe came back lately.
     fn up(&self) -> watch::Receiver<bool>;
+
+    /// Why it does not carry, where that is known.
+    fn fault(&self) -> Option<String> {
+        None
+    }
 }

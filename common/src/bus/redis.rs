@@ -44,7 +44,6 @@ impl RedisBus {
         random: impl Fn() -> u64 + Send + Sync + 'static,
         capacity: usize,
     ) -> Result<Arc<dyn Bus>> {
-        let nodes = connect::nodes(&place.urls)?;
         let (sender, queue) = EventSender::new(capacity);
         let sender = Arc::new(sender);
         let reporting = sender.clone();
@@ -56,12 +55,11 @@ impl RedisBus {
             attention: Arc::new(Notify::new()),
             random: Arc::new(random),
         };
-        if place.cluster {
-            return Ok(ClusterBus::start(nodes, node, lifecycle, shared, queue));
+        if place.config.cluster {
+            return Ok(ClusterBus::start(connect::nodes(&place.config)?, node, lifecycle, shared, queue));
         }
         let probe = place.namespace.name(Topic::Node(node.clone()));
-        let info = nodes.into_iter().next().ok_or_else(|| Error::internal("REDIS_URL names no node"))?;
-        let link = Arc::new(Link::new(info, Kind::Plain, probe, shared));
+        let link = Arc::new(Link::new(connect::server(&place.config)?, Kind::Plain, probe, shared));
         let running = link.clone();
         lifecycle.spawn("bus link", async move { match session::keep(running).await {} });
         let gauged = link.clone();
@@ -103,5 +101,9 @@ impl Bus for RedisBus {
 
     fn up(&self) -> watch::Receiver<bool> {
         self.link.up()
+    }
+
+    fn fault(&self) -> Option<String> {
+        self.link.fault()
     }
 }

@@ -5,6 +5,7 @@ use super::link::{Kind, Link};
 use super::{BusEvent, Topic};
 use crate::backoff::Backoff;
 use crate::event::Envelope;
+use crate::redis::connect::connect;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
@@ -75,14 +76,14 @@ pub(super) async fn keep(link: Arc<Link>) -> Infallible {
             }
             Err(error) => error.to_string(),
         };
-        let addr = link.info.addr();
+        let addr = &link.server;
         if logged.as_ref() == Some(&reason) {
             tracing::debug!(redis.addr = %addr, reason, "the bus link is down");
         } else {
             tracing::warn!(redis.addr = %addr, reason, "the bus link is down; connecting again");
-            logged = Some(reason);
+            logged = Some(reason.clone());
         }
-        link.set_up(false);
+        link.set_down(reason);
         *link.publisher.lock() = None;
         tokio::time::sleep(jittered(pauses.pause(), &link)).await;
     }
@@ -127,9 +128,11 @@ impl Session {
             life: Mutex::new(Life { alive: true, probed: Instant::now() }),
         });
         let (of_subscriber, of_publisher) = (listener.clone(), listener.clone());
+        // Found once: both connections are to the same server.
+        let server = link.server.find().await?;
         let (subscriber, publisher) = tokio::try_join!(
-            link.open(move |push| of_subscriber.on_push(push)),
-            link.open(move |push: PushInfo| {
+            connect(&server, move |push| of_subscriber.on_push(push)),
+            connect(&server, move |push: PushInfo| {
                 if push.kind == PushKind::Disconnection {
                     of_publisher.lost.notify_one();
                 }

@@ -62,17 +62,6 @@ fn host_of(info: &ConnectionInfo) -> Option<&str> {
     }
 }
 
-/// A node of the cluster, reached with the credentials and the transport of a seed.
-pub(super) fn node(seed: &ConnectionInfo, host: &str, port: u16) -> ConnectionInfo {
-    let addr = match seed.addr() {
-        ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
-            ConnectionAddr::TcpTls { host: host.to_owned(), port, insecure: *insecure, tls_params: tls_params.clone() }
-        }
-        _ => ConnectionAddr::Tcp(host.to_owned(), port),
-    };
-    seed.clone().set_addr(addr)
-}
-
 /// The slot of a channel without a hash tag: CRC-16/XMODEM modulo 16384.
 pub(super) fn slot(channel: &str) -> u16 {
     let crc = channel.bytes().fold(0_u16, |crc, byte| {

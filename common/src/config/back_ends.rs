@@ -2,7 +2,7 @@
 
 use super::raw::Raw;
 use super::secret::SecretKey;
-use super::{ConfigError, Database, JwtKeys, Program, RedisConfig, database, parse, secret};
+use super::{ConfigError, Database, JwtKeys, Program, RedisConfig, database, redis, secret};
 use secrecy::SecretString;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ pub(super) fn read(
         }
         None => return Err(ConfigError::of(NAME, "must be given")),
     };
-    let redis = raw.kept("REDIS_URL", "REDIS_URL_FILE")?.map(|urls| redis(&urls)).transpose()?;
+    let redis = raw.kept("REDIS_URL", "REDIS_URL_FILE")?.map(|urls| redis::read(&urls)).transpose()?;
     match (&database, &redis) {
         (Database::Postgres(_), None) => Err(ConfigError::of(
             "REDIS_URL",
@@ -33,24 +33,6 @@ pub(super) fn read(
             "must be a Postgres address when REDIS_URL is given: a SQLite file serves one process",
         )),
         _ => Ok((database, redis)),
-    }
-}
-
-fn redis(urls: &str) -> Result<RedisConfig, ConfigError> {
-    const NAME: &str = "REDIS_URL";
-    let mut nodes = Vec::new();
-    for url in parse::list(urls) {
-        if !url.starts_with("redis://") && !url.starts_with("rediss://") {
-            return Err(ConfigError::of(NAME, "must begin with redis:// or rediss://"));
-        }
-        if redis::Client::open(url).is_err() {
-            return Err(ConfigError::of(NAME, "is no valid Redis address"));
-        }
-        nodes.push(SecretString::from(url));
-    }
-    match nodes.len() {
-        0 => Err(ConfigError::of(NAME, "names no node")),
-        n => Ok(RedisConfig { nodes, cluster: n > 1 }),
     }
 }
 

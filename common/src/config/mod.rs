@@ -2,6 +2,7 @@
 //!
 //! A bad value is one line that names the variable, the fault and an example, and holds no secret.
 
+mod authorities;
 mod back_ends;
 mod command_line;
 mod database;
@@ -11,12 +12,15 @@ mod limits;
 mod origins;
 mod parse;
 mod raw;
+mod redis;
 mod secret;
 mod task;
 #[cfg(test)]
 mod tests;
 mod variables;
 
+pub use self::redis::{RedisConfig, SentinelPrimary};
+pub use authorities::Authorities;
 pub use command_line::{CommandLine, commit, completions, release};
 #[cfg(test)]
 pub(crate) use jwt::test_keys;
@@ -86,15 +90,6 @@ pub enum Database {
     Sqlite(PathBuf),
 }
 
-/// Where Redis is.
-#[derive(Clone, Debug)]
-pub struct RedisConfig {
-    /// One server, or the cluster's first nodes.
-    pub nodes: Vec<SecretString>,
-    /// Whether it is a Redis Cluster.
-    pub cluster: bool,
-}
-
 /// A program's whole configuration.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "independent switches of the operator, one a variable")]
@@ -115,6 +110,8 @@ pub struct Config {
     pub log: String,
     /// Where the data is.
     pub database: Database,
+    /// The authorities of the database's certificate; none: the library's own.
+    pub authorities: Option<Authorities>,
     /// Where Redis is; none: bus, presence and limits are in this process.
     pub redis: Option<RedisConfig>,
     /// Whether this program may bring the schema up.
@@ -165,12 +162,14 @@ pub struct ConfigError {
     variable: String,
     fault: String,
     example: String,
+    /// Where the value stands.
+    source: Option<&'static str>,
 }
 
 impl ConfigError {
     fn new(variable: &str, fault: impl Into<String>, example: &str) -> Self {
         let fault = fault.into().replace(['\n', '\r'], " ");
-        Self { variable: variable.to_owned(), fault, example: example.to_owned() }
+        Self { variable: variable.to_owned(), fault, example: example.to_owned(), source: None }
     }
 
     /// A fault of a variable of the table, with the table's example.
@@ -182,7 +181,8 @@ impl ConfigError {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}; for example {}", self.variable, self.fault, self.example)
+        let source = self.source.map(|source| format!(" ({source})")).unwrap_or_default();
+        write!(f, "{}: {}{source}; for example {}", self.variable, self.fault, self.example)
     }
 }
 
@@ -211,6 +211,12 @@ impl Config {
     }
 
     fn read(program: Program, raw: &Raw, data: fn() -> Option<PathBuf>) -> Result<Self, ConfigError> {
+        // A shell may set HOST, PORT or VERSION for reasons of its own.
+        Self::validated(program, raw, data)
+            .map_err(|error| ConfigError { source: raw.source(&error.variable), ..error })
+    }
+
+    fn validated(program: Program, raw: &Raw, data: fn() -> Option<PathBuf>) -> Result<Self, ConfigError> {
         let mut warnings = Vec::new();
         let (listen, admin_listen) = listeners(raw)?;
         // Convenient for one who tries it, and off as soon as others reach it.
@@ -218,7 +224,11 @@ impl Config {
             Some(_) => parse::switch(raw, "DEBUG")?,
             None => program == Program::Messenger && listen.ip().to_canonical().is_loopback(),
         };
-        let (database, redis) = back_ends::read(program, raw, data)?;
+        let (database, mut redis) = back_ends::read(program, raw, data)?;
+        let authorities = authorities::read(raw, &database, redis.as_ref(), &mut warnings)?;
+        if let Some(redis) = &mut redis {
+            redis.authorities.clone_from(&authorities);
+        }
         let limits = limits::read(raw)?;
         let seconds = |name, low, high| parse::duration(raw, name, 1.0, low, high);
         let argon2_memory_kib = parse::number(raw, "ARGON2_MEMORY_KIB", 8, 4 * 1024 * 1024)?;
@@ -260,6 +270,7 @@ impl Config {
             secret_key: back_ends::secret_key(program, raw, debug, &database, &jwt, &mut warnings)?,
             jwt,
             database,
+            authorities,
             redis,
             listen,
             admin_listen,

@@ -61,6 +61,18 @@ impl Raw {
         }
     }
 
+    /// Where the value of a variable stands, for the error of a bad one.
+    pub(super) fn source(&self, name: &str) -> Option<&'static str> {
+        let name = find(name)?.name;
+        if self.flags.get_one::<String>(name).is_some() {
+            return Some("on the command line");
+        }
+        match (self.env)(name) {
+            Some(value) if !value.is_empty() => Some("in the environment"),
+            _ => self.file.get(name).map(|_| "in .env"),
+        }
+    }
+
     pub(super) fn given(&self, name: &'static str) -> Result<Option<String>, ConfigError> {
         let given = |value: &String| (!value.is_empty()).then(|| value.clone());
         if let Some(value) = self.flags.get_one::<String>(name) {

@@ -95,7 +95,12 @@ pub const VARIABLES: &[Variable] = &[
         example: "/run/secrets/database_url",
         default: Default::None,
     },
-    variable("DB_POOL_SIZE", "16", "16", "Most connections that this process opens to the database"),
+    Variable {
+        name: "DB_POOL_SIZE",
+        help: "Most connections that this process opens to the database",
+        example: "16",
+        default: Default::For(|program| if program == Program::Gateway { "8" } else { "16" }),
+    },
     Variable {
         name: "REDIS_URL",
         help: "Address of Redis: redis:// or rediss://; several, with commas between, mean a Redis Cluster",
@@ -106,6 +111,12 @@ pub const VARIABLES: &[Variable] = &[
         name: "REDIS_URL_FILE",
         help: "File with the address of Redis, instead of REDIS_URL",
         example: "/run/secrets/redis_url",
+        default: Default::None,
+    },
+    Variable {
+        name: "TLS_CA_FILE",
+        help: "PEM file of authorities for the certificates of Postgres and Redis, beside the system's",
+        example: "/etc/ssl/private-ca.pem",
         default: Default::None,
     },
     variable(

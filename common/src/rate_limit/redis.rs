@@ -6,18 +6,17 @@
 
 use super::memory::MemoryLimiter;
 use super::{Decision, Limit, RateLimiter};
-use crate::error::{Error, Result};
+use crate::config::RedisConfig;
+use crate::error::Result;
 use crate::lifecycle::Lifecycle;
 use crate::redis::connect::{self, CONNECT_TIMEOUT};
-use crate::redis::{Namespace, Place};
+use crate::redis::{self as redis_room, Namespace, Place};
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use redis::aio::MultiplexedConnection;
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
-use redis::io::tcp::TcpSettings;
 use redis::{AsyncConnectionConfig, Client, RedisResult};
-use secrecy::SecretString;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -49,7 +48,7 @@ enum Connection {
 }
 
 enum Server {
-    Single(Box<Client>),
+    Single(redis_room::Server),
     Cluster(Box<ClusterClient>),
 }
 
@@ -57,7 +56,7 @@ impl RedisLimiter {
     /// Starts connecting, and counts in this process until connected. An address that cannot be
     /// read is `Internal`.
     pub fn start(place: &Place, lifecycle: &Lifecycle) -> Result<Self> {
-        let server = Server::new(&place.urls, place.cluster)?;
+        let server = Server::new(&place.config)?;
         let link = Arc::new(Link { open: ArcSwapOption::empty(), broken: Notify::new() });
         let kept = link.clone();
         lifecycle.spawn("rate limits' link", async move { kept.keep(&server).await });
@@ -153,23 +152,18 @@ impl Link {
 }
 
 impl Server {
-    fn new(urls: &[SecretString], cluster: bool) -> Result<Self> {
-        let nodes = connect::nodes(urls)?;
-        if cluster {
-            // The nodes that the cluster names get these settings, not those of the first ones.
-            let tcp = TcpSettings::default().set_nodelay(true);
-            let builder = ClusterClient::builder(nodes).tcp_settings(tcp);
-            let builder = builder.connection_timeout(CONNECT_TIMEOUT).response_timeout(CONNECT_TIMEOUT);
-            return builder.build().map(|client| Self::Cluster(Box::new(client))).map_err(Error::internal);
+    fn new(config: &RedisConfig) -> Result<Self> {
+        if config.cluster {
+            return connect::cluster(config).map(|client| Self::Cluster(Box::new(client)));
         }
-        let node = nodes.into_iter().next().ok_or_else(|| Error::internal("REDIS_URL names no node"))?;
-        Client::open(node).map(|client| Self::Single(Box::new(client))).map_err(Error::internal)
+        connect::server(config).map(Self::Single)
     }
 
     /// A connection that has answered.
     async fn connect(&self) -> RedisResult<Connection> {
         match self {
-            Self::Single(client) => {
+            Self::Single(server) => {
+                let client = Client::open(server.find().await?)?;
                 let config = AsyncConnectionConfig::new()
                     .set_connection_timeout(Some(CONNECT_TIMEOUT))
                     .set_response_timeout(Some(CONNECT_TIMEOUT));

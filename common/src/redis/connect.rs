@@ -1,24 +1,61 @@
 //! From `REDIS_URL` to connections: TCP without delay, kept alive, every wait bounded.
 
+use super::address::{Sentinel, Server};
+use crate::config::{Authorities, RedisConfig};
 use crate::error::{Error, Result};
 use redis::aio::{AsyncPushSender, MultiplexedConnection};
-use redis::{AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
+use redis::cluster::ClusterClient;
+use redis::io::tcp::TcpSettings;
+use redis::{
+    AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, TlsCertificates,
+};
 use secrecy::{ExposeSecret, SecretString};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The longest time for one attempt to connect and shake hands.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Reads `REDIS_URL`'s nodes; the error names no part of them, for they may hold a password.
-pub(crate) fn nodes(urls: &[SecretString]) -> Result<Vec<ConnectionInfo>> {
-    if urls.is_empty() {
+/// The addresses of `REDIS_URL`; the error names no part of them, for they may hold a password.
+pub(crate) fn nodes(config: &RedisConfig) -> Result<Vec<ConnectionInfo>> {
+    if config.nodes.is_empty() {
         return Err(Error::internal("REDIS_URL names no node"));
     }
-    urls.iter().map(node).collect()
+    config.nodes.iter().map(|url| node(url, config.authorities.as_ref())).collect()
 }
 
-fn node(url: &SecretString) -> Result<ConnectionInfo> {
-    let info = url
+/// The one server of `REDIS_URL`, where it is no cluster.
+pub(crate) fn server(config: &RedisConfig) -> Result<Server> {
+    let mut nodes = nodes(config)?;
+    Ok(match &config.sentinel {
+        None => Server::Fixed(nodes.swap_remove(0)),
+        Some(sentinel) => {
+            let server = node(&sentinel.server, config.authorities.as_ref())?;
+            Server::Sentinel(Arc::new(Sentinel { sentinels: nodes, primary: sentinel.name.clone(), server }))
+        }
+    })
+}
+
+/// A client of the cluster: its nodes get the same settings as the first ones.
+pub(crate) fn cluster(config: &RedisConfig) -> Result<ClusterClient> {
+    let builder = ClusterClient::builder(nodes(config)?).tcp_settings(TcpSettings::default().set_nodelay(true));
+    let builder = match &config.authorities {
+        Some(authorities) if uses_tls(config) => builder.certs(certificates(authorities)),
+        _ => builder,
+    };
+    builder.connection_timeout(CONNECT_TIMEOUT).response_timeout(CONNECT_TIMEOUT).build().map_err(Error::internal)
+}
+
+fn uses_tls(config: &RedisConfig) -> bool {
+    config.nodes.iter().any(|url| url.expose_secret().starts_with("rediss:"))
+}
+
+fn certificates(authorities: &Authorities) -> TlsCertificates {
+    TlsCertificates { client_tls: None, root_cert: Some(authorities.pem().to_vec()) }
+}
+
+fn node(url: &SecretString, authorities: Option<&Authorities>) -> Result<ConnectionInfo> {
+    let mut info = url
         .expose_secret()
         .into_connection_info()
         .map_err(|_| Error::internal("REDIS_URL is no redis:// or rediss:// address"))?;
@@ -26,6 +63,10 @@ fn node(url: &SecretString) -> Result<ConnectionInfo> {
         // rustls does not choose a provider when a build has more than one. An earlier choice
         // stays.
         drop(rustls::crypto::ring::default_provider().install_default());
+        if let Some(authorities) = authorities {
+            let client = redis::Client::build_with_tls(info, certificates(authorities)).map_err(Error::internal)?;
+            info = client.get_connection_info().clone();
+        }
     }
     // Small messages must not wait for Nagle's algorithm: the crate's default leaves it on.
     let tcp = info.tcp_settings().clone().set_nodelay(true);
@@ -60,18 +101,22 @@ pub(crate) async fn connect(
 mod tests {
     use super::*;
 
+    fn of(urls: &[&str]) -> RedisConfig {
+        RedisConfig::of(urls.iter().map(|url| (*url).into()).collect(), false)
+    }
+
     #[test]
     fn a_connection_does_not_wait_to_fill_packets() {
         // Trap 6: `TcpSettings` leaves Nagle's algorithm on.
-        let nodes = nodes(&["redis://127.0.0.1:1".into(), "rediss://user:secret@localhost:2/0".into()]).unwrap();
+        let nodes = nodes(&of(&["redis://127.0.0.1:1", "rediss://user:secret@localhost:2/0"])).unwrap();
         assert!(nodes.iter().all(|node| node.tcp_settings().nodelay()));
         assert!(nodes.iter().all(|node| with_pushes(node).tcp_settings().nodelay()));
     }
 
     #[test]
     fn a_faulty_address_is_refused_without_naming_its_password() {
-        let error = nodes(&["http://user:hunter2@localhost".into()]).unwrap_err();
+        let error = nodes(&of(&["http://user:hunter2@localhost"])).unwrap_err();
         assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
-        assert!(nodes(&[]).is_err());
+        assert!(nodes(&of(&[])).is_err());
     }
 }

@@ -1,13 +1,14 @@
 //! What a Redis server is and whether it is fit: asked at the start, from time to time, and by
 //! `doctor`.
 
+use super::address::Server;
 use super::connect::{self, CONNECT_TIMEOUT};
 use super::namespace::Namespace;
 use super::pool::RedisPool;
+use crate::config::RedisConfig;
 use crate::error::{Error, Result};
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{FromRedisValue, PushInfo, Value, cmd, from_redis_value};
-use secrecy::SecretString;
 use std::collections::HashMap;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -38,9 +39,9 @@ pub struct RedisFacts {
 }
 
 impl RedisFacts {
-    /// Asks the server at that address.
-    pub async fn of(url: &SecretString) -> Result<Self> {
-        let node = connect::nodes(std::slice::from_ref(url))?.remove(0);
+    /// Asks that server.
+    pub(crate) async fn of(server: &Server) -> Result<Self> {
+        let node = server.find().await.map_err(Error::unavailable)?;
         let mut connection =
             connect::connect(&node, |_: PushInfo| Ok::<(), ()>(())).await.map_err(Error::unavailable)?;
         let hello: HashMap<String, Value> = ask(&mut connection, "HELLO", &[]).await.unwrap_or_default();
@@ -60,6 +61,14 @@ impl RedisFacts {
     pub fn evicts(&self) -> Option<&str> {
         self.policy.as_deref().filter(|policy| *policy != KEEPS)
     }
+}
+
+/// The servers of `REDIS_URL`; with Sentinels, the primary that they name.
+pub(crate) fn servers(config: &RedisConfig) -> Result<Vec<Server>> {
+    if config.sentinel.is_some() {
+        return Ok(vec![connect::server(config)?]);
+    }
+    Ok(connect::nodes(config)?.into_iter().map(Server::Fixed).collect())
 }
 
 /// The eviction policy. `info` tells it where `config` is forbidden, as on rented servers.
@@ -83,12 +92,12 @@ async fn ask<T: FromRedisValue>(
 
 /// Writes a key of the namespace, which lives for a second, and publishes under the same name.
 /// `Unavailable` with the server's word where it refuses.
-pub async fn write(urls: &[SecretString], cluster: bool, namespace: &Namespace) -> Result<()> {
+pub async fn write(config: &RedisConfig, namespace: &Namespace) -> Result<()> {
     let name = namespace.name("doctor");
-    let (mut set, mut publish) = (cmd("SET"), cmd(if cluster { "SPUBLISH" } else { "PUBLISH" }));
+    let (mut set, mut publish) = (cmd("SET"), cmd(if config.cluster { "SPUBLISH" } else { "PUBLISH" }));
     set.arg(&name).arg("").arg("PX").arg(KEY_LIVES);
     publish.arg(&name).arg("");
-    for answer in RedisPool::new(urls, cluster, WRITE_TIMEOUT)?.each(&[set, publish]).await? {
+    for answer in RedisPool::new(config, WRITE_TIMEOUT)?.each(&[set, publish]).await? {
         answer?;
     }
     Ok(())
@@ -96,7 +105,7 @@ pub async fn write(urls: &[SecretString], cluster: bool, namespace: &Namespace) 
 
 /// Warns once when a server begins to drop keys by itself: presence, limits and the answers to
 /// repeated requests may vanish then. A server that does not answer is the bus's to report.
-pub async fn watch(urls: Vec<SecretString>) {
+pub async fn watch(config: RedisConfig) {
     let mut beat = interval(BEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut known: Option<String> = None;
@@ -104,8 +113,8 @@ pub async fn watch(urls: Vec<SecretString>) {
         beat.tick().await;
         let mut asked = false;
         let mut evicts = None;
-        for url in &urls {
-            if let Ok(facts) = RedisFacts::of(url).await {
+        for server in servers(&config).unwrap_or_default() {
+            if let Ok(facts) = RedisFacts::of(&server).await {
                 asked |= facts.policy.is_some();
                 evicts = evicts.or_else(|| facts.evicts().map(str::to_owned));
             }

@@ -1,8 +1,9 @@
 //! Connections to Redis, from `REDIS_URL`, and commands over a pool.
 //!
-//! Imports `error` only. The bus, presence and the rate limits stand on it and do not know each
-//! other.
+//! Imports `config` and `error` only. The bus, presence and the rate limits stand on it and do not
+//! know each other.
 
+mod address;
 pub mod connect;
 pub mod facts;
 pub mod namespace;
@@ -11,15 +12,15 @@ pub mod server;
 
 pub use namespace::Namespace;
 
-use secrecy::SecretString;
+pub(crate) use address::{Server, at};
+
+use crate::config::RedisConfig;
 
 /// Where a deployment's Redis is, and which part of it is its own.
 #[derive(Clone, Debug)]
 pub struct Place {
-    /// The nodes of `REDIS_URL`.
-    pub urls: Vec<SecretString>,
-    /// Whether they are a cluster's.
-    pub cluster: bool,
+    /// `REDIS_URL`, read.
+    pub config: RedisConfig,
     /// The deployment's own part.
     pub namespace: Namespace,
 }

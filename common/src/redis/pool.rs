@@ -1,13 +1,16 @@
 //! Commands to Redis beside the bus: pooled connections to a single server or a cluster, every
 //! wait bounded.
 
-use super::connect;
+use super::{Server, connect};
+use crate::config::RedisConfig;
 use crate::error::{Error, Result};
-use deadpool_redis::{Runtime, cluster};
+use deadpool::Runtime;
+use deadpool::managed::{self, Metrics, Object, RecycleResult};
 use futures_util::future::join_all;
-use redis::aio::ConnectionLike;
-use redis::{AsyncConnectionConfig, Cmd, Pipeline, RedisResult, ServerError, ServerErrorKind, Value};
-use secrecy::SecretString;
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::cluster::ClusterClient;
+use redis::cluster_async::ClusterConnection;
+use redis::{AsyncConnectionConfig, Cmd, Pipeline, RedisError, RedisResult, ServerError, ServerErrorKind, Value};
 use std::fmt;
 use std::time::Duration;
 
@@ -71,29 +74,64 @@ pub struct RedisPool {
 }
 
 enum Inner {
-    Single(deadpool_redis::Pool),
-    Cluster(cluster::Pool),
+    Single(managed::Pool<ToServer>),
+    Cluster(managed::Pool<ToCluster>),
+}
+
+/// Opens connections to one server.
+struct ToServer {
+    server: Server,
+    timeout: Duration,
+}
+
+impl managed::Manager for ToServer {
+    type Type = MultiplexedConnection;
+    type Error = RedisError;
+
+    async fn create(&self) -> RedisResult<MultiplexedConnection> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(connect::CONNECT_TIMEOUT))
+            .set_response_timeout(Some(self.timeout));
+        let client = redis::Client::open(self.server.find().await?)?;
+        client.get_multiplexed_async_connection_with_config(&config).await
+    }
+
+    async fn recycle(&self, connection: &mut MultiplexedConnection, _: &Metrics) -> RecycleResult<RedisError> {
+        Ok(redis::cmd("PING").query_async::<()>(connection).await?)
+    }
+}
+
+/// Opens connections to a cluster.
+struct ToCluster(ClusterClient);
+
+impl managed::Manager for ToCluster {
+    type Type = ClusterConnection;
+    type Error = RedisError;
+
+    async fn create(&self) -> RedisResult<ClusterConnection> {
+        self.0.get_async_connection().await
+    }
+
+    async fn recycle(&self, connection: &mut ClusterConnection, _: &Metrics) -> RecycleResult<RedisError> {
+        Ok(redis::cmd("PING").query_async::<()>(connection).await?)
+    }
+}
+
+/// Every wait of the pool ends within `timeout`.
+fn pool<M: managed::Manager>(manager: M, timeout: Duration) -> Result<managed::Pool<M>> {
+    let builder = managed::Pool::builder(manager).max_size(CONNECTIONS).runtime(Runtime::Tokio1);
+    let builder = builder.wait_timeout(Some(timeout)).create_timeout(Some(timeout));
+    builder.recycle_timeout(Some(timeout)).build().map_err(Error::internal)
 }
 
 impl RedisPool {
     /// A pool that connects when it is first used. Every call ends within `timeout`. An address
     /// that cannot be read is an error.
-    pub fn new(urls: &[SecretString], cluster: bool, timeout: Duration) -> Result<Self> {
-        let nodes = connect::nodes(urls)?;
-        let inner = if cluster {
-            let manager = cluster::Manager::new(nodes, false).map_err(Error::internal)?;
-            let builder = cluster::Pool::builder(manager).max_size(CONNECTIONS).runtime(Runtime::Tokio1);
-            let builder = builder.wait_timeout(Some(timeout)).create_timeout(Some(timeout));
-            Inner::Cluster(builder.recycle_timeout(Some(timeout)).build().map_err(Error::internal)?)
+    pub fn new(config: &RedisConfig, timeout: Duration) -> Result<Self> {
+        let inner = if config.cluster {
+            Inner::Cluster(pool(ToCluster(connect::cluster(config)?), timeout)?)
         } else {
-            let node = nodes.into_iter().next().ok_or_else(|| Error::internal("REDIS_URL names no node"))?;
-            let config = AsyncConnectionConfig::new()
-                .set_connection_timeout(Some(connect::CONNECT_TIMEOUT))
-                .set_response_timeout(Some(timeout));
-            let manager = deadpool_redis::Manager::new_with_config(node, config).map_err(Error::internal)?;
-            let builder = deadpool_redis::Pool::builder(manager).max_size(CONNECTIONS).runtime(Runtime::Tokio1);
-            let builder = builder.wait_timeout(Some(timeout)).create_timeout(Some(timeout));
-            Inner::Single(builder.recycle_timeout(Some(timeout)).build().map_err(Error::internal)?)
+            Inner::Single(pool(ToServer { server: connect::server(config)?, timeout }, timeout)?)
         };
         Ok(Self { inner, timeout })
     }
@@ -151,7 +189,7 @@ impl RedisPool {
                 if answers.as_ref().map_or(true, |answers| answers.iter().any(is_not_primary)) {
                     // The connection is lost, or its server is no primary: the next call gets
                     // another.
-                    drop(deadpool_redis::Connection::take(connection));
+                    drop(Object::take(connection));
                 }
                 Ok(answers.map_err(Error::unavailable)?.into_iter().map(Ok).collect())
             }
@@ -173,7 +211,7 @@ impl RedisPool {
                 });
                 let answers = join_all(each).await;
                 if answers.iter().any(RedisResult::is_err) {
-                    drop(cluster::Connection::take(connection));
+                    drop(Object::take(connection));
                 }
                 Ok(answers)
             }

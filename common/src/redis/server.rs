@@ -1,19 +1,18 @@
 //! What stands behind an address: asked once, before anything is built on it.
 
 use super::connect::{self, CONNECT_TIMEOUT};
+use crate::config::RedisConfig;
 use crate::error::{Error, Result};
 use redis::aio::ConnectionLike;
 use redis::{PushInfo, RedisResult, Value, from_redis_value};
-use secrecy::SecretString;
 use std::collections::HashMap;
 
 /// Whether the first of these addresses leads to a node of a Redis Cluster. `Unavailable` while
 /// nobody answers there, and while a replica does: it may be promoted yet. `Internal` for a
-/// Sentinel.
-pub async fn is_cluster(urls: &[SecretString]) -> Result<bool> {
-    let nodes = connect::nodes(urls)?;
-    let node = nodes.first().ok_or_else(|| Error::internal("REDIS_URL names no node"))?;
-    let mut connection = connect::connect(node, |_: PushInfo| Ok::<(), ()>(())).await.map_err(Error::unavailable)?;
+/// Sentinel that is not named as one.
+pub async fn is_cluster(config: &RedisConfig) -> Result<bool> {
+    let node = connect::server(config)?.find().await.map_err(Error::unavailable)?;
+    let mut connection = connect::connect(&node, |_: PushInfo| Ok::<(), ()>(())).await.map_err(Error::unavailable)?;
     let hello = redis::cmd("HELLO");
     let asked = tokio::time::timeout(CONNECT_TIMEOUT, connection.req_packed_command(&hello)).await;
     judge(asked.map_err(Error::unavailable)?.and_then(Value::extract_error))
@@ -25,7 +24,7 @@ fn judge(answer: RedisResult<Value>) -> Result<bool> {
     let Ok(answer) = from_redis_value::<HashMap<String, Value>>(answer) else { return Ok(false) };
     let word = |name| answer.get(name).and_then(|value| from_redis_value::<String>(value.clone()).ok());
     match (word("mode").as_deref(), word("role").as_deref()) {
-        (Some("sentinel"), _) => Err(Error::internal("leads to a Sentinel, not to a Redis that keeps data")),
+        (Some("sentinel"), _) => Err(Error::internal("leads to a Sentinel: write redis+sentinel://HOST:PORT/PRIMARY")),
         (Some("cluster"), _) => Ok(true),
         (_, Some("replica" | "slave")) => {
             Err(Error::unavailable("the server is a replica; REDIS_URL must lead to the primary"))

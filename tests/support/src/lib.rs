@@ -39,12 +39,14 @@ pub mod proxy;
 pub mod redis;
 #[cfg(feature = "deployment")]
 pub mod rest;
+pub mod sentinel;
 #[cfg(feature = "deployment")]
 pub mod shared;
 #[cfg(feature = "deployment")]
 pub mod site;
 #[cfg(test)]
 mod tests;
+pub mod tls;
 #[cfg(feature = "deployment")]
 pub mod user;
 pub mod wait;

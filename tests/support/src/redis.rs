@@ -156,7 +156,7 @@ impl Drop for Redis {
     }
 }
 
-fn program() -> Result<PathBuf, String> {
+pub(crate) fn program() -> Result<PathBuf, String> {
     static FOUND: LazyLock<Result<PathBuf, String>> = LazyLock::new(|| {
         if let Some(program) = process::find_program("redis-server") {
             return Ok(program);

@@ -26,7 +26,7 @@ enum BackEnd {
 }
 
 fn place(urls: Vec<SecretString>, cluster: bool) -> Place {
-    Place { urls, cluster, namespace: Namespace::new("test") }
+    Place { config: crate::config::RedisConfig::of(urls, cluster), namespace: Namespace::new("test") }
 }
 
 /// One node's end of the bus.

@@ -55,7 +55,7 @@ impl BackEnd {
 
 fn redis(urls: Vec<String>, cluster: bool) -> Arc<dyn Presence> {
     let urls: Vec<_> = urls.into_iter().map(Into::into).collect();
-    let pool = RedisPool::new(&urls, cluster, Duration::from_secs(1)).unwrap();
+    let pool = RedisPool::new(&crate::config::RedisConfig::of(urls, cluster), Duration::from_secs(1)).unwrap();
     Arc::new(RedisPresence::new(Arc::new(pool), &crate::redis::Namespace::new("test"), LEASE))
 }
 

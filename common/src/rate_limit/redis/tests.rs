@@ -13,7 +13,7 @@ struct Node {
 }
 
 fn place(config: &RedisConfig) -> Place {
-    Place { urls: config.nodes.clone(), cluster: config.cluster, namespace: Namespace::new("test") }
+    Place { config: config.clone(), namespace: Namespace::new("test") }
 }
 
 impl Node {
@@ -50,7 +50,7 @@ impl Drop for Node {
 }
 
 fn config(server: &Redis) -> RedisConfig {
-    RedisConfig { nodes: vec![server.url().into()], cluster: false }
+    RedisConfig::of(vec![server.url().into()], false)
 }
 
 #[tokio::test]
@@ -140,7 +140,7 @@ async fn it_starts_while_redis_is_away() {
 #[tokio::test]
 async fn a_limit_holds_across_nodes_of_a_cluster() {
     let cluster = RedisCluster::start(3).await;
-    let config = RedisConfig { nodes: cluster.urls().into_iter().map(Into::into).collect(), cluster: true };
+    let config = RedisConfig::of(cluster.urls().into_iter().map(Into::into).collect(), true);
     let (a, b) = (Node::start(&config).await, Node::start(&config).await);
     for subject in ["1.1.1.1", "2.2.2.2", "3.3.3.3", "4.4.4.4", "5.5.5.5"] {
         assert_eq!(a.allowed(subject, 6).await + b.allowed(subject, 20).await, 10, "{subject}");

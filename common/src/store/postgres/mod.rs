@@ -29,6 +29,7 @@ use self::pool::{LONGEST_IDLE, Pool};
 use super::changes::Transaction;
 use super::fault::Fault;
 use super::{PoolState, Store};
+use crate::config::Authorities;
 use crate::error::{Error, Result};
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
@@ -56,11 +57,23 @@ impl PostgresStore {
     /// A store over that database. Opens no connection yet. `Error::Invalid` on `DATABASE_URL`
     /// where it is no address.
     pub fn connect(url: &SecretString, pool_size: u32) -> Result<Self> {
-        let options: PgConnectOptions = url
+        Self::connect_with(url, None, pool_size)
+    }
+
+    /// The same, with more authorities of the server's certificate. A file that the address names
+    /// counts instead.
+    pub fn connect_with(url: &SecretString, authorities: Option<&Authorities>, pool_size: u32) -> Result<Self> {
+        let mut options: PgConnectOptions = url
             .expose_secret()
             .parse()
             // The parser's message may quote the address, with its password.
             .map_err(|_| Error::invalid("DATABASE_URL", "is not an address like postgres://user@host:5432/database"))?;
+        let names_its_own = ["sslrootcert=", "ssl-root-cert=", "ssl-ca="];
+        if let Some(authorities) = authorities
+            && !names_its_own.iter().any(|name| url.expose_secret().contains(name))
+        {
+            options = options.ssl_root_cert_from_pem(authorities.pem().to_vec());
+        }
         Ok(Self { pool: Pool::new(options, pool_size), outbox: Arc::default() })
     }
 

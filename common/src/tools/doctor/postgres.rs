@@ -16,7 +16,7 @@ pub(super) async fn examine(config: &Config, url: &SecretString) -> (Vec<Finding
         let remedy = "start Postgres, or correct host, port, database, user and password of DATABASE_URL";
         (vec![Finding::fault("database", error.cause(), remedy)], None)
     };
-    let store = match PostgresStore::connect(url, 2) {
+    let store = match PostgresStore::connect_with(url, config.authorities.as_ref(), 2) {
         Ok(store) => store,
         Err(error) => return unreachable(&error),
     };

@@ -12,10 +12,14 @@ use crate::redis::facts::{self, RedisFacts};
 pub(super) async fn examine(config: &Config, place: &RedisConfig, deployment: Option<&str>) -> Vec<Finding> {
     let mut checks = Vec::new();
     let (mut cluster, mut fit) = (place.cluster, true);
-    for url in &place.nodes {
+    let servers = match facts::servers(place) {
+        Ok(servers) => servers,
+        Err(error) => return vec![Finding::fault("redis", error.cause(), "correct REDIS_URL")],
+    };
+    for server in &servers {
         let machine = Clock::system();
         let comparison = Comparison::begin(&machine, config.access_token_ttl);
-        match RedisFacts::of(url).await {
+        match RedisFacts::of(server).await {
             Err(error) => {
                 fit = false;
                 let remedy = "start Redis, or correct host, port, user and password of REDIS_URL";
@@ -24,15 +28,15 @@ pub(super) async fn examine(config: &Config, place: &RedisConfig, deployment: Op
             Ok(facts) => {
                 let time = facts.clock.map(|theirs| comparison.end("Redis", theirs));
                 cluster |= facts.mode.as_deref() == Some("cluster");
-                let server = server(&facts, cluster);
-                fit &= server.remedy.is_none();
-                checks.extend([server, eviction(&facts)]);
+                let found = self::server(&facts, cluster);
+                fit &= found.remedy.is_none();
+                checks.extend([found, eviction(&facts)]);
                 checks.extend(time);
             }
         }
     }
     if fit {
-        checks.push(writes(place, cluster, deployment).await);
+        checks.push(writes(&RedisConfig { cluster, ..place.clone() }, deployment).await);
     }
     checks
 }
@@ -42,7 +46,8 @@ fn server(facts: &RedisFacts, cluster: bool) -> Finding {
     let version = facts.version.as_deref().unwrap_or("of an unknown version");
     let (mode, role) = (facts.mode.as_deref(), facts.role.as_deref());
     if mode == Some("sentinel") {
-        return Finding::fault(CHECK, "the address leads to a Sentinel, which keeps no data", "name the primary");
+        let remedy = "write redis+sentinel://HOST:PORT/PRIMARY";
+        return Finding::fault(CHECK, "the address leads to a Sentinel, which keeps no data", remedy);
     }
     match role {
         // The topology names the primaries.
@@ -73,12 +78,12 @@ fn eviction(facts: &RedisFacts) -> Finding {
     }
 }
 
-async fn writes(place: &RedisConfig, cluster: bool, deployment: Option<&str>) -> Finding {
+async fn writes(place: &RedisConfig, deployment: Option<&str>) -> Finding {
     const CHECK: &str = "redis_writes";
     let Some(deployment) = deployment else {
         return Finding::warning(CHECK, "not tried: the database does not name the deployment yet", "run `migrate`");
     };
-    match facts::write(&place.nodes, cluster, &Namespace::new(deployment)).await {
+    match facts::write(place, &Namespace::new(deployment)).await {
         Ok(()) => Finding::ok(CHECK, "a key and a publication of the deployment are taken"),
         Err(error) => Finding::fault(
             CHECK,
