@@ -39,6 +39,8 @@ pub(super) enum LinkError {
     Down,
     #[error("Redis did not answer within {PUBLISH_TIMEOUT:?}")]
     Mute,
+    #[error("the server is a replica: those who follow the primary heard nothing")]
+    Replica,
     #[error(transparent)]
     Refused(#[from] redis::RedisError),
 }
@@ -145,8 +147,7 @@ impl Link {
         if self.suspect.load(Ordering::Relaxed) {
             return Err(LinkError::Down);
         }
-        let count = publications.len();
-        let pipeline = self.pipeline(publications);
+        let (pipeline, count) = self.pipeline(publications);
         let answer = tokio::time::timeout(PUBLISH_TIMEOUT, connection.req_packed_commands(&pipeline, 0, count)).await;
         match answer {
             Err(_) => {
@@ -155,23 +156,37 @@ impl Link {
             }
             // The session learns of a lost connection from the connection itself.
             Ok(Err(error)) => Err(error.into()),
-            Ok(Ok(answers)) => match answers.into_iter().find_map(refusal) {
-                None => Ok(()),
-                Some(error) => {
-                    // In a cluster another server may serve the slot now.
-                    self.shared.attention.notify_one();
-                    Err(error.into())
+            Ok(Ok(mut answers)) => {
+                let role = if self.kind == Kind::Plain { answers.pop().and_then(refusal) } else { None };
+                // A user without that right learns of it by the next probe.
+                if role.is_some_and(|error| error.to_string().contains("replica")) {
+                    self.suspect.store(true, Ordering::Relaxed);
+                    return Err(LinkError::Replica);
                 }
-            },
+                match answers.into_iter().find_map(refusal) {
+                    None => Ok(()),
+                    Some(error) => {
+                        // In a cluster another server may serve the slot now.
+                        self.shared.attention.notify_one();
+                        Err(error.into())
+                    }
+                }
+            }
         }
     }
 
-    fn pipeline<'a>(&self, publications: impl ExactSizeIterator<Item = &'a Publication>) -> Pipeline {
+    /// The commands, and how many there are.
+    ///
+    /// A demoted primary publishes as before, to its own clients: what it took would be lost to
+    /// those who follow the new one until they compare heads. So it is asked in the same round trip
+    /// whether it still is a primary: a replica refuses `WAIT`, and a primary answers at once.
+    fn pipeline<'a>(&self, publications: impl ExactSizeIterator<Item = &'a Publication>) -> (Pipeline, usize) {
         let command = match self.kind {
             Kind::Plain => "PUBLISH",
             Kind::Sharded => "SPUBLISH",
         };
-        let mut pipeline = Pipeline::with_capacity(publications.len());
+        let count = publications.len() + usize::from(self.kind == Kind::Plain);
+        let mut pipeline = Pipeline::with_capacity(count);
         let mut channel = String::with_capacity(64);
         for publication in publications {
             channel.clear();
@@ -181,7 +196,10 @@ impl Link {
             one.arg(command).arg(channel.as_str()).arg(&publication.payload[..]);
             pipeline.add_command(one);
         }
-        pipeline
+        if self.kind == Kind::Plain {
+            pipeline.cmd("WAIT").arg(0).arg(0);
+        }
+        (pipeline, count)
     }
 
     /// The publishing connection, for the bus's own questions.
