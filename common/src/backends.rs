@@ -284,7 +284,7 @@ async fn wait_for_bus(bus: &Arc<dyn Bus>) -> Result<(), StartError> {
             match timeout(RETRY, up.wait_for(|up| *up)).await {
                 Ok(Ok(_)) => Ok(()),
                 Ok(Err(closed)) => Err(Error::internal(closed)),
-                Err(_) => Err(Error::unavailable(bus_fault(bus))),
+                Err(_) => Err(Error::unavailable(bus.why_down())),
             }
         }
     })
@@ -336,7 +336,7 @@ async fn watch_bus(bus: Arc<dyn Bus>, ready: ReadyFlag) {
         if *up.borrow_and_update() {
             ready.set(true);
         } else {
-            ready.down(bus_fault(&bus));
+            ready.down(bus.why_down());
         }
         match timeout(BEAT, up.changed()).await {
             // The cause may be another by now.
@@ -345,8 +345,4 @@ async fn watch_bus(bus: Arc<dyn Bus>, ready: ReadyFlag) {
             Ok(Err(_)) => return std::future::pending().await,
         }
     }
-}
-
-fn bus_fault(bus: &Arc<dyn Bus>) -> String {
-    bus.fault().unwrap_or_else(|| "not connected".to_owned())
 }

@@ -144,4 +144,9 @@ pub trait Bus: Send + Sync + 'static {
     fn fault(&self) -> Option<String> {
         None
     }
+
+    /// The same for people, while it is down.
+    fn why_down(&self) -> String {
+        self.fault().unwrap_or_else(|| "not connected".to_owned())
+    }
 }
