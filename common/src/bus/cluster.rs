@@ -158,8 +158,12 @@ impl ClusterBus {
                 let serves_probe = |link: &Link| own.iter().any(|range| range.holds(topology::slot(&link.probe)));
                 let kept = map.links.iter().find(|(link, _)| of_node(link) && serves_probe(link));
                 let link = kept.cloned().unwrap_or_else(|| {
-                    let link =
-                        Link::new(Server::Fixed(info.clone()), Kind::Sharded, self.probe(&own), self.shared.clone());
+                    let link = Link::new(
+                        Server::Fixed(Box::new(info.clone())),
+                        Kind::Sharded,
+                        self.probe(&own),
+                        self.shared.clone(),
+                    );
                     let (link, ended) = (Arc::new(link), CancellationToken::new());
                     let (running, until) = (link.clone(), ended.clone());
                     tasks.spawn(async move {

@@ -16,7 +16,7 @@ const ASK_TIMEOUT: Duration = Duration::from_millis(400);
 #[derive(Clone, Debug)]
 pub(crate) enum Server {
     /// The one at that address.
-    Fixed(ConnectionInfo),
+    Fixed(Box<ConnectionInfo>),
     /// The one that Sentinels name at the moment.
     Sentinel(Arc<Sentinel>),
 }
@@ -34,7 +34,7 @@ impl Server {
     /// Where it is now. Ends within [`CONNECT_TIMEOUT`].
     pub(crate) async fn find(&self) -> RedisResult<ConnectionInfo> {
         match self {
-            Self::Fixed(info) => Ok(info.clone()),
+            Self::Fixed(info) => Ok((**info).clone()),
             Self::Sentinel(sentinel) => sentinel.find().await,
         }
     }

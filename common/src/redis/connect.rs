@@ -28,7 +28,7 @@ pub(crate) fn nodes(config: &RedisConfig) -> Result<Vec<ConnectionInfo>> {
 pub(crate) fn server(config: &RedisConfig) -> Result<Server> {
     let mut nodes = nodes(config)?;
     Ok(match &config.sentinel {
-        None => Server::Fixed(nodes.swap_remove(0)),
+        None => Server::Fixed(Box::new(nodes.swap_remove(0))),
         Some(sentinel) => {
             let server = node(&sentinel.server, config.authorities.as_ref())?;
             Server::Sentinel(Arc::new(Sentinel { sentinels: nodes, primary: sentinel.name.clone(), server }))

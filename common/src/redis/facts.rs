@@ -68,7 +68,7 @@ pub(crate) fn servers(config: &RedisConfig) -> Result<Vec<Server>> {
     if config.sentinel.is_some() {
         return Ok(vec![connect::server(config)?]);
     }
-    Ok(connect::nodes(config)?.into_iter().map(Server::Fixed).collect())
+    Ok(connect::nodes(config)?.into_iter().map(|node| Server::Fixed(Box::new(node))).collect())
 }
 
 /// The eviction policy. `info` tells it where `config` is forbidden, as on rented servers.
