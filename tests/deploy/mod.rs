@@ -11,6 +11,7 @@ mod handbook;
 mod images;
 mod k8s;
 mod kubectl;
+mod pages;
 mod prometheus;
 mod python;
 mod selfhost;
