@@ -67,6 +67,11 @@ impl Asset {
     }
 
     /// Where it is served.
+    /// Whether people see it by itself.
+    pub(crate) fn is_page(&self) -> bool {
+        self.0.policy.is_some()
+    }
+
     pub(crate) fn path(&self) -> &str {
         &self.0.path
     }

@@ -16,7 +16,7 @@ import { Thread } from './chat_thread.js';
 import { Details } from './chat_details.js';
 import { newChatDialog } from './chat_new.js';
 import { connectionBar, longestMs, say } from './connection_bar.js';
-import { entrance } from './entrance.js';
+import { entrance, invited } from './entrance.js';
 import { pageKeys } from './keys.js';
 import { notifyOf } from './notify.js';
 import { showSettings } from './settings.js';
@@ -77,6 +77,7 @@ async function enter() {
   byId('connection').hidden = true;
   connection.start();
   route();
+  if (invited()) return accept();
   list.reveal(openId());
   if (openId()) thread.focus();
   else list.focusFirst();
@@ -108,7 +109,21 @@ function route() {
   list.render(id);
 }
 
-window.addEventListener('hashchange', () => { route(); thread?.focus(); });
+/** Enters the group of the invitation that the address names. */
+async function accept() {
+  const code = invited();
+  location.hash = '';
+  try {
+    const chat = await store.call('POST', `/invites/${code}/accept`);
+    store.enter(chat);
+    go(chat.id);
+  } catch (error) {
+    // Of the server's own invitation nothing is left but the account.
+    if (/** @type {any} */ (error).code !== 'invite_not_found' || store.chats.size > 0) toast(wordsFor(error));
+  }
+}
+
+window.addEventListener('hashchange', () => { if (store?.me && invited()) return accept(); route(); thread?.focus(); });
 const go = (id) => { location.hash = `#/chat/${id}`; route(); thread.focus(); };
 
 // A link to the chat that is open changes no address, and means the same: to write there.

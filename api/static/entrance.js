@@ -19,6 +19,21 @@ function setMode(register) {
   form.elements.password.autocomplete = register ? 'new-password' : 'current-password';
 }
 
+/** The code of the invitation that the page's address names, else ''. */
+export const invited = () => /^#\/invite\/([\w-]+)$/.exec(location.hash)?.[1] ?? '';
+
+/** Says what the invitation is for. @param {import('./messenger.js').Session} session */
+async function showInvitation(session) {
+  const code = invited();
+  if (!code) return;
+  const answer = await fetch(session.url(`/invites/${code}`), { cache: 'no-store' }).catch(() => null);
+  if (!answer || byId('entrance').hidden || invited() !== code) return;
+  const seen = answer.ok ? await answer.json() : null;
+  if (!seen) return setText(byId('entrance-note'), t('error.invite_not_found'));
+  if (form.elements.username.value === '') setMode(true);
+  setText(byId('entrance-note'), seen.chat ? t('entrance.invited', { chat: seen.chat.name, by: seen.invited_by ?? '' }) : t('entrance.invited_here'));
+}
+
 /** @param {import('./messenger.js').Session} session @returns {(note?: string) => void} shows it */
 export function entrance(session) {
   onLanguage(() => setMode(registering));
@@ -29,7 +44,7 @@ export function entrance(session) {
   });
   onSubmit(form, async () => {
     const { username, email, password } = form.elements;
-    if (registering) await session.register(username.value.trim(), email.value.trim(), password.value);
+    if (registering) await session.register(username.value.trim(), email.value.trim(), password.value, invited() || undefined);
     await session.login(username.value.trim(), password.value);
     form.reset();
   });
@@ -40,5 +55,6 @@ export function entrance(session) {
     setMode(false);
     unreadBadge(0);
     form.elements.username.focus();
+    showInvitation(session);
   };
 }

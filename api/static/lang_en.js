@@ -12,6 +12,8 @@ const words = {
   'entrance.register_do': 'Create account',
   'entrance.new': 'New here?',
   'entrance.known': 'Have an account?',
+  'entrance.invited': 'You are invited to “{chat}” by {by}.',
+  'entrance.invited_here': 'You are invited to this server.',
   'entrance.or_email': 'or e-mail',
   'entrance.password_hint': 'at least 8 characters',
 
@@ -242,6 +244,7 @@ const words = {
   'error.not_owner': 'Only an owner of the chat may do this.',
   'error.not_author': 'Only the author may do this.',
   'error.private_chat': 'You cannot join, leave or manage a private chat.',
+  'error.invite_not_found': 'This invitation has ended.',
   'error.group_full': 'The group is full.',
   'error.blocked': 'This person does not want to hear from you.',
   'error.too_large': 'That is too large.',

@@ -12,6 +12,8 @@ const words = {
   'entrance.register_do': 'Зарегистрироваться',
   'entrance.new': 'Впервые здесь?',
   'entrance.known': 'Уже есть аккаунт?',
+  'entrance.invited': '{by} приглашает вас в «{chat}».',
+  'entrance.invited_here': 'Вас приглашают на этот сервер.',
   'entrance.or_email': 'или почта',
   'entrance.password_hint': 'не короче 8 символов',
 
@@ -247,6 +249,7 @@ const words = {
   'error.not_owner': 'Это может сделать только владелец чата.',
   'error.not_author': 'Это может сделать только автор.',
   'error.private_chat': 'В личный чат нельзя войти, из него нельзя выйти, и управлять им нельзя.',
+  'error.invite_not_found': 'Это приглашение больше не действует.',
   'error.group_full': 'В группе больше нет места.',
   'error.blocked': 'Этот человек не хочет получать ваши сообщения.',
   'error.too_large': 'Это слишком много.',

@@ -132,6 +132,12 @@ export class Store extends Emitter {
   }
 
   /** Asks for one chat's counts and last message again, soon and once. */
+  /** A chat that the user has just come into. */
+  enter(chat) {
+    this.#learn(chat);
+    this.emit('chats');
+  }
+
   refresh(id) {
     if (this.#stale.has(id)) return;
     this.#stale.set(id, setTimeout(async () => {
@@ -191,6 +197,11 @@ export class Store extends Emitter {
       case 'message_read':
         if (chat && frame.user_id === this.me.id) this.#readElsewhere(chat, frame.seq);
         else if (chat && this.ticks.reach(chat.id, frame.seq)) this.emit('chat', chat.id);
+        return;
+      // It comes beside the message itself, perhaps before it: counted here, that would be no news.
+      case 'mentioned':
+        return chat ? undefined : this.refresh(frame.chat_id);
+      case 'chat_settings':
         return;
       default:
     }

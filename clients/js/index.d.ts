@@ -101,7 +101,7 @@ export class Session {
   constructor(options?: { base?: string; key?: string; storage?: Pick<Storage, 'getItem' | 'setItem' | 'removeItem'> });
   get signedIn(): boolean;
   get accessToken(): string;
-  register(username: string, email: string, password: string): Promise<unknown>;
+  register(username: string, email: string, password: string, invite?: string): Promise<unknown>;
   login(username: string, password: string): Promise<void>;
   adopt(token: string, refreshToken?: string | null, expiresIn?: number): void;
   refresh(): Promise<void>;

@@ -76,7 +76,7 @@ pub async fn run(
     lifecycle.spawn("admin", http::serve_admin(admin, admin_router, lifecycle.clone()));
 
     let per_address = config.limits.max_connections_per_address;
-    let most = http::places_within(process::descriptors(), config.db_pool_size);
+    let most = http::places_within(process::descriptors(), config.db_pool_size, config.gateway_shards);
     let places = Places::new(most, per_address, config.trusted_proxies.clone(), metrics.clone());
     let draining = lifecycle.draining();
     let app = tokio::select! {
@@ -134,7 +134,7 @@ async fn context(config: &Config, backends: &Backends, lifecycle: &Lifecycle) ->
     // Made only now, beside a database that is this program's and locked.
     let secret = config.secret_key.load().map_err(|error| StartError::new(error.to_string()))?;
     let keys = Keys::new(secret.as_ref().map(|secret| secret.expose_secret().as_bytes()), &config.jwt);
-    compare_keys(store.as_ref(), &keys).await;
+    compare_keys(config.program, store.as_ref(), &keys).await;
     let tokens = Tokens::new(
         keys,
         backends.history.deployment(),
@@ -170,7 +170,7 @@ async fn context(config: &Config, backends: &Backends, lifecycle: &Lifecycle) ->
 
 /// Nodes with different keys refuse each other's tokens: says so where this program does not take
 /// the key that the deployment's tokens were last signed with. A change on purpose is said once.
-async fn compare_keys(store: &dyn Store, keys: &Keys) {
+async fn compare_keys(program: Program, store: &dyn Store, keys: &Keys) {
     // A database that is away leaves the question open. Again where another node was faster.
     while let Ok(known) = store.signed_with().await {
         if let Some(known) = known.as_deref().filter(|known| !keys.takes(known)) {
@@ -181,7 +181,9 @@ async fn compare_keys(store: &dyn Store, keys: &Keys) {
                  this program does not take. Give every node the same; after a change on purpose everybody logs in again"
             );
         }
-        let Some(own) = keys.signer().filter(|own| known.as_deref() != Some(own)) else { return };
+        // A gateway signs nothing, though it may hold the secret.
+        let signer = keys.signer().filter(|_| program != Program::Gateway);
+        let Some(own) = signer.filter(|own| known.as_deref() != Some(own)) else { return };
         if store.sign_with(known.as_deref(), own).await.unwrap_or(true) {
             return;
         }

@@ -9,6 +9,7 @@ mod chat;
 mod client;
 mod console;
 mod driver;
+mod invites;
 mod kept;
 mod keyboard;
 mod languages;

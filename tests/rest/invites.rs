@@ -158,6 +158,12 @@ async fn a_used_up_or_revoked_invitation_is_gone(d: &Deployment) {
     let path = format!("/chats/{chat_id}/invites/{}", code(&revoked));
     ann.rest.delete(&path).await.ok(204);
     ann.rest.delete(&path).await.problem(404, "invite_not_found");
+    // what no invitation is called, also what a database does not take
+    for none in ["%00", "%C3%A9", "x"] {
+        d.rest().get(&format!("/invites/{none}")).await.problem(404, "invite_not_found");
+        eve.rest.post(&format!("/invites/{none}/accept"), json!({})).await.problem(404, "invite_not_found");
+        ann.rest.delete(&format!("/chats/{chat_id}/invites/{none}")).await.problem(404, "invite_not_found");
+    }
     for gone in [&once, &revoked, &json!({"code": "AAAAAAAAAAAAAAAAAAAAAA"})] {
         accept(&eve, gone).await.problem(404, "invite_not_found");
         d.rest().get(&format!("/invites/{}", code(gone))).await.problem(404, "invite_not_found");
@@ -264,6 +270,8 @@ async fn registration_is_open_by_invitation_or_closed(builder: Builder) {
     register(&rest, "ann", Some(code(&given))).await.ok(201);
     register(&rest, "ann", Some(code(&given))).await.ok(201);
     register(&rest, "eve", Some(code(&given))).await.problem(404, "invite_not_found");
+    // a stranger does not learn which names are taken
+    register(&rest, "ann", Some("AAAAAAAAAAAAAAAAAAAAAA")).await.problem(404, "invite_not_found");
 
     let (made, lines) = host_invite(&d, &["--max-uses", "0", "--expires-in", "60"]).await;
     assert!(made && lines.len() == 1, "{lines:?}");

@@ -153,6 +153,11 @@ fn loads(page: &str) -> Vec<String> {
 }
 
 async fn no_page_loads_anything_from_elsewhere(d: &Deployment) {
+    // with a slash behind, what a page loads would not be beside it
+    for path in ["/docs", "/redoc", "/websocket_test.html", "/websocket_test_new.html"] {
+        let answer = d.rest().get(&format!("{path}/")).await;
+        assert_eq!((answer.status, answer.header("location")), (308, Some(&*format!("..{path}"))), "{path}/");
+    }
     for path in ["/", "/docs", "/redoc", "/websocket_test.html", "/websocket_test_new.html"] {
         let (mut at, mut answer) = (path.to_owned(), accepting(d, path, "text/html").await);
         // a page may lie a step aside

@@ -5,9 +5,11 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT, VARY};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use messenger_common::config::Config;
+use messenger_common::error::{Error, Result};
+use messenger_common::http::extract::PathParams;
 use serde::Serialize;
 use std::sync::Arc;
 use utoipa::{IntoParams, ToSchema};
@@ -54,13 +56,21 @@ pub(crate) struct Home {
 
 /// The page at `GET /`.
 pub(crate) fn home() -> OpenApiRouter<Arc<Home>> {
-    OpenApiRouter::new().routes(routes!(root))
+    OpenApiRouter::new().routes(routes!(root)).route("/invite/{code}", get(invited))
 }
 
 /// Each asset at its address.
 pub(crate) fn assets(all: Vec<Asset>) -> axum::Router {
     all.into_iter().fold(axum::Router::new(), |router, asset| {
         let path = asset.path().to_owned();
+        // What a page loads is found beside it: under the page's own name there is nothing.
+        let router = if asset.is_page() {
+            let name = path.trim_start_matches('/').to_owned();
+            router
+                .route(&format!("{path}/"), get(move || std::future::ready(Redirect::permanent(&format!("../{name}")))))
+        } else {
+            router
+        };
         router.route(&path, get(move |headers: HeaderMap| std::future::ready(asset.answer(&headers))))
     })
 }
@@ -91,6 +101,13 @@ async fn root(State(home): State<Arc<Home>>, headers: HeaderMap) -> Response {
     };
     response.headers_mut().append(VARY, axum::http::HeaderValue::from_static("accept"));
     response
+}
+
+/// An invitation's address as friends are sent it: leads to the page, which shows what it is for.
+/// The way is relative, since a proxy may keep a path of its own before it.
+async fn invited(PathParams(code): PathParams<String>) -> Result<Redirect> {
+    let sound = !code.is_empty() && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    if sound { Ok(Redirect::to(&format!("../#/invite/{code}"))) } else { Err(Error::InviteNotFound) }
 }
 
 /// Whether HTML is named, and JSON not preferred to it (RFC 9110, section 12.5.1).

@@ -118,8 +118,8 @@ export class Session extends Emitter {
   get refreshable() { return Boolean(this.#tokens?.refresh); }
   get expiresAt() { return this.#tokens?.expiresAt ?? 0; }
   /** @param {string} username @param {string} email @param {string} password */
-  register(username, email, password) {
-    return this.#fetch('POST', '/auth/register', { username, email, password });
+  register(username, email, password, invite = undefined) {
+    return this.#fetch('POST', '/auth/register', { username, email, password, invite });
   }
 
   /** @param {string} username or the e-mail @param {string} password */

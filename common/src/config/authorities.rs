@@ -40,7 +40,8 @@ pub(super) fn read(
     warnings: &mut Vec<String>,
 ) -> Result<Option<Authorities>, ConfigError> {
     let mut all = Pem::default();
-    if let Some(path) = raw.get(NAME)? {
+    let named = raw.get(NAME)?;
+    if let Some(path) = &named {
         let fault = |fault: String| ConfigError::of(NAME, fault);
         let text = std::fs::read(path.trim()).map_err(|error| fault(format!("cannot be read: {error}")))?;
         for certificate in CertificateDer::pem_slice_iter(&text) {
@@ -53,7 +54,7 @@ pub(super) fn read(
             return Err(fault("holds no certificate in PEM (-----BEGIN CERTIFICATE-----)".to_owned()));
         }
     }
-    if !checks_certificates(database, redis) {
+    if named.is_none() && !checks_certificates(database, redis) {
         return Ok(None);
     }
     let system = rustls_native_certs::load_native_certs();
@@ -72,7 +73,7 @@ fn checks_certificates(database: &Database, redis: Option<&RedisConfig>) -> bool
         let servers = redis.nodes.iter().chain(redis.sentinel.as_ref().map(|sentinel| &sentinel.server));
         servers.into_iter().any(|url| url.expose_secret().starts_with("rediss:"))
     });
-    redis || matches!(database, Database::Postgres(url) if url.expose_secret().contains("verify-"))
+    redis || matches!(database, Database::Postgres(url) if url.expose_secret().to_ascii_lowercase().contains("verify-"))
 }
 
 #[derive(Default)]

@@ -21,14 +21,17 @@ pub(super) const RETRY_AFTER: Duration = Duration::from_secs(10);
 /// A refusal is logged once in this time: a flood of connections is not a flood of lines.
 const LOG_INTERVAL: Duration = Duration::from_mins(1);
 
-/// Descriptors that are not the public port's: the admin port's, those to Redis, the threads' own,
-/// files. Those of the database's pool come to them.
+/// Descriptors that are not the public port's: the admin port's, those to Redis, files. Those of
+/// the database's pool and of the shards' threads come to them.
 const RESERVED: u64 = 128;
+/// Of one runtime: to wait for sockets, to be woken, for signals.
+const RESERVED_A_SHARD: u64 = 4;
 
 /// The places that the public port has where the process may open `files` descriptors, with a pool
-/// of `pool` connections. The admin port answers though all of them are taken.
-pub fn places_within(files: u64, pool: u32) -> usize {
-    let reserved = (RESERVED + u64::from(pool)).min(files / 3);
+/// of `pool` connections and so many shards. The admin port answers though all of them are taken.
+pub fn places_within(files: u64, pool: u32, shards: usize) -> usize {
+    let shards = RESERVED_A_SHARD.saturating_mul(u64::try_from(shards).unwrap_or(u64::MAX));
+    let reserved = (RESERVED + u64::from(pool)).saturating_add(shards).min(files / 3);
     usize::try_from(files - reserved).unwrap_or(usize::MAX)
 }
 
@@ -213,9 +216,9 @@ mod tests {
 
     #[test]
     fn a_reserve_is_left_of_any_limit() {
-        assert_eq!(places_within(65_536, 10), 65_536 - 138);
-        assert_eq!(places_within(1024, 10), 1024 - 138);
-        assert_eq!(places_within(128, 10), 86);
-        assert_eq!(places_within(0, 10), 0);
+        assert_eq!(places_within(65_536, 10, 0), 65_536 - 138);
+        assert_eq!(places_within(1024, 10, 2), 1024 - 146);
+        assert_eq!(places_within(128, 10, 2), 86);
+        assert_eq!(places_within(0, 10, 2), 0);
     }
 }

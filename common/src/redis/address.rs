@@ -1,6 +1,5 @@
 //! Which server an address leads to: itself, or the primary that Sentinels name.
 
-use super::connect::CONNECT_TIMEOUT;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use redis::{AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, ErrorKind, RedisResult};
@@ -9,6 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
+/// The longest time for one attempt to connect and shake hands.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// The longest wait for a Sentinel; the rest of [`CONNECT_TIMEOUT`] is the primary's.
 const ASK_TIMEOUT: Duration = Duration::from_millis(400);
 
@@ -53,23 +54,32 @@ impl Sentinel {
     /// The primary that most Sentinels name: one that is cut off may still name the one before.
     async fn find(&self) -> RedisResult<ConnectionInfo> {
         let mut asked: FuturesUnordered<_> = self.sentinels.iter().map(|one| self.ask(one)).collect();
-        let (mut named, mut failed): (Vec<((String, u16), usize)>, _) = (Vec::new(), None);
+        let (mut named, mut failed, mut late): (Vec<((String, u16), usize)>, _, _) = (Vec::new(), None, false);
         while let Some(answer) = asked.next().await {
             match answer {
                 Ok(address) => {
-                    let at = named.iter().position(|(other, _)| *other == address).unwrap_or_else(|| {
+                    let place = named.iter().position(|(other, _)| *other == address).unwrap_or_else(|| {
                         named.push((address, 0));
                         named.len() - 1
                     });
-                    named[at].1 += 1;
-                    if named[at].1 > self.sentinels.len() / 2 {
-                        break;
+                    named[place].1 += 1;
+                    if named[place].1 > self.sentinels.len() / 2 {
+                        let ((host, port), _) = named.swap_remove(place);
+                        return Ok(at(&self.server, host, port));
                     }
                 }
-                Err(error) => failed = Some(error),
+                Err(error) => {
+                    late |= error.is_timeout();
+                    failed = Some(error);
+                }
             }
         }
-        match named.into_iter().max_by_key(|(_, count)| *count) {
+        // A few that are cut off with the old primary may be the first to answer, or the only ones:
+        // without a majority a word counts where nobody contradicts it and nobody is merely slow.
+        if named.len() > 1 || (late && !named.is_empty()) {
+            return Err((ErrorKind::Io, "most Sentinels do not name one primary").into());
+        }
+        match named.pop() {
             Some(((host, port), _)) => Ok(at(&self.server, host, port)),
             None => Err(failed.unwrap_or_else(|| (ErrorKind::Io, "no Sentinel answers").into())),
         }
@@ -90,7 +100,7 @@ impl Sentinel {
             Ok(Ok(Some(address))) => Ok(address),
             Ok(Ok(None)) => Err((ErrorKind::Io, "Sentinel knows no primary of that name", self.primary.clone()).into()),
             Ok(Err(error)) => Err(error),
-            Err(_) => Err((ErrorKind::Io, "no Sentinel answers in time").into()),
+            Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! From `REDIS_URL` to connections: TCP without delay, kept alive, every wait bounded.
 
+pub(crate) use super::address::CONNECT_TIMEOUT;
 use super::address::{Sentinel, Server};
 use crate::config::{Authorities, RedisConfig};
 use crate::error::{Error, Result};
@@ -11,10 +12,6 @@ use redis::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
-use std::time::Duration;
-
-/// The longest time for one attempt to connect and shake hands.
-pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The addresses of `REDIS_URL`; the error names no part of them, for they may hold a password.
 pub(crate) fn nodes(config: &RedisConfig) -> Result<Vec<ConnectionInfo>> {

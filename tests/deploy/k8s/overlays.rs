@@ -92,7 +92,8 @@ async fn small_brings_its_postgres_and_its_redis() {
         .sum();
     let config = &of_kind(&objects, "ConfigMap")[0]["data"];
     let pool: u64 = config["DB_POOL_SIZE"].as_str().unwrap().parse().unwrap();
-    assert!(most * pool <= 96, "{most} pods with {pool} connections each");
+    // a roll-out begins new pods, one or two of each program, while the old ones drain
+    assert!((most + 4) * pool <= 96, "{most} pods with {pool} connections each");
 }
 
 #[tokio::test]
@@ -136,7 +137,10 @@ async fn production_serves_users_first_and_survives_a_zone() {
         assert_eq!(pod["priorityClassName"], "messenger");
         let zones = &pod["topologySpreadConstraints"][1];
         assert_eq!(zones["topologyKey"], "topology.kubernetes.io/zone");
-        assert_eq!(zones["whenUnsatisfiable"], "DoNotSchedule");
+        assert_eq!(
+            zones["whenUnsatisfiable"], "ScheduleAnyway",
+            "a zone that is away, or none, keeps no pod from starting"
+        );
         let scaler = &find(&objects, "HorizontalPodAutoscaler", &format!("messenger-{program}"))["spec"];
         assert!(scaler["minReplicas"].as_u64().unwrap() >= 3, "two stay when a zone is lost");
     }

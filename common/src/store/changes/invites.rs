@@ -94,8 +94,9 @@ pub(in crate::store) async fn register(
     code: &str,
     max_members: i64,
 ) -> Result<(User, Committed), Fault> {
-    let user = tx.insert_user(user).await?;
+    // First: who has none does not learn which names and addresses are taken.
     let invite = tx.invite_of(code).await?.ok_or(Error::InviteNotFound)?;
+    let user = tx.insert_user(user).await?;
     let committed = if let Some(chat) = invite.chat_id {
         enter(tx, &invite, chat, user.id, max_members).await?.1
     } else {

@@ -60,8 +60,8 @@ impl PostgresStore {
         Self::connect_with(url, None, pool_size)
     }
 
-    /// The same, with more authorities of the server's certificate. A file that the address names
-    /// counts instead.
+    /// The same, with more authorities of the server's certificate. A file that the address names,
+    /// or `PGSSLROOTCERT`, counts instead.
     pub fn connect_with(url: &SecretString, authorities: Option<&Authorities>, pool_size: u32) -> Result<Self> {
         let mut options: PgConnectOptions = url
             .expose_secret()
@@ -71,6 +71,7 @@ impl PostgresStore {
         let names_its_own = ["sslrootcert=", "ssl-root-cert=", "ssl-ca="];
         if let Some(authorities) = authorities
             && !names_its_own.iter().any(|name| url.expose_secret().contains(name))
+            && std::env::var_os("PGSSLROOTCERT").is_none()
         {
             options = options.ssl_root_cert_from_pem(authorities.pem().to_vec());
         }

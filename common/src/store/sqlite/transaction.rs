@@ -232,7 +232,9 @@ impl Transaction for Writing {
     }
 
     async fn erase_text(&mut self, message: MessageId, at: Time) -> Result<(), Fault> {
-        for hung in ["delete from reactions where message_id = $1", "delete from pins where message_id = $1"] {
+        // A pin is found by its chat first.
+        let pin = "delete from pins where message_id = $1 and chat_id = (select chat_id from messages where id = $1)";
+        for hung in ["delete from reactions where message_id = $1", pin] {
             sqlx::query(hung).bind(message).execute(&mut *self.inner).await?;
         }
         let erased = sqlx::query(
