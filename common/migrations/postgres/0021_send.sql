@@ -1,6 +1,7 @@
 -- The second shape of the send function; nodes of the release before call the first. It knows closed groups, blocks and mentions.
 --
--- p_mentions and p_notified: JSON lists of users, none for the most; the outbox names those who are notified.
+-- p_mentions and p_notified: JSON lists of users, none for the most; the outbox names those who are notified. Both are looked up
+-- before: those who are no members any more by now are left out of them.
 -- outcome: 0 stored, 1 no such chat, 2 not a member, 3 the client's id was used for another text, 4 no such message to reply
 -- to, 5 a retry: the columns say the first message, 6 the other user of the private chat blocked the author.
 create function messenger_send_v2(
@@ -77,7 +78,12 @@ begin
             where x.id = e.reply_id and x.chat_id + 0 = e.chat_id and x.deleted_at is null limit 1
         ) target on e.reply_id is not null
     ), numbered as materialized (
-        select e.*, e.head + count(*) filter (where e.outcome = 0) over (partition by e.chat_id order by e.ord) as seq
+        select e.ord, e.chat_id, e.author_id, e.body, e.client_id, e.digest, e.reply_id, e.display_name, e.pair_low, e.pair_high,
+               e.old_id, e.old_seq, e.old_created_at, e.old_text, e.old_edited_at, e.old_deleted, e.old_reply_to_id,
+               e.old_reactions, e.old_mentions, e.outcome,
+               case when e.outcome = 0 and e.mentions is not null then messenger_members_among(e.chat_id, e.mentions) end as mentions,
+               case when e.outcome = 0 and e.notified is not null then messenger_members_among(e.chat_id, e.notified) end as notified,
+               e.head + count(*) filter (where e.outcome = 0) over (partition by e.chat_id order by e.ord) as seq
         from entry e
     ), stored as (
         insert into messages (chat_id, seq, author_id, text, created_at, client_message_id, text_digest, reply_to_id, mentions)
@@ -89,7 +95,7 @@ begin
         select u.id::bigint, s.chat_id, s.seq, s.id
         from numbered n join stored s on s.chat_id = n.chat_id and s.seq = n.seq
         cross join lateral json_array_elements_text(n.mentions::json) as u (id)
-        where n.outcome = 0 and n.mentions is not null
+        where n.outcome = 0 and n.mentions is not null and u.id::bigint <> n.author_id
     ), piece as materialized (
         select n.chat_id, min(n.seq) as first, max(n.seq) as last from numbered n where n.outcome = 0 group by n.chat_id
     ), moved as (
@@ -134,6 +140,7 @@ as $$
 #variable_conflict use_column
 declare
     v_is_open boolean;
+    v_notified text;
     v_old record;
 begin
     is_deleted := false;
@@ -188,24 +195,36 @@ begin
         end if;
     end if;
     outcome := 0;
-    mentions := p_mentions;
+    if p_mentions is not null then
+        mentions := messenger_members_among(p_chat, p_mentions);
+        v_notified := messenger_members_among(p_chat, p_notified);
+    end if;
     insert into messages (chat_id, seq, author_id, text, created_at, client_message_id, text_digest, reply_to_id, mentions)
     values (p_chat, messenger_send_one_v2.seq, p_author, p_text, messenger_send_one_v2.created_at, p_client, p_digest, p_reply,
-            p_mentions)
+            messenger_send_one_v2.mentions)
     returning id into message_id;
     update chats c set seq = messenger_send_one_v2.seq, active_at = messenger_send_one_v2.created_at where c.id = p_chat;
     update members m set read_seq = messenger_send_one_v2.seq where m.chat_id = p_chat and m.user_id = p_author;
     insert into outbox (size, payload)
-    values (1, case when p_notified is null
+    values (1, case when v_notified is null
         then format('{"events":[[%s,%s,%s]],"notices":[]}', p_chat, messenger_send_one_v2.seq, messenger_send_one_v2.seq)
         else format('{"events":[[%s,%s,%s]],"notices":[],"mentioned":[[%s,%s,%s]]}', p_chat, messenger_send_one_v2.seq,
-                    messenger_send_one_v2.seq, p_chat, messenger_send_one_v2.seq, p_notified)
+                    messenger_send_one_v2.seq, p_chat, messenger_send_one_v2.seq, v_notified)
         end::json)
     returning id into outbox_id;
-    if p_mentions is not null then
+    if mentions is not null then
         insert into mentions (user_id, chat_id, seq, message_id)
         select u.id::bigint, p_chat, messenger_send_one_v2.seq, messenger_send_one_v2.message_id
-        from json_array_elements_text(p_mentions::json) as u (id);
+        from json_array_elements_text(messenger_send_one_v2.mentions::json) as u (id) where u.id::bigint <> p_author;
     end if;
 end
+$$;
+
+-- Those of a JSON list of users who are members, in its order; null where there are none.
+create function messenger_members_among(p_chat bigint, p_users text) returns text
+language sql volatile
+as $$
+    select json_agg(u.id order by u.ord)::text
+    from json_array_elements(p_users::json) with ordinality as u (id, ord)
+    where exists (select from members m where m.chat_id = p_chat and m.user_id = (u.id #>> '{}')::bigint)
 $$;

@@ -12,8 +12,8 @@ use sqlx::FromRow;
 /// Reactions, pins and mentions. See the store's obligations.
 #[async_trait]
 pub trait Marks: Send + Sync + 'static {
-    /// Those of these names, without case, that members of the chat have.
-    async fn mentioned(&self, chat: ChatId, by: UserId, names: &[String]) -> Result<Vec<Mention>>;
+    /// Those of these lowered names that members of the chat have, each with its member.
+    async fn mentioned(&self, chat: ChatId, by: UserId, names: &[String]) -> Result<Vec<(String, Mention)>>;
     /// Adds the user's emoji to a message, or takes it back. The same again changes nothing.
     /// `MessageNotFound`, also for users who are not in the chat; `Blocked`, `TooManyReactions`.
     async fn react(&self, message: MessageId, by: UserId, emoji: &str, add: bool) -> Result<Committed>;

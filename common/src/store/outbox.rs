@@ -49,10 +49,11 @@ impl OutboxPayload {
         serde_json::to_string(self).map_err(Error::internal)
     }
 
-    /// The chats that it notifies users of, each with the user who sees it.
-    pub(super) fn added(&self) -> impl Iterator<Item = (ChatId, UserId)> + '_ {
+    /// The chats that its notices show, each with the user who sees it.
+    pub(super) fn shown(&self) -> impl Iterator<Item = (ChatId, UserId)> + '_ {
         let added = self.notices.iter().filter(|notice| notice.kind == StoredNoticeKind::Added);
-        added.flat_map(|notice| notice.users.iter().map(|user| (notice.chat, *user)))
+        let added = added.flat_map(|notice| notice.users.iter().map(|user| (notice.chat, *user)));
+        added.chain(self.mentioned.iter().flat_map(|(chat, _, users)| users.iter().map(|user| (*chat, *user))))
     }
 }
 
@@ -126,7 +127,9 @@ pub(super) fn rebuilt(
             _ => None,
         });
         if let Some(message) = message.filter(|message| !message.is_deleted) {
-            notices.extend(mention_notices(message, *seq, users.iter().copied()));
+            // The text is as of now: a user who has left since does not see it.
+            let is_member = |user: &UserId| seen.get(&(*chat, *user)).is_some_and(|chat| chat.role.is_some());
+            notices.extend(mention_notices(message, *seq, users.iter().copied().filter(is_member)));
         }
     }
     let mut shared: Option<Arc<Chat>> = None;

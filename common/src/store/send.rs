@@ -23,6 +23,8 @@ pub(super) struct Stored {
     pub(super) id: MessageId,
     pub(super) seq: Seq,
     pub(super) at: OffsetDateTime,
+    /// Those of the mentioned who were members then.
+    pub(super) mentions: Vec<UserId>,
     /// The author's name for people.
     pub(super) display_name: Option<String>,
 }
@@ -56,9 +58,15 @@ pub(super) fn mentioned(mentions: &[Mention]) -> Vec<UserId> {
     mentions.iter().map(|one| one.user_id).collect()
 }
 
-/// Those of them who are notified.
-pub(super) fn notified(mentions: &[Mention]) -> Vec<UserId> {
-    mentions.iter().filter(|one| one.notify).map(|one| one.user_id).collect()
+/// Those of them who are notified: members still, and not the author.
+pub(super) fn notified(mentions: &[Mention], author: UserId, members: &[UserId]) -> Vec<UserId> {
+    let notified = mentions.iter().filter(|one| one.notify).map(|one| one.user_id);
+    notified.filter(|user| *user != author && members.contains(user)).collect()
+}
+
+/// Those who are counted as mentioned: all but the author.
+pub(super) fn counted(mentioned: &[UserId], author: UserId) -> Vec<UserId> {
+    mentioned.iter().copied().filter(|user| *user != author).collect()
 }
 
 /// Makes the batch's answer of the outcomes.
@@ -75,7 +83,7 @@ fn sent(entry: &NewMessage, outcome: Outcome, committed: &mut Committed) -> Resu
             if let Some(pair) = pair {
                 committed.notices.extend(private_notices(&message, pair));
             }
-            let notified = entry.mentions.iter().filter(|one| one.notify).map(|one| one.user_id);
+            let notified = notified(&entry.mentions, entry.author_id, &message.mentions);
             committed.notices.extend(mention_notices(&message, stored.seq, notified));
             committed.events.push(LogEvent {
                 chat_id: entry.chat_id,
@@ -106,6 +114,6 @@ fn message(entry: &NewMessage, stored: &Stored) -> Message {
         client_message_id: entry.client_message_id.clone(),
         reply_to_id: entry.reply_to_id,
         reactions: Vec::new(),
-        mentions: mentioned(&entry.mentions),
+        mentions: stored.mentions.clone(),
     }
 }

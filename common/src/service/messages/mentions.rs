@@ -4,11 +4,16 @@ use crate::error::Result;
 use crate::id::{ChatId, UserId};
 use crate::service::Context;
 use crate::store::Mention;
+use std::collections::HashSet;
 
 /// The most members that one message mentions; the first ones count.
 const MAX_MENTIONS: usize = 50;
 /// The length of a username, as it registers.
 const USERNAME: std::ops::RangeInclusive<usize> = 3..=32;
+
+/// A name after an `@`, lowered. A name may end in a dot or a dash, as a sentence does: the longer
+/// reading comes first.
+type Readings = Vec<String>;
 
 /// The members that the text mentions. Costs nothing for a text without an `@`.
 pub(super) async fn find(ctx: &Context, chat: ChatId, by: UserId, text: &str) -> Result<Vec<Mention>> {
@@ -16,30 +21,35 @@ pub(super) async fn find(ctx: &Context, chat: ChatId, by: UserId, text: &str) ->
     if names.is_empty() {
         return Ok(Vec::new());
     }
-    ctx.store.mentioned(chat, by, &names).await
+    Ok(meant(&names, ctx.store.mentioned(chat, by, &names.concat()).await?))
 }
 
-/// The names after an `@`, lowered, each once. A name may end in a dot or a dash, as a sentence
-/// does: both readings count.
-fn names(text: &str) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
-    let mut found = 0;
+/// One member a name: the longest reading that is one's.
+fn meant(names: &[Readings], mut found: Vec<(String, Mention)>) -> Vec<Mention> {
+    let known: HashSet<String> = found.iter().map(|(name, _)| name.clone()).collect();
+    let meant: HashSet<&String> =
+        names.iter().filter_map(|readings| readings.iter().find(|name| known.contains(*name))).collect();
+    found.retain(|(name, _)| meant.contains(name));
+    found.into_iter().map(|(_, mention)| mention).collect()
+}
+
+/// The names of the text, each once.
+fn names(text: &str) -> Vec<Readings> {
+    let mut names: Vec<Readings> = Vec::new();
     for (at, _) in text.match_indices('@') {
         let follows_a_word = text[..at].chars().next_back().is_some_and(|c| c.is_alphanumeric() || is_of_a_name(c));
-        if follows_a_word || found == MAX_MENTIONS {
+        if follows_a_word || names.len() == MAX_MENTIONS {
             continue;
         }
         let rest = &text[at + 1..];
         let name = rest.find(|c| !is_of_a_name(c)).map_or(rest, |end| &rest[..end]).to_ascii_lowercase();
         let plain = name.trim_end_matches(['.', '-']);
-        let readings = [name.as_str(), plain].map(str::to_owned);
-        let known = names.len();
-        for name in readings {
-            if USERNAME.contains(&name.len()) && !names.contains(&name) {
-                names.push(name);
-            }
+        let mut readings: Readings = [name.as_str(), plain].map(str::to_owned).into();
+        readings.retain(|name| USERNAME.contains(&name.len()));
+        readings.dedup();
+        if !readings.is_empty() && !names.contains(&readings) {
+            names.push(readings);
         }
-        found += usize::from(names.len() > known);
     }
     names
 }
@@ -54,10 +64,10 @@ mod tests {
 
     #[test]
     fn a_name_stands_after_an_at_that_begins_a_word() {
-        assert_eq!(names("@Ann, and (@ben_2) @ANN"), ["ann", "ben_2"]);
-        assert_eq!(names("thanks @ann. @b.c-"), ["ann.", "ann", "b.c-", "b.c"]);
-        assert_eq!(names("@ann@ben привет@cem"), ["ann"]);
-        let none: [&str; 0] = [];
+        assert_eq!(names("@Ann, and (@ben_2) @ANN"), [["ann"], ["ben_2"]]);
+        assert_eq!(names("thanks @ann. @b.c-"), [["ann.", "ann"], ["b.c-", "b.c"]]);
+        assert_eq!(names("@ann@ben привет@cem"), [["ann"]]);
+        let none: [Readings; 0] = [];
         for text in ["", "@", "@ab", "ann@example.org", "@@", "@-", &format!("@{}", "x".repeat(33))] {
             assert_eq!(names(text), none, "{text}");
         }
@@ -68,6 +78,20 @@ mod tests {
         let text: String =
             (100..200).flat_map(|n| ["@user".to_owned(), n.to_string(), " @user100 ".to_owned()]).collect();
         let found = names(&text);
-        assert_eq!((found.len(), found[0].as_str(), found[49].as_str()), (50, "user100", "user149"));
+        assert_eq!((found.len(), found[0][0].as_str(), found[49][0].as_str()), (50, "user100", "user149"));
+    }
+
+    #[test]
+    fn the_longest_reading_that_a_member_has_is_meant() {
+        let mention = |id| Mention { user_id: UserId(id), notify: true };
+        let all = || vec![("ann".to_owned(), mention(1)), ("ann.".to_owned(), mention(2))];
+        assert_eq!(meant(&names("thanks @ann."), all()), [mention(2)]);
+        assert_eq!(meant(&names("thanks @ann"), all()), [mention(1)]);
+        assert_eq!(meant(&names("@ann. @ann"), all()), [mention(1), mention(2)]);
+        assert_eq!(meant(&names("thanks @ann."), all()[..1].to_vec()), [mention(1)]);
+        let dotted = (100..160).fold(String::new(), |text, n| text + "@user" + &n.to_string() + ". ");
+        let both = |n: i64| [(format!("user{n}"), mention(n)), (format!("user{n}."), mention(1000 + n))];
+        let meant = meant(&names(&dotted), (100..160).flat_map(both).collect());
+        assert_eq!(meant, (1100..1150).map(mention).collect::<Vec<_>>());
     }
 }

@@ -6,7 +6,7 @@ use crate::event::EventBody;
 use crate::id::{MessageId, UserId};
 use crate::model::{Message, Role};
 use crate::store::fault::Fault;
-use crate::store::send::{mentioned, notified};
+use crate::store::send::{counted, mentioned, notified};
 use crate::store::{Committed, Mention, NoticeBody};
 
 /// See [`crate::store::Messages::edit`].
@@ -26,7 +26,12 @@ pub(in crate::store) async fn edit(
         return Ok((message, Committed::default()));
     }
     marks::require_unblocked(tx, &change, by).await?;
-    let now = mentioned(mentions);
+    let mut now = mentioned(mentions);
+    if !now.is_empty() {
+        // They were looked up before the lock: a removal may have come between.
+        let members = tx.members_among(change.chat.id, &now).await?;
+        now.retain(|user| members.iter().any(|member| member.user_id == *user));
+    }
     tx.set_text(id, text, &now, change.at).await?;
     text.clone_into(&mut message.text);
     message.is_edited = true;
@@ -34,15 +39,16 @@ pub(in crate::store) async fn edit(
     let before = std::mem::replace(&mut message.mentions, now);
     let shared = message.clone().for_all();
     let seq = change.push(EventBody::MessageEdited { message: shared.clone() });
-    let fresh: Vec<Mention> = mentions.iter().copied().filter(|one| !before.contains(&one.user_id)).collect();
+    let fresh: Vec<UserId> = message.mentions.iter().copied().filter(|user| !before.contains(user)).collect();
     let gone: Vec<UserId> = before.into_iter().filter(|user| !message.mentions.contains(user)).collect();
     if !gone.is_empty() {
         tx.delete_mentions(change.chat.id, id, &gone).await?;
     }
-    if !fresh.is_empty() {
-        tx.insert_mentions(change.chat.id, id, seq, &mentioned(&fresh)).await?;
+    let to_count = counted(&fresh, by);
+    if !to_count.is_empty() {
+        tx.insert_mentions(change.chat.id, id, seq, &to_count).await?;
     }
-    for user in notified(&fresh) {
+    for user in notified(mentions, by, &fresh) {
         change.notify(user, NoticeBody::Mentioned(Box::new(shared.clone())));
     }
     tx.record(&change).await?;

@@ -7,6 +7,11 @@ contract!(
     a_mention_is_counted_until_it_is_read,
     an_edit_changes_the_mentions,
     a_deleted_message_mentions_nobody,
+    a_removal_before_the_send_takes_the_mention_away,
+    a_removal_before_the_edit_takes_the_mention_away,
+    a_relay_notifies_no_removed_user,
+    a_private_chats_mention_is_relayed,
+    an_author_is_not_notified_of_a_mention_of_himself,
 );
 
 fn told_of(user: &User) -> Mention {
@@ -28,20 +33,26 @@ async fn members_are_found_by_their_names(at: Fixture) {
         (at.named("Ann").await, at.named("ben").await, at.named("cem").await, at.named("dan").await);
     let chat = at.group(&ann, &[&ben, &cem]).await.id;
     let names: Vec<String> = ["ann", "ben", "cem", "dan", "nobody"].map(str::to_owned).into();
-    let found = at.store.mentioned(chat, ann.id, &names).await.unwrap();
+    let mentioned = async || {
+        let found = at.store.mentioned(chat, ann.id, &names).await.unwrap();
+        let (names, mentions): (Vec<String>, Vec<Mention>) = found.into_iter().unzip();
+        assert_eq!(names, ["ann", "ben", "cem"]);
+        mentions
+    };
+    let found = mentioned().await;
     let quiet = Mention { user_id: ann.id, notify: false };
     assert_eq!(found, [quiet, told_of(&ben), told_of(&cem)], "members alone, and the author in silence");
     at.store.block(ben.id, ann.id, true).await.unwrap();
     let muted = SettingsPatch { muted_until: Some(Some(cem.created_at + HOUR)), ..SettingsPatch::default() };
     assert!(at.store.set_settings(chat, cem.id, muted).await.unwrap());
-    let found = at.store.mentioned(chat, ann.id, &names).await.unwrap();
+    let found = mentioned().await;
     assert_eq!(
         found.iter().map(|one| (one.user_id, one.notify)).collect::<Vec<_>>(),
         [(ann.id, false), (ben.id, false), (cem.id, false)]
     );
     let past = SettingsPatch { muted_until: Some(Some(cem.created_at - HOUR)), ..SettingsPatch::default() };
     at.store.set_settings(chat, cem.id, past).await.unwrap();
-    assert!(at.store.mentioned(chat, ann.id, &names).await.unwrap()[2].notify);
+    assert!(mentioned().await[2].notify);
     assert_eq!(at.store.mentioned(chat, dan.id, &["nobody".into()]).await.unwrap(), []);
 }
 
@@ -110,4 +121,74 @@ async fn a_deleted_message_mentions_nobody(at: Fixture) {
     for entry in at.store.outbox_claim(Duration::ZERO, 500).await.unwrap() {
         assert_eq!(notified(&entry, "mentioned"), []);
     }
+}
+
+async fn a_removal_before_the_send_takes_the_mention_away(at: Fixture) {
+    let (ann, ben, cem) = (at.user().await, at.user().await, at.user().await);
+    let chat = at.group(&ann, &[&ben, &cem]).await.id;
+    at.store.leave(chat, ben.id).await.unwrap();
+    let quiet = NewMessage { mentions: vec![told_of(&ben)], ..new(chat, &ann, "@ben") };
+    let both = NewMessage { mentions: vec![told_of(&ben), told_of(&cem)], ..new(chat, &ann, "@ben @cem") };
+    // Alone, and in a batch.
+    for batch in [vec![quiet.clone()], vec![both.clone()], vec![quiet, both.clone(), new(chat, &cem, "plain"), both]] {
+        let expected = batch.iter().filter(|entry| entry.mentions.len() == 2).count();
+        let sent = at.send_batch(batch).await;
+        assert_eq!(notified(&sent.committed, "mentioned"), vec![cem.id; expected]);
+        for sent in sent.results {
+            let message = sent.unwrap().message;
+            assert!(!message.mentions.contains(&ben.id));
+            assert_eq!(at.store.message(message.id, ann.id).await.unwrap().mentions, message.mentions);
+        }
+    }
+    assert_eq!(at.number("select count(*) from mentions").await, 3);
+}
+
+async fn a_removal_before_the_edit_takes_the_mention_away(at: Fixture) {
+    let (ann, ben, cem) = (at.user().await, at.user().await, at.user().await);
+    let chat = at.group(&ann, &[&ben, &cem]).await.id;
+    let id = at.send(chat, &ann, "plain").await.id;
+    at.store.leave(chat, ben.id).await.unwrap();
+    let mentions = vec![told_of(&ben), told_of(&cem)];
+    let (message, committed) = at.store.edit(id, ann.id, "@ben @cem".into(), mentions).await.unwrap();
+    at.told(&committed).await;
+    assert_eq!((message.mentions, notified(&committed, "mentioned")), (vec![cem.id], vec![cem.id]));
+    assert_eq!(at.number("select count(*) from mentions").await, 1);
+}
+
+async fn a_relay_notifies_no_removed_user(at: Fixture) {
+    let (ann, ben, cem) = (at.user().await, at.user().await, at.user().await);
+    let chat = at.group(&ann, &[&ben, &cem]).await.id;
+    let message = NewMessage { mentions: vec![told_of(&ben), told_of(&cem)], ..new(chat, &ann, "@ben @cem") };
+    let sent = at.store.send(vec![message]).await.unwrap();
+    let id = sent.results[0].as_ref().unwrap().message.id;
+    at.store.leave(chat, ben.id).await.unwrap();
+    at.store.edit(id, ann.id, "news".into(), vec![]).await.unwrap();
+    let claimed = at.store.outbox_claim(Duration::ZERO, 500).await.unwrap();
+    let entry = claimed.iter().find(|entry| entry.outbox == sent.committed.outbox).unwrap();
+    assert_eq!(notified(entry, "mentioned"), [cem.id]);
+}
+
+async fn a_private_chats_mention_is_relayed(at: Fixture) {
+    let (ann, ben) = (at.user().await, at.user().await);
+    let chat = at.store.private_chat(ann.id, ben.id).await.unwrap().0.id;
+    let sent = at.send_batch(vec![NewMessage { mentions: vec![told_of(&ben)], ..new(chat, &ann, "@ben") }]).await;
+    assert_eq!(notified(&sent.committed, "mentioned"), [ben.id]);
+}
+
+async fn an_author_is_not_notified_of_a_mention_of_himself(at: Fixture) {
+    let (ann, ben) = (at.user().await, at.user().await);
+    let chat = at.group(&ann, &[&ben]).await.id;
+    let mention = NewMessage { mentions: vec![told_of(&ann), told_of(&ben)], ..new(chat, &ann, "@ann @ben") };
+    for batch in [vec![mention.clone()], vec![mention.clone(), mention]] {
+        let count = batch.len();
+        let sent = at.send_batch(batch).await;
+        assert_eq!(notified(&sent.committed, "mentioned"), vec![ben.id; count]);
+        assert_eq!(sent.results[0].as_ref().unwrap().message.mentions, [ann.id, ben.id]);
+    }
+    let id = at.send(chat, &ann, "plain").await.id;
+    let (message, committed) = at.store.edit(id, ann.id, "@ann".into(), vec![told_of(&ann)]).await.unwrap();
+    at.told(&committed).await;
+    assert_eq!((message.mentions, notified(&committed, "mentioned")), (vec![ann.id], vec![]));
+    assert_eq!(at.mention_count(chat, &ann).await, 0);
+    assert_eq!(at.number("select count(*) from mentions").await, 3);
 }

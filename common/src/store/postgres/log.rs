@@ -14,7 +14,7 @@ use crate::store::outbox::{EVENTS_PER_CLAIM, OutboxPayload, rebuilt};
 use crate::store::stored_time::Time;
 use crate::store::{CLAIM_LEASE, Committed, Log, LogHead, LogPage, OutboxId};
 use async_trait::async_trait;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 #[async_trait]
@@ -177,14 +177,16 @@ async fn rebuild(
     for (index, (_, payload)) in entries.iter().enumerate() {
         ranges.extend(payload.events.iter().map(|(chat, first, last)| (index, *chat, *first, *last)));
     }
-    let added: Vec<_> = entries.iter().flat_map(|(_, payload)| payload.added()).collect();
+    let shown: BTreeSet<_> = entries.iter().flat_map(|(_, payload)| payload.shown()).collect();
+    let shown: Vec<_> = shown.into_iter().collect();
     let mut events: Vec<Vec<LogEvent>> = entries.iter().map(|_| Vec::new()).collect();
     for (index, event) in events_of(connection, &ranges).await? {
         if let Some(list) = events.get_mut(index) {
             list.push(event);
         }
     }
-    let seen = if added.is_empty() { Vec::new() } else { views(connection, &added).await? };
+    // After the events: a removal that their texts are newer than shows here.
+    let seen = if shown.is_empty() { Vec::new() } else { views(connection, &shown).await? };
     let seen: HashMap<_, _> = seen.into_iter().map(|(user, chat)| ((chat.id, user), chat)).collect();
     let pairs = pairs_of(connection, &ranges).await?;
     Ok(entries.iter().zip(events).map(|((id, payload), events)| rebuilt(*id, payload, events, &seen, &pairs)).collect())

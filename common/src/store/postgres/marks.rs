@@ -55,11 +55,11 @@ impl Marks for PostgresStore {
         Ok(PinRow::page(rows, chat, page.limit))
     }
 
-    async fn mentioned(&self, chat: ChatId, by: UserId, names: &[String]) -> Result<Vec<Mention>> {
-        let rows: Vec<(UserId, bool)> = self
+    async fn mentioned(&self, chat: ChatId, by: UserId, names: &[String]) -> Result<Vec<(String, Mention)>> {
+        let rows: Vec<(String, UserId, bool)> = self
             .rows(|| {
                 sqlx::query_as(
-                    "select u.id,
+                    "select u.username_lower, u.id,
                             u.id <> $2 and not m.muted and not exists (
                                 select from blocks b where b.user_id = u.id and b.blocked_id = $2
                             )
@@ -77,7 +77,7 @@ impl Marks for PostgresStore {
                 .bind(names)
             })
             .await?;
-        Ok(rows.into_iter().map(|(user_id, notify)| Mention { user_id, notify }).collect())
+        Ok(rows.into_iter().map(|(name, user_id, notify)| (name, Mention { user_id, notify })).collect())
     }
 }
 

@@ -56,8 +56,9 @@ impl Messages for PostgresStore {
                 clients.push(entry.client_message_id.as_deref());
                 digests.push(entry.client_message_id.as_ref().map(|_| digest(&entry.text)));
                 replies.push(entry.reply_to_id.map(|id| id.0));
-                mentions.push(stored_users(&send::mentioned(&entry.mentions)));
-                notified.push(stored_users(&send::notified(&entry.mentions)));
+                let members = send::mentioned(&entry.mentions);
+                notified.push(stored_users(&send::notified(&entry.mentions, entry.author_id, &members)));
+                mentions.push(stored_users(&members));
             }
             let mut rows = Vec::new();
             if !chats.is_empty() {
@@ -168,7 +169,13 @@ struct SentRow {
 fn outcome(entry: &NewMessage, row: SentRow) -> Option<Outcome> {
     Some(match row.outcome {
         0 => Outcome::Stored(
-            Stored { id: row.message_id?, seq: row.seq?, at: row.created_at.0, display_name: row.display_name },
+            Stored {
+                id: row.message_id?,
+                seq: row.seq?,
+                at: row.created_at.0,
+                mentions: read_users(row.mentions.as_deref()),
+                display_name: row.display_name,
+            },
             row.pair_low.zip(row.pair_high).map(|(low, high)| [low, high]),
         ),
         1 => Outcome::Refused(Error::ChatNotFound),

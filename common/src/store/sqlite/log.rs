@@ -14,7 +14,7 @@ use crate::store::stored_time::Time;
 use crate::store::{CLAIM_LEASE, Committed, Log, LogHead, LogPage, OutboxId};
 use async_trait::async_trait;
 use sqlx::SqliteConnection;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 #[async_trait]
@@ -180,8 +180,9 @@ async fn rebuild(connection: &mut SqliteConnection, id: OutboxId, payload: &Outb
             pairs.insert(*chat, pair);
         }
     }
-    let added: Vec<_> = payload.added().collect();
-    let seen = if added.is_empty() { Vec::new() } else { views(connection, &added).await? };
+    let shown: BTreeSet<_> = payload.shown().collect();
+    let shown: Vec<_> = shown.into_iter().collect();
+    let seen = if shown.is_empty() { Vec::new() } else { views(connection, &shown).await? };
     let seen = seen.into_iter().map(|(user, chat)| ((chat.id, user), chat)).collect();
     Ok(rebuilt(id, payload, events, &seen, &pairs))
 }

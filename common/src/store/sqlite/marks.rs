@@ -49,9 +49,9 @@ impl Marks for SqliteStore {
         Ok(PinRow::page(rows, chat, page.limit))
     }
 
-    async fn mentioned(&self, chat: ChatId, by: UserId, names: &[String]) -> Result<Vec<Mention>> {
+    async fn mentioned(&self, chat: ChatId, by: UserId, names: &[String]) -> Result<Vec<(String, Mention)>> {
         let statement = sqlx::query_as(
-            "select u.id,
+            "select u.username_lower, u.id,
                     u.id <> $2 and coalesce(m.muted_until, 0) <= $4 and not exists (
                         select 1 from blocks b where b.user_id = u.id and b.blocked_id = $2
                     )
@@ -60,8 +60,8 @@ impl Marks for SqliteStore {
              order by u.id",
         );
         let statement = statement.bind(chat).bind(by).bind(json(&names)?).bind(self.database.now());
-        let rows: Vec<(UserId, bool)> = self.rows(statement).await?;
-        Ok(rows.into_iter().map(|(user_id, notify)| Mention { user_id, notify }).collect())
+        let rows: Vec<(String, UserId, bool)> = self.rows(statement).await?;
+        Ok(rows.into_iter().map(|(name, user_id, notify)| (name, Mention { user_id, notify })).collect())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Messages: sent in batches by one transaction, read by pages; their changes.
 
 use super::SqliteStore;
-use super::database::commit;
+use super::database::{commit, json};
 use super::marks::{insert_mentions, is_blocked_in};
 use super::seen::seen_columns;
 use super::transaction::insert_outbox;
@@ -59,7 +59,7 @@ impl Messages for SqliteStore {
             for entry in &batch {
                 let outcome = send_one(&mut transaction, entry, &mut places, now).await?;
                 if let Outcome::Stored(stored, _) = &outcome {
-                    let notified = send::notified(&entry.mentions);
+                    let notified = send::notified(&entry.mentions, entry.author_id, &stored.mentions);
                     if !notified.is_empty() {
                         payload.mentioned.push((entry.chat_id, stored.seq, notified));
                     }
@@ -179,13 +179,15 @@ async fn send_one(
     }
     place.seq = place.seq.next();
     let seq = place.seq;
-    let id = insert_message(connection, entry, seq, now).await?;
-    if !entry.mentions.is_empty() {
-        insert_mentions(connection, entry.chat_id, id, seq, &send::mentioned(&entry.mentions)).await?;
+    let mentions = present(connection, entry).await?;
+    let id = insert_message(connection, entry, &mentions, seq, now).await?;
+    let counted = send::counted(&mentions, entry.author_id);
+    if !counted.is_empty() {
+        insert_mentions(connection, entry.chat_id, id, seq, &counted).await?;
     }
     let display_name = member.and_then(|(name,)| name);
     Ok(Outcome::Stored(
-        Stored { id, seq, at: now.0, display_name },
+        Stored { id, seq, at: now.0, mentions, display_name },
         place.pair_low.zip(place.pair_high).map(|(low, high)| [low, high]),
     ))
 }
@@ -232,9 +234,23 @@ async fn reply_fits(connection: &mut SqliteConnection, entry: &NewMessage) -> Re
         .await
 }
 
+/// Those of the mentioned who are members: they were looked up before this transaction.
+async fn present(connection: &mut SqliteConnection, entry: &NewMessage) -> Result<Vec<UserId>, Fault> {
+    let mut mentions = send::mentioned(&entry.mentions);
+    if !mentions.is_empty() {
+        let members = sqlx::query_scalar(
+            "select user_id from members where chat_id = $1 and user_id in (select value from json_each($2))",
+        );
+        let members: Vec<UserId> = members.bind(entry.chat_id).bind(json(&mentions)?).fetch_all(connection).await?;
+        mentions.retain(|user| members.contains(user));
+    }
+    Ok(mentions)
+}
+
 async fn insert_message(
     connection: &mut SqliteConnection,
     entry: &NewMessage,
+    mentions: &[UserId],
     seq: Seq,
     now: Time,
 ) -> Result<MessageId, sqlx::Error> {
@@ -251,7 +267,7 @@ async fn insert_message(
     .bind(&entry.client_message_id)
     .bind(entry.client_message_id.as_ref().map(|_| digest(&entry.text)))
     .bind(entry.reply_to_id)
-    .bind(stored_users(&send::mentioned(&entry.mentions)))
+    .bind(stored_users(mentions))
     .fetch_one(&mut *connection)
     .await?;
     sqlx::query("update members set read_seq = $3 where chat_id = $1 and user_id = $2")

@@ -75,7 +75,7 @@ async fn a_mark_is_made_under_the_chats_lock() {
     let edit = statements!(
         PLAIN,
         messages::edit(MESSAGE, ANN, "@ben", &[mention]) =
-            "chat_of lock message set_text insert_mentions record insert_outbox"
+            "chat_of lock message members_among set_text insert_mentions record insert_outbox"
     );
     edit.unwrap();
 }
