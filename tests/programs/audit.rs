@@ -40,7 +40,8 @@ async fn flood(user: &User) {
 }
 
 async fn each_security_event_is_a_line(builder: Builder) {
-    let d = logged(builder).env("RATE_LOGINS_PER_MINUTE", 8).start().await;
+    let builder = logged(builder).env("RATE_LOGINS_PER_MINUTE", 30);
+    let d = builder.env("RATE_WRONG_PASSWORDS_PER_HOUR", 2).start().await;
     let mut ann = d.user().await;
     let ben = d.user().await;
     let chat_id = ann.group_id(&[&ben]).await;
@@ -90,8 +91,13 @@ async fn each_security_event_is_a_line(builder: Builder) {
     login(&d, &ann.username, "a secret guess").await.problem(401, "bad_credentials");
     assert_eq!(event(&d, "login_failed").await["user.id"], ann.id);
     let nobody = fresh_name("nobody");
-    while login(&d, &nobody, "a secret guess").await.status != 429 {}
-    assert_eq!(event(&d, "login_limited").await["level"], "INFO");
+    while login(&d, &ann.username, "a secret guess").await.status != 429 {}
+    let line = event(&d, "login_limited").await;
+    assert_eq!((&line["level"], &line["user.id"]), (&json!("INFO"), &json!(ann.id)));
+    while events(&d, "address_limited").is_empty() {
+        login(&d, &nobody, "a secret guess").await;
+    }
+    assert_eq!(event(&d, "address_limited").await["level"], "INFO");
 
     let lines: Vec<_> = d.nodes().into_iter().flat_map(|node| node.log().since(0)).collect();
     let secrets = [&ann.username, &ben.username, &ann.email, &nobody, &ann.access, &spent];

@@ -76,7 +76,7 @@ async fn refresh(
     from: ClientIp,
     JsonBody(body): JsonBody<Unchecked<Refresh>>,
 ) -> Result<Tokens> {
-    Ok(not_kept(sessions::refresh(&ctx, &from.subject(), body).await?))
+    Ok(not_kept(sessions::refresh(&ctx, from.0, body).await?))
 }
 
 /// Log out
@@ -147,9 +147,10 @@ async fn me(State(ctx): State<Context>, by: AuthUser) -> Result<Json<User>> {
 async fn update_me(
     State(ctx): State<Context>,
     by: AuthUser,
+    from: ClientIp,
     JsonBody(body): JsonBody<Unchecked<UpdateMe>>,
 ) -> Result<Json<User>> {
-    accounts::update_me(&ctx, &by, body).await.map(Json)
+    accounts::update_me(&ctx, &by, from.0, body).await.map(Json)
 }
 
 /// Deactivate your account

@@ -16,10 +16,11 @@ pub(super) fn params_of(phc: &str) -> Result<Params, HashError> {
     parsed(phc).map(|(params, _)| params)
 }
 
-/// Whether a stored hash is weaker than one of these parameters.
-pub(super) fn is_weaker(phc: &str, than: &Params) -> bool {
+/// Whether a stored hash costs other memory or passes than one of these parameters, or is of
+/// another kind.
+pub(super) fn is_outdated(phc: &str, now: &Params) -> bool {
     parsed(phc).is_ok_and(|(params, is_current)| {
-        !is_current || params.m_cost() < than.m_cost() || params.t_cost() < than.t_cost()
+        !is_current || params.m_cost() != now.m_cost() || params.t_cost() != now.t_cost()
     })
 }
 
@@ -61,15 +62,17 @@ mod tests {
     }
 
     #[test]
-    fn a_weaker_hash_is_known_by_any_of_its_parts() {
+    fn an_outdated_hash_is_known_by_any_of_its_parts() {
         let now = params(64, 2);
-        assert!(!is_weaker(&phc("argon2id", 19, 64), &now));
-        assert!(!is_weaker(&phc("argon2id", 19, 128), &now));
-        for weaker in [phc("argon2id", 19, 32), phc("argon2id", 16, 64), phc("argon2i", 19, 64)] {
-            assert!(is_weaker(&weaker, &now), "{weaker}");
+        assert!(!is_outdated(&phc("argon2id", 19, 64), &now));
+        for outdated in
+            [phc("argon2id", 19, 32), phc("argon2id", 19, 128), phc("argon2id", 16, 64), phc("argon2i", 19, 64)]
+        {
+            assert!(is_outdated(&outdated, &now), "{outdated}");
         }
-        assert!(is_weaker(&phc("argon2id", 19, 64), &params(64, 3)));
-        assert!(!is_weaker("plain", &now), "nothing fits it, so nothing raises it");
+        assert!(is_outdated(&phc("argon2id", 19, 64), &params(64, 3)));
+        assert!(is_outdated(&phc("argon2id", 19, 64), &params(64, 1)));
+        assert!(!is_outdated("plain", &now), "nothing fits it, so nothing renews it");
     }
 
     #[test]

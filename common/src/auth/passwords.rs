@@ -17,6 +17,9 @@ use tokio::sync::Semaphore;
 /// argon2id.
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
+/// Of the configured work: a check of a stronger hash costs more, and the others do not follow. A
+/// configuration that was lowered would else change nothing.
+const MOST_WORK: u64 = 4;
 /// RFC 9106, section 3.1.
 const SALT_BYTES: usize = 16;
 
@@ -30,7 +33,7 @@ const STRANGERS_WAITING: usize = 192;
 /// strangers holds up itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asker {
-    /// Logged in, or at an address that logged in to the account before.
+    /// Logged in, or at a network that the account knows.
     Known,
     /// Anybody else, at that address.
     Stranger(IpAddr),
@@ -47,8 +50,8 @@ struct Inner {
     /// The hash that an unknown user's password is checked against, so that the answer takes as
     /// long as for a known user.
     nobody: String,
-    /// The most work that one check has cost here. Every check costs as much, so that none says how
-    /// strong a hash is, or that there is none.
+    /// The most work that one check has cost here, up to [`MOST_WORK`]. Every check costs as much,
+    /// so that none says how strong a hash is, or that there is none.
     most_work: AtomicU64,
     running: Arc<Semaphore>,
     /// Strangers come to `running` one a thread: who is known waits for so many at most.
@@ -103,7 +106,8 @@ impl Passwords {
             .run(asker, move |inner| {
                 let phc = phc.as_deref().unwrap_or(&inner.nobody);
                 let work = cost::work(&cost::params_of(phc)?);
-                let most = inner.most_work.fetch_max(work, Ordering::Relaxed);
+                let bound = MOST_WORK * cost::work(inner.argon2.params());
+                let most = inner.most_work.fetch_max(work.min(bound), Ordering::Relaxed);
                 let outcome = inner.argon2.verify_password(password.as_bytes(), phc);
                 spend(most.saturating_sub(work), inner.argon2.params());
                 outcome
@@ -116,9 +120,9 @@ impl Passwords {
         }
     }
 
-    /// Whether a hash should be made anew, since new ones are stronger.
-    pub fn is_weaker(&self, phc: &str) -> bool {
-        cost::is_weaker(phc, self.inner.argon2.params())
+    /// Whether a hash should be made anew, since new ones cost more or less.
+    pub fn is_outdated(&self, phc: &str) -> bool {
+        cost::is_outdated(phc, self.inner.argon2.params())
     }
 
     async fn run<T: Send + 'static>(&self, asker: Asker, work: impl FnOnce(&Inner) -> T + Send + 'static) -> Result<T> {

@@ -51,7 +51,7 @@ pub struct Limits {
     pub rate_logins_per_minute: u32,
     /// Registrations from an address per minute.
     pub rate_registrations_per_minute: u32,
-    /// Wrong passwords for an account per hour, from all addresses that never logged in to it.
+    /// Wrong passwords for an account per hour, from all networks that it does not know.
     pub rate_wrong_passwords_per_hour: u32,
 }
 

@@ -273,7 +273,7 @@ pub const VARIABLES: &[Variable] = &[
         "RATE_WRONG_PASSWORDS_PER_HOUR",
         "30",
         "30",
-        "Wrong passwords an hour for one account from all addresses that never logged in to it",
+        "Wrong passwords an hour for one account from all networks that it does not know",
     ),
 ];
 

@@ -1,6 +1,6 @@
 //! Accounts: registration, the caller's own account, and the public part of others.
 
-use super::guesses::Guess;
+use super::guesses::{self, Guess};
 use super::input::{Fields, FromFields, Unchecked};
 use super::sessions::hash_now;
 use super::{Context, Faults, PageQuery, SecurityEvent, network};
@@ -11,7 +11,7 @@ use crate::event::{Revocation, RevocationReason};
 use crate::id::UserId;
 use crate::model::{Page, PublicUser, User};
 use crate::rate_limit::Limit;
-use crate::store::{NewUser, ProfilePatch, UserPatch, UserRow};
+use crate::store::{Kept, NewUser, ProfilePatch, UserPatch, UserRow};
 use std::net::IpAddr;
 use std::time::Duration;
 use utoipa::ToSchema;
@@ -129,6 +129,7 @@ pub async fn register(ctx: &Context, from: IpAddr, body: impl Into<Unchecked<Reg
     match made {
         Ok(user) => {
             ctx.audit.note(SecurityEvent::Registered, Some(user.id), None);
+            guesses::remember(ctx, user.id, from).await;
             Ok(user)
         }
         Err(taken @ (Error::UsernameTaken | Error::EmailTaken)) => repeated(ctx, from, body, taken).await,
@@ -167,7 +168,12 @@ pub async fn me(ctx: &Context, by: &AuthUser) -> Result<User> {
 }
 
 /// Changes e-mail, password or profile. `WrongPassword`, `EmailTaken`, `Invalid`.
-pub async fn update_me(ctx: &Context, by: &AuthUser, body: impl Into<Unchecked<UpdateMe>>) -> Result<User> {
+pub async fn update_me(
+    ctx: &Context,
+    by: &AuthUser,
+    from: IpAddr,
+    body: impl Into<Unchecked<UpdateMe>>,
+) -> Result<User> {
     let (body, mut faults) = body.into().split();
     if let Some(email) = &body.email {
         faults.email("email", email);
@@ -184,14 +190,14 @@ pub async fn update_me(ctx: &Context, by: &AuthUser, body: impl Into<Unchecked<U
     }
     faults.none()?;
     let profile = ProfilePatch { display_name: body.display_name.clone(), bio: body.bio.clone() };
-    let user = change_login(ctx, by, body).await?;
+    let user = change_login(ctx, by, from, body).await?;
     if profile.display_name.is_none() && profile.bio.is_none() {
         return Ok(user);
     }
     ctx.store.set_profile(by.user_id, profile).await?.ok_or(Error::TokenInvalid)
 }
 
-async fn change_login(ctx: &Context, by: &AuthUser, body: UpdateMe) -> Result<User> {
+async fn change_login(ctx: &Context, by: &AuthUser, from: IpAddr, body: UpdateMe) -> Result<User> {
     if body.email.is_none() && body.password.is_none() {
         return me(ctx, by).await;
     }
@@ -217,14 +223,16 @@ async fn change_login(ctx: &Context, by: &AuthUser, body: UpdateMe) -> Result<Us
         body.email.is_some().then_some(SecurityEvent::EmailChanged),
     ];
     let patch = UserPatch { email: body.email, password_hash };
-    let mut changed = ctx.store.update_user(by.user_id, &known.password_hash, patch.clone(), by.session_id).await?;
+    let kept = Kept { session: by.session_id, network: network::stored(network::site(from)) };
+    let mut changed = ctx.store.update_user(by.user_id, &known.password_hash, patch.clone(), kept).await?;
     if changed.is_none()
         && let Some(hash) = hash_now(ctx, by.user_id, &current, Asker::Known).await?
     {
-        changed = ctx.store.update_user(by.user_id, &hash, patch, by.session_id).await?;
+        changed = ctx.store.update_user(by.user_id, &hash, patch, kept).await?;
     }
     // Another change came first: the checked password is no longer the account's.
     let (user, ended) = changed.ok_or(Error::WrongPassword)?;
+    guesses::remember(ctx, by.user_id, from).await;
     for event in events.into_iter().flatten() {
         ctx.audit.note(event, Some(by.user_id), Some(by.session_id));
     }

@@ -23,8 +23,10 @@ label!(
         LoginFailed = "login_failed",
         /// A login to a deactivated account, with its right password.
         LoginDisabled = "login_disabled",
-        /// A login over a rate: of its address, or of all strangers who try that account.
+        /// A login over the rate of its account.
         LoginLimited = "login_limited",
+        /// A login over the rate of its address, whatever the account.
+        AddressLimited = "address_limited",
         /// A spent refresh token came again: a thief may have it, or had it.
         TokenReused = "token_reused",
         /// A token with a signature that is not ours, or of a session that is not there.

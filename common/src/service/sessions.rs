@@ -1,8 +1,8 @@
 //! Sessions: login, refresh, logout, and the list of them.
 
-use super::guesses::Guess;
+use super::guesses::{self, Guess};
 use super::input::{Fields, FromFields, Unchecked};
-use super::{Context, PageQuery, SecurityEvent, page};
+use super::{Context, PageQuery, SecurityEvent, network, page};
 use crate::auth::{Asker, AuthUser};
 use crate::error::{Error, Result};
 use crate::event::{Revocation, RevocationReason};
@@ -17,6 +17,8 @@ use utoipa::ToSchema;
 
 /// Kept of the name that a program gives itself, in Unicode scalar values.
 const MAX_USER_AGENT: usize = 256;
+/// The name of the limit of logins by address.
+const LOGINS: &str = "logins";
 
 /// The credentials of a login.
 #[derive(Clone, ToSchema)]
@@ -50,8 +52,7 @@ impl FromFields for Refresh {
 
 /// Opens a session. `BadCredentials`, with the same words and time for unknown users and wrong
 /// passwords. `AccountDisabled` only with the right password. `RateLimited` by address, and by
-/// account for addresses that never logged in to it. The session bears the name that the program
-/// gives itself.
+/// account. The session bears the name that the program gives itself.
 pub async fn login(
     ctx: &Context,
     from: IpAddr,
@@ -66,6 +67,7 @@ pub async fn login(
         Ok(_) => Some(SecurityEvent::LoggedIn),
         Err(Error::BadCredentials) => Some(SecurityEvent::LoginFailed),
         Err(Error::AccountDisabled) => Some(SecurityEvent::LoginDisabled),
+        Err(Error::RateLimited { limit, .. }) if *limit == LOGINS => Some(SecurityEvent::AddressLimited),
         Err(Error::RateLimited { .. }) => Some(SecurityEvent::LoginLimited),
         Err(_) => None,
     };
@@ -112,48 +114,51 @@ async fn open(
         }
         other => (other?, password_hash),
     };
-    raise(ctx, user.id, password, &password_hash).await;
+    renew(ctx, user.id, password, &password_hash).await;
     ctx.holders.remember(&session);
     Ok((session, pair(ctx, &user, &session)?))
 }
 
-/// The account's hash as it is now, if the password fits it: another login may have raised it since
-/// it was read.
+/// The account's hash as it is now, if the password fits it: another login may have renewed it
+/// since it was read.
 pub(super) async fn hash_now(ctx: &Context, user: UserId, password: &str, asker: Asker) -> Result<Option<String>> {
     let Some(Credentials { password_hash, .. }) = ctx.store.credentials_of(user).await? else { return Ok(None) };
     let fits = ctx.passwords.verify(password.to_owned(), Some(password_hash.clone()), asker).await?;
     Ok(fits.then_some(password_hash))
 }
 
-/// Makes a hash anew that is weaker than those of today. Later logins do it too.
-async fn raise(ctx: &Context, user: UserId, password: String, verified: &str) {
-    if !ctx.passwords.is_weaker(verified) {
+/// Makes a hash anew that is not of today's strength. Later logins do it too.
+async fn renew(ctx: &Context, user: UserId, password: String, verified: &str) {
+    if !ctx.passwords.is_outdated(verified) {
         return;
     }
-    let raised = async {
+    let renewed = async {
         let hash = ctx.passwords.hash(password, Asker::Known).await?;
-        ctx.store.raise_hash(user, verified, &hash).await
+        ctx.store.renew_hash(user, verified, &hash).await
     };
-    if let Err(error) = raised.await {
-        tracing::debug!(%error, "a hash is not raised");
+    if let Err(error) = renewed.await {
+        tracing::debug!(%error, "a hash is not renewed");
     }
 }
 
-/// Spends a refresh token for a new pair. `RateLimited` by address, which `from` names.
+/// Spends a refresh token for a new pair. `RateLimited` by address.
 /// `TokenInvalid`, `TokenExpired`, `SessionEnded`.
 /// `TokenReused` for a spent token, which ends the session, because either holder may be a thief;
 /// the last one is taken once more within 30 s, because its answer may have been lost.
-pub async fn refresh(ctx: &Context, from: &str, body: impl Into<Unchecked<Refresh>>) -> Result<TokenPair> {
-    ctx.charge_request(from).await?;
+pub async fn refresh(ctx: &Context, from: IpAddr, body: impl Into<Unchecked<Refresh>>) -> Result<TokenPair> {
+    ctx.charge_request(&network::subject(from)).await?;
     let (body, faults) = body.into().split();
     faults.none()?;
-    counted(ctx, rotate(ctx, body).await)
+    counted(ctx, rotate(ctx, from, body).await)
 }
 
-async fn rotate(ctx: &Context, body: Refresh) -> Result<TokenPair> {
+async fn rotate(ctx: &Context, from: IpAddr, body: Refresh) -> Result<TokenPair> {
     let token = ctx.tokens.verify_refresh(&body.refresh_token)?;
     match ctx.store.rotate_session(token, ctx.tokens.refresh_ttl()).await? {
-        Rotation::Rotated(session, user) => pair(ctx, &user, &session),
+        Rotation::Rotated(session, user) => {
+            guesses::remember(ctx, user.id, from).await;
+            pair(ctx, &user, &session)
+        }
         Rotation::Reused(session) => {
             ctx.audit.note(SecurityEvent::TokenReused, Some(session.user_id), Some(session.id));
             ctx.revoke(Revocation {
@@ -233,5 +238,5 @@ fn pair(ctx: &Context, user: &User, session: &Session) -> Result<TokenPair> {
 
 pub(super) fn logins(ctx: &Context) -> Limit {
     let rate = ctx.limits.rate_logins_per_minute;
-    Limit { name: "logins", rate, period: Duration::from_mins(1), burst: rate }
+    Limit { name: LOGINS, rate, period: Duration::from_mins(1), burst: rate }
 }

@@ -10,9 +10,9 @@ use sqlx::FromRow;
 use std::time::Duration;
 use time::OffsetDateTime;
 
-/// How long a network is remembered after a login from it.
+/// How long an account knows a network after a login or a refresh from it.
 pub(super) const NETWORK_KEPT: Duration = Duration::from_hours(90 * 24);
-/// A login writes again that its network was seen after this time.
+/// A login or a refresh writes again that its network was seen after this time.
 pub(super) const NETWORK_SEEN_EVERY: Duration = Duration::from_hours(24);
 
 /// An account to be created.
@@ -33,6 +33,15 @@ pub struct UserPatch {
     pub email: Option<String>,
     /// A PHC string.
     pub password_hash: Option<String>,
+}
+
+/// What a new password leaves of an account's sessions and networks.
+#[derive(Clone, Copy, Debug)]
+pub struct Kept {
+    /// The session that goes on.
+    pub session: SessionId,
+    /// The network that stays known.
+    pub network: i64,
 }
 
 /// An account and the hash that a login is checked against.
@@ -67,27 +76,29 @@ pub trait Accounts: Send + Sync + 'static {
     /// Active users whose username begins so, without case, ordered by username. `%` and `_` are
     /// plain characters.
     async fn search_users(&self, prefix: &str, page: &PageRequest) -> Result<Page<UserRow>>;
-    /// Changes an account and answers the sessions that ended. A new hash ends all sessions but
-    /// `keep`. `EmailTaken`. `None`: there is no such user, or `verified` is no longer the
-    /// account's hash. The statement that changes the account decides that.
+    /// Changes an account and answers the sessions that ended. A new hash ends all sessions and
+    /// forgets all networks but those of `keep`. `EmailTaken`. `None`: there is no such user, or
+    /// `verified` is no longer the account's hash. The statement that changes the account decides
+    /// that.
     async fn update_user(
         &self,
         user: UserId,
         verified: &str,
         patch: UserPatch,
-        keep: SessionId,
+        keep: Kept,
     ) -> Result<Option<(User, Vec<SessionId>)>>;
     /// Sets `is_active` to false and ends all sessions. False: nothing was changed, because the
     /// user is in a group that would be left without an active owner;
     /// [`super::Members::left_without_owner`] lists those.
     async fn deactivate_user(&self, user: UserId) -> Result<bool>;
-    /// Whether somebody logged in to that account from that network within ninety days.
+    /// Whether the account knows that network: it was remembered within ninety days.
     async fn knows_network(&self, user: UserId, network: i64) -> Result<bool>;
-    /// Somebody logged in to that account from that network.
+    /// The account knows that network from now on. Nothing is written where it was remembered
+    /// within a day.
     async fn remember_network(&self, user: UserId, network: i64) -> Result<()>;
-    /// Replaces the hash of an account's password by a stronger one of the same password. Nothing
+    /// Replaces the hash of an account's password by another one of the same password. Nothing
     /// changes where the hash is no longer `verified`.
-    async fn raise_hash(&self, user: UserId, verified: &str, raised: &str) -> Result<()>;
+    async fn renew_hash(&self, user: UserId, verified: &str, renewed: &str) -> Result<()>;
     /// Stores when users were last seen. A time never moves back.
     async fn set_last_seen(&self, seen: &[(UserId, OffsetDateTime)]) -> Result<()>;
 }

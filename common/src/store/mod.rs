@@ -45,7 +45,7 @@ mod sessions;
 pub mod sqlite;
 mod stored_time;
 
-pub use self::accounts::{Accounts, Credentials, NewUser, UserPatch, UserRow};
+pub use self::accounts::{Accounts, Credentials, Kept, NewUser, UserPatch, UserRow};
 pub use self::chats::{ChatPatch, Chats, NewGroup};
 pub use self::cursor::PageRequest;
 pub use self::deployment::{Deployment, Identity};

@@ -114,3 +114,12 @@ async fn a_crowd_of_strangers_holds_up_itself() {
     assert!(place <= Some(1), "after the one whose turn it was: {place:?}");
     assert!(passwords.inner.waiting.lock().by_address.is_empty());
 }
+
+#[tokio::test]
+async fn one_strong_hash_does_not_make_every_check_dear() {
+    let strong = Passwords::new(1024, 1).unwrap().hash("pw".into(), ASKER).await.unwrap();
+    let passwords = Passwords::new(SMALL, 1).unwrap();
+    let configured = u64::from(SMALL) * u64::from(PASSES);
+    assert!(passwords.verify("pw".into(), Some(strong), ASKER).await.unwrap());
+    assert_eq!(passwords.inner.most_work.load(Ordering::Relaxed), MOST_WORK * configured);
+}

@@ -13,7 +13,8 @@ contract!(
     a_deactivated_account_keeps_nothing_open,
     last_seen_never_moves_back,
     a_network_is_known_for_ninety_days,
-    a_hash_is_raised_unless_it_changed,
+    a_new_password_forgets_other_networks,
+    a_hash_is_renewed_unless_it_changed,
 );
 
 async fn names_and_addresses_are_taken_without_case(at: Fixture) {
@@ -81,12 +82,13 @@ async fn a_new_address_or_password_is_kept(at: Fixture) {
     let keep = at.store.create_session(ann.id, HASH, KEY, HOUR, None).await.unwrap();
     let other = at.store.create_session(ann.id, HASH, KEY, HOUR, None).await.unwrap();
     let bens = at.store.create_session(ben.id, HASH, KEY, HOUR, None).await.unwrap();
-    let taken = at.store.update_user(ann.id, HASH, email(&ben.email.to_uppercase()), keep.id).await;
+    let taken = at.store.update_user(ann.id, HASH, email(&ben.email.to_uppercase()), keeping(keep.id)).await;
     assert_eq!(code(taken), "email_taken");
-    let (user, ended) = at.store.update_user(ann.id, HASH, email("New@example.org"), keep.id).await.unwrap().unwrap();
+    let (user, ended) =
+        at.store.update_user(ann.id, HASH, email("New@example.org"), keeping(keep.id)).await.unwrap().unwrap();
     assert_eq!((user.email.as_str(), ended), ("New@example.org", vec![]));
     assert!(at.store.credentials("new@EXAMPLE.org").await.unwrap().is_some());
-    let (_, ended) = at.store.update_user(ann.id, HASH, password("new"), keep.id).await.unwrap().unwrap();
+    let (_, ended) = at.store.update_user(ann.id, HASH, password("new"), keeping(keep.id)).await.unwrap().unwrap();
     assert_eq!(ended, [other.id]);
     assert_eq!(at.store.credentials_of(ann.id).await.unwrap().unwrap().password_hash, "new");
     assert!(matches!(
@@ -98,18 +100,18 @@ async fn a_new_address_or_password_is_kept(at: Fixture) {
         at.store.rotate_session(Session { generation: 0, ..bens }, HOUR).await.unwrap(),
         Rotation::Rotated(..)
     ));
-    assert_eq!(at.store.update_user(UserId(0), HASH, password("x"), keep.id).await.unwrap(), None);
+    assert_eq!(at.store.update_user(UserId(0), HASH, password("x"), keeping(keep.id)).await.unwrap(), None);
 }
 
 /// Checked before the change, used after it: the race of a login with a new password.
 async fn a_password_that_was_changed_opens_and_changes_nothing(at: Fixture) {
     let ann = at.user().await;
     let own = at.store.create_session(ann.id, HASH, KEY, HOUR, None).await.unwrap();
-    at.store.update_user(ann.id, HASH, password("new"), own.id).await.unwrap().unwrap();
+    at.store.update_user(ann.id, HASH, password("new"), keeping(own.id)).await.unwrap().unwrap();
     assert_eq!(code(at.store.create_session(ann.id, HASH, KEY, HOUR, None).await), "bad_credentials");
-    let late = at.store.update_user(ann.id, HASH, email("late@example.org"), own.id).await;
+    let late = at.store.update_user(ann.id, HASH, email("late@example.org"), keeping(own.id)).await;
     assert_eq!(late.unwrap(), None);
-    let late = at.store.update_user(ann.id, HASH, password("late"), own.id).await;
+    let late = at.store.update_user(ann.id, HASH, password("late"), keeping(own.id)).await;
     assert_eq!(late.unwrap(), None);
     let kept = at.store.credentials_of(ann.id).await.unwrap().unwrap();
     assert_eq!((kept.password_hash.as_str(), kept.user.email), ("new", ann.email));
@@ -149,6 +151,10 @@ fn email(email: &str) -> UserPatch {
     UserPatch { email: Some(email.into()), ..UserPatch::default() }
 }
 
+fn keeping(session: SessionId) -> Kept {
+    Kept { session, network: 1 }
+}
+
 fn password(hash: &str) -> UserPatch {
     UserPatch { password_hash: Some(hash.into()), ..UserPatch::default() }
 }
@@ -176,12 +182,25 @@ async fn a_network_is_known_for_ninety_days(at: Fixture) {
     assert!(known(&ann, -1).await, "after pruning as at first");
 }
 
-async fn a_hash_is_raised_unless_it_changed(at: Fixture) {
+async fn a_new_password_forgets_other_networks(at: Fixture) {
+    let (ann, ben) = (at.user().await, at.user().await);
+    let own = at.store.create_session(ann.id, HASH, KEY, HOUR, None).await.unwrap();
+    for (user, network) in [(&ann, 1), (&ann, 2), (&ben, 2)] {
+        at.store.remember_network(user.id, network).await.unwrap();
+    }
+    let known = async |user: &User, network: i64| at.store.knows_network(user.id, network).await.unwrap();
+    at.store.update_user(ann.id, HASH, email("new@example.org"), keeping(own.id)).await.unwrap().unwrap();
+    assert!(known(&ann, 1).await && known(&ann, 2).await);
+    at.store.update_user(ann.id, HASH, password("new"), keeping(own.id)).await.unwrap().unwrap();
+    assert!(known(&ann, 1).await && !known(&ann, 2).await && known(&ben, 2).await);
+}
+
+async fn a_hash_is_renewed_unless_it_changed(at: Fixture) {
     let ann = at.user().await;
     let hash = async || at.store.credentials_of(ann.id).await.unwrap().unwrap().password_hash;
     let first = hash().await;
-    at.store.raise_hash(ann.id, &first, "raised").await.unwrap();
-    assert_eq!(hash().await, "raised");
-    at.store.raise_hash(ann.id, &first, "late").await.unwrap();
-    assert_eq!(hash().await, "raised");
+    at.store.renew_hash(ann.id, &first, "renewed").await.unwrap();
+    assert_eq!(hash().await, "renewed");
+    at.store.renew_hash(ann.id, &first, "late").await.unwrap();
+    assert_eq!(hash().await, "renewed");
 }

@@ -8,7 +8,7 @@ use crate::model::{Page, User};
 use crate::store::accounts::{AccountRow, NETWORK_KEPT, NETWORK_SEEN_EVERY, account_columns, fold};
 use crate::store::fault::Fault;
 use crate::store::members::left_without_owner;
-use crate::store::{Accounts, Credentials, NewUser, PageRequest, UserPatch, UserRow, cursor};
+use crate::store::{Accounts, Credentials, Kept, NewUser, PageRequest, UserPatch, UserRow, cursor};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 use time::OffsetDateTime;
@@ -89,7 +89,7 @@ impl Accounts for PostgresStore {
         user: UserId,
         verified: &str,
         patch: UserPatch,
-        keep: SessionId,
+        keep: Kept,
     ) -> Result<Option<(User, Vec<SessionId>)>> {
         self.run(|| async {
             let mut lease = self.pool.begin().await?;
@@ -101,7 +101,10 @@ impl Accounts for PostgresStore {
                 let row = write_user(connection, user, verified, &patch).await?;
                 let Some(row) = row else { return Ok(None) };
                 let ended = match patch.password_hash {
-                    Some(_) => end_sessions(connection, user, Some(keep), false).await?,
+                    Some(_) => {
+                        forget_networks(connection, user, keep.network).await?;
+                        end_sessions(connection, user, Some(keep.session), false).await?
+                    }
                     None => Vec::new(),
                 };
                 Ok(Some((row.into(), ended)))
@@ -161,9 +164,12 @@ impl Accounts for PostgresStore {
     async fn remember_network(&self, user: UserId, network: i64) -> Result<()> {
         let kept = self.row::<(i64,)>(|| {
             sqlx::query_as(
-                "insert into networks (user_id, network) values ($1, $2)
+                // Not by the conflict alone: that locks the row, which is a write too.
+                "insert into networks (user_id, network)
+                 select $1::bigint, $2::bigint where not exists (
+                     select from networks where user_id = $1 and network = $2
+                         and seen_at >= clock_timestamp() - make_interval(secs => $3))
                  on conflict (user_id, network) do update set seen_at = excluded.seen_at
-                 where networks.seen_at < excluded.seen_at - make_interval(secs => $3)
                  returning network",
             )
             .bind(user)
@@ -173,14 +179,14 @@ impl Accounts for PostgresStore {
         kept.await.map(drop)
     }
 
-    async fn raise_hash(&self, user: UserId, verified: &str, raised: &str) -> Result<()> {
-        let raised = self.row::<(i64,)>(|| {
+    async fn renew_hash(&self, user: UserId, verified: &str, renewed: &str) -> Result<()> {
+        let renewed = self.row::<(i64,)>(|| {
             sqlx::query_as("update users set password_hash = $3 where id = $1 and password_hash = $2 returning id")
                 .bind(user)
                 .bind(verified)
-                .bind(raised)
+                .bind(renewed)
         });
-        raised.await.map(drop)
+        renewed.await.map(drop)
     }
 
     async fn set_last_seen(&self, seen: &[(UserId, OffsetDateTime)]) -> Result<()> {
@@ -286,6 +292,12 @@ async fn write_user(
     .bind(verified)
     .fetch_optional(connection)
     .await
+}
+
+/// All but one.
+async fn forget_networks(connection: &mut ServerConnection, user: UserId, keep: i64) -> Result<(), sqlx::Error> {
+    let statement = sqlx::query("delete from networks where user_id = $1 and network <> $2");
+    statement.bind(user).bind(keep).execute(connection).await.map(drop)
 }
 
 pub(super) async fn end_sessions(

@@ -9,7 +9,7 @@ use crate::store::accounts::{AccountRow, NETWORK_KEPT, NETWORK_SEEN_EVERY, accou
 use crate::store::fault::Fault;
 use crate::store::members::left_without_owner;
 use crate::store::stored_time::Time;
-use crate::store::{Accounts, Credentials, NewUser, PageRequest, UserPatch, UserRow, cursor};
+use crate::store::{Accounts, Credentials, Kept, NewUser, PageRequest, UserPatch, UserRow, cursor};
 use async_trait::async_trait;
 use sqlx::SqliteConnection;
 use time::OffsetDateTime;
@@ -79,7 +79,7 @@ impl Accounts for SqliteStore {
         user: UserId,
         verified: &str,
         patch: UserPatch,
-        keep: SessionId,
+        keep: Kept,
     ) -> Result<Option<(User, Vec<SessionId>)>> {
         self.run(async {
             let mut transaction = self.database.begin().await?;
@@ -100,7 +100,14 @@ impl Accounts for SqliteStore {
             .map_err(taken)?;
             let Some(row) = row else { return Ok(None) };
             let ended = match patch.password_hash {
-                Some(_) => end_sessions(&mut transaction, user, Some(keep), false, self.database.now()).await?,
+                Some(_) => {
+                    sqlx::query("delete from networks where user_id = $1 and network <> $2")
+                        .bind(user)
+                        .bind(keep.network)
+                        .execute(&mut *transaction)
+                        .await?;
+                    end_sessions(&mut transaction, user, Some(keep.session), false, self.database.now()).await?
+                }
                 None => Vec::new(),
             };
             commit(transaction, Some((row.into(), ended))).await
@@ -135,16 +142,22 @@ impl Accounts for SqliteStore {
     }
 
     async fn remember_network(&self, user: UserId, network: i64) -> Result<()> {
+        let statement =
+            sqlx::query_as("select network from networks where user_id = $1 and network = $2 and seen_at >= $3");
+        let statement = statement.bind(user).bind(network).bind(self.database.before(NETWORK_SEEN_EVERY));
+        let fresh: Option<(i64,)> = self.row(statement).await?;
+        if fresh.is_some() {
+            return Ok(());
+        }
         self.run(async {
             let mut transaction = self.database.begin().await?;
             sqlx::query(
                 "insert into networks (user_id, network, seen_at) values ($1, $2, $3)
-                 on conflict (user_id, network) do update set seen_at = excluded.seen_at where seen_at < $4",
+                 on conflict (user_id, network) do update set seen_at = excluded.seen_at",
             )
             .bind(user)
             .bind(network)
             .bind(self.database.now())
-            .bind(self.database.before(NETWORK_SEEN_EVERY))
             .execute(&mut *transaction)
             .await?;
             commit(transaction, ()).await
@@ -152,13 +165,13 @@ impl Accounts for SqliteStore {
         .await
     }
 
-    async fn raise_hash(&self, user: UserId, verified: &str, raised: &str) -> Result<()> {
+    async fn renew_hash(&self, user: UserId, verified: &str, renewed: &str) -> Result<()> {
         self.run(async {
             let mut transaction = self.database.begin().await?;
             sqlx::query("update users set password_hash = $3 where id = $1 and password_hash = $2")
                 .bind(user)
                 .bind(verified)
-                .bind(raised)
+                .bind(renewed)
                 .execute(&mut *transaction)
                 .await?;
             commit(transaction, ()).await
