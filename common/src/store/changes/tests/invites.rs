@@ -68,7 +68,7 @@ async fn a_use_is_taken_under_the_groups_lock() {
     let register = statements!(
         None,
         invites::register(&new_user(), "code", 9) =
-            "insert_user invite_of lock has_owner active_users insert_members record views insert_outbox count_use"
+            "invite_of insert_user lock has_owner active_users insert_members record views insert_outbox count_use"
     );
     register.unwrap();
     statements!(PLAIN, invites::create(CHAT, BEN, &invite()) = "lock").unwrap_err();
