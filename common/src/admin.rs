@@ -13,8 +13,9 @@ use crate::store::sqlite::SqliteStore;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Makes an invitation to register, and answers its code, or all of it as JSON. `Invalid`: a number
-/// that no invitation has. `Unavailable`: the database is away, or its schema is another release's.
+/// Makes an invitation to register, and answers its code, or all of it as JSON. `Invalid`: a
+/// number that no invitation has. `Unavailable`: the database is away, or its schema is another
+/// release's.
 pub async fn invite(config: &Config, expires_in: Option<i64>, max_uses: Option<i64>, json: bool) -> Result<String> {
     let new = invites::new(CreateInvite { expires_in, max_uses })?;
     let store = open(config).await?;

@@ -1,5 +1,6 @@
 //! `deploy/compose.yaml`: no container engine runs here, so it is read, and compared with the
-//! image, with the other shipped files and with itself. Its Redis is started as it says, and tried.
+//! image, with the other shipped files and with itself. Its Redis is started as it says, and
+//! tried.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,5 @@
-//! What people do, through whatever stands before the programs: they register, connect by every way
-//! in, and everybody hears everybody.
+//! What people do, through whatever stands before the programs: they register, connect by every
+//! way in, and everybody hears everybody.
 
 use reqwest::Method;
 

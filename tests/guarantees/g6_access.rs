@@ -181,8 +181,8 @@ async fn session_from(user: &User, api: usize) -> User {
     session
 }
 
-/// At that moment the connections that go on had hardly more than `had`: half a second of the flow.
-/// A machine that is slow is so to all of them.
+/// At that moment the connections that go on had hardly more than `had`: half a second of the
+/// flow. A machine that is slow is so to all of them.
 fn flowed_to_the_last(others: &[(Watch, OffsetDateTime)], chat_id: i64, at: Instant, had: i64) {
     for (other, _) in others {
         let seen = other.seen();

@@ -1,5 +1,5 @@
-//! `doctor`: each dependency that is up but unfit is named, with what to do, and the exit code says
-//! whether the program would serve.
+//! `doctor`: each dependency that is up but unfit is named, with what to do, and the exit code
+//! says whether the program would serve.
 
 use std::process::Command;
 

@@ -119,7 +119,8 @@ async fn preview_invite(
 
 /// Accept an invitation
 ///
-/// You become a member of its group. If you are one already, nothing changes and no use is counted.
+/// You become a member of its group. If you are one already, nothing changes and no use is
+/// counted.
 #[utoipa::path(post, path = "/invites/{code}/accept", tag = "invites", security(("bearer" = [])),
     params(("code" = String, Path, description = "The invitation's code")),
     responses((status = 200, description = "The group as its member sees it", body = Chat)),

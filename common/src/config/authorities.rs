@@ -31,8 +31,8 @@ impl fmt::Debug for Authorities {
     }
 }
 
-/// The authorities; none where no back end's certificate is checked, and where the system has none:
-/// the libraries have the public ones.
+/// The authorities; none where no back end's certificate is checked, and where the system has
+/// none: the libraries have the public ones.
 pub(super) fn read(
     raw: &Raw,
     database: &Database,

@@ -1,5 +1,5 @@
-//! What a program was called with: a task that needs no configuration, or the variables of one that
-//! does.
+//! What a program was called with: a task that needs no configuration, or the variables of one
+//! that does.
 
 use super::raw::Raw;
 use super::variables::command;

@@ -1,5 +1,5 @@
-//! `.env`, read as python-dotenv 1.2 reads it: an old program's file keeps its meaning. A line that
-//! it would pass over with a warning is a fault here.
+//! `.env`, read as python-dotenv 1.2 reads it: an old program's file keeps its meaning. A line
+//! that it would pass over with a warning is a fault here.
 
 use super::ConfigError;
 use std::collections::HashMap;

@@ -53,8 +53,8 @@ const TAKEN_WITHIN: Duration = Duration::from_secs(30);
 const RETRY: Backoff = Backoff { first: Duration::from_millis(10), longest: Duration::from_secs(1) };
 
 /// Serves the public port until draining. Then it accepts no more, running requests finish, and
-/// idle connections are closed. The drain waits for them. `keep_alive` is the longest pause between
-/// requests, and the time for a later head.
+/// idle connections are closed. The drain waits for them. `keep_alive` is the longest pause
+/// between requests, and the time for a later head.
 pub async fn serve(listener: TcpListener, router: Router, places: Places, keep_alive: Duration, lifecycle: Lifecycle) {
     let until = lifecycle.draining();
     // Without it a drain that finds no connection is over before the last ones are taken.

@@ -8,7 +8,8 @@
 //! - **Each transition is decided once**, whichever calls race: the decision and the write are one
 //!   atomic step. Its node publishes it and acknowledges that. Where the process may be outlived,
 //!   a transition stays pending until then: `arrive`, repeated, returns it again, and a sweep of
-//!   any node after a lease does. Repeated, it bears the same `decided_at`: receivers drop doubles.
+//!   any node after a lease does. Repeated, it bears the same `decided_at`: receivers drop
+//!   doubles.
 //! - `arrive`, `depart` and `renew` may be repeated without harm. A node repeats those that
 //!   failed: `arrive` and `depart` first, then `renew`.
 //! - **A part that fails holds up no other**: an [`Outcome`] names the users for whom it failed.

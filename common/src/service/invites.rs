@@ -80,8 +80,8 @@ pub async fn revoke(ctx: &Context, by: &AuthUser, chat: ChatId, code: &str) -> R
     ctx.store.revoke_invite(chat, by.user_id, code).await
 }
 
-/// What an invitation is for; anybody who has its code may ask. `from` names the address that pays.
-/// `InviteNotFound`.
+/// What an invitation is for; anybody who has its code may ask. `from` names the address that
+/// pays. `InviteNotFound`.
 pub async fn preview(ctx: &Context, from: &str, code: &str) -> Result<InvitePreview> {
     ctx.charge_request(from).await?;
     ctx.store.invite(known_form(code)?).await?.ok_or(Error::InviteNotFound)

@@ -15,8 +15,8 @@ pub async fn react(ctx: &Context, by: &AuthUser, id: MessageId, emoji: &str, add
     Ok(())
 }
 
-/// Pins a message, or takes the pin away. The same again is no error. `ChatNotFound`, `NotAMember`,
-/// `NotOwner`, `Blocked`, `MessageNotFound`, `TooManyPins`.
+/// Pins a message, or takes the pin away. The same again is no error. `ChatNotFound`,
+/// `NotAMember`, `NotOwner`, `Blocked`, `MessageNotFound`, `TooManyPins`.
 pub async fn pin(ctx: &Context, by: &AuthUser, chat: ChatId, id: MessageId, add: bool) -> Result<()> {
     ctx.publisher.publish(ctx.store.pin(chat, id, by.user_id, add).await?);
     Ok(())

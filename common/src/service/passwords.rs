@@ -4,8 +4,8 @@
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
-/// Those of the 10,000 most used passwords that have at least 8 characters, in lower case. From the
-/// list of zxcvbn (MIT licence, Dropbox and Joshua Holmer), which comes from leaked accounts.
+/// Those of the 10,000 most used passwords that have at least 8 characters, in lower case. From
+/// the list of zxcvbn (MIT licence, Dropbox and Joshua Holmer), which comes from leaked accounts.
 static MOST_USED: LazyLock<HashSet<&str>> = LazyLock::new(|| include_str!("common_passwords.txt").lines().collect());
 
 /// Fewer of one character than this are tried by hand.

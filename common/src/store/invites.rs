@@ -23,8 +23,8 @@ pub struct NewInvite {
     pub max_uses: Option<i64>,
 }
 
-/// Invitations. See the store's obligations. An invitation that expired, was used up or revoked, or
-/// whose group is gone is `InviteNotFound`. Of two who take the last use at once, one gets it.
+/// Invitations. See the store's obligations. An invitation that expired, was used up or revoked,
+/// or whose group is gone is `InviteNotFound`. Of two who take the last use at once, one gets it.
 #[async_trait]
 pub trait Invites: Send + Sync + 'static {
     /// Makes an invitation into a group. `ChatNotFound`, `NotAMember`, `NotOwner`, `PrivateChat`.

@@ -1,8 +1,8 @@
 //! A pool of connections with four promises. A caller learns at once that the server is away. A
 //! connection on which an answer is still due is never used again. A restart of the server costs
-//! one failed use, not one of every connection. The server has no more connections of ours than the
-//! pool's size: one whose caller went away counts until the server should have noticed. A server
-//! that is very busy may notice a moment later.
+//! one failed use, not one of every connection. The server has no more connections of ours than
+//! the pool's size: one whose caller went away counts until the server should have noticed. A
+//! server that is very busy may notice a moment later.
 
 use super::connection::{Server, ServerConnection};
 use crate::error::Error;
