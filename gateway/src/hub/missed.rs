@@ -10,8 +10,8 @@ use messenger_common::event::{Envelope, StatusChange};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A link that went silent is noticed within this time. A shard remembers what it delivered for
-/// longer.
+/// A link that went silent is noticed within this time. A shard remembers for longer what it
+/// delivered, and forgets nothing while the link is known to be down.
 const NOTICED_WITHIN: Duration = Duration::from_secs(10);
 
 impl Hub {

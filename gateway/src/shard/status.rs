@@ -51,9 +51,13 @@ impl Statuses {
         outdated
     }
 
-    /// A new tick, a new budget.
-    fn tick(&mut self) {
+    /// A new tick, a new budget. While the bus is down the present period goes on: what was
+    /// published meanwhile, and before, is read again once the bus is back.
+    fn tick(&mut self, bus_up: bool) {
         self.paced.renew();
+        if !bus_up {
+            return;
+        }
         self.ticks = self.ticks.wrapping_add(1);
         if self.ticks.is_multiple_of(TICKS_REMEMBERED) {
             self.begin_period();
@@ -85,7 +89,8 @@ impl Shard {
 
     /// Goes on with the statuses that wait, at each tick.
     pub(crate) fn renew_status_budget(&self) {
-        self.statuses.borrow_mut().tick();
+        let bus_up = *self.hub.bus.up().borrow();
+        self.statuses.borrow_mut().tick(bus_up);
         self.deliver_statuses();
     }
 
@@ -186,12 +191,23 @@ mod tests {
         statuses.add(&decided([(1, 9), (2, 11)]), |_| true);
         statuses.add(&decided([(1, 10), (2, 11)]), |_| true);
         assert_eq!(told(&mut statuses, 1), [1, 2]);
-        (0..TICKS_REMEMBERED).for_each(|_| statuses.tick());
+        (0..TICKS_REMEMBERED).for_each(|_| statuses.tick(true));
         statuses.add(&decided([(1, 9)]), |_| true);
         assert_eq!(told(&mut statuses, 1), [] as [i64; 0], "remembered for a minute at least");
-        (0..2 * TICKS_REMEMBERED).for_each(|_| statuses.tick());
+        (0..2 * TICKS_REMEMBERED).for_each(|_| statuses.tick(true));
         statuses.add(&decided([(1, 9)]), |_| true);
         assert_eq!(told(&mut statuses, 1), [1], "and not for ever");
+    }
+
+    #[test]
+    fn what_is_read_again_after_a_long_outage_is_not_told_twice() {
+        let mut statuses = Statuses::default();
+        statuses.add(&decided([(1, 10)]), |_| true);
+        assert_eq!(told(&mut statuses, 1), [1]);
+        (0..5 * TICKS_REMEMBERED).for_each(|_| statuses.tick(false));
+        (0..TICKS_REMEMBERED).for_each(|_| statuses.tick(true));
+        statuses.add(&decided([(1, 10)]), |_| true);
+        assert_eq!(told(&mut statuses, 1), [] as [i64; 0]);
     }
 
     #[test]
