@@ -25,6 +25,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
+use tokio::time::Instant;
 
 /// Buckets: enough to load every node of a large cluster, few enough for one round trip.
 const BUCKETS: usize = 64;
@@ -48,8 +49,28 @@ pub struct RedisPresence {
     names: Vec<String>,
     /// The key of the claim by which one node sweeps for all.
     leader: String,
-    /// The epoch by which this process knows each bucket; empty before its first answer.
-    epochs: Vec<Mutex<String>>,
+    seen: Vec<Mutex<Seen>>,
+}
+
+/// What this process knows of a bucket.
+#[derive(Debug, Default)]
+struct Seen {
+    /// The epoch of its last answer; empty before the first.
+    epoch: String,
+    /// When that came.
+    at: Option<Instant>,
+    /// Whether the process held users of it when it last named all that it holds.
+    holds: bool,
+}
+
+impl Seen {
+    /// The epoch to name in a call: one that differs from the bucket's says that it was emptied
+    /// since. Who holds nobody there and saw it long ago knows nothing of when that was: others,
+    /// who lost users by it, have said so.
+    fn named(&self, lease: Duration) -> &str {
+        let is_fresh = self.at.is_some_and(|at| at.elapsed() <= lease);
+        if self.holds || is_fresh { &self.epoch } else { "" }
+    }
 }
 
 #[derive(Debug)]
@@ -87,7 +108,7 @@ impl RedisPresence {
             scripts,
             names: (0..BUCKETS).map(|bucket| format!("{{{namespace}p:{bucket}}}")).collect(),
             leader: format!("{namespace}p:leader"),
-            epochs: (0..BUCKETS).map(|_| Mutex::default()).collect(),
+            seen: (0..BUCKETS).map(|_| Mutex::default()).collect(),
         }
     }
 
@@ -129,7 +150,11 @@ impl RedisPresence {
 #[async_trait]
 impl Presence for RedisPresence {
     async fn arrive(&self, node: &NodeId, users: &[UserId]) -> Outcome {
-        self.run(self.calls(&self.scripts.arrive, node, users, None)).await
+        let outcome = self.run(self.calls(&self.scripts.arrive, node, users, None)).await;
+        for user in users {
+            self.seen[bucket(*user)].lock().holds = true;
+        }
+        outcome
     }
 
     async fn depart(&self, node: &NodeId, users: &[UserId], grace: Duration) -> Outcome {
@@ -137,6 +162,10 @@ impl Presence for RedisPresence {
     }
 
     async fn renew(&self, node: &NodeId, users: &[UserId]) -> Outcome {
+        let held: HashSet<usize> = users.iter().map(|user| bucket(*user)).collect();
+        for (bucket, seen) in self.seen.iter().enumerate() {
+            seen.lock().holds = held.contains(&bucket);
+        }
         self.run(self.calls(&self.scripts.renew, node, users, None)).await
     }
 

@@ -7,6 +7,7 @@ use crate::presence::{Outcome, Transition};
 use crate::redis::pool::{Script, ScriptCall};
 use redis::Value;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// A script for some users of one bucket.
 pub(super) struct Call<'a> {
@@ -18,7 +19,7 @@ pub(super) struct Call<'a> {
 impl RedisPresence {
     pub(super) fn call<'a>(&self, script: &'a Script, bucket: usize) -> ScriptCall<'a> {
         let mut call = script.call(&[&self.names[bucket]]);
-        call.arg(millis(self.lease)).arg(self.epochs[bucket].lock().as_str());
+        call.arg(millis(self.lease)).arg(self.seen[bucket].lock().named(self.lease));
         call
     }
 
@@ -77,9 +78,10 @@ impl RedisPresence {
         let Value::Array(fields) = answer else { return None };
         let [Value::BulkString(epoch), _now, rest @ ..] = fields.as_slice() else { return None };
         let epoch = std::str::from_utf8(epoch).ok()?;
-        let mut known = self.epochs[bucket].lock();
-        if *known != epoch {
-            epoch.clone_into(&mut known);
+        let mut seen = self.seen[bucket].lock();
+        seen.at = Some(Instant::now());
+        if seen.epoch != epoch {
+            epoch.clone_into(&mut seen.epoch);
         }
         transitions(rest)
     }

@@ -61,6 +61,34 @@ async fn who_went_during_the_emptiness_is_told_offline_once() {
     assert!(b.is_online(2).await && b.is_online(3).await && !b.is_online(1).await);
 }
 
+/// A node that holds nobody of a bucket saw it last before Redis was emptied, and comes when others
+/// have made it whole long since.
+#[tokio::test]
+async fn who_lost_nobody_takes_an_old_loss_for_none() {
+    let back_end = BackEnd::redis().await;
+    let (a, b) = (back_end.node("a"), back_end.node("b"));
+    a.arrive(&[7]).await;
+    b.arrive(&[71]).await;
+    b.depart(&[71]).await;
+    assert_eq!(b.renew(&[]).await, []);
+    server(&back_end).command(&["FLUSHALL"]).await;
+    let later = Instant::now() + LEASE + LEASE / 4;
+    let mut ticks = tokio::time::interval(LEASE / 6);
+    while Instant::now() < later {
+        ticks.tick().await;
+        assert_eq!(a.renew(&[7]).await, []);
+        assert_eq!(a.sweep().await, []);
+    }
+    // Nothing but the bucket's state says until when it heals.
+    let heals = async || server(&back_end).command(&["HGET", "{m:test:p:7}:state", "healing"]).await;
+    let before = heals().await;
+    assert_eq!(b.arrive(&[71]).await, [(71, true)]);
+    b.depart(&[71]).await;
+    // Nor as the next that sweeps.
+    assert_eq!(b.sweep_until(&[], 1).await, [(71, false)]);
+    assert_eq!(heals().await, before, "what was lost long ago heals no more");
+}
+
 #[tokio::test]
 async fn a_node_that_died_with_the_flush_leaves_nobody_online() {
     let back_end = BackEnd::redis().await;
