@@ -105,7 +105,10 @@ async fn a_known_network_has_a_limit_of_its_own(builder: Builder) {
         answer.problem(401, "bad_credentials");
         checked += 1;
     }
-    assert!((40..200).contains(&checked), "{checked} tries");
+    // Twenty an hour for strangers, twice as many here. A node that loses Redis counts alone; one
+    // more may have come back meanwhile.
+    let counts = if d.is_cluster() { 1 + d.apis().len() } else { 1 };
+    assert!((40..=40 * counts + 1).contains(&checked), "{checked} tries");
     login(&rest, "198.51.100.2", &ann.username, PASSWORD).await.ok(200);
 }
 

@@ -26,7 +26,8 @@ const SALT_BYTES: usize = 16;
 /// Passwords of known askers that may wait for the pool. One more gets `Unavailable` at once: at
 /// some 30 ms each, it would wait for seconds.
 const KNOWN_WAITING: usize = 64;
-/// The same of all strangers together. Of the places that are left, one address takes half at most.
+/// The same of all strangers together. Of the places that are left, one address takes half at
+/// most.
 const STRANGERS_WAITING: usize = 192;
 
 /// The one that a password is computed for. The queue serves the known first, so that a crowd of

@@ -8,7 +8,8 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Lines of one kind in a second; further ones are counted: a flood of logins is no flood of lines.
+/// Lines of one kind in a second; further ones are counted: a flood of logins is no flood of
+/// lines.
 const LINES_PER_SECOND: u32 = 20;
 const SECOND: Duration = Duration::from_secs(1);
 
