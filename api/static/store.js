@@ -85,6 +85,8 @@ export class Store extends Emitter {
    */
   async loadChats() {
     const seen = new Set();
+    // A chat that comes meanwhile is missing in a list that was made before.
+    const known = [...this.chats.keys()];
     let cursor = null;
     do {
       const page = await this.call('GET', `/chats/?limit=100${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ''}`);
@@ -95,7 +97,7 @@ export class Store extends Emitter {
       cursor = page.next_cursor;
       this.emit('chats');
     } while (cursor && seen.size < 1000);
-    if (!cursor) for (const id of [...this.chats.keys()]) if (!seen.has(id)) this.#forget(id);
+    if (!cursor) for (const id of known) if (!seen.has(id)) this.#forget(id);
   }
 
   /** Takes in what an answer or an event says of a chat, and follows it. @param {any} chat */
@@ -131,13 +133,13 @@ export class Store extends Emitter {
     this.emit('chats');
   }
 
-  /** Asks for one chat's counts and last message again, soon and once. */
   /** A chat that the user has just come into. */
   enter(chat) {
     this.#learn(chat);
     this.emit('chats');
   }
 
+  /** Asks for one chat's counts and last message again, soon and once. */
   refresh(id) {
     if (this.#stale.has(id)) return;
     this.#stale.set(id, setTimeout(async () => {

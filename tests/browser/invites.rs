@@ -6,7 +6,11 @@ use super::{Browser, Site, open_chat};
 use crate::support::Deployment;
 use crate::support::user::{PASSWORD, fresh_name};
 
-both_forms!(a_friend_registers_by_a_link_and_is_in, an_old_user_follows_a_link_and_is_in,);
+both_forms!(
+    a_friend_registers_by_a_link_and_is_in,
+    an_old_user_follows_a_link_and_is_in,
+    a_chat_that_comes_while_the_list_is_fetched_stays,
+);
 
 async fn link(d: &Deployment, site: &Site) -> String {
     let ann = d.user_named("ann").await;
@@ -45,4 +49,33 @@ async fn an_old_user_follows_a_link_and_is_in(d: &Deployment) {
     page.goto(&format!("{}/invite/AAAAAAAAAAAAAAAAAAAAAA", site.url)).await;
     page.until_text("#toast", "This invitation has ended.").await;
     page.assert_own_host(&site.url).await;
+}
+
+/// The list was made before the chat was: it does not say that the chat is gone.
+async fn a_chat_that_comes_while_the_list_is_fetched_stays(d: &Deployment) {
+    let (ann, bob) = (d.user_named("ann").await, d.user_named("bob").await);
+    bob.group("Other", &[]).await;
+    let site = Site::of(d).await;
+    let browser = Browser::start().await;
+    let page = browser.window().await;
+    page.goto(&format!("{}/", site.url)).await;
+    // The second list, which the page fetches once it is connected, is held.
+    let hold = "const real = window.fetch; let lists = 0;
+        window.fetch = async (...call) => {
+            const answer = await real(...call);
+            if (!String(call[0]).includes('/chats/?') || (lists += 1) !== 2) return answer;
+            await new Promise((go) => { window.letGo = go; });
+            return answer;
+        };";
+    page.js(hold, vec![]).await;
+    page.fill("#entrance-form [name=username]", &bob.username).await;
+    page.fill("#entrance-form [name=password]", &bob.password).await;
+    page.click("#entrance-submit").await;
+    page.until("the list is held", "window.letGo", &[]).await;
+    ann.group("Late", &[&bob]).await;
+    open_chat(&page, "Late").await;
+    page.js_async("window.letGo(); for (let n = 0; n < 20; n += 1) await new Promise(requestAnimationFrame);").await;
+    let shown = "return [...document.querySelectorAll('.chat-link')].some((e) => e.textContent.includes('Late')) && location.hash !== ''";
+    assert_eq!(page.js(shown, vec![]).await, json!(true), "it is listed and open");
+    page.assert_clean(&site.url).await;
 }
