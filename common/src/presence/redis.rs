@@ -34,7 +34,8 @@ const USERS_PER_CALL: usize = 250;
 /// How long one node sweeps for all without saying so again. Until another one does, a short lease
 /// must not take it for an outage.
 const LEAD: Duration = Duration::from_secs(1);
-/// Publications of a bucket that a node reads after an outage; of more it reads the newest.
+/// Publications of a bucket that are remembered, and read after an outage; beyond it the oldest are
+/// forgotten.
 const PUBLISHED_PER_BUCKET: usize = 2_000;
 /// Buckets that a page of the list asks at first. It asks twice as many each time that was not
 /// enough.
@@ -235,7 +236,7 @@ impl Presence for RedisPresence {
         for (bucket, transitions) in by_bucket.iter().enumerate() {
             for chunk in transitions.chunks(USERS_PER_CALL) {
                 let mut call = self.scripts.acknowledge.call(&[&self.names[bucket]]);
-                call.arg(millis(REMEMBERED_FOR));
+                call.arg(millis(REMEMBERED_FOR)).arg(PUBLISHED_PER_BUCKET);
                 for transition in chunk {
                     call.arg(transition.user_id.0).arg(event::micros(transition.decided_at));
                 }

@@ -206,6 +206,8 @@ async fn a_deleted_group_is_gone_but_its_log(at: Fixture) {
     let (ann, ben, cem) = (at.user().await, at.user().await, at.user().await);
     let chat = at.group(&ann, &[&ben]).await.id;
     let message = at.send(chat, &ann, "secret").await;
+    let invite = NewInvite { code: "for ever".into(), expires_in: None, max_uses: None };
+    at.store.create_invite(chat, ann.id, invite).await.unwrap();
     assert_eq!(code(at.store.delete_chat(chat, ben.id).await), "not_owner");
     assert_eq!(code(at.store.delete_chat(chat, cem.id).await), "not_a_member");
     let committed = at.store.delete_chat(chat, ann.id).await.unwrap();
@@ -234,4 +236,6 @@ async fn a_deleted_group_is_gone_but_its_log(at: Fixture) {
         at.store.prune(HOUR, 10).await.unwrap();
     }
     assert_eq!(at.number("select count(*) from messages where text <> ''").await, 0);
+    assert_eq!(at.number("select count(*) from invites").await, 0);
+    assert_eq!(at.number("select count(*) from chats where name <> '' or description is not null").await, 0);
 }

@@ -165,8 +165,13 @@ async fn erase_deleted_chats(connection: &mut ServerConnection, limit: i64) -> R
     .execute(&mut *connection)
     .await?;
     if erased.rows_affected() == 0 {
-        sqlx::query("delete from pins where chat_id = $1").bind(chat).execute(&mut *connection).await?;
-        sqlx::query("update chats set erased = true where id = $1").bind(chat).execute(connection).await?;
+        for hung in ["delete from pins where chat_id = $1", "delete from invites where chat_id = $1"] {
+            sqlx::query(hung).bind(chat).execute(&mut *connection).await?;
+        }
+        sqlx::query("update chats set erased = true, name = '', description = null where id = $1")
+            .bind(chat)
+            .execute(connection)
+            .await?;
     }
     Ok(i64::try_from(erased.rows_affected()).unwrap_or(i64::MAX).max(1))
 }

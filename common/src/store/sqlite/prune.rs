@@ -139,7 +139,9 @@ async fn erase_deleted_chats(connection: &mut SqliteConnection, limit: i64, now:
     .execute(&mut *connection)
     .await?;
     if erased.rows_affected() == 0 {
-        sqlx::query("delete from pins where chat_id = $1").bind(chat).execute(&mut *connection).await?;
+        for hung in ["delete from pins where chat_id = $1", "delete from invites where chat_id = $1"] {
+            sqlx::query(hung).bind(chat).execute(&mut *connection).await?;
+        }
         sqlx::query("update chats set erased = 1, name = '', description = null where id = $1")
             .bind(chat)
             .execute(connection)
