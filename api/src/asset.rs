@@ -66,12 +66,12 @@ impl Asset {
         Self(Arc::new(inner))
     }
 
-    /// Where it is served.
     /// Whether people see it by itself.
     pub(crate) fn is_page(&self) -> bool {
         self.0.policy.is_some()
     }
 
+    /// Where it is served.
     pub(crate) fn path(&self) -> &str {
         &self.0.path
     }

@@ -5,6 +5,7 @@
 //! request id.
 
 use crate::event::RevocationReason;
+use crate::model::{MAX_PINS, MAX_REACTIONS};
 use std::time::Duration;
 
 /// The result of every rule and every back end.
@@ -54,7 +55,7 @@ pub enum Error {
     ChatNotFound,
     #[error("there is no such invitation; it may have expired, been used up or revoked")]
     InviteNotFound,
-    #[error("nobody can register here without a valid invitation")]
+    #[error("you cannot register here, or only with an invitation")]
     RegistrationClosed,
     #[error("there is no such message")]
     MessageNotFound,
@@ -86,11 +87,11 @@ pub enum Error {
     NotAuthor,
     #[error("you cannot join, leave or manage a private chat")]
     PrivateChat,
-    #[error("this user does not take it from you")]
+    #[error("a user whom this concerns has blocked you")]
     Blocked,
-    #[error("a message takes at most 20 different emoji")]
+    #[error("a message takes at most {} different emoji", MAX_REACTIONS)]
     TooManyReactions,
-    #[error("a chat takes at most 50 pins")]
+    #[error("a chat takes at most {} pins", MAX_PINS)]
     TooManyPins,
     #[error("the group is full")]
     GroupFull,

@@ -5,6 +5,11 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
+/// The most different emoji under a message.
+pub const MAX_REACTIONS: usize = 20;
+/// The most pins of a chat.
+pub const MAX_PINS: i64 = 50;
+
 /// Your account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct User {

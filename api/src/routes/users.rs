@@ -64,7 +64,8 @@ async fn list_blocked(
 /// Block a user
 ///
 /// They can neither write to you in your private chat nor bring you into a group, and no mention
-/// of theirs notifies you. Nobody is told. The same again is not an error.
+/// of theirs notifies you. They are not notified; what they try is answered with `blocked`. The
+/// same again is not an error.
 #[utoipa::path(put, path = "/users/{user_id}/block", tag = "users", security(("bearer" = [])),
     params(("user_id" = UserId, Path, description = "The user")),
     responses((status = 204, description = "The user is blocked")),

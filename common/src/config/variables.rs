@@ -103,7 +103,8 @@ pub const VARIABLES: &[Variable] = &[
     },
     Variable {
         name: "REDIS_URL",
-        help: "Address of Redis: redis:// or rediss://; several, with commas between, mean a Redis Cluster",
+        help: "Address of Redis: redis:// or rediss://; several, with commas between, mean a Redis Cluster; \
+               redis+sentinel://HOST:PORT,…/PRIMARY asks Sentinels",
         example: "redis://127.0.0.1:6379",
         default: Default::For(|program| if program == Program::Messenger { "" } else { "redis://127.0.0.1:6379" }),
     },

@@ -111,13 +111,10 @@ pub async fn register(ctx: &Context, from: IpAddr, body: impl Into<Unchecked<Reg
     }
     faults.none()?;
     ctx.limited_at(registrations(ctx), from).await?;
-    let needs_invite = match ctx.registration {
-        Registration::Open => false,
-        Registration::Invite => true,
-        Registration::Closed => return Err(Error::RegistrationClosed),
-    };
-    if needs_invite && body.invite.is_none() {
-        return Err(Error::RegistrationClosed);
+    match ctx.registration {
+        Registration::Open => {}
+        Registration::Invite if body.invite.is_some() => {}
+        Registration::Invite | Registration::Closed => return Err(Error::RegistrationClosed),
     }
     let asker = Asker::Stranger(network::site(from));
     let password_hash = ctx.passwords.hash(body.password.clone(), asker).await?;
@@ -190,17 +187,18 @@ pub async fn update_me(
     }
     faults.none()?;
     let profile = ProfilePatch { display_name: body.display_name.clone(), bio: body.bio.clone() };
-    let user = change_login(ctx, by, from, body).await?;
-    if profile.display_name.is_none() && profile.bio.is_none() {
-        return Ok(user);
+    let changes_login = body.email.is_some() || body.password.is_some();
+    let changes_profile = profile.display_name.is_some() || profile.bio.is_some();
+    if !changes_profile {
+        return if changes_login { change_login(ctx, by, from, body).await } else { me(ctx, by).await };
+    }
+    if changes_login {
+        change_login(ctx, by, from, body).await?;
     }
     ctx.store.set_profile(by.user_id, profile).await?.ok_or(Error::TokenInvalid)
 }
 
 async fn change_login(ctx: &Context, by: &AuthUser, from: IpAddr, body: UpdateMe) -> Result<User> {
-    if body.email.is_none() && body.password.is_none() {
-        return me(ctx, by).await;
-    }
     ctx.limited(super::sessions::logins(ctx), &format!("u{}", by.user_id)).await?;
     let known = ctx.store.credentials_of(by.user_id).await?.ok_or(Error::TokenInvalid)?;
     if let Some(password) = &body.password {
@@ -223,7 +221,7 @@ async fn change_login(ctx: &Context, by: &AuthUser, from: IpAddr, body: UpdateMe
         body.email.is_some().then_some(SecurityEvent::EmailChanged),
     ];
     let patch = UserPatch { email: body.email, password_hash };
-    let kept = Kept { session: by.session_id, network: network::stored(network::site(from)) };
+    let kept = Kept { session: by.session_id, network: network::stored(from) };
     let mut changed = ctx.store.update_user(by.user_id, &known.password_hash, patch.clone(), kept).await?;
     if changed.is_none()
         && let Some(hash) = hash_now(ctx, by.user_id, &current, Asker::Known).await?

@@ -5,7 +5,8 @@ use crate::error::{Error, FieldError, Result};
 use crate::id::UserId;
 use std::ops::RangeInclusive;
 
-const USERNAME: RangeInclusive<usize> = 3..=32;
+/// The length of a username.
+pub(super) const USERNAME: RangeInclusive<usize> = 3..=32;
 const PASSWORD: RangeInclusive<usize> = 8..=128;
 const NAME: RangeInclusive<usize> = 1..=128;
 const MAX_DISPLAY_NAME: usize = 64;

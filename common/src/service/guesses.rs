@@ -20,6 +20,9 @@ use std::time::Duration;
 /// How much wider the limit of a known network is: its people mistype.
 const KNOWN_RATES: u32 = 2;
 
+/// A user who does not exist: asking after one takes as long as after any other.
+const NOBODY: UserId = UserId(0);
+
 /// A try to log in to an account. It counts as wrong until it proves right.
 pub(super) struct Guess {
     limit: Limit,
@@ -31,8 +34,8 @@ pub(super) struct Guess {
 impl Guess {
     /// One more try from that address. `user` is the account's, if there is one. `RateLimited`.
     pub(super) async fn begin(ctx: &Context, name: &str, user: Option<UserId>, from: IpAddr) -> Result<Self> {
-        let network = network::stored(network::site(from));
-        let user = user.unwrap_or(network::NOBODY);
+        let network = network::stored(from);
+        let user = user.unwrap_or(NOBODY);
         let is_known = ctx.store.knows_network(user, network).await?;
         let strangers = ctx.limits.rate_wrong_passwords_per_hour;
         let (rate, subject) = if is_known {
@@ -61,7 +64,7 @@ impl Guess {
 /// The account knows that network from now on.
 pub(super) async fn remember(ctx: &Context, user: UserId, from: IpAddr) {
     // Later logins and refreshes do it too.
-    if let Err(error) = ctx.store.remember_network(user, network::stored(network::site(from))).await {
+    if let Err(error) = ctx.store.remember_network(user, network::stored(from)).await {
         tracing::debug!(%error, "a network is not remembered");
     }
 }

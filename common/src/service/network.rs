@@ -1,6 +1,5 @@
 //! What counts as one caller of a public request, by its address.
 
-use crate::id::UserId;
 use sha2::{Digest, Sha256};
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -22,18 +21,15 @@ pub(super) fn site(address: IpAddr) -> IpAddr {
     masked(address, 48)
 }
 
-/// A site as the store keeps it: a number, so that nobody reads addresses there.
-pub(super) fn stored(site: IpAddr) -> i64 {
-    let bytes = match site {
+/// The address's [`site`] as the store keeps it: a number, so that nobody reads addresses there.
+pub(super) fn stored(address: IpAddr) -> i64 {
+    let bytes = match site(address) {
         IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
         IpAddr::V6(address) => address.octets(),
     };
     let digest = Sha256::digest(bytes);
     digest.iter().take(8).fold(0, |number, byte| number << 8 | i64::from(*byte))
 }
-
-/// A user who does not exist: asking after one takes as long as after any other.
-pub(super) const NOBODY: UserId = UserId(0);
 
 fn masked(address: IpAddr, prefix: u32) -> IpAddr {
     match address {
@@ -64,6 +60,6 @@ mod tests {
     #[test]
     fn sites_are_kept_apart() {
         assert_ne!(stored(address("1.2.3.4")), stored(address("1.2.3.5")));
-        assert_eq!(stored(site(address("2001:db8:1:2::"))), stored(site(address("2001:db8:1:9::"))));
+        assert_eq!(stored(address("2001:db8:1:2::")), stored(address("2001:db8:1:9::")));
     }
 }

@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::event::micros;
 use crate::id::{ChatId, MessageId, Seq, SessionId, UserId};
 use crate::model::{HistoryPage, Message, Page};
+use std::str::FromStr;
 use time::OffsetDateTime;
 
 /// Which page of a list is asked for.
@@ -37,12 +38,15 @@ pub(super) fn of_user(name: &str) -> String {
     format!("u{name}")
 }
 
+/// Of a list by one number: the letter of the list, then the last row's. Without one, `first`.
+fn by_key<K: FromStr>(letter: char, first: K, cursor: Option<&str>) -> Result<K> {
+    let Some(cursor) = cursor else { return Ok(first) };
+    cursor.strip_prefix(letter).and_then(|key| key.parse().ok()).ok_or_else(invalid)
+}
+
 /// Of members by user id: the last id.
 pub(super) fn member(cursor: Option<&str>) -> Result<UserId> {
-    match cursor {
-        None => Ok(UserId(0)),
-        Some(cursor) => cursor.strip_prefix('m').and_then(|id| id.parse().ok()).ok_or_else(invalid),
-    }
+    by_key('m', UserId(0), cursor)
 }
 
 pub(super) fn of_member(id: UserId) -> String {
@@ -51,10 +55,7 @@ pub(super) fn of_member(id: UserId) -> String {
 
 /// Of blocked users by id: the last id.
 pub(super) fn blocked(cursor: Option<&str>) -> Result<UserId> {
-    match cursor {
-        None => Ok(UserId(0)),
-        Some(cursor) => cursor.strip_prefix('b').and_then(|id| id.parse().ok()).ok_or_else(invalid),
-    }
+    by_key('b', UserId(0), cursor)
 }
 
 pub(super) fn of_blocked(id: UserId) -> String {
@@ -63,10 +64,7 @@ pub(super) fn of_blocked(id: UserId) -> String {
 
 /// Of pins, the last pinned first: the number of the last one's event.
 pub(super) fn pin(cursor: Option<&str>) -> Result<Seq> {
-    match cursor {
-        None => Ok(Seq(i64::MAX)),
-        Some(cursor) => cursor.strip_prefix('p').and_then(|seq| seq.parse().ok()).ok_or_else(invalid),
-    }
+    by_key('p', Seq(i64::MAX), cursor)
 }
 
 pub(super) fn of_pin(seq: Seq) -> String {
@@ -75,10 +73,7 @@ pub(super) fn of_pin(seq: Seq) -> String {
 
 /// Of sessions, the newest first: the last id. The first page begins above all of them.
 pub(super) fn session(cursor: Option<&str>) -> Result<SessionId> {
-    match cursor {
-        None => Ok(SessionId(i64::MAX)),
-        Some(cursor) => cursor.strip_prefix('s').and_then(|id| id.parse().ok()).ok_or_else(invalid),
-    }
+    by_key('s', SessionId(i64::MAX), cursor)
 }
 
 pub(super) fn of_session(id: SessionId) -> String {
@@ -87,10 +82,7 @@ pub(super) fn of_session(id: SessionId) -> String {
 
 /// Of invitations, the newest first: the last row's number.
 pub(super) fn invite(cursor: Option<&str>) -> Result<i64> {
-    match cursor {
-        None => Ok(i64::MAX),
-        Some(cursor) => cursor.strip_prefix('i').and_then(|id| id.parse().ok()).ok_or_else(invalid),
-    }
+    by_key('i', i64::MAX, cursor)
 }
 
 pub(super) fn of_invite(id: i64) -> String {

@@ -3,13 +3,12 @@
 use crate::error::Result;
 use crate::id::{ChatId, UserId};
 use crate::service::Context;
+use crate::service::faults::USERNAME;
 use crate::store::Mention;
 use std::collections::HashSet;
 
 /// The most members that one message mentions; the first ones count.
 const MAX_MENTIONS: usize = 50;
-/// The length of a username, as it registers.
-const USERNAME: std::ops::RangeInclusive<usize> = 3..=32;
 
 /// A name after an `@`, lowered. A name may end in a dot or a dash, as a sentence does: the longer
 /// reading comes first.

@@ -5,14 +5,10 @@ use crate::error::Error;
 use crate::event::{EventBody, PinChange, ReactionChange};
 use crate::id::{ChatId, MessageId, Seq, UserId};
 use crate::model::Reaction;
+use crate::model::{MAX_PINS, MAX_REACTIONS};
 use crate::store::Committed;
 use crate::store::fault::Fault;
 use async_trait::async_trait;
-
-/// The most different emoji under a message.
-const MAX_REACTIONS: usize = 20;
-/// The most pins of a chat.
-const MAX_PINS: i64 = 50;
 
 /// The statements of reactions, pins, mentions and blocks.
 #[async_trait]
@@ -54,7 +50,7 @@ pub(super) async fn require_unblocked(tx: &mut dyn Transaction, change: &Change,
     Ok(())
 }
 
-/// See [`crate::store::Messages::react`].
+/// See [`crate::store::Marks::react`].
 pub(in crate::store) async fn react(
     tx: &mut dyn Transaction,
     id: MessageId,
@@ -91,7 +87,7 @@ pub(in crate::store) async fn react(
     leave_in_outbox(tx, change).await
 }
 
-/// See [`crate::store::Messages::pin`].
+/// See [`crate::store::Marks::pin`].
 pub(in crate::store) async fn pin(
     tx: &mut dyn Transaction,
     chat: ChatId,
