@@ -34,10 +34,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 const START_TIMEOUT: Duration = Duration::from_mins(1);
 /// The pause between attempts, and between lines of the log about them.
 const RETRY: Duration = Duration::from_millis(250);
-const TELL: Duration = Duration::from_secs(5);
+const FIRST_LOG_PAUSE: Duration = Duration::from_secs(5);
 /// The longest wait for a file that another process uses and does not drain.
 const FILE_TIMEOUT: Duration = Duration::from_secs(2);
-const LONGEST_TELL: Duration = Duration::from_mins(5);
+const LONGEST_LOG_PAUSE: Duration = Duration::from_mins(5);
 /// The pause between pings of the database: `/readyz` turns within ten seconds.
 const BEAT: Duration = Duration::from_secs(2);
 /// No call of presence waits longer for Redis.
@@ -103,10 +103,10 @@ impl Backends {
         let history = History::new(deployment);
         lifecycle.spawn("database watch", watch_store(store.clone(), database_ready, metrics.clone()));
         lifecycle.spawn("history watch", watch_history(store.clone(), history.clone(), lifecycle.clone()));
-        let (draining, told) = (lifecycle.draining(), store.clone());
+        let (draining, draining_store) = (lifecycle.draining(), store.clone());
         lifecycle.spawn("database drain", async move {
             draining.cancelled().await;
-            told.drains();
+            draining_store.drains();
         });
         let bus_metrics = BusMetrics::of(metrics);
         let (bus, presence, counting): (Arc<dyn Bus>, Arc<dyn Presence>, Arc<dyn RateLimiter>) = match &config.redis {
@@ -255,7 +255,7 @@ where
     F: Future<Output = Result<T>>,
 {
     let begun = Instant::now();
-    let (mut told, mut pause) = (None::<Instant>, TELL);
+    let (mut logged, mut pause) = (None::<Instant>, FIRST_LOG_PAUSE);
     loop {
         // Each attempt is bounded by itself, except a migration, which may take as long as it
         // needs.
@@ -267,9 +267,9 @@ where
         if let Some(longest) = longest.filter(|longest| begun.elapsed() + RETRY >= *longest) {
             return Err(StartError::new(format!("waited {} s for {what}: {}", longest.as_secs(), error.cause())));
         }
-        if told.is_none_or(|at| at.elapsed() >= pause) {
-            pause = told.map_or(pause, |_| pause * 2).min(LONGEST_TELL);
-            told = Some(Instant::now());
+        if logged.is_none_or(|at| at.elapsed() >= pause) {
+            pause = logged.map_or(pause, |_| pause * 2).min(LONGEST_LOG_PAUSE);
+            logged = Some(Instant::now());
             tracing::warn!(error = error.cause(), "waiting for {what}");
         }
         sleep(RETRY).await;

@@ -101,27 +101,27 @@ mod tests {
     use tokio::sync::mpsc;
 
     #[derive(Debug, PartialEq)]
-    enum Told {
+    enum Heard {
         Revoked(Revocation),
         Missed,
         Events(Vec<SinkEvent>),
     }
 
-    struct Listener(mpsc::UnboundedSender<Told>);
+    struct Listener(mpsc::UnboundedSender<Heard>);
 
     impl RevocationSink for Listener {
         fn revoked(&self, revocation: Revocation) {
-            self.0.send(Told::Revoked(revocation)).unwrap();
+            self.0.send(Heard::Revoked(revocation)).unwrap();
         }
         fn missed(&self) {
-            self.0.send(Told::Missed).unwrap();
+            self.0.send(Heard::Missed).unwrap();
         }
     }
 
     #[async_trait]
     impl EventSink for Listener {
         async fn handle(&self, events: Vec<SinkEvent>) {
-            self.0.send(Told::Events(events)).unwrap();
+            self.0.send(Heard::Events(events)).unwrap();
         }
     }
 
@@ -129,13 +129,13 @@ mod tests {
     async fn revocations_are_for_every_program_and_the_rest_for_the_sink() {
         let tasks = TestTasks::new();
         let bus = MemoryHub::new().join(&tasks.tasks, BusMetrics::unregistered());
-        let (told, mut heard) = mpsc::unbounded_channel();
-        let (revocations, sink) = (Arc::new(Listener(told.clone())), Arc::new(Listener(told)));
+        let (sender, mut heard) = mpsc::unbounded_channel();
+        let (revocations, sink) = (Arc::new(Listener(sender.clone())), Arc::new(Listener(sender)));
         tasks.tasks.spawn("bus receiver", Dispatcher::run(bus.clone(), revocations, Some(sink)));
-        assert_eq!(within("subscribed", heard.recv()).await, Some(Told::Missed));
+        assert_eq!(within("subscribed", heard.recv()).await, Some(Heard::Missed));
         assert_eq!(
-            within("told on", heard.recv()).await,
-            Some(Told::Events(vec![SinkEvent::Subscribed(Topic::Nodes)]))
+            within("passed on", heard.recv()).await,
+            Some(Heard::Events(vec![SinkEvent::Subscribed(Topic::Nodes)]))
         );
         let revocation = Revocation { user_id: UserId(1), session_id: None, reason: RevocationReason::SessionEnded };
         let typing = Envelope::Ephemeral {
@@ -153,8 +153,8 @@ mod tests {
         ];
         bus.publish(&payloads.map(|payload| Publication { topic: Topic::Nodes, payload })).await.unwrap();
         let mut rest = vec![within("one", heard.recv()).await.unwrap(), within("two", heard.recv()).await.unwrap()];
-        rest.sort_by_key(|told| matches!(told, Told::Events(_)));
+        rest.sort_by_key(|heard| matches!(heard, Heard::Events(_)));
         let events = vec![SinkEvent::Envelope(typing), SinkEvent::Subscribed(Topic::Chat(ChatId(1)))];
-        assert_eq!(rest, [Told::Revoked(revocation), Told::Events(events)]);
+        assert_eq!(rest, [Heard::Revoked(revocation), Heard::Events(events)]);
     }
 }

@@ -167,7 +167,7 @@ impl Error {
         }
     }
 
-    /// What a line of the log says of it: the fault of the inside with all its sources, or its own
+    /// The words for a line of the log: the internal fault with all its sources, or its own
     /// words.
     pub fn cause(&self) -> String {
         self.inside().map_or_else(|| self.detail(), |source| chain(&**source))
@@ -234,8 +234,8 @@ contract! {
     422 "idempotency_key_reused" IdempotencyKeyReused,
     426 "upgrade_required" UpgradeRequired,
     429 "rate_limited" RateLimited { limit: "messages", retry_after: Duration::from_secs(1) },
-    500 "internal" Internal("logged, and told to nobody".into()),
-    503 "unavailable" Unavailable("logged, and told to nobody".into()),
+    500 "internal" Internal("logged, and shown to nobody".into()),
+    503 "unavailable" Unavailable("logged, and shown to nobody".into()),
 }
 
 /// An error and all its sources on one line.

@@ -161,9 +161,9 @@ impl LogEvent {
     ///
     /// A stand-in is not published. Gateways deliver a number once, so a stand-in that came first
     /// would displace the event itself, which a gateway of the newer release can deliver. They are
-    /// told that the log has grown instead: each reads it, and delivers what it can read of it. So
-    /// the chat moves on within milliseconds on every node, and nobody gets less than the node
-    /// knows.
+    /// notified that the log has grown instead: each reads it, and delivers what it can read of
+    /// it. So the chat moves on within milliseconds on every node, and nobody gets less than the
+    /// node knows.
     pub fn to_envelope(&self) -> Envelope {
         if matches!(self.body, EventBody::Unknown { .. }) {
             return Envelope::LogGrew { chat_id: self.chat_id, seq: self.seq };
@@ -179,7 +179,7 @@ impl LogEvent {
     }
 }
 
-/// A frame that is told beside a chat's sequence.
+/// A frame that is sent beside a chat's sequence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Notice<'a> {
@@ -201,7 +201,7 @@ pub enum Notice<'a> {
         username: &'a str,
         /// Online or offline.
         status: Status,
-        /// When the user was last told offline.
+        /// When `offline` was last published of the user.
         #[serde(with = "time::serde::rfc3339::option")]
         last_seen_at: Option<OffsetDateTime>,
     },

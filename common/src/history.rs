@@ -22,7 +22,7 @@ struct Inner {
 }
 
 impl History {
-    /// What the database said at start.
+    /// Starts from the database's answer at start.
     pub fn new(deployment: Deployment) -> Self {
         let Deployment { id, epoch } = deployment;
         Self(Arc::new(Inner { id, epoch: RwLock::new(epoch.into()), changes: AtomicU64::new(0) }))

@@ -1,4 +1,4 @@
-//! What a program does instead of serving: its sub-commands.
+//! The sub-commands: tasks that a program does instead of serving.
 //!
 //! Each answers one line for stdout, or one line that says why not.
 

@@ -56,8 +56,8 @@ impl Advice {
 
 macro_rules! close_codes {
     ($($(#[doc = $about:literal])+ $variant:ident = $number:literal $advice:ident $reason:literal,)*) => {
-        /// Why a connection ends. From 4000 on the range tells the client what to do: up to 4499 it
-        /// comes back, above it does not.
+        /// Why a connection ends. From 4000 on the range decides what the client does: up to
+        /// 4499 it comes back, above it does not.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u16)]
         pub enum CloseCode {

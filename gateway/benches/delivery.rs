@@ -79,11 +79,11 @@ fn fan_out(criterion: &mut Criterion) {
             }
         });
         let crowd = Crowd::new(own).unwrap();
-        let each = allocated(&format!("one event to {size} sockets"), || assert_eq!(crowd.tell(&frame), size));
+        let each = allocated(&format!("one event to {size} sockets"), || assert_eq!(crowd.publish(&frame), size));
         assert_eq!(each, 0, "a delivery allocates nothing");
         group.throughput(Throughput::Elements(size as u64));
         group.bench_with_input(BenchmarkId::from_parameter(size), &crowd, |b, crowd| {
-            b.iter(|| crowd.tell(&frame));
+            b.iter(|| crowd.publish(&frame));
             // what the reader's pace left over
             crowd.flush();
         });

@@ -117,9 +117,9 @@ impl Crowd {
         Ok(Self { conns, runtime })
     }
 
-    /// Gives a frame to each, as fan-out does; says how many took it. What a socket does not take
-    /// is queued.
-    pub fn tell(&self, frame: &Bytes) -> usize {
+    /// Gives a frame to each, as fan-out does, and counts those that took it. For a socket that
+    /// does not take it, it is queued.
+    pub fn publish(&self, frame: &Bytes) -> usize {
         self.conns.iter().filter(|conn| conn.push(frame, true) == Push::Taken).count()
     }
 

@@ -1,5 +1,5 @@
 //! A rolling restart that nobody notices (G8): sockets are released at an even pace, each with its
-//! own moment to come back, and who comes back by then was never told offline.
+//! own moment to come back, and `offline` is never published of a user who comes back by then.
 
 use crate::hub::Hub;
 use crate::inbox::ToShard;

@@ -15,7 +15,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 use time::OffsetDateTime;
 
-/// When a released client is told to come back, milliseconds from then.
+/// The delay until a released client may come back, milliseconds.
 pub(crate) const RECONNECT_AFTER_MS: RangeInclusive<u64> = 100..=3000;
 /// A released user's presence lasts this much longer: the latest return, and a second for the
 /// handshake.
@@ -99,7 +99,7 @@ impl Reply<'_> {
     }
 }
 
-/// The frame that tells a fault; of the inside it tells nothing.
+/// The frame of a fault; it shows nothing of the inside.
 pub(crate) fn error_frame(error: &Error, request_id: Option<&str>, chat_id: Option<ChatId>) -> Bytes {
     let retry_after_ms = match error {
         Error::RateLimited { retry_after, .. } => u64::try_from(retry_after.as_millis()).ok(),

@@ -1,5 +1,5 @@
-//! Access that ended elsewhere ends here (G6): what the process learns of revocations is told to
-//! the shards that hold the user.
+//! Access that ended elsewhere ends here (G6): revocations that the process learns of are passed
+//! to the shards that hold the user.
 
 use crate::hub::Hub;
 use crate::inbox::ToShard;

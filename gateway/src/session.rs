@@ -43,7 +43,7 @@ pub(crate) struct Session {
     /// The rate of its frames, and the pause while it is above.
     pace: FramePace,
     paused: Option<Pin<Box<Sleep>>>,
-    /// What this poll has done so far: rounds.
+    /// The rounds of this poll so far.
     work: usize,
     /// The parts so far of a fragmented message.
     message: Option<Vec<u8>>,
@@ -249,7 +249,7 @@ impl Session {
             Step::Done => Poll::Ready(true),
             // The frames that filled the queue may have left meanwhile.
             Step::Full => Poll::Ready(self.conn.queued() == 0),
-            // Its history went back. What a piece of the log says is looked at where it was read.
+            // Its history went back. A piece of the log is looked at where it was read.
             Step::Lost(chat) => {
                 let (shard, conn) = (Rc::clone(&self.shard), Rc::clone(&self.conn));
                 self.catching_up = Some(Box::pin(subscription::readmit(shard, conn, chat)));

@@ -67,7 +67,7 @@ async fn the_client_module_keeps_the_close_codes_rules(d: &Deployment) {
     page.assert_clean(&site.url).await;
 }
 
-/// What an application's own page does with the package.
+/// The steps of an application's own page with the package.
 async fn the_package_works_in_a_browser(d: &Deployment) {
     let site = Site::of(d).await;
     let user = d.user().await;

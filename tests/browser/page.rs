@@ -179,7 +179,7 @@ impl Page {
         self.client.find(Locator::Css(selector)).await.unwrap()
     }
 
-    /// What the browser has complained of since the last call: errors and warnings, scripts' and
+    /// The browser's complaints since the last call: errors and warnings, scripts' and
     /// its own.
     pub(super) async fn console(&self) -> Vec<String> {
         let entries = self.client.issue_cmd(BrowserLog).await.unwrap();
@@ -208,7 +208,7 @@ impl Page {
 
     /// axe finds nothing that keeps people out, in the state that is shown.
     pub(super) async fn assert_accessible(&self, state: &str) {
-        // What fades in is judged when it is there.
+        // An element that fades in is judged when it is there.
         self.until("nothing to move", "document.getAnimations().every((one) => one.playState !== 'running')", &[])
             .await;
         if self.js("return !window.axe", vec![]).await == json!(true) {

@@ -61,7 +61,7 @@ async fn the_open_chat_is_subscribed_first(d: &Deployment) {
     page.assert_clean(&site.url).await;
 }
 
-/// What was read on one device is read on the other, also where the chat's last event is no
+/// A chat read on one device is read on the other, also where the chat's last event is no
 /// message.
 async fn a_badge_goes_on_every_device(d: &Deployment) {
     let (ann, bob) = (d.user_named("ann").await, d.user_named("bob").await);

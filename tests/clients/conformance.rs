@@ -1,4 +1,4 @@
-//! What each client does while nothing breaks.
+//! The behaviour of each client while nothing breaks.
 
 use serde_json::json;
 

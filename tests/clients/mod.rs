@@ -24,7 +24,7 @@ enum Language {
 }
 
 impl Language {
-    /// What runs a program that uses the client. Blocks.
+    /// The command that runs a program of the client. Blocks.
     fn command(self) -> Result<Command, String> {
         match self {
             Self::Python => python::command(),

@@ -1,5 +1,5 @@
-//! What each client makes of a server that knows more, or less, than today's: a WebSocket whose
-//! every answer the test decides.
+//! The behaviour of each client at a server that knows more, or less, than today's: a WebSocket
+//! whose every answer the test decides.
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};

@@ -77,13 +77,13 @@ impl Client {
         eventually(&format!("answer {id}"), limit, async || self.find(|line| line["id"] == id)).await
     }
 
-    /// What the command came to.
+    /// The outcome of the command.
     pub(super) async fn call(&mut self, command: Value) -> Value {
         let id = self.begin(command).await;
         self.answer(id, SOON).await
     }
 
-    /// What the command gave, which must succeed.
+    /// The value of the command, which must succeed.
     pub(super) async fn ok(&mut self, command: Value) -> Value {
         let answer = self.call(command.clone()).await;
         assert!(answer.get("ok").is_some(), "{command}: {answer}\n{}", self.tail());

@@ -1,5 +1,5 @@
 //! A Python into which the client was installed as its users install it, and mypy; made once a
-//! checkout, in the build folder. What runs is the client's sources as they are now.
+//! checkout, in the build folder. The client's sources run as they are now.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -9,9 +9,9 @@ use super::python::document;
 use super::{known_variables, root, shipped};
 use crate::support::{Deployment, Redis, Value, limited};
 
-/// What may differ between other people's images and our programs.
+/// Variables that may differ between other people's images and our programs.
 const OTHERS_VARIABLES: [&str; 4] = ["POSTGRES_USER", "POSTGRES_DB", "POSTGRES_PASSWORD", "REDISCLI_AUTH"];
-/// What comes from outside, each with the file's own words where it does not.
+/// Values from outside, each with the file's own words where it is missing.
 const SECRETS: [&str; 3] = ["SECRET_KEY", "POSTGRES_PASSWORD", "REDIS_PASSWORD"];
 
 async fn compose() -> Value {

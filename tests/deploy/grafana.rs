@@ -18,7 +18,7 @@ fn panels(dashboard: &Value) -> &Vec<Value> {
     dashboard["panels"].as_array().unwrap()
 }
 
-/// What the dashboard asks Prometheus, each with where it stands.
+/// The dashboard's questions to Prometheus, each with its place.
 pub(super) fn expressions() -> Vec<(String, String)> {
     let dashboard = dashboard();
     let text = |value: &Value| value.as_str().unwrap().to_owned();

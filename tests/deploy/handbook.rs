@@ -40,7 +40,7 @@ pub(super) fn blocks(page: &str) -> Vec<Block> {
 
 /// Commands that are about the file of one process.
 const FILE: &str = "The file";
-/// What no machine of ours can run, by its heading.
+/// Sections that no machine of ours can run, by heading.
 const SPARED: [&str; 3] = ["One process with systemd and Caddy", "Compose", "Kubernetes"];
 
 #[test]

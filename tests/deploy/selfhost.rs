@@ -176,7 +176,7 @@ async fn the_units_filter_lets_the_program_live() {
         socket.expect("new_message").await;
         let metrics = format!("http://127.0.0.1:{}/metrics", port + 1000);
         assert_eq!(Answer::of(reqwest::Client::new().get(metrics)).await.status, 200);
-        // What strace follows first is the program: setpriv became it.
+        // The first process that strace follows is the program: setpriv became it.
         let text = std::fs::read_to_string(&trace).unwrap();
         let pid: i32 = text.split(' ').next().unwrap().parse().unwrap();
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM).unwrap();

@@ -1,11 +1,11 @@
-//! What people do, through whatever stands before the programs: they register, connect by every
+//! The walk of people through whatever stands before the programs: they register, connect by every
 //! way in, and everybody hears everybody.
 
 use reqwest::Method;
 
 use crate::support::{Answer, Rest, SOON, User, Value, Way, Ws, json};
 
-/// What the walk leaves behind, its sockets open.
+/// The remains of the walk, its sockets open.
 pub(super) struct Walked {
     chat: i64,
     users: Vec<User>,

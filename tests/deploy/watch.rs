@@ -85,7 +85,7 @@ impl Prometheus {
             let text = change(&std::fs::read_to_string(&file).unwrap());
             std::fs::write(file, text).unwrap();
         }
-        // What the test does not name is not there, Alertmanager first.
+        // Servers that the test does not name are not there, Alertmanager first.
         std::fs::write(config.join("targets/alertmanager.yml"), "[]\n").unwrap();
         for (job, targets) in targets {
             let file = config.join(format!("targets/{job}.yml"));

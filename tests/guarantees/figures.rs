@@ -1,4 +1,4 @@
-//! What an operator sees of a fault: `/readyz` and the metrics of all nodes.
+//! An operator's view of a fault: `/readyz` and the metrics of all nodes.
 
 use std::sync::Arc;
 use std::time::Duration;

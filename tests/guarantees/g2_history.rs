@@ -191,7 +191,7 @@ async fn a_number_of_another_epoch_leads_to_a_resync() {
             if !d.is_cluster() {
                 continue;
             }
-            // What `docs/REFERENCE.md` has for the time after a restore.
+            // The steps of `docs/REFERENCE.md` for the time after a restore.
             let mut link = PgConnection::connect(d.database_url()).await.unwrap();
             sqlx::query("update deployment set epoch = md5(random()::text)").execute(&mut link).await.unwrap();
             for gateway in 0..2 {

@@ -142,7 +142,7 @@ async fn a_node_that_reaches_a_replica_is_not_ready_and_says_so() {
         let d = behind(Deployment::cluster(1, 1), &primary, &proxy).start().await;
         swap(&proxy, &primary, &replica).await;
         ready(&d, true).await;
-        // What leads to the replica from now on finds no primary.
+        // A link that leads to the replica from now on finds no primary.
         proxy.lead_to(&primary.address());
         proxy.cut();
         ready(&d, false).await;

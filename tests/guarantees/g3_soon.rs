@@ -33,7 +33,7 @@ fn limits_on() -> Builder {
     builder
 }
 
-/// What holds of each fault that only Redis has.
+/// The checks for each fault that only Redis has.
 fn redis_alone_failed(tally: &Tally) {
     tally.check();
     assert_eq!(tally.refused.len() + tally.unanswered, 0, "no writer notices: {tally}");

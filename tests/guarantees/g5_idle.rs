@@ -1,4 +1,4 @@
-//! What presence costs Redis while nothing happens: one gateway sweeps for all.
+//! The cost of presence in Redis while nothing happens: one gateway sweeps for all.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

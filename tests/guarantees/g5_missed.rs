@@ -72,7 +72,7 @@ async fn a_gateway_whose_link_was_away_learns_who_came_and_went() {
         }
         away.expect_status(&back, "offline", SOON).await;
         away.until("online again", SOON, |seen| (statuses(seen, twice.id).len() == 2).then_some(())).await;
-        // What comes from now on comes behind what was missed.
+        // Events from now on come behind the missed ones.
         let last = d.user().await;
         last.join(chat_id).await;
         let _last = last.connect_to(1).await;

@@ -39,7 +39,8 @@ async fn expect_online(watches: &[Watch], users: &[&User]) {
     }
 }
 
-/// Who is online, as the gateway lists them: pages of a hundred, so that few users are one page.
+/// The online users, as the gateway lists them: pages of a hundred, so that few users are one
+/// page.
 async fn online_ids(asking: &User, gateway: usize) -> Option<BTreeSet<i64>> {
     let answer = asking.rest.on(gateway).get("/ws/online-users?limit=100").await;
     let items = (answer.status == 200).then(|| answer.json["items"].as_array().unwrap().clone())?;

@@ -18,7 +18,7 @@ use crate::support::{Answer, Deployment, Node, SOON, User, Value, Way, Ws, event
 
 const DRAIN: Duration = Duration::from_secs(3);
 
-/// What a client that follows a chat through restarts has seen.
+/// The record of a client that follows a chat through restarts.
 #[derive(Default)]
 struct Followed {
     /// numbers of the chat's events

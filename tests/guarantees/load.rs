@@ -1,5 +1,5 @@
 //! A load while something breaks: [`WRITERS`] that send until they are acknowledged and
-//! [`READERS`] that read all chats on both gateways. What became of every message is counted in
+//! [`READERS`] that read all chats on both gateways. The outcome of every message is counted in
 //! the end by [`Tally`].
 
 use std::sync::Arc;

@@ -29,7 +29,7 @@ pub struct Seen {
     pub at: Instant,
 }
 
-/// What one subscriber saw of one chat.
+/// One subscriber's view of one chat.
 #[derive(Default)]
 pub struct ChatRecord {
     /// the `seq` of the first `subscribed`

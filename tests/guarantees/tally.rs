@@ -1,4 +1,4 @@
-//! What became of a load: every acknowledged message looked up in history and at every subscriber,
+//! The outcome of a load: every acknowledged message looked up in history and at every subscriber,
 //! and the silences measured.
 
 use std::collections::{BTreeMap, BTreeSet};

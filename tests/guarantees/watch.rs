@@ -1,4 +1,4 @@
-//! What several of these tests do in the background: read a socket and keep what came when, and
+//! The background tasks of several of these tests: read a socket and keep what came when, and
 //! send messages at a rate.
 
 use std::sync::Arc;
@@ -118,7 +118,7 @@ impl Watch {
         self.wait(what, limit, |log| log.frames.iter().find(|seen| wanted(seen)).cloned()).await
     }
 
-    /// What of the frames so far `find` is after, as soon as it is there.
+    /// The part of the frames so far that `find` is after, as soon as it is there.
     pub async fn until<T>(&self, what: &str, limit: Duration, find: impl Fn(&[Seen]) -> Option<T>) -> T {
         self.wait(what, limit, |log| find(&log.frames)).await
     }
@@ -127,7 +127,7 @@ impl Watch {
         self.wait("a close", limit, |log| log.closed.clone()).await
     }
 
-    /// What was told of a user so far, in order: `online`, `offline`.
+    /// The statuses of a user so far, in order: `online`, `offline`.
     pub fn statuses(&self, user: &User) -> Vec<String> {
         statuses(&self.log.lock().frames, user.id)
     }
@@ -152,7 +152,7 @@ impl Drop for Watch {
     }
 }
 
-/// What these frames tell of a user, in order.
+/// The statuses of a user in these frames, in order.
 pub fn statuses(frames: &[Seen], user_id: i64) -> Vec<String> {
     let of_user = frames.iter().filter(|seen| seen.is("user_status") && seen.frame["user_id"] == user_id);
     of_user.map(|seen| seen.frame["status"].as_str().unwrap().to_owned()).collect()
@@ -166,7 +166,7 @@ pub fn assert_consecutive(seqs: &[i64], whose: &str) {
     }
 }
 
-/// What became of a flow.
+/// The outcome of a flow.
 #[derive(Default)]
 pub struct Flowed {
     /// number of each message stored

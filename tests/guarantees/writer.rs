@@ -39,7 +39,7 @@ pub struct Refused {
     pub code: String,
 }
 
-/// What became of all that one writer sent.
+/// The outcome of all that one writer sent.
 #[derive(Default)]
 pub struct Written {
     pub acknowledged: Vec<Acknowledged>,

@@ -1,5 +1,5 @@
-//! What can happen next. Each action is one step between two moments at which something else may
-//! come in between.
+//! The actions that can come next. Each action is one step between two moments at which something
+//! else may come in between.
 //!
 //! Three kinds: what people and time do (*environment*), what goes wrong (*faults*, each from the
 //! budget), and what the programs do of themselves (*progress*). "When faults stop" is: only
@@ -111,8 +111,8 @@ impl Protocol {
         }
     }
 
-    /// What the programs and the clients do of themselves. Nothing here needs luck: each step that
-    /// is enabled stays so until it is taken, or until another step has made it superfluous.
+    /// The steps that programs and clients take by themselves. Nothing here needs luck: each step
+    /// that is enabled stays so until it is taken, or until another step has made it superfluous.
     pub(super) fn progress(&self, s: &State, out: &mut Vec<Action>) {
         self.progress_of_apis(s, out);
         for g in 0..s.gateways.len() {
@@ -197,7 +197,7 @@ impl Protocol {
                 out.push(Action::SubscriptionReadArrives { c });
             }
             Stage::Behind if self.has_room(client) => out.push(Action::CatchUp { c }),
-            // Who was put out and let in again is told so by `chat_added`, and subscribes anew.
+            // A client put out and let in again learns of it by `chat_added`, and subscribes anew.
             Stage::Ended if client.frames.is_empty() && s.db.is_member(c, s.db.head) => {
                 out.push(Action::SubscribeAgain { c });
             }

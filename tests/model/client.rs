@@ -18,7 +18,7 @@ impl Protocol {
     }
 
     /// A client that has forgotten what it had: `unsubscribe_chat`, then `subscribe_chat` from the
-    /// beginning, on the same connection. What was read for its former subscription is still on its
+    /// beginning, on the same connection. Reads for its former subscription are still on their
     /// way.
     pub(super) fn start_over(&self, s: &mut State, c: usize) {
         let client = &mut s.clients[c];

@@ -16,7 +16,7 @@ fn ask(feed: &mut Feed) {
 }
 
 impl Protocol {
-    /// The channel is confirmed: from now on, messages come. What came before is for the log to
+    /// The channel is confirmed: from now on, messages come. Earlier ones are for the log to
     /// tell, so the head is checked; and only now may waiting subscriptions read the store. Where
     /// nobody has begun to read it before, the check may be left out: those reads are it.
     pub(super) fn feed_confirmed(&self, s: &mut State, g: usize) {
@@ -83,9 +83,9 @@ impl Protocol {
         }
     }
 
-    /// Keeps `seq` for later, and asks for what is missing below it. What finds no room is dropped;
-    /// but it is known to be there, and a read under way may have run before it was: another one
-    /// must follow.
+    /// Keeps `seq` for later, and asks for what is missing below it. One that finds no room is
+    /// dropped; but it is known to be there, and a read under way may have run before it was:
+    /// another one must follow.
     fn hold(&self, s: &mut State, g: usize, seq: Seq) {
         let limit = self.scenario.pending_limit;
         let Some(feed) = &mut s.gateways[g].feed else {

@@ -2,9 +2,9 @@
 //! and the gateway's own feeds, with vectors as readers, and after each step both must say the
 //! same: heads, cursors, phases, what each client was given and has yet to read.
 //!
-//! The model decides what happens and when. What happens to a gateway's feed or to a subscription
-//! happens to the real feed too, by the calls that `gateway::shard`, `repair` and `subscription`
-//! make. Where the two differ, on purpose:
+//! The model decides what happens and when. Whatever happens to a gateway's feed or to a
+//! subscription happens to the real feed too, by the calls that `gateway::shard`, `repair` and
+//! `subscription` make. Where the two differ, on purpose:
 //!
 //! - The model asks the log for the head and for what is missing in one read; the gateway asks the
 //!   head alone where it suspects nothing more. Here each answer of the model's read is both

@@ -43,7 +43,7 @@ fn who_checks_at_every_confirmation_need_not_wait_for_it() {
     check_with(scenario, &[Flaw::StoreBeforeChannel], &[Rule::FillAskedAgain]);
 }
 
-/// What was published while the link was away is not told by anybody, until the chat's next event
+/// Nobody reports the events published while the link was away, until the chat's next event
 /// shows the hole.
 #[test]
 fn head_is_not_checked_after_the_link_came_back() {
@@ -148,7 +148,7 @@ fn the_ring_is_kept_over_a_resync() {
     );
 }
 
-/// What the feed handed on during the replay came to no one.
+/// The events that the feed handed on during the replay came to no one.
 #[test]
 fn a_replay_ends_without_a_look_at_the_feed() {
     refute(&mutant("replay", NO_FAULTS), &[Flaw::LiveWithoutCompare], COMPLETE);
@@ -223,8 +223,8 @@ fn the_removed_go_on_reading() {
     refute(&mutant("no fence", LEAVING), &[Flaw::NoFence], FENCED);
 }
 
-/// Who left, was let in again and replays the time before is put out by an old leaving, each time
-/// anew.
+/// A client that left, was let in again and replays the time before is put out by an old leaving,
+/// each time anew.
 #[test]
 fn an_old_leaving_ends_a_new_subscription() {
     let budget = Budget { membership_changes: 2, ..NO_FAULTS };

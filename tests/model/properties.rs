@@ -1,4 +1,5 @@
-//! What must hold, the model as stateright sees it, and how a run is counted and printed.
+//! The properties that must hold, the model as stateright sees it, and how a run is counted and
+//! printed.
 
 use std::collections::HashMap;
 use std::time::Instant;

@@ -1,5 +1,5 @@
-//! What is checked: the sizes of a run, what may go wrong in it, and which rule is broken on
-//! purpose.
+//! The scenario of a check: the sizes of a run, what may go wrong in it, and which rule is broken
+//! on purpose.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -16,7 +16,7 @@ pub(super) struct Scenario {
     pub(super) events: Seq,
     pub(super) gateways: usize,
     pub(super) clients: usize,
-    /// What a client may have as the `after_seq` of its first `subscribe_chat`; all combinations
+    /// The `after_seq` that a client may have in its first `subscribe_chat`; all combinations
     /// are tried.
     pub(super) starts: &'static [Option<Seq>],
     /// Frames that wait for one connection; full: the subscription stops and catches up later.
@@ -150,11 +150,11 @@ pub(super) enum Flaw {
     SubscriptionTrustsFeed,
     /// After the replay the subscription goes live without a look at the feed's head.
     LiveWithoutCompare,
-    /// What does not fit into the send queue is dropped, and the cursor moves on.
+    /// A frame that does not fit into the send queue is dropped, and the cursor moves on.
     FullQueueDrops,
-    /// What does not fit between link and feed is dropped on a link that goes on.
+    /// A message that does not fit between link and feed is dropped on a link that goes on.
     OverflowDrops,
-    /// What finds no room among the held is dropped without asking for it.
+    /// An event that finds no room among the held ones is dropped without asking for it.
     FullPendingForgets,
     /// The answer to a former subscription's read is taken for the present one's.
     LeftoverTaken,

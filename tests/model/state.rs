@@ -88,8 +88,8 @@ impl Database {
     }
 }
 
-/// What one statement sees of the log. Entries and membership as of `head` go with it: they never
-/// change.
+/// The part of the log that one statement sees. Entries and membership as of `head` go with it:
+/// they never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Snapshot {
     pub(super) head: Seq,
@@ -151,7 +151,7 @@ pub(super) struct Link {
     pub(super) deaf: bool,
     /// Under way to the bus.
     pub(super) commands: Vec<Command>,
-    /// What the bus believes.
+    /// The bus's belief.
     pub(super) subscribed: bool,
     /// Under way to the feed.
     pub(super) inbound: Vec<Push>,
@@ -301,7 +301,7 @@ impl State {
         }
     }
 
-    /// What a statement sees that runs now.
+    /// The view of a statement that runs now.
     pub(super) fn snapshot(&self) -> Snapshot {
         Snapshot { head: self.db.head, floor: self.db.floor }
     }

@@ -16,7 +16,7 @@ impl Protocol {
         }
     }
 
-    /// What a subscription asks of the store once the channel is confirmed.
+    /// A subscription's first question to the store, once the channel is confirmed.
     pub(super) fn first_read(&self) -> Stage {
         if self.has(Flaw::MembershipThenHead) { Stage::Membership(Read::Asked) } else { Stage::Admission(Read::Asked) }
     }
@@ -146,7 +146,8 @@ impl Protocol {
     }
 
     /// Live, if neither the admission nor the feed has seen more than the cursor; else there is
-    /// more to catch up. What the feed handed on during a replay was not kept, so its head decides.
+    /// more to catch up. Events that the feed handed on during a replay were not kept, so its
+    /// head decides.
     fn go_live(&self, s: &mut State, c: usize) {
         let Some(g) = s.clients[c].gateway else {
             return;

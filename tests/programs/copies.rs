@@ -273,7 +273,7 @@ async fn after_a_crash_a_backup_is_whole_and_a_restore_leaves_no_log_behind() {
         again.take_tokens(&tokens);
         assert_eq!(numbers(&again, chat_id).await, [1]);
 
-        // What was there is whole too, its log beside it.
+        // The earlier file is whole too, its log beside it.
         stop(&node).await;
         let kept = PathBuf::from(said.rsplit(' ').next().unwrap());
         let third = File { url: format!("sqlite:{}", kept.display()), path: kept };

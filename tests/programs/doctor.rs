@@ -22,7 +22,7 @@ fn over(database: &str, redis: &str) -> Env {
     variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
 }
 
-/// What a run of `doctor` said.
+/// The report of a run of `doctor`.
 struct Report {
     code: i32,
     json: Value,

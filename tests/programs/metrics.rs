@@ -59,7 +59,7 @@ const GATEWAY: &[&str] = &[
     "process_cpu_seconds_total",
 ];
 
-/// What the node tells Prometheus now.
+/// The samples that the node gives Prometheus now.
 pub async fn scrape(node: &Arc<Node>) -> Vec<(String, f64)> {
     let url = format!("{}/metrics", node.admin_url());
     let answer = Answer::of(reqwest::Client::new().get(url)).await;

@@ -82,7 +82,7 @@ async fn shells_complete_commands_and_flags() {
         for program in Program::ALL {
             let script = outcome(program, Vec::new(), &["completions", "bash"]).await;
             assert!(script.status.success(), "without any configuration: {}", text(&script.stderr));
-            // What bash offers after the program's name and a beginning.
+            // The words that bash offers after the program's name and a beginning.
             let offered = |beginning: &str| {
                 let name = program.name();
                 let asked = format!(
@@ -107,7 +107,7 @@ async fn shells_complete_commands_and_flags() {
     .await;
 }
 
-/// What the build script says of a release's or a developer's build of sources in `root`.
+/// The build script's answer for a release's or a developer's build of sources in `root`.
 fn commit_of(script: &Path, root: &Path, profile: &str, given: Option<&str>) -> String {
     let mut command = Command::new(script);
     command.env("PROFILE", profile).env("CARGO_MANIFEST_DIR", root.join("common")).env_remove("MESSENGER_COMMIT");

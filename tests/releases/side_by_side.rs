@@ -77,7 +77,7 @@ async fn messages_and_changes_cross_both_ways() {
             (page["seq"].clone(), page["items"].as_array().unwrap().iter().map(shown).collect::<Vec<_>>())
         };
         assert_eq!(page(ann.rest.on(OLD)).await, page(ann.rest.on(NEW)).await);
-        // What a socket of one release had, it follows on the other.
+        // A subscription of one release goes on at the other.
         for (user, at) in [(&ben, OLD), (&ann, NEW)] {
             let mut ws = user.connect_to(at).await;
             let answer = ws.subscribe_after(chat_id, 4).await;

@@ -130,7 +130,7 @@ async fn the_asyncapi_document_names_every_frame(d: &Deployment) {
     assert_references_resolve(&document, &document);
 }
 
-/// What the attributes `src` and `href` of a page that make a browser load something point at.
+/// The targets of the attributes `src` and `href` of a page that make a browser load something.
 fn loads(page: &str) -> Vec<String> {
     let mut found = Vec::new();
     for tag in page.split('<').skip(1).map(|part| part.split('>').next().unwrap()) {

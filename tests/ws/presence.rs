@@ -1,4 +1,4 @@
-//! Who is online: told in the chats that a user is in, asked for at any gateway.
+//! Presence: published in the chats that a user is in, answered by any gateway.
 
 use std::time::{Duration, Instant};
 

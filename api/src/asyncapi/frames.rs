@@ -166,8 +166,8 @@ pub(super) fn events() -> Vec<Frame> {
         "Events of the chat up to `seq` are lost to this connection: fetch them over REST.",
         vec![chat_id(), seq()],
     );
-    let told = EventKind::ALL.iter().map(|&kind| event(kind));
-    std::iter::once(welcome).chain(told).chain([resync]).collect()
+    let events = EventKind::ALL.iter().map(|&kind| event(kind));
+    std::iter::once(welcome).chain(events).chain([resync]).collect()
 }
 
 fn event(kind: EventKind) -> Frame {

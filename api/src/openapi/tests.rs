@@ -162,5 +162,5 @@ fn problems_are_answers_with_an_example_each() {
     assert!(document["paths"]["/auth/me"]["get"]["responses"]["401"].is_object());
     assert_eq!(document["paths"]["/auth/me"]["get"]["security"], json!([{"bearer": []}]));
     let internal = &register["responses"]["500"]["content"]["application/problem+json"]["examples"]["internal"];
-    assert!(!internal.to_string().contains("logged, and told"), "{internal}");
+    assert!(!internal.to_string().contains("logged, and shown"), "{internal}");
 }

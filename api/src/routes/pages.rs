@@ -63,7 +63,7 @@ pub(crate) fn home() -> OpenApiRouter<Arc<Home>> {
 pub(crate) fn assets(all: Vec<Asset>) -> axum::Router {
     all.into_iter().fold(axum::Router::new(), |router, asset| {
         let path = asset.path().to_owned();
-        // What a page loads is found beside it: under the page's own name there is nothing.
+        // A page loads its files from beside it: under the page's own name there is nothing.
         let router = if asset.is_page() {
             let name = path.trim_start_matches('/').to_owned();
             router

@@ -116,7 +116,7 @@ fn name_of_secret(secret: &[u8]) -> String {
     digest.iter().take(8).fold("HS256:".to_owned(), |name, byte| name + &format!("{byte:02x}"))
 }
 
-/// What the library checks: the signature, by this one algorithm. `Tokens` checks the rest,
+/// The library checks the signature, by this one algorithm. `Tokens` checks the rest,
 /// against our own clock and without the leeway that the library would add.
 fn signature_by(algorithm: Algorithm) -> Validation {
     let mut validation = Validation::new(algorithm);

@@ -60,7 +60,7 @@ struct Inner {
     waiting: Mutex<Waiting>,
 }
 
-/// Who waits for the pool, and how many may.
+/// The askers that wait for the pool, and their bound.
 struct Waiting {
     known: usize,
     strangers: usize,

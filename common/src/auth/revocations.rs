@@ -219,7 +219,7 @@ mod tests {
         let mut changes = revocations.changes();
         let ended = of(1, Some(10), RevocationReason::SessionEnded);
         assert!(revocations.apply(ended));
-        assert!(!revocations.apply(ended), "told once");
+        assert!(!revocations.apply(ended), "applied once");
         assert_eq!(revocations.is_revoked(&who(1, 10)), Some(RevocationReason::SessionEnded));
         assert_eq!(revocations.is_revoked(&who(1, 11)), None);
         assert_eq!(changes.recv().await.unwrap(), ended);

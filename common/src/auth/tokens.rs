@@ -1,6 +1,6 @@
 //! JSON Web Tokens (RFC 7519): short-lived access tokens and refresh tokens that one use spends.
 //!
-//! They follow the advice of RFC 8725: the algorithm is the key's, the header's `typ` tells the
+//! They follow the advice of RFC 8725: the algorithm is the key's, the header's `typ` names the
 //! two kinds apart, and `iss` and `aud` name the deployment and the service.
 
 use super::{AuthUser, Keys};
@@ -67,7 +67,7 @@ impl Type {
 }
 
 /// `sub` is a string, as RFC 7519 section 4.1.2 wants it. The claim `typ` is what nodes of the
-/// release before tell the two kinds by.
+/// release before distinguish the two kinds by.
 #[derive(Debug, Serialize, Deserialize)]
 struct Claims {
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,4 +1,4 @@
-//! What a program was called with: a task that needs no configuration, or the variables of one
+//! The command line of a program: a task that needs no configuration, or the variables of one
 //! that does.
 
 use super::raw::Raw;

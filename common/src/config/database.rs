@@ -96,7 +96,8 @@ fn file(address: &str, home: Option<&Path>) -> Result<PathBuf, ConfigError> {
         (Some(_), None) => return fault("begins with ~, and there is no home directory"),
         (None, _) => PathBuf::from(path),
     };
-    // What the address was once taken for as it stands: a file of that very name may hold the data.
+    // Earlier releases took the address for a file's name: a file of that very name may hold the
+    // data.
     let literal = Path::new(address);
     if literal != path && literal.exists() && !path.exists() {
         return fault(&format!("means {}, and {} exists: name that, or rename it", path.display(), literal.display()));

@@ -139,7 +139,7 @@ fn is_newline(c: char) -> bool {
     c == '\r' || c == '\n'
 }
 
-/// What a character after a backslash stands for.
+/// The character that an escape stands for.
 fn meaning(escaped: char, quote: char) -> Option<char> {
     match (escaped, quote) {
         ('\\' | '\'', _) | ('"', '"') => Some(escaped),

@@ -96,7 +96,7 @@ pub enum Database {
 pub struct Config {
     /// Which program reads it.
     pub program: Program,
-    /// What it was started for.
+    /// The task that it was started for.
     pub task: Task,
     /// Shown in the OpenAPI document and at `GET /`.
     pub project_name: String,

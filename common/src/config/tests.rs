@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 
 const KEY: &str = "0123456789abcdefghijklmnopqrstuvwxyzAB";
 
-/// What a program makes of these variables, nothing else being set.
+/// Parses these variables for a program; nothing else is set.
 pub(super) fn read(program: Program, variables: &[(&'static str, &str)]) -> Result<Config, ConfigError> {
     read_with(program, &[], variables, &[])
 }

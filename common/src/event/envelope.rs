@@ -35,7 +35,7 @@ pub enum RevocationReason {
     AccountDisabled = 2,
 }
 
-/// Access that has ended: told to every node.
+/// Access that has ended: published to every node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Revocation {
     /// The user.
@@ -46,7 +46,7 @@ pub struct Revocation {
     pub reason: RevocationReason,
 }
 
-/// A user came online or went offline, and in which chats that is told.
+/// A user came online or went offline, and the chats that are notified.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusChange {
     /// The user.
@@ -55,14 +55,14 @@ pub struct StatusChange {
     pub username: String,
     /// Which.
     pub status: Status,
-    /// When the user was last told offline.
+    /// When `offline` was last published of the user.
     #[serde(with = "time::serde::rfc3339::option")]
     pub last_seen_at: Option<time::OffsetDateTime>,
     /// When presence decided that, microseconds since the Unix epoch: an older change that comes
     /// after a newer is none.
     #[serde(default)]
     pub decided_at_micros: i64,
-    /// The user's chats that are small enough to be told.
+    /// The user's chats that are small enough to be notified.
     pub chats: Vec<ChatId>,
 }
 
@@ -88,7 +88,7 @@ pub enum Envelope {
     Ephemeral {
         /// The chat.
         chat_id: ChatId,
-        /// The user who caused it; typing is not told to its own user.
+        /// The user who caused it; typing is not sent to its own user.
         user_id: UserId,
         /// `Typing` or `MessageRead`.
         kind: EventKind,
@@ -96,7 +96,7 @@ pub enum Envelope {
         json: Bytes,
     },
     /// A frame for every connection of a user, on the user's topic. `chat_id` and `seq` are those
-    /// of the event that caused it: a gateway tells each pair to a connection once, though the
+    /// of the event that caused it: a gateway sends each pair to a connection once, though the
     /// relay may publish it again.
     Notice {
         /// To whom.

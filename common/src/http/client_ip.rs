@@ -37,12 +37,13 @@ impl ClientIp {
         Self(client)
     }
 
-    /// What the accept loop and the layers put on a request; unspecified outside of them.
+    /// The address that the accept loop and the layers put on a request; unspecified outside of
+    /// them.
     pub fn on(extensions: &http::Extensions) -> Self {
         extensions.get::<Self>().copied().unwrap_or(Self(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
     }
 
-    /// What a limit counts as one: an IPv4 address, or the /64 that one IPv6 subscriber has.
+    /// The unit that a limit counts: an IPv4 address, or the /64 that one IPv6 subscriber has.
     pub fn network(self) -> IpAddr {
         network::subscriber(self.0)
     }

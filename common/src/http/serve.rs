@@ -179,7 +179,7 @@ fn bound_sending(stream: &TcpStream) {
     set_user_timeout(stream, Some(TAKEN_WITHIN));
 }
 
-/// Ends that bound: a WebSocket has its own, and tells its client of it by a close.
+/// Ends that bound: a WebSocket has its own, and its client learns of it by a close.
 pub fn unbound_sending(stream: &TcpStream) {
     set_user_timeout(stream, None);
 }

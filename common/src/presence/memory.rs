@@ -33,7 +33,7 @@ struct State {
     /// The ends of running graces, and their users.
     grace: BTreeSet<(Instant, UserId)>,
     beat: Option<Instant>,
-    /// What was published lately, and when.
+    /// The transitions published lately, and when.
     published: VecDeque<(Instant, Transition)>,
 }
 
@@ -171,7 +171,7 @@ impl Presence for MemoryPresence {
     }
 
     async fn acknowledge(&self, published: &[Transition]) -> Result<()> {
-        // What was decided here is lost with its only reader.
+        // A transition decided here is lost with its only reader.
         let now = Instant::now();
         let mut state = self.state.lock();
         let remembered = &mut state.published;

@@ -116,7 +116,7 @@ pub trait Presence: Send + Sync + 'static {
     async fn arrive(&self, node: &NodeId, users: &[UserId]) -> Outcome;
 
     /// The node's last connection of each of these users ended: the grace begins for users that no
-    /// other node holds. A drain gives a longer `grace` to clients that it told to come back later.
+    /// other node holds. A drain gives a longer `grace` to clients that it asked to wait.
     async fn depart(&self, node: &NodeId, users: &[UserId], grace: Duration) -> Outcome;
 
     /// Renews the node's lease. `users` are all that the node holds; it registers those who are not

@@ -34,8 +34,8 @@ const USERS_PER_CALL: usize = 250;
 /// How long one node sweeps for all without saying so again. Until another one does, a short lease
 /// must not take it for an outage.
 const LEAD: Duration = Duration::from_secs(1);
-/// Publications of a bucket that are remembered, and read after an outage; beyond it the oldest are
-/// forgotten.
+/// Publications of a bucket that are remembered, and read after an outage; beyond it the oldest
+/// are forgotten.
 const PUBLISHED_PER_BUCKET: usize = 2_000;
 /// Buckets that a page of the list asks at first. It asks twice as many each time that was not
 /// enough.
@@ -53,7 +53,7 @@ pub struct RedisPresence {
     seen: Vec<Mutex<Seen>>,
 }
 
-/// What this process knows of a bucket.
+/// This process's knowledge of a bucket.
 #[derive(Debug, Default)]
 struct Seen {
     /// The epoch of its last answer; empty before the first.
@@ -66,8 +66,8 @@ struct Seen {
 
 impl Seen {
     /// The epoch to name in a call: one that differs from the bucket's says that it was emptied
-    /// since. Who holds nobody there and saw it long ago knows nothing of when that was: others,
-    /// who lost users by it, have said so.
+    /// since. A node that holds nobody there and saw it long ago does not know when that was:
+    /// others, who lost users by it, have said so.
     fn named(&self, lease: Duration) -> &str {
         let is_fresh = self.at.is_some_and(|at| at.elapsed() <= lease);
         if self.holds || is_fresh { &self.epoch } else { "" }
@@ -282,7 +282,7 @@ impl Presence for RedisPresence {
         let mut found: Vec<(usize, Vec<UserId>)> = Vec::new();
         let mut count = 0;
         let mut width = LIST_BUCKETS;
-        // One more than asked tells whether there is a next page.
+        // One more than asked shows whether there is a next page.
         while first < BUCKETS && count <= limit {
             let buckets: Vec<_> = (first..BUCKETS.min(first + width)).collect();
             let answers = self.ask(&buckets, |name| {

@@ -1,4 +1,4 @@
-//! What a Redis server is and whether it is fit: asked at the start, from time to time, and by
+//! Asks a Redis server for its kind and its settings: at the start, from time to time, and by
 //! `doctor`.
 
 use super::address::Server;
@@ -23,7 +23,7 @@ const KEY_LIVES: u32 = 1000;
 /// The policy under which nothing is lost.
 const KEEPS: &str = "noeviction";
 
-/// What a server says of itself. A user without a right, or a proxy, leaves parts out.
+/// The server's own report. A user without a right, or a proxy, leaves parts out.
 #[derive(Debug, Default)]
 pub struct RedisFacts {
     /// Its version.
@@ -71,7 +71,7 @@ pub(crate) fn servers(config: &RedisConfig) -> Result<Vec<Server>> {
     Ok(connect::nodes(config)?.into_iter().map(|node| Server::Fixed(Box::new(node))).collect())
 }
 
-/// The eviction policy. `info` tells it where `config` is forbidden, as on rented servers.
+/// The eviction policy. `info` has it where `config` is forbidden, as on rented servers.
 async fn policy(connection: &mut MultiplexedConnection) -> Option<String> {
     let info: String = ask(connection, "INFO", &["memory"]).await?;
     let line = info.lines().find_map(|line| line.strip_prefix("maxmemory_policy:"))?;

@@ -1,4 +1,4 @@
-//! What stands behind an address: asked once, before anything is built on it.
+//! Asks once which kind of server stands behind an address, before anything is built on it.
 
 use super::connect::{self, CONNECT_TIMEOUT};
 use crate::config::RedisConfig;

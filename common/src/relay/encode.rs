@@ -14,7 +14,7 @@ pub(super) struct Telling<'a> {
     next: usize,
     /// The frames of the events so far: a private message's notices bear the same.
     frames: Vec<Bytes>,
-    /// The last chat that was told of, and its frame: newcomers see the same one.
+    /// The last chat that was announced, and its frame: newcomers see the same one.
     added: Option<(&'a Arc<Chat>, Bytes)>,
 }
 

@@ -14,7 +14,7 @@ const LINES_PER_SECOND: u32 = 20;
 const SECOND: Duration = Duration::from_secs(1);
 
 label!(
-    /// What happened.
+    /// The kind of event.
     SecurityEvent "event" {
         /// An account was made.
         Registered = "registered",

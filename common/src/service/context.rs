@@ -19,7 +19,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What all of an IPv6 /48 may try together, in rates of one address.
+/// The rate of a whole IPv6 /48, in rates of one address.
 const SITE_RATES: u32 = 8;
 
 /// The argument of every rule. A clone costs one counter.
@@ -36,7 +36,7 @@ pub struct Parts {
     pub publisher: Publisher,
     /// The users who are online.
     pub presence: Arc<dyn Presence>,
-    /// Who is online, as it was read a moment ago.
+    /// The online users, as read a moment ago.
     pub online: OnlineReads,
     /// Counts against [`Limits`].
     pub limiter: Arc<dyn RateLimiter>,

@@ -80,7 +80,7 @@ pub async fn revoke(ctx: &Context, by: &AuthUser, chat: ChatId, code: &str) -> R
     ctx.store.revoke_invite(chat, by.user_id, code).await
 }
 
-/// What an invitation is for; anybody who has its code may ask. `from` names the address that
+/// Shows the group of an invitation to anybody who has its code. `from` names the address that
 /// pays. `InviteNotFound`.
 pub async fn preview(ctx: &Context, from: &str, code: &str) -> Result<InvitePreview> {
     ctx.charge_request(from).await?;

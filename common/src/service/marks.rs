@@ -1,4 +1,4 @@
-//! What hangs on a message: reactions and pins.
+//! The marks on a message: reactions and pins.
 
 use super::{Context, PageQuery, Unchecked, page};
 use crate::auth::AuthUser;

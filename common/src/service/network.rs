@@ -1,9 +1,9 @@
-//! What counts as one caller of a public request, by its address.
+//! Who counts as one caller of a public request, by the address.
 
 use sha2::{Digest, Sha256};
 use std::net::{IpAddr, Ipv6Addr};
 
-/// What a limit counts as one: an IPv4 address, or the /64 that one IPv6 subscriber has.
+/// The unit that a limit counts: an IPv4 address, or the /64 that one IPv6 subscriber has.
 pub fn subscriber(address: IpAddr) -> IpAddr {
     masked(address, 64)
 }
@@ -16,7 +16,7 @@ pub fn subject(address: IpAddr) -> String {
     }
 }
 
-/// What one owner may have: an IPv4 address, or an IPv6 /48 with its 65,536 subscribers.
+/// The unit that one owner may have: an IPv4 address, or an IPv6 /48 with its 65,536 subscribers.
 pub(super) fn site(address: IpAddr) -> IpAddr {
     masked(address, 48)
 }

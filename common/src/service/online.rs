@@ -1,7 +1,7 @@
 //! The users who are online: everywhere, and in one chat. Presence knows their ids, the store
 //! their names.
 //!
-//! What a large chat costs is what is online, once a second for all who ask (G9).
+//! A large chat costs its online members, once a second for all who ask (G9).
 
 use super::input::Unchecked;
 use super::{Context, PageQuery, page};
@@ -26,7 +26,7 @@ const READ_EVERY: Duration = Duration::from_secs(1);
 /// Large chats whose online users are remembered.
 const LARGE_CHATS: u64 = 1_000;
 
-/// Who is online, by id, as it was read a moment ago: everywhere, and in large chats. Questions
+/// The ids of the online users, as read a moment ago: everywhere, and in large chats. Questions
 /// that come while it is read wait for that answer.
 pub struct OnlineReads {
     everywhere: Cache<(), Arc<[Online]>>,

@@ -35,7 +35,7 @@ pub struct UserPatch {
     pub password_hash: Option<String>,
 }
 
-/// What a new password leaves of an account's sessions and networks.
+/// The sessions and networks that survive a new password.
 #[derive(Clone, Copy, Debug)]
 pub struct Kept {
     /// The session that goes on.

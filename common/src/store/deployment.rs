@@ -1,4 +1,4 @@
-//! What this database is, and whether the history in it is the one that its readers know.
+//! The identity of this database, and of the history in it that its readers know.
 
 use crate::error::Result;
 use async_trait::async_trait;

@@ -57,7 +57,7 @@ pub trait Idempotency: Send + Sync + 'static {
     async fn release_key(&self, claim: &KeyClaim) -> Result<()>;
 }
 
-/// What the table has of a key that this attempt did not get.
+/// The table's row of a key that this attempt did not get.
 pub(super) fn state(claim: &KeyClaim, request: &[u8], status: Option<i32>, body: Option<Vec<u8>>) -> Claimed {
     if request != claim.request {
         return Claimed::Reused;

@@ -36,7 +36,7 @@ pub trait Invites: Send + Sync + 'static {
     async fn invites(&self, chat: ChatId, by: UserId, page: &PageRequest) -> Result<Page<Invite>>;
     /// Revokes one. The errors of [`Self::create_invite`], `InviteNotFound`.
     async fn revoke_invite(&self, chat: ChatId, by: UserId, code: &str) -> Result<()>;
-    /// What an invitation is for. `None`: it lets nobody in.
+    /// The group of an invitation. `None`: it lets nobody in.
     async fn invite(&self, code: &str) -> Result<Option<InvitePreview>>;
     /// Lets a user into the group. A member stays one, and no use is counted. `InviteNotFound`,
     /// `GroupFull`.

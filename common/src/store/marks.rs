@@ -1,4 +1,4 @@
-//! What hangs on messages: reactions, pins, mentions.
+//! The marks on messages: reactions, pins, mentions.
 
 use super::cursor::{self, PageRequest};
 use super::log::Committed;

@@ -1,4 +1,4 @@
-//! What others see of a user, and whom the user blocked.
+//! The public side of a user, and the users whom one blocked.
 
 use super::accounts::UserRow;
 use super::cursor::PageRequest;

@@ -44,8 +44,8 @@ pub(super) fn bad_reply() -> Error {
     Error::invalid("reply_to_id", "is not a message of this chat")
 }
 
-/// A 64-bit FNV-1a digest. It tells a retry from another text under the same id, and keeps no copy
-/// of the text.
+/// A 64-bit FNV-1a digest. It distinguishes a retry from another text under the same id, and
+/// keeps no copy of the text.
 pub(super) fn digest(text: &str) -> i64 {
     let hash = text
         .bytes()

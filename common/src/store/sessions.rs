@@ -31,7 +31,7 @@ impl SessionKey {
         Self(random)
     }
 
-    /// What the store keeps.
+    /// The form that the store keeps.
     pub fn hash(self) -> [u8; 32] {
         Sha256::digest(self.0).into()
     }
@@ -146,7 +146,7 @@ pub trait Sessions: Send + Sync + 'static {
     async fn end_session_of(&self, user: UserId, session: SessionId) -> Result<bool>;
     /// Ends all sessions of that user but `keep`, and answers those that went on until now.
     async fn end_other_sessions(&self, user: UserId, keep: SessionId) -> Result<Vec<SessionId>>;
-    /// What the tokens of that session are checked against; `None` where there is none.
+    /// The row that the tokens of that session are checked against; `None` where there is none.
     async fn session(&self, session: SessionId) -> Result<Option<Holder>>;
     /// The sessions that ended within this period, by the database's clock.
     async fn sessions_ended_within(&self, period: Duration) -> Result<Vec<EndedSession>>;
@@ -179,7 +179,7 @@ pub(super) struct SessionRow {
     pub(super) repeatable: bool,
 }
 
-/// What spending a token comes to.
+/// The outcome of spending a token.
 pub(super) enum Step {
     Next,
     Repeat,

@@ -1,5 +1,5 @@
 //! A history that went back: after a restored backup, or a standby that lacked the last commits,
-//! numbers are given anew. What the feed knows may then be of events that no longer are (G2).
+//! numbers are given anew. The feed may then know of events that no longer are (G2).
 //!
 //! Two signs prove it, each in an answer that is younger than its question. The log's head is
 //! below a number that the log had reached; or the entry at the feed's head was committed at
@@ -19,7 +19,7 @@ pub struct Known {
 }
 
 impl<C: Reader> Feed<C> {
-    /// What the store's next answer is compared with: take it before the question is asked.
+    /// The knowledge to compare the store's next answer with: take it before you ask.
     pub fn known(&self) -> Known {
         Known {
             head: self.head.unwrap_or(Seq(0)),

@@ -25,7 +25,7 @@ pub enum Repair {
 }
 
 /// Whether the log is being asked for a chat's head, and what was known when there was reason to.
-/// What comes between the reason and the answer may be of another history already.
+/// Events that come between the reason and the answer may be of another history already.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum HeadQuery {
     /// It is not.
@@ -81,7 +81,7 @@ impl<C: Reader> Feed<C> {
         (was == HeadQuery::Idle).then_some(Repair::Head(cause))
     }
 
-    /// What the answer to the query is to be compared with, if one is under way.
+    /// The knowledge to compare the query's answer with, if a query is under way.
     pub fn asked_about(&self) -> Option<Known> {
         match self.head_query {
             HeadQuery::Idle => None,

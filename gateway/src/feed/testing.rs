@@ -21,7 +21,7 @@ pub(super) fn leaving(seq: i64, user: i64) -> Event {
     Event { effect: Effect::Left(UserId(user)), ..event_of(seq, EventKind::MemberLeft) }
 }
 
-/// What a client sees of a subscription, and how much it takes.
+/// A client's view of a subscription, and how much it takes.
 #[derive(Debug, Default)]
 pub(super) struct Client {
     /// The frames, as text: a number for an event, `resync N`.
@@ -45,7 +45,7 @@ impl Client {
         Rc::default()
     }
 
-    /// What it read since it was asked last.
+    /// The frames that it read since it was asked last.
     pub(super) fn read(&self) -> Vec<String> {
         self.frames.take()
     }

@@ -3,8 +3,8 @@
 //! they stay pending, and another node publishes them should this one die.
 //!
 //! A task of its own, so that a store that is slow or away delays neither the leases nor anybody's
-//! `welcome`. What could not be announced is announced when the store is back: of each user the
-//! newest.
+//! `welcome`. Transitions that could not be announced are announced when the store is back: of
+//! each user the newest.
 
 use super::{SWEEP, USERS_PER_CALL};
 use crate::newest::NewestByKey;
@@ -97,7 +97,7 @@ impl Announcer {
 
     /// Announces what comes; notifies `settled` at each pause.
     pub(super) async fn run(&self, settled: &Notify) {
-        // What is published while the bus is down reaches nobody.
+        // A publication while the bus is down reaches nobody.
         let mut bus_up = self.bus.up();
         let mut most = USERS_PER_CALL;
         loop {

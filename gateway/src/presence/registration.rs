@@ -12,7 +12,7 @@ use std::collections::HashSet;
 use std::time::Instant;
 use tokio::time::MissedTickBehavior;
 
-/// What the task remembers.
+/// The state of the task.
 pub(super) struct Registration<'a> {
     keeper: &'a PresenceKeeper,
     parts: &'a Parts,

@@ -1,7 +1,7 @@
 //! The members of small chats who are online: read in batches, and kept for a moment. A herd that
 //! comes back to a chat costs one read.
 //!
-//! What is kept of a chat is dropped when a status of one of its members comes. A status that was
+//! A kept roster is dropped when a status of one of its members comes. A status that was
 //! decided before a read is in it; one that comes later reaches the subscription itself.
 
 use super::batcher::Batcher;

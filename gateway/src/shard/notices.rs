@@ -154,8 +154,8 @@ mod tests {
     #[test]
     fn messages_out_of_order_are_each_told_once() {
         let mut user = LocalUser::default();
-        let told = news(&mut user, EventKind::NewMessage, &[6, 5, 6, 5, 8, 7, 7, 70, 8, 9, 9, 6, 5]);
-        assert_eq!(told, [true, true, false, false, true, true, false, true, false, true, false, false, false]);
+        let sent = news(&mut user, EventKind::NewMessage, &[6, 5, 6, 5, 8, 7, 7, 70, 8, 9, 9, 6, 5]);
+        assert_eq!(sent, [true, true, false, false, true, true, false, true, false, true, false, false, false]);
     }
 
     #[test]

@@ -135,7 +135,7 @@ mod tests {
         users.into_iter().map(change).collect()
     }
 
-    fn told(statuses: &mut Statuses, frames_each: u64) -> Vec<i64> {
+    fn sent(statuses: &mut Statuses, frames_each: u64) -> Vec<i64> {
         let mut users = Vec::new();
         statuses.spend(|change| {
             users.push(change.user_id.0);
@@ -148,28 +148,28 @@ mod tests {
     fn few_are_told_at_once() {
         let mut statuses = Statuses::default();
         statuses.add(&changes([3, 1, 2]), |_| true);
-        assert_eq!(told(&mut statuses, 1000), [3, 1, 2]);
-        assert_eq!(told(&mut statuses, 1000), [] as [i64; 0]);
+        assert_eq!(sent(&mut statuses, 1000), [3, 1, 2]);
+        assert_eq!(sent(&mut statuses, 1000), [] as [i64; 0]);
     }
 
     #[test]
     fn a_budget_is_for_one_tick() {
         let mut statuses = Statuses::default();
         statuses.add(&changes(0..25), |_| true);
-        assert_eq!(told(&mut statuses, 1000), (0..10).collect::<Vec<_>>());
+        assert_eq!(sent(&mut statuses, 1000), (0..10).collect::<Vec<_>>());
         statuses.add(&changes([25]), |_| true);
-        assert_eq!(told(&mut statuses, 1000), [] as [i64; 0], "spent");
+        assert_eq!(sent(&mut statuses, 1000), [] as [i64; 0], "spent");
         statuses.paced.renew();
-        assert_eq!(told(&mut statuses, 1000), (10..20).collect::<Vec<_>>());
+        assert_eq!(sent(&mut statuses, 1000), (10..20).collect::<Vec<_>>());
         statuses.paced.renew();
-        assert_eq!(told(&mut statuses, 1000), (20..26).collect::<Vec<_>>());
+        assert_eq!(sent(&mut statuses, 1000), (20..26).collect::<Vec<_>>());
     }
 
     #[test]
     fn whom_nobody_here_listens_to_costs_nothing() {
         let mut statuses = Statuses::default();
         statuses.add(&changes(0..5000), |_| true);
-        assert_eq!(told(&mut statuses, 0).len(), 5000);
+        assert_eq!(sent(&mut statuses, 0).len(), 5000);
     }
 
     #[test]
@@ -181,7 +181,7 @@ mod tests {
         let (kept, at) = statuses.paced.take_first().expect("the first");
         assert!(Arc::ptr_eq(&kept, &newer) && at == 1);
         statuses.paced.renew();
-        assert_eq!(told(&mut statuses, 1), [2, 3]);
+        assert_eq!(sent(&mut statuses, 1), [2, 3]);
     }
 
     #[test]
@@ -190,24 +190,24 @@ mod tests {
         statuses.add(&decided([(1, 10), (2, 10)]), |_| true);
         statuses.add(&decided([(1, 9), (2, 11)]), |_| true);
         statuses.add(&decided([(1, 10), (2, 11)]), |_| true);
-        assert_eq!(told(&mut statuses, 1), [1, 2]);
+        assert_eq!(sent(&mut statuses, 1), [1, 2]);
         (0..TICKS_REMEMBERED).for_each(|_| statuses.tick(true));
         statuses.add(&decided([(1, 9)]), |_| true);
-        assert_eq!(told(&mut statuses, 1), [] as [i64; 0], "remembered for a minute at least");
+        assert_eq!(sent(&mut statuses, 1), [] as [i64; 0], "remembered for a minute at least");
         (0..2 * TICKS_REMEMBERED).for_each(|_| statuses.tick(true));
         statuses.add(&decided([(1, 9)]), |_| true);
-        assert_eq!(told(&mut statuses, 1), [1], "and not for ever");
+        assert_eq!(sent(&mut statuses, 1), [1], "and not for ever");
     }
 
     #[test]
     fn what_is_read_again_after_a_long_outage_is_not_told_twice() {
         let mut statuses = Statuses::default();
         statuses.add(&decided([(1, 10)]), |_| true);
-        assert_eq!(told(&mut statuses, 1), [1]);
+        assert_eq!(sent(&mut statuses, 1), [1]);
         (0..5 * TICKS_REMEMBERED).for_each(|_| statuses.tick(false));
         (0..TICKS_REMEMBERED).for_each(|_| statuses.tick(true));
         statuses.add(&decided([(1, 10)]), |_| true);
-        assert_eq!(told(&mut statuses, 1), [] as [i64; 0]);
+        assert_eq!(sent(&mut statuses, 1), [] as [i64; 0]);
     }
 
     #[test]
@@ -218,7 +218,7 @@ mod tests {
         assert_eq!(statuses.add(&changes([most, most + 1]), |_| true), 2);
         assert_eq!(statuses.paced.len(), WAITING);
         statuses.paced.renew();
-        assert_eq!(told(&mut statuses, FRAMES_PER_TICK), [2], "the oldest went");
+        assert_eq!(sent(&mut statuses, FRAMES_PER_TICK), [2], "the oldest went");
     }
 
     #[test]
@@ -239,6 +239,6 @@ mod tests {
         statuses.add(&changes(0..3 * most), |_| false);
         assert_eq!(statuses.decided.each_ref().map(HashMap::len), [USERS_REMEMBERED; 2]);
         statuses.add(&changes([3 * most - 1]), |_| true);
-        assert_eq!(told(&mut statuses, 1), [] as [i64; 0], "the newest are remembered");
+        assert_eq!(sent(&mut statuses, 1), [] as [i64; 0], "the newest are remembered");
     }
 }

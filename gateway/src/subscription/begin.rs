@@ -33,7 +33,7 @@ pub(crate) struct Subscribing<'a> {
     pub(crate) request_id: Option<&'a str>,
 }
 
-/// What there is to begin, or to answer.
+/// The subscription to begin, or the answer to give.
 pub(crate) enum Place {
     /// A subscription that is registered.
     New(Found),
@@ -49,7 +49,7 @@ pub(crate) struct Found {
     online: Roster,
     /// How often the channel had been confirmed when that was read.
     confirmations: u32,
-    /// What the feed knew then.
+    /// The feed's knowledge then.
     known: Known,
 }
 

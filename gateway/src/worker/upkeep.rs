@@ -124,7 +124,7 @@ pub(super) fn millis(period: Duration) -> u64 {
     u64::try_from(period.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Closes a connection because this node drains, and tells its client when to come back.
+/// Closes a connection because this node drains, with the moment for its client to come back.
 pub(super) fn release(shard: &Shard, conn: &Rc<Conn>) {
     let delay = messenger_common::random::within(RECONNECT_AFTER_MS);
     let reason = format!("{{\"reconnect_after_ms\": {delay}}}");

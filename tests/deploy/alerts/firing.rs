@@ -25,7 +25,7 @@ fn hurried(text: &str) -> String {
     text.lines().map(|one| line(one) + "\n").collect()
 }
 
-/// What follows from a cause is silenced where it follows, and nowhere else.
+/// A consequence is silenced where it follows from its cause, and nowhere else.
 #[tokio::test]
 async fn an_alert_silences_what_follows_from_it_alone() {
     limited(async {

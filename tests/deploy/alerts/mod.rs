@@ -36,7 +36,7 @@ async fn the_rules_pass_their_tests() {
     }
 }
 
-/// What a slip of the pen would make of a rule: deaf, shrill, hasty or late.
+/// The rule after a slip of the pen: deaf, shrill, hasty or late.
 fn broken(rule: &Value) -> Vec<(&'static str, Value)> {
     let with = |field: &str, value: String| {
         let mut broken = rule.clone();

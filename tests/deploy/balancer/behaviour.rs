@@ -1,5 +1,5 @@
-//! What both load balancers do: they lead everybody to everybody, hide what is to be hidden, pass
-//! over nodes that are gone, and answer in the contract's form where no node does.
+//! The behaviour of both load balancers: they lead everybody to everybody, hide what is to be
+//! hidden, pass over nodes that are gone, and answer in the contract's form where no node does.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -144,7 +144,7 @@ async fn a_node_that_is_gone_is_passed_over(kind: Kind) {
 
     cluster.api(0).kill_9();
     cluster.gateway(0).kill_9();
-    // What is not idempotent goes on as well: nothing of it reached the dead one.
+    // A request that is not idempotent goes on as well: nothing of it reached the dead one.
     for number in 0..20 {
         ann.say(chat, &format!("message {number}")).await;
     }

@@ -16,7 +16,7 @@ use crate::support::{User, Value, Way, Ws, eventually, json};
 const FIRST_BACK_OFF: Duration = Duration::from_millis(500);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(30);
 
-/// What one client has seen.
+/// The record of one client.
 #[derive(Default)]
 pub(super) struct Seen {
     pub is_connected: bool,

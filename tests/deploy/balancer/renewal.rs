@@ -2,10 +2,10 @@
 //! come, nothing that was sent is lost or refused, and the sockets are spread again as far as a
 //! load balancer can spread them.
 //!
-//! A balancer moves no socket that stands. What the last gateway held goes to the others while it
-//! is away, so the fullest of N holds up to N / (N - 1) times the mean: one and a half times with
-//! three. With two it depends on how many were told to come later than the gateway was away: each
-//! of them must go to the emptier one. After a kill nobody was, and the other one holds all.
+//! A balancer moves no socket that stands. The sockets of the last gateway go to the others while
+//! it is away, so the fullest of N holds up to N / (N - 1) times the mean: one and a half times
+//! with three. With two it depends on how many were told to come later than the gateway was away:
+//! each of them must go to the emptier one. After a kill nobody was, and the other one holds all.
 
 use std::time::Duration;
 

@@ -8,7 +8,7 @@ use super::{assert_valid, of_kind, overlay};
 use crate::deploy::root;
 use crate::support::{Value, blocking, process};
 
-/// What Helm makes of the chart with these settings.
+/// The objects that Helm makes of the chart with these settings.
 pub(super) async fn templated(settings: &[&str]) -> Result<String, String> {
     let mut command = helm().await;
     command.args(["template", "messenger"]).arg(root().join("k8s/chart")).args(["--namespace", "messenger"]);

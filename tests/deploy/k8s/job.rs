@@ -7,7 +7,7 @@ use crate::deploy::python::documents;
 use crate::deploy::{copy_of, known_variables};
 use crate::support::{Value, blocking, process};
 
-/// What `production` is with the component, as its head says.
+/// `production` with the component, as its head says.
 async fn with_component() -> String {
     let dir = process::new_dir("k8s");
     let overlay = copy_of("k8s", &dir).join("overlays/production");
@@ -26,8 +26,8 @@ async fn with_component() -> String {
     built
 }
 
-/// What both ways promise of the Job: the api's image with a command that there is, the programs'
-/// own variables, and no more rights than theirs.
+/// The promises of both ways about the Job: the api's image with a command that there is, the
+/// programs' own variables, and no more rights than theirs.
 fn assert_migrates(objects: &[Value]) {
     let job = &find(objects, "Job", "messenger-migrate")["spec"]["template"]["spec"];
     let container = &job["containers"][0];

@@ -18,7 +18,7 @@ const VERSIONS: [&str; 3] = ["1.30.0", "1.33.0", "1.37.0"];
 const FOLDERS: [&str; 3] = ["base", "overlays/small", "overlays/production"];
 const SECRETS: [&str; 3] = ["DATABASE_URL", "REDIS_URL", "SECRET_KEY"];
 
-/// What kustomize makes of a folder of `k8s/`, as YAML.
+/// The objects that kustomize makes of a folder of `k8s/`, as YAML.
 async fn built(folder: &str) -> String {
     let mut command = kustomize().await;
     command.arg(root().join("k8s").join(folder));

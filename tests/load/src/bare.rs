@@ -84,7 +84,7 @@ impl Drop for Bare {
     }
 }
 
-/// What the writer does: `accept N`, `write RATE SECONDS EACH` (messages at a rate, each by one
+/// The writer's steps: `accept N`, `write RATE SECONDS EACH` (messages at a rate, each by one
 /// `write` to each of the next EACH sockets), `flood SECONDS` (`writev` of ten frames).
 pub fn run() -> io::Result<()> {
     let listener = listen()?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-/// What of a process is counted.
+/// The parts of a process's time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Part {
     /// The process.
@@ -19,7 +19,7 @@ pub struct Watched(Vec<(&'static str, Part)>);
 /// CPU time of each, in nanoseconds.
 pub type Times = BTreeMap<&'static str, u64>;
 
-/// What each process has used since it began.
+/// The time that each process has used since it began.
 pub struct Moment(BTreeMap<(&'static str, u32), u64>);
 
 impl Watched {
@@ -33,8 +33,8 @@ impl Watched {
         Moment(pids.map(|(name, pid)| ((name, pid), cpu_nanos(pid))).collect())
     }
 
-    /// What each has used since `before`. A child that has ended meanwhile is not counted, one that
-    /// has begun is.
+    /// The time that each has used since `before`. A child that has ended meanwhile is not
+    /// counted, one that has begun is.
     pub fn since(&self, before: &Moment) -> Times {
         let mut times: Times = self.0.iter().map(|(name, _)| (*name, 0)).collect();
         for (key, nanos) in self.now().0 {

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 const OPENING: usize = 64;
 const OPEN_WITHIN: Duration = Duration::from_secs(40);
 
-/// What a thread and its owner share.
+/// The state that a thread and its owner share.
 struct Shared {
     tally: Mutex<Tally>,
     live: AtomicUsize,
@@ -119,7 +119,7 @@ impl Fleet {
         }
     }
 
-    /// What was counted since then.
+    /// The counts since then.
     pub fn tally(&self) -> Tally {
         let mut sum = Tally::new(self.from_commit);
         self.shared.iter().for_each(|shared| sum.add(&shared.tally.lock()));

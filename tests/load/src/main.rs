@@ -1,4 +1,4 @@
-//! What the messenger costs, measured against the limit and against others, in one run on one
+//! The cost of the messenger, measured against the limit and against others, in one run on one
 //! machine.
 //!
 //! It builds the release programs, starts them with a Postgres (`fsync` on) and a Redis of their
@@ -41,7 +41,7 @@ const PROGRAMS: &str = "MESSENGER_TEST_BIN_DIR";
 #[derive(Parser)]
 #[command(about = "Measures the messenger", after_help = scenario_help())]
 struct Arguments {
-    /// What to measure; `all` is everything
+    /// The scenarios to measure; `all` is everything
     #[arg(required = true)]
     scenarios: Vec<String>,
     /// Runs of each measurement

@@ -6,10 +6,10 @@ use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 
-/// What one run of one subject gave.
+/// The figures of one run of one subject.
 pub struct Row {
     pub scenario: String,
-    /// Who: `messenger`, `bare write`, `nchan`, …
+    /// The subject: `messenger`, `bare write`, `nchan`, …
     pub subject: String,
     /// Under which conditions.
     pub at: String,
@@ -56,7 +56,7 @@ impl Row {
         self
     }
 
-    /// What subscribers have seen, with what must be 0.
+    /// The subscribers' record, with the counts that must be 0.
     pub fn tally(self, tally: &Tally, expected: u64, seconds: f64) -> Self {
         self.with("deliveries/s", float(tally.events) / seconds)
             .with("bytes/event", float(tally.bytes) / float(tally.events.max(1)))
@@ -64,7 +64,7 @@ impl Row {
             .latency("delivery", &tally.latency)
     }
 
-    /// What must be 0.
+    /// The counts that must be 0.
     pub fn order(self, tally: &Tally, expected: u64) -> Self {
         self.with("gaps", float(tally.gaps))
             .with("doubles", float(tally.doubles))

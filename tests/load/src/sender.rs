@@ -25,7 +25,7 @@ pub enum Pace<'a> {
     Full(&'a mut dyn FnMut(u64) -> bool),
 }
 
-/// What to send.
+/// The sends to make.
 pub struct Plan<'p, 'r> {
     pub server: SocketAddr,
     pub connections: usize,
@@ -35,7 +35,7 @@ pub struct Plan<'p, 'r> {
     pub request: &'r mut dyn FnMut(&mut Vec<u8>, usize, u64, u64),
 }
 
-/// What became of it.
+/// The outcome of a plan.
 pub struct Sent {
     pub sent: u64,
     pub answered: u64,
@@ -53,7 +53,7 @@ struct Link {
 }
 
 const TIMER: Token = Token(usize::MAX);
-/// What is still unanswered when time is up is waited for this long.
+/// The wait for answers that are still missing when time is up.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 
 /// Sends and reads the answers until the time is up.

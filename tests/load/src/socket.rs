@@ -25,7 +25,7 @@ pub struct Spec {
     pub source: Ipv4Addr,
     /// Sent when connected; empty: what comes are frames from the start.
     pub hello: Vec<u8>,
-    /// What is said after the answer's head; when all is said, it is a subscriber.
+    /// The steps after the answer's head; after the last, it is a subscriber.
     pub steps: Arc<[Step]>,
 }
 

@@ -1,4 +1,4 @@
-//! What arrived: how much, in which order, how late.
+//! The arrivals: how many, in which order, how late.
 
 use super::clock::STAMP;
 use hdrhistogram::Histogram;
@@ -10,7 +10,7 @@ pub fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1_000, 60_000_000_000, 3).expect("bounds that fit")
 }
 
-/// What one thread has read.
+/// The arrivals at one thread.
 pub struct Tally {
     pub events: u64,
     pub bytes: u64,

@@ -20,7 +20,7 @@ use tokio::runtime::Runtime;
 
 const SECRET_KEY: &str = "a secret of the measurements, 0123456789abcdef";
 
-/// See the module. What ends first stands first: no program sees its database go.
+/// See the module. The first to end stands first: no program sees its database go.
 pub struct World {
     api: Node,
     gateway: Node,
@@ -96,7 +96,7 @@ impl World {
         self.gateway.sigcont();
     }
 
-    /// What the programs have complained of.
+    /// The complaints of the programs.
     pub fn complaints(&self) -> String {
         let shown = |node: &Node| if node.log().since(0).len() > 2 { node.tail(10) } else { String::new() };
         shown(&self.api) + &shown(&self.gateway)

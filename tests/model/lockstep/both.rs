@@ -93,7 +93,7 @@ impl Lockstep {
         Self { protocol: Protocol::new(SCENARIO, &[]), model, feeds, clients }
     }
 
-    /// What people, time and faults may do now.
+    /// The actions that people, time and faults may take now.
     pub(super) fn disturbances(&self) -> Vec<Action> {
         let mut actions = Vec::new();
         self.protocol.environment(&self.model, &mut actions);
@@ -101,7 +101,7 @@ impl Lockstep {
         actions
     }
 
-    /// What the programs and clients do of themselves now.
+    /// The steps that programs and clients take by themselves now.
     pub(super) fn progress(&self) -> Vec<Action> {
         let mut actions = Vec::new();
         self.protocol.progress(&self.model, &mut actions);
@@ -197,7 +197,7 @@ impl Lockstep {
         Event { seq: real(seq), kind, effect, committed_at_micros: 0, frame: Bytes::copy_from_slice(&[seq]) }
     }
 
-    /// What a read of the log after that number brings.
+    /// The page that a read of the log after that number brings.
     fn piece(&self, after: Seq, answer: Snapshot) -> Piece {
         let first = after.max(answer.floor) + 1;
         let events = (first..=answer.head).take(SCENARIO.page.into()).map(|seq| self.event(seq)).collect();
@@ -299,7 +299,7 @@ impl Lockstep {
         }
     }
 
-    /// What the two disagree on.
+    /// The first disagreement of the two.
     pub(super) fn difference(&self) -> Option<String> {
         if let Some(breach) = self.model.breach {
             return Some(format!("the model itself breaks: {breach:?}"));

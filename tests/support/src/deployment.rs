@@ -23,7 +23,7 @@ pub enum Form {
     Cluster { apis: usize, gateways: usize },
 }
 
-/// What a deployment is to be; [`Builder::start`] makes it.
+/// The plan of a deployment; [`Builder::start`] makes it.
 pub struct Builder {
     form: Form,
     env: Env,

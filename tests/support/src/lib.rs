@@ -1,6 +1,6 @@
-//! What tests start: servers as real processes, clients as real sockets, and a proxy that breaks
-//! the links between them. It knows no crate of the messenger, so that each of them can test with
-//! it.
+//! The things that tests start: servers as real processes, clients as real sockets, and a proxy
+//! that breaks the links between them. It knows no crate of the messenger, so that each of them
+//! can test with it.
 //!
 //! The feature `deployment` adds whole messengers and clients of them. A plain test takes a
 //! deployment that all tests share and makes fresh users in it:

@@ -177,7 +177,7 @@ impl Postgres {
         super::blocking(move || server.try_run()).await.unwrap();
     }
 
-    /// What the server wrote.
+    /// The lines that the server wrote.
     pub fn log(&self) -> Vec<String> {
         self.log.since(0)
     }

@@ -96,7 +96,7 @@ pub fn cargo() -> Command {
     cargo
 }
 
-/// What a process has written so far, standard output and standard error together.
+/// The output of a process so far, standard output and standard error together.
 #[derive(Default)]
 pub struct Log {
     lines: Mutex<Lines>,

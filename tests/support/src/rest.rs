@@ -103,7 +103,7 @@ impl Rest {
     }
 }
 
-/// What a request was answered with.
+/// The answer to a request.
 #[derive(Debug)]
 pub struct Answer {
     /// method and address, for the text of a failure

@@ -1,4 +1,4 @@
-//! What only a Redis Cluster can do to the bus.
+//! Faults of the bus that only a Redis Cluster has.
 
 use super::*;
 use crate::bus::topology::slot;

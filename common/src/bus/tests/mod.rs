@@ -1,4 +1,5 @@
-//! What every back end of the bus owes, over each of them; and what only a server can do to one.
+//! The obligations of every back end of the bus, over each of them; and faults that only a server
+//! has.
 
 mod cluster;
 mod contract;

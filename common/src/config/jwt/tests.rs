@@ -67,7 +67,7 @@ fn an_api_signs_with_one_key_and_all_verify_with_several() {
 
     let gateway = keyed(Program::Gateway, None, Some(&public)).unwrap();
     assert!(gateway.jwt.signing.is_none() && gateway.warnings.is_empty());
-    // What it is given by a shared environment is not even opened.
+    // A shared environment may give it a file: it is not even opened.
     let gateway = keyed(Program::Gateway, Some("/nowhere"), Some(&public)).unwrap();
     assert!(gateway.jwt.signing.is_none() && gateway.warnings[0].contains(PRIVATE), "{:?}", gateway.warnings);
 }

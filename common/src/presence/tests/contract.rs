@@ -241,7 +241,7 @@ async fn whoever_races_each_transition_is_told_once(back_end: BackEnd) {
     let outcomes = futures_util::future::join_all(acting).await;
     let acts: usize = outcomes.iter().map(|(_, acts)| acts).sum();
     let online: BTreeSet<i64> = outcomes.iter().flat_map(|(here, _)| here.iter().copied()).collect();
-    // What graces are still running end.
+    // Graces that still run end.
     until("all that left is told", || async {
         for (node, (here, _)) in nodes.iter().zip(&outcomes) {
             // A lease may have run out on a loaded machine; then this tells that they are online

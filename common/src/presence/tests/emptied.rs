@@ -1,4 +1,4 @@
-//! What only a Redis server can do: lose everything, its scripts, or its time.
+//! Faults that only a Redis server has: it loses everything, its scripts, or its time.
 
 use super::*;
 use crate::error::Error;
@@ -61,8 +61,8 @@ async fn who_went_during_the_emptiness_is_told_offline_once() {
     assert!(b.is_online(2).await && b.is_online(3).await && !b.is_online(1).await);
 }
 
-/// A node that holds nobody of a bucket saw it last before Redis was emptied, and comes when others
-/// have made it whole long since.
+/// A node that holds nobody of a bucket saw it last before Redis was emptied, and comes when
+/// others have made it whole long since.
 #[tokio::test]
 async fn who_lost_nobody_takes_an_old_loss_for_none() {
     let back_end = BackEnd::redis().await;

@@ -1,4 +1,4 @@
-//! What every back end of presence owes, over each of them; and what only a Redis server can do to
+//! The obligations of every back end of presence, over each of them; and what only Redis can do to
 //! one.
 
 mod contract;
@@ -137,7 +137,7 @@ fn plain(transitions: &[Transition]) -> Vec<(i64, bool)> {
     transitions.iter().map(|transition| (transition.user_id.0, transition.online)).collect()
 }
 
-/// What was told of each user, in order.
+/// The transitions published of each user, in order.
 fn by_user(told: &[(i64, bool)]) -> HashMap<i64, Vec<bool>> {
     let mut all: HashMap<i64, Vec<bool>> = HashMap::new();
     for (user, online) in told {

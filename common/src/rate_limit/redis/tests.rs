@@ -153,7 +153,7 @@ async fn a_server_whose_clock_stepped_back_keeps_nobody_out() {
     let server = Redis::private().await;
     let node = Node::start(&config(&server)).await;
     node.allowed("1.2.3.4", 1).await;
-    // What was counted before the step lies an hour ahead of the server's time.
+    // Counts from before the step lie an hour ahead of the server's time.
     let ahead = "redis.call('INCRBY', KEYS[1], 3600000000)";
     server.command(&["EVAL", ahead, "1", "m:test:rl:logins:{1.2.3.4}"]).await;
     match node.limiter.check(&LOGINS, "1.2.3.4").await {

@@ -300,7 +300,7 @@ async fn ended_access_is_told_past_a_full_queue_and_tried_until_the_bus_takes_it
     assert_eq!(world.envelope().await, Envelope::Revoked(revocation));
 }
 
-/// What the bus never takes holds up nothing that comes after it.
+/// An event that the bus never takes holds up nothing that comes after it.
 #[tokio::test]
 async fn the_relay_passes_over_what_cannot_be_told() {
     let mut world = World::new().await;

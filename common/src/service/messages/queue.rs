@@ -84,11 +84,11 @@ impl SendQueue {
             let store = store.clone();
             async move { store.send(batch).await }
         };
-        let tell = move |created, committed| {
+        let publish = move |created, committed| {
             metrics.messages_stored.inc_by(created);
             publisher.publish(committed);
         };
-        lifecycle.spawn_to_end("sends", committer.run(commit, tell, lifecycle.stopping()));
+        lifecycle.spawn_to_end("sends", committer.run(commit, publish, lifecycle.stopping()));
         queue
     }
 
@@ -117,7 +117,7 @@ impl Committer {
     async fn run<F>(
         mut self,
         commit: impl Fn(Vec<NewMessage>) -> F,
-        tell: impl Fn(u64, Committed),
+        publish: impl Fn(u64, Committed),
         stopping: CancellationToken,
     ) where
         F: Future<Output = Result<SentBatch>>,
@@ -133,7 +133,7 @@ impl Committer {
                     let chats: HashSet<_> = batch.iter().map(|entry| entry.message.chat_id).collect();
                     self.busy.extend(&chats);
                     next = now + SLOW;
-                    let settled = settle(batch, &commit, &tell);
+                    let settled = settle(batch, &commit, &publish);
                     running.push(async move { Settled { began: now, chats, away: settled.await } });
                     continue;
                 }
@@ -231,7 +231,7 @@ impl Committer {
 async fn settle<F>(
     batch: Vec<Entry>,
     commit: &impl Fn(Vec<NewMessage>) -> F,
-    tell: &impl Fn(u64, Committed),
+    publish: &impl Fn(u64, Committed),
 ) -> Option<String>
 where
     F: Future<Output = Result<SentBatch>>,
@@ -240,13 +240,13 @@ where
     // Nothing was committed, but the store is there: it may refuse one entry only, and the others
     // must not suffer for it.
     if batch.len() == 1 || !matches!(&outcome, Err(error) if !matches!(error, Error::Unavailable(_))) {
-        return tell_and_answer(batch, outcome, tell);
+        return publish_and_answer(batch, outcome, publish);
     }
     let mut rest = VecDeque::from(batch);
     while let Some(entry) = rest.pop_front() {
         let alone = vec![entry];
         let outcome = within_patience(commit(messages(&alone))).await;
-        if let Some(away) = tell_and_answer(alone, outcome, tell) {
+        if let Some(away) = publish_and_answer(alone, outcome, publish) {
             // The store is gone meanwhile: the others would each wait for another time-out.
             fail(rest, Error::unavailable, &away);
             return Some(away);
@@ -255,9 +255,13 @@ where
     None
 }
 
-fn tell_and_answer(batch: Vec<Entry>, outcome: Result<SentBatch>, tell: &impl Fn(u64, Committed)) -> Option<String> {
+fn publish_and_answer(
+    batch: Vec<Entry>,
+    outcome: Result<SentBatch>,
+    publish: &impl Fn(u64, Committed),
+) -> Option<String> {
     match outcome {
-        Ok(sent) => answer(batch, sent, tell),
+        Ok(sent) => answer(batch, sent, publish),
         Err(Error::Unavailable(source)) => {
             let reason = source.to_string();
             fail(batch, Error::unavailable, &reason);
@@ -281,9 +285,9 @@ async fn within_patience(commit: impl Future<Output = Result<SentBatch>>) -> Res
 
 /// The commit is published before its sender gets the answer, so that the sender's next message
 /// comes after it.
-fn answer(batch: Vec<Entry>, sent: SentBatch, tell: &impl Fn(u64, Committed)) {
+fn answer(batch: Vec<Entry>, sent: SentBatch, publish: &impl Fn(u64, Committed)) {
     let created = sent.results.iter().filter(|result| matches!(result, Ok(sent) if sent.created)).count();
-    tell(created as u64, sent.committed);
+    publish(created as u64, sent.committed);
     for (entry, result) in batch.into_iter().zip(sent.results) {
         // A caller that hung up is no fault.
         drop(entry.answer.send(result));

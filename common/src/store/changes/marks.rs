@@ -1,4 +1,4 @@
-//! What hangs on a message: reactions and pins.
+//! The marks on a message: reactions and pins.
 
 use super::{Change, Transaction, leave_in_outbox, lock, lock_message};
 use crate::error::Error;

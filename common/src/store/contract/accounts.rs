@@ -128,10 +128,10 @@ async fn a_deactivated_account_keeps_nothing_open(at: Fixture) {
     assert!(!at.store.credentials_of(ann.id).await.unwrap().unwrap().user.is_active);
     assert_eq!(at.store.rotate_session(Session { generation: 0, ..open }, HOUR).await.unwrap(), Rotation::Disabled);
     assert_eq!(code(at.store.create_session(ann.id, HASH, KEY, HOUR, None).await), "account_disabled");
-    let mut told = at.store.sessions_ended_within(HOUR).await.unwrap();
-    told.sort_by_key(|session| session.id);
-    let told: Vec<_> = told.iter().map(|session| (session.id, session.user_id, session.disabled)).collect();
-    assert_eq!(told, [(open.id, ann.id, true), (ended.id, ann.id, false)]);
+    let mut found = at.store.sessions_ended_within(HOUR).await.unwrap();
+    found.sort_by_key(|session| session.id);
+    let found: Vec<_> = found.iter().map(|session| (session.id, session.user_id, session.disabled)).collect();
+    assert_eq!(found, [(open.id, ann.id, true), (ended.id, ann.id, false)]);
 }
 
 async fn last_seen_never_moves_back(at: Fixture) {

@@ -25,18 +25,18 @@ async fn a_group_is_made_and_everyone_is_told(at: Fixture) {
         member_ids: vec![cem.id, ben.id],
     };
     let (chat, committed) = at.store.create_group(group).await.unwrap();
-    at.told(&committed).await;
+    at.recorded(&committed).await;
     assert_eq!((chat.name.as_str(), chat.description.as_deref(), chat.is_group), ("Group", Some("about"), true));
     assert_eq!((chat.seq, chat.member_count, chat.role), (Seq(0), 3, Some(Role::Owner)));
     assert_eq!((chat.unread_count, &chat.last_message, &chat.peer), (Some(0), &None, &None));
     assert_eq!(committed.events, []);
     assert_eq!(notified(&committed, "chat_added"), ids(&[&ann, &ben, &cem]));
     for notice in &committed.notices {
-        let NoticeBody::ChatAdded(told) = &notice.body else { panic!("{notice:?}") };
+        let NoticeBody::ChatAdded(found) = &notice.body else { panic!("{notice:?}") };
         let role = if notice.user_id == ann.id { Role::Owner } else { Role::Member };
-        assert_eq!((**told).clone(), Chat { role: Some(role), ..chat.clone() });
+        assert_eq!((**found).clone(), Chat { role: Some(role), ..chat.clone() });
         assert_eq!((notice.chat_id, notice.seq), (chat.id, Seq(0)));
-        assert_eq!(at.store.chat(chat.id, notice.user_id).await.unwrap().as_ref(), Some(&**told));
+        assert_eq!(at.store.chat(chat.id, notice.user_id).await.unwrap().as_ref(), Some(&**found));
     }
 }
 
@@ -54,15 +54,15 @@ async fn a_group_takes_only_known_others(at: Fixture) {
 async fn a_private_chat_is_one_for_its_two(at: Fixture) {
     let (ann, ben, cem) = (at.user().await, at.user().await, at.user().await);
     let (chat, made, committed) = at.store.private_chat(ben.id, ann.id).await.unwrap();
-    at.told(&committed).await;
+    at.recorded(&committed).await;
     assert!(made && !chat.is_group);
     assert_eq!(chat.name, ann.username);
     assert_eq!(chat.peer, Some(crate::model::Peer { id: ann.id, username: ann.username.clone() }));
     assert_eq!((chat.role, chat.member_count, chat.unread_count), (Some(Role::Member), 2, Some(0)));
     assert_eq!(notified(&committed, "chat_added"), ids(&[&ann, &ben]));
     for notice in &committed.notices {
-        let NoticeBody::ChatAdded(told) = &notice.body else { panic!("{notice:?}") };
-        assert_eq!(told.peer.as_ref().unwrap().id, if notice.user_id == ann.id { ben.id } else { ann.id });
+        let NoticeBody::ChatAdded(found) = &notice.body else { panic!("{notice:?}") };
+        assert_eq!(found.peer.as_ref().unwrap().id, if notice.user_id == ann.id { ben.id } else { ann.id });
     }
     let (again, made, committed) = at.store.private_chat(ann.id, ben.id).await.unwrap();
     assert_eq!((again.id, made, committed), (chat.id, false, Committed::default()));
@@ -185,20 +185,20 @@ async fn a_group_is_changed_by_its_owner(at: Fixture) {
     assert_eq!(code(at.store.update_chat(chat.id, cem.id, name.clone()).await), "not_a_member");
     assert_eq!(code(at.store.update_chat(ChatId(0), ann.id, name.clone()).await), "chat_not_found");
     let (updated, committed) = at.store.update_chat(chat.id, ann.id, name.clone()).await.unwrap();
-    at.told(&committed).await;
+    at.recorded(&committed).await;
     assert_eq!((updated.name.as_str(), updated.seq), ("new", Seq(1)));
-    let [LogEvent { seq: Seq(1), body: EventBody::ChatUpdated { chat: told }, .. }] = &committed.events[..] else {
+    let [LogEvent { seq: Seq(1), body: EventBody::ChatUpdated { chat: found }, .. }] = &committed.events[..] else {
         panic!("{committed:?}")
     };
-    assert_eq!((told.name.as_str(), told.role, told.unread_count, told.seq), ("new", None, None, Seq(1)));
+    assert_eq!((found.name.as_str(), found.role, found.unread_count, found.seq), ("new", None, None, Seq(1)));
     let (_, committed) = at.store.update_chat(chat.id, ann.id, name).await.unwrap();
     assert_eq!(committed, Committed::default());
     let about = |text: Option<&str>| ChatPatch { name: None, description: Some(text.map(Into::into)) };
     let (updated, committed) = at.store.update_chat(chat.id, ann.id, about(Some("x"))).await.unwrap();
-    at.told(&committed).await;
+    at.recorded(&committed).await;
     assert_eq!((updated.name.as_str(), updated.description.as_deref()), ("new", Some("x")));
     let (updated, committed) = at.store.update_chat(chat.id, ann.id, about(None)).await.unwrap();
-    at.told(&committed).await;
+    at.recorded(&committed).await;
     assert_eq!((updated.description, updated.seq), (None, Seq(3)));
 }
 
@@ -211,7 +211,7 @@ async fn a_deleted_group_is_gone_but_its_log(at: Fixture) {
     assert_eq!(code(at.store.delete_chat(chat, ben.id).await), "not_owner");
     assert_eq!(code(at.store.delete_chat(chat, cem.id).await), "not_a_member");
     let committed = at.store.delete_chat(chat, ann.id).await.unwrap();
-    at.told(&committed).await;
+    at.recorded(&committed).await;
     assert_eq!(kinds(&committed), ["chat_deleted"]);
     assert_eq!(notified(&committed, "chat_removed"), ids(&[&ann, &ben]));
     assert!(committed.notices.iter().all(|notice| notice.seq == Seq(2)));

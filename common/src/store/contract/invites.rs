@@ -27,7 +27,7 @@ async fn closed(at: &Fixture, owner: &User, members: &[&User]) -> ChatId {
         member_ids: ids(members),
     };
     let (chat, committed) = at.store.create_group(group).await.unwrap();
-    at.told(&committed).await;
+    at.recorded(&committed).await;
     assert!(!chat.is_public && chat.is_group);
     chat.id
 }
@@ -67,13 +67,13 @@ async fn a_closed_group_exists_for_its_members_alone(at: Fixture) {
     assert_eq!(codes(at.send_batch(both).await), ["chat_not_found", "not_a_member"]);
 
     let (_, committed) = at.store.add_members(chat, ann.id, &[cem.id], MANY).await.unwrap();
-    at.told(&committed).await;
+    at.recorded(&committed).await;
     assert_eq!(at.history(chat, &cem).await.len(), 1);
     let patch = ChatPatch { name: Some("other".into()), ..ChatPatch::default() };
     let (_, committed) = at.store.update_chat(chat, ann.id, patch).await.unwrap();
-    at.told(&committed).await;
+    at.recorded(&committed).await;
     let committed = at.store.leave(chat, cem.id).await.unwrap();
-    at.told(&committed).await;
+    at.recorded(&committed).await;
     assert_eq!(at.store.chat(chat, cem.id).await.unwrap(), None);
 }
 
@@ -90,7 +90,7 @@ async fn an_invitation_lets_in_until_it_is_used_up_or_revoked(at: Fixture) {
     assert_eq!((seen.invited_by, seen.expires_at), (Some(ann.username.clone()), made.expires_at));
 
     let (entered, committed) = at.store.accept_invite("code", ben.id, MANY).await.unwrap();
-    at.told(&committed).await;
+    at.recorded(&committed).await;
     assert_eq!((kinds(&committed), notified(&committed, "chat_added")), (vec!["member_joined"], vec![ben.id]));
     assert_eq!((entered.id, entered.role, entered.member_count), (chat, Some(Role::Member), 2));
     let (again, committed) = at.store.accept_invite("code", ben.id, MANY).await.unwrap();
@@ -183,7 +183,7 @@ async fn an_account_and_its_membership_are_made_together(at: Fixture) {
     let chat = closed(&at, &ann, &[]).await;
     at.store.create_invite(chat, ann.id, invite("code", Some(2))).await.unwrap();
     let (eve, committed) = at.store.register(new_user("eve"), "code", MANY).await.unwrap();
-    at.told(&committed).await;
+    at.recorded(&committed).await;
     assert_eq!((kinds(&committed), notified(&committed, "chat_added")), (vec!["member_joined"], vec![eve.id]));
     assert_eq!(at.store.chat(chat, eve.id).await.unwrap().unwrap().role, Some(Role::Member));
     let same = NewUser { email: "other@example.org".into(), ..new_user("eve") };

@@ -49,7 +49,7 @@ async fn the_outbox_keeps_what_nobody_published(at: Fixture) {
     // Too young for a relay: its publisher is at it.
     assert_eq!(at.store.outbox_claim(HOUR, 500).await.unwrap(), []);
     assert_eq!(at.store.outbox_claim(Duration::ZERO, 1).await.unwrap(), [sent.clone()]);
-    // What one relay holds no other takes.
+    // A row that one relay holds, no other takes.
     assert_eq!(at.store.outbox_claim(Duration::ZERO, 500).await.unwrap(), [more.clone()]);
     assert_eq!(at.store.outbox_claim(Duration::ZERO, 500).await.unwrap(), []);
     assert_eq!(at.store.outbox_pending().await.unwrap(), 2);

@@ -26,7 +26,7 @@ impl Fixture {
     /// Reacts, and checks the event against the log and the outbox.
     async fn reacts(&self, message: &Message, by: &User, emoji: &str, add: bool) -> Option<EventBody> {
         let committed = self.store.react(message.id, by.id, emoji, add).await.unwrap();
-        self.told(&committed).await;
+        self.recorded(&committed).await;
         committed.events.into_iter().next().map(|event| event.body)
     }
 
@@ -68,7 +68,7 @@ async fn a_reaction_is_counted_once_a_user(at: Fixture) {
     assert_eq!(edited.reactions, [of("👍", 2, Some(true)), of("🎉", 1, Some(true))]);
     let EventBody::MessageEdited { message: shared } = &committed.events[0].body else { panic!("{committed:?}") };
     assert_eq!(shared.reactions, [of("👍", 2, None), of("🎉", 1, None)], "an event is the same for all");
-    at.told(&committed).await;
+    at.recorded(&committed).await;
 
     assert_eq!(at.reacts(&message, &ben, "👍", false).await, Some(EventBody::ReactionRemoved(change(&ben, "👍", 1))));
     assert_eq!(at.reacts(&message, &ben, "👍", false).await, None);
@@ -146,9 +146,9 @@ async fn nothing_hangs_on_a_deleted_message(at: Fixture) {
     let message = at.send(chat, &ann, "text").await;
     at.reacts(&message, &ann, "👍", true).await.unwrap();
     let pinned = at.store.pin(chat, message.id, ann.id, true).await.unwrap();
-    at.told(&pinned).await;
+    at.recorded(&pinned).await;
     let deleted = at.store.delete(message.id, ann.id).await.unwrap();
-    at.told(&deleted).await;
+    at.recorded(&deleted).await;
     assert_eq!(at.pins(chat, &ann).await, []);
     for table in ["reactions", "pins"] {
         assert_eq!(at.number(&format!("select count(*) from {table}")).await, 0);
@@ -200,7 +200,7 @@ async fn owners_pin_and_members_see(at: Fixture) {
     assert_eq!(code(at.store.pin(chat, elsewhere.id, ann.id, true).await), "message_not_found");
     for message in [&two, &one, &three] {
         let committed = at.store.pin(chat, message.id, ann.id, true).await.unwrap();
-        at.told(&committed).await;
+        at.recorded(&committed).await;
         let pin = PinChange { message_id: message.id, user_id: ann.id };
         assert_eq!(committed.events[0].body, EventBody::MessagePinned(pin));
     }
@@ -213,7 +213,7 @@ async fn owners_pin_and_members_see(at: Fixture) {
 
     assert_eq!(code(at.store.pin(chat, one.id, ben.id, false).await), "not_owner");
     let committed = at.store.pin(chat, one.id, ann.id, false).await.unwrap();
-    at.told(&committed).await;
+    at.recorded(&committed).await;
     assert_eq!(kinds(&committed), ["message_unpinned"]);
     assert_eq!(at.store.pin(chat, one.id, ann.id, false).await.unwrap(), Committed::default());
     assert_eq!(at.pins(chat, &ben).await, [three.id, two.id]);

@@ -24,12 +24,12 @@ async fn an_active_member_is_the_heir(at: Fixture) {
     let chat = at.group(&ann, &[&ben, &cem]).await.id;
     at.store.deactivate_user(ben.id).await.unwrap();
     let committed = at.store.leave(chat, ann.id).await.unwrap();
-    at.told(&committed).await;
+    at.recorded(&committed).await;
     assert_eq!(kinds(&committed), ["member_left", "member_updated"]);
     assert_eq!(changed(&committed.events[1]), (cem.id, Role::Owner));
     // Nobody but inactive ones is left.
     let committed = at.store.leave(chat, cem.id).await.unwrap();
-    at.told(&committed).await;
+    at.recorded(&committed).await;
     assert_eq!(kinds(&committed), ["member_left", "chat_deleted"]);
     assert_eq!(notified(&committed, "chat_removed"), ids(&[&ben, &cem]));
     assert_eq!(at.store.chat(chat, ben.id).await.unwrap(), None);
@@ -48,12 +48,12 @@ async fn a_group_never_stays_with_a_deactivated_owner(at: Fixture) {
     assert_eq!(at.store.left_without_owner(ann.id, 9).await.unwrap(), [shared, alone]);
 
     let committed = at.store.pass_on(shared, ann.id).await.unwrap();
-    at.told(&committed).await;
+    at.recorded(&committed).await;
     assert_eq!(kinds(&committed), ["member_updated", "member_updated"]);
     let changes: Vec<_> = committed.events.iter().map(changed).collect();
     assert_eq!(changes, [(ben.id, Role::Owner), (ann.id, Role::Member)]);
     let committed = at.store.pass_on(alone, ann.id).await.unwrap();
-    at.told(&committed).await;
+    at.recorded(&committed).await;
     assert_eq!(kinds(&committed), ["chat_deleted"]);
     assert_eq!(notified(&committed, "chat_removed"), ids(&[&ann, &cem]));
     for chat in [shared, alone, private.id, ChatId(0)] {
@@ -96,7 +96,7 @@ async fn one_joins_and_leaves(at: Fixture) {
     at.send(chat, &ann, "before").await;
     assert_eq!(code(at.store.join(ChatId(0), ben.id, MANY).await), "chat_not_found");
     let (joined, committed) = at.store.join(chat, ben.id, MANY).await.unwrap();
-    at.told(&committed).await;
+    at.recorded(&committed).await;
     assert_eq!((joined.role, joined.member_count, joined.seq), (Some(Role::Member), 2, Seq(2)));
     assert_eq!(joined.last_message.as_ref().unwrap().text, "before");
     assert_eq!((kinds(&committed), changed(&committed.events[0])), (vec!["member_joined"], (ben.id, Role::Member)));
@@ -106,7 +106,7 @@ async fn one_joins_and_leaves(at: Fixture) {
     let (again, committed) = at.store.join(chat, ben.id, 1).await.unwrap();
     assert_eq!((again, committed), (joined, Committed::default()));
     let committed = at.store.leave(chat, ben.id).await.unwrap();
-    at.told(&committed).await;
+    at.recorded(&committed).await;
     assert_eq!((kinds(&committed), changed(&committed.events[0])), (vec!["member_left"], (ben.id, Role::Member)));
     assert_eq!(notified(&committed, "chat_removed"), [ben.id]);
     assert_eq!(committed.notices[0].seq, Seq(3));
@@ -132,7 +132,7 @@ async fn the_last_owners_role_passes_on(at: Fixture) {
     at.store.join(chat, ben.id, MANY).await.unwrap();
     at.store.outbox_remove(&at.all_pending().await).await.unwrap();
     let committed = at.store.leave(chat, ann.id).await.unwrap();
-    at.told(&committed).await;
+    at.recorded(&committed).await;
     assert_eq!(kinds(&committed), ["member_left", "member_updated"]);
     assert_eq!(changed(&committed.events[0]), (ann.id, Role::Owner));
     assert_eq!(changed(&committed.events[1]), (cem.id, Role::Owner));
@@ -146,7 +146,7 @@ async fn the_last_member_takes_the_group_along(at: Fixture) {
     let ann = at.user().await;
     let chat = at.group(&ann, &[]).await.id;
     let committed = at.store.leave(chat, ann.id).await.unwrap();
-    at.told(&committed).await;
+    at.recorded(&committed).await;
     assert_eq!(kinds(&committed), ["member_left", "chat_deleted"]);
     assert_eq!(notified(&committed, "chat_removed"), [ann.id]);
     assert_eq!(at.store.chat(chat, ann.id).await.unwrap(), None);
@@ -160,9 +160,9 @@ async fn members_are_listed_by_id(at: Fixture) {
     let two = at.store.members(chat, ann.id, &next(one.next_cursor, 2)).await.unwrap();
     assert_eq!(two.next_cursor, None);
     let all: Vec<_> = [one.items, two.items].concat();
-    let told: Vec<_> = all.iter().map(|member| (member.user_id, member.username.clone(), member.role)).collect();
+    let found: Vec<_> = all.iter().map(|member| (member.user_id, member.username.clone(), member.role)).collect();
     let expected = [(&ann, Role::Member), (&ben, Role::Owner), (&cem, Role::Member)];
-    assert_eq!(told, expected.map(|(user, role)| (user.id, user.username.clone(), role)));
+    assert_eq!(found, expected.map(|(user, role)| (user.id, user.username.clone(), role)));
     let outsider = at.user().await;
     assert_eq!(code(at.store.members(chat, outsider.id, &first(2)).await), "not_a_member");
     assert_eq!(code(at.store.members(ChatId(0), ann.id, &first(2)).await), "chat_not_found");
@@ -183,7 +183,7 @@ async fn an_owner_adds_members(at: Fixture) {
     at.store.deactivate_user(gone.id).await.unwrap();
     assert_eq!(field(at.store.add_members(chat, ann.id, &[gone.id], MANY).await), "user_ids");
     let (members, committed) = at.store.add_members(chat, ann.id, &asked, MANY).await.unwrap();
-    at.told(&committed).await;
+    at.recorded(&committed).await;
     assert_eq!(members.iter().map(|member| member.user_id).collect::<Vec<_>>(), asked);
     assert_eq!(kinds(&committed), ["member_joined", "member_joined"]);
     assert_eq!(committed.events.iter().map(changed).map(|(user, _)| user).collect::<Vec<_>>(), [dan.id, cem.id]);
@@ -203,13 +203,13 @@ async fn an_owner_gives_roles(at: Fixture) {
     assert_eq!(code(at.store.set_role(chat, cem.id, ann.id, Role::Owner).await), "not_a_member");
     assert_eq!(field(at.store.set_role(chat, ann.id, ann.id, Role::Member).await), "role");
     let (member, committed) = at.store.set_role(chat, ann.id, ben.id, Role::Owner).await.unwrap();
-    at.told(&committed).await;
+    at.recorded(&committed).await;
     assert_eq!((member.user_id, member.role), (ben.id, Role::Owner));
     assert_eq!((kinds(&committed), changed(&committed.events[0])), (vec!["member_updated"], (ben.id, Role::Owner)));
     let (_, committed) = at.store.set_role(chat, ann.id, ben.id, Role::Owner).await.unwrap();
     assert_eq!(committed, Committed::default());
     let (member, committed) = at.store.set_role(chat, ann.id, ann.id, Role::Member).await.unwrap();
-    at.told(&committed).await;
+    at.recorded(&committed).await;
     assert_eq!((member.role, at.head(chat).await), (Role::Member, Seq(2)));
     assert_eq!(code(at.store.set_role(chat, ann.id, ben.id, Role::Member).await), "not_owner");
 }
@@ -220,7 +220,7 @@ async fn an_owner_removes_members(at: Fixture) {
     assert_eq!(code(at.store.remove_member(chat, ben.id, cem.id).await), "not_owner");
     assert_eq!(code(at.store.remove_member(chat, ann.id, UserId(0)).await), "member_not_found");
     let committed = at.store.remove_member(chat, ann.id, ben.id).await.unwrap();
-    at.told(&committed).await;
+    at.recorded(&committed).await;
     assert_eq!((kinds(&committed), changed(&committed.events[0])), (vec!["member_left"], (ben.id, Role::Member)));
     assert_eq!(notified(&committed, "chat_removed"), [ben.id]);
     assert_eq!(code(at.store.remove_member(chat, ann.id, ben.id).await), "member_not_found");
@@ -229,7 +229,7 @@ async fn an_owner_removes_members(at: Fixture) {
     assert_eq!(code(sent.results.into_iter().next().unwrap()), "not_a_member");
     // Oneself: as leaving.
     let committed = at.store.remove_member(chat, ann.id, ann.id).await.unwrap();
-    at.told(&committed).await;
+    at.recorded(&committed).await;
     assert_eq!(kinds(&committed), ["member_left", "member_updated"]);
 }
 
@@ -240,7 +240,7 @@ async fn access_is_told_for_pairs(at: Fixture) {
     at.store.outbox_remove(&at.all_pending().await).await.unwrap();
     at.send(group, &ann, "x").await;
     let pairs = [(group, ann.id), (private.id, cem.id), (group, cem.id), (ChatId(0), ann.id), (private.id, ben.id)];
-    let told = at.store.access(&pairs).await.unwrap();
+    let found = at.store.access(&pairs).await.unwrap();
     let epoch: Arc<str> = at.store.deployment().await.unwrap().epoch.into();
     let group_access = |role| {
         let (head, floor, epoch) = (Seq(1), Seq(0), Arc::clone(&epoch));
@@ -255,7 +255,7 @@ async fn access_is_told_for_pairs(at: Fixture) {
         member_count: 2,
         epoch: Arc::clone(&epoch),
     });
-    assert_eq!(told, [group_access(Some(Role::Owner)), None, group_access(None), None, private_access]);
+    assert_eq!(found, [group_access(Some(Role::Owner)), None, group_access(None), None, private_access]);
     assert_eq!(at.store.access(&[]).await.unwrap(), []);
 }
 
@@ -263,14 +263,14 @@ async fn member_lists_are_told_for_many(at: Fixture) {
     let (ann, ben, cem) = (at.user().await, at.user().await, at.user().await);
     let pair = at.group(&ann, &[&ben]).await.id;
     let three = at.group(&ann, &[&ben, &cem]).await.id;
-    let mut told = at.store.member_ids(&[pair, three, ChatId(0)], 3).await.unwrap();
-    told.sort();
-    assert_eq!(told, [(pair, ids(&[&ann, &ben])), (three, ids(&[&ann, &ben, &cem]))]);
+    let mut found = at.store.member_ids(&[pair, three, ChatId(0)], 3).await.unwrap();
+    found.sort();
+    assert_eq!(found, [(pair, ids(&[&ann, &ben])), (three, ids(&[&ann, &ben, &cem]))]);
     let among = at.store.members_among(pair, &[cem.id, ben.id, UserId(0), ann.id]).await.unwrap();
     assert_eq!(among, ids(&[&ann, &ben]));
     assert_eq!(at.store.members_among(pair, &[]).await.unwrap(), []);
     assert_eq!(at.store.member_ids(&[pair, three], 2).await.unwrap(), [(pair, ids(&[&ann, &ben]))]);
-    let told = at.store.chats_for_status(&[cem.id, UserId(0), ann.id], 3).await.unwrap();
-    assert_eq!(told, [(cem.id, vec![three]), (UserId(0), vec![]), (ann.id, vec![pair, three])]);
+    let found = at.store.chats_for_status(&[cem.id, UserId(0), ann.id], 3).await.unwrap();
+    assert_eq!(found, [(cem.id, vec![three]), (UserId(0), vec![]), (ann.id, vec![pair, three])]);
     assert_eq!(at.store.chats_for_status(&[ann.id], 2).await.unwrap(), [(ann.id, vec![pair])]);
 }

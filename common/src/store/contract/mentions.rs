@@ -93,7 +93,7 @@ async fn an_edit_changes_the_mentions(at: Fixture) {
     let id = sent.results[0].as_ref().unwrap().message.id;
     let edit = async |text: &str, mentions: Vec<Mention>| {
         let (message, committed) = at.store.edit(id, ann.id, text.into(), mentions).await.unwrap();
-        at.told(&committed).await;
+        at.recorded(&committed).await;
         (message.mentions, notified(&committed, "mentioned"))
     };
     assert_eq!(edit("@ben @cem", vec![told_of(&ben), told_of(&cem)]).await, (vec![ben.id, cem.id], vec![cem.id]));
@@ -112,7 +112,7 @@ async fn a_deleted_message_mentions_nobody(at: Fixture) {
     let id = sent.results[0].as_ref().unwrap().message.id;
     assert_eq!(at.mention_count(chat, &ben).await, 1);
     let deleted = at.store.delete(id, ann.id).await.unwrap();
-    at.told(&deleted).await;
+    at.recorded(&deleted).await;
     assert_eq!((at.mention_count(chat, &ben).await, at.number("select count(*) from mentions").await), (0, 0));
     // A relay that comes after the deletion notifies nobody.
     let late = at.store.send(vec![message]).await.unwrap();
@@ -150,7 +150,7 @@ async fn a_removal_before_the_edit_takes_the_mention_away(at: Fixture) {
     at.store.leave(chat, ben.id).await.unwrap();
     let mentions = vec![told_of(&ben), told_of(&cem)];
     let (message, committed) = at.store.edit(id, ann.id, "@ben @cem".into(), mentions).await.unwrap();
-    at.told(&committed).await;
+    at.recorded(&committed).await;
     assert_eq!((message.mentions, notified(&committed, "mentioned")), (vec![cem.id], vec![cem.id]));
     assert_eq!(at.number("select count(*) from mentions").await, 1);
 }
@@ -187,7 +187,7 @@ async fn an_author_is_not_notified_of_a_mention_of_himself(at: Fixture) {
     }
     let id = at.send(chat, &ann, "plain").await.id;
     let (message, committed) = at.store.edit(id, ann.id, "@ann".into(), vec![told_of(&ann)]).await.unwrap();
-    at.told(&committed).await;
+    at.recorded(&committed).await;
     assert_eq!((message.mentions, notified(&committed, "mentioned")), (vec![ann.id], vec![]));
     assert_eq!(at.mention_count(chat, &ann).await, 0);
     assert_eq!(at.number("select count(*) from mentions").await, 3);

@@ -26,12 +26,12 @@ async fn a_message_is_stored_and_told(at: Fixture) {
     assert_eq!((message.text.as_str(), message.seq, message.is_deleted), (text, Seq(1), false));
     assert_eq!((message.is_edited, message.edited_at, message.reply_to_id), (false, None, None));
     assert_eq!(message.client_message_id.as_deref(), Some("k"));
-    let [LogEvent { chat_id, seq: Seq(1), committed_at, body: EventBody::NewMessage { message: told } }] =
+    let [LogEvent { chat_id, seq: Seq(1), committed_at, body: EventBody::NewMessage { message: found } }] =
         &sent.committed.events[..]
     else {
         panic!("{:?}", sent.committed)
     };
-    assert_eq!((*chat_id, *committed_at, told), (chat, message.created_at, &message));
+    assert_eq!((*chat_id, *committed_at, found), (chat, message.created_at, &message));
     assert_eq!(sent.committed.notices, []);
     assert_eq!(at.history(chat, &ann).await, [message]);
     let asked = [(chat, Seq(1)), (ChatId(0), Seq(1)), (chat, Seq(0)), (chat, Seq(2))];
@@ -66,12 +66,12 @@ async fn a_retry_is_known_after_edit_and_deletion(at: Fixture) {
     let chat = at.group(&ann, &[]).await.id;
     let one = at.send_batch(vec![with_id(chat, &ann, "text", "k")]).await.results.remove(0).unwrap().message;
     let (edited, committed) = at.store.edit(one.id, ann.id, "edited".into(), Vec::new()).await.unwrap();
-    at.told(&committed).await;
+    at.recorded(&committed).await;
     let again = refused(&at, with_id(chat, &ann, "text", "k")).await.unwrap();
     assert_eq!(again, Sent { message: edited, created: false });
     assert_eq!(code(refused(&at, with_id(chat, &ann, "edited", "k")).await), "client_message_id_reused");
     let committed = at.store.delete(one.id, ann.id).await.unwrap();
-    at.told(&committed).await;
+    at.recorded(&committed).await;
     let again = refused(&at, with_id(chat, &ann, "text", "k")).await.unwrap();
     assert_eq!((again.message.id, again.message.text.as_str(), again.message.is_deleted), (one.id, "", true));
     assert!(!again.created);
@@ -96,7 +96,7 @@ async fn a_batch_is_numbered_and_each_stands_alone(at: Fixture) {
             new(one, &ann, "d"),
         ])
         .await;
-    let told: Vec<_> = sent
+    let found: Vec<_> = sent
         .results
         .iter()
         .map(|result| match result {
@@ -116,7 +116,7 @@ async fn a_batch_is_numbered_and_each_stands_alone(at: Fixture) {
         "c:4:true",
         "d:2:true",
     ];
-    assert_eq!(told, expected);
+    assert_eq!(found, expected);
     assert_eq!(sent.committed.events.len(), 5);
     assert_eq!((at.head(one).await, at.head(two).await), (Seq(2), Seq(4)));
     // Ids rise as numbers do.
@@ -131,7 +131,7 @@ async fn a_batch_is_numbered_and_each_stands_alone(at: Fixture) {
 async fn a_private_message_is_told_to_both(at: Fixture) {
     let (ann, ben, cem) = (at.user().await, at.user().await, at.user().await);
     let (chat, _, committed) = at.store.private_chat(ann.id, ben.id).await.unwrap();
-    at.told(&committed).await;
+    at.recorded(&committed).await;
     let group = at.group(&ann, &[]).await.id;
     let sent =
         at.send_batch(vec![new(chat.id, &ann, "1"), new(group, &ann, "g"), new(chat.id, &ben, "2")]).await.committed;
@@ -150,7 +150,7 @@ async fn a_reply_names_a_message_of_its_chat(at: Fixture) {
     let (here, there, gone) =
         (at.send(chat, &ann, "x").await, at.send(other, &ann, "x").await, at.send(chat, &ann, "x").await);
     let committed = at.store.delete(gone.id, ann.id).await.unwrap();
-    at.told(&committed).await;
+    at.recorded(&committed).await;
     let reply = |to| NewMessage { reply_to_id: Some(to), ..new(chat, &ann, "re") };
     for wrong in [there.id, gone.id, MessageId(0)] {
         assert_eq!(field(refused(&at, reply(wrong)).await), "reply_to_id");
@@ -168,7 +168,7 @@ async fn history_goes_in_pages_both_ways(at: Fixture) {
         sent.push(at.send(chat, &ann, &n.to_string()).await);
     }
     let committed = at.store.delete(sent[3].id, ann.id).await.unwrap();
-    at.told(&committed).await;
+    at.recorded(&committed).await;
     let page = async |from| at.store.history(chat, ann.id, from, 2).await.unwrap();
     let texts = |page: &HistoryPage| page.items.iter().map(|message| message.text.clone()).collect::<String>();
     let newest = page(HistoryFrom::Newest).await;
@@ -217,12 +217,12 @@ async fn an_author_edits(at: Fixture) {
     let (same, committed) = edit(&ben, "before").await.unwrap();
     assert_eq!((same, committed), (message.clone(), Committed::default()));
     let (edited, committed) = edit(&ben, "after").await.unwrap();
-    at.told(&committed).await;
+    at.recorded(&committed).await;
     assert_eq!((edited.text.as_str(), edited.is_edited, edited.edited_at.is_some()), ("after", true, true));
     assert_eq!((edited.seq, edited.created_at), (message.seq, message.created_at));
     assert_eq!((kinds(&committed), committed.events[0].seq), (vec!["message_edited"], Seq(2)));
     assert_eq!(at.history(chat, &ann).await, [edited.clone()]);
-    // The log tells it as it stands now, and never what it was.
+    // The log has it as it stands now, and never what it was.
     let page = at.store.log_after(chat, Seq(0), 9).await.unwrap().unwrap();
     assert_eq!(page.events[0].body, EventBody::NewMessage { message: edited.clone() });
     assert_eq!(page.events[1].body, EventBody::MessageEdited { message: edited });
@@ -237,7 +237,7 @@ async fn an_author_or_owner_deletes(at: Fixture) {
     assert_eq!(code(at.store.delete(one.id, cem.id).await), "not_author");
     for (message, by) in [(&one, &ben), (&two, &ann)] {
         let committed = at.store.delete(message.id, by.id).await.unwrap();
-        at.told(&committed).await;
+        at.recorded(&committed).await;
         assert_eq!(kinds(&committed), ["message_deleted"]);
         assert_eq!(committed.events[0].body, EventBody::MessageDeleted { message_id: message.id });
         assert_eq!(code(at.store.delete(message.id, by.id).await), "message_not_found");

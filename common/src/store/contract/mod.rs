@@ -134,7 +134,7 @@ impl Fixture {
             member_ids: members.iter().map(|user| user.id).collect(),
         };
         let (chat, committed) = self.store.create_group(group).await.unwrap();
-        self.told(&committed).await;
+        self.recorded(&committed).await;
         chat
     }
 
@@ -146,13 +146,13 @@ impl Fixture {
     /// Sends, and checks that the batch's word is what the log and the outbox keep.
     pub(super) async fn send_batch(&self, batch: Vec<NewMessage>) -> SentBatch {
         let sent = self.store.send(batch).await.unwrap();
-        self.told(&sent.committed).await;
+        self.recorded(&sent.committed).await;
         sent
     }
 
-    /// What a mutation said must be what a replay reads, and what a relay would rebuild if its
+    /// A mutation's answer must be what a replay reads, and what a relay would rebuild if its
     /// publisher died now.
-    pub(super) async fn told(&self, committed: &Committed) {
+    pub(super) async fn recorded(&self, committed: &Committed) {
         for event in &committed.events {
             let page = self.store.log_after(event.chat_id, Seq(event.seq.0 - 1), 1).await.unwrap().unwrap();
             assert_eq!(page.events, [event.clone()]);
@@ -249,7 +249,7 @@ pub(super) fn field<T: std::fmt::Debug>(result: Result<T>) -> String {
     }
 }
 
-/// What the events are, shortly.
+/// The kinds of the events.
 pub(super) fn kinds(committed: &Committed) -> Vec<&'static str> {
     committed.events.iter().map(|event| event.kind().name()).collect()
 }
@@ -279,7 +279,7 @@ pub(super) fn ids(users: &[&User]) -> Vec<UserId> {
     ids
 }
 
-/// The member whose change an event tells.
+/// The member whose change an event announces.
 pub(super) fn changed(event: &LogEvent) -> (UserId, Role) {
     match &event.body {
         EventBody::MemberJoined(change) | EventBody::MemberLeft(change) | EventBody::MemberUpdated(change) => {

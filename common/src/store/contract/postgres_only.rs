@@ -1,4 +1,4 @@
-//! What only Postgres has: a server that goes away, plans, and many nodes that bring the schema
+//! Cases of Postgres alone: a server that goes away, plans, and many nodes that bring the schema
 //! up.
 
 use super::*;
@@ -67,7 +67,7 @@ async fn a_server_that_is_away_is_told_in_time_and_found_again() {
             assert_eq!(code(store.heads(&[(chat, Seq(0))]).await), "unavailable");
             assert_eq!(code(store.send(vec![new(chat, &ann, "x")]).await), "unavailable");
             assert_eq!(code(store.leave(chat, ann.id).await), "unavailable");
-            assert!(asked.elapsed() < Duration::from_secs(2), "a closed port is told at once");
+            assert!(asked.elapsed() < Duration::from_secs(2), "a closed port is reported at once");
         }
         server.start().await;
         at.send(chat, &ann, "back").await;

@@ -1,4 +1,4 @@
-//! What stands between the store and its Postgres: settings of the server, poolers, locks that
+//! Cases between the store and its Postgres: settings of the server, poolers, locks that
 //! strangers hold, connections.
 
 use super::*;

@@ -1,4 +1,4 @@
-//! What this database is.
+//! The identity of this database.
 
 use super::PostgresStore;
 use crate::error::{Error, Result};

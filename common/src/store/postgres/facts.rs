@@ -1,4 +1,4 @@
-//! What the server is and whether it is fit: asked at the start, and by `doctor`.
+//! Asks the server for its kind and its settings: at the start, and by `doctor`.
 
 use super::{PostgresStore, migrator};
 use crate::clock::NOTICEABLE;
@@ -7,10 +7,10 @@ use crate::store::SchemaState;
 use crate::store::fault::Fault;
 use time::{Duration, OffsetDateTime};
 
-/// What the SQL needs.
+/// The SQL needs this version.
 const OLDEST_SERVER: i32 = 130_000;
 
-/// What a server says of itself.
+/// The server's own report.
 #[derive(Debug)]
 pub struct ServerFacts {
     /// Its version, as in `server_version`.
@@ -34,7 +34,7 @@ pub struct ServerFacts {
 }
 
 impl ServerFacts {
-    /// What lets a node with a pool of that size serve, but worse than it could: a line each.
+    /// The facts that make a node with a pool of that size serve worse than it could: a line each.
     /// `ahead` is how far the server's clock is ahead of this machine's.
     pub fn warnings(&self, pool: u32, ahead: Duration) -> Vec<String> {
         let clock = (ahead.abs() > NOTICEABLE).then(|| {

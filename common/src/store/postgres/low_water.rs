@@ -26,7 +26,7 @@ struct State {
 }
 
 impl State {
-    /// What a look found: the lowest id, if any, and the newest that was given.
+    /// Notes a look: the lowest id, if any, and the newest that was given.
     fn after(self, lowest: Option<i64>, given: i64, now: Instant, losses: u64) -> Self {
         let same = self.looked.is_some_and(|(_, before)| before == losses) && given >= self.given;
         // Another server may know less, and give ids anew.

@@ -1,4 +1,4 @@
-//! What hangs on messages: reactions, pins, mentions; and who blocked whom.
+//! The marks on messages: reactions, pins, mentions; and the blocks between users.
 
 use super::PostgresStore;
 use super::connection::ServerConnection;

@@ -29,7 +29,7 @@ const BEGIN: &str =
     set local idle_in_transaction_session_timeout = 0";
 /// For an index that is built beside the writes, outside a transaction. Nothing waits behind it.
 const BESIDE: &str = "set statement_timeout = 0; set lock_timeout = 0";
-/// What is run in place of a released migration whose own statements hold up writes. Nodes of
+/// Statements run in place of a released migration whose own ones hold up writes. Nodes of
 /// earlier releases compare its checksum, so its file stays.
 const BESIDE_WRITES: &[(i64, &str)] =
     &[(3, "create index concurrently if not exists members_owner on members (chat_id) where role = 1")];
@@ -41,7 +41,7 @@ impl PostgresStore {
     /// Applies the migrations. Any number of nodes may do so at once: one applies them, the others
     /// wait as long as it takes. Where nothing is to be done, no lock is taken.
     pub async fn migrate(&self) -> Result<()> {
-        let mut told = false;
+        let mut waiting = false;
         while !self.schema_ready().await? {
             let mut guard = self.pool.server().plain().await?;
             guard.raw(BEGIN).await.map_err(Fault::Sql)?;
@@ -57,8 +57,8 @@ impl PostgresStore {
             }
             guard.raw("rollback").await.map_err(Fault::Sql)?;
             drop(guard);
-            if !told {
-                told = true;
+            if !waiting {
+                waiting = true;
                 tracing::info!("waiting for the node that brings the database's schema up");
             }
             sleep(OTHER_NODE).await;
@@ -117,7 +117,7 @@ async fn in_transaction(guard: &mut ServerConnection, migration: &Migration) -> 
     guard.raw(migration.sql.clone()).await
 }
 
-/// Builds an index outside the guard's transaction. What a failed try left behind serves nobody:
+/// Builds an index outside the guard's transaction. The remains of a failed try serve nobody:
 /// it is dropped first.
 async fn build_beside(server: &Server, guard: &mut ServerConnection, sql: &str) -> Result<(), sqlx::Error> {
     guard.raw("savepoint step").await?;

@@ -118,7 +118,7 @@ async fn copy(from: &SqliteConnectOptions, shown: &Path, to: &Path) -> Result<()
     })
 }
 
-/// What was in use since the copy is refused: the sessions, of which some were logged out, and the
+/// Refuses everything in use since the copy: the sessions, of which some were logged out, and the
 /// numbers that clients know.
 async fn begin_anew(database: &Path, now: OffsetDateTime) -> Result<()> {
     let options = options(database).synchronous(SqliteSynchronous::Full).foreign_keys(true);

@@ -1,4 +1,4 @@
-//! What this database is.
+//! The identity of this database.
 
 use super::SqliteStore;
 use super::database::commit;

@@ -193,7 +193,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
 
 /// The connection that writes, and those that read.
 async fn connections(path: &Path, options: SqliteConnectOptions) -> Result<(SqlitePool, SqlitePool)> {
-    // What is deleted is overwritten.
+    // Deleted content is overwritten.
     let options = options.journal_mode(SqliteJournalMode::Wal).pragma("secure_delete", "on");
     let pool = || {
         SqlitePoolOptions::new()

@@ -1,4 +1,4 @@
-//! What only SQLite has: a file that cannot grow, and a table that a migration makes anew.
+//! Cases of SQLite alone: a file that cannot grow, and a table that a migration makes anew.
 
 use super::*;
 use crate::store::{Accounts, NewUser};

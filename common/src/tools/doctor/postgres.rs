@@ -1,4 +1,4 @@
-//! What `doctor` says of Postgres.
+//! `doctor`'s findings on Postgres.
 
 use super::clocks::Comparison;
 use super::report::Finding;

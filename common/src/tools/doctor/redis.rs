@@ -1,4 +1,4 @@
-//! What `doctor` says of Redis.
+//! `doctor`'s findings on Redis.
 
 use super::clocks::Comparison;
 use super::report::Finding;

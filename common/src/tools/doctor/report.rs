@@ -1,4 +1,4 @@
-//! What `doctor` found: lines for people, or JSON for programs.
+//! The report of `doctor`: lines for people, or JSON for programs.
 
 use crate::config::{Program, commit};
 use serde::Serialize;
@@ -22,9 +22,9 @@ pub struct Finding {
     pub check: &'static str,
     /// How it is.
     pub state: State,
-    /// What was found.
+    /// The finding.
     pub finding: String,
-    /// What to do.
+    /// The remedy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
 }

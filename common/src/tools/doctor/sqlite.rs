@@ -1,4 +1,4 @@
-//! What `doctor` says of the embedded file.
+//! `doctor`'s findings on the embedded file.
 
 use super::report::Finding;
 use super::schema;

@@ -1,4 +1,4 @@
-//! What the log cannot give.
+//! Events that the log cannot give.
 
 use super::*;
 

@@ -26,10 +26,10 @@ pub struct Peer {
     channels: usize,
     /// Subscribers of each channel.
     reach: u64,
-    /// What part of the messenger's rate it is measured at; beyond its strength a rate says
+    /// The part of the messenger's rate that it is measured at; beyond its strength a rate says
     /// nothing.
     slower: f64,
-    /// What ends with it.
+    /// The servers that end with it.
     _servers: Vec<Box<dyn std::any::Any>>,
 }
 

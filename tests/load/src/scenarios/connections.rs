@@ -1,4 +1,4 @@
-//! What a connection costs: d and e.
+//! The cost of a connection: d and e.
 
 use super::Options;
 use crate::clock;

@@ -176,7 +176,7 @@ pub fn many_chats(options: &Options, report: &mut Report) -> Result<(), String> 
     })
 }
 
-/// What gateway and Redis can do where nothing is stored, as others do it: events as an api would
+/// The limit of gateway and Redis where nothing is stored, as others do it: events as an api would
 /// publish them, sixteen at a time, as fast as they are delivered. The messages do not exist: the
 /// chats are of no use afterwards but for more of them.
 fn through_redis(
@@ -242,7 +242,7 @@ fn stored(chat: i64, seq: i64) -> LogEvent {
     LogEvent { chat_id: ChatId(chat), seq: Seq(seq), committed_at: now, body: EventBody::NewMessage { message } }
 }
 
-/// What gateway and Redis alone can do, with events that the api has committed and published like
+/// The limit of gateway and Redis alone, with events that the api has committed and published like
 /// all others: the gateway stands still while it does, and then has them all at once.
 fn backlog(
     world: &World,

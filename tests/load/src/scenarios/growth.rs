@@ -87,8 +87,8 @@ fn draw(
     written.map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// What a message asks of Redis, at several rates: sends that commit together are published
-/// together.
+/// The commands that a message costs in Redis, at several rates: sends that commit together are
+/// published together.
 pub fn redis_commands(options: &Options, report: &mut Report) -> Result<(), String> {
     let world = sends::world(1_000)?;
     let senders: Vec<usize> = (1..=32).collect();

@@ -1,4 +1,4 @@
-//! What is measured, by name.
+//! The measurements, by name.
 
 mod connections;
 mod fan_out;
@@ -55,7 +55,7 @@ fn message(chat: usize, moment: u64, text: usize) -> String {
 /// its connection.
 struct Traffic<'a> {
     world: &'a World,
-    /// Whose token each connection bears.
+    /// The user whose token each connection bears.
     senders: &'a [usize],
     chat: &'a mut dyn FnMut(u64) -> usize,
     pace: Pace<'a>,
@@ -83,7 +83,7 @@ impl Traffic<'_> {
     }
 }
 
-/// What one measured run gives.
+/// The figures of one measured run.
 pub struct Measured {
     pub sent: Sent,
     pub tally: super::tally::Tally,
