@@ -7,8 +7,11 @@
 import { Composer, coarse } from './composer.js';
 import { chatHeader } from './chat_header.js';
 import { byId, confirmed, el, longDay, setText } from './dom.js';
+import { pickEmoji } from './emoji_picker.js';
 import { t } from './i18n.js';
-import { messageView, showRead, signatureOf } from './message_view.js';
+import { MessageStop } from './message_stop.js';
+import { messageView, shortOf, showRead, signatureOf } from './message_view.js';
+import { showReactions } from './reactions.js';
 import { wordsFor } from './words.js';
 
 /** @typedef {import('./store.js').Store} Store */
@@ -25,6 +28,7 @@ let sized;
 export class Thread {
   #store;
   #say;
+  #stop;
   #id = -1;
   /** @type {Map<string, {node: any, signature: string}>} */
   #nodes = new Map();
@@ -41,8 +45,6 @@ export class Thread {
   #jump = false;
   /** Before the panel beside it, a keyboard or a growing field took its room. */
   #wasAtEnd = true;
-  /** The message that the Tab key reaches. */
-  #stop = null;
 
   /**
    * @param {Store} store
@@ -56,7 +58,7 @@ export class Thread {
     // A new Thread after another login takes these over, hence no addEventListener.
     log.onscroll = () => this.#scrolled();
     byId('to-end').onclick = () => { this.toEnd(); this.composer.focus(); };
-    messages.onkeydown = (event) => this.#key(event);
+    this.#stop = new MessageStop(messages, () => this.composer.focus());
     document.onvisibilitychange = () => this.#scrolled();
     sized?.disconnect();
     sized = new ResizeObserver(() => { if (this.#wasAtEnd && this.#landed) this.toEnd(); });
@@ -74,7 +76,7 @@ export class Thread {
       this.#id = id;
       this.#nodes.clear();
       messages.replaceChildren();
-      this.#stop = null;
+      this.#stop.at(null);
       this.#landed = false;
       this.#divider = 0;
       byId('chat-avatar').replaceChildren();
@@ -196,12 +198,14 @@ export class Thread {
         last: !joins(message, after),
         mine: message.author_id === me.id,
         edited: editing > 0 && editing === message.id,
+        author: this.#store.people.nameOf(message.author_id, message.author_username),
       };
       const original = message.reply_to_id ? this.#store.pages.original(chat, message.reply_to_id) : undefined;
       const mineKey = look.mine && message.client_message_id;
       const key = mineKey ? `sent ${mineKey}` : `message ${message.id}`;
       const node = this.#keep(key, signatureOf(message, look, original), () => messageView(chat, message, look, original, this.#acts(chat, message)));
       showRead(node, message.seq <= read);
+      showReactions(node, message.reactions ?? [], (emoji, add) => this.#react(message, emoji, add));
       wanted.push(node);
     });
     wanted.forEach((node, index) => {
@@ -210,7 +214,7 @@ export class Thread {
     while (messages.children.length > wanted.length) messages.lastChild.remove();
     const shown = new Set(wanted);
     for (const [key, { node }] of this.#nodes) if (!shown.has(node)) this.#nodes.delete(key);
-    if (!this.#stop?.isConnected) this.#stopAt(wanted.findLast((node) => node.classList.contains('message')) ?? null);
+    if (!this.#stop.node?.isConnected) this.#stop.at(wanted.findLast((node) => node.classList.contains('message')) ?? null);
   }
 
   /** The node of a key, built anew only when its look changed. */
@@ -218,11 +222,11 @@ export class Thread {
     const known = this.#nodes.get(key);
     if (known?.signature === signature) return known.node;
     const node = build();
-    if (node.classList.contains('message')) node.addEventListener('focusin', () => this.#stopAt(node));
+    if (node.classList.contains('message')) node.addEventListener('focusin', () => this.#stop.at(node));
     const focused = known?.node.contains(document.activeElement);
     // Standing where the old one stood, it is not one more message to a screen reader.
     known?.node.replaceWith(node);
-    if (known && known.node === this.#stop) this.#stopAt(node);
+    if (known && known.node === this.#stop.node) this.#stop.at(node);
     if (focused) node.focus({ preventScroll: true });
     this.#nodes.set(key, { node, signature });
     return node;
@@ -235,37 +239,15 @@ export class Thread {
       reply: () => this.composer.reply(message),
       edit: () => this.composer.edit(message),
       remove: () => this.#delete(message),
+      pick: () => pickEmoji(t('react.to', { words: shortOf(message) }), (emoji) => this.#react(message, emoji, true)),
       jump: () => this.#jumpTo(message.reply_to_id),
       retry: () => { const one = pending(); if (one) outbox.retry(one); },
       discard: () => outbox.settled(chat.id, message.client_message_id),
     };
   }
 
-  // ---- The messages are one tab stop: the arrow keys go from one to the next, Tab to what can be
-  // done with it
-
-  #stopAt(node) {
-    if (node === this.#stop) return;
-    const reach = (item, index) => {
-      if (!item) return;
-      item.tabIndex = index;
-      for (const part of item.querySelectorAll('.bubble a, .bubble button, .tools button')) part.tabIndex = index;
-    };
-    reach(this.#stop, -1);
-    reach(node, 0);
-    this.#stop = node;
-  }
-
-  #key(event) {
-    if (event.altKey || event.ctrlKey || event.metaKey) return;
-    const all = [...messages.querySelectorAll('.message')];
-    const at = all.indexOf(event.target.closest('.message'));
-    const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: all.length - 1 }[event.key];
-    if (to === undefined || at < 0) return;
-    event.preventDefault();
-    const next = all[to];
-    if (next) next.focus();
-    else if (to >= all.length) this.composer.focus();
+  #react(message, emoji, add) {
+    this.#store.marks.react(message, emoji, add).catch((error) => this.#say(wordsFor(error)));
   }
 
   async #jumpTo(id) {

@@ -8,14 +8,16 @@
 /**
  * @typedef {{id: number, chat_id: number, author_id: number, author_username: string, text: string,
  * created_at: string, is_edited: boolean, seq: number, client_message_id: string|null, reply_to_id:
- * number|null}} Message
+ * number|null, author_display_name?: string|null, reactions?: Reaction[], mentions?: number[]}}
+ * Message
+ * @typedef {{emoji: string, count: number, me?: boolean}} Reaction
  */
 
 /** @typedef {ReturnType<typeof entry>} Entry */
 
-/** @param {any} chat as the server describes it */
-export const entry = (chat) => ({
-  id: chat.id, info: chat, unread: chat.unread_count ?? 0, last: chat.last_message ?? null, countedSeq: chat.seq,
+/** @param {any} chat as the server describes it @param {number} me the reader */
+export const entry = (chat, me) => ({
+  id: chat.id, me, info: chat, unread: chat.unread_count ?? 0, mentions: chat.mention_count ?? 0, last: chat.last_message ?? null, countedSeq: chat.seq,
   /** @type {Message[]} */ messages: [], loaded: false, /** @type {string|null} */ older: null,
   /** @type {Promise<void>|null} */ loading: null, /** @type {any[]} */ missed: [], dropped: new Set(),
   /** @type {Map<number, Message|null|undefined>} */ originals: new Map(),
@@ -32,8 +34,29 @@ export function put(chat, message) {
   const list = chat.messages;
   let at = list.length;
   while (at > 0 && list[at - 1].id > message.id) at -= 1;
-  if (at > 0 && list[at - 1].id === message.id) list[at - 1] = message;
-  else list.splice(at, 0, message);
+  if (at > 0 && list[at - 1].id === message.id) list[at - 1] = withOwn(message, list[at - 1]);
+  else list.splice(at, 0, withOwn(message));
+}
+
+/**
+ * An event is the same for all readers: which reactions are one's own is known from before.
+ * @param {Message} message @param {Message} [before]
+ */
+function withOwn(message, before) {
+  const mine = new Set((before?.reactions ?? []).filter(({ me }) => me).map(({ emoji }) => emoji));
+  return { ...message, reactions: (message.reactions ?? []).map((one) => ({ ...one, me: one.me ?? mine.has(one.emoji) })) };
+}
+
+/** One emoji under one message. @param {Entry} chat @param {any} frame its `count` is the one after it */
+function react(chat, { type, message_id, user_id, emoji, count }) {
+  const at = chat.messages.findIndex((message) => message.id === message_id);
+  if (at < 0) return;
+  const message = chat.messages[at];
+  const before = message.reactions ?? [];
+  const known = before.find((one) => one.emoji === emoji);
+  const now = { emoji, count, me: user_id === chat.me ? type === 'reaction_added' : Boolean(known?.me) };
+  const all = known ? before.map((one) => (one === known ? now : one)) : [...before, now];
+  chat.messages[at] = { ...message, reactions: all.filter((one) => one.count > 0) };
 }
 
 /** One event into a chat's messages. @param {Entry} chat @param {any} frame */
@@ -46,7 +69,9 @@ export function change(chat, frame) {
     if (chat.loaded) put(chat, frame.message);
   } else if (frame.type === 'message_edited') {
     const at = chat.messages.findIndex((message) => message.id === frame.message.id);
-    if (at >= 0) chat.messages[at] = frame.message;
+    if (at >= 0) chat.messages[at] = withOwn(frame.message, chat.messages[at]);
     if (chat.originals.has(frame.message.id)) chat.originals.set(frame.message.id, frame.message);
+  } else if (frame.type === 'reaction_added' || frame.type === 'reaction_removed') {
+    react(chat, frame);
   }
 }

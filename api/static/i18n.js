@@ -46,6 +46,9 @@ function settle() {
   if (before && before !== current) for (const listener of listeners) listener();
 }
 
+/** The language of now. */
+export const language = () => current;
+
 /** Runs at each change of the language. @param {() => void} listener */
 export const onLanguage = (listener) => { listeners.add(listener); };
 

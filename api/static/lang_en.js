@@ -88,6 +88,19 @@ const words = {
   'message.retry': 'Try again',
   'message.discard': 'Discard',
 
+  'react.to': 'React to “{words}”',
+  'react.all': 'Reactions',
+  'react.count': '{emoji} {count}',
+  'emoji.search': 'Find an emoji',
+  'emoji.found': 'Found',
+  'emoji.recent': 'Often used',
+  'emoji.smileys': 'Smileys',
+  'emoji.people': 'People and hands',
+  'emoji.nature': 'Animals and nature',
+  'emoji.food': 'Food and drink',
+  'emoji.things': 'Things and places',
+  'emoji.signs': 'Hearts and signs',
+
   'write': 'Write a message',
   'write.send': 'Send',
   'write.editing': 'Editing a message',
@@ -248,6 +261,7 @@ const words = {
   'error.group_full': 'The group is full.',
   'error.blocked': 'This person does not want to hear from you.',
   'error.too_large': 'That is too large.',
+  'error.too_many_reactions': 'This message has as many different reactions as it can take.',
 };
 
 export default { name: 'English', words };

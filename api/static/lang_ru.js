@@ -88,6 +88,19 @@ const words = {
   'message.retry': 'Ещё раз',
   'message.discard': 'Не отправлять',
 
+  'react.to': 'Реакция на «{words}»',
+  'react.all': 'Реакции',
+  'react.count': '{emoji} {count}',
+  'emoji.search': 'Найти эмодзи',
+  'emoji.found': 'Найдено',
+  'emoji.recent': 'Часто используемые',
+  'emoji.smileys': 'Смайлики',
+  'emoji.people': 'Люди и жесты',
+  'emoji.nature': 'Животные и природа',
+  'emoji.food': 'Еда и напитки',
+  'emoji.things': 'Вещи и места',
+  'emoji.signs': 'Сердца и знаки',
+
   'write': 'Напишите сообщение',
   'write.send': 'Отправить',
   'write.editing': 'Изменение сообщения',
@@ -253,6 +266,7 @@ const words = {
   'error.group_full': 'В группе больше нет места.',
   'error.blocked': 'Этот человек не хочет получать ваши сообщения.',
   'error.too_large': 'Это слишком много.',
+  'error.too_many_reactions': 'Больше разных реакций это сообщение не вмещает.',
 };
 
 export default { name: 'Русский', words };

@@ -5,9 +5,9 @@ import { t } from './i18n.js';
 import { withLinks } from './links.js';
 
 /**
- * @typedef {{first: boolean, last: boolean, mine: boolean, edited: boolean}} Look
- * @typedef {{reply: () => void, edit: () => void, remove: () => void, jump: () => void, retry: ()
- *   => void, discard: () => void}} Acts
+ * @typedef {{first: boolean, last: boolean, mine: boolean, edited: boolean, author: string}} Look
+ * @typedef {'reply'|'edit'|'remove'|'jump'|'retry'|'discard'|'pick'} Act
+ * @typedef {Record<Act, () => void>} Acts
  */
 
 /** All that a message's look depends on: with the same it need not be built anew. */
@@ -24,14 +24,15 @@ export const signatureOf = (message, look, original) =>
 export function messageView(chat, message, look, original, acts) {
   const { pending } = message;
   const bubble = el('div', { class: 'bubble' },
-    look.first && !look.mine && chat.info.is_group ? el('span', { class: 'author', dir: 'auto' }, message.author_username) : el('span', { class: 'hidden-label' }, `${look.mine ? t('you') : message.author_username}: `),
+    look.first && !look.mine && chat.info.is_group ? el('span', { class: 'author', dir: 'auto' }, look.author) : el('span', { class: 'hidden-label' }, `${look.mine ? t('you') : look.author}: `),
     message.reply_to_id ? quote(original, acts) : null,
-    el('div', { class: 'body', dir: 'auto' }, el('span', { class: 'text' }, ...withLinks(message.text)), el('span', { class: 'stamp' }, el('bdi', {}, stamp(message)), look.mine && !pending ? tick() : null)));
+    el('div', { class: 'body', dir: 'auto' }, el('span', { class: 'text' }, ...withLinks(message.text)), el('span', { class: 'stamp' }, el('bdi', {}, stamp(message)), look.mine && !pending ? tick() : null)),
+    pending ? null : el('div', { class: 'reactions', role: 'group', 'aria-label': t('react.all'), 'aria-live': 'off', hidden: true }));
   const state = pending ? ` ${pending.state}` : '';
   const item = el('li', { class: `message${look.mine ? ' mine' : ''}${look.first ? ' first' : ''}${look.last ? ' last' : ''}${look.edited ? ' being-edited' : ''}${state}`, tabindex: -1, 'data-id': message.id });
   const tools = pending ? null : toolsOf(chat, message, look, acts);
   if (look.mine) item.append(tools ?? el('span'), bubble);
-  else item.append(look.last ? avatar(message.author_username, message.author_id, { class: 'avatar small' }) : el('span'), bubble, ...(tools ? [tools] : []));
+  else item.append(look.last ? avatar(look.author, message.author_id, { class: 'avatar small' }) : el('span'), bubble, ...(tools ? [tools] : []));
   for (const part of item.querySelectorAll('a, button')) part.tabIndex = -1;
   if (pending?.state === 'failed') {
     item.append(el('div', { class: 'retry' }, el('span', {}, pending.fault),
@@ -67,9 +68,12 @@ function quote(original, acts) {
     el('span', { class: 'quote-text', dir: 'auto' }, words));
 }
 
+/** The first words of a message, to name it by. @param {{text: string}} message */
+export const shortOf = ({ text }) => [...text.slice(0, 60)].slice(0, 30).join('');
+
 function toolsOf(chat, message, look, acts) {
-  const words = [...message.text.slice(0, 60)].slice(0, 30).join('');
-  const buttons = [iconButton('reply', t('message.reply', { words }), acts.reply)];
+  const words = shortOf(message);
+  const buttons = [iconButton('smile', t('react.to', { words }), acts.pick), iconButton('reply', t('message.reply', { words }), acts.reply)];
   if (look.mine) buttons.push(iconButton('edit', t('message.edit', { words }), acts.edit));
   if (look.mine || (chat.info.is_group && chat.info.role === 'owner')) buttons.push(iconButton('trash', t('message.delete', { words }), acts.remove));
   return el('div', { class: 'tools' }, ...buttons);

@@ -43,6 +43,7 @@ export class Pages {
         const page = await this.#store.call('GET', `/messages/chat/${chat.id}?limit=${PAGE}${more}`);
         for (const message of page.items) {
           put(chat, message);
+          this.#store.people.meet(message);
           this.#store.arrived(chat, message);
         }
         chat.older = page.next_cursor;
@@ -176,6 +177,7 @@ export class Pages {
     const before = chat.readSeq;
     chat.readSeq = seq;
     chat.unread = after;
+    chat.mentions = Math.min(chat.mentions, chat.messages.filter((message) => message.seq > seq && message.mentions?.includes(this.#store.me.id)).length);
     this.#store.emit('chats');
     this.#tell(chat, before);
   }

@@ -8,11 +8,28 @@ export class People {
   #store;
   /** When users who are offline were last online. @type {Map<number, string|null>} */
   lastSeen = new Map();
+  /** The names for people of users who have one. @type {Map<number, string>} */
+  #names = new Map();
+  /** Whose a username is, in lower case. @type {Map<string, number>} */
+  ids = new Map();
 
   /** @param {import('./store.js').Store} store */
   constructor(store) {
     this.#store = store;
   }
+
+  /** What a message says of its author. @param {import('./history.js').Message} message */
+  meet({ author_id, author_username, author_display_name }) { this.learn(author_id, author_username, author_display_name); }
+
+  /** @param {number} id @param {string} username @param {string|null} [name] undefined: not known */
+  learn(id, username, name) {
+    this.ids.set(username.toLowerCase(), id);
+    if (name) this.#names.set(id, name);
+    else if (name === null) this.#names.delete(id);
+  }
+
+  /** What people call a user. @param {number} id @param {string} username */
+  nameOf(id, username) { return this.#names.get(id) ?? username; }
 
   /** Asks once when a user was last online. @param {number} userId */
   async askLastSeen(userId) {
@@ -21,6 +38,7 @@ export class People {
     try {
       const user = await this.#store.call('GET', `/users/${userId}`);
       this.lastSeen.set(userId, user.last_seen_at ?? null);
+      this.learn(user.id, user.username, user.display_name);
       this.#store.emit('people');
     } catch {
       this.lastSeen.delete(userId); // asked again when the chat is next opened
@@ -39,6 +57,7 @@ export class People {
       cursor = page.next_cursor;
     } while (cursor && items.length < MEMBERS);
     chat.members = items;
+    for (const { user_id, username } of items) this.learn(user_id, username);
     this.#store.emit('chat', id);
   }
 
@@ -49,6 +68,7 @@ export class People {
    */
   async find(prefix, cursor = null) {
     const page = await this.#store.call('GET', `/users?q=${encodeURIComponent(prefix)}&limit=20${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ''}`);
+    for (const user of page.items) this.learn(user.id, user.username, user.display_name);
     return { people: page.items.filter((user) => user.id !== this.#store.me.id && user.is_active !== false), next: page.next_cursor };
   }
 }

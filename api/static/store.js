@@ -8,12 +8,13 @@
  */
 import { ApiError, Emitter, backoff } from './messenger.js';
 import { change, entry, put } from './history.js';
+import { Live } from './live.js';
+import { Marks } from './marks.js';
 import { Drafts } from './drafts.js';
 import { Outbox } from './outbox.js';
 import { Pages } from './pages.js';
 import { People } from './people.js';
 import { Ticks } from './ticks.js';
-import { wordsFor } from './words.js';
 
 /** @typedef {import('./history.js').Message} Message */
 
@@ -22,6 +23,8 @@ export class Store extends Emitter {
   /** @type {Map<number, import('./history.js').Entry>} */ chats = new Map();
   online = new Set();
   people = new People(this);
+  marks = new Marks(this);
+  #live = new Live(this);
   pages = new Pages(this);
   drafts = new Drafts(0);
   ticks = new Ticks(0);
@@ -31,7 +34,7 @@ export class Store extends Emitter {
   /** Whether the account is being deleted, which ends the session from both sides. */
   leaving = false;
   /** The chat that is open. */
-  #looked = 0;
+  looked = 0;
   #stale = new Map();
   /** @type {(() => void)[]} */
   #listening;
@@ -46,9 +49,9 @@ export class Store extends Emitter {
     this.#connection = connection;
     this.outbox = new Outbox(session, (chatId, message) => this.#sent(chatId, message), (chatId) => this.emit('chat', chatId));
     this.#listening = [
-      connection.on('event', (frame) => this.apply(frame)),
+      connection.on('event', (frame) => this.#live.apply(frame)),
       connection.on('resync', ({ chat_id }) => this.pages.reload(chat_id)),
-      connection.on('refused', ({ chat_id, error }) => { if (['not_a_member', 'chat_not_found'].includes(error.code)) this.#forget(chat_id); }),
+      connection.on('refused', ({ chat_id, error }) => { if (['not_a_member', 'chat_not_found'].includes(error.code)) this.forget(chat_id); }),
     ];
   }
 
@@ -92,28 +95,30 @@ export class Store extends Emitter {
       const page = await this.call('GET', `/chats/?limit=100${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ''}`);
       for (const chat of page.items) {
         seen.add(chat.id);
-        this.#learn(chat);
+        this.learn(chat);
       }
       cursor = page.next_cursor;
       this.emit('chats');
     } while (cursor && seen.size < 1000);
-    if (!cursor) for (const id of known) if (!seen.has(id)) this.#forget(id);
+    if (!cursor) for (const id of known) if (!seen.has(id)) this.forget(id);
   }
 
   /** Takes in what an answer or an event says of a chat, and follows it. @param {any} chat */
-  #learn(chat) {
+  learn(chat) {
     const known = this.chats.get(chat.id);
     if (!known) {
-      this.chats.set(chat.id, entry(chat));
+      this.chats.set(chat.id, entry(chat, this.me.id));
       this.#connection.subscribe(chat.id, chat.seq);
     } else {
       known.info = { ...known.info, ...chat };
       if (chat.seq >= known.countedSeq) {
         known.countedSeq = chat.seq;
         if (chat.unread_count != null) known.unread = chat.unread_count;
+        if (chat.mention_count != null) known.mentions = chat.mention_count;
         if (chat.last_message !== undefined) known.last = chat.last_message;
       }
     }
+    if (chat.last_message) this.people.meet(chat.last_message);
     return this.chats.get(chat.id);
   }
 
@@ -123,7 +128,8 @@ export class Store extends Emitter {
     return [...this.chats.values()].sort((a, b) => at(b) - at(a) || b.id - a.id);
   }
 
-  #forget(id) {
+  /** The chat is no longer the user's. @param {number} id */
+  forget(id) {
     const known = this.chats.get(id);
     if (!known) return;
     this.chats.delete(id);
@@ -135,7 +141,7 @@ export class Store extends Emitter {
 
   /** A chat that the user has just come into. */
   enter(chat) {
-    this.#learn(chat);
+    this.learn(chat);
     this.emit('chats');
   }
 
@@ -146,17 +152,18 @@ export class Store extends Emitter {
       this.#stale.delete(id);
       try {
         const chat = await this.call('GET', `/chats/${id}`);
-        if (!chat.role) return this.#forget(id);
-        this.#learn(chat);
+        if (!chat.role) return this.forget(id);
+        this.learn(chat);
         this.emit('chats');
         this.emit('chat', id);
       } catch (error) {
-        if (error.status === 404 || error.status === 403) this.#forget(id);
+        if (error.status === 404 || error.status === 403) this.forget(id);
       }
     }, 200 + backoff(0)));
   }
 
-  #change(chat, frame) {
+  /** @param {import('./history.js').Entry} chat @param {any} frame */
+  change(chat, frame) {
     change(chat, frame);
     if (frame.type === 'new_message' && chat.loaded) this.arrived(chat, frame.message);
   }
@@ -165,109 +172,6 @@ export class Store extends Emitter {
   arrived(chat, message) {
     if (message.author_id !== this.me.id) this.ticks.reach(chat.id, message.seq);
     else if (message.client_message_id) this.outbox.settled(chat.id, message.client_message_id);
-  }
-
-  /** One frame of the live connection. */
-  apply(frame) {
-    const chat = this.chats.get(frame.chat_id ?? frame.chat?.id);
-    switch (frame.type) {
-      case 'welcome':
-        this.online.clear();
-        this.online.add(frame.user_id);
-        this.outbox.again();
-        this.pages.open(this.#looked);
-        // Chats came and went while no connection was here to hear of it.
-        this.loadChats().catch((error) => this.emit('fault', wordsFor(error)));
-        return;
-      case 'subscribed':
-        for (const id of frame.online_user_ids ?? []) this.online.add(id);
-        return this.emit('people');
-      case 'user_status':
-        if (frame.status === 'online') this.online.add(frame.user_id);
-        else this.online.delete(frame.user_id);
-        this.people.lastSeen.set(frame.user_id, new Date().toISOString());
-        return this.emit('people');
-      case 'chat_added':
-        this.#learn({ ...frame.chat });
-        this.refresh(frame.chat.id);
-        return this.emit('chats');
-      case 'chat_removed':
-      case 'chat_deleted':
-        return this.#forget(frame.chat_id ?? frame.chat?.id);
-      case 'typing':
-        return chat && this.#typing(chat, frame);
-      case 'message_read':
-        if (chat && frame.user_id === this.me.id) this.#readElsewhere(chat, frame.seq);
-        else if (chat && this.ticks.reach(chat.id, frame.seq)) this.emit('chat', chat.id);
-        return;
-      // It comes beside the message itself, perhaps before it: counted here, that would be no news.
-      case 'mentioned':
-        return chat ? undefined : this.refresh(frame.chat_id);
-      case 'chat_settings':
-        return;
-      default:
-    }
-    if (!chat) {
-      if (frame.type === 'new_message' && frame.message) this.refresh(frame.chat_id);
-      return;
-    }
-    this.#event(chat, frame);
-  }
-
-  /** A sequenced event of a chat that is known here. */
-  #event(chat, frame) {
-    if (chat.loading) chat.missed.push(frame);
-    this.#change(chat, frame);
-    const fresh = frame.seq > chat.countedSeq;
-    if (fresh) chat.countedSeq = frame.seq;
-    if (frame.type === 'new_message') {
-      chat.typing.delete(frame.message.author_id);
-      if (fresh && !frame.message.is_deleted) {
-        chat.last = frame.message;
-        if (frame.message.author_id !== this.me.id) this.emit('message', { chat, message: frame.message });
-        chat.unread = frame.message.author_id === this.me.id ? 0 : chat.unread + 1;
-      }
-    } else if (frame.type === 'message_edited' && chat.last?.id === frame.message.id) {
-      chat.last = frame.message;
-    } else if (frame.type === 'message_deleted' && (chat.unread > 0 || chat.last?.id === frame.message_id)) {
-      if (chat.last?.id === frame.message_id) chat.last = chat.messages.at(-1) ?? null;
-      this.refresh(chat.id);
-    } else if (frame.type === 'chat_updated') {
-      chat.info = { ...chat.info, name: frame.chat.name, description: frame.chat.description };
-    } else if (frame.type.startsWith('member_')) {
-      this.#member(chat, frame);
-    }
-    this.emit('chats');
-    this.emit('chat', chat.id);
-  }
-
-  #member(chat, frame) {
-    const mine = frame.user_id === this.me.id;
-    if (mine && frame.type === 'member_left') return this.#forget(chat.id);
-    if (mine && frame.role) chat.info = { ...chat.info, role: frame.role };
-    if (chat.members) this.people.members(chat.id, true).catch(() => { chat.members = null; });
-    if (frame.type !== 'member_updated') this.refresh(chat.id);
-  }
-
-  /**
-   * Read on another device: up to the last message there is nothing to count, else the server
-   * counts.
-   */
-  #readElsewhere(chat, seq) {
-    if (chat.unread === 0) return;
-    if (seq >= (chat.last?.seq ?? 0)) chat.unread = 0;
-    else if (seq > chat.readSeq) this.refresh(chat.id);
-    this.emit('chats');
-  }
-
-  #typing(chat, frame) {
-    clearTimeout(chat.typing.get(frame.user_id)?.timer);
-    chat.typing.delete(frame.user_id);
-    if (frame.is_typing) {
-      const timer = setTimeout(() => { chat.typing.delete(frame.user_id); this.emit('people'); }, 6000);
-      chat.typing.set(frame.user_id, { username: frame.username, timer });
-    }
-    this.emit('people');
   }
 
   #sent(chatId, message) {
@@ -282,7 +186,7 @@ export class Store extends Emitter {
 
   /** Makes a chat live before all others. @param {number} id */
   look(id) {
-    this.#looked = id;
+    this.looked = id;
     this.#connection.prefer(id);
     return this.pages.open(id);
   }
@@ -292,16 +196,16 @@ export class Store extends Emitter {
 
   async leave(id) {
     await this.call('DELETE', `/chats/${id}/leave`);
-    this.#forget(id);
+    this.forget(id);
   }
 
   async remove(id) {
     await this.call('DELETE', `/chats/${id}`);
-    this.#forget(id);
+    this.forget(id);
   }
 
   #entered(chat) {
-    this.#learn(chat);
+    this.learn(chat);
     this.emit('chats');
     return chat.id;
   }
@@ -309,7 +213,7 @@ export class Store extends Emitter {
   async edit(message, text) {
     const now = await this.call('PUT', `/messages/edit/${message.id}`, { text });
     const chat = this.chats.get(message.chat_id);
-    if (chat) this.#change(chat, { type: 'message_edited', message: now });
+    if (chat) this.change(chat, { type: 'message_edited', message: now });
     if (chat?.last?.id === now.id) chat.last = now;
     this.emit('chat', message.chat_id);
     this.emit('chats');
@@ -318,7 +222,7 @@ export class Store extends Emitter {
   async delete(message) {
     await this.call('DELETE', `/messages/delete/${message.id}`);
     const chat = this.chats.get(message.chat_id);
-    if (chat) this.#change(chat, { type: 'message_deleted', message_id: message.id });
+    if (chat) this.change(chat, { type: 'message_deleted', message_id: message.id });
     this.emit('chat', message.chat_id);
     this.refresh(message.chat_id);
   }

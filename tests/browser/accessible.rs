@@ -34,6 +34,10 @@ async fn talk(ann: &User, bob: &User) {
     let chat = ann.group("Hike", &[bob]).await["id"].as_i64().unwrap();
     let question = bob.say(chat, "Who comes? See https://example.org").await;
     ann.say(chat, "I do").await;
+    for (user, emoji) in [(ann, "👍"), (bob, "👍"), (bob, "🎉")] {
+        let reaction = format!("/messages/{}/reactions/{emoji}", question["id"]);
+        user.rest.put_nothing(&reaction).await.ok(204);
+    }
     let reply = json!({"chat_id": chat, "text": "Fine", "reply_to_id": question["id"]});
     bob.rest.post("/messages/send", reply).await.ok(201);
     let private = json!({"is_group": false, "member_ids": [bob.id]});
@@ -67,6 +71,12 @@ async fn nobody_is_kept_out(d: &Deployment) {
     page.keys("#text", "half a word").await;
     page.click(".message .text").await;
     page.assert_accessible("tools of a message").await;
+    page.click(".message:focus-within .tools [aria-label^=React]").await;
+    page.assert_accessible("emoji").await;
+    page.keys("#emoji-search", "nothing of the kind").await;
+    page.until_text("#emoji-none", "Nothing found.").await;
+    page.assert_accessible("no emoji found").await;
+    escape(&page).await;
     page.click("#new-chat").await;
     page.until_text("#person-results .person", "").await;
     page.assert_accessible("people").await;
@@ -117,6 +127,11 @@ async fn nobody_is_kept_out_on_a_phone(d: &Deployment) {
     page.click_text(".chat-link", "Hike").await;
     page.until_text(".message .quote", "Who comes?").await;
     page.assert_accessible("chat on a phone").await;
+    page.click(".message .text").await;
+    page.click(".message:focus-within .tools [aria-label^=React]").await;
+    page.until("nothing to stand out", "document.documentElement.scrollWidth <= innerWidth", &[]).await;
+    page.assert_accessible("emoji on a phone").await;
+    escape(&page).await;
     page.click("#show-details").await;
     page.until_text("#members", &bob.username).await;
     page.assert_accessible("details on a phone").await;

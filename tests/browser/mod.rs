@@ -15,6 +15,7 @@ mod keyboard;
 mod languages;
 mod looks;
 mod page;
+mod reactions;
 mod reading;
 mod recovery;
 mod tabs;
@@ -30,13 +31,18 @@ use crate::support::{Site, User};
 /// Logs `user` in on the chat page of a window of its own.
 async fn chat_page(browser: &Arc<Browser>, site: &Site, user: &User) -> Page {
     let page = browser.window().await;
+    log_in(&page, site, user).await;
+    page.until_text("#me", &user.username).await;
+    page
+}
+
+/// Logs `user` in on the chat page.
+async fn log_in(page: &Page, site: &Site, user: &User) {
     page.goto(&format!("{}/", site.url)).await;
     page.fill("#entrance-form [name=username]", &user.username).await;
     page.fill("#entrance-form [name=password]", &user.password).await;
     page.click("#entrance-submit").await;
-    page.until_text("#me", &user.username).await;
     page.until_connected().await;
-    page
 }
 
 /// Opens the chat by a click in the list.
