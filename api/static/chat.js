@@ -56,7 +56,7 @@ async function enter() {
   store.on('people', render);
   store.on('chat', render);
   store.on('fault', toast);
-  store.on('message', (event) => notifyOf(event, go));
+  store.on('message', (event) => notifyOf(event, mine, go));
   store.on('gone', ({ id, name: gone }) => {
     if (id !== addressed()) return;
     location.hash = '';

@@ -44,12 +44,13 @@ export class ChatList {
       time: el('time'),
       label: el('bdi', { class: 'label' }),
       words: el('bdi'),
+      at: el('span', { class: 'at', 'aria-hidden': 'true', hidden: true }, '@'),
       unread: el('span', { class: 'unread' }),
       state: el('span', { class: 'hidden-label' }),
     };
     const face = el('span', { class: 'avatar-box' }, avatar(chat.info.name, chat.info.peer?.id ?? chat.id), dot);
     const under = el('span', { class: 'preview' }, row.label, row.words);
-    const link = el('a', { class: 'chat-link', href: `#/chat/${chat.id}`, onfocus: () => this.#stopAt(chat.id) }, face, row.name, row.time, under, row.unread, row.state);
+    const link = el('a', { class: 'chat-link', href: `#/chat/${chat.id}`, onfocus: () => this.#stopAt(chat.id) }, face, row.name, row.time, under, el('span', { class: 'badges' }, row.at, row.unread), row.state);
     return { ...row, link, item: el('li', {}, link) };
   }
 
@@ -84,7 +85,8 @@ export class ChatList {
     setText(row.words, words);
     row.label.classList.toggle('draft', kind === 'draft');
     setText(row.unread, chat.unread === 0 ? '' : chat.unread > 99 ? '99+' : String(chat.unread));
-    setText(row.state, [chat.unread > 0 ? t('chats.unread') : '', online ? t('online') : ''].filter(Boolean).join(', '));
+    row.at.hidden = chat.mentions === 0;
+    setText(row.state, [chat.unread > 0 ? t('chats.unread') : '', chat.mentions > 0 ? t('chats.mentions', { count: chat.mentions }) : '', online ? t('online') : ''].filter(Boolean).join(', '));
     row.dot.hidden = !online;
     row.link.classList.toggle('has-unread', chat.unread > 0);
     if (chat.id === openId) row.link.setAttribute('aria-current', 'page');

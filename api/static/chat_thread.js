@@ -199,6 +199,7 @@ export class Thread {
         mine: message.author_id === me.id,
         edited: editing > 0 && editing === message.id,
         author: this.#store.people.nameOf(message.author_id, message.author_username),
+        people: this.#store.people,
       };
       const original = message.reply_to_id ? this.#store.pages.original(chat, message.reply_to_id) : undefined;
       const mineKey = look.mine && message.client_message_id;

@@ -6,6 +6,7 @@
  */
 import { byId, el, setText } from './dom.js';
 import { parts, t } from './i18n.js';
+import { MentionList } from './mention_list.js';
 import { TypingSignal } from './typing.js';
 import { wordsFor } from './words.js';
 
@@ -22,6 +23,7 @@ export const coarse = matchMedia('(pointer: coarse)');
 export class Composer {
   #store;
   #typing;
+  #mentions;
   #changed;
   #sent;
   #id = 0;
@@ -35,6 +37,7 @@ export class Composer {
     this.#changed = changed;
     this.#sent = sent;
     this.#typing = new TypingSignal(connection);
+    this.#mentions = new MentionList(store, field, () => this.#typed());
     // The composer of the next login takes these over, hence no addEventListener.
     byId('stop-editing').onclick = () => this.edit(null);
     byId('stop-replying').onclick = () => this.reply(null);
@@ -52,6 +55,7 @@ export class Composer {
   show(id) {
     this.#typing.show(id);
     this.#id = id;
+    this.#mentions.show(id);
     setText(fault, '');
     this.#fill();
   }
@@ -82,6 +86,7 @@ export class Composer {
     this.#keep();
     setText(fault, '');
     this.#typing.typed(!this.editing && field.value.trim() !== '');
+    this.#mentions.update();
   }
 
   /** Shows the reply or edit above the field, and leaves one whose message is gone. */
@@ -125,7 +130,7 @@ export class Composer {
   }
 
   #key(event) {
-    if (event.isComposing) return;
+    if (event.isComposing || this.#mentions.key(event)) return;
     if (event.key === 'Enter' && !event.shiftKey && !coarse.matches) {
       event.preventDefault();
       this.#submit();

@@ -47,6 +47,7 @@ const words = {
   'chats.choose': 'Choose a chat, or start a new one.',
   'chats.unread': 'unread',
   'chats.unread_count': { one: '{count} unread', other: '{count} unread' },
+  'chats.mentions': { one: '{count} mention of you', other: '{count} mentions of you' },
   'chats.draft': 'Draft: ',
   'chats.you': 'You: ',
   'chats.no_messages': 'No messages yet',
@@ -103,6 +104,7 @@ const words = {
 
   'write': 'Write a message',
   'write.send': 'Send',
+  'write.mention': 'Members to mention',
   'write.editing': 'Editing a message',
   'write.replying': 'Reply to {name}: {words}',
   'write.yourself': 'yourself',
@@ -192,6 +194,7 @@ const words = {
   'logout.unsent': { one: '{count} message is not sent yet. Log out and lose it?', other: '{count} messages are not sent yet. Log out and lose them?' },
 
   'notify.group': '{name} in {chat}',
+  'notify.mention': '{name} mentioned you in {chat}',
 
   'today': 'Today',
   'yesterday': 'Yesterday',

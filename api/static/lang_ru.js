@@ -47,6 +47,7 @@ const words = {
   'chats.choose': 'Выберите чат или начните новый.',
   'chats.unread': 'есть непрочитанные',
   'chats.unread_count': { one: '{count} непрочитанное', few: '{count} непрочитанных', many: '{count} непрочитанных', other: '{count} непрочитанного' },
+  'chats.mentions': { one: '{count} упоминание вас', few: '{count} упоминания вас', many: '{count} упоминаний вас', other: '{count} упоминания вас' },
   'chats.draft': 'Черновик: ',
   'chats.you': 'Вы: ',
   'chats.no_messages': 'Сообщений пока нет',
@@ -103,6 +104,7 @@ const words = {
 
   'write': 'Напишите сообщение',
   'write.send': 'Отправить',
+  'write.mention': 'Кого упомянуть',
   'write.editing': 'Изменение сообщения',
   'write.replying': 'Ответ, {name}: {words}',
   'write.yourself': 'себе',
@@ -197,6 +199,7 @@ const words = {
   },
 
   'notify.group': '{name} в «{chat}»',
+  'notify.mention': '{name} упоминает вас в «{chat}»',
 
   'today': 'Сегодня',
   'yesterday': 'Вчера',

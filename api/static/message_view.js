@@ -3,16 +3,18 @@
 import { avatar, clock, el, iconButton, setText } from './dom.js';
 import { t } from './i18n.js';
 import { withLinks } from './links.js';
+import { withMentions } from './mentions.js';
 
 /**
- * @typedef {{first: boolean, last: boolean, mine: boolean, edited: boolean, author: string}} Look
+ * @typedef {{first: boolean, last: boolean, mine: boolean, edited: boolean, author: string,
+ *   people: import('./people.js').People}} Look
  * @typedef {'reply'|'edit'|'remove'|'jump'|'retry'|'discard'|'pick'} Act
  * @typedef {Record<Act, () => void>} Acts
  */
 
 /** All that a message's look depends on: with the same it need not be built anew. */
 export const signatureOf = (message, look, original) =>
-  JSON.stringify([message.text, message.is_edited, message.id, message.pending?.state, message.pending?.fault, look, message.reply_to_id && (original ? [original.text, original.author_username] : original === null)]);
+  JSON.stringify([message.text, message.is_edited, message.id, message.pending?.state, message.pending?.fault, { ...look, people: look.people.usernames(message.mentions) }, message.reply_to_id && (original ? [original.text, original.author_username] : original === null)]);
 
 /**
  * @param {any} chat
@@ -26,10 +28,10 @@ export function messageView(chat, message, look, original, acts) {
   const bubble = el('div', { class: 'bubble' },
     look.first && !look.mine && chat.info.is_group ? el('span', { class: 'author', dir: 'auto' }, look.author) : el('span', { class: 'hidden-label' }, `${look.mine ? t('you') : look.author}: `),
     message.reply_to_id ? quote(original, acts) : null,
-    el('div', { class: 'body', dir: 'auto' }, el('span', { class: 'text' }, ...withLinks(message.text)), el('span', { class: 'stamp' }, el('bdi', {}, stamp(message)), look.mine && !pending ? tick() : null)),
+    el('div', { class: 'body', dir: 'auto' }, el('span', { class: 'text' }, ...withMentions(withLinks(message.text), message, look.people, chat.me)), el('span', { class: 'stamp' }, el('bdi', {}, stamp(message)), look.mine && !pending ? tick() : null)),
     pending ? null : el('div', { class: 'reactions', role: 'group', 'aria-label': t('react.all'), 'aria-live': 'off', hidden: true }));
   const state = pending ? ` ${pending.state}` : '';
-  const item = el('li', { class: `message${look.mine ? ' mine' : ''}${look.first ? ' first' : ''}${look.last ? ' last' : ''}${look.edited ? ' being-edited' : ''}${state}`, tabindex: -1, 'data-id': message.id });
+  const item = el('li', { class: `message${look.mine ? ' mine' : ''}${look.first ? ' first' : ''}${look.last ? ' last' : ''}${look.edited ? ' being-edited' : ''}${message.mentions?.includes(chat.me) ? ' to-me' : ''}${state}`, tabindex: -1, 'data-id': message.id });
   const tools = pending ? null : toolsOf(chat, message, look, acts);
   if (look.mine) item.append(tools ?? el('span'), bubble);
   else item.append(look.last ? avatar(look.author, message.author_id, { class: 'avatar small' }) : el('span'), bubble, ...(tools ? [tools] : []));

@@ -61,14 +61,16 @@ function beep() {
 
 /**
  * @param {{chat: any, message: any}} event another user's new message
- * @param {(id: number) => void} open
+ * @param {import('./store.js').Store} store @param {(id: number) => void} open
  */
-export async function notifyOf({ chat, message }, open) {
+export async function notifyOf({ chat, message }, store, open) {
   if (await attended()) return;
   missed = true;
   if (sounds() && loud) beep();
   if (!notifies()) return;
-  const title = chat.info.is_group ? t('notify.group', { name: message.author_username, chat: chat.info.name }) : message.author_username;
+  const names = { name: store.people.nameOf(message.author_id, message.author_username), chat: chat.info.name };
+  const mine = message.mentions?.includes(chat.me);
+  const title = !chat.info.is_group ? names.name : mine ? t('notify.mention', names) : t('notify.group', names);
   // One notification a chat, also of several tabs: the newer takes the place of the older.
   const shown = new Notification(title, { body: message.text.slice(0, 200), tag: `${ours('messenger.chat')}.${chat.id}`, icon: new URL('icon.svg', import.meta.url).href });
   shown.onclick = () => { shown.close(); window.focus(); open(chat.id); };

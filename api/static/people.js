@@ -10,6 +10,8 @@ export class People {
   lastSeen = new Map();
   /** The names for people of users who have one. @type {Map<number, string>} */
   #names = new Map();
+  /** '' while it is asked for. @type {Map<number, string>} */
+  #usernames = new Map();
   /** Whose a username is, in lower case. @type {Map<string, number>} */
   ids = new Map();
 
@@ -24,12 +26,41 @@ export class People {
   /** @param {number} id @param {string} username @param {string|null} [name] undefined: not known */
   learn(id, username, name) {
     this.ids.set(username.toLowerCase(), id);
+    this.#usernames.set(id, username);
     if (name) this.#names.set(id, name);
     else if (name === null) this.#names.delete(id);
   }
 
   /** What people call a user. @param {number} id @param {string} username */
   nameOf(id, username) { return this.#names.get(id) ?? username; }
+
+  /**
+   * The usernames of these, as far as they are known. The others are asked for, one after the
+   * other.
+   * @param {number[]} [ids]
+   */
+  usernames(ids = []) {
+    return ids.map((id) => {
+      if (!this.#usernames.has(id)) {
+        this.#usernames.set(id, '');
+        this.#asking = this.#asking.then(() => this.#ask(id));
+      }
+      return this.#usernames.get(id);
+    });
+  }
+
+  #asking = Promise.resolve();
+
+  async #ask(id) {
+    if (this.#usernames.get(id)) return;
+    try {
+      const user = await this.#store.call('GET', `/users/${id}`);
+      this.learn(user.id, user.username, user.display_name);
+      this.#store.emit('people');
+    } catch (error) {
+      if (error.status !== 404) this.#usernames.delete(id); // asked again when it is next shown
+    }
+  }
 
   /** Asks once when a user was last online. @param {number} userId */
   async askLastSeen(userId) {

@@ -76,6 +76,7 @@ export class Store extends Emitter {
   /** Asks who is logged in, fetches the chats, and follows them. */
   async start() {
     this.me = await this.call('GET', '/auth/me');
+    this.people.learn(this.me.id, this.me.username, this.me.display_name);
     this.drafts = new Drafts(this.me.id);
     this.ticks = new Ticks(this.me.id);
     await this.loadChats();

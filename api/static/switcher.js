@@ -18,7 +18,8 @@ let choices = [];
 let at = 0;
 let asked = 0;
 
-const plain = (text) => text.normalize('NFKD').replace(/\p{M}/gu, '').toLocaleLowerCase();
+/** A name without case and accents. @param {string} text */
+export const plain = (text) => text.normalize('NFKD').replace(/\p{M}/gu, '').toLocaleLowerCase();
 
 /** How well a name fits: 0 by its beginning, 1 by that of a word, 2 anywhere, -1 not at all. */
 function fits(name, wanted) {

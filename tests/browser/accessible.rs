@@ -68,7 +68,10 @@ async fn nobody_is_kept_out(d: &Deployment) {
     page.assert_accessible("a question").await;
     escape(&page).await;
     page.click("#hide-details").await;
-    page.keys("#text", "half a word").await;
+    page.keys("#text", "half a word @").await;
+    page.until_text("#mention-list", &bob.username).await;
+    page.assert_accessible("members to mention").await;
+    page.press(ESCAPE).await;
     page.click(".message .text").await;
     page.assert_accessible("tools of a message").await;
     page.click(".message:focus-within .tools [aria-label^=React]").await;
@@ -76,6 +79,7 @@ async fn nobody_is_kept_out(d: &Deployment) {
     page.keys("#emoji-search", "nothing of the kind").await;
     page.until_text("#emoji-none", "Nothing found.").await;
     page.assert_accessible("no emoji found").await;
+    page.press(ESCAPE).await; // the words alone, as in every field to search in
     escape(&page).await;
     page.click("#new-chat").await;
     page.until_text("#person-results .person", "").await;

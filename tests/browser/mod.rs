@@ -14,6 +14,7 @@ mod kept;
 mod keyboard;
 mod languages;
 mod looks;
+mod mentions;
 mod page;
 mod reactions;
 mod reading;
