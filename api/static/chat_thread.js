@@ -11,6 +11,7 @@ import { pickEmoji } from './emoji_picker.js';
 import { t } from './i18n.js';
 import { MessageStop } from './message_stop.js';
 import { messageView, shortOf, showRead, signatureOf } from './message_view.js';
+import { pinnedBar } from './pins.js';
 import { showReactions } from './reactions.js';
 import { wordsFor } from './words.js';
 
@@ -42,6 +43,8 @@ export class Thread {
   /** Whether the chat's place was found after it was opened. Before that nothing counts as read. */
   #landed = false;
   #reaching = false;
+  /** @type {Promise<void>|null} */
+  #arriving = null;
   #jump = false;
   /** Before the panel beside it, a keyboard or a growing field took its room. */
   #wasAtEnd = true;
@@ -57,7 +60,7 @@ export class Thread {
     this.composer = new Composer(store, connection, () => this.render(), () => this.#sent());
     // A new Thread after another login takes these over, hence no addEventListener.
     log.onscroll = () => this.#scrolled();
-    byId('to-end').onclick = () => { this.toEnd(); this.composer.focus(); };
+    byId('to-end').onclick = () => this.#toNewest();
     this.#stop = new MessageStop(messages, () => this.composer.focus());
     document.onvisibilitychange = () => this.#scrolled();
     sized?.disconnect();
@@ -67,7 +70,7 @@ export class Thread {
   }
 
   get #chat() { return this.#store.chats.get(this.#id); }
-  get #atEnd() { return log.scrollHeight - log.scrollTop - log.clientHeight < AT_END_PX; }
+  get #atEnd() { return !this.#chat?.newer && log.scrollHeight - log.scrollTop - log.clientHeight < AT_END_PX; }
 
   /** @param {number} id 0 for none */
   show(id) {
@@ -83,7 +86,7 @@ export class Thread {
       byId('nothing-open').hidden = id !== 0;
       byId('open-chat').hidden = id === 0;
       this.composer.show(id);
-      if (id) this.#arrive(id);
+      this.#arriving = id ? this.#arrive(id) : null;
     }
     if (id) this.render();
   }
@@ -93,6 +96,7 @@ export class Thread {
     if (!chat) return;
     if (chat.info.is_group && (chat.info.member_count ?? 0) <= 200) this.#store.people.members(id).catch(() => {});
     if (chat.info.peer) this.#store.people.askLastSeen(chat.info.peer.id);
+    this.#store.marks.openPins(id);
     this.#reaching = true;
     await this.#store.look(id);
     if (!this.#places.has(id)) await this.#store.pages.reachUnread(chat);
@@ -106,6 +110,8 @@ export class Thread {
     const anchor = this.#atEnd ? null : this.#anchor();
     if (anchor) this.#places.set(this.#id, { id: Number(anchor.node.dataset.id), top: anchor.top - log.getBoundingClientRect().top });
     else this.#places.delete(this.#id);
+    if (this.#chat?.newer) this.#places.delete(this.#id);
+    this.#store.pages.leave(this.#id);
   }
 
   focus() {
@@ -120,12 +126,23 @@ export class Thread {
     this.render();
   }
 
+  /** The newest message, also from where a jump led. */
+  async #toNewest() {
+    const id = this.#id;
+    await this.#store.pages.toNewest(id);
+    if (id !== this.#id) return;
+    this.#jump = true;
+    this.render();
+    this.composer.focus();
+  }
+
   toEnd() { log.scrollTop = log.scrollHeight; }
 
   render() {
     const chat = this.#chat;
     if (!chat) return;
     chatHeader(this.#store, chat);
+    pinnedBar(chat, { jump: (id) => this.#jumpTo(id), say: this.#say, store: this.#store });
     this.composer.render();
     if (this.#landed && document.hidden && !this.#divider) this.#divider = this.#store.pages.firstUnread(chat)?.id ?? 0;
     const stays = this.#landed && !this.#jump && !this.#atEnd;
@@ -179,10 +196,11 @@ export class Thread {
 
   #list(chat) {
     const me = this.#store.me;
-    const all = [...chat.messages, ...this.#store.outbox.of(chat.id).map((pending) => ({ ...pending, author_username: me.username, pending }))];
+    const all = [...chat.messages, ...(chat.newer ? [] : this.#store.outbox.of(chat.id)).map((pending) => ({ ...pending, author_username: me.username, pending }))];
     const wanted = [];
     const editing = this.composer.editing;
     const read = this.#store.ticks.of(chat.id);
+    const pins = new Set(chat.pins?.map(({ id }) => id));
     all.forEach((message, index) => {
       const before = all[index - 1];
       const after = all[index + 1];
@@ -198,6 +216,7 @@ export class Thread {
         last: !joins(message, after),
         mine: message.author_id === me.id,
         edited: editing > 0 && editing === message.id,
+        pinned: pins.has(message.id),
         author: this.#store.people.nameOf(message.author_id, message.author_username),
         people: this.#store.people,
       };
@@ -240,6 +259,7 @@ export class Thread {
       reply: () => this.composer.reply(message),
       edit: () => this.composer.edit(message),
       remove: () => this.#delete(message),
+      pin: () => this.#store.marks.pin(message, !chat.pins?.some(({ id }) => id === message.id)).catch((error) => this.#say(wordsFor(error))),
       pick: () => pickEmoji(t('react.to', { words: shortOf(message) }), (emoji) => this.#react(message, emoji, true)),
       jump: () => this.#jumpTo(message.reply_to_id),
       retry: () => { const one = pending(); if (one) outbox.retry(one); },
@@ -249,6 +269,12 @@ export class Thread {
 
   #react(message, emoji, add) {
     this.#store.marks.react(message, emoji, add).catch((error) => this.#say(wordsFor(error)));
+  }
+
+  /** Brings a message of the open chat into sight, wherever in its history it is. @param {number} id */
+  async jump(id) {
+    await this.#arriving;
+    await this.#jumpTo(id);
   }
 
   async #jumpTo(id) {
@@ -275,6 +301,7 @@ export class Thread {
     }
     byId('to-end').hidden = atEnd || chat.messages.length === 0;
     setText(byId('to-end').lastChild, chat.unread > 0 ? t('chat.new', { count: chat.unread }) : t('chat.newest'));
+    if (chat.newer && !chat.loading && log.scrollHeight - log.scrollTop - log.clientHeight < 240) this.#store.pages.newer(chat.id);
     if (log.scrollTop < 240 && chat.older && !chat.loading) {
       this.#store.pages.older(chat.id);
       byId('older').hidden = false;
@@ -293,6 +320,7 @@ export class Thread {
   }
 
   #sent() {
+    if (this.#chat?.newer) return this.#toNewest();
     this.#jump = true;
     this.#divider = 0;
     this.render();

@@ -137,7 +137,7 @@ export class Composer {
     } else if (['ArrowUp', 'ArrowDown'].includes(event.key) && (event.ctrlKey || event.metaKey)) {
       event.preventDefault();
       this.#answerNext(event.key === 'ArrowUp' ? -1 : 1);
-    } else if (event.key === 'ArrowUp' && !event.altKey && field.value === '' && !this.editing) {
+    } else if (event.key === 'ArrowUp' && !event.altKey && field.value === '' && !this.editing && !this.#chat?.newer) {
       const last = this.#chat?.messages.findLast((message) => message.author_id === this.#store.me.id);
       if (!last) return;
       event.preventDefault();

@@ -19,6 +19,8 @@
 export const entry = (chat, me) => ({
   id: chat.id, me, info: chat, unread: chat.unread_count ?? 0, mentions: chat.mention_count ?? 0, last: chat.last_message ?? null, countedSeq: chat.seq,
   /** @type {Message[]} */ messages: [], loaded: false, /** @type {string|null} */ older: null,
+  /** Where a jump left off before the newest messages. @type {string|null} */ newer: null,
+  /** The last pinned first; null: not asked for. @type {Message[]|null} */ pins: null,
   /** @type {Promise<void>|null} */ loading: null, /** @type {any[]} */ missed: [], dropped: new Set(),
   /** @type {Map<number, Message|null|undefined>} */ originals: new Map(),
   typing: new Map(), readSeq: 0, /** @type {any[]|null} */ members: null,
@@ -65,11 +67,13 @@ export function change(chat, frame) {
     const id = frame.message_id ?? frame.message.id;
     chat.dropped.add(id);
     chat.messages = chat.messages.filter((message) => message.id !== id);
+    chat.pins = chat.pins?.filter((message) => message.id !== id) ?? null;
   } else if (frame.type === 'new_message') {
-    if (chat.loaded) put(chat, frame.message);
+    if (chat.loaded && !chat.newer) put(chat, frame.message);
   } else if (frame.type === 'message_edited') {
     const at = chat.messages.findIndex((message) => message.id === frame.message.id);
     if (at >= 0) chat.messages[at] = withOwn(frame.message, chat.messages[at]);
+    chat.pins = chat.pins?.map((message) => (message.id === frame.message.id ? frame.message : message)) ?? null;
     if (chat.originals.has(frame.message.id)) chat.originals.set(frame.message.id, frame.message);
   } else if (frame.type === 'reaction_added' || frame.type === 'reaction_removed') {
     react(chat, frame);

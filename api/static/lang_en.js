@@ -73,7 +73,7 @@ const words = {
   'chat.typing_one': '{name} is typing…',
   'chat.typing_two': '{first} and {second} are typing…',
   'chat.typing_many': 'Several people are typing…',
-  'chat.not_found': 'That message is gone, or too far back.',
+  'chat.not_found': 'That message is gone.',
 
   'message.reply': 'Reply to “{words}”',
   'message.edit': 'Edit “{words}”',
@@ -101,6 +101,14 @@ const words = {
   'emoji.food': 'Food and drink',
   'emoji.things': 'Things and places',
   'emoji.signs': 'Hearts and signs',
+
+  'pins': 'Pinned messages',
+  'pins.all': { one: 'All ({count})', other: 'All ({count})' },
+  'pins.last': 'Go to the last pinned message: ',
+  'pins.none': 'Nothing is pinned.',
+  'pins.pinned': 'pinned',
+  'pins.pin': 'Pin “{words}”',
+  'pins.unpin': 'Unpin “{words}”',
 
   'write': 'Write a message',
   'write.send': 'Send',
@@ -265,6 +273,7 @@ const words = {
   'error.blocked': 'This person does not want to hear from you.',
   'error.too_large': 'That is too large.',
   'error.too_many_reactions': 'This message has as many different reactions as it can take.',
+  'error.too_many_pins': 'The chat has as many pinned messages as it can take.',
 };
 
 export default { name: 'English', words };

@@ -73,7 +73,7 @@ const words = {
   'chat.typing_one': '{name} печатает…',
   'chat.typing_two': '{first} и {second} печатают…',
   'chat.typing_many': 'Несколько человек печатают…',
-  'chat.not_found': 'Это сообщение удалено или слишком далеко.',
+  'chat.not_found': 'Это сообщение удалено.',
 
   'message.reply': 'Ответить на «{words}»',
   'message.edit': 'Изменить «{words}»',
@@ -101,6 +101,14 @@ const words = {
   'emoji.food': 'Еда и напитки',
   'emoji.things': 'Вещи и места',
   'emoji.signs': 'Сердца и знаки',
+
+  'pins': 'Закреплённые сообщения',
+  'pins.all': { one: 'Все ({count})', few: 'Все ({count})', many: 'Все ({count})', other: 'Все ({count})' },
+  'pins.last': 'К последнему закреплённому сообщению: ',
+  'pins.none': 'Ничего не закреплено.',
+  'pins.pinned': 'закреплено',
+  'pins.pin': 'Закрепить «{words}»',
+  'pins.unpin': 'Открепить «{words}»',
 
   'write': 'Напишите сообщение',
   'write.send': 'Отправить',
@@ -270,6 +278,7 @@ const words = {
   'error.blocked': 'Этот человек не хочет получать ваши сообщения.',
   'error.too_large': 'Это слишком много.',
   'error.too_many_reactions': 'Больше разных реакций это сообщение не вмещает.',
+  'error.too_many_pins': 'Больше закреплённых сообщений в этом чате быть не может.',
 };
 
 export default { name: 'Русский', words };

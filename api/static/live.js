@@ -79,10 +79,12 @@ export class Live {
       // An edit may mention, or no longer mention: the server knows what is read.
       if (chat.unread > 0 && (chat.mentions > 0 || frame.message.mentions?.includes(store.me.id))) store.refresh(chat.id);
     } else if (frame.type === 'message_deleted' && (chat.unread > 0 || chat.last?.id === frame.message_id)) {
-      if (chat.last?.id === frame.message_id) chat.last = chat.messages.at(-1) ?? null;
+      if (chat.last?.id === frame.message_id && !chat.newer) chat.last = chat.messages.at(-1) ?? null;
       store.refresh(chat.id);
     } else if (frame.type === 'chat_updated') {
       chat.info = { ...chat.info, name: frame.chat.name, description: frame.chat.description };
+    } else if (frame.type === 'message_pinned' || frame.type === 'message_unpinned') {
+      store.marks.pinsChanged(chat);
     } else if (frame.type.startsWith('member_')) {
       this.#member(chat, frame);
     }

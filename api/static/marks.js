@@ -1,11 +1,19 @@
 // @ts-check
-/** What hangs on messages: reactions. Part of `store.js`. @module */
+/** What hangs on messages: reactions and pins. Part of `store.js`. @module */
 import { change } from './history.js';
+
+/** Several changes at once are one question. */
+const SOON_MS = 100;
+
+/** Whether the reader may pin in this chat. @param {import('./history.js').Entry} chat */
+export const mayPin = ({ info }) => !info.is_group || info.role === 'owner';
 
 export class Marks {
   #store;
   /** What is on its way to the server: a second touch of it is no second wish. */
   #asked = new Set();
+  /** The lists of pins that are to be asked for. @type {Map<number, any>} */
+  #due = new Map();
 
   /** @param {import('./store.js').Store} store */
   constructor(store) {
@@ -31,5 +39,45 @@ export class Marks {
     if (!chat || Boolean(known?.me) === add) return;
     change(chat, { type: add ? 'reaction_added' : 'reaction_removed', message_id: id, user_id: chat.me, emoji, count: (known?.count ?? 0) + (add ? 1 : -1) });
     this.#store.emit('chat', chat_id);
+  }
+
+  /** Fetches the pins of a chat unless they are there. @param {number} id */
+  async openPins(id) {
+    const chat = this.#store.chats.get(id);
+    if (chat && !chat.pins) await this.#load(chat);
+  }
+
+  /** Somebody pinned or unpinned: the list is asked for soon and once. @param {import('./history.js').Entry} chat */
+  pinsChanged(chat) {
+    if (!chat.loaded && !chat.pins) return;
+    clearTimeout(this.#due.get(chat.id));
+    this.#due.set(chat.id, setTimeout(() => this.#load(chat), SOON_MS));
+  }
+
+  /** @param {import('./history.js').Entry} chat */
+  async #load(chat) {
+    clearTimeout(this.#due.get(chat.id));
+    const mine = {};
+    this.#due.set(chat.id, mine);
+    try {
+      const page = await this.#store.call('GET', `/chats/${chat.id}/pins?limit=100`);
+      if (this.#due.get(chat.id) !== mine) return; // it has changed since
+      chat.pins = page.items.filter((message) => !chat.dropped.has(message.id));
+      for (const message of page.items) this.#store.people.meet(message);
+      this.#store.emit('chat', chat.id);
+    } catch {
+      chat.pins = null; // asked for again when the chat is next opened
+    }
+  }
+
+  /** @param {import('./history.js').Message} message @param {boolean} add */
+  async pin({ id, chat_id }, add) {
+    await this.#store.call(add ? 'PUT' : 'DELETE', `/chats/${chat_id}/pins/${id}`);
+    const chat = this.#store.chats.get(chat_id);
+    if (chat) await this.#load(chat);
+  }
+
+  close() {
+    for (const timer of this.#due.values()) clearTimeout(timer);
   }
 }

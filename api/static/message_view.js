@@ -1,14 +1,15 @@
 // @ts-check
 /** How one message looks. @module */
-import { avatar, clock, el, iconButton, setText } from './dom.js';
+import { avatar, clock, el, icon, iconButton, setText } from './dom.js';
 import { t } from './i18n.js';
+import { mayPin } from './marks.js';
 import { withLinks } from './links.js';
 import { withMentions } from './mentions.js';
 
 /**
- * @typedef {{first: boolean, last: boolean, mine: boolean, edited: boolean, author: string,
+ * @typedef {{first: boolean, last: boolean, mine: boolean, edited: boolean, pinned: boolean, author: string,
  *   people: import('./people.js').People}} Look
- * @typedef {'reply'|'edit'|'remove'|'jump'|'retry'|'discard'|'pick'} Act
+ * @typedef {'reply'|'edit'|'remove'|'jump'|'retry'|'discard'|'pick'|'pin'} Act
  * @typedef {Record<Act, () => void>} Acts
  */
 
@@ -28,7 +29,7 @@ export function messageView(chat, message, look, original, acts) {
   const bubble = el('div', { class: 'bubble' },
     look.first && !look.mine && chat.info.is_group ? el('span', { class: 'author', dir: 'auto' }, look.author) : el('span', { class: 'hidden-label' }, `${look.mine ? t('you') : look.author}: `),
     message.reply_to_id ? quote(original, acts) : null,
-    el('div', { class: 'body', dir: 'auto' }, el('span', { class: 'text' }, ...withMentions(withLinks(message.text), message, look.people, chat.me)), el('span', { class: 'stamp' }, el('bdi', {}, stamp(message)), look.mine && !pending ? tick() : null)),
+    el('div', { class: 'body', dir: 'auto' }, el('span', { class: 'text' }, ...withMentions(withLinks(message.text), message, look.people, chat.me)), el('span', { class: 'stamp' }, look.pinned ? el('span', { class: 'pinned' }, icon('pin'), el('span', { class: 'hidden-label' }, t('pins.pinned'))) : null, el('bdi', {}, stamp(message)), look.mine && !pending ? tick() : null)),
     pending ? null : el('div', { class: 'reactions', role: 'group', 'aria-label': t('react.all'), 'aria-live': 'off', hidden: true }));
   const state = pending ? ` ${pending.state}` : '';
   const item = el('li', { class: `message${look.mine ? ' mine' : ''}${look.first ? ' first' : ''}${look.last ? ' last' : ''}${look.edited ? ' being-edited' : ''}${message.mentions?.includes(chat.me) ? ' to-me' : ''}${state}`, tabindex: -1, 'data-id': message.id });
@@ -76,6 +77,7 @@ export const shortOf = ({ text }) => [...text.slice(0, 60)].slice(0, 30).join(''
 function toolsOf(chat, message, look, acts) {
   const words = shortOf(message);
   const buttons = [iconButton('smile', t('react.to', { words }), acts.pick), iconButton('reply', t('message.reply', { words }), acts.reply)];
+  if (mayPin(chat)) buttons.push(iconButton(look.pinned ? 'unpin' : 'pin', t(look.pinned ? 'pins.unpin' : 'pins.pin', { words }), acts.pin));
   if (look.mine) buttons.push(iconButton('edit', t('message.edit', { words }), acts.edit));
   if (look.mine || (chat.info.is_group && chat.info.role === 'owner')) buttons.push(iconButton('trash', t('message.delete', { words }), acts.remove));
   return el('div', { class: 'tools' }, ...buttons);

@@ -5,8 +5,6 @@ import { wordsFor } from './words.js';
 
 const PAGE = 50;
 const KEPT_MESSAGES = 600;
-/** A jump to an old message fetches at most so many pages. */
-const JUMP_PAGES = 20;
 /** A chat opens at its first unread message if that is among so many pages. */
 const UNREAD_PAGES = 4;
 
@@ -23,32 +21,91 @@ export class Pages {
   /** Fetches the newest messages of a chat unless they are there. @param {number} id */
   open(id) {
     const chat = this.#store.chats.get(id);
-    if (chat && !chat.loaded) return this.#page(chat, '');
+    if (chat && !chat.loaded) return this.#load(chat, () => this.#newest(chat));
   }
 
   /** @param {number} id */
   older(id) {
     const chat = this.#store.chats.get(id);
-    if (chat?.loaded && chat.older) return this.#page(chat, `&cursor=${encodeURIComponent(chat.older)}`);
+    if (!chat?.loaded || !chat.older) return;
+    return this.#load(chat, async () => {
+      const page = await this.#ask(chat, `&cursor=${encodeURIComponent(chat.older ?? '')}`);
+      this.#take(chat, page);
+      chat.older = page.next_cursor;
+      return page.seq;
+    });
+  }
+
+  /** The messages after those here, where a jump left the newest behind. @param {number} id */
+  newer(id) {
+    const chat = this.#store.chats.get(id);
+    if (!chat?.newer) return;
+    return this.#load(chat, async () => {
+      const page = await this.#ask(chat, `&cursor=${encodeURIComponent(chat.newer ?? '')}`);
+      this.#take(chat, page);
+      chat.newer = page.next_cursor;
+      return page.seq;
+    });
+  }
+
+  /** Comes back to the newest messages from where a jump led. @param {number} id */
+  async toNewest(id) {
+    const chat = this.#store.chats.get(id);
+    await chat?.loading;
+    if (chat?.newer) await this.#load(chat, () => this.#newest(chat));
+  }
+
+  /** What a jump fetched is let go of: the chat opens at its end the next time. @param {number} id */
+  leave(id) {
+    const chat = this.#store.chats.get(id);
+    if (!chat?.newer) return;
+    Object.assign(chat, { messages: [], newer: null, loaded: false });
+  }
+
+  /** @param {Entry} chat */
+  async #newest(chat) {
+    const page = await this.#ask(chat, '');
+    if (chat.newer) chat.messages = [];
+    this.#take(chat, page);
+    Object.assign(chat, { older: page.next_cursor, newer: null, loaded: true });
+    return page.seq;
+  }
+
+  /** The messages around one, in place of those here. @param {Entry} chat @param {number} id */
+  async #around(chat, id) {
+    const before = await this.#ask(chat, `&before=${id + 1}`);
+    if (!before.items.some((message) => message.id === id)) return before.seq;
+    const after = await this.#ask(chat, `&after=${id}`);
+    chat.messages = [];
+    this.#take(chat, before);
+    this.#take(chat, after);
+    Object.assign(chat, { older: before.next_cursor, newer: after.next_cursor, loaded: true });
+    return before.seq;
+  }
+
+  /** @param {Entry} chat @param {string} more */
+  #ask(chat, more) { return this.#store.call('GET', `/messages/chat/${chat.id}?limit=${PAGE}${more}`); }
+
+  /** @param {Entry} chat @param {{items: any[]}} page */
+  #take(chat, { items }) {
+    for (const message of items) {
+      put(chat, message);
+      this.#store.people.meet(message);
+      this.#store.arrived(chat, message);
+    }
   }
 
   /**
-   * A page of history. Events that arrive meanwhile are newer than the page may be, so they are
+   * Fetches history. Events that arrive meanwhile are newer than the answer may be, so they are
    * applied again after it.
+   * @param {Entry} chat @param {() => Promise<number>} work gives the number up to which it is whole
    */
-  #page(chat, more) {
+  #load(chat, work) {
     chat.loading ??= (async () => {
       chat.missed = [];
       try {
-        const page = await this.#store.call('GET', `/messages/chat/${chat.id}?limit=${PAGE}${more}`);
-        for (const message of page.items) {
-          put(chat, message);
-          this.#store.people.meet(message);
-          this.#store.arrived(chat, message);
-        }
-        chat.older = page.next_cursor;
-        chat.loaded = true;
-        for (const frame of chat.missed) if (frame.seq > page.seq) change(chat, frame);
+        const seq = await work();
+        for (const frame of chat.missed) if (frame.seq > seq) change(chat, frame);
       } catch (error) {
         this.#store.emit('fault', wordsFor(error));
       } finally {
@@ -72,8 +129,11 @@ export class Pages {
     this.#store.ticks.clear(id);
     chat.originals.clear();
     chat.loaded = false;
+    chat.newer = null;
     chat.members = null;
+    chat.pins = null;
     if (opened) await this.open(id);
+    if (opened) this.#store.marks.pinsChanged(chat);
     this.#store.refresh(id);
   }
 
@@ -83,7 +143,7 @@ export class Pages {
    */
   trim(id) {
     const chat = this.#store.chats.get(id);
-    if (!chat || chat.loading || chat.messages.length <= KEPT_MESSAGES) return;
+    if (!chat || chat.newer || chat.loading || chat.messages.length <= KEPT_MESSAGES) return;
     chat.messages = [];
     chat.loaded = false;
     this.open(id);
@@ -123,29 +183,24 @@ export class Pages {
   }
 
   /**
-   * Fetches older pages until this message is there.
+   * Fetches this message with those around it, unless it is here.
    * @param {number} chatId
    * @param {number} id
    * @returns {Promise<boolean>} whether it is
    */
   async reach(chatId, id) {
-    for (let pages = 0; pages <= JUMP_PAGES; pages += 1) {
-      const chat = this.#store.chats.get(chatId);
-      if (!chat || chat.dropped.has(id)) return false;
-      if (chat.messages.some((message) => message.id === id)) return true;
-      await chat.loading;
-      const [first] = chat.messages;
-      if (!chat.older || first?.id < id) return false;
-      await this.older(chatId);
-      if (chat.messages[0] === first) return false; // it could not be fetched
-    }
-    return false;
+    const chat = this.#store.chats.get(chatId);
+    const here = () => Boolean(chat?.messages.some((message) => message.id === id));
+    while (chat?.loading) await chat.loading;
+    if (!chat || chat.dropped.has(id)) return false;
+    if (!here()) await this.#load(chat, () => this.#around(chat, id));
+    return here();
   }
 
   /** Fetches older pages until all unread messages are there, within reason. @param {Entry} chat */
   async reachUnread(chat) {
     await chat.loading;
-    for (let pages = 0; pages < UNREAD_PAGES && chat.older && !this.firstUnread(chat); pages += 1) await this.older(chat.id);
+    for (let pages = 0; pages < UNREAD_PAGES && chat.unread > 0 && chat.older && !this.firstUnread(chat); pages += 1) await this.older(chat.id);
   }
 
   /**
@@ -153,6 +208,7 @@ export class Pages {
    * @param {Entry} chat
    */
   firstUnread(chat) {
+    if (chat.newer) return null;
     let left = chat.unread;
     for (let at = chat.messages.length - 1; at >= 0 && left > 0; at -= 1) {
       const message = chat.messages[at];
@@ -171,7 +227,7 @@ export class Pages {
    */
   read(id, seq) {
     const chat = this.#store.chats.get(id);
-    if (!chat || chat.unread === 0 || seq <= chat.readSeq) return;
+    if (!chat || chat.newer || chat.unread === 0 || seq <= chat.readSeq) return;
     const after = chat.messages.filter((message) => message.seq > seq && message.author_id !== this.#store.me.id).length;
     if (after >= chat.unread) return;
     const before = chat.readSeq;

@@ -83,7 +83,7 @@ export class People {
     const items = [];
     let cursor = null;
     do {
-      const page = await this.#store.call('GET', `/chats/${id}/members${cursor ? `?cursor=${encodeURIComponent(cursor)}` : ''}`);
+      const page = await this.#store.call('GET', `/chats/${id}/members?limit=100${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ''}`);
       items.push(...page.items);
       cursor = page.next_cursor;
     } while (cursor && items.length < MEMBERS);

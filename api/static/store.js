@@ -63,6 +63,7 @@ export class Store extends Emitter {
     for (const id of this.chats.keys()) this.#connection.unsubscribe(id);
     this.outbox.close();
     this.pages.close();
+    this.marks.close();
     this.chats.clear();
   }
 
@@ -178,7 +179,7 @@ export class Store extends Emitter {
   #sent(chatId, message) {
     const chat = this.chats.get(chatId);
     if (!chat) return;
-    if (chat.loaded) put(chat, message);
+    if (chat.loaded && !chat.newer) put(chat, message);
     this.arrived(chat, message);
     if (!chat.last || message.id > chat.last.id) chat.last = message;
     this.emit('chats');

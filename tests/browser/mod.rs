@@ -16,6 +16,7 @@ mod languages;
 mod looks;
 mod mentions;
 mod page;
+mod pins;
 mod reactions;
 mod reading;
 mod recovery;

@@ -78,7 +78,8 @@ async fn two_people_react(d: &Deployment) {
     anns.picture("reactions").await;
     bobs.picture("reactions-phone").await;
     // what a reader copies are the words
-    let copied = "getSelection().selectAllChildren(document.querySelector('#messages')); return getSelection().toString()";
+    let copied =
+        "getSelection().selectAllChildren(document.querySelector('#messages')); return getSelection().toString()";
     let copied = anns.js(copied, vec![]).await;
     assert!(!copied.as_str().unwrap().contains('🎉'), "{copied}");
     anns.assert_clean(&site.url).await;
@@ -137,7 +138,8 @@ async fn emoji_are_chosen_by_key_and_by_name(d: &Deployment) {
     until_reactions(&page, &["👍 1*", "😃 1*", "🔥 1*"]).await;
 
     // a message takes so many: the page says so
-    for emoji in ["🍎", "🍌", "🍓", "🍉", "🥕", "🍞", "🧀", "🍕", "🍔", "🍟", "🍣", "🍜", "🍦", "🍰", "🎂", "🍫", "🍿"] {
+    for emoji in ["🍎", "🍌", "🍓", "🍉", "🥕", "🍞", "🧀", "🍕", "🍔", "🍟", "🍣", "🍜", "🍦", "🍰", "🎂", "🍫", "🍿"]
+    {
         let message = bob.history(chat).await["items"][0].clone();
         react(&bob, &message, emoji).await;
     }
