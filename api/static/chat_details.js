@@ -3,6 +3,7 @@
 import { avatar, byId, confirmed, el, iconButton, name as nameOf } from './dom.js';
 import { parts, t } from './i18n.js';
 import { peopleSearch } from './people_search.js';
+import { viewOf, viewSection } from './view_section.js';
 import { wordsFor } from './words.js';
 
 /** @typedef {import('./store.js').Store} Store */
@@ -51,7 +52,7 @@ export class Details {
   /** Writes everything anew, in the language of now, with the words that one was typing. */
   rewrite() {
     const state = (field) => (field.matches('details') ? 'open' : 'value');
-    const fields = () => /** @type {any[]} */ ([...body.querySelectorAll('input, details')]);
+    const fields = () => /** @type {any[]} */ ([...body.querySelectorAll('input:not([type=checkbox]), details')]);
     const typed = fields().map((field) => field[state(field)]);
     this.#signature = '';
     this.render();
@@ -62,10 +63,10 @@ export class Details {
     const chat = this.#store.chats.get(this.#id);
     if (panel.hidden || !chat) return;
     const online = (chat.members ?? []).map((member) => this.#isOnline(member.user_id));
-    const signature = JSON.stringify([chat.info.name, chat.info.description, chat.info.role, chat.members, online, chat.info.peer && this.#isOnline(chat.info.peer.id)]);
+    const signature = JSON.stringify([chat.info.name, chat.info.description, chat.info.role, chat.members, online, chat.info.peer && this.#isOnline(chat.info.peer.id), viewOf(chat)]);
     if (signature === this.#signature) return;
     // A field that is being used is not taken away under the fingers.
-    if (this.#signature && body.contains(document.activeElement) && /** @type {any} */ (document.activeElement).matches('input')) return;
+    if (this.#signature && body.contains(document.activeElement) && /** @type {any} */ (document.activeElement).matches('input:not([type=checkbox])')) return;
     this.#signature = signature;
     const focused = document.activeElement?.id;
     body.replaceChildren(...(chat.info.is_group ? this.#group(chat) : this.#person(chat)));
@@ -90,8 +91,10 @@ export class Details {
     const { peer } = chat.info;
     return [el('section', {},
       el('ul', { class: 'people' }, el('li', {}, this.#face(peer.username, peer.id), el('span', { class: 'who', dir: 'auto' }, peer.username), el('span', { class: 'role' }, t(this.#isOnline(peer.id) ? 'online' : 'offline')))),
-      el('p', { class: 'about' }, t('details.private')))];
+      el('p', { class: 'about' }, t('details.private'))), this.#view(chat)];
   }
+
+  #view(chat) { return viewSection(this.#store, chat, this.#say); }
 
   #face(name, id) {
     return el('span', { class: 'avatar-box' }, avatar(name, id, { class: 'avatar small' }), this.#isOnline(id) ? el('span', { class: 'dot', title: t('online') }) : null);
@@ -105,8 +108,8 @@ export class Details {
     const members = chat.members ?? [];
     const heading = el('h3', {}, chat.members ? t('details.members_count', { count: members.length }) : t('details.members'));
     const list = el('section', {}, heading, el('ul', { class: 'people', id: 'members' }, ...members.map((member) => this.#member(chat, member, owner))));
-    const sections = [about, list];
-    if (owner) sections.splice(1, 0, this.#add(chat));
+    const sections = [about, this.#view(chat), list];
+    if (owner) sections.splice(2, 0, this.#add(chat));
     const leave = el('button', { type: 'button', id: 'leave', onclick: () => body.dispatchEvent(new CustomEvent('leave')) }, t('details.leave'));
     const last = el('section', {}, leave);
     if (owner) {

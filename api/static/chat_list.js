@@ -1,8 +1,9 @@
 // @ts-check
 /** The list of chats. It is one tab stop: the arrow keys go from chat to chat. @module */
-import { avatar, byId, el, setText, shortTime } from './dom.js';
+import { avatar, byId, el, icon, setText, shortTime } from './dom.js';
 import { unreadBadge } from './badge.js';
 import { t } from './i18n.js';
+import { isArchived, isMuted, isOnTop } from './views.js';
 
 /** @typedef {import('./store.js').Store} Store */
 
@@ -27,6 +28,9 @@ export class ChatList {
   #rows = new Map();
   /** The chat whose link the Tab key reaches. */
   #stop = 0;
+  /** Whether the chats that were put away are shown, instead of the others. */
+  #archive = false;
+  #openId = 0;
   #store;
 
   /** @param {Store} store */
@@ -34,6 +38,7 @@ export class ChatList {
     this.#store = store;
     ul.replaceChildren();
     ul.onkeydown = (event) => this.#key(event);
+    byId('archive').onclick = () => { this.#archive = !this.#archive; this.render(this.#openId); this.focusFirst(); };
   }
 
   #row(chat) {
@@ -41,6 +46,8 @@ export class ChatList {
     const row = {
       dot,
       name: el('span', { class: 'name', dir: 'auto' }),
+      muted: el('span', { class: 'sign', hidden: true }, icon('muted')),
+      onTop: el('span', { class: 'sign', hidden: true }, icon('pin')),
       time: el('time'),
       label: el('bdi', { class: 'label' }),
       words: el('bdi'),
@@ -50,7 +57,7 @@ export class ChatList {
     };
     const face = el('span', { class: 'avatar-box' }, avatar(chat.info.name, chat.info.peer?.id ?? chat.id), dot);
     const under = el('span', { class: 'preview' }, row.label, row.words);
-    const link = el('a', { class: 'chat-link', href: `#/chat/${chat.id}`, onfocus: () => this.#stopAt(chat.id) }, face, row.name, row.time, under, el('span', { class: 'badges' }, row.at, row.unread), row.state);
+    const link = el('a', { class: 'chat-link', href: `#/chat/${chat.id}`, onfocus: () => this.#stopAt(chat.id) }, face, row.name, el('span', { class: 'when' }, row.muted, row.onTop, row.time), under, el('span', { class: 'badges' }, row.at, row.unread), row.state);
     return { ...row, link, item: el('li', {}, link) };
   }
 
@@ -58,7 +65,12 @@ export class ChatList {
   render(openId) {
     const store = this.#store;
     if (!store.me) return;
-    const chats = store.sorted();
+    this.#openId = openId;
+    const all = store.sorted();
+    const away = all.filter(isArchived);
+    if (away.length === 0) this.#archive = false;
+    const chats = this.#archive ? away : all.filter((chat) => !isArchived(chat));
+    const shown = new Set(chats.map((chat) => chat.id));
     chats.forEach((chat, index) => {
       let row = this.#rows.get(chat.id);
       if (!row) this.#rows.set(chat.id, row = this.#row(chat));
@@ -66,14 +78,22 @@ export class ChatList {
       if (ul.children[index] !== row.item) this.#place(row.item, index);
     });
     for (const [id, row] of this.#rows) {
-      if (store.chats.has(id)) continue;
+      if (shown.has(id)) continue;
       row.item.remove();
       this.#rows.delete(id);
     }
-    byId('no-chats').hidden = chats.length > 0;
-    unreadBadge(chats.reduce((sum, chat) => sum + chat.unread, 0));
-    if (openId && !ul.contains(document.activeElement)) this.#stopAt(openId);
+    byId('no-chats').hidden = all.length > 0;
+    unreadBadge(all.filter((chat) => !isArchived(chat) && !isMuted(chat)).reduce((sum, chat) => sum + chat.unread, 0));
+    this.#fillArchive(away);
+    if (shown.has(openId) && !ul.contains(document.activeElement)) this.#stopAt(openId);
     else if (!this.#rows.has(this.#stop)) this.#stopAt(chats[0]?.id ?? 0);
+  }
+
+  #fillArchive(away) {
+    const unread = away.filter((chat) => !isMuted(chat)).reduce((sum, chat) => sum + chat.unread, 0);
+    byId('archive').hidden = away.length === 0;
+    setText(byId('archive').firstElementChild, this.#archive ? t('chats.all') : t('chats.archived', { count: away.length }));
+    setText(byId('archive').lastElementChild, this.#archive || unread === 0 ? '' : t('chats.unread_count', { count: unread }));
   }
 
   #fill(row, chat, openId) {
@@ -86,7 +106,10 @@ export class ChatList {
     row.label.classList.toggle('draft', kind === 'draft');
     setText(row.unread, chat.unread === 0 ? '' : chat.unread > 99 ? '99+' : String(chat.unread));
     row.at.hidden = chat.mentions === 0;
-    setText(row.state, [chat.unread > 0 ? t('chats.unread') : '', chat.mentions > 0 ? t('chats.mentions', { count: chat.mentions }) : '', online ? t('online') : ''].filter(Boolean).join(', '));
+    row.muted.hidden = !isMuted(chat);
+    row.onTop.hidden = !isOnTop(chat);
+    row.link.classList.toggle('is-muted', isMuted(chat));
+    setText(row.state, [chat.unread > 0 ? t('chats.unread') : '', chat.mentions > 0 ? t('chats.mentions', { count: chat.mentions }) : '', online ? t('online') : '', isMuted(chat) ? t('chats.muted') : '', isOnTop(chat) ? t('chats.on_top') : ''].filter(Boolean).join(', '));
     row.dot.hidden = !online;
     row.link.classList.toggle('has-unread', chat.unread > 0);
     if (chat.id === openId) row.link.setAttribute('aria-current', 'page');
@@ -126,7 +149,7 @@ export class ChatList {
    * @returns {number} 0 where there is none
    */
   beside(openId, step) {
-    const ids = this.#store.sorted().map((chat) => chat.id);
+    const ids = this.#store.sorted().filter((chat) => isArchived(chat) === this.#archive).map((chat) => chat.id);
     const at = ids.indexOf(openId);
     return (at < 0 ? ids[step > 0 ? 0 : ids.length - 1] : ids[at + step]) ?? 0;
   }

@@ -53,6 +53,10 @@ const words = {
   'chats.no_messages': 'No messages yet',
   'chats.typing': 'typing…',
   'chats.gone': '“{name}” is no longer among your chats.',
+  'chats.archived': { one: 'Archived ({count})', other: 'Archived ({count})' },
+  'chats.all': 'Back to all chats',
+  'chats.muted': 'muted',
+  'chats.on_top': 'on top',
 
   'offer': 'Get notified of new messages while you are elsewhere?',
   'offer.yes': 'Turn on',
@@ -139,6 +143,16 @@ const words = {
   'details.delete_sure': 'Delete “{name}” and all its messages, for everyone?',
   'role.owner': 'owner',
   'role.member': 'member',
+
+  'view': 'This chat for you',
+  'view.notify': 'Notifications',
+  'view.notify_on': 'On',
+  'view.muted': 'Muted',
+  'view.muted_until': 'Muted until {when}',
+  'view.mute_hours': { one: 'Mute for {count} hour', other: 'Mute for {count} hours' },
+  'view.mute_always': 'Mute until I turn it on again',
+  'view.pinned': 'Keep at the top of the list',
+  'view.archived': 'Archive',
 
   'new': 'New chat',
   'new.kind': 'Kind of chat',

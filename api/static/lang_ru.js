@@ -53,6 +53,10 @@ const words = {
   'chats.no_messages': 'Сообщений пока нет',
   'chats.typing': 'печатает…',
   'chats.gone': 'Чата «{name}» больше нет в вашем списке.',
+  'chats.archived': { one: 'В архиве ({count})', few: 'В архиве ({count})', many: 'В архиве ({count})', other: 'В архиве ({count})' },
+  'chats.all': 'Назад ко всем чатам',
+  'chats.muted': 'без звука',
+  'chats.on_top': 'вверху',
 
   'offer': 'Сообщать о новых сообщениях, пока вы заняты другим?',
   'offer.yes': 'Включить',
@@ -139,6 +143,16 @@ const words = {
   'details.delete_sure': 'Удалить «{name}» и все сообщения в ней, у всех?',
   'role.owner': 'владелец',
   'role.member': 'участник',
+
+  'view': 'Этот чат для вас',
+  'view.notify': 'Уведомления',
+  'view.notify_on': 'Включены',
+  'view.muted': 'Выключены',
+  'view.muted_until': 'Выключены до: {when}',
+  'view.mute_hours': { one: 'Выключить на {count} час', few: 'Выключить на {count} часа', many: 'Выключить на {count} часов', other: 'Выключить на {count} часа' },
+  'view.mute_always': 'Выключить, пока не включу',
+  'view.pinned': 'Держать вверху списка',
+  'view.archived': 'В архив',
 
   'new': 'Новый чат',
   'new.kind': 'Вид чата',

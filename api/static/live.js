@@ -52,8 +52,7 @@ export class Live {
         return store.refresh(frame.chat_id);
       case 'chat_settings':
         if (chat) chat.info = { ...chat.info, settings: frame.settings };
-        store.emit('chats');
-        return store.emit('chat', frame.chat_id);
+        return store.views.changed(frame.chat_id);
       default:
     }
     if (!chat) {

@@ -8,6 +8,7 @@
 import { byId } from './dom.js';
 import { t } from './i18n.js';
 import { ours } from './site.js';
+import { isMuted } from './views.js';
 import { declined, notifies, setNotify, sounds } from './settings.js';
 
 /** How long a tab waits for another to say that the user looks at it. */
@@ -64,7 +65,7 @@ function beep() {
  * @param {import('./store.js').Store} store @param {(id: number) => void} open
  */
 export async function notifyOf({ chat, message }, store, open) {
-  if (await attended()) return;
+  if (isMuted(chat) || await attended()) return;
   missed = true;
   if (sounds() && loud) beep();
   if (!notifies()) return;

@@ -15,6 +15,7 @@ import { Outbox } from './outbox.js';
 import { Pages } from './pages.js';
 import { People } from './people.js';
 import { Ticks } from './ticks.js';
+import { Views, isArchived, isOnTop } from './views.js';
 
 /** @typedef {import('./history.js').Message} Message */
 
@@ -24,6 +25,7 @@ export class Store extends Emitter {
   online = new Set();
   people = new People(this);
   marks = new Marks(this);
+  views = new Views(this);
   #live = new Live(this);
   pages = new Pages(this);
   drafts = new Drafts(0);
@@ -64,6 +66,7 @@ export class Store extends Emitter {
     this.outbox.close();
     this.pages.close();
     this.marks.close();
+    this.views.close();
     this.chats.clear();
   }
 
@@ -81,6 +84,7 @@ export class Store extends Emitter {
     this.drafts = new Drafts(this.me.id);
     this.ticks = new Ticks(this.me.id);
     await this.loadChats();
+    this.views.watch();
     this.outbox.resume(this.me.id);
   }
 
@@ -124,10 +128,11 @@ export class Store extends Emitter {
     return this.chats.get(chat.id);
   }
 
-  /** The chats, last active first. */
+  /** The chats, last active first: those on top, then the others, then those put away. */
   sorted() {
     const at = (chat) => Date.parse(chat.last?.created_at ?? chat.info.created_at);
-    return [...this.chats.values()].sort((a, b) => at(b) - at(a) || b.id - a.id);
+    const place = (chat) => (isArchived(chat) ? 2 : isOnTop(chat) ? 0 : 1);
+    return [...this.chats.values()].sort((a, b) => place(a) - place(b) || at(b) - at(a) || b.id - a.id);
   }
 
   /** The chat is no longer the user's. @param {number} id */

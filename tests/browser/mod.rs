@@ -22,6 +22,7 @@ mod reading;
 mod recovery;
 mod tabs;
 mod under_a_path;
+mod views;
 
 use std::sync::Arc;
 
