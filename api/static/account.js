@@ -19,6 +19,8 @@ let store;
 let session;
 /** @type {any[]} */
 let sessions = [];
+/** @type {any[]} */
+let blocked = [];
 
 function fill() {
   const { me } = store;
@@ -37,6 +39,8 @@ const said = (form, words) => setText(form.querySelector('[role=status]'), words
 async function change(form, body, words) {
   said(form, '');
   Object.assign(store.me, await store.call('PATCH', '/auth/me', body));
+  store.people.learn(store.me.id, store.me.username, store.me.display_name);
+  store.emit('people');
   fill();
   said(form, words);
 }
@@ -89,6 +93,38 @@ function showSessions() {
   byId('account-end-others').hidden = sessions.length < 2;
 }
 
+// ---- Who is blocked
+
+async function loadBlocked() {
+  try {
+    blocked = await store.people.loadBlocked();
+  } catch (error) {
+    fault.textContent = wordsFor(error);
+  }
+  showBlocked();
+}
+
+function showBlocked() {
+  byId('account-blocked-title').hidden = blocked.length === 0;
+  byId('account-blocked').replaceChildren(...blocked.map((user) => {
+    const name = user.display_name || user.username;
+    return el('li', {}, avatar(name, user.id, { class: 'avatar small' }), el('span', { class: 'who', dir: 'auto' }, name),
+      el('button', { type: 'button', class: 'link', 'aria-label': t('profile.unblock_of', { name }), onclick: () => unblock(user) }, t('profile.unblock')));
+  }));
+}
+
+async function unblock(user) {
+  fault.textContent = '';
+  try {
+    await store.people.block(user.id, false);
+    blocked = blocked.filter((one) => one.id !== user.id);
+    showBlocked();
+    (byId('account-blocked').querySelector('button') ?? byId('account-delete')).focus();
+  } catch (error) {
+    fault.textContent = wordsFor(error);
+  }
+}
+
 async function end(path) {
   fault.textContent = '';
   try {
@@ -114,7 +150,7 @@ byId('account-delete').addEventListener('click', async () => {
   }
 });
 
-onLanguage(() => { if (dialog.open) { fill(); showSessions(); } });
+onLanguage(() => { if (dialog.open) { fill(); showSessions(); showBlocked(); } });
 
 /** @param {Store} inStore @param {import('./messenger.js').Session} inSession */
 export function showAccount(inStore, inSession) {
@@ -127,8 +163,11 @@ export function showAccount(inStore, inSession) {
   }
   fault.textContent = '';
   sessions = [];
+  blocked = [];
   showSessions();
+  showBlocked();
   fill();
   dialog.showModal();
   loadSessions();
+  loadBlocked();
 }

@@ -18,6 +18,7 @@ import { newChatDialog } from './chat_new.js';
 import { connectionBar, longestMs, say } from './connection_bar.js';
 import { entrance, invited } from './entrance.js';
 import { pageKeys } from './keys.js';
+import { showProfile } from './profile.js';
 import { notifyOf } from './notify.js';
 import { showSettings } from './settings.js';
 import { quickSwitcher } from './switcher.js';
@@ -57,6 +58,7 @@ async function enter() {
   store.on('chat', render);
   store.on('fault', toast);
   store.on('message', (event) => notifyOf(event, mine, go));
+  store.on('profile', (id) => showProfile(mine, id, go, toast));
   store.on('gone', ({ id, name: gone }) => {
     if (id !== addressed()) return;
     location.hash = '';

@@ -2,6 +2,7 @@
 /** The panel beside an open chat: its members, and what a member or an owner may do. @module */
 import { avatar, byId, confirmed, el, iconButton, name as nameOf } from './dom.js';
 import { parts, t } from './i18n.js';
+import { inviteSection, loadInvites } from './invite_section.js';
 import { peopleSearch } from './people_search.js';
 import { viewOf, viewSection } from './view_section.js';
 import { wordsFor } from './words.js';
@@ -16,6 +17,8 @@ export class Details {
   #say;
   #id = 0;
   #signature = '';
+  /** The chat that the panel was last drawn for. */
+  #drawn = 0;
 
   /** @param {Store} store @param {(text: string) => void} say tells a fault */
   constructor(store, say) {
@@ -31,7 +34,7 @@ export class Details {
     byId('show-details').setAttribute('aria-expanded', String(open));
     this.#signature = '';
     if (open) {
-      this.#store.people.members(this.#id).catch((error) => this.#say(wordsFor(error)));
+      this.#load();
       this.render();
       byId('hide-details').focus();
     } else if (had) {
@@ -45,31 +48,42 @@ export class Details {
     this.#id = id;
     this.#signature = '';
     if (id === 0) this.toggle(false);
-    else if (!panel.hidden) this.#store.people.members(id).catch((error) => this.#say(wordsFor(error)));
+    else if (!panel.hidden) this.#load();
     this.render();
   }
 
-  /** Writes everything anew, in the language of now, with the words that one was typing. */
+  #load() {
+    const work = [this.#store.people.members(this.#id), loadInvites(this.#store, this.#id)];
+    Promise.all(work).catch((error) => this.#say(wordsFor(error)));
+  }
+
+  /** Writes everything anew, in the language of now. */
   rewrite() {
-    const state = (field) => (field.matches('details') ? 'open' : 'value');
-    const fields = () => /** @type {any[]} */ ([...body.querySelectorAll('input:not([type=checkbox]), details')]);
-    const typed = fields().map((field) => field[state(field)]);
     this.#signature = '';
     this.render();
-    if (fields().length === typed.length) fields().forEach((field, at) => { field[state(field)] = typed[at]; });
+  }
+
+  /** The words that one was typing and what one has opened, to be put back after {@link render}. */
+  #typed() {
+    const fields = /** @type {any[]} */ ([...body.querySelectorAll('input[id], details[id]')]);
+    return fields.map((field) => (field.matches('details') ? { id: field.id, open: field.open } : field.value !== field.defaultValue ? { id: field.id, value: field.value } : null)).filter(Boolean);
   }
 
   render() {
     const chat = this.#store.chats.get(this.#id);
     if (panel.hidden || !chat) return;
     const online = (chat.members ?? []).map((member) => this.#isOnline(member.user_id));
-    const signature = JSON.stringify([chat.info.name, chat.info.description, chat.info.role, chat.members, online, chat.info.peer && this.#isOnline(chat.info.peer.id), viewOf(chat)]);
+    const names = (chat.members ?? []).map((member) => this.#store.people.nameOf(member.user_id, member.username));
+    const signature = JSON.stringify([names, this.#store.people.chatName(chat), chat.info.description, chat.info.role, chat.members, online, chat.info.peer && this.#isOnline(chat.info.peer.id), viewOf(chat), chat.invites]);
     if (signature === this.#signature) return;
     // A field that is being used is not taken away under the fingers.
-    if (this.#signature && body.contains(document.activeElement) && /** @type {any} */ (document.activeElement).matches('input:not([type=checkbox])')) return;
+    if (this.#signature && body.contains(document.activeElement) && /** @type {any} */ (document.activeElement).matches('input:not([type=checkbox], [readonly])')) return;
     this.#signature = signature;
     const focused = document.activeElement?.id;
+    const typed = this.#drawn === chat.id ? this.#typed() : [];
+    this.#drawn = chat.id;
     body.replaceChildren(...(chat.info.is_group ? this.#group(chat) : this.#person(chat)));
+    for (const { id, ...state } of typed) Object.assign(byId(id) ?? {}, state);
     if (focused && body.querySelector(`#${CSS.escape(focused)}`)) byId(focused).focus();
   }
 
@@ -90,8 +104,13 @@ export class Details {
   #person(chat) {
     const { peer } = chat.info;
     return [el('section', {},
-      el('ul', { class: 'people' }, el('li', {}, this.#face(peer.username, peer.id), el('span', { class: 'who', dir: 'auto' }, peer.username), el('span', { class: 'role' }, t(this.#isOnline(peer.id) ? 'online' : 'offline')))),
+      el('ul', { class: 'people' }, el('li', {}, this.#face(this.#store.people.chatName(chat), peer.id), el('span', { class: 'who' }, this.#card(peer.id, peer.username)), el('span', { class: 'role' }, t(this.#isOnline(peer.id) ? 'online' : 'offline')))),
       el('p', { class: 'about' }, t('details.private'))), this.#view(chat)];
+  }
+
+  /** A name that leads to the user's card. */
+  #card(id, username) {
+    return el('button', { type: 'button', class: 'link card-name', dir: 'auto', title: `@${username}`, onclick: () => this.#store.emit('profile', id) }, this.#store.people.nameOf(id, username));
   }
 
   #view(chat) { return viewSection(this.#store, chat, this.#say); }
@@ -104,12 +123,12 @@ export class Details {
     const owner = chat.info.role === 'owner';
     const about = el('section', {},
       chat.info.description ? el('p', { class: 'about', dir: 'auto' }, chat.info.description) : null,
-      el('p', { class: 'about' }, ...parts('details.number', { number: el('strong', { id: 'group-number' }, String(chat.id)) })));
+      chat.info.is_public === false ? el('p', { class: 'about' }, t('details.closed')) : el('p', { class: 'about' }, ...parts('details.number', { number: el('strong', { id: 'group-number' }, String(chat.id)) })));
     const members = chat.members ?? [];
     const heading = el('h3', {}, chat.members ? t('details.members_count', { count: members.length }) : t('details.members'));
     const list = el('section', {}, heading, el('ul', { class: 'people', id: 'members' }, ...members.map((member) => this.#member(chat, member, owner))));
     const sections = [about, this.#view(chat), list];
-    if (owner) sections.splice(2, 0, this.#add(chat));
+    if (owner) sections.splice(2, 0, this.#add(chat), inviteSection(this.#store, chat, this.#say));
     const leave = el('button', { type: 'button', id: 'leave', onclick: () => body.dispatchEvent(new CustomEvent('leave')) }, t('details.leave'));
     const last = el('section', {}, leave);
     if (owner) {
@@ -121,19 +140,20 @@ export class Details {
 
   #member(chat, member, owner) {
     const mine = member.user_id === this.#store.me.id;
-    const item = el('li', {}, this.#face(member.username, member.user_id), el('span', { class: 'who' }, ...(mine ? parts('details.me', { name: nameOf(member.username) }) : [nameOf(member.username)])));
+    const name = this.#store.people.nameOf(member.user_id, member.username);
+    const item = el('li', {}, this.#face(name, member.user_id), el('span', { class: 'who' }, ...(mine ? parts('details.me', { name: nameOf(name) }) : [this.#card(member.user_id, member.username)])));
     if (this.#isOnline(member.user_id)) item.append(el('span', { class: 'hidden-label' }, t('online')));
     if (!owner || mine) {
       item.append(el('span', { class: 'role' }, member.role === 'owner' ? t('role.owner') : ''));
       return item;
     }
     const path = `/chats/${chat.id}/members/${member.user_id}`;
-    const role = el('select', { 'aria-label': t('details.role', { name: member.username }), onchange: () => this.#do(() => this.#store.call('PATCH', path, { role: role.value })) },
+    const role = el('select', { 'aria-label': t('details.role', { name }), onchange: () => this.#do(() => this.#store.call('PATCH', path, { role: role.value })) },
       ...['member', 'owner'].map((value) => el('option', { value, selected: member.role === value }, t(`role.${value}`))));
     const remove = async () => {
-      if (await confirmed(parts('details.remove_sure', { name: nameOf(member.username) }), t('remove'))) await this.#do(() => this.#store.call('DELETE', path));
+      if (await confirmed(parts('details.remove_sure', { name: nameOf(name) }), t('remove'))) await this.#do(() => this.#store.call('DELETE', path));
     };
-    item.append(role, iconButton('close', t('details.remove', { name: member.username }), remove));
+    item.append(role, iconButton('close', t('details.remove', { name }), remove));
     return item;
   }
 
@@ -150,8 +170,8 @@ export class Details {
   }
 
   #rename(chat) {
-    const name = el('input', { value: chat.info.name, maxlength: 128, dir: 'auto', required: true });
-    const description = el('input', { value: chat.info.description ?? '', maxlength: 1024, dir: 'auto' });
+    const name = el('input', { id: 'rename-name', value: chat.info.name, maxlength: 128, dir: 'auto', required: true });
+    const description = el('input', { id: 'rename-description', value: chat.info.description ?? '', maxlength: 1024, dir: 'auto' });
     const form = el('form', {}, el('label', {}, t('field.name'), name), el('label', {}, t('field.description'), description), el('button', {}, t('save')));
     form.addEventListener('submit', async (event) => {
       event.preventDefault();
@@ -161,7 +181,7 @@ export class Details {
         this.#store.refresh(chat.id);
       });
     });
-    return el('details', {}, el('summary', {}, t('details.rename')), form);
+    return el('details', { id: 'rename' }, el('summary', {}, t('details.rename')), form);
   }
 
   async #delete(chat) {

@@ -7,13 +7,15 @@ import { t } from './i18n.js';
 export function chatHeader(store, chat) {
   const { info } = chat;
   const box = byId('chat-avatar');
-  if (!box.firstChild) box.append(avatar(info.name, info.peer?.id ?? chat.id));
-  setText(byId('chat-name'), info.name);
+  const name = store.people.chatName(chat);
+  if (!box.firstChild) box.append(avatar(name, info.peer?.id ?? chat.id));
+  setText(byId('chat-name'), name);
   setText(byId('chat-about'), info.peer ? personWords(store, info.peer.id) : groupWords(store, chat));
-  setText(byId('typing'), typingWords([...chat.typing.values()].map((one) => one.username)));
+  setText(byId('typing'), typingWords([...chat.typing].map(([id, one]) => store.people.nameOf(id, one.username))));
 }
 
 function personWords(store, userId) {
+  if (store.people.blocked.has(userId)) return t('profile.blocked');
   if (store.online.has(userId)) return t('online');
   const at = store.people.lastSeen.get(userId);
   return at ? t('last_seen', { when: moment(at) }) : t('offline');

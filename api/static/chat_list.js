@@ -11,14 +11,14 @@ const ul = byId('chats');
 
 /** The parts that stand under a chat's name in the list: a label, and a person's words. */
 function preview(store, chat, openId) {
-  const names = [...chat.typing.values()].map((one) => one.username);
+  const names = [...chat.typing].map(([id, one]) => store.people.nameOf(id, one.username));
   if (names.length > 0) return chat.info.is_group ? ['', t('chat.typing_one', { name: names[0] })] : ['', t('chats.typing')];
   const draft = chat.id === openId ? '' : store.drafts.preview(chat.id);
   if (draft) return [t('chats.draft'), flat(draft), 'draft'];
   const { last } = chat;
   if (!last) return ['', (chat.info.is_group && chat.info.description) || t('chats.no_messages')];
   if (last.author_id === store.me.id) return [t('chats.you'), flat(last.text)];
-  return [chat.info.is_group ? `${last.author_username}: ` : '', flat(last.text)];
+  return [chat.info.is_group ? `${store.people.nameOf(last.author_id, last.author_username)}: ` : '', flat(last.text)];
 }
 
 const flat = (text) => text.replace(/\s+/g, ' ').slice(0, 120);
@@ -55,7 +55,7 @@ export class ChatList {
       unread: el('span', { class: 'unread' }),
       state: el('span', { class: 'hidden-label' }),
     };
-    const face = el('span', { class: 'avatar-box' }, avatar(chat.info.name, chat.info.peer?.id ?? chat.id), dot);
+    const face = el('span', { class: 'avatar-box' }, avatar(this.#store.people.chatName(chat), chat.info.peer?.id ?? chat.id), dot);
     const under = el('span', { class: 'preview' }, row.label, row.words);
     const link = el('a', { class: 'chat-link', href: `#/chat/${chat.id}`, onfocus: () => this.#stopAt(chat.id) }, face, row.name, el('span', { class: 'when' }, row.muted, row.onTop, row.time), under, el('span', { class: 'badges' }, row.at, row.unread), row.state);
     return { ...row, link, item: el('li', {}, link) };
@@ -99,7 +99,7 @@ export class ChatList {
   #fill(row, chat, openId) {
     const online = chat.info.peer && this.#store.online.has(chat.info.peer.id);
     const [label, words, kind] = preview(this.#store, chat, openId);
-    setText(row.name, chat.info.name);
+    setText(row.name, this.#store.people.chatName(chat));
     setText(row.time, chat.last ? shortTime(chat.last.created_at) : '');
     setText(row.label, label);
     setText(row.words, words);

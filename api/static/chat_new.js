@@ -53,8 +53,8 @@ async function withPerson(user) {
 }
 
 onSubmit(byId('group-form'), async () => {
-  const { name, description } = byId('group-form').elements;
-  const body = { is_group: true, name: name.value.trim(), description: description.value.trim(), member_ids: [...chosen.keys()] };
+  const { name, description, is_public } = byId('group-form').elements;
+  const body = { is_group: true, is_public: is_public.checked, name: name.value.trim(), description: description.value.trim(), member_ids: [...chosen.keys()] };
   done(await store.create(body));
 });
 

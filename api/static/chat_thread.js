@@ -259,6 +259,7 @@ export class Thread {
       reply: () => this.composer.reply(message),
       edit: () => this.composer.edit(message),
       remove: () => this.#delete(message),
+      profile: (id) => this.#store.emit('profile', id),
       pin: () => this.#store.marks.pin(message, !chat.pins?.some(({ id }) => id === message.id)).catch((error) => this.#say(wordsFor(error))),
       pick: () => pickEmoji(t('react.to', { words: shortOf(message) }), (emoji) => this.#react(message, emoji, true)),
       jump: () => this.#jumpTo(message.reply_to_id),

@@ -111,7 +111,7 @@ export class Composer {
   }
 
   #nameOf(message) {
-    return message.author_id === this.#store.me.id ? t('write.yourself') : message.author_username;
+    return message.author_id === this.#store.me.id ? t('write.yourself') : this.#store.people.nameOf(message.author_id, message.author_username);
   }
 
   /**

@@ -138,5 +138,5 @@ export function longDay(iso) {
   return near ? t(near) : written(date, { weekday: 'long', day: 'numeric', month: 'long', year: 'numeric' });
 }
 
-/** A moment of some days ago or of today. @param {string} iso */
-export const moment = (iso) => (daysAgo(new Date(iso)) > 0 ? t('day_time', { day: longDay(iso), time: clock(iso) }) : clock(iso));
+/** A moment of today, or of another day. @param {string} iso */
+export const moment = (iso) => (daysAgo(new Date(iso)) !== 0 ? t('day_time', { day: longDay(iso), time: clock(iso) }) : clock(iso));

@@ -23,7 +23,7 @@ export const entry = (chat, me) => ({
   /** The last pinned first; null: not asked for. @type {Message[]|null} */ pins: null,
   /** @type {Promise<void>|null} */ loading: null, /** @type {any[]} */ missed: [], dropped: new Set(),
   /** @type {Map<number, Message|null|undefined>} */ originals: new Map(),
-  typing: new Map(), readSeq: 0, /** @type {any[]|null} */ members: null,
+  typing: new Map(), readSeq: 0, /** @type {any[]|null} */ members: null, /** @type {any[]|null} */ invites: null,
 });
 
 /**

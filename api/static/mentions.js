@@ -13,15 +13,19 @@ const readings = (/** @type {string} */ name) => [name, name.replace(/[.-]+$/, '
 /**
  * Marks the names of those whom the message mentions.
  * @param {(Node|string)[]} pieces of the text @param {import('./history.js').Message} message
- * @param {import('./people.js').People} people @param {number} me @returns {(Node|string)[]}
+ * @param {import('./people.js').People} people @param {number} me
+ * @param {(id: number) => void} show shows who it is @returns {(Node|string)[]}
  */
-export function withMentions(pieces, { mentions = [] }, people, me) {
+export function withMentions(pieces, { mentions = [] }, people, me, show) {
   if (mentions.length === 0) return pieces;
-  return pieces.flatMap((piece) => (typeof piece === 'string' ? marked(piece, mentions, people, me) : [piece]));
+  return pieces.flatMap((piece) => (typeof piece === 'string' ? marked(piece, mentions, people, me, show) : [piece]));
 }
 
-/** @param {string} text @param {number[]} mentions @param {import('./people.js').People} people @param {number} me */
-function marked(text, mentions, people, me) {
+/**
+ * @param {string} text @param {number[]} mentions @param {import('./people.js').People} people
+ * @param {number} me @param {(id: number) => void} show
+ */
+function marked(text, mentions, people, me, show) {
   /** @type {(Node|string)[]} */
   const pieces = [];
   let from = 0;
@@ -30,8 +34,8 @@ function marked(text, mentions, people, me) {
     if (!meant) continue;
     if (index > from) pieces.push(text.slice(from, index));
     from = index + 1 + meant.length;
-    const mine = people.ids.get(meant.toLowerCase()) === me;
-    pieces.push(el(mine ? 'mark' : 'span', { class: 'mention' }, text.slice(index, from)));
+    const id = people.ids.get(meant.toLowerCase()) ?? 0;
+    pieces.push(el(id === me ? 'mark' : 'span', { class: 'mention' }, el('button', { type: 'button', onclick: () => show(id) }, text.slice(index, from))));
   }
   if (from < text.length) pieces.push(text.slice(from));
   return pieces;

@@ -10,6 +10,8 @@ export class People {
   lastSeen = new Map();
   /** The names for people of users who have one. @type {Map<number, string>} */
   #names = new Map();
+  /** The users whom the reader has blocked, as the server last said. @type {Set<number>} */
+  blocked = new Set();
   /** '' while it is asked for. @type {Map<number, string>} */
   #usernames = new Map();
   /** Whose a username is, in lower case. @type {Map<string, number>} */
@@ -33,6 +35,31 @@ export class People {
 
   /** What people call a user. @param {number} id @param {string} username */
   nameOf(id, username) { return this.#names.get(id) ?? username; }
+
+  /** What a chat is called. @param {import('./history.js').Entry} chat */
+  chatName({ info }) { return info.peer ? this.nameOf(info.peer.id, info.name) : info.name; }
+
+  /** Asks whom the reader has blocked. @returns {Promise<any[]>} the users */
+  async loadBlocked() {
+    const items = [];
+    let cursor = null;
+    do {
+      const page = await this.#store.call('GET', `/users/blocked?limit=100${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ''}`);
+      items.push(...page.items);
+      cursor = page.next_cursor;
+    } while (cursor && items.length < MEMBERS);
+    this.blocked = new Set(items.map((user) => user.id));
+    this.#store.emit('people');
+    return items;
+  }
+
+  /** @param {number} id @param {boolean} block or no longer */
+  async block(id, block) {
+    await this.#store.call(block ? 'PUT' : 'DELETE', `/users/${id}/block`);
+    if (block) this.blocked.add(id);
+    else this.blocked.delete(id);
+    this.#store.emit('people');
+  }
 
   /**
    * The usernames of these, as far as they are known. The others are asked for, one after the

@@ -23,7 +23,7 @@ export function peopleSearch(store, input, ul, chosen, { without = () => new Set
 
   /** @param {any} user */
   function row(user) {
-    const about = JSON.stringify([user.username, user.online, user.last_seen_at]);
+    const about = JSON.stringify([user.username, user.display_name, user.online, user.last_seen_at]);
     const kept = shown.get(user.id);
     const li = kept?.about === about ? kept.li : draw(user);
     return [user.id, { li, name: user.username.toLowerCase(), about }];
@@ -31,8 +31,8 @@ export function peopleSearch(store, input, ul, chosen, { without = () => new Set
 
   const draw = (user) => el('li', {},
     el('button', { type: 'button', class: 'person', onclick: () => chosen(user) },
-      el('span', { class: 'avatar-box' }, avatar(user.username, user.id, { class: 'avatar small' }), user.online ? el('span', { class: 'dot' }) : null),
-      el('span', { class: 'who', dir: 'auto' }, user.username),
+      el('span', { class: 'avatar-box' }, avatar(user.display_name || user.username, user.id, { class: 'avatar small' }), user.online ? el('span', { class: 'dot' }) : null),
+      el('span', { class: 'who' }, el('bdi', {}, user.display_name || user.username), user.display_name ? el('small', {}, ` @${user.username}`) : null),
       user.online ? el('span', { class: 'hidden-label' }, t('online')) : null,
       !user.online && user.last_seen_at ? el('span', { class: 'role' }, t('last_seen', { when: moment(user.last_seen_at) })) : null));
 

@@ -85,6 +85,7 @@ export class Store extends Emitter {
     this.ticks = new Ticks(this.me.id);
     await this.loadChats();
     this.views.watch();
+    this.people.loadBlocked().catch(() => {}); // asked again with the next card
     this.outbox.resume(this.me.id);
   }
 

@@ -28,23 +28,26 @@ function fits(name, wanted) {
   return /[\s._-]/.test(plain(name)[found - 1]) ? 1 : 2;
 }
 
+/** The better of two fits. @param {number} a @param {number} b */
+const best = (a, b) => (a < 0 || b < 0 ? Math.max(a, b) : Math.min(a, b));
+
 function chats(wanted) {
   const sorted = store.sorted();
   if (!wanted) return [...sorted].sort((a, b) => Number(b.unread > 0) - Number(a.unread > 0));
-  return sorted.map((chat) => ({ chat, fit: fits(chat.info.name, wanted) })).filter(({ fit }) => fit >= 0).sort((a, b) => a.fit - b.fit).map(({ chat }) => chat);
+  return sorted.map((chat) => ({ chat, fit: best(fits(chat.info.name, wanted), fits(store.people.chatName(chat), wanted)) })).filter(({ fit }) => fit >= 0).sort((a, b) => a.fit - b.fit).map(({ chat }) => chat);
 }
 
 async function search() {
   const mine = asked += 1;
   const wanted = plain(input.value.trim());
-  const own = chats(wanted).slice(0, SHOWN).map((chat) => choice(chat.info.name, chat.info.peer?.id ?? chat.id, chat.unread > 0 ? t('chats.unread_count', { count: chat.unread }) : '', () => go(chat.id)));
+  const own = chats(wanted).slice(0, SHOWN).map((chat) => choice(store.people.chatName(chat), chat.info.peer?.id ?? chat.id, chat.unread > 0 ? t('chats.unread_count', { count: chat.unread }) : '', () => go(chat.id)));
   show(own);
   if (!wanted) return;
   try {
     const known = new Set([...store.chats.values()].map((chat) => chat.info.peer?.id));
     const people = (await store.people.find(input.value.trim())).people.filter((user) => !known.has(user.id));
     if (mine !== asked) return;
-    show([...own, ...people.slice(0, SHOWN).map((user) => choice(user.username, user.id, t('new'), () => begin(user)))]);
+    show([...own, ...people.slice(0, SHOWN).map((user) => choice(user.display_name || user.username, user.id, t('new'), () => begin(user)))]);
   } catch (error) {
     if (mine === asked) fault.textContent = wordsFor(error);
   }

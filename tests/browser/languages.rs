@@ -95,8 +95,8 @@ async fn words_and_place_stay_when_the_language_changes(d: &Deployment) {
     page.until_text("#messages", "message 39").await;
     page.click("#show-details").await;
     page.until_text("#details-body", "Leave group").await;
-    page.click("#details-body summary").await;
-    page.fill("#details-body form label:last-of-type input", "half a description").await;
+    page.click("#rename summary").await;
+    page.fill("#rename-description", "half a description").await;
     let in_sight = "const log = document.getElementById('log');
         const edge = log.getBoundingClientRect().top;
         const first = [...document.querySelectorAll('.message')].find((node) => node.getBoundingClientRect().bottom > edge);
@@ -107,7 +107,7 @@ async fn words_and_place_stay_when_the_language_changes(d: &Deployment) {
     page.keys("#settings select.language", "Русский").await;
     page.until_text("#settings-title", "Настройки").await;
     page.until_text("#details-body", "Выйти из группы").await;
-    let typed = "document.querySelector('#details-body details[open] label:last-of-type input').value";
+    let typed = "document.querySelector('#rename[open] #rename-description').value";
     page.until("the words kept", &format!("{typed} === 'half a description'"), &[]).await;
     assert_eq!(page.js(in_sight, vec![]).await, place, "the message in sight is where it was");
     page.assert_clean(&site.url).await;

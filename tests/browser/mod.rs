@@ -17,6 +17,7 @@ mod looks;
 mod mentions;
 mod page;
 mod pins;
+mod profiles;
 mod reactions;
 mod reading;
 mod recovery;

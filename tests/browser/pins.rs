@@ -112,14 +112,8 @@ async fn a_jump_shows_what_is_around_the_message(d: &Deployment) {
     assert_eq!(ann.chat(chat).await["unread_count"], 1, "nothing new was seen");
 
     // on down to the end, without a gap
-    for _ in 0..20 {
-        let end = "const log = document.querySelector('#log'); log.scrollTop = log.scrollHeight; return [...document.querySelectorAll('.message')].at(-1).textContent.includes('the newest')";
-        if page.js(end, vec![]).await == json!(true) {
-            break;
-        }
-        page.until("more", "document.querySelector('#log').ariaBusy === 'false'", &[]).await;
-    }
-    page.until("all of them", &format!("{SHOWN}.length === 331"), &[]).await;
+    let end = "(() => { const log = document.querySelector('#log'); log.scrollTop = log.scrollHeight; return document.querySelectorAll('.message').length === 331; })()";
+    page.until("all of them", end, &[]).await;
     page.until("all read", "document.querySelector('.chat-link .unread').textContent === ''", &[]).await;
     let shown: Vec<String> = page.texts(".message .text").await;
     assert_eq!((shown[19].as_str(), shown[330].as_str()), ("message 19.", "the newest"));
@@ -131,11 +125,11 @@ async fn a_jump_shows_what_is_around_the_message(d: &Deployment) {
 
 async fn what_is_written_after_a_jump_is_at_the_end(d: &Deployment) {
     let (ann, bob) = (d.user_named("ann").await, d.user_named("bob").await);
+    ann.group("Other", &[]).await;
     let (chat, _) = long_chat(&ann, &bob).await;
     let site = Site::of(d).await;
     let browser = Browser::start().await;
     let page = chat_page(&browser, &site, &ann).await;
-    ann.group("Other", &[]).await;
     open_chat(&page, "Long").await;
     page.until_text(".message .text", "message 329.").await;
     page.click("#pinned-jump").await;

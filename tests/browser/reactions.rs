@@ -96,6 +96,8 @@ async fn emoji_are_chosen_by_key_and_by_name(d: &Deployment) {
     open_chat(&page, "Hike").await;
     page.until_text(".message .text", "Who comes?").await;
     page.js("document.querySelector('.message').focus()", vec![]).await;
+    // the author's card, then what can be done
+    page.press(TAB).await;
     page.press(TAB).await;
     page.press(ENTER).await;
     page.until("the picker", "document.activeElement.id === 'emoji-search'", &[]).await;
@@ -126,9 +128,9 @@ async fn emoji_are_chosen_by_key_and_by_name(d: &Deployment) {
     page.keys("#settings select.language", "Русский").await;
     page.press("\u{e00c}").await;
     page.js("document.querySelector('.message').focus()", vec![]).await;
-    page.press(TAB).await;
-    page.press(TAB).await;
-    page.press(TAB).await;
+    for _ in 0..4 {
+        page.press(TAB).await;
+    }
     page.press(ENTER).await;
     page.until("the picker", "document.activeElement.id === 'emoji-search'", &[]).await;
     page.press("огонь").await;

@@ -50,6 +50,7 @@ async fn chats_are_put_away_and_kept_on_top_in_every_tab(d: &Deployment) {
     until_listed(&page, &["First: muted, on top", "Third: "]).await;
     page.until_text("#archive", "Archived (1)").await;
     page.until_text("#chat-name", "Second").await;
+    open_chat(&page, "Third").await;
     bob.say(ids[1], "more news").await;
     other.until_text("#archive", "unread").await;
     until_listed(&other, &["First: muted, on top", "Third: "]).await;
