@@ -20,6 +20,7 @@ export class Live {
         store.online.add(frame.user_id);
         store.outbox.again();
         store.pages.open(store.looked);
+        store.marks.openPins(store.looked);
         // Chats came and went while no connection was here to hear of it.
         store.loadChats().catch((error) => store.emit('fault', wordsFor(error)));
         return;

@@ -27,7 +27,8 @@ export class MentionList {
     this.#field = field;
     this.#changed = changed;
     field.onblur = () => this.close();
-    field.onselect = () => this.update();
+    // The caret may leave the name; it opens no list by coming to one.
+    field.onselectionchange = () => { if (!list.hidden) this.update(); };
     list.onmousedown = (event) => event.preventDefault(); // the focus stays in the field
   }
 
@@ -90,7 +91,9 @@ export class MentionList {
   #choose() {
     const { username } = this.#offered[this.#at];
     const { selectionStart: end, value } = this.#field;
-    const start = end - (typedName(value.slice(0, end)) ?? '').length;
+    const name = typedName(value.slice(0, end));
+    if (name === null) return this.close();
+    const start = end - name.length;
     const blank = /\s/.test(value[end] ?? '') ? '' : ' ';
     this.#field.setRangeText(username + blank, start, end, 'end');
     this.close();

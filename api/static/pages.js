@@ -239,13 +239,20 @@ export class Pages {
   }
 
   #told = new Map();
+  #telling = new Set();
+
+  /** Whether the server has yet to hear what was read here: its own count is older. @param {number} id */
+  telling(id) { return this.#told.has(id) || this.#telling.has(id); }
 
   /** The server hears of it soon and once, however fast one scrolls. */
   #tell(chat, before) {
     if (this.#told.has(chat.id)) return;
     const tell = () => {
       this.#told.delete(chat.id);
-      this.#store.call('POST', `/chats/${chat.id}/read`, { seq: chat.readSeq }).catch(() => { chat.readSeq = Math.min(before, chat.readSeq); });
+      this.#telling.add(chat.id);
+      this.#store.call('POST', `/chats/${chat.id}/read`, { seq: chat.readSeq })
+        .catch(() => { chat.readSeq = Math.min(before, chat.readSeq); })
+        .finally(() => this.#telling.delete(chat.id));
     };
     this.#told.set(chat.id, setTimeout(tell, chat.unread === 0 ? 0 : 300));
   }

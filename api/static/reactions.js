@@ -26,10 +26,10 @@ const chip = (emoji, react, tabindex) => el('button', {
   onclick: ({ currentTarget }) => react(emoji, currentTarget.getAttribute('aria-pressed') !== 'true'),
 }, el('span', { 'aria-hidden': 'true' }, emoji), el('span', { class: 'count', 'aria-hidden': 'true' }));
 
-function shown(node, { emoji, count, me }) {
+function shown(node, { emoji, count, me = false }) {
   setText(node.lastChild, format('NumberFormat').format(count));
   const label = t('react.count', { emoji, count });
   if (node.getAttribute('aria-label') !== label) node.setAttribute('aria-label', label);
-  if (node.getAttribute('aria-pressed') !== String(Boolean(me))) node.setAttribute('aria-pressed', String(Boolean(me)));
+  if (node.getAttribute('aria-pressed') !== String(me)) node.setAttribute('aria-pressed', String(me));
   return node;
 }

@@ -120,8 +120,8 @@ export class Store extends Emitter {
       known.info = { ...known.info, ...chat };
       if (chat.seq >= known.countedSeq) {
         known.countedSeq = chat.seq;
-        if (chat.unread_count != null) known.unread = chat.unread_count;
-        if (chat.mention_count != null) known.mentions = chat.mention_count;
+        if (chat.unread_count != null && !this.pages.telling(chat.id)) known.unread = chat.unread_count;
+        if (chat.mention_count != null && !this.pages.telling(chat.id)) known.mentions = chat.mention_count;
         if (chat.last_message !== undefined) known.last = chat.last_message;
       }
     }

@@ -35,7 +35,9 @@ export class Views {
    * @param {{muted_until?: string|null, archived?: boolean, pinned?: boolean}} patch
    */
   async set(id, patch) {
-    this.#store.learn(await this.#store.call('PATCH', `/chats/${id}/settings`, patch));
+    const { settings } = await this.#store.call('PATCH', `/chats/${id}/settings`, patch);
+    const chat = this.#store.chats.get(id);
+    if (chat) chat.info = { ...chat.info, settings };
     this.changed(id);
   }
 
