@@ -8,7 +8,12 @@ use super::{Browser, Page, Site, chat_page, open_chat};
 use crate::support::deployment::Builder;
 use crate::support::{Deployment, User};
 
-both_forms!(two_people_react, emoji_are_chosen_by_key_and_by_name, the_server_takes_every_emoji_of_the_picker);
+both_forms!(
+    two_people_react,
+    emoji_are_chosen_by_key_and_by_name,
+    the_server_takes_every_emoji_of_the_picker,
+    what_hangs_on_messages_is_right_after_a_resync,
+);
 both_forms_alone!(reactions_are_right_after_an_outage);
 
 const ENTER: &str = "\u{e007}";
@@ -212,4 +217,37 @@ async fn reactions_are_right_after_an_outage(builder: Builder) {
     page.until_text("#chat-name", "Steady").await;
     until_reactions(&page, &wanted).await;
     page.assert_own_host(&site.url).await;
+}
+
+/// The server says that it cannot replay what was lost: the page fetches it.
+async fn what_hangs_on_messages_is_right_after_a_resync(d: &Deployment) {
+    let (ann, bob) = (d.user_named("ann").await, d.user_named("bob").await);
+    let chat = ann.group("Steady", &[&bob]).await["id"].as_i64().unwrap();
+    let first = bob.say(chat, "first").await;
+    react(&ann, &first, "👍").await;
+    react(&bob, &first, "🎉").await;
+    let site = Site::of(d).await;
+    let browser = Browser::start().await;
+    let page = browser.window().await;
+    // Frames are lost on their way while the test says so.
+    let source = "const Real = window.WebSocket;
+        window.WebSocket = class extends Real {
+            constructor(...more) { super(...more); window.socket = this; }
+            set onmessage(hear) { this.hear = hear; super.onmessage = (message) => { if (!window.lossy) hear?.(message); else window.lost = true; }; }
+        };";
+    page.devtools("Page.addScriptToEvaluateOnNewDocument", json!({"source": source})).await;
+    super::log_in(&page, &site, &ann).await;
+    open_chat(&page, "Steady").await;
+    until_reactions(&page, &["👍 1*", "🎉 1"]).await;
+    page.js("window.lossy = true", vec![]).await;
+    take_back(&ann, &first, "👍").await;
+    react(&bob, &first, "👍").await;
+    ann.rest.put_nothing(&format!("/chats/{chat}/pins/{}", first["id"])).await.ok(204);
+    page.until("frames lost", "window.lost", &[]).await;
+    let head = ann.chat(chat).await["seq"].clone();
+    let resync = json!({"type": "resync", "chat_id": chat, "seq": head}).to_string();
+    page.js("window.lossy = false; window.socket.hear({ data: arguments[0] })", vec![json!(resync)]).await;
+    until_reactions(&page, &["🎉 1", "👍 1"]).await;
+    page.until_text("#pinned-words", "first").await;
+    page.assert_clean(&site.url).await;
 }
