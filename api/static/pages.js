@@ -71,16 +71,23 @@ export class Pages {
     return page.seq;
   }
 
-  /** The messages around one, in place of those here. @param {Entry} chat @param {number} id */
+  /**
+   * The messages around one, in place of those here; none where it is gone. The three answers are
+   * of three moments, so all events of meanwhile are applied again.
+   * @param {Entry} chat @param {number} id
+   */
   async #around(chat, id) {
-    const before = await this.#ask(chat, `&before=${id + 1}`);
-    if (!before.items.some((message) => message.id === id)) return before.seq;
+    const message = await this.#store.call('GET', `/messages/${id}`).catch((error) => {
+      if (error.code === 'message_not_found') return null;
+      throw error;
+    });
+    if (message?.chat_id !== chat.id) return 0;
+    const before = await this.#ask(chat, `&before=${id}`);
     const after = await this.#ask(chat, `&after=${id}`);
     chat.messages = [];
-    this.#take(chat, before);
-    this.#take(chat, after);
+    this.#take(chat, { items: [...before.items, message, ...after.items] });
     Object.assign(chat, { older: before.next_cursor, newer: after.next_cursor, loaded: true });
-    return before.seq;
+    return 0;
   }
 
   /** @param {Entry} chat @param {string} more */
