@@ -1,24 +1,34 @@
--- One more under a limit, by the generic cell rate algorithm (ITU-T I.371), on the server's own clock.
+-- One more under a limit, by the generic cell rate algorithm (ITU-T I.371), on the server's own clock,
+-- after what a node allowed by its lease.
 -- KEYS[1]  the subject's theoretical arrival time, microseconds since the epoch
 -- ARGV[1]  the emission interval, microseconds
 -- ARGV[2]  the burst
--- Answers how many microseconds to wait; 0: allowed, and counted.
+-- ARGV[3]  the burst and what leases may have allowed beyond it
+-- ARGV[4]  what the node allowed
+-- ARGV[5]  the theoretical arrival time after those alone, microseconds from now on; it may be negative
+-- Answers two numbers. First how many microseconds to wait; 0: allowed, and counted. Then how much of
+-- the burst is used.
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local interval = tonumber(ARGV[1])
-local arrival = tonumber(redis.call('GET', KEYS[1]) or now)
+local spent = tonumber(ARGV[4])
+local furthest = now + interval * tonumber(ARGV[3])
+-- Further ahead it cannot be: the server's clock has stepped back.
+local arrival = math.min(tonumber(redis.call('GET', KEYS[1]) or now), furthest)
+if spent > 0 then
+    -- As if each had been counted when it happened.
+    arrival = math.min(math.max(arrival + spent * interval, now + tonumber(ARGV[5])), furthest)
+end
 if arrival < now then
     arrival = now
-end
--- Further ahead than the burst reaches it cannot be: the server's clock has stepped back.
-if arrival > now + interval * tonumber(ARGV[2]) then
-    arrival = now + interval * tonumber(ARGV[2])
 end
 local next = arrival + interval
 local wait = next - interval * tonumber(ARGV[2]) - now
 if wait > 0 then
-    return wait
+    next = arrival
 end
--- Lua would write a number this large in scientific notation.
-redis.call('SET', KEYS[1], string.format('%.0f', next), 'PX', math.ceil((next - now) / 1000) + 1)
-return 0
+if wait <= 0 or spent > 0 then
+    -- Lua would write a number this large in scientific notation.
+    redis.call('SET', KEYS[1], string.format('%.0f', next), 'PX', math.ceil((next - now) / 1000) + 1)
+end
+return {math.max(wait, 0), math.ceil((next - now) / interval)}

@@ -1,27 +1,24 @@
 //! Limits counted in this process: for one process alone, and for any while Redis is away.
-//!
-//! Bounded: over [`CAPACITY`] subjects it forgets those whose time is over. If that is not enough,
-//! it forgets all of a shard.
 
-use super::{Decision, Limit, RateLimiter};
+use super::subjects::{Passing, Subjects};
+use super::{Decision, Limit, RateLimiter, interval};
 use async_trait::async_trait;
-use parking_lot::Mutex;
-use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
-/// Subjects that are remembered.
-const CAPACITY: usize = 1 << 20;
-const SHARDS: usize = 16;
+/// The theoretical time of a subject's next arrival.
+#[derive(Default)]
+struct Arrival(Duration);
 
-/// The theoretical time of the next arrival, by limit and subject.
-type Arrivals = HashMap<(&'static str, Box<str>), Duration>;
+impl Passing for Arrival {
+    fn is_over(&self, now: Duration) -> bool {
+        self.0 <= now
+    }
+}
 
 /// Counts in this process.
 pub struct MemoryLimiter {
     start: Instant,
-    hasher: RandomState,
-    shards: [Mutex<Arrivals>; SHARDS],
+    arrivals: Subjects<Arrival>,
 }
 
 impl Default for MemoryLimiter {
@@ -33,37 +30,29 @@ impl Default for MemoryLimiter {
 impl MemoryLimiter {
     /// Nothing counted yet.
     pub fn new() -> Self {
-        Self { start: Instant::now(), hasher: RandomState::new(), shards: Default::default() }
+        Self { start: Instant::now(), arrivals: Subjects::new() }
     }
 
-    fn shard(&self, key: &(&'static str, Box<str>)) -> &Mutex<Arrivals> {
-        // The low bits of the hash; the map below hashes with another key.
-        let shard = usize::try_from(self.hasher.hash_one(key) % SHARDS as u64).unwrap_or_default();
-        &self.shards[shard]
+    /// The time since this limiter began.
+    pub(super) fn now(&self) -> Duration {
+        self.start.elapsed()
     }
 
     /// One more of `subject` at `now` (since any fixed moment).
-    fn check_at(&self, limit: &Limit, subject: &str, now: Duration) -> Decision {
-        let key = (limit.name, Box::<str>::from(subject));
-        let mut arrivals = self.shard(&key).lock();
-        if arrivals.len() >= CAPACITY / SHARDS && !arrivals.contains_key(&key) {
-            arrivals.retain(|_, arrival| *arrival > now);
-            if arrivals.len() >= CAPACITY / SHARDS {
-                tracing::warn!(limit.name = limit.name, "too many subjects to count; some counts start again");
-                arrivals.clear();
+    pub(super) fn check_at(&self, limit: &Limit, subject: &str, now: Duration) -> Decision {
+        self.arrivals.with(limit, subject, now, |arrival| {
+            let (decision, next) = gcra(limit, arrival.0.max(now), now);
+            if decision == Decision::Allowed {
+                arrival.0 = next;
             }
-        }
-        let arrival = arrivals.get(&key).copied().unwrap_or(now).max(now);
-        let (decision, next) = gcra(limit, arrival, now);
-        if decision == Decision::Allowed {
-            arrivals.insert(key, next);
-        }
-        decision
+            decision
+        })
     }
-}
 
-fn interval(limit: &Limit) -> Duration {
-    limit.period / limit.rate.max(1)
+    /// Takes one back that was allowed.
+    pub(super) fn take_back(&self, limit: &Limit, subject: &str) {
+        self.arrivals.with_known(limit, subject, |arrival| arrival.0 = arrival.0.saturating_sub(interval(limit)));
+    }
 }
 
 /// The generic cell rate algorithm. `arrival` is the theoretical time of the next request (not
@@ -81,14 +70,11 @@ fn gcra(limit: &Limit, arrival: Duration, now: Duration) -> (Decision, Duration)
 #[async_trait]
 impl RateLimiter for MemoryLimiter {
     async fn check(&self, limit: &Limit, subject: &str) -> Decision {
-        self.check_at(limit, subject, self.start.elapsed())
+        self.check_at(limit, subject, self.now())
     }
 
     async fn refund(&self, limit: &Limit, subject: &str) {
-        let key = (limit.name, Box::<str>::from(subject));
-        if let Some(arrival) = self.shard(&key).lock().get_mut(&key) {
-            *arrival = arrival.saturating_sub(interval(limit));
-        }
+        self.take_back(limit, subject);
     }
 }
 

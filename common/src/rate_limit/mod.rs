@@ -3,11 +3,15 @@
 //!
 //! # Obligations of a back end
 //! - A check and its cost are one atomic step. So is a refund.
+//! - A subject may get past its limit by what the leases of the other nodes hold, nine a node, and
+//!   only a limit of at least forty in a second has leases. It waits for that afterwards.
 //! - Away or slow (over 100 ms), it never blocks the request: the limiter counts in this process
 //!   alone, and returns to Redis by itself.
 
+mod leases;
 pub mod memory;
 pub mod redis;
+mod subjects;
 
 use async_trait::async_trait;
 use std::time::Duration;
@@ -23,6 +27,11 @@ pub struct Limit {
     pub period: Duration,
     /// Requests at once, after a rest.
     pub burst: u32,
+}
+
+/// The time that one of a limit takes.
+fn interval(limit: &Limit) -> Duration {
+    limit.period / limit.rate.max(1)
 }
 
 /// The answer of a limiter.

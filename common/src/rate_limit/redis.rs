@@ -1,11 +1,13 @@
 //! Limits counted in Redis, so that they hold across nodes.
 //!
 //! This process counts each check too. A subject over the limit here is over it everywhere, so a
-//! flood costs Redis nothing. While Redis is away or slow, the count of this process decides, at
-//! once and without a gap.
+//! flood costs Redis nothing. A subject far from its limit has a lease, and Redis is asked for one
+//! check in ten. While Redis is away or slow, the count of this process decides, at once and
+//! without a gap.
 
+use super::leases::{self, Leases, Spent};
 use super::memory::MemoryLimiter;
-use super::{Decision, Limit, RateLimiter};
+use super::{Decision, Limit, RateLimiter, interval};
 use crate::config::RedisConfig;
 use crate::error::Result;
 use crate::lifecycle::Lifecycle;
@@ -16,13 +18,15 @@ use async_trait::async_trait;
 use redis::aio::MultiplexedConnection;
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
-use redis::{AsyncConnectionConfig, Client, RedisResult};
+use redis::{AsyncConnectionConfig, Client, FromRedisValue, RedisResult};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 
 /// No request waits longer for its count.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(100);
+/// In bursts: what a subject has to wait for at most, however much the leases let it have.
+const OVERDRAWN: u64 = 2;
 /// The pause between attempts to connect.
 const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 
@@ -30,6 +34,7 @@ const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 pub struct RedisLimiter {
     link: Arc<Link>,
     here: MemoryLimiter,
+    leases: Leases,
     script: redis::Script,
     refund: redis::Script,
     namespace: Namespace,
@@ -62,12 +67,28 @@ impl RedisLimiter {
         lifecycle.spawn("rate limits' link", async move { kept.keep(&server).await });
         let script = redis::Script::new(include_str!("gcra.lua"));
         let refund = redis::Script::new(include_str!("refund.lua"));
-        Ok(Self { link, here: MemoryLimiter::new(), script, refund, namespace: place.namespace.clone() })
+        Ok(Self {
+            link,
+            here: MemoryLimiter::new(),
+            leases: Leases::new(),
+            script,
+            refund,
+            namespace: place.namespace.clone(),
+        })
     }
 
-    async fn ask(&self, connection: &Connection, limit: &Limit, subject: &str) -> RedisResult<u64> {
+    /// One more after what was spent: the time to wait, and how much of the burst is used.
+    async fn ask(
+        &self,
+        connection: &Connection,
+        limit: &Limit,
+        subject: &str,
+        spent: Spent,
+    ) -> RedisResult<(u64, u64)> {
+        let burst = u64::from(limit.burst.max(1));
+        let furthest = if leases::is_leased(limit) { burst * OVERDRAWN } else { burst };
         let mut call = self.script.key(self.key(limit, subject));
-        call.arg(micros(limit)).arg(limit.burst.max(1));
+        call.arg(micros(limit)).arg(burst).arg(furthest).arg(spent.count).arg(spent.ahead_micros);
         invoke(connection, &call).await
     }
 
@@ -87,10 +108,10 @@ impl RedisLimiter {
 }
 
 fn micros(limit: &Limit) -> u64 {
-    u64::try_from((limit.period / limit.rate.max(1)).as_micros()).unwrap_or(u64::MAX)
+    u64::try_from(interval(limit).as_micros()).unwrap_or(u64::MAX)
 }
 
-async fn invoke(connection: &Connection, call: &redis::ScriptInvocation<'_>) -> RedisResult<u64> {
+async fn invoke<T: FromRedisValue>(connection: &Connection, call: &redis::ScriptInvocation<'_>) -> RedisResult<T> {
     match connection.clone() {
         Connection::Single(mut connection) => call.invoke_async(&mut connection).await,
         Connection::Cluster(mut connection) => call.invoke_async(&mut connection).await,
@@ -100,25 +121,34 @@ async fn invoke(connection: &Connection, call: &redis::ScriptInvocation<'_>) -> 
 #[async_trait]
 impl RateLimiter for RedisLimiter {
     async fn check(&self, limit: &Limit, subject: &str) -> Decision {
-        let here = self.here.check(limit, subject).await;
+        let now = self.here.now();
+        let here = self.here.check_at(limit, subject, now);
         if here != Decision::Allowed {
             return here;
         }
         let Some(connection) = self.link.open.load_full() else { return here };
-        match self.within(&connection, self.ask(&connection, limit, subject)).await {
-            Some(0) => Decision::Allowed,
-            Some(micros) => Decision::Denied { retry_after: Duration::from_micros(micros) },
+        let Err(spent) = self.leases.spend(limit, subject, now) else { return here };
+        // A report without an answer is lost: to repeat one that arrived would count it twice.
+        match self.within(&connection, self.ask(&connection, limit, subject, spent)).await {
+            Some((0, used)) => {
+                self.leases.grant(limit, subject, now, used);
+                Decision::Allowed
+            }
+            Some((micros, _)) => Decision::Denied { retry_after: Duration::from_micros(micros) },
             None => here,
         }
     }
 
     async fn refund(&self, limit: &Limit, subject: &str) {
-        self.here.refund(limit, subject).await;
+        self.here.take_back(limit, subject);
+        if self.leases.refund(limit, subject) {
+            return;
+        }
         let Some(connection) = self.link.open.load_full() else { return };
         let mut call = self.refund.key(self.key(limit, subject));
         call.arg(micros(limit));
         // A refund that is lost costs one try of many.
-        self.within(&connection, invoke(&connection, &call)).await;
+        self.within::<u64>(&connection, invoke(&connection, &call)).await;
     }
 }
 

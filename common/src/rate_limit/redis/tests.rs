@@ -1,3 +1,5 @@
+mod leases_over_nodes;
+
 use super::*;
 use crate::config::RedisConfig;
 use crate::lifecycle::ExitReason;
@@ -35,9 +37,13 @@ impl Node {
 
     /// How many of that many tries are allowed.
     async fn allowed(&self, subject: &str, tries: usize) -> usize {
+        self.allowed_of(&LOGINS, subject, tries).await
+    }
+
+    async fn allowed_of(&self, limit: &Limit, subject: &str, tries: usize) -> usize {
         let mut allowed = 0;
         for _ in 0..tries {
-            allowed += usize::from(self.limiter.check(&LOGINS, subject).await == Decision::Allowed);
+            allowed += usize::from(self.limiter.check(limit, subject).await == Decision::Allowed);
         }
         allowed
     }
