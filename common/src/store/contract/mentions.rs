@@ -2,7 +2,7 @@
 
 use super::*;
 
-contract!(
+contract_of_sends!(
     members_are_found_by_their_names,
     a_mention_is_counted_until_it_is_read,
     an_edit_changes_the_mentions,

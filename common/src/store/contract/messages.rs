@@ -2,7 +2,7 @@
 
 use super::*;
 
-contract!(
+contract_of_sends!(
     a_message_is_stored_and_told,
     a_retry_makes_nothing_new,
     a_retry_is_known_after_edit_and_deletion,

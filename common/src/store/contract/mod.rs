@@ -42,6 +42,20 @@ macro_rules! contract {
 }
 use contract;
 
+/// The same for what sends: on Postgres a few messages go another way than many.
+macro_rules! contract_of_sends {
+    ($($name:ident),* $(,)?) => {
+        messenger_testing::over_each! {
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            sqlite: crate::store::contract::Fixture::sqlite().await,
+            postgres: crate::store::contract::Fixture::postgres().await,
+            postgres_by_one_statement: crate::store::contract::Fixture::postgres_by_one_statement().await;
+            $($name)*
+        }
+    };
+}
+use contract_of_sends;
+
 /// A store of its own for one test.
 pub(super) struct Fixture {
     pub(super) store: Arc<dyn Store>,
@@ -75,8 +89,16 @@ impl Fixture {
     }
 
     pub(super) async fn postgres() -> Self {
+        Self::over_postgres(|store| store).await
+    }
+
+    pub(super) async fn postgres_by_one_statement() -> Self {
+        Self::over_postgres(PostgresStore::of_many).await
+    }
+
+    async fn over_postgres(change: impl FnOnce(PostgresStore) -> PostgresStore) -> Self {
         let url = postgres::shared_without_fsync().await.new_database().await;
-        let store = PostgresStore::connect(&url.clone().into(), 8).unwrap();
+        let store = change(PostgresStore::connect(&url.clone().into(), 8).unwrap());
         store.migrate().await.unwrap();
         assert!(store.schema_ready().await.unwrap());
         Self { store: Arc::new(store), raw: Raw::Postgres(url), users: AtomicU32::new(0) }

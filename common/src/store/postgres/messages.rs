@@ -40,6 +40,18 @@ macro_rules! history {
     };
 }
 
+macro_rules! send_by {
+    ($function:literal) => {
+        concat!(
+            "select outcome, message_id, seq, created_at, text, edited_at, is_deleted, reply_to_id, pair_low,
+                    pair_high, outbox_id, display_name, reactions, mentions, mine
+             from ",
+            $function,
+            "($1, $2, $3, $4, $5, $6, $7, $8)"
+        )
+    };
+}
+
 #[async_trait]
 impl Messages for PostgresStore {
     async fn send(&self, batch: Vec<NewMessage>) -> Result<SentBatch> {
@@ -63,24 +75,25 @@ impl Messages for PostgresStore {
             let mut rows = Vec::new();
             if !chats.is_empty() {
                 let mut lease = self.pool.lease().await?;
-                let sent: Result<Vec<SentRow>, _> = sqlx::query_as(
-                    "select outcome, message_id, seq, created_at, text, edited_at, is_deleted, reply_to_id, pair_low,
-                            pair_high, outbox_id, display_name, reactions, mentions, mine
-                     from messenger_send_v2($1, $2, $3, $4, $5, $6, $7, $8)",
-                )
-                .bind(chats)
-                .bind(authors)
-                .bind(texts)
-                .bind(clients)
-                .bind(digests)
-                .bind(replies)
-                .bind(mentions)
-                .bind(notified)
-                .fetch_all(lease.connection())
-                .await;
+                let statement = if chats.len() <= self.few {
+                    send_by!("messenger_send_few_v3")
+                } else {
+                    send_by!("messenger_send_v2")
+                };
+                let sent: Result<Vec<SentRow>, _> = sqlx::query_as(statement)
+                    .bind(chats)
+                    .bind(authors)
+                    .bind(texts)
+                    .bind(clients)
+                    .bind(digests)
+                    .bind(replies)
+                    .bind(mentions)
+                    .bind(notified)
+                    .fetch_all(lease.connection())
+                    .await;
                 rows = lease.end_written(sent).await?;
             }
-            let outbox = rows.first().and_then(|row| row.outbox_id).map(OutboxId);
+            let outbox = rows.iter().find_map(|row| row.outbox_id).map(OutboxId);
             let mut rows = rows.into_iter();
             let mut outcomes = Vec::with_capacity(batch.len());
             for (entry, refused) in batch.iter().zip(refused) {
@@ -145,7 +158,7 @@ impl Messages for PostgresStore {
     }
 }
 
-/// A row of `messenger_send_v2`.
+/// A row of `messenger_send_v2` and `messenger_send_few_v3`.
 #[derive(FromRow)]
 struct SentRow {
     outcome: i32,

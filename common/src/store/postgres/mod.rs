@@ -46,11 +46,17 @@ use tokio::time::timeout;
 /// and a busy machine needs some of them.
 const OPERATION_TIMEOUT: Duration = Duration::from_millis(1750);
 
+/// Up to so many messages are sent one after the other in one call; more, by one statement for all.
+/// Measured, µs of Postgres a message: 131 and 174 at two, 112 and 135 at three, as much at four.
+const FEW: usize = 3;
+
 /// The store over Postgres; cloned, it shares its pool.
 #[derive(Clone)]
 pub struct PostgresStore {
     pool: Arc<Pool>,
     outbox: Arc<LowWater>,
+    /// See [`FEW`].
+    few: usize,
 }
 
 impl PostgresStore {
@@ -75,7 +81,7 @@ impl PostgresStore {
         {
             options = options.ssl_root_cert_from_pem(authorities.pem().to_vec());
         }
-        Ok(Self { pool: Pool::new(options, pool_size), outbox: Arc::default() })
+        Ok(Self { pool: Pool::new(options, pool_size), outbox: Arc::default(), few: FEW })
     }
 
     /// The server's settings as a statement of ours sees them.
@@ -85,6 +91,12 @@ impl PostgresStore {
         let asked = "select current_setting(name) from unnest($1::text[]) with ordinality as s (name, n) order by n";
         let rows: Vec<(String,)> = self.rows(|| sqlx::query_as(asked).bind(&names)).await?;
         Ok(rows.into_iter().map(|row| row.0).collect())
+    }
+
+    /// The same store, which sends every batch by one statement for all.
+    #[cfg(test)]
+    pub(super) fn of_many(self) -> Self {
+        Self { few: 0, ..self }
     }
 
     /// Closes what was idle for that long.
