@@ -6,6 +6,7 @@
 //! wants it, and unsubscribes when the last no longer does.
 
 mod missed;
+mod tail;
 mod users;
 
 use self::users::LocalUser;

@@ -23,6 +23,8 @@ pub(crate) enum ToShard {
     Deliver(Vec<Delivery>),
     /// Another connection of the user took the seat of this one.
     Displace(UserId, u64),
+    /// Any event may have been lost: compare all heads with the log.
+    CompareAll,
     /// Access ended.
     Revoke(Revocation),
     /// Some revocations were missed: check all connections.
@@ -50,6 +52,8 @@ pub(crate) enum Delivery {
     Log(ChatId, Event),
     /// From here on the bus delivers the chat's channel.
     ChannelUp(ChatId),
+    /// The log has this number; it may have been published, and lost.
+    Reached(ChatId, Seq),
     /// Typing or read state.
     Ephemeral { chat_id: ChatId, user_id: UserId, kind: EventKind, frame: Bytes },
     /// To every connection of a user.

@@ -216,10 +216,10 @@ impl Shard {
 
     /// Lets go of feeds that nobody wants any more. Returns the chats of the others whose head is
     /// due to be checked.
-    pub(crate) fn age_feeds(&self, tick: u32, is_due: impl Fn(ChatId) -> bool) -> Vec<ChatId> {
+    pub(crate) fn age_feeds(&self, is_due: impl Fn(ChatId) -> bool) -> Vec<ChatId> {
         let mut due = Vec::new();
         self.chats.borrow_mut().retain(|id, Chat { feed, idle_ticks, .. }| {
-            feed.age(tick, RING_TICKS);
+            feed.age(self.ticks.get(), RING_TICKS);
             if feed.is_empty() {
                 *idle_ticks = idle_ticks.saturating_add(1);
                 let unwanted = *idle_ticks > IDLE_TICKS && !feed.is_filling();

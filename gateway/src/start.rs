@@ -50,6 +50,7 @@ impl Gateway {
         }
         lifecycle.spawn("revocations to shards", revocation::run(Arc::clone(&hub)));
         lifecycle.spawn("missed statuses", Arc::clone(&hub).read_what_was_missed());
+        lifecycle.spawn("tail of the log", Arc::clone(&hub).follow_the_tail());
         Ok(Self::new(hub, config.allowed_origins.clone(), places.clone(), config.drain))
     }
 

@@ -12,8 +12,8 @@ use crate::support::{Deployment, SOON, Ws, eventually, json, limited};
 /// From the loss of the connections to the resync: a ping of the database, a tick.
 const NOTICED_WITHIN: Duration = Duration::from_secs(5);
 
-/// Each head is compared once in so long, without any sign.
-const SLOW_BEAT: Duration = Duration::from_secs(13);
+/// Those who live find out from the one who began: the epoch changes, and every head is compared.
+const FOUND_WITHIN: Duration = Duration::from_secs(13);
 
 /// Takes back what came after `head`.
 async fn go_back(d: &Deployment, chats: &[i64], head: i64) {
@@ -143,7 +143,7 @@ async fn a_database_that_failed_over_is_compared_at_once() {
     .await;
 }
 
-/// A subscription that begins finds out, and within the slow beat so do those that live.
+/// A subscription that begins finds out, and soon so do those that live.
 #[tokio::test]
 async fn a_newcomer_finds_that_the_history_went_back() {
     limited(async {
@@ -160,7 +160,7 @@ async fn a_newcomer_finds_that_the_history_went_back() {
         let mut newcomer = ann.connect_to(0).await;
         let subscribed = newcomer.subscribe_after(chat_id, 2).await;
         assert_eq!((&subscribed["seq"], &subscribed["resync"]), (&1.into(), &true.into()));
-        assert_eq!(resync_within(SLOW_BEAT, &mut live, chat_id).await, 1);
+        assert_eq!(resync_within(FOUND_WITHIN, &mut live, chat_id).await, 1);
         let sent = ann.say(chat_id, "anew").await;
         for ws in [&mut live, &mut newcomer] {
             assert_eq!(ws.expect_in("new_message", chat_id).await["message"], sent);

@@ -239,8 +239,8 @@ async fn a_token_that_expires_ends_its_connection_and_a_fresh_one_keeps_it() {
     .await;
 }
 
-/// How long until a node finds out by itself: a chat's head is compared with the log's every 10 s,
-/// ended sessions are read every 5 s; and some for a busy machine.
+/// How long until a node finds out by itself: the tail of the log is read every 10 s, ended
+/// sessions every 5 s; and some for a busy machine.
 const SLOW_BEAT: Duration = Duration::from_secs(13);
 
 #[tokio::test]

@@ -7,6 +7,7 @@ mod g1_durable;
 mod g2_history;
 mod g2_order;
 mod g2_standby;
+mod g2_tail;
 mod g3_failover;
 mod g3_sentinel;
 mod g3_soon;

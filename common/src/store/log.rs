@@ -75,6 +75,23 @@ pub struct LogHead {
     pub committed_at: Option<OffsetDateTime>,
 }
 
+/// The newest message's id that was given when somebody looked: where the next look begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TailMark(pub(super) i64);
+
+/// What the logs of all chats gained.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tail {
+    /// For a later look.
+    pub mark: TailMark,
+    /// The chats that gained an event, each with the newest number of those. `None`: this cannot be
+    /// said from that mark on, because too much happened or the database is another one.
+    pub moved: Option<Vec<(ChatId, Seq)>>,
+}
+
+/// More messages than this are not read: to compare the heads of all chats costs less.
+pub(super) const TAIL: i64 = 500_000;
+
 /// The log and its outbox. See the store's obligations.
 #[async_trait]
 pub trait Log: Send + Sync + 'static {
@@ -84,6 +101,10 @@ pub trait Log: Send + Sync + 'static {
     /// For each chat the head of its log, and the commit of its entry of that number. In the order
     /// asked, deleted chats too; `None` where there is no such chat. Never from a replica.
     async fn heads(&self, asked: &[(ChatId, Seq)]) -> Result<Vec<Option<LogHead>>>;
+    /// The tail of all logs: messages after a mark, and other events of the last `within`. What was
+    /// not yet committed when the mark was taken may be before it, so begin from an older one.
+    /// Without a mark nothing is read but the mark. Never from a replica.
+    async fn tail(&self, since: Option<TailMark>, within: Duration) -> Result<Tail>;
     /// Removes entries that are published.
     async fn outbox_remove(&self, ids: &[OutboxId]) -> Result<()>;
     /// Claims up to `limit` entries that are older than `age` by the database's clock and that no

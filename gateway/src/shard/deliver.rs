@@ -4,6 +4,7 @@ use super::Shard;
 use crate::feed::{Event, Known, Piece, Progress, Repair};
 use crate::inbox::Delivery;
 use messenger_common::id::{ChatId, Seq};
+use messenger_common::metrics::GapCause;
 
 impl Shard {
     /// Delivers a publication. Returns the repair that its feed is due.
@@ -15,6 +16,7 @@ impl Shard {
                 due.flatten().map(|due| (chat, due))
             }
             Delivery::ChannelUp(chat) => self.on_channel_up(chat).map(|due| (chat, due)),
+            Delivery::Reached(chat, seq) => self.on_reached(chat, seq).map(|due| (chat, due)),
             Delivery::Ephemeral { chat_id, user_id, kind, frame } => {
                 self.on_ephemeral(chat_id, user_id, kind, frame);
                 None
@@ -66,6 +68,16 @@ impl Shard {
         self.hub.reads.log.forget(chat);
         self.forget_notices(chat, &users);
         self.hub.history_went_back(chat, head);
+    }
+
+    /// The log has that number. A feed that is elsewhere compares its head, unless that is being
+    /// done: either an event is still on its way, or it was lost.
+    fn on_reached(&self, chat: ChatId, seq: Seq) -> Option<Repair> {
+        self.with_feed(chat, |feed| {
+            let is_elsewhere = feed.head().is_some_and(|head| head != seq);
+            is_elsewhere.then(|| feed.head_due_once(GapCause::HeadCheck)).flatten()
+        })
+        .flatten()
     }
 
     fn on_channel_up(&self, chat: ChatId) -> Option<Repair> {

@@ -1,6 +1,6 @@
 //! The upkeep of a shard, twice a second: heartbeats, silence, expiry, slow readers, idle feeds,
-//! and the slow beat at which each feed's head is compared with the log's in case an event was
-//! lost. Also revocation and drain.
+//! and the slow beat at which each feed's head is compared with the log's. That finds what neither
+//! the bus nor the tail of the log shows. Also revocation and drain.
 
 use super::{TICK, Worker};
 use crate::conn::{Conn, State};
@@ -16,8 +16,10 @@ use std::time::{Duration, Instant};
 
 /// A reader of which nothing moved for this many milliseconds is closed (G7).
 const SLOW_READER_MS: u64 = 30_000;
-/// Each feed's head is checked once in so many ticks (10 s).
+/// A part of the feeds, and every connection's access, is checked once in so many ticks (10 s).
 const SLOW_BEAT_TICKS: u32 = 20;
+/// In so many parts (10 min for all feeds). Those of a part are asked about in one query.
+const PARTS: u32 = 60;
 
 impl Worker {
     pub(super) fn tick(&self) {
@@ -40,16 +42,21 @@ impl Worker {
         if has_failed_over {
             shard.forget_all_notices();
         }
-        for chat in shard.age_feeds(tick, |chat| has_failed_over || is_due(chat, tick)) {
-            let due = shard.with_feed(chat, |feed| feed.head_due(GapCause::HeadCheck));
-            if let Some(due) = due.flatten() {
-                repair::start(shard, chat, due);
-            }
-        }
+        self.compare_heads(|chat| has_failed_over || is_due(chat, tick));
         shard.hub.reads.log.sweep(instant);
         shard.hub.reads.rosters.sweep(instant);
         if tick.is_multiple_of(SLOW_BEAT_TICKS) {
             self.recheck();
+        }
+    }
+
+    /// Compares the heads of feeds with the log's.
+    pub(super) fn compare_heads(&self, is_due: impl Fn(ChatId) -> bool) {
+        for chat in self.shard.age_feeds(is_due) {
+            let due = self.shard.with_feed(chat, |feed| feed.head_due(GapCause::HeadCheck));
+            if let Some(due) = due.flatten() {
+                repair::start(&self.shard, chat, due);
+            }
         }
     }
 
@@ -132,5 +139,6 @@ pub(super) fn release(shard: &Shard, conn: &Rc<Conn>) {
 }
 
 fn is_due(chat: ChatId, tick: u32) -> bool {
-    chat.0.rem_euclid(i64::from(SLOW_BEAT_TICKS)) == i64::from(tick % SLOW_BEAT_TICKS)
+    let part = i64::from(tick / SLOW_BEAT_TICKS % PARTS);
+    tick.is_multiple_of(SLOW_BEAT_TICKS) && chat.0.rem_euclid(i64::from(PARTS)) == part
 }

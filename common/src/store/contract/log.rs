@@ -5,6 +5,7 @@ use crate::event::{Effect, EventKind};
 
 contract!(
     the_log_is_read_in_pieces,
+    the_tail_says_which_chats_moved,
     the_outbox_keeps_what_nobody_published,
     a_dead_relays_entries_come_back,
     a_claim_is_bounded_in_events,
@@ -38,6 +39,29 @@ async fn the_log_is_read_in_pieces(at: Fixture) {
     assert_eq!(at.store.log_after(ChatId(0), Seq(0), 3).await.unwrap(), None);
     let fresh = at.store.log_after(at.store.private_chat(ann.id, ben.id).await.unwrap().0.id, Seq(0), 3).await;
     assert_eq!(fresh.unwrap(), Some(LogPage { events: vec![], head: Seq(0), floor: Seq(0) }));
+}
+
+async fn the_tail_says_which_chats_moved(at: Fixture) {
+    let (ann, ben) = (at.user().await, at.user().await);
+    let [silent, loud, joined] =
+        [at.group(&ann, &[]).await.id, at.group(&ann, &[]).await.id, at.group(&ann, &[]).await.id];
+    at.send_batch(vec![new(silent, &ann, "before")]).await;
+    let first = at.store.tail(None, Duration::ZERO).await.unwrap();
+    assert_eq!(first.moved, Some(vec![]), "without a mark nothing is read");
+    at.send_batch(vec![new(loud, &ann, "1"), new(loud, &ann, "2")]).await;
+    at.store.join(joined, ben.id, MANY).await.unwrap();
+    let of = |tail: Tail, chat| tail.moved.unwrap().into_iter().find(|(id, _)| *id == chat).map(|(_, seq)| seq);
+    let tail = at.store.tail(Some(first.mark), HOUR).await.unwrap();
+    assert!(tail.mark > first.mark);
+    assert_eq!(of(tail.clone(), loud), Some(Seq(2)));
+    assert_eq!(of(tail.clone(), joined), Some(Seq(1)));
+    assert_eq!(of(tail.clone(), silent), None);
+    let later = at.store.tail(Some(tail.mark), HOUR).await.unwrap();
+    assert_eq!((of(later.clone(), loud), of(later, joined)), (None, Some(Seq(1))), "events are read by their time");
+    // A mark of a database that was further, or from too long ago.
+    for strange in [i64::MAX, -2_000_000] {
+        assert_eq!(at.store.tail(Some(TailMark(strange)), HOUR).await.unwrap().moved, None);
+    }
 }
 
 async fn the_outbox_keeps_what_nobody_published(at: Fixture) {

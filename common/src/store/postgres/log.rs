@@ -9,10 +9,10 @@ use crate::event::LogEvent;
 use crate::id::{ChatId, Seq, UserId};
 use crate::store::entry::{LogRow, kinds, log_columns};
 use crate::store::fault::{Fault, is_lost};
-use crate::store::log::in_the_order_asked;
+use crate::store::log::{TAIL, in_the_order_asked};
 use crate::store::outbox::{EVENTS_PER_CLAIM, OutboxPayload, rebuilt};
 use crate::store::stored_time::Time;
-use crate::store::{CLAIM_LEASE, Committed, Log, LogHead, LogPage, OutboxId};
+use crate::store::{CLAIM_LEASE, Committed, Log, LogHead, LogPage, OutboxId, Tail, TailMark};
 use async_trait::async_trait;
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -65,6 +65,34 @@ impl Log for PostgresStore {
             })
             .await?;
         Ok(in_the_order_asked(asked.len(), rows))
+    }
+
+    async fn tail(&self, since: Option<TailMark>, within: Duration) -> Result<Tail> {
+        // The mark first: what is given after it belongs to the next look.
+        let given: Option<(i64,)> =
+            self.row(|| sqlx::query_as("select last_value - (not is_called)::int from messages_id_seq")).await?;
+        let mark = TailMark(given.map_or(0, |(id,)| id));
+        let Some(since) = since else { return Ok(Tail { mark, moved: Some(Vec::new()) }) };
+        if !(0..=TAIL).contains(&(mark.0 - since.0)) {
+            return Ok(Tail { mark, moved: None });
+        }
+        let moved = self
+            .rows(|| {
+                // Bounds on both sides: for one alone a plan would expect a third of the table.
+                sqlx::query_as(
+                    "select t.chat_id, max(t.seq) from (
+                         select chat_id, seq from messages where id > $1 and id <= $2
+                         union all
+                         select chat_id, seq from events
+                         where created_at between now() - make_interval(secs => $3) and now() + interval '1 minute'
+                     ) t group by t.chat_id",
+                )
+                .bind(since.0)
+                .bind(mark.0)
+                .bind(within.as_secs_f64())
+            })
+            .await?;
+        Ok(Tail { mark, moved: Some(moved) })
     }
 
     async fn outbox_remove(&self, ids: &[OutboxId]) -> Result<()> {

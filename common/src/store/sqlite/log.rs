@@ -8,10 +8,10 @@ use crate::error::Result;
 use crate::id::{ChatId, Seq, UserId};
 use crate::store::entry::{LogRow, kinds, log_columns};
 use crate::store::fault::{Fault, is_lost};
-use crate::store::log::in_the_order_asked;
+use crate::store::log::{TAIL, in_the_order_asked};
 use crate::store::outbox::{EVENTS_PER_CLAIM, OutboxPayload, rebuilt};
 use crate::store::stored_time::Time;
-use crate::store::{CLAIM_LEASE, Committed, Log, LogHead, LogPage, OutboxId};
+use crate::store::{CLAIM_LEASE, Committed, Log, LogHead, LogPage, OutboxId, Tail, TailMark};
 use async_trait::async_trait;
 use sqlx::SqliteConnection;
 use std::collections::{BTreeSet, HashMap};
@@ -43,6 +43,24 @@ impl Log for SqliteStore {
         );
         let rows: Vec<(i64, Seq, Option<Time>)> = self.rows(statement.bind(json(&asked)?)).await?;
         Ok(in_the_order_asked(asked.len(), rows))
+    }
+
+    async fn tail(&self, since: Option<TailMark>, within: Duration) -> Result<Tail> {
+        let given: Option<(i64,)> = self.row(sqlx::query_as("select coalesce(max(id), 0) from messages")).await?;
+        let mark = TailMark(given.map_or(0, |(id,)| id));
+        let Some(since) = since else { return Ok(Tail { mark, moved: Some(Vec::new()) }) };
+        if !(0..=TAIL).contains(&(mark.0 - since.0)) {
+            return Ok(Tail { mark, moved: None });
+        }
+        let statement = sqlx::query_as(
+            "select chat_id, max(seq) from (
+                 select chat_id, seq from messages where id > $1 and id <= $2
+                 union all
+                 select chat_id, seq from events where created_at >= $3
+             ) group by chat_id",
+        );
+        let moved = self.rows(statement.bind(since.0).bind(mark.0).bind(self.database.before(within))).await?;
+        Ok(Tail { mark, moved: Some(moved) })
     }
 
     async fn outbox_remove(&self, ids: &[OutboxId]) -> Result<()> {
