@@ -38,13 +38,18 @@ const KEY: SessionKey = SessionKey::new([1; 16]);
 
 impl World {
     pub fn start() -> Result<Self, String> {
+        Self::start_with(&[])
+    }
+
+    /// The same with other settings of the programs.
+    pub fn start_with(settings: &[(&str, &str)]) -> Result<Self, String> {
         let runtime = runtime()?;
         let (postgres, redis, database) = runtime.block_on(async {
             let (postgres, redis) = tokio::join!(Postgres::private(), Redis::private());
             let database = postgres.new_database().await;
             (postgres, redis, database)
         });
-        let env: BTreeMap<String, String> = [
+        let mut env: BTreeMap<String, String> = [
             ("HOST", "127.0.0.1"),
             ("SECRET_KEY", SECRET_KEY),
             ("RATE_LIMITS", "off"),
@@ -56,6 +61,7 @@ impl World {
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into();
+        env.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let api = Node::start("api", Program::Api, env.clone())?;
         api.wait_ready()?;
         let gateway = Node::start("gateway", Program::Gateway, env)?;
@@ -105,6 +111,16 @@ impl World {
     /// Runs SQL on the messenger's database.
     pub fn sql(&self, sql: String) -> Result<(), String> {
         self.sql_on(&self.database, sql)
+    }
+
+    /// The single number that a query of the messenger's database answers.
+    pub fn number(&self, sql: &'static str) -> Result<f64, String> {
+        let run = async {
+            let mut link = PgConnection::connect(&self.database).await?;
+            let number: i64 = sqlx::query_scalar(sql).fetch_one(&mut link).await?;
+            link.close().await.map(|()| number as f64)
+        };
+        self.runtime.block_on(run).map_err(|error| error.to_string())
     }
 
     /// Runs SQL on a database of the server.

@@ -23,7 +23,12 @@ const SETTLES: usize = 22;
 
 /// A messenger with `connections` users in chats of ten, and one more user who is in all of them.
 pub(super) fn world(connections: usize) -> Result<World, String> {
-    let world = World::start()?;
+    world_with(connections, &[])
+}
+
+/// The same with other settings of the programs.
+pub(super) fn world_with(connections: usize, settings: &[(&str, &str)]) -> Result<World, String> {
+    let world = World::start_with(settings)?;
     let (chats, sender) = (connections.div_ceil(EACH), connections + 1);
     world.seed(
         sender,

@@ -132,7 +132,7 @@ pub fn redis_commands(options: &Options, report: &mut Report) -> Result<(), Stri
 }
 
 /// Calls of each command so far.
-fn calls(info: &str) -> Vec<(String, f64)> {
+pub(super) fn calls(info: &str) -> Vec<(String, f64)> {
     let line = |line: &str| {
         let (name, rest) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
         Some((name.to_owned(), rest.split(',').next()?.parse().ok()?))

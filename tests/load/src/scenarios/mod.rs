@@ -2,6 +2,7 @@
 
 mod connections;
 mod fan_out;
+mod gateway;
 mod growth;
 mod latency;
 mod sends;
@@ -42,6 +43,9 @@ pub const ALL: &[(&str, &str, Scenario)] = &[
     ("growth-subscribers", "deliveries against subscribers of a chat", growth::subscribers),
     ("growth-connections", "memory against connections", growth::connections),
     ("growth-chats", "sends against chats", growth::chats),
+    ("moderate", "durable sends at a rate: 500 chats, 500 and 2,000 messages/s", sends::moderate),
+    ("idle", "what is asked of Redis and Postgres while nothing happens, up to 40,000 chats followed", gateway::idle),
+    ("arrivals", "5,000 connect at once, with limits and statuses on", gateway::arrivals),
     ("redis-commands", "commands to Redis per message", growth::redis_commands),
 ];
 

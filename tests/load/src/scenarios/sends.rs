@@ -48,6 +48,25 @@ fn figures(row: Row, sent: &Sent, seconds: f64) -> Row {
         .latency("send", &sent.latency)
 }
 
+/// Sends at a rate, where few of them commit together.
+pub fn moderate(options: &Options, report: &mut Report) -> Result<(), String> {
+    const CHATS: usize = 500;
+    let world = world(CHATS)?;
+    let senders: Vec<usize> = (1..=CLIENTS).collect();
+    for run in 1..=options.runs {
+        for rate in [500.0, 2_000.0] {
+            let watched = world.watched();
+            let times = watched.now();
+            let (chat, pace, lasts) = (&mut spread(CHATS), Pace::Rate(rate), options.lasts);
+            let sent = Traffic { world: &world, senders: &senders, chat, pace, lasts }.run()?;
+            let times = watched.since(&times);
+            let row = Row::new("moderate", "messenger", format!("{rate} messages/s, {CHATS} chats"), run);
+            report.add(figures(row, &sent, sent.seconds).cpu(&times, sent.answered));
+        }
+    }
+    Ok(())
+}
+
 /// f
 pub fn many_chats(options: &Options, report: &mut Report) -> Result<(), String> {
     const CHATS: usize = 1_000;

@@ -1,0 +1,106 @@
+//! What a gateway costs beside its deliveries: while nothing happens, and when all come back.
+
+use super::growth::calls;
+use super::{Options, connections};
+use crate::clock;
+use crate::fleet::{Fleet, source};
+use crate::report::{Report, Row, float};
+use crate::socket::{Spec, Step, handshake, text_frame};
+use crate::world::World;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Chats that each connection follows.
+const FOLLOWED: usize = 4;
+/// Until the statistics of what came before are in: Postgres' sessions report within ten seconds.
+const SETTLES: Duration = Duration::from_secs(12);
+/// Two rounds of what runs every ten seconds.
+const WATCHED: Duration = Duration::from_secs(20);
+/// The commands that scripts send too.
+const OF_SCRIPTS: [&str; 9] = ["hget", "hset", "hlen", "hmget", "time", "zadd", "zcard", "zrangebyscore", "zscore"];
+
+/// `connections` users, each alone in chats of their own.
+fn world(connections: usize) -> Result<World, String> {
+    let world = World::start()?;
+    let chats = connections * FOLLOWED;
+    let members = format!("select n, 1 + (n - 1) / {FOLLOWED} from generate_series(1, {chats}) n");
+    world.seed(connections, chats, &members)?;
+    Ok(world)
+}
+
+/// The socket of the nth user, who subscribes to all chats by one command.
+fn follower(world: &World, user: usize) -> Spec {
+    let first = (user - 1) * FOLLOWED + 1;
+    let chats: Vec<String> = (first..first + FOLLOWED).map(|chat| format!(r#"{{"chat_id":{chat}}}"#)).collect();
+    let subscribe = text_frame(&format!(r#"{{"type":"subscribe_chats","chats":[{}]}}"#, chats.join(",")));
+    let answers = (0..FOLLOWED).map(|_| Step { expect: "\"subscribed\"", then: Vec::new() });
+    Spec {
+        server: world.gateway(),
+        source: source(user),
+        hello: handshake("/ws/chat", &format!("authorization: Bearer {}\r\n", world.token(user))),
+        steps: std::iter::once(Step { expect: "", then: subscribe }).chain(answers).collect::<Arc<[_]>>(),
+    }
+}
+
+/// Commands that programs have sent to Redis, without those of their scripts.
+fn commands(world: &World) -> f64 {
+    let calls = calls(&world.redis_info("commandstats"));
+    calls.iter().filter(|(name, _)| !OF_SCRIPTS.contains(&name.as_str())).map(|(_, calls)| calls).sum()
+}
+
+/// Transactions of the messenger's database: a query is one.
+fn queries(world: &World) -> Result<f64, String> {
+    world.number("select xact_commit from pg_stat_database where datname = current_database()")
+}
+
+/// What an api and a gateway ask for while nobody says anything.
+pub fn idle(options: &Options, report: &mut Report) -> Result<(), String> {
+    for connections in [0, 1_000, 10_000] {
+        let world = world(connections)?;
+        let fleet = Fleet::open((1..=connections).map(|user| follower(&world, user)).collect(), false)?;
+        std::thread::sleep(SETTLES);
+        let watched = world.watched();
+        for run in 1..=options.runs {
+            let (times, begin) = (watched.now(), clock::now());
+            let (commands_before, queries_before) = (commands(&world), queries(&world)?);
+            std::thread::sleep(WATCHED);
+            let (sent, asked) = (commands(&world) - commands_before, queries(&world)? - queries_before);
+            let times = watched.since(&times);
+            let seconds = float(clock::now() - begin) / 1e9;
+            fleet.check()?;
+            let at = format!("{connections} connections, {} chats followed", connections * FOLLOWED);
+            let mut row = Row::new("idle", "messenger", at, run)
+                .with("redis commands/s", sent / seconds)
+                .with("queries/s", asked / seconds);
+            for (name, nanos) in &times {
+                row = row.with(format!("{name} % of a core"), float(*nanos) / seconds / 1e7);
+            }
+            report.add(row);
+        }
+    }
+    Ok(())
+}
+
+/// All connect at once, with everything on: limits too, and statuses to the nine others.
+pub fn arrivals(options: &Options, report: &mut Report) -> Result<(), String> {
+    const ARRIVE: usize = 5_000;
+    for run in 1..=options.runs {
+        let world = connections::world_with(ARRIVE, &[("RATE_LIMITS", "on")])?;
+        let watched = world.watched();
+        drop(connections::open(&world, 1..=100)?);
+        connections::settle();
+        let (times, begin) = (watched.now(), clock::now());
+        let fleet = connections::open(&world, 101..=ARRIVE)?;
+        let seconds = float(clock::now() - begin) / 1e9;
+        // The statuses that arrivals cause are paced.
+        connections::settle();
+        let times = watched.since(&times);
+        fleet.check()?;
+        report.add(
+            Row::new("arrivals", "messenger", format!("{} connections with limits on", fleet.size), run)
+                .cpu(&times, fleet.size as u64)
+                .with("connections/s", float(fleet.size as u64) / seconds),
+        );
+    }
+    Ok(())
+}
