@@ -282,6 +282,8 @@ const words = {
   'fault.email': 'is not an e-mail address',
   'fault.blank': 'must not be blank',
   'fault.nul': 'must not hold a NUL character',
+  'fault.controls': 'must not hold line breaks or control characters',
+  'fault.controls_in_text': 'must not hold control characters',
   'fault.one_character': 'must not be one character over and over',
   'fault.most_used': 'is one of the most used passwords: others try it first',
   'fault.own_name': 'must be more than your name or your e-mail address',

@@ -16,6 +16,8 @@ const FAULTS = [
   [/^is not an e-mail address$/, 'fault.email'],
   [/^must not be blank$/, 'fault.blank'],
   [/ NUL character$/, 'fault.nul'],
+  [/^must not hold line breaks /, 'fault.controls'],
+  [/^must not hold control /, 'fault.controls_in_text'],
   [/^must not be one character /, 'fault.one_character'],
   [/^is one of the most used passwords$/, 'fault.most_used'],
   [/^must be more than your name /, 'fault.own_name'],

@@ -3,7 +3,13 @@
 use super::passwords;
 use crate::error::{Error, FieldError, Result};
 use crate::id::UserId;
+use icu_properties::props::DefaultIgnorableCodePoint;
+use icu_properties::{CodePointSetData, CodePointSetDataBorrowed};
 use std::ops::RangeInclusive;
+
+const IGNORABLE: CodePointSetDataBorrowed<'static> = CodePointSetData::new::<DefaultIgnorableCodePoint>();
+const CONTROLS: &str = "must not hold line breaks or control characters";
+const CONTROLS_IN_TEXT: &str = "must not hold control characters";
 
 /// The length of a username.
 pub(super) const USERNAME: RangeInclusive<usize> = 3..=32;
@@ -12,6 +18,8 @@ const NAME: RangeInclusive<usize> = 1..=128;
 const MAX_DISPLAY_NAME: usize = 64;
 const MAX_BIO: usize = 280;
 const MAX_DESCRIPTION: usize = 1024;
+/// Without quotes no address holds these (RFC 5322, section 3.2.3).
+const NEVER_IN_EMAIL: &str = "<>()[],:;\\\"";
 /// RFC 5321, section 4.5.3.1.3, less the angle brackets (erratum 1690).
 const MAX_EMAIL: usize = 254;
 const MAX_CLIENT_MESSAGE_ID: usize = 64;
@@ -52,7 +60,8 @@ impl Faults {
                 && !domain.contains('@')
                 && !domain.starts_with('.')
                 && !domain.ends_with('.')
-                && !value.chars().any(|c| c.is_whitespace() || c.is_control())
+                && !domain.contains("..")
+                && !value.chars().any(|c| is_blank(c) || NEVER_IN_EMAIL.contains(c))
         });
         if value.chars().count() > MAX_EMAIL {
             self.add(field, "must have at most 254 characters");
@@ -76,16 +85,16 @@ impl Faults {
         if !NAME.contains(&value.chars().count()) {
             self.add(field, "must have 1 to 128 characters");
         }
+        self.one_line(field, value);
         self.not_blank(field, value);
     }
 
-    /// Of any script, without the characters that turn or break the line around them.
+    /// Of any script.
     pub(super) fn display_name(&mut self, field: &str, value: &str) {
         if value.chars().count() > MAX_DISPLAY_NAME {
             self.add(field, "must have 1 to 64 characters");
-        } else if value.chars().any(|c| c.is_control() || is_line_control(c)) {
-            self.add(field, "must not hold control characters");
         }
+        self.one_line(field, value);
         self.not_blank(field, value);
     }
 
@@ -93,14 +102,14 @@ impl Faults {
         if value.chars().count() > MAX_BIO {
             self.add(field, "must have at most 280 characters");
         }
-        self.no_nul(field, value);
+        self.lines(field, value);
     }
 
     pub(super) fn description(&mut self, field: &str, value: &str) {
         if value.chars().count() > MAX_DESCRIPTION {
             self.add(field, "must have at most 1024 characters");
         }
-        self.no_nul(field, value);
+        self.lines(field, value);
     }
 
     pub(super) fn users(&mut self, field: &str, ids: &[UserId]) {
@@ -137,6 +146,20 @@ impl Faults {
         }
     }
 
+    fn one_line(&mut self, field: &str, value: &str) {
+        self.no_nul(field, value);
+        if value.chars().any(leaves_line) {
+            self.add(field, CONTROLS);
+        }
+    }
+
+    fn lines(&mut self, field: &str, value: &str) {
+        self.no_nul(field, value);
+        if leaves_text(value) {
+            self.add(field, CONTROLS_IN_TEXT);
+        }
+    }
+
     fn not_blank(&mut self, field: &str, value: &str) {
         self.no_nul(field, value);
         if value.chars().all(is_blank) {
@@ -145,15 +168,48 @@ impl Faults {
     }
 }
 
-/// Line and paragraph separators, and the controls of direction (Unicode's Bidi_Control).
-fn is_line_control(c: char) -> bool {
-    matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{61c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+/// White space and other invisible characters: control characters, those that Unicode lets a
+/// display ignore, and the few that have a glyph without ink.
+fn is_blank(c: char) -> bool {
+    c.is_whitespace()
+        || c.is_control()
+        || IGNORABLE.contains(c)
+        || matches!(c, '\u{2800}' | '\u{fff9}'..='\u{fffb}' | '\u{16fe4}' | '\u{1d159}')
 }
 
-/// White space and other invisible characters: control characters, and the zero-width ones of
-/// Unicode's general category Cf that people use to make a text look empty.
-fn is_blank(c: char) -> bool {
-    c.is_whitespace() || c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{feff}')
+/// Characters that let a name leave its line, or turn the direction of what stands around it.
+/// Hebrew and Arabic need the marks `U+200E`, `U+200F` and `U+061C`: these turn nothing.
+pub(super) fn leaves_line(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') || turns_direction(c)
+}
+
+/// The embeddings, overrides and isolates of Unicode's bidirectional algorithm, and their ends.
+fn turns_direction(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Whether a text of several lines holds a control that is no white space, or turns a direction
+/// that it does not turn back on the same line.
+fn leaves_text(text: &str) -> bool {
+    let breaks = |c: char| matches!(c, '\n' | '\r' | '\u{2028}' | '\u{2029}');
+    text.chars().any(|c| c.is_control() && !c.is_whitespace()) || text.split(breaks).any(|line| !turns_back(line))
+}
+
+/// Whether each embedding and isolate of a line is closed by its own end, and nothing else is.
+fn turns_back(line: &str) -> bool {
+    let mut open = Vec::new();
+    line.chars().filter(|&c| turns_direction(c)).all(|c| match c {
+        '\u{202c}' => open.pop() == Some('\u{202c}'),
+        '\u{2069}' => open.pop() == Some('\u{2069}'),
+        '\u{2066}'..='\u{2068}' => {
+            open.push('\u{2069}');
+            true
+        }
+        _ => {
+            open.push('\u{202c}');
+            true
+        }
+    }) && open.is_empty()
 }
 
 #[cfg(test)]

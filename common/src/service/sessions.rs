@@ -1,5 +1,6 @@
 //! Sessions: login, refresh, logout, and the list of them.
 
+use super::faults::leaves_line;
 use super::guesses::{self, Guess};
 use super::input::{Fields, FromFields, Unchecked};
 use super::{Context, PageQuery, SecurityEvent, network, page};
@@ -104,7 +105,8 @@ async fn open(
     }
     // With the hash that was checked: the password may have changed meanwhile.
     let key = SessionKey::new(crate::random::bytes());
-    let agent: Option<String> = user_agent.map(|agent| agent.chars().take(MAX_USER_AGENT).collect());
+    let agent: Option<String> =
+        user_agent.map(|agent| agent.chars().filter(|&c| !leaves_line(c)).take(MAX_USER_AGENT).collect());
     let ttl = ctx.tokens.refresh_ttl();
     let opened = ctx.store.create_session(user.id, &password_hash, key, ttl, agent.as_deref()).await;
     let (session, password_hash) = match opened {
