@@ -138,10 +138,9 @@ fn problem(error: &Error) -> Value {
     serde_json::to_value(Problem::of(error)).unwrap_or_default()
 }
 
-/// The codes that a problem may bear: those of the rules, and that of a request that the framework
-/// refuses by itself.
+/// The codes that a problem may bear.
 fn every_code() -> Vec<&'static str> {
-    let mut codes: Vec<_> = Error::one_of_each().iter().map(Error::code).chain(["bad_request"]).collect();
+    let mut codes: Vec<_> = Error::one_of_each().iter().map(Error::code).collect();
     codes.sort_unstable();
     codes.dedup();
     codes

@@ -33,6 +33,8 @@ impl FieldError {
 pub enum Error {
     #[error("the body is not valid JSON: {0}")]
     BadJson(String),
+    #[error("the request is not valid: {0}")]
+    BadRequest(&'static str),
     #[error("log in first: send `Authorization: Bearer <access token>`")]
     Unauthenticated,
     #[error("the token is not valid")]
@@ -71,6 +73,10 @@ pub enum Error {
     RequestTimeout,
     #[error("the body is larger than {0} bytes")]
     TooLarge(usize),
+    #[error("the path and the query are too long")]
+    UriTooLong,
+    #[error("the headers are too large or too many")]
+    HeadersTooLarge,
     #[error("the body's media type must be {0}")]
     UnsupportedMediaType(&'static str),
     #[error("the request is not valid")]
@@ -194,6 +200,7 @@ macro_rules! contract {
 
 contract! {
     400 "bad_json" BadJson("EOF while parsing an object at line 1 column 9".to_owned()),
+    400 "bad_request" BadRequest("a request bears `Host` once"),
     400 "unknown_type" UnknownType,
     400 "not_subscribed" NotSubscribed,
     400 "too_many_subscriptions" TooManySubscriptions,
@@ -229,11 +236,13 @@ contract! {
     409 "client_message_id_reused" ClientMessageIdReused,
     409 "in_progress" InProgress,
     413 "too_large" TooLarge(262_144),
+    414 "uri_too_long" UriTooLong,
     415 "unsupported_media_type" UnsupportedMediaType("application/json"),
     422 "invalid" Invalid(vec![FieldError::new("field", "is required")]),
     422 "idempotency_key_reused" IdempotencyKeyReused,
     426 "upgrade_required" UpgradeRequired,
     429 "rate_limited" RateLimited { limit: "messages", retry_after: Duration::from_secs(1) },
+    431 "headers_too_large" HeadersTooLarge,
     500 "internal" Internal("logged, and shown to nobody".into()),
     503 "unavailable" Unavailable("logged, and shown to nobody".into()),
 }

@@ -17,10 +17,9 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use hyper_util::rt::TokioIo;
 use messenger_common::error::Error;
 use messenger_common::http::caller::bearer;
-use messenger_common::http::{ClientIp, Place, origin, unbound_sending};
+use messenger_common::http::{ClientIp, Place, Socket, origin, unbound_sending};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 const SEC_WEBSOCKET_KEY: HeaderName = HeaderName::from_static("sec-websocket-key");
@@ -130,10 +129,10 @@ async fn upgrade(
             Ok(Err(error)) => return tracing::debug!(%error, "a handshake was not finished"),
             Err(_) => return tracing::debug!("a handshake took too long"),
         };
-        let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+        let Ok(parts) = upgraded.downcast::<TokioIo<Socket>>() else {
             return tracing::error!("upgraded connection has an unexpected type");
         };
-        let stream = parts.io.into_inner();
+        let stream = parts.io.into_inner().into_stream();
         unbound_sending(&stream);
         match stream.into_std() {
             Ok(stream) => {

@@ -1,11 +1,13 @@
 //! The admin port: `/metrics`, `/healthz` (alive), `/readyz` (may be sent work). Never on the
 //! public port.
 
+use super::head;
 use super::problem::normalise;
 use crate::error::Error;
 use crate::lifecycle::Readiness;
 use crate::metrics::Metrics;
-use axum::extract::State;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -20,7 +22,11 @@ pub fn router(metrics: Metrics, readiness: Readiness) -> Router {
         .route("/healthz", get(async || Json(json!({"status": "alive"}))))
         .route("/readyz", get(ready).with_state(readiness))
         .fallback(async || Error::NotFound)
-        .layer(axum::middleware::map_response(async |response: Response| {
+        .layer(axum::middleware::from_fn(async |mut request: Request, next: Next| -> Response {
+            let response = match head::check(&mut request) {
+                Ok(()) => next.run(request).await,
+                Err(error) => head::refusal(error),
+            };
             ([(CACHE_CONTROL, "no-store")], normalise(response)).into_response()
         }))
 }

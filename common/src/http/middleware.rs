@@ -6,6 +6,7 @@
 use super::body::Unread;
 use super::client_ip::{ClientIp, Peer};
 use super::extract::BodyLimit;
+use super::head;
 use super::origin;
 use super::problem::{Cause, Problem, Refused, normalise};
 use crate::config::{AllowedOrigins, Config};
@@ -162,7 +163,10 @@ async fn through(State(edge): State<Arc<Edge>>, mut request: Request, next: Next
     request.extensions_mut().insert(id.clone());
     let body = Unread::of(&mut request);
 
-    let mut answered = next.run(request).instrument(span.clone()).await;
+    let mut answered = match head::check(&mut request) {
+        Ok(()) => next.run(request).instrument(span.clone()).await,
+        Err(error) => head::refusal(error),
+    };
     let took = started.elapsed();
     if let Some(body) = body {
         body.end(&mut answered).await;

@@ -1,17 +1,21 @@
 //! The one check of a request's origin: for CORS, and for the WebSocket's handshake, which CORS
 //! does not cover.
 
+use super::head;
 use crate::config::{AllowedOrigins, canonical_origin};
-use http::HeaderMap;
 use http::header::{HOST, ORIGIN};
+use http::{HeaderMap, HeaderValue};
 use parking_lot::Mutex;
 use std::collections::HashSet;
 
 /// Whether a request comes from no page at all, from the program's own page, or from an allowed
 /// origin. Case does not matter (RFC 6454, section 4; RFC 9110, section 4.2.3).
 pub fn is_allowed(headers: &HeaderMap, allowed: &AllowedOrigins) -> bool {
-    let Some(origin) = headers.get(ORIGIN) else { return true };
-    let Ok(origin) = origin.to_str() else { return false };
+    if !headers.contains_key(ORIGIN) {
+        return true;
+    }
+    // Of two a proxy may have read the other one.
+    let Some(Ok(origin)) = head::only(headers, &ORIGIN).map(HeaderValue::to_str) else { return false };
     allowed.allows(origin) || is_own(origin, headers)
 }
 
@@ -42,7 +46,9 @@ const LONGEST_NAMED: usize = 300;
 
 fn is_own(origin: &str, headers: &HeaderMap) -> bool {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-    let scheme = origin.split_once("://").map(|(scheme, _)| scheme);
+    // No page of this program has another scheme.
+    let own = |scheme: &&str| scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
+    let scheme = origin.split_once("://").map(|(scheme, _)| scheme).filter(own);
     // The same origin with and without its scheme's own port: a proxy may add it to `Host`.
     scheme
         .zip(host)
@@ -58,7 +64,7 @@ mod tests {
     fn allowed(origin: Option<&[u8]>, host: Option<&str>, allowed: &AllowedOrigins) -> bool {
         let mut headers = HeaderMap::new();
         if let Some(origin) = origin {
-            headers.insert(ORIGIN, http::HeaderValue::from_bytes(origin).expect("a header"));
+            headers.insert(ORIGIN, HeaderValue::from_bytes(origin).expect("a header"));
         }
         if let Some(host) = host {
             headers.insert(HOST, host.parse().expect("a header"));
@@ -88,6 +94,7 @@ mod tests {
             assert!(!listed(other, "chat.example:8000"), "{other}");
         }
         assert!(!listed("null", "null"));
+        assert!(!listed("ftp://chat.example:8000", "chat.example:8000"));
         for (origin, host) in [
             ("https://chat.example", "chat.example:443"),
             ("http://chat.example", "Chat.example:80"),
@@ -97,6 +104,16 @@ mod tests {
         }
         assert!(!listed("https://chat.example", "chat.example:80"));
         assert!(!listed("http://chat.example", "chat.example:443"));
+    }
+
+    #[test]
+    fn of_two_origins_none_counts() {
+        let mut headers = HeaderMap::new();
+        for origin in ["https://www.example", "https://evil.example"] {
+            headers.append(ORIGIN, HeaderValue::from_static(origin));
+        }
+        let list = AllowedOrigins::List(OTHERS.iter().map(|&other| other.to_owned()).collect());
+        assert!(!is_allowed(&headers, &list));
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! The accept loop: HTTP/1.1 with upgrades, bounded, drained by the lifecycle.
 //!
 //! It is ours and not `axum::serve`'s. A gateway needs the bare socket behind an upgrade
-//! (`TokioIo<TcpStream>`), without delay. Heads need time limits. An accept error must neither end
+//! ([`Socket`]), without delay. Heads need time limits. An accept error must neither end
 //! nor spin the loop.
 
 use super::client_ip::Peer;
 use super::places::{Place, Places, RETRY_AFTER};
-use super::problem::{PROBLEM_JSON, Problem};
+use super::socket::{self, Socket};
 use crate::backoff::Backoff;
 use crate::error::Error;
 use crate::lifecycle::Lifecycle;
@@ -156,18 +156,7 @@ fn is_the_clients(error: &io::Error) -> bool {
 /// Answers a connection that finds no place, as far as its socket takes it at once. Nothing is
 /// read: that would be a place.
 fn refuse(stream: &TcpStream, error: &Error) {
-    let problem = Problem::of(error);
-    let body = problem.to_json();
-    let answer = format!(
-        "HTTP/1.1 {} {}\r\ncontent-type: {PROBLEM_JSON}\r\ncontent-length: {}\r\n\
-         retry-after: {}\r\nx-request-id: {:016x}\r\nconnection: close\r\n\r\n",
-        problem.status,
-        problem.title,
-        body.len(),
-        RETRY_AFTER.as_secs(),
-        crate::random::bits(),
-    );
-    let answer = [answer.as_bytes(), &body].concat();
+    let answer = socket::answer(error, Some(RETRY_AFTER));
     if let Err(error) = stream.try_write(&answer) {
         tracing::debug!(%error, "a refused connection took no answer");
     }
@@ -242,7 +231,9 @@ async fn connection(
             .timer(TokioTimer::new())
             .header_read_timeout(keep_alive)
             .max_buf_size(MAX_HEAD_BYTES)
-            .serve_connection(TokioIo::new(stream), service)
+            // A client that sends no more waits for its answer.
+            .half_close(true)
+            .serve_connection(TokioIo::new(Socket::new(stream)), service)
             .with_upgrades()
     );
     let mut first_head = pin!(tokio::time::sleep(FIRST_HEAD));
