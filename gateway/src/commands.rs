@@ -16,8 +16,8 @@ use call::Call;
 use messenger_common::error::{Error, Result, chain};
 use messenger_common::metrics::{CommandResult, CommandType, Label};
 use messenger_common::rate_limit::Limit;
-use messenger_common::service::SecurityEvent;
-use serde_json::{Map, Value};
+use messenger_common::service::{Object, SecurityEvent, Twice};
+use serde_json::Value;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -95,18 +95,17 @@ async fn run_named(
 }
 
 /// A command's fields, less its name and its `request_id`.
-fn parse(text: &str, request_id: &mut Option<String>, kind: &mut CommandType) -> Result<Map<String, Value>> {
-    let mut fields = match serde_json::from_str::<Value>(text) {
-        Ok(Value::Object(fields)) => fields,
-        Ok(_) => return Err(Error::BadJson("a command is an object".into())),
-        Err(error) => return Err(Error::BadJson(error.to_string())),
-    };
-    *request_id = match fields.remove("request_id") {
+fn parse(text: &str, request_id: &mut Option<String>, kind: &mut CommandType) -> Result<Object> {
+    let mut fields: Object = serde_json::from_str(text).map_err(|error| {
+        Error::BadJson(if error.is_data() { "a command is an object".into() } else { error.to_string() })
+    })?;
+    let twice = |name| move |Twice| Error::invalid(name, Twice::MESSAGE);
+    *request_id = match fields.take("request_id").map_err(twice("request_id"))? {
         None | Some(Value::Null) => None,
         Some(Value::String(id)) if id.chars().count() <= MAX_REQUEST_ID => Some(id),
         Some(_) => return Err(Error::invalid("request_id", "must be a string of at most 64 characters")),
     };
-    let name = match fields.remove("type") {
+    let name = match fields.take("type").map_err(twice("type"))? {
         Some(Value::String(name)) => name,
         None => return Err(Error::invalid("type", "is required")),
         Some(_) => return Err(Error::invalid("type", "must be a string")),

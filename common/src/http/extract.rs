@@ -11,7 +11,8 @@ use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::request::Parts;
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde::de::value::MapDeserializer;
+use serde_json::Value;
 use std::convert::Infallible;
 
 /// The most bytes of a body. The middleware puts it on the request.
@@ -136,11 +137,10 @@ pub fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
     }
 }
 
-/// Reads a form or a query as an object of strings. A name that stands twice counts by its last
-/// value.
+/// Reads a form or a query as an object of strings.
 pub fn from_pairs<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
     let pairs = url::form_urlencoded::parse(bytes).into_owned();
-    let object: Map<_, _> = pairs.map(|(name, value)| (name, Value::String(value))).collect();
+    let object: MapDeserializer<'_, _, serde::de::value::Error> = MapDeserializer::new(pairs);
     T::deserialize(object).map_err(|error| Error::invalid("query", error.to_string()))
 }
 
@@ -207,7 +207,14 @@ mod tests {
         let search = query(b"q=a%20b&limit=7&other=1").expect("fits");
         assert_eq!(search, Search { limit: 7, before: None, q: "a b".into() });
         assert_eq!(fields(query(b"limit=x&before=y")), ["limit", "before", "q"]);
-        assert_eq!(query(b"q=a&limit=x&limit=2").expect("fits").limit, 2);
+    }
+
+    #[test]
+    fn a_field_that_stands_there_twice_is_a_fault_and_an_unknown_one_is_not() {
+        assert_eq!(fields(query(b"q=a&limit=1&limit=2")), ["limit"]);
+        assert_eq!(fields(query(b"q=a&q=a&before=1&bef%6fre=1")), ["before", "q"]);
+        assert_eq!(fields(json(br#"{"q":"a","q":"b","limit":1,"lim\u0069t":null}"#)), ["limit", "q"]);
+        assert!(query(b"q=a&x=1&x=2").is_ok() && json(br#"{"q":"a","x":1,"x":2}"#).is_ok());
     }
 
     proptest::proptest! {

@@ -1,6 +1,10 @@
 //! Reads a request's fields and finds every fault at once: a missing field, a field of the wrong
 //! type and one that is too long. A derived `Deserialize` would stop at the first.
 
+mod object;
+
+pub use object::{Object, Twice};
+
 use super::faults::Faults;
 use crate::id::{ChatId, MessageId, Seq, UserId};
 use crate::model::Role;
@@ -32,8 +36,8 @@ impl<T> From<T> for Unchecked<T> {
 
 impl<T: FromFields> Unchecked<T> {
     /// Reads a JSON object.
-    pub fn from_object(object: Map<String, Value>) -> Self {
-        Self::from_fields(Fields { object, text: false, faults: Faults::default() })
+    pub fn from_object(object: impl Into<Object>) -> Self {
+        Self::from_fields(Fields { object: object.into(), text: false, faults: Faults::default() })
     }
 
     fn from_fields(mut fields: Fields) -> Self {
@@ -44,7 +48,7 @@ impl<T: FromFields> Unchecked<T> {
 
 impl<'de, T: FromFields> Deserialize<'de> for Unchecked<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Map::deserialize(deserializer).map(Self::from_object)
+        Object::deserialize(deserializer).map(Self::from_object)
     }
 }
 
@@ -54,7 +58,7 @@ pub struct Query<T>(pub Unchecked<T>);
 
 impl<'de, T: FromFields> Deserialize<'de> for Query<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let object = Map::deserialize(deserializer)?;
+        let object = Object::deserialize(deserializer)?;
         Ok(Self(Unchecked::from_fields(Fields { object, text: true, faults: Faults::default() })))
     }
 }
@@ -74,7 +78,7 @@ pub trait FromFields {
 /// A request's fields, while they are read.
 #[derive(Debug)]
 pub struct Fields {
-    object: Map<String, Value>,
+    object: Object,
     text: bool,
     faults: Faults,
 }
@@ -102,14 +106,21 @@ impl Fields {
 
     /// A field that null takes away and that stays when missing.
     pub fn change<T: FieldType>(&mut self, name: &'static str) -> Option<Option<T>> {
-        match self.object.remove(name)? {
+        match self.given(name)? {
             Value::Null => Some(None),
             value => Some(Some(self.convert(name, &value))),
         }
     }
 
     fn take(&mut self, name: &str) -> Option<Value> {
-        self.object.remove(name).filter(|value| !value.is_null())
+        self.given(name).filter(|value| !value.is_null())
+    }
+
+    fn given(&mut self, name: &str) -> Option<Value> {
+        self.object.take(name).unwrap_or_else(|Twice| {
+            self.faults.add(name, Twice::MESSAGE);
+            None
+        })
     }
 
     fn convert<T: FieldType>(&mut self, name: &'static str, value: &Value) -> T {

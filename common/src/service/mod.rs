@@ -24,7 +24,7 @@ pub mod sessions;
 pub use audit::{Audit, SecurityEvent};
 pub use context::{Context, Parts};
 pub use faults::Faults;
-pub use input::{Fields, FromFields, Query, Unchecked};
+pub use input::{Fields, FromFields, Object, Query, Twice, Unchecked};
 pub use messages::SendQueue;
 pub use online::OnlineReads;
 

@@ -5,8 +5,7 @@ use crate::protocol::Reply;
 use crate::shard::Shard;
 use messenger_common::auth::AuthUser;
 use messenger_common::error::{Error, Result};
-use messenger_common::service::{Context, FromFields, Unchecked};
-use serde_json::{Map, Value};
+use messenger_common::service::{Context, FromFields, Object, Unchecked};
 use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -22,7 +21,7 @@ pub(super) struct Call<'a> {
     pub(super) conn: &'a Rc<Conn>,
     /// The user whose command it is.
     pub(super) by: Arc<AuthUser>,
-    pub(super) fields: Map<String, Value>,
+    pub(super) fields: Object,
     pub(super) request_id: Option<&'a str>,
 }
 
