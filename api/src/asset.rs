@@ -3,19 +3,25 @@
 use aide::redoc::Redoc;
 use axum::body::Bytes;
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use rust_embed::RustEmbed;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-/// The policy of our pages: their own files and sockets, nothing inline, nothing from elsewhere.
-const STRICT: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; object-src 'none'; \
-     base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+/// The policy of our pages: their own files and sockets, nothing inline, nothing from elsewhere,
+/// and no text that becomes markup or a script.
+const STRICT: &str = "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; \
+     form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'";
 /// Swagger UI and Redoc set styles of elements and draw with data URLs; Redoc searches in a
 /// worker.
 const DOCUMENTS: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; worker-src blob:; \
      object-src 'none'; base-uri 'none'; frame-ancestors 'none'";
+
+/// No page asks for a device.
+const NO_DEVICES: &str = "camera=(), microphone=(), geolocation=(), payment=(), usb=(), serial=(), hid=()";
+const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
+const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
 
 /// The pages of `api/static`.
 #[derive(RustEmbed)]
@@ -93,6 +99,8 @@ impl Asset {
         }
         if let Some(policy) = self.0.policy {
             out.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+            out.insert(OPENER_POLICY, HeaderValue::from_static("same-origin"));
+            out.insert(PERMISSIONS_POLICY, HeaderValue::from_static(NO_DEVICES));
         }
         response
     }
@@ -187,6 +195,17 @@ mod tests {
             let text = String::from_utf8_lossy(&page.0.bytes).into_owned();
             assert!(!text.contains("http://") && !text.contains("https://"), "{path}");
             assert!(!text.contains("<script>"), "{path} has an inline script");
+        }
+    }
+
+    #[test]
+    fn a_page_opens_its_own_sockets_only_and_asks_for_no_device() {
+        for path in ["/websocket_test.html", "/websocket_test_new.html"] {
+            let answer = by_path(path).answer(&HeaderMap::new());
+            let policy = answer.headers()[CONTENT_SECURITY_POLICY].to_str().expect("text");
+            assert!(!policy.contains("ws:") && !policy.contains("unsafe"), "{policy}");
+            assert_eq!(answer.headers()[OPENER_POLICY], "same-origin");
+            assert_eq!(answer.headers()[PERMISSIONS_POLICY], NO_DEVICES);
         }
     }
 

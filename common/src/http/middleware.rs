@@ -36,6 +36,7 @@ use tracing::field::Empty;
 /// No request takes longer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 const NO_PAGE: &str = "default-src 'none'; frame-ancestors 'none'";
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// A request's id: the caller's own if it is sane, else one of ours. On every answer and in every
@@ -181,6 +182,8 @@ async fn through(State(edge): State<Arc<Edge>>, mut request: Request, next: Next
     headers.entry(REFERRER_POLICY).or_insert(HeaderValue::from_static("no-referrer"));
     // An answer is no page: nothing in it runs or is framed.
     headers.entry(CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(NO_PAGE));
+    // A page of another origin reads it by CORS or not at all.
+    headers.entry(RESOURCE_POLICY).or_insert(HeaderValue::from_static("same-origin"));
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     let status = response.status().as_u16();
     edge.metrics.http_request(known_method(&method), route, status, took);

@@ -317,4 +317,5 @@ async fn answers_are_neither_sniffed_nor_stored() {
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     assert_eq!(answer.header("referrer-policy"), Some("no-referrer"));
     assert_eq!(answer.header("content-security-policy"), Some("default-src 'none'; frame-ancestors 'none'"));
+    assert_eq!(answer.header("cross-origin-resource-policy"), Some("same-origin"));
 }
