@@ -25,6 +25,7 @@ mod g8_restarts;
 mod g9_floods;
 mod g9_online;
 mod g9_places;
+mod g9_roles;
 mod g9_sockets;
 mod load;
 mod reader;
