@@ -5,6 +5,7 @@
 //!
 //! A room imports rooms that stand below it in this list, and no other.
 //!
+//! - `fuzz`: the parsers of bytes from outside, for machines that try them
 //! - `program`: the frame of every program
 //! - `tools`: the sub-commands
 //! - `admin`: the host's own work on the database, beside the program or without it
@@ -46,6 +47,8 @@ pub mod config;
 pub mod dispatch;
 pub mod error;
 pub mod event;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 pub mod history;
 pub mod http;
 pub mod id;

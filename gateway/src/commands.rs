@@ -16,6 +16,10 @@ use call::Call;
 use messenger_common::error::{Error, Result, chain};
 use messenger_common::metrics::{CommandResult, CommandType, Label};
 use messenger_common::rate_limit::Limit;
+#[cfg(any(test, feature = "fuzz"))]
+use messenger_common::service::Unchecked;
+#[cfg(any(test, feature = "fuzz"))]
+use messenger_common::service::messages::SendMessage;
 use messenger_common::service::{Object, SecurityEvent, Twice};
 use serde_json::Value;
 use std::rc::Rc;
@@ -112,4 +116,15 @@ fn parse(text: &str, request_id: &mut Option<String>, kind: &mut CommandType) ->
     };
     *kind = CommandType::ALL.iter().copied().find(|known| known.value() == name).unwrap_or(CommandType::Unknown);
     Ok(fields)
+}
+
+#[cfg(any(test, feature = "fuzz"))]
+/// Reads a text as a command, and its fields as those of each command.
+pub(crate) fn fuzz(text: &str) {
+    let (mut request_id, mut kind) = (None, CommandType::Unknown);
+    if let Ok(fields) = parse(text, &mut request_id, &mut kind) {
+        assert!(request_id.is_none_or(|id| id.chars().count() <= MAX_REQUEST_ID));
+        subscribe::fuzz(&fields);
+        drop(Unchecked::<SendMessage>::from_object(fields));
+    }
 }

@@ -5,9 +5,9 @@
 //! (presence), G6 (the fence), G7 (bounded queues), G8 (drain). A room imports only rooms that
 //! stand below it:
 //!
-//! Rooms, top to bottom: `bench, start → routes → handshake → state → drain, revocation → worker →
-//! session → commands → subscription → repair → shard → hub → reads, presence, inbox → conn →
-//! paced → newest, feed → protocol → frame`
+//! Rooms, top to bottom: `bench, fuzz, start → routes → handshake → state → drain, revocation →
+//! worker → session → commands → subscription → repair → shard → hub → reads, presence, inbox →
+//! conn → paced → newest, feed → protocol → frame`
 
 #[cfg(feature = "bench")]
 pub mod bench;
@@ -16,6 +16,8 @@ mod conn;
 mod drain;
 pub mod feed;
 mod frame;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod handshake;
 mod hub;
 mod inbox;

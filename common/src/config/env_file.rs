@@ -15,9 +15,20 @@ pub(super) fn read(
     if !path.is_file() {
         return Ok(HashMap::new());
     }
-    let bad = |fault: &str| ConfigError::new(".env", fault, "PORT=8000, or NAME='a value with blanks or a #'");
     let text = std::fs::read_to_string(&path).map_err(|_| bad("cannot be read as UTF-8"))?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    parse(&text, environment)
+}
+
+fn bad(fault: &str) -> ConfigError {
+    ConfigError::new(".env", fault, "PORT=8000, or NAME='a value with blanks or a #'")
+}
+
+/// The values of the text of such a file.
+pub(super) fn parse(
+    text: &str,
+    environment: impl Fn(&str) -> Option<String>,
+) -> Result<HashMap<String, String>, ConfigError> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut values = HashMap::new();
     let mut reader = Reader { text, at: 0 };
     loop {

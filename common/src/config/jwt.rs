@@ -164,6 +164,14 @@ fn public_key(jwk: &Value) -> Result<PublicKey, String> {
     Ok(PublicKey { kid: kid.to_owned(), point })
 }
 
+#[cfg(any(test, feature = "fuzz"))]
+/// Reads a text as each of the files of keys.
+pub(crate) fn fuzz(text: &str) {
+    let known = key_set(text).unwrap_or_default();
+    assert!(known.len() <= MAX_KEYS);
+    drop(signing_key(text, &known));
+}
+
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

@@ -7,6 +7,8 @@ mod back_ends;
 mod command_line;
 mod database;
 mod env_file;
+#[cfg(any(test, feature = "fuzz"))]
+mod fuzz;
 mod jwt;
 mod limits;
 mod origins;
@@ -22,6 +24,10 @@ mod variables;
 pub use self::redis::{RedisConfig, SentinelPrimary};
 pub use authorities::Authorities;
 pub use command_line::{CommandLine, commit, completions, release};
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) use fuzz::{env_file as fuzz_env_file, variables as fuzz_variables};
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) use jwt::fuzz as fuzz_keys;
 #[cfg(test)]
 pub(crate) use jwt::test_keys;
 pub use jwt::{JwtKeys, PublicKey, SigningKey};

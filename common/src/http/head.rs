@@ -70,6 +70,23 @@ pub(super) fn only<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> Optio
     values.next().filter(|_| values.next().is_none())
 }
 
+#[cfg(any(test, feature = "fuzz"))]
+/// Checks a head of this target and these headers.
+pub(crate) fn fuzz(target: &[u8], headers: &HeaderMap) {
+    for method in [Method::GET, Method::OPTIONS, Method::CONNECT] {
+        let Ok(uri) = Uri::try_from(target) else { return };
+        let mut request = Request::default();
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
+        request.headers_mut().clone_from(headers);
+        if check(&mut request).is_ok() {
+            let uri = request.uri();
+            assert!(uri.authority().is_none() && (uri.path().starts_with('/') || uri.path() == "*"), "{uri}");
+            assert_eq!(request.headers().get_all(HOST).iter().count(), 1);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

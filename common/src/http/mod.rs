@@ -17,6 +17,8 @@ pub mod serve;
 mod socket;
 
 pub use client_ip::ClientIp;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) use head::fuzz as fuzz_head;
 pub use listen::{listen, open_listener};
 pub use middleware::{RequestId, layers};
 pub use places::{Place, Places, places_within};

@@ -27,6 +27,8 @@ pub use faults::Faults;
 pub use input::{Fields, FromFields, Object, Query, Twice, Unchecked};
 pub use messages::SendQueue;
 pub use online::OnlineReads;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) use online::fuzz_cursor as fuzz_online_cursor;
 
 use crate::error::{Error, Result};
 use crate::store::PageRequest;
@@ -83,4 +85,21 @@ fn on_field(error: Error, field: &str, message: &str) -> Error {
         Error::UserNotFound => Error::invalid(field, message),
         other => other,
     }
+}
+
+#[cfg(any(test, feature = "fuzz"))]
+/// Looks for what the rules look for in texts.
+pub(crate) fn fuzz_texts(text: &str) {
+    let mut faults = Faults::default();
+    faults.username("username", text);
+    faults.email("email", text);
+    faults.new_password("password", text, &["ann", text]);
+    faults.name("name", text);
+    faults.display_name("display_name", text);
+    faults.bio("bio", text);
+    faults.description("description", text);
+    faults.text("text", text, 4096);
+    faults.client_message_id("client_message_id", text);
+    drop(faults.none());
+    messages::fuzz_mentions(text);
 }

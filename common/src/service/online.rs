@@ -158,3 +158,11 @@ fn decode(cursor: &str) -> Result<UserId> {
     let id = bytes.and_then(|bytes| <[u8; 8]>::try_from(bytes).ok()).map(i64::from_be_bytes);
     id.map(UserId).ok_or_else(|| Error::invalid("cursor", "is not a cursor that this list gave out"))
 }
+
+#[cfg(any(test, feature = "fuzz"))]
+/// Reads a text as a cursor.
+pub(crate) fn fuzz_cursor(text: &str) {
+    if let Ok(id) = decode(text) {
+        assert_eq!(decode(&encode(id)).ok(), Some(id));
+    }
+}

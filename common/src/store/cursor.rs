@@ -169,6 +169,21 @@ pub(super) fn one_more(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX - 1) + 1
 }
 
+#[cfg(any(test, feature = "fuzz"))]
+/// Reads a text as a cursor of each list.
+pub(crate) fn fuzz(text: &str) {
+    let given = Some(text);
+    if let Ok(id) = member(given) {
+        assert_eq!(member(Some(&of_member(id))).ok(), Some(id));
+    }
+    if let Ok((at, id)) = chat(given) {
+        let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(at) * 1000).expect("a time of both databases");
+        assert_eq!(chat(Some(&of_chat(time, id))).ok(), Some((at, id)));
+    }
+    drop((user(given), blocked(given), pin(given), session(given), invite(given)));
+    drop(HistoryBound::new(&HistoryFrom::Cursor(text.to_owned())));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

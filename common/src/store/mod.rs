@@ -48,6 +48,8 @@ mod stored_time;
 pub use self::accounts::{Accounts, Credentials, Kept, NewUser, UserPatch, UserRow};
 pub use self::chats::{ChatPatch, Chats, NewGroup};
 pub use self::cursor::PageRequest;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) use self::cursor::fuzz as fuzz_cursors;
 pub use self::deployment::{Deployment, Identity};
 pub use self::idempotency::{Claimed, Idempotency, KEY_KEPT, KEY_LEASE, KeptAnswer, KeyClaim};
 pub use self::invites::{Invites, NewInvite};

@@ -6,6 +6,8 @@ use crate::subscription::{Place, Subscribing};
 use futures_util::{StreamExt, stream};
 use messenger_common::error::{Error, Result};
 use messenger_common::id::{ChatId, Seq};
+#[cfg(any(test, feature = "fuzz"))]
+use messenger_common::service::Object;
 use messenger_common::service::{Fields, FromFields, Unchecked};
 use serde_json::{Map, Value};
 use std::collections::HashSet;
@@ -126,4 +128,14 @@ pub(super) fn unsubscribe(mut call: Call<'_>) -> Result<()> {
     }
     call.answer(&Reply::Unsubscribed { chat_id });
     Ok(())
+}
+
+#[cfg(any(test, feature = "fuzz"))]
+/// Reads fields as those of both commands.
+pub(super) fn fuzz(fields: &Object) {
+    drop(Unchecked::<SubscribeChat>::from_object(fields.clone()));
+    let (SubscribeChats { chats }, _) = Unchecked::from_object(fields.clone()).split();
+    for chat in chats {
+        drop(Unchecked::<SubscribeChat>::from_object(chat).split().0.check());
+    }
 }

@@ -28,6 +28,7 @@ mod cluster;
 #[cfg(feature = "deployment")]
 pub mod deployment;
 mod forms;
+pub mod mutate;
 pub mod node;
 pub mod npm;
 pub mod pgbouncer;

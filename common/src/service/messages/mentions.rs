@@ -57,6 +57,14 @@ fn is_of_a_name(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-')
 }
 
+#[cfg(any(test, feature = "fuzz"))]
+/// Looks for names in a text.
+pub(in crate::service) fn fuzz(text: &str) {
+    let found = names(text);
+    assert!(found.len() <= MAX_MENTIONS);
+    assert!(found.iter().flatten().all(|name| USERNAME.contains(&name.len()) && name.chars().all(is_of_a_name)));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

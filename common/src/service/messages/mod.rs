@@ -1,6 +1,8 @@
 //! Messages: send, history, edit, delete.
 
 mod mentions;
+#[cfg(any(test, feature = "fuzz"))]
+pub(super) use mentions::fuzz as fuzz_mentions;
 mod queue;
 
 pub use queue::SendQueue;
