@@ -10,6 +10,7 @@ mod file;
 pub mod metrics;
 mod outage;
 mod pooler;
+mod schemathesis;
 mod start;
 mod tools;
 mod unfit;

@@ -36,6 +36,7 @@ struct HistoryParams {
     /// Only messages newer than this one. Not together with `before`.
     after: Option<MessageId>,
     /// The `next_cursor` of an earlier page; the next page goes on in the same direction.
+    #[param(min_length = 1)]
     cursor: Option<String>,
 }
 

@@ -24,6 +24,7 @@ pub(super) struct ListParams {
     #[param(minimum = 1, maximum = 100, default = 50)]
     limit: Option<i64>,
     /// The `next_cursor` of an earlier page.
+    #[param(min_length = 1)]
     cursor: Option<String>,
 }
 

@@ -65,7 +65,7 @@ impl FromFields for UpdateChat {
 #[derive(Clone, Copy, Debug, ToSchema)]
 pub struct MarkRead {
     /// Up to this number of the chat's sequence.
-    #[schema(minimum = 0)]
+    #[schema(value_type = i64, minimum = 0)]
     pub seq: Seq,
 }
 
