@@ -10,6 +10,7 @@ mod subscribe;
 mod typing;
 
 use crate::conn::Conn;
+use crate::frame;
 use crate::protocol::{CloseCode, Reply, error_frame};
 use crate::shard::Shard;
 use call::Call;
@@ -30,6 +31,9 @@ const MAX_REQUEST_ID: usize = 64;
 
 /// Runs one command and answers it.
 pub(crate) async fn run(shard: Rc<Shard>, conn: Rc<Conn>, text: String) {
+    if cfg!(feature = "echo") {
+        return conn.answer(frame::text(text.as_bytes()));
+    }
     let (mut request_id, mut kind) = (None, CommandType::Unknown);
     let outcome = run_named(&shard, &conn, &text, &mut request_id, &mut kind).await;
     let result = match &outcome {

@@ -168,7 +168,9 @@ impl Worker {
             expires_at: auth.expires_at,
             heartbeat_seconds: shard.hub.ctx.limits.heartbeat.as_secs(),
         };
-        conn.answer(welcome.to_frame(None));
+        if !cfg!(feature = "echo") {
+            conn.answer(welcome.to_frame(None));
+        }
         let (shard, conn) = (Rc::clone(shard), Rc::clone(conn));
         let bus_up = *shard.hub.bus.up().borrow();
         Some(Box::pin(async move {
