@@ -202,7 +202,7 @@ pub enum Notice<'a> {
         /// Online or offline.
         status: Status,
         /// When `offline` was last published of the user.
-        #[serde(with = "time::serde::rfc3339::option")]
+        #[serde(with = "crate::timestamp::option")]
         last_seen_at: Option<OffsetDateTime>,
     },
     /// Someone is typing, or has stopped.

@@ -31,6 +31,7 @@
 //! - `event`: events and envelopes
 //! - `label`: closed sets of words
 //! - `model`: the shapes of the API
+//! - `timestamp`: how times are written for clients
 //! - `clock`, `random`, `backoff`: time, randomness and pauses as arguments
 //! - `once`: one line of the log a cause
 //! - `id`: newtypes
@@ -67,5 +68,6 @@ pub mod relay;
 pub mod service;
 pub mod store;
 pub mod telemetry;
+pub mod timestamp;
 pub mod tools;
 pub mod wire;

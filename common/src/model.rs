@@ -26,7 +26,7 @@ pub struct User {
     /// False once deactivated.
     pub is_active: bool,
     /// When the account was created.
-    #[serde(with = "time::serde::rfc3339")]
+    #[serde(with = "crate::timestamp")]
     pub created_at: OffsetDateTime,
 }
 
@@ -44,12 +44,12 @@ pub struct PublicUser {
     /// False once deactivated.
     pub is_active: bool,
     /// When the account was created.
-    #[serde(with = "time::serde::rfc3339")]
+    #[serde(with = "crate::timestamp")]
     pub created_at: OffsetDateTime,
     /// Whether the user has an open connection; null while presence is unavailable.
     pub online: Option<bool>,
     /// When the user last went offline.
-    #[serde(with = "time::serde::rfc3339::option")]
+    #[serde(with = "crate::timestamp::option")]
     pub last_seen_at: Option<OffsetDateTime>,
 }
 
@@ -59,10 +59,10 @@ pub struct SessionInfo {
     /// The session's id.
     pub id: SessionId,
     /// When you logged in.
-    #[serde(with = "time::serde::rfc3339")]
+    #[serde(with = "crate::timestamp")]
     pub created_at: OffsetDateTime,
     /// When you last logged in or refreshed the tokens.
-    #[serde(with = "time::serde::rfc3339")]
+    #[serde(with = "crate::timestamp")]
     pub last_used_at: OffsetDateTime,
     /// The `User-Agent` of the login, its first 256 characters.
     pub user_agent: Option<String>,
@@ -104,7 +104,7 @@ pub struct Chat {
     /// exists for its members only.
     pub is_public: bool,
     /// When the chat was created.
-    #[serde(with = "time::serde::rfc3339")]
+    #[serde(with = "crate::timestamp")]
     pub created_at: OffsetDateTime,
     /// The number of the chat's newest event.
     pub seq: Seq,
@@ -137,7 +137,7 @@ impl Chat {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ChatSettings {
     /// Until then nothing of the chat notifies you; null: it is not muted.
-    #[serde(with = "time::serde::rfc3339::option")]
+    #[serde(with = "crate::timestamp::option")]
     pub muted_until: Option<OffsetDateTime>,
     /// Whether you put it away.
     pub archived: bool,
@@ -174,12 +174,12 @@ pub struct Message {
     /// The text as it was sent; empty if `is_deleted`.
     pub text: String,
     /// When it was committed.
-    #[serde(with = "time::serde::rfc3339")]
+    #[serde(with = "crate::timestamp")]
     pub created_at: OffsetDateTime,
     /// Whether it was edited.
     pub is_edited: bool,
     /// When it was last edited.
-    #[serde(with = "time::serde::rfc3339::option")]
+    #[serde(with = "crate::timestamp::option")]
     pub edited_at: Option<OffsetDateTime>,
     /// True only for a deleted message in a replay.
     pub is_deleted: bool,
@@ -216,7 +216,7 @@ pub struct Member {
     /// The user's role.
     pub role: Role,
     /// When the user became a member.
-    #[serde(with = "time::serde::rfc3339")]
+    #[serde(with = "crate::timestamp")]
     pub joined_at: OffsetDateTime,
 }
 
@@ -232,10 +232,10 @@ pub struct Invite {
     /// The user who made it; null for the host's.
     pub created_by: Option<UserId>,
     /// When it was made.
-    #[serde(with = "time::serde::rfc3339")]
+    #[serde(with = "crate::timestamp")]
     pub created_at: OffsetDateTime,
     /// From then on it lets nobody in; null: never.
-    #[serde(with = "time::serde::rfc3339::option")]
+    #[serde(with = "crate::timestamp::option")]
     pub expires_at: Option<OffsetDateTime>,
     /// How many users it lets in; null: any number.
     pub max_uses: Option<i64>,
@@ -262,7 +262,7 @@ pub struct InvitePreview {
     /// The name of the user who made it; null for the host's.
     pub invited_by: Option<String>,
     /// From then on it lets nobody in; null: never.
-    #[serde(with = "time::serde::rfc3339::option")]
+    #[serde(with = "crate::timestamp::option")]
     pub expires_at: Option<OffsetDateTime>,
 }
 
@@ -274,7 +274,7 @@ pub struct OnlineUser {
     /// The user's name.
     pub username: String,
     /// When the user came online.
-    #[serde(with = "time::serde::rfc3339")]
+    #[serde(with = "crate::timestamp")]
     pub since: OffsetDateTime,
 }
 

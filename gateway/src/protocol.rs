@@ -40,7 +40,7 @@ pub(crate) enum Reply<'a> {
     Welcome {
         user_id: UserId,
         connection_id: &'a str,
-        #[serde(with = "time::serde::rfc3339")]
+        #[serde(with = "messenger_common::timestamp")]
         expires_at: OffsetDateTime,
         heartbeat_seconds: u64,
     },
@@ -60,7 +60,7 @@ pub(crate) enum Reply<'a> {
     MessageSent { message: &'a Message },
     /// The connection goes on under the new token.
     Authenticated {
-        #[serde(with = "time::serde::rfc3339")]
+        #[serde(with = "messenger_common::timestamp")]
         expires_at: OffsetDateTime,
     },
     /// Up to here the caller has read.

@@ -33,6 +33,8 @@ pub fn assert_time(value: &Value) -> OffsetDateTime {
     let text = value.as_str().unwrap_or_else(|| panic!("no time: {value}"));
     let time = OffsetDateTime::parse(text, &Rfc3339).unwrap_or_else(|error| panic!("{text}: {error}"));
     assert!(time.offset().is_utc(), "{text}");
+    // Always six digits of a second's fraction: some clients can read no other number.
+    assert!(text.len() == "2026-11-26T13:28:13.473770Z".len() && text.ends_with('Z'), "{text}");
     let age = OffsetDateTime::now_utc() - time;
     assert!(age.whole_seconds().abs() < 3600, "{text}");
     time

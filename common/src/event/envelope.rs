@@ -56,7 +56,7 @@ pub struct StatusChange {
     /// Which.
     pub status: Status,
     /// When `offline` was last published of the user.
-    #[serde(with = "time::serde::rfc3339::option")]
+    #[serde(with = "crate::timestamp::option")]
     pub last_seen_at: Option<time::OffsetDateTime>,
     /// When presence decided that, microseconds since the Unix epoch: an older change that comes
     /// after a newer is none.
