@@ -208,6 +208,10 @@ fn announce(config: &Config, public: Option<SocketAddr>, admin: Option<SocketAdd
         database.map(|path| format!("{name} database {}\n", path.display())),
         admin.map(|address| format!("{name} admin on http://{address}\n")),
         public.map(|address| format!("{name} listening on http://{address}\n")),
+        // A cluster's page is found at its load balancer.
+        public
+            .filter(|_| config.program == Program::Messenger)
+            .map(|address| format!("Open http://{} in a browser\n", reachable(address))),
     ]
     .into_iter()
     .flatten()
@@ -215,6 +219,12 @@ fn announce(config: &Config, public: Option<SocketAddr>, admin: Option<SocketAdd
     say(&lines);
     let shown = |address: Option<SocketAddr>| address.map(tracing::field::display);
     tracing::info!(public.address = shown(public), admin.address = shown(admin), "{name} is up");
+}
+
+/// An address that a browser on this machine can open: a listener on every address has none of its
+/// own.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() { SocketAddr::from(([127, 0, 0, 1], address.port())) } else { address }
 }
 
 /// Lines for people, on stdout. One that is closed is no reason to end.

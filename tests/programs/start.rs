@@ -47,6 +47,8 @@ async fn messenger_starts_with_nothing_and_keeps_its_secret() {
         let said = node.log().since(0).join("\n");
         let home = node.dir().display().to_string();
         assert!(said.contains(&home), "the path of the database is printed:\n{said}");
+        let page = said.lines().find_map(|line| line.strip_prefix("Open ")?.strip_suffix(" in a browser"));
+        assert_eq!(page, Some(d.api(0).url().as_str()), "one line says where the page is:\n{said}");
         let user = d.user().await;
         node.restart().await;
         assert_eq!(user.rest.get("/auth/me").await.ok(200)["id"], user.id);

@@ -121,10 +121,14 @@ fn commit_of(script: &Path, root: &Path, profile: &str, given: Option<&str>) -> 
 async fn a_release_names_its_commit_with_git_and_without() {
     limited(async {
         for program in Program::ALL {
-            let said = outcome(program, Vec::new(), &["--version"]).await;
             let version = format!("{} {}", program.name(), env!("CARGO_PKG_VERSION"));
-            // These are built for development, or a release with its commit.
-            assert!(text(&said.stdout).starts_with(&version), "{}", text(&said.stdout));
+            for words in [&["--version"], &["-V"]] {
+                let said = outcome(program, Vec::new(), words).await;
+                // These are built for development, or a release with its commit.
+                assert!(text(&said.stdout).starts_with(&version), "{}", text(&said.stdout));
+            }
+            let said = outcome(program, Vec::new(), &["-x"]).await;
+            assert!(text(&said.stderr).contains("has no flag -x"), "{}", text(&said.stderr));
         }
         blocking(|| {
             let dir = process::new_dir("commit");

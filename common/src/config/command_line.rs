@@ -70,7 +70,9 @@ pub(super) fn fault(error: &clap::Error) -> ConfigError {
     }
     if error.kind() == clap::error::ErrorKind::UnknownArgument {
         let said = error.get(clap::error::ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
-        let flag = said.split('=').next().filter(|flag| flag.starts_with("--"));
+        // Of a short one clap names its letter alone.
+        let flag =
+            said.split('=').next().filter(|flag| flag.starts_with("--") || flag.starts_with('-') && flag.len() == 2);
         let fault = flag.map_or_else(|| "has a value without a flag".to_owned(), |flag| format!("has no flag {flag}"));
         return ConfigError::new("command line", fault, "--port 8000; --help lists all");
     }

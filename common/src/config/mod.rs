@@ -42,7 +42,7 @@ use ipnet::IpNet;
 use raw::Raw;
 use secrecy::SecretString;
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -224,7 +224,7 @@ impl Config {
 
     fn validated(program: Program, raw: &Raw, data: fn() -> Option<PathBuf>) -> Result<Self, ConfigError> {
         let mut warnings = Vec::new();
-        let (listen, admin_listen) = listeners(raw)?;
+        let (listen, admin_listen) = listeners(raw, program)?;
         // Convenient for one who tries it, and off as soon as others reach it.
         let debug = match raw.given("DEBUG")? {
             Some(_) => parse::switch(raw, "DEBUG")?,
@@ -305,10 +305,15 @@ fn log_directives(raw: &Raw) -> Result<String, ConfigError> {
     }
 }
 
-fn listeners(raw: &Raw) -> Result<(SocketAddr, SocketAddr), ConfigError> {
+fn listeners(raw: &Raw, program: Program) -> Result<(SocketAddr, SocketAddr), ConfigError> {
     let host = parse::host(raw, "HOST")?.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
     let port = parse::number(raw, "PORT", 0_u16, u16::MAX)?;
-    let admin_host = parse::host(raw, "ADMIN_HOST")?.unwrap_or(host);
+    // One process that is opened to others opens no more than its public port.
+    let admin_default = match program {
+        Program::Messenger if !host.to_canonical().is_loopback() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        _ => host,
+    };
+    let admin_host = parse::host(raw, "ADMIN_HOST")?.unwrap_or(admin_default);
     let admin_port = match raw.get("ADMIN_PORT")? {
         Some(_) => parse::number(raw, "ADMIN_PORT", 0_u16, u16::MAX)?,
         None if port == 0 => 0,

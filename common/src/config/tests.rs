@@ -325,7 +325,7 @@ fn a_secret_may_be_kept_in_a_file() {
 }
 
 #[test]
-fn debug_is_on_by_default_only_where_nobody_else_reaches_it() {
+fn debug_and_metrics_are_there_by_default_only_where_nobody_else_reaches_them() {
     let dir = tempfile::tempdir().expect("a directory");
     let url = format!("sqlite:{}", dir.path().join("chat.db").display());
     for (host, debug, is_on) in [
@@ -340,7 +340,9 @@ fn debug_is_on_by_default_only_where_nobody_else_reaches_it() {
         let mut given = vec![("DATABASE_URL", url.as_str())];
         given.extend(host.map(|host| ("HOST", host)));
         given.extend(debug.map(|debug| ("DEBUG", debug)));
-        assert_eq!(read(Program::Messenger, &given).expect("starts").debug, is_on, "{given:?}");
+        let config = read(Program::Messenger, &given).expect("starts");
+        assert_eq!(config.debug, is_on, "{given:?}");
+        assert!(config.admin_listen.ip().is_loopback(), "{given:?}");
     }
     assert!(!read(Program::Api, &cluster(&[("HOST", "127.0.0.1")])).expect("starts").debug);
 }

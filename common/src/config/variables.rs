@@ -169,7 +169,10 @@ pub const VARIABLES: &[Variable] = &[
         name: "ADMIN_HOST",
         help: "IP address that the listener of /metrics, /healthz and /readyz binds to",
         example: "127.0.0.1",
-        default: Default::Said(|_| "HOST"),
+        default: Default::Said(|program| match program {
+            Program::Messenger => "the loopback",
+            _ => "HOST",
+        }),
     },
     Variable {
         name: "ADMIN_PORT",
@@ -303,7 +306,7 @@ pub fn command(program: Program) -> Command {
         let arg =
             Arg::new(variable.name).long(variable.flag()).value_name("VALUE").help(StyledStr::from(help)).global(true);
         command = command.arg(match variable.name {
-            VERSION => arg.num_args(0..=1).default_missing_value(""),
+            VERSION => arg.short('V').num_args(0..=1).default_missing_value(""),
             _ => arg.allow_hyphen_values(true),
         });
     }
