@@ -1,39 +1,30 @@
 //! Files served as they stand: the web pages and the documents, all from the program itself.
 
-use aide::redoc::Redoc;
+mod documents;
+mod site;
+
+pub(crate) use documents::{documents, reference};
+pub(crate) use site::pages;
+
 use axum::body::Bytes;
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use axum::http::header::{
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY,
+};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use rust_embed::RustEmbed;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
-
-/// The policy of our pages: their own files and sockets, nothing inline, nothing from elsewhere,
-/// and no text that becomes markup or a script.
-const STRICT: &str = "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; \
-     form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'";
-/// Swagger UI and Redoc set styles of elements and draw with data URLs; Redoc searches in a
-/// worker.
-const DOCUMENTS: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; worker-src blob:; \
-     object-src 'none'; base-uri 'none'; frame-ancestors 'none'";
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use sha2::{Digest, Sha256};
+use std::io::Write;
+use std::sync::{Arc, OnceLock};
 
 /// No page asks for a device.
 const NO_DEVICES: &str = "camera=(), microphone=(), geolocation=(), payment=(), usb=(), serial=(), hid=()";
 const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
 
-/// The pages of `api/static`.
-#[derive(RustEmbed)]
-#[folder = "static/"]
-#[allow_missing = true]
-struct Pages;
-
-/// The client of `clients/js`, which the pages load: one source for both.
-#[derive(RustEmbed)]
-#[folder = "../clients/js/src/"]
-#[allow_missing = true]
-struct Client;
+/// A smaller file fits into one packet as it is.
+const PACKED_FROM_BYTES: usize = 1024;
 
 /// A file with the address at which it is served. Cloning shares its bytes.
 #[derive(Clone)]
@@ -43,38 +34,59 @@ struct Inner {
     path: String,
     bytes: Bytes,
     media_type: &'static str,
-    policy: Option<&'static str>,
-    tag: Option<HeaderValue>,
+    policy: Option<HeaderValue>,
+    tag: String,
+    /// Whether the address names the content, so that it never changes.
+    kept: bool,
+    /// Made when the first client asks for it.
+    packed: OnceLock<Option<Bytes>>,
 }
 
 impl Asset {
     pub(crate) fn new(path: impl Into<String>, media_type: &'static str, bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
-        let mut hasher = DefaultHasher::new();
-        bytes.hash(&mut hasher);
-        let tag = HeaderValue::try_from(format!("\"{:016x}\"", hasher.finish())).ok();
-        Self(Arc::new(Inner { path: path.into(), bytes, media_type, policy: None, tag }))
+        let tag = digest([&bytes[..]]);
+        let (path, packed) = (path.into(), OnceLock::new());
+        Self(Arc::new(Inner { path, bytes, media_type, policy: None, tag, kept: false, packed }))
     }
 
-    fn page(path: impl Into<String>, bytes: impl Into<Bytes>, policy: &'static str) -> Self {
-        let mut asset = Self::new(path, HTML, bytes);
+    fn page(path: impl Into<String>, bytes: impl Into<Bytes>, policy: &str) -> Self {
+        Self::new(path, HTML, bytes).under(policy)
+    }
+
+    /// The same under a policy of its own: what is no page may load nothing.
+    fn under(mut self, policy: &str) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            inner.policy = HeaderValue::try_from(policy).ok();
+        }
+        self
+    }
+
+    /// The same at another address.
+    fn at(&self, path: impl Into<String>) -> Self {
+        let Inner { bytes, media_type, policy, tag, kept, .. } = &*self.0;
+        let (policy, tag, packed) = (policy.clone(), tag.clone(), OnceLock::new());
+        let (path, bytes) = (path.into(), bytes.clone());
+        Self(Arc::new(Inner { path, bytes, media_type, policy, tag, kept: *kept, packed }))
+    }
+
+    /// The same at an address that names its content: browsers need not ask for it again.
+    fn kept_at(&self, path: impl Into<String>) -> Self {
+        let mut asset = self.at(path);
         if let Some(inner) = Arc::get_mut(&mut asset.0) {
-            inner.policy = Some(policy);
+            inner.kept = true;
         }
         asset
     }
 
-    /// The same at another address.
-    fn at(&self, path: &str) -> Self {
-        let Inner { bytes, media_type, policy, tag, .. } = &*self.0;
-        let inner =
-            Inner { path: path.to_owned(), bytes: bytes.clone(), media_type, policy: *policy, tag: tag.clone() };
-        Self(Arc::new(inner))
-    }
-
     /// Whether people see it by itself.
     pub(crate) fn is_page(&self) -> bool {
-        self.0.policy.is_some()
+        self.0.media_type == HTML
+    }
+
+    /// Whether its address names its content.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.0.kept
     }
 
     /// Where it is served.
@@ -82,28 +94,84 @@ impl Asset {
         &self.0.path
     }
 
-    /// The file, or 304 for who has it already (RFC 9110, section 13.1.2). It is asked for anew
-    /// each time: a new release of the program shows at once.
-    pub(crate) fn answer(&self, headers: &HeaderMap) -> Response {
+    /// The file, compressed where the client takes it, or 304 for one that has it already (RFC
+    /// 9110, section 13.1.2). Unless its address names its content, a browser asks for it anew each
+    /// time: a new release of the program shows at once.
+    pub(crate) async fn answer(&self, headers: &HeaderMap) -> Response {
+        let inner = &*self.0;
+        let packed = if takes_gzip(headers) { self.packed().await } else { None };
         let had = headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let fresh = self.0.tag.as_ref().and_then(|tag| tag.to_str().ok()).is_some_and(|tag| had.contains(tag));
-        let mut response = if fresh {
+        let mut response = if had.contains(&inner.tag) {
             StatusCode::NOT_MODIFIED.into_response()
         } else {
-            ([(CONTENT_TYPE, self.0.media_type)], self.0.bytes.clone()).into_response()
+            ([(CONTENT_TYPE, inner.media_type)], packed.unwrap_or(&inner.bytes).clone()).into_response()
         };
+        let whole = response.status() == StatusCode::OK;
         let out = response.headers_mut();
-        out.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        if let Some(tag) = &self.0.tag {
-            out.insert(ETAG, tag.clone());
+        let cache = if inner.kept { "public, max-age=31536000, immutable" } else { "no-cache" };
+        out.insert(CACHE_CONTROL, HeaderValue::from_static(cache));
+        out.insert(VARY, HeaderValue::from_static("accept-encoding"));
+        if packed.is_some() && whole {
+            out.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
-        if let Some(policy) = self.0.policy {
-            out.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+        let suffix = if packed.is_some() { "-gzip" } else { "" };
+        if let Ok(tag) = HeaderValue::try_from(format!("\"{}{suffix}\"", inner.tag)) {
+            out.insert(ETAG, tag);
+        }
+        if let Some(policy) = &inner.policy {
+            out.insert(CONTENT_SECURITY_POLICY, policy.clone());
             out.insert(OPENER_POLICY, HeaderValue::from_static("same-origin"));
             out.insert(PERMISSIONS_POLICY, HeaderValue::from_static(NO_DEVICES));
         }
         response
     }
+
+    /// Swagger UI and Redoc take tens of milliseconds to compress, too long for a thread that
+    /// answers.
+    async fn packed(&self) -> Option<&Bytes> {
+        if !self.is_packed() {
+            return None;
+        }
+        if self.0.packed.get().is_none() {
+            let asset = self.clone();
+            let pack = move || asset.0.packed.get_or_init(|| gzip(&asset.0.bytes)).is_some();
+            tokio::task::spawn_blocking(pack).await.ok()?;
+        }
+        self.0.packed.get()?.as_ref()
+    }
+
+    fn is_packed(&self) -> bool {
+        let Inner { media_type, bytes, .. } = &*self.0;
+        let text = media_type.starts_with("text/") || media_type.ends_with("json") || media_type.ends_with("xml");
+        text && bytes.len() >= PACKED_FROM_BYTES
+    }
+}
+
+fn gzip(bytes: &[u8]) -> Option<Bytes> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 2), Compression::default());
+    encoder.write_all(bytes).ok()?;
+    encoder.finish().ok().map(Bytes::from)
+}
+
+/// Whether gzip is named and not refused (RFC 9110, section 12.5.3).
+fn takes_gzip(headers: &HeaderMap) -> bool {
+    let all = headers.get_all(ACCEPT_ENCODING).into_iter().filter_map(|value| value.to_str().ok());
+    all.flat_map(|value| value.split(',')).any(|one| {
+        let (name, more) = one.split_once(';').unwrap_or((one, ""));
+        let quality = more.trim().strip_prefix("q=").and_then(|q| q.trim().parse::<f32>().ok());
+        name.trim().eq_ignore_ascii_case("gzip") && quality.unwrap_or(1.0) > 0.0
+    })
+}
+
+/// A word for this content, the same on every node of a release.
+fn digest<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update((part.len() as u64).to_be_bytes());
+        hasher.update(part);
+    }
+    let head = hasher.finalize().iter().take(8).fold(0_u64, |head, byte| head << 8 | u64::from(*byte));
+    format!("{head:016x}")
 }
 
 const HTML: &str = "text/html; charset=utf-8";
@@ -116,6 +184,7 @@ fn media_type(name: &str) -> &'static str {
         "js" => SCRIPT,
         "css" => STYLE,
         "json" => "application/json",
+        "webmanifest" => "application/manifest+json",
         "svg" => "image/svg+xml",
         "png" => "image/png",
         "ico" => "image/x-icon",
@@ -125,100 +194,5 @@ fn media_type(name: &str) -> &'static str {
     }
 }
 
-/// The pages of `api/static` and the client: HTML under its own name, what it loads under
-/// `/static/`.
-pub(crate) fn pages() -> Vec<Asset> {
-    let mut all: Vec<_> = folder::<Pages>().chain(folder::<Client>()).collect();
-    let icon = all.iter().find(|asset| asset.path() == "/static/icon.svg").map(|asset| asset.at("/favicon.ico"));
-    all.extend(icon);
-    all
-}
-
-fn folder<F: RustEmbed>() -> impl Iterator<Item = Asset> {
-    F::iter().filter_map(|name| {
-        let bytes = match F::get(&name)?.data {
-            std::borrow::Cow::Borrowed(bytes) => Bytes::from_static(bytes),
-            std::borrow::Cow::Owned(bytes) => Bytes::from(bytes),
-        };
-        Some(match media_type(&name) {
-            HTML => Asset::page(format!("/{name}"), bytes, STRICT),
-            media_type => Asset::new(format!("/static/{name}"), media_type, bytes),
-        })
-    })
-}
-
-/// Swagger UI at `/docs` and Redoc at `/redoc`, both on `/openapi.json`.
-pub(crate) fn documents() -> Vec<Asset> {
-    let mut all = vec![
-        Asset::page("/docs", include_str!("pages/docs.html"), DOCUMENTS),
-        Asset::new("/docs/start.js", SCRIPT, include_str!("pages/docs_start.js")),
-        Asset::page("/redoc", include_str!("pages/redoc.html"), DOCUMENTS),
-        Asset::new("/redoc/redoc.standalone.js", SCRIPT, redoc()),
-    ];
-    let config = Arc::new(utoipa_swagger_ui::Config::from("/openapi.json"));
-    for name in ["swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png"] {
-        if let Ok(Some(file)) = utoipa_swagger_ui::serve(name, config.clone()) {
-            all.push(Asset::new(format!("/docs/{name}"), media_type(name), file.bytes.into_owned()));
-        }
-    }
-    all
-}
-
-/// Redoc's script, which its crate gives out only inside a page; without the logo that it would
-/// load from elsewhere.
-fn redoc() -> String {
-    let page = Redoc::new("").html();
-    let script =
-        page.split_once("<script>").and_then(|(_, rest)| rest.rsplit_once("Redoc.init(")).map(|(script, _)| script);
-    script.unwrap_or_default().trim().replace("https://cdn.redoc.ly/redoc/logo-mini.svg", "data:,")
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn by_path(path: &str) -> Asset {
-        pages().into_iter().chain(documents()).find(|asset| asset.path() == path).expect(path)
-    }
-
-    #[test]
-    fn every_document_is_there_and_nothing_comes_from_elsewhere() {
-        for path in ["/docs", "/redoc", "/docs/swagger-ui.css", "/docs/swagger-ui-bundle.js", "/docs/favicon-32x32.png"]
-        {
-            assert!(!by_path(path).0.bytes.is_empty(), "{path}");
-        }
-        let redoc = by_path("/redoc/redoc.standalone.js");
-        assert!(redoc.0.bytes.len() > 500_000);
-        assert!(!String::from_utf8_lossy(&redoc.0.bytes).contains("cdn.redoc"));
-        for path in ["/docs", "/redoc"] {
-            let page = by_path(path);
-            let text = String::from_utf8_lossy(&page.0.bytes).into_owned();
-            assert!(!text.contains("http://") && !text.contains("https://"), "{path}");
-            assert!(!text.contains("<script>"), "{path} has an inline script");
-        }
-    }
-
-    #[test]
-    fn a_page_opens_its_own_sockets_only_and_asks_for_no_device() {
-        for path in ["/websocket_test.html", "/websocket_test_new.html"] {
-            let answer = by_path(path).answer(&HeaderMap::new());
-            let policy = answer.headers()[CONTENT_SECURITY_POLICY].to_str().expect("text");
-            assert!(!policy.contains("ws:") && !policy.contains("unsafe"), "{policy}");
-            assert_eq!(answer.headers()[OPENER_POLICY], "same-origin");
-            assert_eq!(answer.headers()[PERMISSIONS_POLICY], NO_DEVICES);
-        }
-    }
-
-    #[test]
-    fn who_has_it_is_told_so() {
-        let page = by_path("/docs");
-        let first = page.answer(&HeaderMap::new());
-        assert_eq!(first.status(), StatusCode::OK);
-        assert!(first.headers().contains_key(CONTENT_SECURITY_POLICY));
-        let tag = first.headers()[ETAG].clone();
-        let again = page.answer(&HeaderMap::from_iter([(IF_NONE_MATCH, tag)]));
-        assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
-        let other = page.answer(&HeaderMap::from_iter([(IF_NONE_MATCH, HeaderValue::from_static("\"other\""))]));
-        assert_eq!(other.status(), StatusCode::OK);
-    }
-}
+mod tests;

@@ -216,3 +216,8 @@ window.addEventListener('beforeunload', (event) => { if (!shared.durable && stor
 
 if (session.signedIn) enter();
 else showEntrance();
+
+// Without a network the page opens all the same. A browser may have no such workers, or refuse.
+const trusted = /** @type {any} */ (window).trustedTypes?.createPolicy('messenger', { createScriptURL: (/** @type {string} */ url) => url });
+const worker = `${BASE}sw.js`;
+navigator.serviceWorker?.register(trusted?.createScriptURL(worker) ?? worker).catch(() => {});

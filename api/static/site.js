@@ -5,7 +5,7 @@
  */
 
 /** The address that the API's paths follow. */
-export const BASE = new URL('..', import.meta.url).href;
+export const BASE = import.meta.url.replace(/static\/([0-9a-f]+\/)?[^/]*$/, '');
 
 const { pathname } = new URL(BASE);
 

@@ -164,9 +164,9 @@ impl Page {
         self.client.active_element().await.unwrap().send_keys(keys).await.unwrap();
     }
 
-    /// A command of Chromium's own protocol.
-    pub(super) async fn devtools(&self, command: &'static str, parameters: Value) {
-        self.client.issue_cmd(DevTools(command, parameters)).await.unwrap();
+    /// A command of Chromium's own protocol; its answer.
+    pub(super) async fn devtools(&self, command: &'static str, parameters: Value) -> Value {
+        self.client.issue_cmd(DevTools(command, parameters)).await.unwrap()
     }
 
     async fn shown(&self, selector: &str) -> fantoccini::elements::Element {

@@ -34,13 +34,13 @@ async fn shown_once(page: &Page, texts: &[&str]) {
     .await;
 }
 
-fn kill_all(d: &Deployment) {
+pub(super) fn kill_all(d: &Deployment) {
     for node in d.nodes() {
         node.kill_9();
     }
 }
 
-async fn restart_all(d: &Deployment) {
+pub(super) async fn restart_all(d: &Deployment) {
     for node in d.nodes() {
         node.restart().await;
     }

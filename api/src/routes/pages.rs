@@ -11,6 +11,7 @@ use messenger_common::config::Config;
 use messenger_common::error::{Error, Result};
 use messenger_common::http::extract::PathParams;
 use serde::Serialize;
+use std::collections::HashMap;
 use std::sync::Arc;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -32,10 +33,13 @@ pub(super) struct ListParams {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct About {
     /// The project's name.
+    #[schema(example = "MessengerAPI")]
     pub(crate) name: String,
     /// Its description.
+    #[schema(example = "API for a messenger")]
     pub(crate) description: String,
     /// Its version.
+    #[schema(example = "0.1.0")]
     pub(crate) version: String,
 }
 
@@ -62,7 +66,22 @@ pub(crate) fn home() -> OpenApiRouter<Arc<Home>> {
 
 /// Each asset at its address.
 pub(crate) fn assets(all: Vec<Asset>) -> axum::Router {
-    all.into_iter().fold(axum::Router::new(), |router, asset| {
+    let names: HashMap<_, _> = all
+        .iter()
+        .filter_map(|asset| Some((asset.path().strip_prefix("/static/")?.to_owned(), asset.clone())))
+        .collect();
+    let names = Arc::new(names);
+    // One route for the files of every release: a metric bears it. While a release is rolled out, a
+    // page of one node asks another for its files.
+    let of_release = get(async move |PathParams((release, name)): PathParams<(String, String)>, headers: HeaderMap| {
+        let own = names.get(&format!("{release}/{name}"));
+        match own.or_else(|| names.get(&name)) {
+            Some(asset) => asset.answer(&headers).await,
+            None => Error::NotFound.into_response(),
+        }
+    });
+    let router = axum::Router::new().route("/static/{release}/{name}", of_release);
+    all.into_iter().filter(|asset| !asset.is_kept()).fold(router, |router, asset| {
         let path = asset.path().to_owned();
         // A page loads its files from beside it: under the page's own name there is nothing.
         let router = if asset.is_page() {
@@ -72,7 +91,7 @@ pub(crate) fn assets(all: Vec<Asset>) -> axum::Router {
         } else {
             router
         };
-        router.route(&path, get(move |headers: HeaderMap| std::future::ready(asset.answer(&headers))))
+        router.route(&path, get(async move |headers: HeaderMap| asset.answer(&headers).await))
     })
 }
 
@@ -97,7 +116,7 @@ pub(crate) fn fixed() -> Vec<Asset> {
 async fn root(State(home): State<Arc<Home>>, headers: HeaderMap) -> Response {
     let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let mut response = match &home.page {
-        Some(page) if prefers_html(accept) => page.answer(&headers),
+        Some(page) if prefers_html(accept) => page.answer(&headers).await,
         _ => Json(&home.about).into_response(),
     };
     response.headers_mut().append(VARY, axum::http::HeaderValue::from_static("accept"));
