@@ -19,6 +19,7 @@ extern crate messenger_testing as support;
 mod browser;
 mod clients;
 mod deploy;
+mod documents;
 mod guarantees;
 mod house;
 mod model;

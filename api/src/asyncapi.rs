@@ -4,9 +4,12 @@
 //! The shapes of messages, chats and ids are those of the OpenAPI document, from the same types.
 
 mod frames;
+pub(crate) mod page;
 
 use self::frames::{Command, Field, Frame};
+use crate::openapi::CONTACT;
 use crate::routes::pages::About;
+use crate::samples::Samples;
 use messenger_common::config::Limits;
 use messenger_common::event::EventKind;
 use messenger_common::label::Label;
@@ -17,6 +20,9 @@ use utoipa::PartialSchema;
 
 const FRAMES: &str = "Send and read one JSON object in each text frame. You may put a `request_id` (a string of at most 64 \
 characters) on any command; its answer carries it. Unknown fields are ignored.";
+
+/// The messages that clients send.
+const CLIENT: &str = "client_";
 
 const TOKEN: &str = "Put the token into the path; or connect to `/ws/chat` and send it in `Authorization: Bearer`, or as the \
 subprotocols `bearer, <token>` (the server answers `bearer`).";
@@ -45,9 +51,12 @@ pub(crate) fn document(about: &About, limits: &Limits, openapi: &Value) -> Value
     let mut messages = Map::new();
     let mut operations = Map::new();
     for Command(Frame(name, summary, fields), replies) in &commands {
-        let id = format!("client_{name}");
+        let id = format!("{CLIENT}{name}");
         messages.insert(id.clone(), message(name, summary, fields, true));
-        let mut operation = json!({"action": "receive", "channel": channel(), "title": name, "summary": summary, "messages": [in_channel(&id)]});
+        let mut operation = json!({
+            "action": "receive", "channel": channel(), "title": name, "summary": first_sentence(summary),
+            "description": summary, "messages": [in_channel(&id)],
+        });
         if !replies.is_empty() {
             let messages: Vec<_> = replies.iter().copied().chain(["error"]).map(in_channel).collect();
             operation["reply"] = json!({"channel": channel(), "messages": messages});
@@ -56,17 +65,25 @@ pub(crate) fn document(about: &About, limits: &Limits, openapi: &Value) -> Value
     }
     for (sent, answer) in answers.iter().map(|frame| (frame, true)).chain(events.iter().map(|frame| (frame, false))) {
         let Frame(name, summary, fields) = sent;
-        messages.insert((*name).to_owned(), message(name, summary, fields, answer));
+        // `message_read` is both.
+        let answers = answer || commands.iter().any(|Command(_, replies)| replies.contains(name));
+        messages.insert((*name).to_owned(), message(name, summary, fields, answers));
         if !answer {
             operations.insert(
                 format!("send_{name}"),
-                json!({"action": "send", "channel": channel(), "summary": summary, "messages": [in_channel(name)]}),
+                json!({
+                    "action": "send", "channel": channel(), "summary": first_sentence(summary), "description": summary,
+                    "messages": [in_channel(name)],
+                }),
             );
         }
     }
     let in_channel: Map<_, _> =
         messages.keys().map(|id| (id.clone(), json!({"$ref": format!("#/components/messages/{id}")}))).collect();
-    let schemas = lent(&json!(messages), openapi);
+    let schemas = lent(&json!(messages), openapi).into();
+    for (id, message) in &mut messages {
+        exemplify(&Samples { shapes: &schemas }, id.starts_with(CLIENT), message);
+    }
     json!({
         "asyncapi": "3.0.0",
         "info": {
@@ -74,11 +91,14 @@ pub(crate) fn document(about: &About, limits: &Limits, openapi: &Value) -> Value
             "version": about.version,
             "description": format!("{}\n\n{}", about.description, self::about()),
             "license": {"name": "MIT"},
+            "contact": {"name": CONTACT},
+            "tags": [{"name": "chat", "description": "Commands and events of chats"}],
         },
         "defaultContentType": "application/json",
         "servers": {"gateway": {
             "host": "{host}", "protocol": "ws", "description": "Any gateway; use `wss` behind TLS",
             "variables": {"host": {"default": "localhost:8000"}},
+            "security": [{"$ref": "#/components/securitySchemes/bearer"}],
         }},
         "channels": {
             "chat": {
@@ -99,7 +119,9 @@ pub(crate) fn document(about: &About, limits: &Limits, openapi: &Value) -> Value
             },
         },
         "operations": operations,
-        "components": {"messages": messages, "schemas": schemas},
+        "components": {"messages": messages, "schemas": schemas, "securitySchemes": {"bearer": {
+            "type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": TOKEN,
+        }}},
     })
 }
 
@@ -126,6 +148,40 @@ fn message(name: &str, summary: &str, fields: &[Field], with_request_id: bool) -
     }
     let payload = json!({"type": "object", "properties": properties, "required": required});
     json!({"name": name, "title": name, "summary": summary, "contentType": "application/json", "payload": payload})
+}
+
+/// A sentence that says what a frame is for.
+fn first_sentence(summary: &str) -> &str {
+    summary.split_once(". ").map_or(summary, |(first, _)| first).trim_end_matches('.')
+}
+
+/// A frame as it stands on the wire. A client's has the fields that it must send and a
+/// `request_id`.
+fn exemplify(samples: &Samples<'_>, of_client: bool, message: &mut Value) {
+    let payload = &message["payload"];
+    let name = message["name"].as_str().unwrap_or_default();
+    let mut frame = if of_client { samples.least(payload) } else { samples.whole(payload) };
+    if let Some(fields) = frame.as_object_mut() {
+        let more: &[_] = match name {
+            "subscribe_chat" => &[("after_seq", json!(1)), ("epoch", json!("9f86d081884c7d65"))],
+            _ if of_client && name != "typing" => &[("request_id", json!("a"))],
+            _ => &[],
+        };
+        fields.extend(more.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+        // Fields that only some of these frames bear, and others' views of a chat.
+        let without: &[_] = match name {
+            "error" => &["errors", "retry_after_ms"],
+            "subscribed" => &["resync"],
+            _ => &[],
+        };
+        fields.retain(|field, _| !without.contains(&field.as_str()));
+        if let Some(chat) = fields.get_mut("chat").filter(|_| name != "chat_added") {
+            for own in ["role", "last_message", "unread_count", "mention_count", "settings"] {
+                chat[own] = Value::Null;
+            }
+        }
+    }
+    message["examples"] = json!([{"name": name, "payload": frame}]);
 }
 
 /// The schemas that `document` refers to, and those that they refer to.

@@ -7,14 +7,17 @@
 //!
 //! A room imports rooms that stand below it in this list, and no other.
 //!
-//! - `asyncapi`, `openapi`: the documents
+//! - `asyncapi`: the WebSocket's document, for programs and for people
+//! - `openapi`: the document of the calls
 //! - `routes`: the handlers
+//! - `samples`: an example of each shape
 //! - `asset`: files that the program serves
 
 mod asset;
 mod asyncapi;
 mod openapi;
 mod routes;
+mod samples;
 
 use crate::asset::Asset;
 use crate::routes::pages::{self, About, Home};
@@ -41,6 +44,7 @@ pub fn router(context: Context, config: &Config, lifecycle: &Lifecycle) -> Route
     let home_page = Home { about, page: pages::client(&assets) };
     assets.push(json("/openapi.json", &openapi));
     assets.push(json("/asyncapi.json", &asyncapi));
+    assets.push(asset::reference("/asyncapi", asyncapi::page::html(&asyncapi, &config.limits)));
     let keyed = Keyed { context: context.clone(), lifecycle: lifecycle.clone(), paths: &routes::KEYED };
     let api = api.route_layer(from_fn_with_state(keyed, idempotency::once));
     api.with_state(context).merge(home.with_state(Arc::new(home_page))).merge(pages::assets(assets))

@@ -4,6 +4,11 @@
 //! A handler names its own codes in `x-problems`; here they become responses, with an example
 //! each, made by the same [`Error`] that answers them.
 
+mod introduction;
+mod shapes;
+
+pub(crate) use shapes::TIME;
+
 use crate::routes::KEYED;
 use crate::routes::online::GatewayPaths;
 use crate::routes::pages::About;
@@ -12,8 +17,8 @@ use messenger_common::error::Error;
 use messenger_common::http::idempotency::{IDEMPOTENCY_KEY, MAX_KEY_CHARS};
 use messenger_common::http::problem::Problem;
 use serde_json::{Map, Value, json};
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{Info, License, OpenApi};
+use utoipa::openapi::security::{Flow, HttpAuthScheme, HttpBuilder, OAuth2, Password, Scopes, SecurityScheme};
+use utoipa::openapi::{ContactBuilder, Info, License, OpenApi};
 use utoipa::{OpenApi as _, PartialSchema, ToSchema};
 
 /// The groups of calls, in the document's order.
@@ -28,12 +33,16 @@ const TAGS: [(&str, &str); 8] = [
     ("pages", "About this program"),
 ];
 
+/// There is no other address that every deployment has.
+pub(crate) const CONTACT: &str = "The people who run this server";
+
 /// The document of these handlers, as JSON.
 pub(crate) fn document(about: &About, limits: &Limits, handlers: OpenApi) -> Value {
     let mut document = GatewayPaths::openapi();
     document.merge(handlers);
     document.info = Info::new(&about.name, &about.version);
-    document.info.description = Some(about.description.clone());
+    document.info.description = Some(format!("{}\n\n{}", about.description, introduction::TEXT));
+    document.info.contact = Some(ContactBuilder::new().name(Some(CONTACT)).build());
     let mut license = License::new("MIT");
     license.identifier = Some("MIT".to_owned());
     document.info.license = Some(license);
@@ -42,23 +51,37 @@ pub(crate) fn document(about: &About, limits: &Limits, handlers: OpenApi) -> Val
         "bearer".to_owned(),
         SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build()).into(),
     );
+    let flow = Password::new("auth/login", Scopes::new());
+    components.security_schemes.insert(
+        "password".to_owned(),
+        SecurityScheme::OAuth2(OAuth2::with_description(
+            [Flow::Password(flow)],
+            "Your username, or your e-mail address, and your password",
+        ))
+        .into(),
+    );
     let mut schemas = vec![(Problem::name().into_owned(), Problem::schema())];
     Problem::schemas(&mut schemas);
     components.schemas.extend(schemas);
     let mut document = serde_json::to_value(document).unwrap_or_default();
-    document["servers"] = json!([{"url": "./", "description": "This program, or the load balancer in front of it"}]);
+    document["servers"] = json!([{"url": ".", "description": "This program, or the load balancer in front of it"}]);
     document["tags"] =
         TAGS.iter().map(|(name, description)| json!({"name": name, "description": description})).collect();
     for body in ["SendMessage", "EditMessage"] {
         document["components"]["schemas"][body]["properties"]["text"]["maxLength"] = limits.max_message_chars.into();
     }
     document["components"]["schemas"]["Problem"]["properties"]["code"]["enum"] = every_code().into();
+    shapes::complete(&mut document);
     finish(&mut document);
     document
 }
 
 fn finish(document: &mut Value) {
     let Some(paths) = document["paths"].as_object_mut() else { return };
+    // With or without a slash behind it is the same path; the document has it without.
+    if let Some(chats) = paths.remove("/chats/") {
+        paths.insert("/chats".to_owned(), chats);
+    }
     for (path, item) in paths {
         if KEYED.contains(&path.as_str()) {
             take_key(&mut item["post"]);
@@ -99,8 +122,12 @@ fn add_problems(path: &str, operation: &mut Value) {
         .filter_map(|code| Some(code.as_str()?.to_owned()))
         .collect();
     let mut add = |more: &[&str]| codes.extend(more.iter().map(|&code| code.to_owned()));
+    // Of a user, or of an address.
+    add(&["rate_limited"]);
     if operation.contains_key("security") {
-        add(&["unauthenticated", "token_invalid", "token_expired", "rate_limited"]);
+        add(&["unauthenticated", "token_invalid", "token_expired"]);
+        // The token by itself, or a name and a password to get one.
+        operation.insert("security".to_owned(), json!([{"bearer": []}, {"password": []}]));
     } else {
         // An empty requirement: said to be public, not forgotten.
         operation.insert("security".to_owned(), json!([]));
@@ -139,7 +166,7 @@ fn problem(error: &Error) -> Value {
 }
 
 /// The codes that a problem may bear.
-fn every_code() -> Vec<&'static str> {
+pub(crate) fn every_code() -> Vec<&'static str> {
     let mut codes: Vec<_> = Error::one_of_each().iter().map(Error::code).collect();
     codes.sort_unstable();
     codes.dedup();

@@ -72,7 +72,8 @@ async fn the_openapi_document_names_every_call(d: &Deployment) {
     let document = d.rest().get("/openapi.json").await.ok(200);
     assert!(document["openapi"].as_str().unwrap().starts_with("3.1"), "{}", document["openapi"]);
     assert_eq!(document["info"]["title"], "MessengerAPI");
-    assert_eq!(document["info"]["description"], "API for a messenger");
+    let about = document["info"]["description"].as_str().unwrap();
+    assert!(about.starts_with("API for a messenger\n") && about.contains("](asyncapi)"), "{about}");
     let paths = document["paths"].as_object().unwrap();
     let find = |wanted: &str| {
         let bare = |path: &str| path.trim_end_matches('/').to_owned();
@@ -154,11 +155,11 @@ fn loads(page: &str) -> Vec<String> {
 
 async fn no_page_loads_anything_from_elsewhere(d: &Deployment) {
     // with a slash behind, what a page loads would not be beside it
-    for path in ["/docs", "/redoc", "/websocket_test.html", "/websocket_test_new.html"] {
+    for path in ["/docs", "/redoc", "/asyncapi", "/websocket_test.html", "/websocket_test_new.html"] {
         let answer = d.rest().get(&format!("{path}/")).await;
         assert_eq!((answer.status, answer.header("location")), (308, Some(&*format!("..{path}"))), "{path}/");
     }
-    for path in ["/", "/docs", "/redoc", "/websocket_test.html", "/websocket_test_new.html"] {
+    for path in ["/", "/docs", "/redoc", "/asyncapi", "/websocket_test.html", "/websocket_test_new.html"] {
         let (mut at, mut answer) = (path.to_owned(), accepting(d, path, "text/html").await);
         // a page may lie a step aside
         if (300..400).contains(&answer.status) {

@@ -1,6 +1,7 @@
 //! The frames of the WebSocket, described for those who write clients: one description for each
 //! row of the tables in `messenger_common`. A word without a description does not compile.
 
+use crate::openapi::{TIME, every_code};
 use messenger_common::config::Limits;
 use messenger_common::event::EventKind;
 use messenger_common::label::Label;
@@ -27,7 +28,7 @@ fn string() -> Value {
 }
 
 fn time() -> Value {
-    json!({"type": "string", "format": "date-time"})
+    json!({"type": "string", "format": "date-time", "pattern": TIME})
 }
 
 fn or_null(mut schema: Value) -> Value {
@@ -140,7 +141,7 @@ pub(super) fn answers() -> Vec<Frame> {
              `too_many_subscriptions`. With `rate_limited`, wait for `retry_after_ms`.",
             vec![
                 maybe("chat_id", shape("ChatId")),
-                always("code", string()),
+                always("code", json!({"type": "string", "enum": every_code()})),
                 always("detail", string()),
                 maybe("errors", json!({"type": "array", "items": shape("FieldError")})),
                 maybe("retry_after_ms", json!({"type": "integer", "minimum": 0})),

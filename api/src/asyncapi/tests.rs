@@ -1,5 +1,5 @@
 use super::*;
-use crate::openapi;
+use crate::{openapi, samples};
 use messenger_common::wire::{Advice, CommandType};
 
 fn made() -> Value {
@@ -95,4 +95,38 @@ fn a_sequenced_event_has_its_chat_and_number_first() {
     let payload = &document["components"]["messages"]["new_message"]["payload"];
     assert_eq!(payload["required"], json!(["type", "chat_id", "seq", "message"]));
     assert_eq!(payload["properties"]["message"], json!({"$ref": "#/components/schemas/Message"}));
+}
+
+#[test]
+fn every_frame_has_an_example_that_fits() {
+    let document = made();
+    let messages = document["components"]["messages"].as_object().unwrap();
+    for (id, message) in messages {
+        let example = &message["examples"][0]["payload"];
+        assert_eq!(example["type"], message["name"], "{id}");
+        let shapes = &document["components"]["schemas"];
+        let faults = samples::tests::faults(shapes, &message["payload"], example);
+        assert!(faults.is_empty(), "{id}: {example}: {faults:?}");
+    }
+}
+
+#[test]
+fn the_page_for_people_has_every_frame_and_every_close_code() {
+    let document = made();
+    let page = page::html(&document, &Limits::default());
+    for message in document["components"]["messages"].as_object().unwrap().values() {
+        let name = message["name"].as_str().unwrap();
+        assert!(page.contains(&format!("-{name}\">")), "{name}");
+        assert!(page.contains(&format!("{{&quot;type&quot;:&quot;{name}&quot;")), "an example of {name}");
+    }
+    for code in CloseCode::ALL {
+        let row = page.split_once(&format!("id=\"close-{}\"", code.digits())).unwrap().1.split_once("</tr>").unwrap().0;
+        assert!(row.contains(code.advice().words()), "{row}");
+    }
+    for link in page.split("href=\"").skip(1).map(|rest| rest.split('"').next().unwrap()) {
+        let within = link.strip_prefix('#').is_some_and(|id| page.contains(&format!("id=\"{id}\"")));
+        let beside = ["docs", "redoc", "asyncapi", "asyncapi.json", "docs/documents.css", "docs/favicon-32x32.png"];
+        assert!(within || beside.contains(&link), "{link} leads nowhere");
+    }
+    assert!(!page.contains("<script") && !page.contains("style=") && !page.contains("://cdn"));
 }

@@ -17,7 +17,7 @@ const CALLS: [&str; 46] = [
     "GET /users",
     "GET /users/{user_id}",
     "POST /chats/create",
-    "GET /chats/",
+    "GET /chats",
     "GET /chats/{chat_id}",
     "PATCH /chats/{chat_id}",
     "DELETE /chats/{chat_id}",
@@ -160,7 +160,83 @@ fn problems_are_answers_with_an_example_each() {
     assert!(register["responses"]["429"]["headers"]["Retry-After"].is_object());
     assert!(register["responses"].get("401").is_none(), "registering is public");
     assert!(document["paths"]["/auth/me"]["get"]["responses"]["401"].is_object());
-    assert_eq!(document["paths"]["/auth/me"]["get"]["security"], json!([{"bearer": []}]));
+    assert_eq!(document["paths"]["/auth/me"]["get"]["security"], json!([{"bearer": []}, {"password": []}]));
     let internal = &register["responses"]["500"]["content"]["application/problem+json"]["examples"]["internal"];
     assert!(!internal.to_string().contains("logged, and shown"), "{internal}");
+}
+
+/// The examples of the bodies, and of the answers that are no problems, with their schemas.
+fn examples(document: &Value) -> Vec<(String, &Value, &Value)> {
+    let mut found = Vec::new();
+    for (call, operation) in operations(document) {
+        let bodies = operation["requestBody"]["content"].as_object().into_iter().flatten();
+        let answers = operation["responses"].as_object().unwrap().values();
+        let answers = answers.flat_map(|answer| answer["content"].as_object().into_iter().flatten());
+        for (kind, content) in bodies.chain(answers) {
+            if let Some(example) = content.get("example") {
+                found.push((format!("{call} ({kind})"), example, &content["schema"]));
+            }
+        }
+    }
+    found
+}
+
+fn assert_fits(document: &Value, what: &str, value: &Value, schema: &Value) {
+    let faults = crate::samples::tests::faults(&document["components"]["schemas"], schema, value);
+    assert!(faults.is_empty(), "{what}: {value}: {faults:?}");
+}
+
+#[test]
+fn every_body_has_an_example_that_fits() {
+    let document = made();
+    let all = examples(&document);
+    assert!(all.len() > 40, "{}", all.len());
+    for (what, example, schema) in all {
+        assert_fits(&document, &what, example, schema);
+    }
+    for (call, operation) in operations(&document) {
+        let contents = operation["requestBody"]["content"].as_object().into_iter().flatten();
+        assert!(contents.into_iter().all(|(_, content)| content.get("example").is_some()), "{call}");
+        for (status, answer) in operation["responses"].as_object().unwrap() {
+            let json = &answer["content"]["application/json"];
+            assert!(json.is_null() || json.get("example").is_some(), "{call} {status}");
+        }
+        for parameter in operation["parameters"].as_array().into_iter().flatten().filter(|one| one["in"] == "path") {
+            assert!(parameter.get("example").is_some(), "{call}: {parameter}");
+        }
+    }
+}
+
+#[test]
+fn what_has_a_default_need_not_be_sent_and_what_is_answered_is_always_there() {
+    let schemas = &made()["components"]["schemas"];
+    assert!(schemas["CreateChat"].get("required").is_none(), "{}", schemas["CreateChat"]);
+    assert_eq!(schemas["SendMessage"]["required"], json!(["chat_id", "text"]));
+    for (shape, but) in [
+        ("Chat", ""),
+        ("Message", ""),
+        ("PublicUser", ""),
+        ("Page_Chat", ""),
+        ("Problem", "errors"),
+        ("Reaction", "me"),
+    ] {
+        let fields = schemas[shape]["properties"].as_object().unwrap().keys();
+        let missing: Vec<_> =
+            fields.filter(|field| !schemas[shape]["required"].as_array().unwrap().contains(&json!(field))).collect();
+        assert_eq!(missing, if but.is_empty() { vec![] } else { vec![but] }, "{shape}");
+    }
+}
+
+#[test]
+fn a_page_has_the_rows_own_shape_and_times_have_six_digits() {
+    let schemas = &made()["components"]["schemas"];
+    let pages: Vec<_> = schemas.as_object().unwrap().iter().filter(|(name, _)| name.starts_with("Page_")).collect();
+    assert!(pages.len() >= 6);
+    for (page, shape) in pages {
+        let row = page.strip_prefix("Page_").unwrap();
+        assert_eq!(shape["properties"]["items"]["items"], json!({"$ref": format!("#/components/schemas/{row}")}));
+    }
+    assert_eq!(schemas["Message"]["properties"]["created_at"]["pattern"], TIME);
+    // A client may write a time as it likes.
+    assert!(schemas["UpdateSettings"]["properties"]["muted_until"].get("pattern").is_none());
 }

@@ -3,6 +3,7 @@ window.ui = SwaggerUIBundle({
   url: "openapi.json",
   dom_id: "#swagger-ui",
   deepLinking: true,
+  persistAuthorization: true,
   tagsSorter: (a, b) => 0,
   validatorUrl: null,
 });

@@ -49,10 +49,10 @@ async fn register(
 
 /// Log in
 ///
-/// Send your username or your e-mail address, as JSON or as a form. A wrong password and an
-/// unknown user get the same answer, after the same time.
+/// Send your username or your e-mail address. A wrong password and an unknown user get the same
+/// answer, after the same time. Programs that speak OAuth2 may send both as a form.
 #[utoipa::path(post, path = "/auth/login", tag = "auth",
-    request_body(content((Login = "application/json"), (Login = "application/x-www-form-urlencoded"))),
+    request_body = Login,
     responses((status = 200, description = "The tokens of a new session", body = TokenPair)),
     extensions(("x-problems" = json!(["bad_credentials", "account_disabled", "rate_limited"]))))]
 async fn login(
@@ -132,6 +132,8 @@ async fn end_other_sessions(State(ctx): State<Context>, by: AuthUser) -> Result<
 }
 
 /// Get your account
+///
+/// Only you see your e-mail address.
 #[utoipa::path(get, path = "/auth/me", tag = "auth", security(("bearer" = [])),
     responses((status = 200, description = "Your account", body = User)))]
 async fn me(State(ctx): State<Context>, by: AuthUser) -> Result<Json<User>> {

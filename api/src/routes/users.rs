@@ -37,6 +37,8 @@ async fn search_users(
 }
 
 /// Get a user
+///
+/// You get what everybody may see of an account, deactivated ones too.
 #[utoipa::path(get, path = "/users/{user_id}", tag = "users", security(("bearer" = [])),
     params(("user_id" = UserId, Path, description = "The user")),
     responses((status = 200, description = "The public part of the account", body = PublicUser)),
@@ -50,6 +52,8 @@ async fn get_user(
 }
 
 /// List the users whom you blocked
+///
+/// The last blocked comes first.
 #[utoipa::path(get, path = "/users/blocked", tag = "users", security(("bearer" = [])), params(ListParams),
     responses((status = 200, description = "A page of users", body = Page<PublicUser>)),
     extensions(("x-problems" = json!(["invalid"]))))]
@@ -80,6 +84,8 @@ async fn block_user(
 }
 
 /// Unblock a user
+///
+/// If you have not blocked them, nothing changes.
 #[utoipa::path(delete, path = "/users/{user_id}/block", tag = "users", security(("bearer" = [])),
     params(("user_id" = UserId, Path, description = "The user")),
     responses((status = 204, description = "The user is not blocked")),

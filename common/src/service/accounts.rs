@@ -28,10 +28,10 @@ const HEIRS_ROUNDS: u32 = 100;
 #[derive(Clone, ToSchema)]
 pub struct Register {
     /// Letters, digits, `_`, `.` and `-`; unique without case.
-    #[schema(min_length = 3, max_length = 32, pattern = "^[A-Za-z0-9_.-]+$", example = "ann")]
+    #[schema(min_length = 3, max_length = 32, pattern = "^[A-Za-z0-9_.-]+$", example = "cat")]
     pub username: String,
     /// Unique without case.
-    #[schema(max_length = 254, format = "email", example = "ann@example.org")]
+    #[schema(max_length = 254, format = "email", example = "cat@example.org")]
     pub email: String,
     /// Kept as an argon2id hash only.
     #[schema(min_length = 8, max_length = 128, format = "password", example = "correct horse")]
@@ -61,7 +61,7 @@ pub struct UpdateMe {
     #[schema(min_length = 8, max_length = 128, format = "password")]
     pub password: Option<String>,
     /// The name that people see; null: the username.
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 64)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 64, example = "Ann")]
     pub display_name: Option<Option<String>>,
     /// A few words; null takes them away.
     #[schema(value_type = Option<String>, max_length = 280)]

@@ -48,7 +48,7 @@ impl FromFields for CreateChat {
 #[derive(Clone, Debug, Default, ToSchema)]
 pub struct UpdateChat {
     /// A new name.
-    #[schema(min_length = 1, max_length = 128)]
+    #[schema(min_length = 1, max_length = 128, example = "Gardeners")]
     pub name: Option<String>,
     /// A new description; null takes it away.
     #[schema(value_type = Option<String>, max_length = 1024)]
@@ -84,6 +84,7 @@ pub struct UpdateSettings {
     /// Put it away.
     pub archived: Option<bool>,
     /// Keep it above the others.
+    #[schema(example = true)]
     pub pinned: Option<bool>,
 }
 
