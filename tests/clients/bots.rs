@@ -33,7 +33,13 @@ fn printed(language: Language) -> String {
     let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(readme)).unwrap();
     let (_, rest) = text.split_once("## A bot\n").unwrap();
     let (_, rest) = rest.split_once(&format!("```{mark}\n")).unwrap();
-    rest.split_once("```").unwrap().0.to_owned()
+    let bot = rest.split_once("```").unwrap().0.to_owned();
+    if language == Language::Python {
+        // The README shows the same one.
+        let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+        assert!(readme.contains(&format!("```python\n{bot}```")), "the README's bot differs");
+    }
+    bot
 }
 
 async fn start(language: Language, dir: &Path, url: &str, bot: &User) -> Process {

@@ -16,7 +16,7 @@ const NEW: &str = "the-new-password";
 #[derive(Debug)]
 pub(super) struct Block {
     pub(super) under: String,
-    commands: String,
+    pub(super) commands: String,
     /// Why they are not run here, if so.
     spared: Option<String>,
 }

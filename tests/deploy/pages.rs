@@ -1,4 +1,5 @@
-//! The commands of the other pages: the README's walk through the API, and the reference's keys.
+//! The commands of the other pages: the README's walk through the API and its invitation, and the
+//! reference's keys.
 
 use std::collections::BTreeMap;
 
@@ -30,6 +31,40 @@ async fn the_readmes_walk_leads_to_a_message() {
         assert_eq!(chat["member_count"], 2);
         assert_eq!(history["items"], json!([sent]));
         process::remove_dir(&dir);
+    })
+    .await;
+}
+
+/// Both READMEs: strangers stay out, and the link lets a friend in.
+#[tokio::test]
+async fn a_friend_is_invited_as_the_readme_says() {
+    limited(async {
+        for (page, heading) in [("README.md", "Invite a friend"), ("README.ru.md", "Пригласить друга")] {
+            let found = blocks(&shipped(page)).into_iter().filter(|block| block.under == heading);
+            let [start, invite] = <[Block; 2]>::try_from(found.collect::<Vec<_>>()).unwrap();
+            let mut builder = Deployment::embedded();
+            for setting in start.commands.strip_suffix(" messenger").unwrap().split(' ') {
+                let (name, value) = setting.split_once('=').unwrap();
+                builder = builder.env(name, value);
+            }
+            let messenger = builder.start().await;
+            let register = async |name: &str, invite: Option<&str>| {
+                let email = format!("{name}@example.org");
+                let body = json!({"username": name, "email": email, "password": "correct horse", "invite": invite});
+                messenger.rest().post("/auth/register", body).await
+            };
+            register("stranger", None).await.problem(403, "registration_closed");
+            let dir = process::new_dir("invite");
+            let mut env = messenger.env().clone();
+            env.insert("PATH".to_owned(), path_with(&dir).await);
+            let link = run(&invite, &dir, &env, &[("https://chat.example.org", messenger.api(0).url())]).await;
+            let code = link.trim().rsplit('/').next().unwrap();
+            let led = messenger.rest().get(&format!("/invite/{code}")).await;
+            assert_eq!((led.status, led.header("location")), (303, Some(&*format!("../#/invite/{code}"))), "{link}");
+            register("friend", Some(code)).await.ok(201);
+            register("friend-of-a-friend", Some(code)).await.problem(404, "invite_not_found");
+            process::remove_dir(&dir);
+        }
     })
     .await;
 }
