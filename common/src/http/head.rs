@@ -40,9 +40,13 @@ fn to_origin_form(request: &mut Request) -> Result<(), Error> {
     let (Ok(host), true, true) = (HeaderValue::from_str(authority), known, names_a_host(authority.as_bytes())) else {
         return Err(Error::BadRequest("the target is an address of http or https"));
     };
-    // Empty where a fragment follows the authority.
-    let path = target.path_and_query().filter(|path| !path.as_str().is_empty());
-    *request.uri_mut() = Uri::from(path.cloned().unwrap_or(PathAndQuery::from_static("/")));
+    // The library keeps an empty path as it came; a path of its own begins with a slash.
+    let path = match target.query() {
+        Some(query) => format!("{}?{query}", target.path()),
+        None => target.path().to_owned(),
+    };
+    let path: PathAndQuery = path.parse().map_err(|_| Error::BadRequest("the target is a path or an address"))?;
+    *request.uri_mut() = Uri::from(path);
     request.headers_mut().insert(HOST, host);
     Ok(())
 }
@@ -133,7 +137,11 @@ mod tests {
         let seen = of(Method::GET, "http://a.example:81/x?y").expect("served");
         assert_eq!(seen, ("/x?y".to_owned(), "a.example:81".to_owned()));
         assert_eq!(of(Method::GET, "https://a").expect("served"), ("/".to_owned(), "a".to_owned()));
-        assert_eq!(of(Method::GET, "http://a#x").expect("served").0, "/");
+        for (target, path) in
+            [("http://a#x", "/"), ("http://a?x", "/?x"), ("http://a?x#y", "/?x"), ("http://a/#x", "/")]
+        {
+            assert_eq!(of(Method::GET, target).expect("served").0, path, "{target}");
+        }
         assert_eq!(of(Method::OPTIONS, "*").expect("served").0, "*");
         for bad in ["*", "a.example", "a.example:80", "ftp://a/x", "http://u@a/x", "http://u@a:80/x"] {
             assert_eq!(of(Method::GET, bad), Err(400), "{bad}");
