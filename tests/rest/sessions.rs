@@ -200,18 +200,16 @@ async fn bad_credentials_take_the_same_time_for_a_stranger(builder: Builder) {
     // the hash at its real strength, so that leaving it out would show
     let d = builder.without("ARGON2_MEMORY_KIB").start().await;
     let user = d.user().await;
-    let (mut known, mut unknown) = (Vec::new(), Vec::new());
-    for _ in 0..9 {
-        for (name, times) in [(&user.username, &mut known), (&fresh_name("nobody"), &mut unknown)] {
+    // The shortest of each: whatever else the machine does can only add to a time.
+    let (mut known, mut unknown) = (Duration::MAX, Duration::MAX);
+    for _ in 0..15 {
+        for (name, shortest) in [(&user.username, &mut known), (&fresh_name("nobody"), &mut unknown)] {
             let body = json!({"username": name, "password": "not the password"});
             let start = Instant::now();
             d.rest().post("/auth/login", body).await.problem(401, "bad_credentials");
-            times.push(start.elapsed());
+            *shortest = start.elapsed().min(*shortest);
         }
     }
-    known.sort();
-    unknown.sort();
-    let (known, unknown) = (known[4], unknown[4]);
     assert!(known > Duration::from_millis(5), "a hash in {known:?} is none");
     let ratio = known.as_secs_f64() / unknown.as_secs_f64();
     assert!((0.6..1.6).contains(&ratio), "{known:?} for a user, {unknown:?} for a stranger");
