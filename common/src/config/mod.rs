@@ -11,6 +11,7 @@ mod env_file;
 mod fuzz;
 mod jwt;
 mod limits;
+mod listeners;
 mod origins;
 mod parse;
 mod raw;
@@ -42,7 +43,7 @@ use ipnet::IpNet;
 use raw::Raw;
 use secrecy::SecretString;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -224,7 +225,7 @@ impl Config {
 
     fn validated(program: Program, raw: &Raw, data: fn() -> Option<PathBuf>) -> Result<Self, ConfigError> {
         let mut warnings = Vec::new();
-        let (listen, admin_listen) = listeners(raw, program)?;
+        let (listen, admin_listen) = listeners::read(raw, program)?;
         // Convenient for one who tries it, and off as soon as others reach it.
         let debug = match raw.given("DEBUG")? {
             Some(_) => parse::switch(raw, "DEBUG")?,
@@ -253,6 +254,10 @@ impl Config {
             return Err(ConfigError::of("ACCESS_TOKEN_TTL_SECONDS", "must not be more than REFRESH_TOKEN_TTL_SECONDS"));
         }
         let jwt = jwt::read(program, raw, &mut warnings)?;
+        let trusted_proxies = parse::networks(raw, "TRUSTED_PROXIES")?;
+        if trusted_proxies.iter().any(|network| network.prefix_len() == 0) {
+            warnings.push("TRUSTED_PROXIES trusts every address: any client may claim to be another".to_owned());
+        }
         Ok(Self {
             program,
             task: raw.task(),
@@ -268,7 +273,7 @@ impl Config {
             presence_lease: seconds("PRESENCE_LEASE_SECONDS", 0.3, 3600.0)?,
             drain: seconds("DRAIN_SECONDS", 0.0, 3600.0)?,
             allowed_origins: origins::read(raw, "ALLOWED_ORIGINS", debug)?,
-            trusted_proxies: parse::networks(raw, "TRUSTED_PROXIES")?,
+            trusted_proxies,
             registration: parse::registration(raw)?,
             log_client_addresses: parse::switch(raw, "LOG_CLIENT_ADDRESSES")?,
             rate_limits: parse::switch(raw, "RATE_LIMITS")?,
@@ -303,26 +308,4 @@ fn log_directives(raw: &Raw) -> Result<String, ConfigError> {
         Ok(_) => Ok(log),
         Err(e) => Err(ConfigError::of("RUST_LOG", format!("{} cannot be read: {e}", parse::quoted(&log)))),
     }
-}
-
-fn listeners(raw: &Raw, program: Program) -> Result<(SocketAddr, SocketAddr), ConfigError> {
-    let host = parse::host(raw, "HOST")?.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
-    let port = parse::number(raw, "PORT", 0_u16, u16::MAX)?;
-    // One process that is opened to others opens no more than its public port.
-    let admin_default = match program {
-        Program::Messenger if !host.to_canonical().is_loopback() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        _ => host,
-    };
-    let admin_host = parse::host(raw, "ADMIN_HOST")?.unwrap_or(admin_default);
-    let admin_port = match raw.get("ADMIN_PORT")? {
-        Some(_) => parse::number(raw, "ADMIN_PORT", 0_u16, u16::MAX)?,
-        None if port == 0 => 0,
-        None => port
-            .checked_add(1000)
-            .ok_or_else(|| ConfigError::of("ADMIN_PORT", "must be given: PORT + 1000 is over 65535"))?,
-    };
-    if admin_port == port && port != 0 {
-        return Err(ConfigError::of("ADMIN_PORT", "must differ from PORT"));
-    }
-    Ok((SocketAddr::new(host, port), SocketAddr::new(admin_host, admin_port)))
 }

@@ -2,7 +2,7 @@
 
 use super::raw::Raw;
 use super::{ConfigError, Registration};
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
@@ -59,9 +59,19 @@ pub(super) fn host(raw: &Raw, name: &'static str) -> Result<Option<IpAddr>> {
 pub(super) fn networks(raw: &Raw, name: &'static str) -> Result<Vec<IpNet>> {
     let read = |item: &str| {
         let network = item.parse::<IpNet>().or_else(|_| item.parse::<IpAddr>().map(IpNet::from));
-        network.map_err(|_| ConfigError::of(name, format!("{} is no address or CIDR block", quoted(item))))
+        let network =
+            network.map_err(|_| ConfigError::of(name, format!("{} is no address or CIDR block", quoted(item))))?;
+        canonical(network).ok_or_else(|| ConfigError::of(name, format!("{} is wider than all of IPv4", quoted(item))))
     };
     list(raw.get(name)?.as_deref().unwrap_or("")).map(read).collect()
+}
+
+/// A block of IPv4 addresses written as IPv6 ones, as IPv4: addresses are compared in that form.
+fn canonical(network: IpNet) -> Option<IpNet> {
+    let IpNet::V6(wide) = network else { return Some(network) };
+    let Some(address) = wide.addr().to_ipv4_mapped() else { return Some(network) };
+    let bits = wide.prefix_len().checked_sub(96)?;
+    Ipv4Net::new(address, bits).ok().map(IpNet::V4)
 }
 
 /// The items of a comma-separated list.
