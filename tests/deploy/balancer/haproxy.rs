@@ -2,10 +2,15 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
-use super::{Ports, program, with_servers};
+use futures_util::future::join_all;
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpSocket, TcpStream};
+
+use super::{Balancer, Kind, Ports, program, with_servers};
 use crate::deploy::{copy_of, shipped};
-use crate::support::process;
+use crate::support::{Rest, limited, process, shared};
 
 pub(super) fn command(dir: &Path, port: u16, apis: &[Ports], gateways: &[Ports]) -> Command {
     let haproxy = program("haproxy");
@@ -26,4 +31,28 @@ pub(super) fn command(dir: &Path, port: u16, apis: &[Ports], gateways: &[Ports])
     let mut command = process::bound_command(haproxy, "TERM");
     command.arg("-db").arg("-f").arg(file);
     command
+}
+
+/// A silent connection from that address of the loopback.
+async fn silent(from: &str, port: u16) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(format!("{from}:0").parse().unwrap()).unwrap();
+    socket.connect(([127, 0, 0, 1], port).into()).await.unwrap()
+}
+
+#[tokio::test]
+async fn one_silent_address_does_not_take_every_connection() {
+    limited(async {
+        let cluster = shared::cluster().await;
+        let balancer = Balancer::before(Kind::HaProxy, &cluster).await;
+        // All at once: a silent one has ten seconds.
+        let mut held = join_all((0..2100).map(|_| silent("127.0.0.3", balancer.port))).await;
+        let ends = join_all(held.iter_mut().map(async |one| {
+            let end = tokio::time::timeout(Duration::from_secs(3), one.read(&mut [0; 1])).await;
+            end.is_ok_and(|read| !matches!(read, Ok(1..)))
+        }));
+        assert_eq!(ends.await.into_iter().filter(|ended| *ended).count(), 100);
+        Rest::new(vec![balancer.url()], vec![balancer.url()], 0).get("/").await.ok(200);
+    })
+    .await;
 }
