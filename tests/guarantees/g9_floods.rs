@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use super::watch::Watch;
-use crate::support::{Deployment, Node, SOON, User, Ws, json, limited};
+use crate::support::{Deployment, Node, SOON, Ws, json, limited};
 
 /// Sockets of each flood.
 const SOCKETS: usize = 4;
@@ -38,16 +38,15 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 /// Returns the last bytes that came before the server's end of it, or `None` when it stayed open.
 async fn flood(
     gateway: &Node,
-    user: &User,
+    token: &str,
     opening: Vec<u8>,
     flood: Vec<u8>,
     lasts: Duration,
 ) -> JoinHandle<Option<Vec<u8>>> {
     let mut socket = TcpStream::connect(("127.0.0.1", gateway.port())).await.unwrap();
     let request = format!(
-        "GET /ws/chat HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
-        user.access
+        "GET /ws/chat HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nUpgrade: websocket\r\n\
+         Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
     );
     socket.write_all(request.as_bytes()).await.unwrap();
     let mut answer = [0; 12];
@@ -101,7 +100,7 @@ async fn harms_nobody(d: &Deployment, kind: &str, opening: Vec<u8>, bytes: Vec<u
     let ended = Watch::start(leaving.connect_to(0).await);
     let mut floods = Vec::new();
     for _ in 0..SOCKETS {
-        floods.push(flood(d.gateway(0), &attacker, opening.clone(), bytes.clone(), LASTS + SOON).await);
+        floods.push(flood(d.gateway(0), &attacker.access, opening.clone(), bytes.clone(), LASTS + SOON).await);
     }
     let until = Instant::now() + LASTS;
     let pings = futures_util::future::join_all(victims.iter_mut().map(|ws| round_trips(ws, until)));
@@ -165,6 +164,21 @@ async fn a_flood_harms_nobody_on_a_gateway() {
     .await;
 }
 
+/// A connection that the server closes gets a moment to end, and nothing else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_after_the_close_loses_its_connection() {
+    limited(async {
+        let d = Deployment::cluster(1, 1).start().await;
+        let begun = Instant::now();
+        let bytes = frame(0x82, &[0; 60_000]);
+        let last = flood(d.gateway(0), "nobody", Vec::new(), bytes, SOON).await.await.unwrap();
+        assert!(last.is_some(), "open after {SOON:?}");
+        println!("G9 a socket that floods after its close is gone after {:.0?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    })
+    .await;
+}
+
 /// Without limits a flood is not paused, and no turn of it is long.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_without_limits_takes_turns() {
@@ -187,7 +201,7 @@ async fn a_flood_of_any_kind_ends_with_4429() {
         ];
         let mut floods = Vec::new();
         for (kind, opening, bytes) in kinds {
-            floods.push((kind, flood(d.gateway(0), &attacker, opening, bytes, Duration::from_secs(30)).await));
+            floods.push((kind, flood(d.gateway(0), &attacker.access, opening, bytes, Duration::from_secs(30)).await));
         }
         for (kind, flood) in floods {
             let last = flood.await.unwrap().unwrap_or_else(|| panic!("{kind}: open after 30 s"));

@@ -17,6 +17,7 @@ both_forms!(
     a_handshake_that_is_none_is_answered_with_what_it_lacks,
     two_connections_have_two_ids,
     authenticate_takes_a_fresh_token_of_the_same_user,
+    authenticate_and_a_logout_at_once_end_the_connection,
 );
 
 both_forms_alone!(
@@ -139,6 +140,28 @@ async fn authenticate_takes_a_fresh_token_of_the_same_user(d: &Deployment) {
     ws.round_trip().await;
     let chat_id = user.group_id(&[]).await;
     ws.subscribe(chat_id).await;
+}
+
+/// The session of the token ends while the connection goes over to it.
+async fn authenticate_and_a_logout_at_once_end_the_connection(d: &Deployment) {
+    let user = d.user().await;
+    for round in 0..20 {
+        let fresh = user.second_session().await;
+        let mut ws = user.connect_to(round % 2).await;
+        let command = json!({"type": "authenticate", "token": fresh.access, "request_id": "over"});
+        let (out, ()) = tokio::join!(fresh.rest.post_nothing("/auth/logout"), ws.send(command));
+        out.ok(204);
+        let answer = ws.expect_where("the answer", SOON, |frame| frame["request_id"] == "over");
+        let refused = tokio::select! {
+            answer = answer => answer["type"] == "error",
+            () = tokio::time::sleep(SOON) => panic!("no answer"),
+        };
+        if refused {
+            ws.round_trip().await;
+        } else {
+            assert_eq!(ws.expect_close(Duration::from_secs(1)).await.0, 4502, "round {round}");
+        }
+    }
 }
 
 async fn an_expired_token_is_told_as_one(builder: Builder) {

@@ -4,6 +4,7 @@ use super::call::Call;
 use crate::protocol::Reply;
 use messenger_common::error::{Error, Result};
 use messenger_common::service::{Fields, FromFields};
+use messenger_common::wire::CloseCode;
 
 struct Authenticate {
     token: String,
@@ -24,7 +25,14 @@ pub(super) async fn authenticate(mut call: Call<'_>) -> Result<()> {
         return Err(Error::TokenInvalid);
     }
     let expires_at = auth.expires_at;
+    let revocations = &call.shard.hub.ctx.revocations;
     call.conn.authenticate(auth);
+    // The new session may have ended between its check and this moment, while a revocation was
+    // compared with the session of before.
+    if let Some(reason) = call.conn.auth().and_then(|auth| revocations.is_revoked(&auth)) {
+        call.shard.close(call.conn, CloseCode::from(reason));
+        return Ok(());
+    }
     call.answer(&Reply::Authenticated { expires_at });
     Ok(())
 }
