@@ -4,11 +4,15 @@
 //! copy, with a promoted standby, by hand after a restored backup, and where a node saw that
 //! commits were lost.
 
+use crate::backoff::Backoff;
 use crate::error::{Error, Result};
 use crate::store::{Deployment, Store};
 use parking_lot::RwLock;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+const RETRY: Backoff = Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(5) };
 
 /// The deployment and the epoch of its history. Clones share them.
 #[derive(Clone, Debug)]
@@ -54,11 +58,20 @@ impl History {
         Ok(())
     }
 
-    /// Begins a new epoch, because commits are lost. Of many nodes one begins it.
-    pub async fn begin(&self, store: &dyn Store) -> Result<()> {
+    /// Begins a new epoch, because commits are lost. Of many nodes one begins it. Retries until the
+    /// database answers: clients would else keep numbers of the lost history.
+    pub async fn begin(&self, store: &dyn Store) {
         let known = self.epoch();
-        self.learn(store.begin_epoch(&known).await?);
-        Ok(())
+        let mut pauses = RETRY.start();
+        loop {
+            match store.begin_epoch(&known).await {
+                Ok(epoch) => return self.learn(epoch),
+                Err(error) => {
+                    tracing::warn!(error = error.cause(), "cannot begin a new epoch of the history; retrying")
+                }
+            }
+            tokio::time::sleep(pauses.pause()).await;
+        }
     }
 
     fn learn(&self, epoch: String) {

@@ -130,17 +130,14 @@ impl Hub {
 
     /// Logs that a chat's history went back: one warning a cause, however many chats it concerns.
     pub(crate) fn history_went_back(&self, chat: ChatId, head: Seq) {
-        if self.is_news("history") {
+        // Another loss of the database's connections may have been another step back.
+        if self.is_news(&format!("history {}", self.ctx.store.losses())) {
             tracing::warn!(
                 chat.id = %chat, seq = head.0,
                 "the database's history went back: commits are lost; subscribers get a resync, in this chat and others"
             );
             let ctx = self.ctx.clone();
-            drop(self.spawn("epoch", async move {
-                if let Err(error) = ctx.history.begin(&*ctx.store).await {
-                    tracing::warn!(%error, "cannot begin a new epoch of the history");
-                }
-            }));
+            drop(self.spawn("epoch", async move { ctx.history.begin(&*ctx.store).await }));
         } else {
             tracing::debug!(chat.id = %chat, seq = head.0, "the history of a chat went back");
         }

@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use super::watch::Watch;
 use crate::support::deployment::SECRET_KEY;
 use crate::support::user::PASSWORD;
-use crate::support::{Deployment, Redis, Rest, SOON, User, Way, Ws, json, limited};
+use crate::support::{Deployment, Redis, Rest, SOON, User, Way, Ws, eventually, json, limited};
 
 /// Registers somebody in a database that gives out its numbers again.
 async fn registered(d: &Deployment, name: &str) -> User {
@@ -62,6 +62,60 @@ async fn a_token_of_after_a_backup_is_nobodys_once_it_is_restored() {
         is_nobody(&d, &ann).await;
         ben.rest.get("/auth/me").await.ok(200);
         before.rest.get("/auth/me").await.ok(200);
+    })
+    .await;
+}
+
+/// Who must be let in, on any node.
+async fn is_let_in(user: &User) {
+    for node in 0..2 {
+        eventually("let in", SOON, async || (user.rest.on(node).get("/auth/me").await.status == 200).then_some(()))
+            .await;
+        let mut ws = user.connect_to(node).await;
+        ws.round_trip().await;
+    }
+}
+
+#[tokio::test]
+async fn an_account_that_is_active_again_is_let_in() {
+    limited(async {
+        let d = Deployment::cluster(2, 2).start().await;
+        let mut ann = d.user().await;
+        let before = ann.second_session().await;
+        ann.rest.delete("/auth/me").await.ok(204);
+        crate::rest::ends_within_a_second(&ann.rest).await;
+        let mut link = PgConnection::connect(d.database_url()).await.unwrap();
+        sqlx::query("update users set is_active = true where id = $1").bind(ann.id).execute(&mut link).await.unwrap();
+        let tokens = ann.login().await.ok(200);
+        ann.take_tokens(&tokens);
+        is_let_in(&ann).await;
+        for node in 0..2 {
+            let refused = before.rest.on(node).get("/auth/me").await;
+            assert_eq!(refused.status, 401, "{}", refused.body);
+        }
+    })
+    .await;
+}
+
+/// The nodes live on while the history goes back behind an account that was closed in it.
+#[tokio::test]
+async fn a_closed_account_of_a_lost_history_is_nobody_elses() {
+    limited(async {
+        let d = Deployment::cluster(2, 2).start().await;
+        let ann = registered(&d, "ann").await;
+        ann.rest.delete("/auth/me").await.ok(204);
+        crate::rest::ends_within_a_second(&ann.rest).await;
+        let sql = format!(
+            "delete from sessions where user_id = {0}; delete from users where id = {0};
+             select setval(pg_get_serial_sequence('users', 'id'), {0}, false);
+             update deployment set epoch = md5(random()::text)",
+            ann.id
+        );
+        let mut link = PgConnection::connect(d.database_url()).await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut link).await.unwrap();
+        let ben = registered(&d, "ben").await;
+        assert_eq!(ann.id, ben.id, "the numbers are given out again");
+        is_let_in(&ben).await;
     })
     .await;
 }

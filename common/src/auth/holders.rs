@@ -67,10 +67,23 @@ impl Holders {
     }
 
     /// The database is in that state: where it was in another one, nobody is believed any more.
-    pub fn as_of(&self, state: u64) {
-        if self.0.read_in.swap(state, Ordering::Relaxed) != state {
+    /// Says whether it was.
+    pub fn as_of(&self, state: u64) -> bool {
+        let is_another = self.0.read_in.swap(state, Ordering::Relaxed) != state;
+        if is_another {
             self.0.known.clear();
         }
+        is_another
+    }
+
+    /// The next check of that session reads it.
+    pub fn forget(&self, session: SessionId) {
+        self.0.known.remove(&session);
+    }
+
+    /// The next check of any session of that user reads it. Looks at all that are known.
+    pub fn forget_user(&self, user: UserId) {
+        self.0.known.retain(|_, known| known.user_id != user);
     }
 
     /// The answer for a session that was read lately.

@@ -15,6 +15,7 @@ use crate::store::Store;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::Instant;
@@ -43,6 +44,8 @@ struct Inner {
     changes: broadcast::Sender<Revocation>,
     /// A publication may have been lost: read the store at once.
     missed: Notify,
+    /// The next read of the store reaches back over the whole life of a token.
+    is_forgotten: AtomicBool,
     /// The life of an access token, and some more for clocks that differ.
     keep: Duration,
 }
@@ -64,6 +67,7 @@ impl Revocations {
                 users: DashMap::new(),
                 changes,
                 missed: Notify::new(),
+                is_forgotten: AtomicBool::new(false),
                 keep,
             }),
         }
@@ -95,6 +99,20 @@ impl Revocations {
             drop(self.inner.changes.send(revocation));
         }
         news
+    }
+
+    /// Forgets all, because the database may be in another history: the same numbers may be other
+    /// people's there. Who asks reads the store until the next beat has read what ended in it.
+    pub fn forget_all(&self) {
+        self.inner.sessions.clear();
+        self.inner.users.clear();
+        self.inner.is_forgotten.store(true, Ordering::Relaxed);
+        self.inner.missed.notify_one();
+    }
+
+    /// The account is active again: its sessions from now on count.
+    pub fn lift(&self, user: UserId) {
+        self.inner.users.remove(&user);
     }
 
     /// The revocations from now on. A receiver that lagged checks all that it holds with
@@ -172,6 +190,9 @@ struct Beat {
 impl Beat {
     async fn read(&mut self, revocations: &Revocations, asked: Instant) {
         let keep = revocations.inner.keep;
+        if revocations.inner.is_forgotten.swap(false, Ordering::Relaxed) {
+            self.answered = None;
+        }
         let period = self.answered.map_or(keep, |at| at.elapsed() + OVERLAP).min(keep);
         match revocations.read(self.store.as_ref(), period).await {
             Ok(()) => self.answered = Some(asked),

@@ -7,7 +7,7 @@ use crate::auth::{AuthUser, Holders, Passwords, Revocations, Tokens};
 use crate::clock::Clock;
 use crate::config::{Limits, Registration};
 use crate::error::{Error, Result};
-use crate::event::Revocation;
+use crate::event::{Revocation, RevocationReason};
 use crate::history::History;
 use crate::metrics::{AuthResult, Metrics};
 use crate::presence::Presence;
@@ -21,6 +21,8 @@ use std::time::Duration;
 
 /// The rate of a whole IPv6 /48, in rates of one address.
 const SITE_RATES: u32 = 8;
+/// Newcomers to a group who cost their host one message.
+const PEOPLE_PER_MESSAGE: usize = 50;
 
 /// The argument of every rule. A clone costs one counter.
 #[derive(Clone)]
@@ -90,13 +92,23 @@ impl Context {
     async fn check(&self, token: &str) -> Result<AuthUser> {
         let claims = self.tokens.verify_access(token)?;
         let AuthUser { session_id: id, user_id, .. } = claims.user;
-        if let Some(reason) = self.revocations.is_revoked(&claims.user) {
-            return Err(Error::SessionEnded(reason));
-        }
         // After a failover or in another history the same numbers may be other people's.
-        self.holders.as_of(self.history.changes() + self.store.losses());
+        if self.holders.as_of(self.history.changes() + self.store.losses()) {
+            self.revocations.forget_all();
+        }
         let session = Session { id, user_id, key: claims.key, generation: 0 };
-        self.holders.check(&*self.store, &session).await?;
+        match self.revocations.is_revoked(&claims.user) {
+            // Unless an operator activated the account again and this session is a later one.
+            Some(RevocationReason::AccountDisabled) => {
+                self.holders.forget(id);
+                self.holders.check(&*self.store, &session).await?;
+                // Its sessions of before ended with it: the store says so of each.
+                self.holders.forget_user(user_id);
+                self.revocations.lift(user_id);
+            }
+            Some(reason) => return Err(Error::SessionEnded(reason)),
+            None => self.holders.check(&*self.store, &session).await?,
+        }
         Ok(claims.user)
     }
 
@@ -142,6 +154,15 @@ impl Context {
         let (rate, burst) = (self.limits.rate_messages_per_second, self.limits.rate_messages_burst);
         let limit = Limit { name: "messages", rate, period: Duration::from_secs(1), burst };
         self.limited(limit, &by.user_id.to_string()).await
+    }
+
+    /// Counts, beside the change itself, the people whom it notifies: a message more for each fifty.
+    /// `RateLimited`.
+    pub(super) async fn charge_people(&self, by: &AuthUser, people: usize) -> Result<()> {
+        for _ in 0..people / PEOPLE_PER_MESSAGE {
+            self.charge_message(by).await?;
+        }
+        Ok(())
     }
 
     /// Counts any other request of a user, or of an address where the request is public.
