@@ -5,13 +5,14 @@ use reqwest::{Method, RequestBuilder};
 
 use crate::support::deployment::Builder;
 use crate::support::user::{PASSWORD, id};
-use crate::support::{Answer, Deployment, Rest, json};
+use crate::support::{Answer, Deployment, Rest, SOON, eventually, json};
 
 both_forms_alone!(
     logins_are_counted_by_address_over_all_nodes,
     registrations_are_counted_by_address,
     messages_are_counted_by_user,
     changes_that_others_see_cost_what_a_message_costs,
+    many_newcomers_cost_more_than_one,
     other_requests_are_counted_by_user,
     a_request_under_a_key_costs_as_any_other,
     public_requests_are_counted_by_address,
@@ -138,6 +139,20 @@ async fn changes_that_others_see_cost_what_a_message_costs(builder: Builder) {
     }
     ann.chat(chat_id).await;
     bob.say(chat_id, "another user has a rate of his own").await;
+}
+
+async fn many_newcomers_cost_more_than_one(builder: Builder) {
+    let d = limited(builder).env("RATE_MESSAGES_PER_SECOND", 1).env("RATE_MESSAGES_BURST", 5).start().await;
+    let ann = d.user().await;
+    let strangers: Vec<i64> = (1..=1000).map(|n| 1_000_000_000 + n).collect();
+    let create = |ids: &[i64]| ann.rest.post("/chats/create", json!({"name": "x", "member_ids": ids}));
+    assert_limited(create(&strangers).await);
+    let chat_id = eventually("a message's price", SOON, async || {
+        let made = ann.rest.post("/chats/create", json!({"name": "x"})).await;
+        (made.status == 201).then(|| id(&made.json))
+    })
+    .await;
+    assert_limited(ann.rest.post(&format!("/chats/{chat_id}/members"), json!({"user_ids": strangers})).await);
 }
 
 async fn other_requests_are_counted_by_user(builder: Builder) {

@@ -284,9 +284,23 @@ async fn a_list_of_chats_that_cannot_be_read_is_refused_whole(d: &Deployment) {
         json!([chat_id]),
         json!("x"),
         json!([{"chat_id": chat_id}, {}]),
-        json!([{"chat_id": chat_id, "after_seq": -1}]),
+        json!([{"chat_id": chat_id}, {"chat_id": "x"}]),
     ] {
         ws.refused(json!({"type": "subscribe_chats", "chats": chats}), "invalid").await;
     }
     ws.refused(json!({"type": "typing", "chat_id": chat_id}), "not_subscribed").await;
+    // One that names its chat is answered by itself, and the others as ever.
+    let faulty = [json!({"chat_id": 7, "after_seq": -1}), json!({"chat_id": 8, "epoch": 1})];
+    let chats = json!([faulty[0], {"chat_id": chat_id}, faulty[1]]);
+    ws.send(json!({"type": "subscribe_chats", "chats": chats, "request_id": "some"})).await;
+    let mut answers = Vec::new();
+    for n in 0..3 {
+        let frame =
+            ws.expect_where(&format!("answer {n}"), crate::support::SOON, |frame| frame["request_id"] == "some").await;
+        answers.push((frame["type"].clone(), frame["code"].clone(), frame["chat_id"].clone()));
+    }
+    let [error, invalid] = [json!("error"), json!("invalid")];
+    let subscribed = (json!("subscribed"), Value::Null, json!(chat_id));
+    let refused = |chat: i64| (error.clone(), invalid.clone(), json!(chat));
+    assert_eq!(answers, [refused(7), subscribed, refused(8)]);
 }

@@ -148,6 +148,7 @@ async fn create_group(ctx: &Context, by: &AuthUser, body: CreateChat) -> Result<
     if members >= ctx.limits.max_group_members {
         return Err(Error::GroupFull);
     }
+    ctx.charge_people(by, body.member_ids.len()).await?;
     let group = NewGroup {
         owner: by.user_id,
         name: body.name.unwrap_or_default(),

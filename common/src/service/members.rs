@@ -62,6 +62,7 @@ pub async fn add(
     faults.none()?;
     body.user_ids.sort_unstable();
     body.user_ids.dedup();
+    ctx.charge_people(by, body.user_ids.len()).await?;
     let max = ctx.limits.max_group_members;
     let (items, committed) = ctx.store.add_members(chat, by.user_id, &body.user_ids, max).await?;
     ctx.publisher.publish(committed);

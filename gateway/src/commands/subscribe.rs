@@ -14,6 +14,9 @@ use std::collections::HashSet;
 
 /// Chats of one command at most.
 const MOST_CHATS: usize = 100;
+/// Chats that cost as much as one command: so the thousand that a connection may follow fit into a
+/// second's rate.
+const CHATS_PER_COMMAND: usize = 20;
 /// Of these so many are looked up at the same time.
 const CHATS_AT_ONCE: usize = 32;
 
@@ -69,44 +72,55 @@ impl FromFields for SubscribeChats {
     }
 }
 
-/// Subscribes to several chats: each is answered by itself, in their order. One that cannot be
-/// read refuses the whole.
+/// Subscribes to several chats: each is answered by itself, in their order. One that names no chat
+/// refuses the whole.
 pub(super) async fn subscribe_all(mut call: Call<'_>) -> Result<()> {
     let SubscribeChats { chats } = call.read()?;
     if chats.is_empty() || chats.len() > MOST_CHATS {
         return Err(Error::invalid("chats", "must be 1 to 100 chats"));
     }
+    for _ in 0..(chats.len() - 1) / CHATS_PER_COMMAND {
+        super::charge(call.shard, call.by.user_id).await?;
+    }
     let mut all = Vec::with_capacity(chats.len());
     for object in chats {
+        let chat = object.get("chat_id").and_then(Value::as_i64).map(ChatId);
         let (asked, faults) = Unchecked::<SubscribeChat>::from_object(object).split();
-        faults.none()?;
-        all.push(asked.check()?);
+        match (faults.none().and_then(|()| asked.check()), chat) {
+            (Err(error), None) => return Err(error),
+            (Err(error), Some(chat)) => all.push((chat, Err(error))),
+            (Ok(asked), _) => all.push((asked.chat_id, Ok(asked))),
+        }
     }
-    let distinct: HashSet<ChatId> = all.iter().map(|asked| asked.chat_id).collect();
+    let distinct: HashSet<ChatId> = all.iter().map(|(chat, _)| *chat).collect();
     // One that is named twice is answered from what its first answer made.
     let at_once = if distinct.len() == all.len() { CHATS_AT_ONCE } else { 1 };
     let call = &call;
-    let finding = all.into_iter().map(|asked| async move {
-        let subscribing = asked.of(call);
-        let found = subscribing.find().await;
+    let finding = all.into_iter().map(|(chat, asked)| async move {
+        let found = find(call, asked).await;
         if at_once == 1 {
-            answer(call, subscribing, found);
+            answer(call, chat, found);
             return None;
         }
-        Some((subscribing, found))
+        Some((chat, found))
     });
     let mut found = stream::iter(finding).buffered(at_once);
     while let Some(found) = found.next().await {
-        if let Some((subscribing, found)) = found {
-            answer(call, subscribing, found);
+        if let Some((chat, found)) = found {
+            answer(call, chat, found);
         }
     }
     Ok(())
 }
 
-fn answer(call: &Call<'_>, subscribing: Subscribing<'_>, found: Result<Place>) {
-    let chat = subscribing.chat;
-    if let Err(error) = found.and_then(|place| subscribing.finish(place)) {
+async fn find<'a>(call: &Call<'a>, asked: Result<SubscribeChat>) -> Result<(Subscribing<'a>, Place)> {
+    let subscribing = asked?.of(call);
+    let place = subscribing.find().await?;
+    Ok((subscribing, place))
+}
+
+fn answer(call: &Call<'_>, chat: ChatId, found: Result<(Subscribing<'_>, Place)>) {
+    if let Err(error) = found.and_then(|(subscribing, place)| subscribing.finish(place)) {
         call.conn.answer(error_frame(&error, call.request_id, Some(chat)));
     }
 }
