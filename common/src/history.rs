@@ -67,7 +67,7 @@ impl History {
             match store.begin_epoch(&known).await {
                 Ok(epoch) => return self.learn(epoch),
                 Err(error) => {
-                    tracing::warn!(error = error.cause(), "cannot begin a new epoch of the history; retrying")
+                    tracing::warn!(error = error.cause(), "cannot begin a new epoch of the history; retrying");
                 }
             }
             tokio::time::sleep(pauses.pause()).await;

@@ -6,6 +6,7 @@
 //! While one runs, or much waits to be sent, nothing more is read: a client that does not read is
 //! not read from.
 
+mod closing;
 mod pace;
 
 use crate::commands;
@@ -15,6 +16,7 @@ use crate::protocol::CloseCode;
 use crate::shard::Shard;
 use crate::subscription::{self, Step};
 use bytes::{Buf, BytesMut};
+use closing::Closing;
 use pace::FramePace;
 use std::future::Future;
 use std::io::ErrorKind;
@@ -30,11 +32,6 @@ const ROUNDS_PER_POLL: usize = 64;
 const BYTES_PER_ROUND: usize = 4096;
 /// Frames that start no command taken in one round at most.
 const FRAMES_PER_ROUND: usize = 64;
-
-/// Reads of a closing connection in one poll, and bytes of it in all: an honest client sends little
-/// after the close; a flood loses its connection.
-const READS_OF_A_CLOSING_POLL: usize = 4;
-const MOST_DROPPED: usize = 1 << 20;
 
 /// Something that a connection waits for.
 pub(crate) type Job = Pin<Box<dyn Future<Output = ()>>>;
@@ -56,10 +53,8 @@ pub(crate) struct Session {
     job: Option<Job>,
     /// The read of the log for subscriptions that are behind.
     catching_up: Option<Job>,
-    /// Whether our side of the socket is shut.
-    shut: bool,
-    /// Bytes read and dropped since then.
-    dropped: usize,
+    /// The end of the connection, once its close frame is queued.
+    closing: Closing,
 }
 
 impl Session {
@@ -75,8 +70,7 @@ impl Session {
             message: None,
             job,
             catching_up: None,
-            shut: false,
-            dropped: 0,
+            closing: Closing::default(),
         }
     }
 
@@ -270,44 +264,6 @@ impl Session {
             }
         }
     }
-
-    /// After the close frame: shut our side, and drop what still comes, until the client has closed
-    /// too.
-    fn poll_closing(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.job = None;
-        self.catching_up = None;
-        while self.conn.queued() > 0 {
-            if std::task::ready!(self.conn.stream.poll_write_ready(cx)).is_err() {
-                return Poll::Ready(());
-            }
-            self.conn.flush();
-            if self.conn.state.get() == State::Dead {
-                return Poll::Ready(());
-            }
-        }
-        if !std::mem::replace(&mut self.shut, true)
-            && socket2::SockRef::from(&self.conn.stream).shutdown(std::net::Shutdown::Write).is_err()
-        {
-            return Poll::Ready(());
-        }
-        let mut dropped = self.shard.scratch.borrow_mut();
-        for _ in 0..READS_OF_A_CLOSING_POLL {
-            if std::task::ready!(self.conn.stream.poll_read_ready(cx)).is_err() {
-                return Poll::Ready(());
-            }
-            match self.conn.stream.try_read(&mut dropped) {
-                Ok(0) => return Poll::Ready(()),
-                Ok(bytes) => self.dropped += bytes,
-                Err(error) if error.kind() != ErrorKind::WouldBlock => return Poll::Ready(()),
-                Err(_) => {}
-            }
-            if self.dropped > MOST_DROPPED {
-                return Poll::Ready(());
-            }
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    }
 }
 
 impl Future for Session {
@@ -327,7 +283,9 @@ impl Future for Session {
             match this.conn.state.get() {
                 State::Dead => break,
                 State::Closing(_) => {
-                    std::task::ready!(this.poll_closing(cx));
+                    this.job = None;
+                    this.catching_up = None;
+                    std::task::ready!(this.closing.poll(&this.shard, &this.conn, cx));
                     break;
                 }
                 State::Opening | State::Open => {}

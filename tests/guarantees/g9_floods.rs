@@ -170,7 +170,7 @@ async fn a_flood_after_the_close_loses_its_connection() {
     limited(async {
         let d = Deployment::cluster(1, 1).start().await;
         let begun = Instant::now();
-        let bytes = frame(0x82, &[0; 60_000]);
+        let bytes = frame(0x82, &vec![0; 60_000]);
         let last = flood(d.gateway(0), "nobody", Vec::new(), bytes, SOON).await.await.unwrap();
         assert!(last.is_some(), "open after {SOON:?}");
         println!("G9 a socket that floods after its close is gone after {:.0?}", begun.elapsed());

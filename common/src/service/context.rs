@@ -156,8 +156,8 @@ impl Context {
         self.limited(limit, &by.user_id.to_string()).await
     }
 
-    /// Counts, beside the change itself, the people whom it notifies: a message more for each fifty.
-    /// `RateLimited`.
+    /// Counts, beside the change itself, the people whom it notifies: a message more for each
+    /// fifty. `RateLimited`.
     pub(super) async fn charge_people(&self, by: &AuthUser, people: usize) -> Result<()> {
         for _ in 0..people / PEOPLE_PER_MESSAGE {
             self.charge_message(by).await?;
