@@ -28,9 +28,9 @@ const HEAD: &str = r#"<!doctype html>
 
 const BEGIN: &str = r#"<h2 id="begin">Begin</h2>
 <p>Log in over REST (<a href="docs">Try the calls</a>), and connect with the access token <code>T</code>:</p>
-<pre><code>npx wscat -c "ws://127.0.0.1:8000/ws/chat/$T"</code></pre>
+<pre tabindex="0"><code>npx wscat -c "ws://127.0.0.1:8000/ws/chat/$T"</code></pre>
 <p>A browser sends the token as a subprotocol, so that it stands in no address:</p>
-<pre><code>const socket = new WebSocket('ws://127.0.0.1:8000/ws/chat', ['bearer', token]);
+<pre tabindex="0"><code>const socket = new WebSocket('ws://127.0.0.1:8000/ws/chat', ['bearer', token]);
 socket.onmessage = ({ data }) =&gt; console.log(JSON.parse(data));
 socket.onopen = () =&gt; socket.send(JSON.stringify({ type: 'subscribe_chat', chat_id: 1, after_seq: 0 }));</code></pre>
 <p>Nothing is subscribed at first, and your own messages come back to you too. Remember the <code>seq</code> of the last
@@ -113,7 +113,7 @@ impl Page<'_> {
         for answer in answers.into_iter().flatten() {
             push(&mut lines, format_args!("\n← {}", self.example(answer)));
         }
-        push(out, format_args!("<pre><code>{}</code></pre>\n", escaped(&lines)));
+        push(out, format_args!("<pre tabindex=\"0\"><code>{}</code></pre>\n", escaped(&lines)));
     }
 
     /// The example of a frame as it stands on the wire: `type` first, then in the declared order.
