@@ -44,6 +44,11 @@ export interface Message {
   [more: string]: unknown;
 }
 
+/** A message that a search found; each pair is a piece `[start, end)` of `[...text]`. */
+export interface FoundMessage extends Message {
+  highlights: [number, number][];
+}
+
 export interface Chat {
   id: number;
   name: string | null;
@@ -142,6 +147,7 @@ export class Messenger implements AsyncIterableIterator<MessengerEvent> {
   subscribeAll(): void;
   unsubscribe(chatId: number): void;
   send(chatId: number, text: string, options?: { replyToId?: number; clientMessageId?: string; timeoutMs?: number }): Promise<Message>;
+  search(q: string, options?: { chatId?: number; authorId?: number; limit?: number; cursor?: string | null }): Promise<{ items: FoundMessage[]; next_cursor: string | null }>;
   typing(chatId: number, isTyping?: boolean): void;
   read(chatId: number, seq: number): Promise<void>;
   next(): Promise<IteratorResult<MessengerEvent, undefined>>;

@@ -13,7 +13,7 @@
 //! - `telemetry`: the log
 //! - `service`: the rules
 //! - `backends`: connects store, bus, presence and limits
-//! - `pruning`: retention of the log
+//! - `pruning`: retention of the log, words of messages that lack them
 //! - `relay`: from commit to bus
 //! - `auth`: tokens, passwords, revocations
 //! - `presence`: the users who are online
@@ -34,6 +34,7 @@
 //! - `timestamp`: how times are written for clients
 //! - `clock`, `random`, `backoff`: time, randomness and pauses as arguments
 //! - `once`: one line of the log a cause
+//! - `words`: the words of a text, as search compares them
 //! - `id`: newtypes
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "a test starts and ends what it needs"))]
@@ -71,3 +72,4 @@ pub mod telemetry;
 pub mod timestamp;
 pub mod tools;
 pub mod wire;
+pub mod words;

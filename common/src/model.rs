@@ -145,6 +145,17 @@ pub struct ChatSettings {
     pub pinned: bool,
 }
 
+/// A message that a search found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct FoundMessage {
+    /// The message.
+    #[serde(flatten)]
+    pub message: Message,
+    /// The pieces of `text` that were looked for, `[start, end]` each, `end` not in it. They
+    /// count Unicode scalar values, stand in order and do not overlap.
+    pub highlights: Vec<[usize; 2]>,
+}
+
 /// An emoji under a message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Reaction {

@@ -119,6 +119,7 @@ async fn start(
     } else {
         Relay::start(bus, store.clone(), lifecycle, metrics.outbox_pending.clone());
         lifecycle.spawn("log pruning", pruning::run(store.clone(), config.limits.event_retention));
+        lifecycle.spawn("words of messages", pruning::fill_words(store.clone()));
     }
     let app = build(&Started { config, backends: &backends, context: &context, lifecycle, places })?;
     let revocations = Arc::new(context.revocations.clone());
@@ -161,6 +162,7 @@ async fn context(config: &Config, backends: &Backends, lifecycle: &Lifecycle) ->
         holders,
         revocations,
         registration: config.registration,
+        search_language: config.search_language,
         limits: config.limits.clone(),
         clock: clock.clone(),
         audit: Audit::default(),

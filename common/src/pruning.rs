@@ -1,6 +1,7 @@
-//! Retention: events that are older than `EVENT_RETENTION_DAYS` leave the log, a few at a time.
+//! Upkeep of the store, a few rows at a time. Events that are older than `EVENT_RETENTION_DAYS`
+//! leave the log. Messages of an older release get the words by which search finds them.
 //!
-//! Imports `store`. Any number of processes may prune one log.
+//! Imports `store`. Any number of processes may do so at once.
 
 use crate::store::Store;
 use std::sync::Arc;
@@ -26,6 +27,39 @@ pub async fn run(store: Arc<dyn Store>, retention: Duration) {
             Err(error) => {
                 tracing::debug!(%error, "the log could not be pruned");
                 EVERY
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Messages that get their words in one transaction.
+const FILLED: usize = 200;
+/// The pause between two of them.
+const FILL_PAUSE: Duration = Duration::from_millis(100);
+/// The pause while no message lacks its words. A node of an older release may store some still.
+const FILL_EVERY: Duration = Duration::from_secs(10);
+
+/// Gives messages of an older release the words by which search finds them, the newest first, for
+/// as long as the process lives.
+pub async fn fill_words(store: Arc<dyn Store>) {
+    let mut filled = 0;
+    loop {
+        let pause = match store.fill_words(FILLED).await {
+            Ok(0) => {
+                if filled > 0 {
+                    tracing::info!(messages = filled, "messages of an older release can be searched");
+                }
+                filled = 0;
+                FILL_EVERY
+            }
+            Ok(found) => {
+                filled += found;
+                FILL_PAUSE
+            }
+            Err(error) => {
+                tracing::debug!(%error, "messages could not be made searchable");
+                FILL_EVERY
             }
         };
         tokio::time::sleep(pause).await;

@@ -58,6 +58,8 @@ class Conformance:
             )
         elif do == "request":
             return await self.chat.request(fields["method"], fields["path"], fields["body"])
+        elif do == "search":
+            return await self.chat.search(fields["q"], chat_id=fields["chat_id"], limit=1, cursor=fields["cursor"])
         elif do == "plan":
             plan = close_plan(fields["code"], fields["reason"])
             return [plan.action, plan.delay and plan.delay * 1000]

@@ -8,6 +8,7 @@ use crate::support::{Deployment, SOON, Site, process};
 each_client!(
     events_come_once_and_in_order,
     a_message_is_sent_once,
+    a_message_is_found_by_its_words,
     a_restart_goes_on_from_the_store,
     all_chats_are_followed,
     an_unsubscribed_chat_is_forgotten,
@@ -61,6 +62,23 @@ async fn a_message_is_sent_once(d: &Deployment, language: Language) {
     let texts = bob.history(chat).await["items"].as_array().unwrap()[1..].to_vec();
     let texts: Vec<_> = texts.iter().map(|message| message["text"].as_str().unwrap().to_owned()).collect();
     assert_eq!(texts, (0..20).map(|n| n.to_string()).collect::<Vec<_>>());
+    assert!(client.close().await.success());
+}
+
+async fn a_message_is_found_by_its_words(d: &Deployment, language: Language) {
+    let bob = d.user().await;
+    let chat = bob.group_id(&[]).await;
+    bob.say(chat, "Ещё & ещё 100%").await;
+    bob.say(chat, "🎉 ещё раз").await;
+    let site = Site::of(d).await;
+    let mut client = Client::of(language, &site.url, &bob, None).await;
+    let search = |q, cursor| json!({"do": "search", "q": q, "chat_id": chat, "cursor": cursor});
+    let page = client.ok(search("еще", json!(null))).await;
+    assert_eq!((&page["items"][0]["text"], &page["items"][0]["highlights"]), (&json!("🎉 ещё раз"), &json!([[2, 5]])));
+    let page = client.ok(search("еще", page["next_cursor"].clone())).await;
+    assert_eq!((&page["items"][0]["text"], &page["next_cursor"]), (&json!("Ещё & ещё 100%"), &json!(null)));
+    assert_eq!(client.ok(search("& 100%", json!(null))).await["items"].as_array().unwrap().len(), 1);
+    assert_eq!(client.call(search(" ", json!(null))).await["error"], "invalid");
     assert!(client.close().await.success());
 }
 

@@ -33,6 +33,8 @@ export async function walk(): Promise<void> {
   }
   console.log(await chat.request('GET', '/auth/me'), closePlan(1012, '').action, backoff(1) + 1);
   await chat.read(1, 2);
+  const { items, next_cursor } = await chat.search('a word', { chatId: 1, limit: 10, cursor: null });
+  console.log(items.map(({ text, highlights }) => highlights.map(([start, end]) => [...text].slice(start, end))), next_cursor);
   chat.typing(1);
   chat.close();
   for (const store of [new MemoryStore(), new FileStore('cursors.json'), new WebStore(localStorage)]) store.save(1, { seq: 1, epoch: null });

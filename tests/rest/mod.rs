@@ -17,6 +17,7 @@ mod people;
 mod pins;
 mod problems;
 mod profiles;
+mod search;
 mod sessions;
 mod settings;
 

@@ -1,4 +1,4 @@
-//! `/messages`: send, read, edit, delete.
+//! `/messages`: send, read, search, edit, delete.
 
 use axum::Json;
 use axum::extract::State;
@@ -7,9 +7,9 @@ use messenger_common::auth::AuthUser;
 use messenger_common::error::Result;
 use messenger_common::http::caller::Author;
 use messenger_common::http::extract::{JsonBody, PathParams, QueryParams};
-use messenger_common::id::{ChatId, MessageId};
-use messenger_common::model::{HistoryPage, Message};
-use messenger_common::service::messages::{self, EditMessage, HistoryQuery, SendMessage};
+use messenger_common::id::{ChatId, MessageId, UserId};
+use messenger_common::model::{FoundMessage, HistoryPage, Message, Page};
+use messenger_common::service::messages::{self, EditMessage, HistoryQuery, SearchQuery, SendMessage};
 use messenger_common::service::{Context, Query, Unchecked};
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -17,6 +17,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 pub(super) fn router() -> OpenApiRouter<Context> {
     OpenApiRouter::new()
         .routes(routes!(send_message))
+        .routes(routes!(search_messages))
         .routes(routes!(get_message))
         .routes(routes!(message_history))
         .routes(routes!(edit_message))
@@ -75,6 +76,42 @@ async fn message_history(
     QueryParams(query): QueryParams<Query<HistoryQuery>>,
 ) -> Result<Json<HistoryPage>> {
     messages::history(&ctx, &by, chat, query).await.map(Json)
+}
+
+/// What a search looks for.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "what the document says of `SearchQuery`")]
+struct SearchParams {
+    /// Words, at most 32. All must occur; their case and accents do not count. `"a phrase"` stands
+    /// together. The last word is looked for by its beginning, from two letters on.
+    #[param(min_length = 1, max_length = 256)]
+    q: String,
+    /// Only in this chat.
+    chat_id: Option<ChatId>,
+    /// Only messages of this user.
+    author_id: Option<UserId>,
+    /// How many messages you want.
+    #[param(minimum = 1, maximum = 100, default = 50)]
+    limit: Option<i64>,
+    /// The `next_cursor` of an earlier page.
+    cursor: Option<String>,
+}
+
+/// Search messages
+///
+/// You find messages of the chats that you are a member of now, the newest first, by their text of
+/// now. A question without a letter, a digit or an emoji finds nothing. A page may hold fewer
+/// messages than you want and have a `next_cursor`.
+#[utoipa::path(get, path = "/messages/search", tag = "messages", security(("bearer" = [])), params(SearchParams),
+    responses((status = 200, description = "A page of messages", body = Page<FoundMessage>)),
+    extensions(("x-problems" = json!(["invalid", "chat_not_found", "not_a_member"]))))]
+async fn search_messages(
+    State(ctx): State<Context>,
+    by: AuthUser,
+    QueryParams(query): QueryParams<Query<SearchQuery>>,
+) -> Result<Json<Page<FoundMessage>>> {
+    messages::search(&ctx, &by, query).await.map(Json)
 }
 
 /// Get a message

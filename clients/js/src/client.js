@@ -137,6 +137,15 @@ export class Messenger {
   /** Shows that you type; lost while there is no connection. @param {number} chatId @param {boolean} [isTyping] */
   typing(chatId, isTyping = true) { this.#connection.send({ type: 'typing', chat_id: chatId, is_typing: isTyping }); }
 
+  /**
+   * A page of the messages that have all these words, the newest first. `highlights` of a message
+   * are pieces of `[...text]`.
+   */
+  search(q, { chatId, authorId, limit, cursor } = {}) {
+    const asked = Object.entries({ q, chat_id: chatId, author_id: authorId, limit, cursor }).filter(([, value]) => value != null);
+    return this.request('GET', `/messages/search?${new URLSearchParams(asked)}`);
+  }
+
   /** You have read up to this number. @param {number} chatId @param {number} seq */
   read(chatId, seq) { return this.request('POST', `/chats/${chatId}/read`, { seq }); }
 

@@ -1,11 +1,11 @@
--- Sends a few: as messenger_send_v2 does, with its outcomes, but one after the other in simple statements. One statement for all
+-- Sends a few: as messenger_send_v3 does, with its outcomes, but one after the other in simple statements. One statement for all
 -- takes three times as long to start as a message takes here, so that it gains only where there are many.
 --
 -- The first statement locks the chats in the order of their ids; those after it see everything that is committed in them. A
 -- batch of one is locked by its own statement. The outbox gets one row for all, under the id that each stored message bears.
 create function messenger_send_few_v3(
     p_chat bigint[], p_author bigint[], p_text text[], p_client text[], p_digest bigint[], p_reply bigint[],
-    p_mentions text[], p_notified text[]
+    p_mentions text[], p_notified text[], p_words text[]
 ) returns table (
     ord integer, outcome integer, message_id bigint, seq bigint, created_at timestamptz, text text, edited_at timestamptz,
     is_deleted boolean, reply_to_id bigint, pair_low bigint, pair_high bigint, outbox_id bigint, display_name text,
@@ -108,9 +108,10 @@ begin
             v_notified := messenger_members_among(p_chat[i], p_notified[i]);
         end if;
         v_seq := seq;
-        insert into messages (chat_id, seq, author_id, text, created_at, client_message_id, text_digest, reply_to_id, mentions)
+        insert into messages (chat_id, seq, author_id, text, created_at, client_message_id, text_digest, reply_to_id, mentions,
+                              words)
         values (p_chat[i], v_seq, p_author[i], p_text[i], v_now, p_client[i], p_digest[i], p_reply[i],
-                messenger_send_few_v3.mentions)
+                messenger_send_few_v3.mentions, p_words[i]::tsvector)
         returning id into message_id;
         update chats c set seq = v_seq, active_at = v_now where c.id = p_chat[i];
         update members m set read_seq = v_seq where m.chat_id = p_chat[i] and m.user_id = p_author[i];

@@ -39,6 +39,7 @@ pub use secret::SecretKey;
 pub use task::{INVITE_SECONDS, Task};
 pub use variables::{VARIABLES, Variable, command};
 
+use crate::words::Language;
 use ipnet::IpNet;
 use raw::Raw;
 use secrecy::SecretString;
@@ -147,6 +148,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// Whether anybody may register.
     pub registration: Registration,
+    /// The language whose endings a search does not mind.
+    pub search_language: Language,
     /// Whether lines of the log have the client's address.
     pub log_client_addresses: bool,
     /// Whether rates are limited.
@@ -275,6 +278,7 @@ impl Config {
             allowed_origins: origins::read(raw, "ALLOWED_ORIGINS", debug)?,
             trusted_proxies,
             registration: parse::registration(raw)?,
+            search_language: parse::language(raw)?,
             log_client_addresses: parse::switch(raw, "LOG_CLIENT_ADDRESSES")?,
             rate_limits: parse::switch(raw, "RATE_LIMITS")?,
             db_pool_size: parse::number(raw, "DB_POOL_SIZE", 2, 10_000)?,

@@ -2,6 +2,7 @@
 
 use super::raw::Raw;
 use super::{ConfigError, Registration};
+use crate::words::Language;
 use ipnet::{IpNet, Ipv4Net};
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr};
@@ -94,4 +95,13 @@ pub(super) fn registration(raw: &Raw) -> Result<Registration> {
         "closed" => Ok(Registration::Closed),
         _ => Err(ConfigError::of("REGISTRATION", format!("{} is not open, invite or closed", quoted(&value)))),
     }
+}
+
+/// The language whose endings a search does not mind.
+pub(super) fn language(raw: &Raw) -> Result<Language> {
+    let value = text(raw, "SEARCH_LANGUAGE")?;
+    Language::named(&value.trim().to_ascii_lowercase()).ok_or_else(|| {
+        let known = Language::names().collect::<Vec<_>>().join(", ");
+        ConfigError::of("SEARCH_LANGUAGE", format!("{} is none of {known}", quoted(&value)))
+    })
 }

@@ -220,6 +220,12 @@ pub const VARIABLES: &[Variable] = &[
         "open: anybody may register; invite: with an invitation (`messenger invite` makes one); closed: nobody",
     ),
     variable(
+        "SEARCH_LANGUAGE",
+        "simple",
+        "english",
+        "Language whose endings a search does not mind (dogs finds dog): english, russian, german, ...; simple: none",
+    ),
+    variable(
         "LOG_CLIENT_ADDRESSES",
         "off",
         "on",

@@ -14,6 +14,7 @@ use crate::presence::Presence;
 use crate::rate_limit::{Decision, Limit, RateLimiter};
 use crate::relay::Publisher;
 use crate::store::{Session, Store};
+use crate::words::Language;
 use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -54,6 +55,8 @@ pub struct Parts {
     pub sends: SendQueue,
     /// Whether anybody may register.
     pub registration: Registration,
+    /// The language whose endings a search does not mind.
+    pub search_language: Language,
     /// The contract's limits.
     pub limits: Limits,
     /// The time.

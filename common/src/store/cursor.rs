@@ -71,6 +71,15 @@ pub(super) fn of_pin(seq: Seq) -> String {
     format!("p{seq}")
 }
 
+/// Of messages that were found, the newest first: the last one's id.
+pub(super) fn found(cursor: Option<&str>) -> Result<MessageId> {
+    by_key('f', MessageId(i64::MAX), cursor)
+}
+
+pub(super) fn of_found(id: MessageId) -> String {
+    format!("f{id}")
+}
+
 /// Of sessions, the newest first: the last id. The first page begins above all of them.
 pub(super) fn session(cursor: Option<&str>) -> Result<SessionId> {
     by_key('s', SessionId(i64::MAX), cursor)

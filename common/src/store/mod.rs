@@ -40,6 +40,7 @@ mod outbox;
 mod people;
 pub mod postgres;
 mod schema;
+mod search;
 mod send;
 mod sessions;
 pub mod sqlite;
@@ -59,6 +60,7 @@ pub use self::members::{Access, Members, ReadMark, SettingsPatch};
 pub use self::messages::{HistoryFrom, Mention, Messages, NewMessage, Sent, SentBatch};
 pub use self::people::{People, ProfilePatch};
 pub use self::schema::SchemaState;
+pub use self::search::{Search, SearchFor};
 pub use self::sessions::{EndedSession, Holder, OpenSession, Rotation, Session, SessionKey, Sessions};
 
 use crate::error::Result;
@@ -67,7 +69,19 @@ use async_trait::async_trait;
 /// Everything that a back end does; see the module's obligations.
 #[async_trait]
 pub trait Store:
-    Identity + Accounts + People + Sessions + Chats + Members + Messages + Marks + Log + Idempotency + Invites
+    Identity
+    + Accounts
+
+    + People
+    + Sessions
+    + Chats
+    + Members
+    + Messages
+    + Marks
+    + Search
+    + Log
+    + Idempotency
+    + Invites
 {
     /// Whether the database answers, within two seconds.
     async fn ping(&self) -> Result<()>;

@@ -152,6 +152,24 @@ class Messenger(AsyncIterator[Event]):
                 await asyncio.sleep(wait)
                 attempt += 1
 
+    async def search(
+        self,
+        q: str,
+        *,
+        chat_id: int | None = None,
+        author_id: int | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> dict[str, Any]:
+        """A page of the messages that have all these words, the newest first.
+
+        ``items`` are messages with ``highlights``, pieces ``[start, end]`` of their text; give
+        ``next_cursor`` back as ``cursor``.
+        """
+        asked = {"q": q, "chat_id": chat_id, "author_id": author_id, "limit": limit, "cursor": cursor}
+        params = {name: value for name, value in asked.items() if value is not None}
+        return cast("dict[str, Any]", await self.request("GET", "/messages/search", params=params))
+
     async def typing(self, chat_id: int, is_typing: bool = True) -> None:
         """Shows that you type. Lost without a word while there is no connection."""
         await self._connection.send({"type": "typing", "chat_id": chat_id, "is_typing": is_typing})

@@ -4,8 +4,10 @@ mod mentions;
 #[cfg(any(test, feature = "fuzz"))]
 pub(super) use mentions::fuzz as fuzz_mentions;
 mod queue;
+mod search;
 
 pub use queue::SendQueue;
+pub use search::{SearchQuery, search};
 
 use super::faults::Faults;
 use super::input::{Fields, FromFields, Unchecked};

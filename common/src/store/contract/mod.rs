@@ -13,6 +13,7 @@ mod people;
 mod postgres_only;
 mod postgres_server;
 mod races;
+mod search;
 mod sessions;
 
 use super::postgres::PostgresStore;

@@ -12,6 +12,7 @@ use crate::store::messages::{HistoryRow, OneMessage, one_message, read_reactions
 use crate::store::send::{self, Outcome, Stored, digest};
 use crate::store::stored_time::Time;
 use crate::store::{Committed, HistoryFrom, Mention, Messages, NewMessage, OutboxId, SentBatch};
+use crate::words;
 use async_trait::async_trait;
 use sqlx::FromRow;
 
@@ -47,7 +48,7 @@ macro_rules! send_by {
                     pair_high, outbox_id, display_name, reactions, mentions, mine
              from ",
             $function,
-            "($1, $2, $3, $4, $5, $6, $7, $8)"
+            "($1, $2, $3, $4, $5, $6, $7, $8, $9)"
         )
     };
 }
@@ -60,11 +61,12 @@ impl Messages for PostgresStore {
             let accepted = batch.iter().zip(&refused).filter(|(_, refused)| refused.is_none()).map(|(entry, _)| entry);
             let (mut chats, mut authors, mut texts) = (Vec::new(), Vec::new(), Vec::new());
             let (mut clients, mut digests, mut replies) = (Vec::new(), Vec::new(), Vec::new());
-            let (mut mentions, mut notified) = (Vec::new(), Vec::new());
+            let (mut mentions, mut notified, mut worded) = (Vec::new(), Vec::new(), Vec::new());
             for entry in accepted {
                 chats.push(entry.chat_id.0);
                 authors.push(entry.author_id.0);
                 texts.push(entry.text.as_str());
+                worded.push(words::vector(&entry.text));
                 clients.push(entry.client_message_id.as_deref());
                 digests.push(entry.client_message_id.as_ref().map(|_| digest(&entry.text)));
                 replies.push(entry.reply_to_id.map(|id| id.0));
@@ -78,7 +80,7 @@ impl Messages for PostgresStore {
                 let statement = if chats.len() <= self.few {
                     send_by!("messenger_send_few_v3")
                 } else {
-                    send_by!("messenger_send_v2")
+                    send_by!("messenger_send_v3")
                 };
                 let sent: Result<Vec<SentRow>, _> = sqlx::query_as(statement)
                     .bind(chats)
@@ -89,6 +91,7 @@ impl Messages for PostgresStore {
                     .bind(replies)
                     .bind(mentions)
                     .bind(notified)
+                    .bind(worded)
                     .fetch_all(lease.connection())
                     .await;
                 rows = lease.end_written(sent).await?;
@@ -158,7 +161,7 @@ impl Messages for PostgresStore {
     }
 }
 
-/// A row of `messenger_send_v2` and `messenger_send_few_v3`.
+/// A row of `messenger_send_v3` and `messenger_send_few_v3`.
 #[derive(FromRow)]
 struct SentRow {
     outcome: i32,

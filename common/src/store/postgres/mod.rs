@@ -19,6 +19,7 @@ mod migrate;
 mod people;
 mod pool;
 mod prune;
+mod search;
 mod seen;
 mod sessions;
 mod transaction;

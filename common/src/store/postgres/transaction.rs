@@ -13,6 +13,7 @@ use crate::store::members::{MemberRow, role, role_number};
 use crate::store::messages::{MessageRow, stored_users};
 use crate::store::outbox::OutboxPayload;
 use crate::store::stored_time::Time;
+use crate::words;
 use async_trait::async_trait;
 
 #[async_trait]
@@ -238,7 +239,10 @@ impl Transaction for ServerConnection {
 
     async fn set_text(&mut self, message: MessageId, text: &str, mentions: &[UserId], at: Time) -> Result<(), Fault> {
         let set = sqlx::query("update messages set text = $2, edited_at = $3, mentions = $4 where id = $1");
-        set.bind(message).bind(text).bind(at.0).bind(stored_users(mentions)).execute(self).await?;
+        set.bind(message).bind(text).bind(at.0).bind(stored_users(mentions)).execute(&mut *self).await?;
+        // The trigger forgot those of the text before.
+        let set = sqlx::query("update messages set words = $2::text::tsvector where id = $1");
+        set.bind(message).bind(words::vector(text)).execute(self).await?;
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 use super::SqliteStore;
 use super::database::{commit, json};
 use super::marks::{insert_mentions, is_blocked_in};
+use super::search::keep_words;
 use super::seen::seen_columns;
 use super::transaction::insert_outbox;
 use crate::error::{Error, Result};
@@ -256,8 +257,8 @@ async fn insert_message(
 ) -> Result<MessageId, sqlx::Error> {
     let id = sqlx::query_scalar(
         "insert into messages (chat_id, seq, author_id, text, created_at, client_message_id, text_digest, reply_to_id,
-                               mentions)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9) returning id",
+                               mentions, worded)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1) returning id",
     )
     .bind(entry.chat_id)
     .bind(seq)
@@ -270,6 +271,7 @@ async fn insert_message(
     .bind(stored_users(mentions))
     .fetch_one(&mut *connection)
     .await?;
+    keep_words(connection, id, entry.chat_id, &entry.text).await?;
     sqlx::query("update members set read_seq = $3 where chat_id = $1 and user_id = $2")
         .bind(entry.chat_id)
         .bind(entry.author_id)

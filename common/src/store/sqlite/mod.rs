@@ -19,6 +19,7 @@ mod members;
 mod messages;
 mod people;
 mod prune;
+mod search;
 mod seen;
 mod sessions;
 #[cfg(test)]

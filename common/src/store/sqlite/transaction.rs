@@ -2,6 +2,7 @@
 
 use super::chats::views;
 use super::database::{Database, json};
+use super::search::keep_missing_words;
 use super::seen::seen_columns;
 use crate::id::{ChatId, MessageId, Seq, UserId};
 use crate::model::{Chat, Member, Message, Role};
@@ -228,7 +229,10 @@ impl Transaction for Writing {
     async fn set_text(&mut self, message: MessageId, text: &str, mentions: &[UserId], at: Time) -> Result<(), Fault> {
         let set = sqlx::query("update messages set text = $2, edited_at = $3, mentions = $4 where id = $1");
         set.bind(message).bind(text).bind(at).bind(stored_users(mentions)).execute(&mut *self.inner).await?;
-        Ok(())
+        // The trigger forgot the words of the text before.
+        let chat = sqlx::query_scalar("select chat_id from messages where id = $1");
+        let chat = chat.bind(message).fetch_one(&mut *self.inner).await?;
+        Ok(keep_missing_words(&mut self.inner, message, chat, text).await?)
     }
 
     async fn erase_text(&mut self, message: MessageId, at: Time) -> Result<(), Fault> {

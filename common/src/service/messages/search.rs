@@ -1,0 +1,81 @@
+//! Search over the caller's chats.
+
+use crate::auth::AuthUser;
+use crate::error::{Error, Result};
+use crate::id::{ChatId, UserId};
+use crate::model::{FoundMessage, Page};
+use crate::service::{Context, Fields, FromFields, PageQuery, Unchecked};
+use crate::store::SearchFor;
+use crate::words::{Query, Refused};
+
+/// The most pages of the store's that one answer reads. More are needed only where most of what the
+/// store finds has another ending.
+const READS: usize = 5;
+
+/// The question of a search.
+#[derive(Clone, Debug, Default)]
+pub struct SearchQuery {
+    /// Words and phrases.
+    pub q: String,
+    /// In this chat only.
+    pub chat_id: Option<ChatId>,
+    /// Of this author only.
+    pub author_id: Option<UserId>,
+    /// Which page.
+    pub page: PageQuery,
+}
+
+impl FromFields for SearchQuery {
+    fn read(fields: &mut Fields) -> Self {
+        Self {
+            q: fields.required("q"),
+            chat_id: fields.optional("chat_id"),
+            author_id: fields.optional("author_id"),
+            page: PageQuery::read(fields),
+        }
+    }
+}
+
+/// The messages of the caller's chats that have all the words, the newest first. `Invalid`,
+/// `ChatNotFound`, `NotAMember`.
+pub async fn search(
+    ctx: &Context,
+    by: &AuthUser,
+    query: impl Into<Unchecked<SearchQuery>>,
+) -> Result<Page<FoundMessage>> {
+    let (query, mut faults) = query.into().split();
+    let read = Query::read(&query.q, ctx.search_language);
+    match read {
+        Err(Refused::Blank) => faults.add("q", "must not be blank"),
+        Err(Refused::TooLong) => faults.add("q", "must have at most 256 characters"),
+        Err(Refused::TooMany) => faults.add("q", "must have at most 32 words and phrases"),
+        Ok(_) => {}
+    }
+    let mut page = query.page.check(&mut faults);
+    faults.none()?;
+    if let Some(chat) = query.chat_id {
+        let access = ctx.store.access(&[(chat, by.user_id)]).await?.into_iter().next().flatten();
+        if access.ok_or(Error::ChatNotFound)?.role.is_none() {
+            return Err(Error::NotAMember);
+        }
+    }
+    let mut items = Vec::new();
+    let Some(read) = read.ok().filter(|query| !query.is_empty()) else {
+        return Ok(Page { items, next_cursor: None });
+    };
+    let limit = page.limit;
+    let wanted = SearchFor { query: read, chat: query.chat_id, author: query.author_id };
+    for _ in 0..READS {
+        page.limit = limit - items.len();
+        let found = ctx.store.search(by.user_id, &wanted, &page).await?;
+        items.extend(found.items.into_iter().filter_map(|message| {
+            let highlights = wanted.query.highlights(&message.text)?;
+            Some(FoundMessage { message, highlights })
+        }));
+        page.cursor = found.next_cursor;
+        if page.cursor.is_none() || items.len() >= limit {
+            break;
+        }
+    }
+    Ok(Page { items, next_cursor: page.cursor })
+}

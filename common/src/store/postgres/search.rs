@@ -1,0 +1,78 @@
+//! Search: the words of messages, and who finds them.
+
+use super::PostgresStore;
+use super::seen::seen_columns;
+use crate::error::Result;
+use crate::id::UserId;
+use crate::model::{Message, Page};
+use crate::store::search::{FoundRow, Wordless};
+use crate::store::{PageRequest, Search, SearchFor, cursor};
+use crate::words;
+use async_trait::async_trait;
+
+#[async_trait]
+impl Search for PostgresStore {
+    async fn search(&self, by: UserId, wanted: &SearchFor, page: &PageRequest) -> Result<Page<Message>> {
+        let before = cursor::found(page.cursor.as_deref())?;
+        let rows: Vec<FoundRow> = self
+            .rows(|| {
+                sqlx::query_as(concat!(
+                    "select x.chat_id, ",
+                    seen_columns!("$1"),
+                    " from messenger_search_v1($1, $2::text::tsquery, $3, $4, $5, $6) with ordinality as f (id, ord)
+                     cross join lateral (select m.* from messages m where m.id = f.id and m.deleted_at is null limit 1) x
+                     cross join lateral (
+                         select u.username, u.display_name from users u where u.id = x.author_id limit 1
+                     ) a
+                     order by f.ord"
+                ))
+                .bind(by)
+                .bind(wanted.query.tsquery())
+                .bind(wanted.chat)
+                .bind(wanted.author)
+                .bind(before)
+                .bind(cursor::one_more(page.limit))
+            })
+            .await?;
+        Ok(FoundRow::page(rows, page.limit))
+    }
+
+    async fn fill_words(&self, limit: usize) -> Result<usize> {
+        let found: Vec<Wordless> = self
+            .rows(|| {
+                sqlx::query_as(
+                    "select id, chat_id, text from messages where words is null and deleted_at is null
+                     order by id desc limit $1",
+                )
+                .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            })
+            .await?;
+        if found.is_empty() {
+            return Ok(0);
+        }
+        let ids: Vec<i64> = found.iter().map(|one| one.id.0).collect();
+        let texts: Vec<&str> = found.iter().map(|one| one.text.as_str()).collect();
+        let words: Vec<String> = texts.iter().map(|text| words::vector(text)).collect();
+        // What another node fills, or a writer holds, is the next turn's. A text that changed
+        // meanwhile is not this one.
+        let _: Vec<(bool,)> = self
+            .rows(|| {
+                sqlx::query_as(
+                    "with free as materialized (
+                         select id from messages where id = any ($1) and words is null and deleted_at is null
+                         order by id for no key update skip locked
+                     ), filled as (
+                         update messages m set words = w.words::tsvector
+                         from unnest($1::bigint[], $2::text[], $3::text[]) as w (id, text, words) join free using (id)
+                         where m.id = w.id and m.text = w.text
+                     )
+                     select true",
+                )
+                .bind(&ids)
+                .bind(&texts)
+                .bind(&words)
+            })
+            .await?;
+        Ok(found.len())
+    }
+}

@@ -1,0 +1,65 @@
+//! Search: the messages of a user's chats by their words.
+//!
+//! Both back ends keep the words that `crate::words` makes of a text, in the transaction that
+//! stores the text. A trigger forgets them where the text changes, so a node of an older release
+//! never leaves words of an earlier text. Messages without words are given them by
+//! [`Search::fill_words`].
+
+use super::cursor::PageRequest;
+use crate::error::Result;
+use crate::id::{ChatId, MessageId, UserId};
+use crate::model::{Message, Page};
+use crate::store::messages::MessageRow;
+use crate::words::Query;
+use async_trait::async_trait;
+use sqlx::FromRow;
+
+/// What is looked for, and where.
+#[derive(Clone, Debug)]
+pub struct SearchFor {
+    /// Not empty.
+    pub query: Query,
+    /// In this chat only.
+    pub chat: Option<ChatId>,
+    /// Of this author only.
+    pub author: Option<UserId>,
+}
+
+/// Search. See the store's obligations.
+#[async_trait]
+pub trait Search: Send + Sync + 'static {
+    /// Messages that are not deleted, of chats that the user is a member of now, the newest first.
+    /// Where a question minds no endings there may be some that do not answer it:
+    /// [`Query::highlights`] decides.
+    async fn search(&self, by: UserId, wanted: &SearchFor, page: &PageRequest) -> Result<Page<Message>>;
+    /// Gives words to so many messages without them, the newest first, and says how many it found.
+    async fn fill_words(&self, limit: usize) -> Result<usize>;
+}
+
+/// A message that was found.
+#[derive(FromRow)]
+pub(super) struct FoundRow {
+    chat_id: ChatId,
+    #[sqlx(flatten)]
+    message: MessageRow,
+}
+
+impl FoundRow {
+    /// A page of these rows, of which there is one more than `limit` where there are more.
+    pub(super) fn page(rows: Vec<Self>, limit: usize) -> Page<Message> {
+        let found = rows.into_iter().filter_map(|row| row.message.into_message(row.chat_id));
+        let mut items: Vec<Message> = found.collect();
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let next_cursor = items.last().filter(|_| more).map(|last| super::cursor::of_found(last.id));
+        Page { items, next_cursor }
+    }
+}
+
+/// A message that waits for its words.
+#[derive(FromRow)]
+pub(super) struct Wordless {
+    pub(super) id: MessageId,
+    pub(super) chat_id: ChatId,
+    pub(super) text: String,
+}
