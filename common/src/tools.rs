@@ -40,6 +40,7 @@ pub async fn run(config: &Config) -> Result<String, StartError> {
             let database = database.display();
             Ok(format!("{program}: {database} is restored, everybody logs in again{}", kept.unwrap_or_default()))
         }
+        Task::Admin { task, json } => admin::run(config, task, *json).await.map_err(|error| fault("admin", &error)),
         Task::Invite { expires_in, max_uses, json } => {
             admin::invite(config, *expires_in, *max_uses, *json).await.map_err(|error| fault("invite", &error))
         }

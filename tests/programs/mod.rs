@@ -1,5 +1,6 @@
 //! The programs as an operator meets them: configuration, start, restart, the admin port.
 
+mod admin;
 mod audit;
 mod back_end_tls;
 mod configuration;

@@ -36,7 +36,7 @@ pub use limits::Limits;
 pub use origins::AllowedOrigins;
 pub(crate) use origins::canonical as canonical_origin;
 pub use secret::SecretKey;
-pub use task::{INVITE_SECONDS, Task};
+pub use task::{AdminTask, INVITE_SECONDS, Task};
 pub use variables::{VARIABLES, Variable, command};
 
 use crate::words::Language;

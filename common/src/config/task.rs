@@ -31,6 +31,13 @@ pub enum Task {
         /// Whether it is printed as JSON.
         json: bool,
     },
+    /// Work on accounts.
+    Admin {
+        /// The work.
+        task: AdminTask,
+        /// Whether its answer is printed as JSON.
+        json: bool,
+    },
     /// Bring the schema up.
     Migrate {
         /// Only say whether it is up to date.
@@ -43,6 +50,37 @@ pub enum Task {
     },
     /// Print the script by which a shell completes the command line.
     Completions(Shell),
+}
+
+/// Work on accounts. A user is named by username, e-mail address, or `id:` and a number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminTask {
+    /// A page of all accounts by username.
+    ListUsers {
+        /// The beginning of the username.
+        prefix: String,
+        /// 1 to 100.
+        limit: i64,
+        /// An earlier page's.
+        cursor: Option<String>,
+    },
+    /// One account with its sessions.
+    ShowUser(String),
+    /// A deactivated account may log in again.
+    Activate(String),
+    /// Ends all sessions of an account for good.
+    Deactivate(String),
+    /// Another password, which is printed.
+    ResetPassword(String),
+    /// Deactivates an account and erases what it says of a person.
+    DeleteUser(String),
+    /// Ends one session of a user, or all.
+    EndSessions {
+        /// The user.
+        user: String,
+        /// The session; none: all.
+        session: Option<i64>,
+    },
 }
 
 /// The seconds after which an invitation expires, unless they are given: a week.
@@ -66,6 +104,7 @@ pub(super) fn commands(program: Program) -> Vec<Command> {
     }
     if program != Program::Gateway {
         commands.push(invite());
+        commands.push(admin());
         commands.push(
             Command::new("migrate")
                 .about("Brings the database's schema up to this release's, whatever MIGRATE says")
@@ -98,19 +137,83 @@ fn invite() -> Command {
         .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print it as JSON"))
 }
 
+fn admin() -> Command {
+    let json = || Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print JSON");
+    let user = || Arg::new("USER").required(true).help("A username, an e-mail address, or id: and a number");
+    let on = |name: &'static str, about: &'static str| Command::new(name).about(about).arg(user()).arg(json());
+    let number = |name: &'static str, unit: &'static str| {
+        Arg::new(name).long(name).value_name(unit).value_parser(value_parser!(i64)).allow_negative_numbers(true)
+    };
+    let list = Command::new("list")
+        .about("Lists accounts by username, deactivated ones too")
+        .arg(Arg::new("q").long("q").value_name("TEXT").default_value("").help("The beginning of the username"))
+        .arg(number("limit", "NUMBER").default_value("50").help("Accounts of a page, 1 to 100"))
+        .arg(Arg::new("cursor").long("cursor").value_name("CURSOR").help("What an earlier page ended with"))
+        .arg(json());
+    let users = Command::new("users").about("Work on accounts").subcommand_required(true).subcommands([
+        list,
+        on("show", "Shows an account and its open sessions"),
+        on("activate", "Lets a deactivated account log in again"),
+        on("deactivate", "Ends all sessions of an account; nobody can log in to it"),
+        on("reset-password", "Gives an account a new password, prints it, and ends all sessions"),
+        on("delete", "Deactivates an account and erases its name, address, profile and password; its messages stay"),
+    ]);
+    let sessions = Command::new("sessions").about("Work on sessions").subcommand_required(true).subcommand(
+        on("end", "Ends all sessions of a user, or one")
+            .arg(number("session", "NUMBER").help("The one to end, as `users show` numbers it")),
+    );
+    Command::new("admin")
+        .about("Works on accounts and sessions in the database, also while programs run")
+        .subcommand_required(true)
+        .subcommands([users, sessions, invite()])
+}
+
 /// The task that a command line asks for.
 pub(super) fn of(arguments: &ArgMatches) -> Task {
     let file = |of: &ArgMatches| of.get_one::<PathBuf>("FILE").cloned().unwrap_or_default();
     match arguments.subcommand() {
         Some(("backup", of)) => Task::Backup { file: file(of), replace: of.get_flag("replace") },
         Some(("restore", of)) => Task::Restore { file: file(of) },
-        Some(("invite", of)) => {
-            let number = |name| of.get_one::<i64>(name).copied().filter(|number| *number != 0);
-            Task::Invite { expires_in: number("expires-in"), max_uses: number("max-uses"), json: of.get_flag("json") }
-        }
+        Some(("invite", of)) => invitation(of),
+        Some(("admin", of)) => match of.subcommand() {
+            Some(("invite", of)) => invitation(of),
+            Some(("sessions", of)) => of.subcommand().map_or(Task::Serve, |(_, of)| end_sessions(of)),
+            Some((_, of)) => of.subcommand().map_or(Task::Serve, |(verb, of)| on_users(verb, of)),
+            None => Task::Serve,
+        },
         Some(("migrate", of)) => Task::Migrate { check: of.get_flag("check") },
         Some(("doctor", of)) => Task::Doctor { json: of.get_flag("json") },
         Some(("completions", of)) => Task::Completions(of.get_one("SHELL").copied().unwrap_or(Shell::Bash)),
         _ => Task::Serve,
     }
+}
+
+fn invitation(of: &ArgMatches) -> Task {
+    let number = |name| of.get_one::<i64>(name).copied().filter(|number| *number != 0);
+    Task::Invite { expires_in: number("expires-in"), max_uses: number("max-uses"), json: of.get_flag("json") }
+}
+
+fn word(of: &ArgMatches, name: &str) -> String {
+    of.get_one::<String>(name).cloned().unwrap_or_default()
+}
+
+fn end_sessions(of: &ArgMatches) -> Task {
+    let task = AdminTask::EndSessions { user: word(of, "USER"), session: of.get_one("session").copied() };
+    Task::Admin { task, json: of.get_flag("json") }
+}
+
+fn on_users(verb: &str, of: &ArgMatches) -> Task {
+    let task = match verb {
+        "list" => AdminTask::ListUsers {
+            prefix: word(of, "q"),
+            limit: of.get_one("limit").copied().unwrap_or_default(),
+            cursor: of.get_one("cursor").cloned(),
+        },
+        "activate" => AdminTask::Activate(word(of, "USER")),
+        "deactivate" => AdminTask::Deactivate(word(of, "USER")),
+        "reset-password" => AdminTask::ResetPassword(word(of, "USER")),
+        "delete" => AdminTask::DeleteUser(word(of, "USER")),
+        _ => AdminTask::ShowUser(word(of, "USER")),
+    };
+    Task::Admin { task, json: of.get_flag("json") }
 }

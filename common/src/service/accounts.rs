@@ -11,7 +11,7 @@ use crate::event::{Revocation, RevocationReason};
 use crate::id::UserId;
 use crate::model::{Page, PublicUser, User};
 use crate::rate_limit::Limit;
-use crate::store::{Kept, NewUser, ProfilePatch, UserPatch, UserRow};
+use crate::store::{Committed, Kept, NewUser, ProfilePatch, Store, UserPatch, UserRow};
 use std::net::IpAddr;
 use std::time::Duration;
 use utoipa::ToSchema;
@@ -244,19 +244,26 @@ async fn change_login(ctx: &Context, by: &AuthUser, from: IpAddr, body: UpdateMe
 /// another owner first; one without another active member is deleted. If the store goes away in
 /// between, the account is still active and a second call does the rest.
 pub async fn delete_me(ctx: &Context, by: &AuthUser) -> Result<()> {
+    deactivate(&*ctx.store, by.user_id, |committed| ctx.publisher.publish(committed)).await?;
+    ctx.audit.note(SecurityEvent::Deactivated, Some(by.user_id), Some(by.session_id));
+    ctx.revoke(Revocation { user_id: by.user_id, session_id: None, reason: RevocationReason::AccountDisabled });
+    Ok(())
+}
+
+/// Deactivates an account, after its groups were passed on. What that commits is published, or left
+/// to the relay.
+pub async fn deactivate(store: &dyn Store, user: UserId, publish: impl Fn(Committed) + Send) -> Result<()> {
     let mut rounds = 0;
-    while !ctx.store.deactivate_user(by.user_id).await? {
+    while !store.deactivate_user(user).await? {
         // A role may come back meanwhile, from an heir who goes at the same time.
         rounds += 1;
         if rounds > HEIRS_ROUNDS {
             return Err(Error::unavailable("the groups' owners keep changing"));
         }
-        for chat in ctx.store.left_without_owner(by.user_id, GROUPS_PER_ROUND).await? {
-            ctx.publisher.publish(ctx.store.pass_on(chat, by.user_id).await?);
+        for chat in store.left_without_owner(user, GROUPS_PER_ROUND).await? {
+            publish(store.pass_on(chat, user).await?);
         }
     }
-    ctx.audit.note(SecurityEvent::Deactivated, Some(by.user_id), Some(by.session_id));
-    ctx.revoke(Revocation { user_id: by.user_id, session_id: None, reason: RevocationReason::AccountDisabled });
     Ok(())
 }
 

@@ -30,6 +30,7 @@ mod cursor;
 mod deployment;
 mod entry;
 mod fault;
+mod host;
 mod idempotency;
 mod invites;
 mod log;
@@ -52,6 +53,7 @@ pub use self::cursor::PageRequest;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) use self::cursor::fuzz as fuzz_cursors;
 pub use self::deployment::{Deployment, Identity};
+pub use self::host::{Erased, Host};
 pub use self::idempotency::{Claimed, Idempotency, KEY_KEPT, KEY_LEASE, KeptAnswer, KeyClaim};
 pub use self::invites::{Invites, NewInvite};
 pub use self::log::{CLAIM_LEASE, Committed, Log, LogHead, LogPage, NoticeBody, OutboxId, Tail, TailMark, UserNotice};
@@ -71,7 +73,7 @@ use async_trait::async_trait;
 pub trait Store:
     Identity
     + Accounts
-
+    + Host
     + People
     + Sessions
     + Chats

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod chats;
+mod host;
 mod idempotency;
 mod invites;
 mod log;
@@ -22,7 +23,7 @@ use super::*;
 use crate::error::Error;
 use crate::event::{EventBody, LogEvent};
 use crate::id::{ChatId, MessageId, Seq, SessionId, UserId};
-use crate::model::{Chat, HistoryPage, Message, Role, User};
+use crate::model::{Chat, HistoryPage, Message, Page, Role, User};
 use messenger_testing::postgres;
 use sqlx::{AssertSqlSafe, Connection};
 use std::path::PathBuf;

@@ -8,6 +8,7 @@ mod chats;
 mod connection;
 mod deployment;
 mod facts;
+mod host;
 mod idempotency;
 mod invites;
 mod log;

@@ -11,6 +11,7 @@ mod copies;
 mod database;
 mod deployment;
 mod file;
+mod host;
 mod idempotency;
 mod invites;
 mod log;
