@@ -102,7 +102,7 @@ async fn reset_password(config: &Config, store: &dyn Store, user: &UserRow, pass
     // The hash may be made anew by a login meanwhile.
     for _ in 0..3 {
         let known = store.credentials_of(user.user.id).await?.ok_or(Error::UserNotFound)?;
-        let patch = UserPatch { email: None, password_hash: Some(hash.clone()) };
+        let patch = UserPatch { password_hash: Some(hash.clone()), ..UserPatch::default() };
         if store.update_user(user.user.id, &known.password_hash, patch, kept).await?.is_some() {
             return Ok(());
         }

@@ -188,17 +188,23 @@ pub async fn update_me(
     faults.none()?;
     let profile = ProfilePatch { display_name: body.display_name.clone(), bio: body.bio.clone() };
     let changes_login = body.email.is_some() || body.password.is_some();
-    let changes_profile = profile.display_name.is_some() || profile.bio.is_some();
-    if !changes_profile {
-        return if changes_login { change_login(ctx, by, from, body).await } else { me(ctx, by).await };
-    }
     if changes_login {
-        change_login(ctx, by, from, body).await?;
+        return change_login(ctx, by, from, body, profile).await;
+    }
+    if profile.display_name.is_none() && profile.bio.is_none() {
+        return me(ctx, by).await;
     }
     ctx.store.set_profile(by.user_id, profile).await?.ok_or(Error::TokenInvalid)
 }
 
-async fn change_login(ctx: &Context, by: &AuthUser, from: IpAddr, body: UpdateMe) -> Result<User> {
+/// Changes what one logs in with, and the profile in the same transaction.
+async fn change_login(
+    ctx: &Context,
+    by: &AuthUser,
+    from: IpAddr,
+    body: UpdateMe,
+    profile: ProfilePatch,
+) -> Result<User> {
     ctx.limited(super::sessions::logins(ctx), &format!("u{}", by.user_id)).await?;
     let known = ctx.store.credentials_of(by.user_id).await?.ok_or(Error::TokenInvalid)?;
     if let Some(password) = &body.password {
@@ -220,7 +226,7 @@ async fn change_login(ctx: &Context, by: &AuthUser, from: IpAddr, body: UpdateMe
         password_hash.is_some().then_some(SecurityEvent::PasswordChanged),
         body.email.is_some().then_some(SecurityEvent::EmailChanged),
     ];
-    let patch = UserPatch { email: body.email, password_hash };
+    let patch = UserPatch { email: body.email, password_hash, profile };
     let kept = Kept { session: by.session_id, network: network::stored(from) };
     let mut changed = ctx.store.update_user(by.user_id, &known.password_hash, patch.clone(), kept).await?;
     if changed.is_none()

@@ -1,6 +1,7 @@
 //! Accounts: made, looked up, changed, deactivated.
 
 use super::cursor::PageRequest;
+use super::people::ProfilePatch;
 use super::stored_time::Time;
 use crate::error::Result;
 use crate::id::{SessionId, UserId};
@@ -33,6 +34,8 @@ pub struct UserPatch {
     pub email: Option<String>,
     /// A PHC string.
     pub password_hash: Option<String>,
+    /// What others see.
+    pub profile: ProfilePatch,
 }
 
 /// The sessions and networks that survive a new password.
@@ -76,10 +79,10 @@ pub trait Accounts: Send + Sync + 'static {
     /// Active users whose username begins so, without case, ordered by username. `%` and `_` are
     /// plain characters.
     async fn search_users(&self, prefix: &str, page: &PageRequest) -> Result<Page<UserRow>>;
-    /// Changes an account and answers the sessions that ended. A new hash ends all sessions and
-    /// forgets all networks but those of `keep`. `EmailTaken`. `None`: there is no such user, or
-    /// `verified` is no longer the account's hash. The statement that changes the account decides
-    /// that.
+    /// Changes an account, all of it or nothing, and answers the sessions that ended. A new hash
+    /// ends all sessions and forgets all networks but those of `keep`. `EmailTaken`. `None`: there
+    /// is no such user, or `verified` is no longer the account's hash. The statement that changes
+    /// the account decides that.
     async fn update_user(
         &self,
         user: UserId,

@@ -84,6 +84,16 @@ async fn a_new_address_or_password_is_kept(at: Fixture) {
     let bens = at.store.create_session(ben.id, HASH, KEY, HOUR, None).await.unwrap();
     let taken = at.store.update_user(ann.id, HASH, email(&ben.email.to_uppercase()), keeping(keep.id)).await;
     assert_eq!(code(taken), "email_taken");
+    // All of it or nothing.
+    let profile = ProfilePatch { display_name: Some(Some("Ann".into())), bio: Some(Some("here".into())) };
+    let taken = UserPatch { profile: profile.clone(), ..email(&ben.email) };
+    assert_eq!(code(at.store.update_user(ann.id, HASH, taken, keeping(keep.id)).await), "email_taken");
+    let stale = UserPatch { profile: profile.clone(), ..password("late") };
+    assert_eq!(at.store.update_user(ann.id, "stale", stale, keeping(keep.id)).await.unwrap(), None);
+    assert_eq!(at.store.users(&[ann.id]).await.unwrap()[0].user.display_name, None);
+    let named = UserPatch { profile, ..UserPatch::default() };
+    let (user, ended) = at.store.update_user(ann.id, HASH, named, keeping(keep.id)).await.unwrap().unwrap();
+    assert_eq!((user.display_name.as_deref(), user.bio.as_deref(), ended), (Some("Ann"), Some("here"), vec![]));
     let (user, ended) =
         at.store.update_user(ann.id, HASH, email("New@example.org"), keeping(keep.id)).await.unwrap().unwrap();
     assert_eq!((user.email.as_str(), ended), ("New@example.org", vec![]));

@@ -280,7 +280,8 @@ async fn write_user(
 ) -> Result<Option<AccountRow>, sqlx::Error> {
     sqlx::query_as(concat!(
         "update users set email = coalesce($2, email), email_lower = coalesce($3, email_lower),
-             password_hash = coalesce($4, password_hash)
+             password_hash = coalesce($4, password_hash),
+             display_name = case when $6 then $7 else display_name end, bio = case when $8 then $9 else bio end
          where id = $1 and is_active and password_hash = $5
          returning ",
         account_columns!()
@@ -290,6 +291,10 @@ async fn write_user(
     .bind(patch.email.as_deref().map(fold))
     .bind(&patch.password_hash)
     .bind(verified)
+    .bind(patch.profile.display_name.is_some())
+    .bind(patch.profile.display_name.as_ref().and_then(Option::as_ref))
+    .bind(patch.profile.bio.is_some())
+    .bind(patch.profile.bio.as_ref().and_then(Option::as_ref))
     .fetch_optional(connection)
     .await
 }

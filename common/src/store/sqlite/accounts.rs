@@ -85,7 +85,9 @@ impl Accounts for SqliteStore {
             let mut transaction = self.database.begin().await?;
             let row: Option<AccountRow> = sqlx::query_as(concat!(
                 "update users set email = coalesce($2, email), email_lower = coalesce($3, email_lower),
-                     password_hash = coalesce($4, password_hash)
+                     password_hash = coalesce($4, password_hash),
+                     display_name = case when $6 then $7 else display_name end,
+                     bio = case when $8 then $9 else bio end
                  where id = $1 and is_active and password_hash = $5
                  returning ",
                 account_columns!()
@@ -95,6 +97,10 @@ impl Accounts for SqliteStore {
             .bind(patch.email.as_deref().map(fold))
             .bind(&patch.password_hash)
             .bind(verified)
+            .bind(patch.profile.display_name.is_some())
+            .bind(patch.profile.display_name.flatten())
+            .bind(patch.profile.bio.is_some())
+            .bind(patch.profile.bio.flatten())
             .fetch_optional(&mut *transaction)
             .await
             .map_err(taken)?;
