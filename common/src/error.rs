@@ -5,7 +5,7 @@
 //! request id.
 
 use crate::event::RevocationReason;
-use crate::model::{MAX_PINS, MAX_REACTIONS};
+use crate::model::{MAX_INVITES, MAX_PINS, MAX_REACTIONS};
 use std::time::Duration;
 
 /// The result of every rule and every back end.
@@ -99,6 +99,8 @@ pub enum Error {
     TooManyReactions,
     #[error("a chat takes at most {} pins", MAX_PINS)]
     TooManyPins,
+    #[error("a group takes at most {} open invitations: revoke one", MAX_INVITES)]
+    TooManyInvites,
     #[error("the group is full")]
     GroupFull,
     #[error("you used this client_message_id for another text")]
@@ -233,6 +235,7 @@ contract! {
     409 "group_full" GroupFull,
     409 "too_many_reactions" TooManyReactions,
     409 "too_many_pins" TooManyPins,
+    409 "too_many_invites" TooManyInvites,
     409 "client_message_id_reused" ClientMessageIdReused,
     409 "in_progress" InProgress,
     413 "too_large" TooLarge(262_144),

@@ -7,6 +7,8 @@ use utoipa::ToSchema;
 
 /// The most different emoji under a message.
 pub const MAX_REACTIONS: usize = 20;
+/// The most invitations of a group that let somebody in.
+pub const MAX_INVITES: i64 = 100;
 /// The most pins of a chat.
 pub const MAX_PINS: i64 = 50;
 
@@ -153,6 +155,7 @@ pub struct FoundMessage {
     pub message: Message,
     /// The pieces of `text` that were looked for, `[start, end]` each, `end` not in it. They
     /// count Unicode scalar values, stand in order and do not overlap.
+    #[schema(value_type = Vec<Vec<u64>>)]
     pub highlights: Vec<[usize; 2]>,
 }
 

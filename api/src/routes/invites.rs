@@ -54,7 +54,8 @@ impl Address {
 #[utoipa::path(post, path = "/chats/{chat_id}/invites", tag = "invites", security(("bearer" = [])),
     request_body = CreateInvite, params(("chat_id" = ChatId, Path, description = "The group")),
     responses((status = 201, description = "The new invitation", body = Invite)),
-    extensions(("x-problems" = json!(["chat_not_found", "not_a_member", "not_owner", "private_chat", "rate_limited"]))))]
+    extensions(("x-problems" = json!(["chat_not_found", "not_a_member", "not_owner", "private_chat", "too_many_invites",
+        "rate_limited"]))))]
 async fn create_invite(
     State(ctx): State<Context>,
     Author(by): Author,

@@ -1,12 +1,14 @@
 //! Invitations: into a group, or of the host, for a registration alone.
 
+use super::chats::may_read;
 use super::cursor::PageRequest;
 use super::log::Committed;
+use super::members::role;
 use super::stored_time::Time;
 use super::{NewUser, cursor};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::id::{ChatId, UserId};
-use crate::model::{Chat, Invite, InvitePreview, InvitedTo, Page, User};
+use crate::model::{Chat, Invite, InvitePreview, InvitedTo, Page, Role, User};
 use async_trait::async_trait;
 use sqlx::FromRow;
 use std::time::Duration;
@@ -27,12 +29,13 @@ pub struct NewInvite {
 /// or whose group is gone is `InviteNotFound`. Of two who take the last use at once, one gets it.
 #[async_trait]
 pub trait Invites: Send + Sync + 'static {
-    /// Makes an invitation into a group. `ChatNotFound`, `NotAMember`, `NotOwner`, `PrivateChat`.
+    /// Makes an invitation into a group. `ChatNotFound`, `NotAMember`, `NotOwner`, `PrivateChat`;
+    /// `TooManyInvites` where a hundred others let somebody in.
     async fn create_invite(&self, chat: ChatId, by: UserId, invite: NewInvite) -> Result<Invite>;
     /// Makes an invitation of the host.
     async fn create_host_invite(&self, invite: NewInvite) -> Result<Invite>;
-    /// A group's invitations that have not expired, the newest first. The errors of
-    /// [`Self::create_invite`].
+    /// A group's invitations that have not expired, the newest first. Takes no lock.
+    /// `ChatNotFound`, `NotAMember`, `NotOwner`, `PrivateChat`.
     async fn invites(&self, chat: ChatId, by: UserId, page: &PageRequest) -> Result<Page<Invite>>;
     /// Revokes one. The errors of [`Self::create_invite`], `InviteNotFound`.
     async fn revoke_invite(&self, chat: ChatId, by: UserId, code: &str) -> Result<()>;
@@ -62,6 +65,79 @@ pub(super) const PREVIEW: &str =
      left join users u on u.id = i.created_by
      where i.code = $1 and (i.expires_at is null or i.expires_at > $2) and (i.max_uses is null or i.uses < i.max_uses)
        and (i.chat_id is null or c.id is not null)";
+
+// The chat $1 with the rights of the user $4, and its invitations below the id $2, at most $3, that
+// go on at that time.
+macro_rules! list_of_invites {
+    ($now:literal) => {
+        concat!(
+            "select c.is_group, c.is_group and c.is_public as is_open, me.role, i.id, i.code, i.created_by, i.created_at,
+                    i.expires_at, i.max_uses, i.uses
+             from chats c
+             left join members me on me.chat_id = c.id and me.user_id = $4
+             left join (
+                 select id, code, created_by, created_at, expires_at, max_uses, uses from invites
+                 where chat_id = $1 and id < $2 and (expires_at is null or expires_at > ",
+            $now,
+            ") order by id desc limit $3
+             ) i on me.role = 1 and c.is_group
+             where c.id = $1 and c.deleted_at is null
+             order by i.id desc"
+        )
+    };
+}
+pub(super) use list_of_invites;
+
+/// A row of `list_of_invites!`: the chat's rights, and perhaps an invitation.
+#[derive(FromRow)]
+pub(super) struct ListRow {
+    is_group: bool,
+    is_open: bool,
+    role: Option<i16>,
+    id: Option<i64>,
+    code: Option<String>,
+    created_by: Option<UserId>,
+    created_at: Option<Time>,
+    expires_at: Option<Time>,
+    max_uses: Option<i64>,
+    uses: Option<i64>,
+}
+
+impl ListRow {
+    /// A page of these rows, of which there is one more than `limit` where there are more.
+    /// `ChatNotFound`, `NotAMember`, `PrivateChat`, `NotOwner`.
+    pub(super) fn page(rows: Vec<Self>, chat: ChatId, limit: usize) -> Result<Page<Invite>> {
+        let first = rows.first().ok_or(Error::ChatNotFound)?;
+        may_read(first.is_open, first.role.is_some())?;
+        if !first.is_group {
+            return Err(Error::PrivateChat);
+        }
+        if first.role.map(role) != Some(Role::Owner) {
+            return Err(Error::NotOwner);
+        }
+        let invites = rows.into_iter().filter_map(|row| row.into_invite(chat)).collect();
+        Ok(cursor::page(invites, limit, |row: &InviteRow| cursor::of_invite(row.id)))
+    }
+
+    fn into_invite(self, chat: ChatId) -> Option<InviteRow> {
+        Some(InviteRow {
+            id: self.id?,
+            code: self.code?,
+            chat_id: Some(chat),
+            created_by: self.created_by,
+            created_at: self.created_at?,
+            expires_at: self.expires_at,
+            max_uses: self.max_uses,
+            uses: self.uses?,
+        })
+    }
+}
+
+/// How many invitations of the chat $1 let somebody in at the time $2, counted up to $3.
+pub(super) const COUNT_OPEN: &str = "select count(*) from (
+         select 1 from invites
+         where chat_id = $1 and (expires_at is null or expires_at > $2) and (max_uses is null or uses < max_uses) limit $3
+     ) open";
 
 /// Takes a use of the invitation $1 at the time $2, where one is left.
 pub(super) const COUNT_USE: &str = "update invites set uses = uses + 1
@@ -114,11 +190,6 @@ impl From<InviteRow> for Invite {
             uses: row.uses,
         }
     }
-}
-
-/// A page of these rows.
-pub(super) fn page_of(rows: Vec<InviteRow>, limit: usize) -> Page<Invite> {
-    cursor::page(rows, limit, |row: &InviteRow| cursor::of_invite(row.id))
 }
 
 /// A row of [`PREVIEW`].

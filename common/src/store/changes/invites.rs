@@ -3,11 +3,11 @@
 use super::{Change, Transaction, lock, members, view};
 use crate::error::Error;
 use crate::id::{ChatId, UserId};
-use crate::model::{Chat, Invite, Page, User};
+use crate::model::{Chat, Invite, MAX_INVITES, User};
 use crate::store::fault::Fault;
-use crate::store::invites::{InviteRow, page_of};
+use crate::store::invites::InviteRow;
 use crate::store::stored_time::Time;
-use crate::store::{Committed, NewInvite, NewUser, PageRequest, cursor};
+use crate::store::{Committed, NewInvite, NewUser};
 use async_trait::async_trait;
 
 /// The statements of invitations.
@@ -17,10 +17,10 @@ pub(in crate::store) trait InviteStatements: Send {
     async fn now(&mut self) -> Result<Time, Fault>;
     /// Inserts an invitation.
     async fn insert_invite(&mut self, invite: &InviteRow) -> Result<(), Fault>;
+    /// How many of a chat's invitations let somebody in at that time, counted up to `limit`.
+    async fn open_invites(&mut self, chat: ChatId, at: Time, limit: i64) -> Result<i64, Fault>;
     /// The invitation of that code, expired or not.
     async fn invite_of(&mut self, code: &str) -> Result<Option<InviteRow>, Fault>;
-    /// A chat's invitations below an id that expire after that time or never, the newest first.
-    async fn invites_below(&mut self, chat: ChatId, id: i64, at: Time, limit: i64) -> Result<Vec<InviteRow>, Fault>;
     /// Takes a use. False: it has expired, or none is left.
     async fn count_use(&mut self, id: i64, at: Time) -> Result<bool, Fault>;
     /// Deletes a chat's invitation. False: it has none of that code.
@@ -38,6 +38,9 @@ pub(in crate::store) async fn create(
 ) -> Result<Invite, Fault> {
     let change = lock(tx, chat, by).await?;
     change.require_owner()?;
+    if tx.open_invites(chat, change.at, MAX_INVITES).await? >= MAX_INVITES {
+        return Err(Error::TooManyInvites.into());
+    }
     let row = InviteRow::new(Some((chat, by)), invite, change.at);
     tx.insert_invite(&row).await?;
     Ok(row.into())
@@ -48,20 +51,6 @@ pub(in crate::store) async fn create_of_host(tx: &mut dyn Transaction, invite: &
     let row = InviteRow::new(None, invite, tx.now().await?);
     tx.insert_invite(&row).await?;
     Ok(row.into())
-}
-
-/// See [`crate::store::Invites::invites`].
-pub(in crate::store) async fn list(
-    tx: &mut dyn Transaction,
-    chat: ChatId,
-    by: UserId,
-    page: &PageRequest,
-) -> Result<Page<Invite>, Fault> {
-    let before = cursor::invite(page.cursor.as_deref())?;
-    let change = lock(tx, chat, by).await?;
-    change.require_owner()?;
-    let rows = tx.invites_below(chat, before, change.at, cursor::one_more(page.limit)).await?;
-    Ok(page_of(rows, page.limit))
 }
 
 /// See [`crate::store::Invites::revoke_invite`].

@@ -1,6 +1,7 @@
 //! Closed groups and invitations.
 
 use super::*;
+use crate::model::MAX_INVITES;
 use futures_util::future::join_all;
 
 contract!(
@@ -12,6 +13,7 @@ contract!(
     an_account_and_its_membership_are_made_together,
     the_hosts_invitation_leads_into_no_group,
     an_expired_invitation_is_pruned,
+    a_group_has_a_hundred_open_invitations_at_most,
 );
 
 fn invite(code: &str, max_uses: Option<i64>) -> NewInvite {
@@ -219,4 +221,38 @@ async fn an_expired_invitation_is_pruned(at: Fixture) {
     assert_eq!(at.store.invites(chat, ann.id, &first(9)).await.unwrap().items.len(), 1);
     at.store.prune(HOUR, 100).await.unwrap();
     assert_eq!(at.number("select count(*) from invites").await, 1);
+}
+
+async fn a_group_has_a_hundred_open_invitations_at_most(at: Fixture) {
+    let (ann, ben) = (at.user().await, at.user().await);
+    let chat = closed(&at, &ann, &[]).await;
+    let once = invite("once", Some(1));
+    at.store.create_invite(chat, ann.id, once).await.unwrap();
+    for n in 1..MAX_INVITES {
+        at.store.create_invite(chat, ann.id, invite(&format!("c{n}"), None)).await.unwrap();
+    }
+    let more = async |code: &str| at.store.create_invite(chat, ann.id, invite(code, None)).await;
+    assert_eq!(code(more("d").await), "too_many_invites");
+    // One that lets nobody in any more is not counted.
+    at.store.accept_invite("once", ben.id, MANY).await.unwrap();
+    more("d").await.unwrap();
+    assert_eq!(code(more("e").await), "too_many_invites");
+    at.store.revoke_invite(chat, ann.id, "d").await.unwrap();
+    more("e").await.unwrap();
+    at.sql(&format!("update invites set expires_at = {} where code = 'e'", at.long_ago())).await;
+    more("f").await.unwrap();
+    // Another group's are its own, and the host's are nobody's.
+    at.store.create_invite(closed(&at, &ann, &[]).await, ann.id, invite("g", None)).await.unwrap();
+    at.store.create_host_invite(invite("h", None)).await.unwrap();
+    let mut codes = Vec::new();
+    let mut page = first(60);
+    loop {
+        let found = at.store.invites(chat, ann.id, &page).await.unwrap();
+        codes.extend(found.items.into_iter().map(|invite| invite.code));
+        match found.next_cursor {
+            None => break,
+            cursor => page = next(cursor, 60),
+        }
+    }
+    assert_eq!((codes.len(), codes[0].as_str(), codes[100].as_str()), (101, "f", "once"));
 }

@@ -8,9 +8,11 @@ use crate::id::{ChatId, UserId};
 use crate::model::{Chat, Invite, InvitePreview, Page, User};
 use crate::store::changes::invites::{self as changes, InviteStatements};
 use crate::store::fault::Fault;
-use crate::store::invites::{COUNT_USE, InviteRow, PREVIEW, PreviewRow, invite_columns};
+use crate::store::invites::{
+    COUNT_OPEN, COUNT_USE, InviteRow, ListRow, PREVIEW, PreviewRow, invite_columns, list_of_invites,
+};
 use crate::store::stored_time::Time;
-use crate::store::{Committed, Invites, NewInvite, NewUser, PageRequest};
+use crate::store::{Committed, Invites, NewInvite, NewUser, PageRequest, cursor};
 use async_trait::async_trait;
 
 #[async_trait]
@@ -24,7 +26,10 @@ impl Invites for SqliteStore {
     }
 
     async fn invites(&self, chat: ChatId, by: UserId, page: &PageRequest) -> Result<Page<Invite>> {
-        self.change(|tx| Box::pin(changes::list(tx, chat, by, page))).await
+        let before = cursor::invite(page.cursor.as_deref())?;
+        let statement = sqlx::query_as(list_of_invites!("$5"));
+        let statement = statement.bind(chat).bind(before).bind(cursor::one_more(page.limit)).bind(by);
+        ListRow::page(self.rows(statement.bind(self.database.now())).await?, chat, page.limit)
     }
 
     async fn revoke_invite(&self, chat: ChatId, by: UserId, code: &str) -> Result<()> {
@@ -73,20 +78,8 @@ impl InviteStatements for Writing {
         Ok(found.bind(code).fetch_optional(&mut *self.inner).await?)
     }
 
-    async fn invites_below(&mut self, chat: ChatId, id: i64, at: Time, limit: i64) -> Result<Vec<InviteRow>, Fault> {
-        Ok(sqlx::query_as(concat!(
-            "select ",
-            invite_columns!(),
-            " from invites
-             where chat_id = $1 and id < $2 and (expires_at is null or expires_at > $3)
-             order by id desc limit $4"
-        ))
-        .bind(chat)
-        .bind(id)
-        .bind(at)
-        .bind(limit)
-        .fetch_all(&mut *self.inner)
-        .await?)
+    async fn open_invites(&mut self, chat: ChatId, at: Time, limit: i64) -> Result<i64, Fault> {
+        Ok(sqlx::query_scalar(COUNT_OPEN).bind(chat).bind(at).bind(limit).fetch_one(&mut *self.inner).await?)
     }
 
     async fn count_use(&mut self, id: i64, at: Time) -> Result<bool, Fault> {
