@@ -13,6 +13,7 @@ both_forms_alone!(
     messages_are_counted_by_user,
     changes_that_others_see_cost_what_a_message_costs,
     many_newcomers_cost_more_than_one,
+    every_ten_mentions_cost_a_message,
     other_requests_are_counted_by_user,
     a_request_under_a_key_costs_as_any_other,
     public_requests_are_counted_by_address,
@@ -104,6 +105,26 @@ async fn at_once(request: impl Fn() -> RequestBuilder) -> (usize, Vec<Answer>) {
         }
     }
     (refused, others)
+}
+
+/// Each mention notifies a user with the whole message.
+async fn every_ten_mentions_cost_a_message(builder: Builder) {
+    let d = limited(builder).env("RATE_MESSAGES_PER_SECOND", 1).env("RATE_MESSAGES_BURST", 15).start().await;
+    let ann = d.user().await;
+    let mut others = Vec::new();
+    for _ in 0..41 {
+        others.push(d.user().await);
+    }
+    let chat_id = ann.group_id(&others.iter().collect::<Vec<_>>()).await;
+    let text = others.iter().fold(String::new(), |text, user| text + "@" + &user.username + " ");
+    let body = json!({"chat_id": chat_id, "text": text});
+    let (refused, sent) = at_once(|| ann.rest.request(Method::POST, "/messages/send").json(&body)).await;
+    assert_eq!(sent.len() + refused, MANY);
+    // Five each, of fifteen and what comes back in the meantime.
+    assert!((1..=5).contains(&sent.len()), "{} were sent", sent.len());
+    assert_eq!(sent.last().unwrap().json["mentions"].as_array().unwrap().len(), 41);
+    let stored = ann.history(chat_id).await["items"].as_array().unwrap().len();
+    assert_eq!(stored, sent.len(), "what was refused is not there");
 }
 
 async fn changes_that_others_see_cost_what_a_message_costs(builder: Builder) {

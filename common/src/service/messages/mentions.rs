@@ -1,5 +1,6 @@
 //! Mentions: `@username` of a member in a text.
 
+use crate::auth::AuthUser;
 use crate::error::Result;
 use crate::id::{ChatId, UserId};
 use crate::service::Context;
@@ -9,13 +10,29 @@ use std::collections::HashSet;
 
 /// The most members that one message mentions; the first ones count.
 const MAX_MENTIONS: usize = 50;
+/// The most who are notified at the price of one message.
+const MENTIONS_A_MESSAGE: usize = 10;
 
 /// A name after an `@`, lowered. A name may end in a dot or a dash, as a sentence does: the longer
 /// reading comes first.
 type Readings = Vec<String>;
 
+/// The members that the text mentions. Each is notified with the whole message, so every ten after
+/// the first ten cost what a message costs. `RateLimited`.
+pub(super) async fn charged(ctx: &Context, by: &AuthUser, chat: ChatId, text: &str) -> Result<Vec<Mention>> {
+    let found = find(ctx, chat, by.user_id, text).await?;
+    for _ in 0..extra_price(&found) {
+        ctx.charge_message(by).await?;
+    }
+    Ok(found)
+}
+
+fn extra_price(mentions: &[Mention]) -> usize {
+    mentions.iter().filter(|one| one.notify).count().saturating_sub(1) / MENTIONS_A_MESSAGE
+}
+
 /// The members that the text mentions. Costs nothing for a text without an `@`.
-pub(super) async fn find(ctx: &Context, chat: ChatId, by: UserId, text: &str) -> Result<Vec<Mention>> {
+async fn find(ctx: &Context, chat: ChatId, by: UserId, text: &str) -> Result<Vec<Mention>> {
     let names = names(text);
     if names.is_empty() {
         return Ok(Vec::new());
@@ -86,6 +103,17 @@ mod tests {
             (100..200).flat_map(|n| ["@user".to_owned(), n.to_string(), " @user100 ".to_owned()]).collect();
         let found = names(&text);
         assert_eq!((found.len(), found[0][0].as_str(), found[49][0].as_str()), (50, "user100", "user149"));
+    }
+
+    #[test]
+    fn every_ten_who_are_notified_cost_a_message() {
+        let price = |notified: i64, silent: i64| {
+            let all = (0..notified + silent).map(|n| Mention { user_id: UserId(n), notify: n < notified });
+            extra_price(&all.collect::<Vec<_>>())
+        };
+        let of = [0, 1, 10, 11, 20, 21, 50].map(|notified| price(notified, 0));
+        assert_eq!(of, [0, 0, 0, 1, 1, 2, 4]);
+        assert_eq!(price(10, 40), 0, "nobody else is notified");
     }
 
     #[test]

@@ -164,7 +164,7 @@ pub async fn edit(
     faults.none()?;
     let mentions = if body.text.contains('@') {
         let chat = ctx.store.chat_of(id).await?.ok_or(Error::MessageNotFound)?;
-        mentions::find(ctx, chat, by.user_id, &body.text).await?
+        mentions::charged(ctx, by, chat, &body.text).await?
     } else {
         Vec::new()
     };
@@ -188,7 +188,7 @@ fn content(ctx: &Context, faults: &mut Faults, text: &str, client_message_id: Op
 }
 
 async fn commit(ctx: &Context, by: &AuthUser, body: SendMessage) -> Result<Sent> {
-    let mentions = mentions::find(ctx, body.chat_id, by.user_id, &body.text).await?;
+    let mentions = mentions::charged(ctx, by, body.chat_id, &body.text).await?;
     ctx.sends.send(NewMessage { mentions, ..message(by, body) }).await
 }
 
