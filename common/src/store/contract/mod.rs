@@ -11,6 +11,7 @@ mod members;
 mod mentions;
 mod messages;
 mod people;
+mod plans;
 mod postgres_only;
 mod postgres_server;
 mod races;

@@ -227,7 +227,7 @@ const SCANNED: &str = "select coalesce(sum(seq_tup_read), 0)::bigint from pg_sta
 const PROBED: &str = "select idx_scan from pg_stat_user_tables where relname = 'messages'";
 
 /// Waits until it holds.
-async fn within(holds: impl AsyncFn() -> bool) {
+pub(super) async fn within(holds: impl AsyncFn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !holds().await {
         assert!(Instant::now() < deadline, "it does not come to hold");

@@ -1,0 +1,150 @@
+//! Plans of Postgres: every question reaches its rows by an index, and reads few of them, also
+//! while the tables were never analysed.
+
+use super::postgres_only::within;
+use super::*;
+use crate::words::{Language, Query};
+
+/// Rows of large tables that were read by sequential scans.
+const SCANNED: &str = "select coalesce(sum(seq_tup_read), 0)::bigint from pg_stat_user_tables
+                       where relname in ('users', 'chats', 'members', 'messages', 'invites', 'blocks', 'pins',
+                                         'reactions', 'mentions', 'sessions')";
+/// Entries of indexes that were read.
+const READ: &str = "select coalesce(sum(idx_tup_read), 0)::bigint from pg_stat_user_indexes";
+/// How often the sessions were asked for, the last question of a round.
+const ASKED: &str = "select idx_scan from pg_stat_user_tables where relname = 'sessions'";
+const ROUNDS: i64 = 8;
+const CHATS: i64 = 20_000;
+
+async fn large(at: &Fixture, analysed: bool) -> (User, User, ChatId) {
+    for table in ["users", "chats", "members", "messages", "invites", "blocks", "pins", "reactions", "mentions"] {
+        at.sql(&format!("alter table {table} set (autovacuum_enabled = off)")).await;
+    }
+    let (ann, ben) = (at.user().await, at.user().await);
+    let chat = at.group(&ann, &[&ben]).await.id;
+    for sql in [
+        "insert into users (username, username_lower, email, email_lower, password_hash)
+         select 'u' || n, 'u' || n, 'u' || n || '@x', 'u' || n || '@x', '' from generate_series(1, 20000) n",
+        &format!(
+            "insert into chats (is_group, name, created_at, active_at, seq, member_count)
+             select true, 'c', now(), now(), 2, 2 from generate_series(1, {CHATS}) n"
+        ),
+        "insert into members (chat_id, user_id, role, joined_at)
+         select id, id, 1, now() from chats where seq = 2 and exists (select from users u where u.id = chats.id)",
+        "insert into messages (chat_id, seq, author_id, text, created_at, words)
+         select id, s, id, 'text', now(), '''text'':1 ''frequent'':2' from chats, generate_series(1, 2) s
+         where chats.seq = 2 and exists (select from users u where u.id = chats.id)",
+        "insert into invites (code, chat_id, created_at) select 'c' || id, id, now() from chats",
+        "insert into blocks (user_id, blocked_id) select id, id + 1 from users where id < 15000",
+        "insert into pins (chat_id, message_id, seq) select chat_id, id, seq from messages",
+        "insert into reactions (message_id, user_id, emoji) select id, author_id, '👍' from messages",
+        "insert into mentions (user_id, chat_id, seq, message_id) select author_id, chat_id, seq, id from messages",
+    ] {
+        at.sql(sql).await;
+    }
+    if analysed {
+        at.sql("analyze").await;
+    }
+    (ann, ben, chat)
+}
+
+async fn every_question_reads_few_rows(analysed: bool) {
+    let at = Fixture::postgres().await;
+    let (ann, ben, chat) = large(&at, analysed).await;
+    let message = at.send(chat, &ann, "a text for @all").await.id;
+    at.store
+        .create_invite(chat, ann.id, NewInvite { code: "x".into(), expires_in: None, max_uses: None })
+        .await
+        .unwrap();
+    at.store.create_session(ann.id, HASH, KEY, HOUR, None).await.unwrap();
+    let others = "select count(*) from pg_stat_activity
+                  where datname = current_database() and pid <> pg_backend_pid() and application_name <> 'messenger'";
+    within(async || at.number(others).await == 0).await;
+    let (scanned, read, asked) = (at.number(SCANNED).await, at.number(READ).await, at.number(ASKED).await);
+    let page = first(10);
+    let wanted = |q: &str, chat| SearchFor { query: Query::read(q, Language::SIMPLE).unwrap(), chat, author: None };
+    for _ in 0..ROUNDS {
+        for add in [true, false] {
+            at.store.react(message, ben.id, "👍", add).await.unwrap();
+            at.store.pin(chat, message, ann.id, add).await.unwrap();
+            at.store.block(ben.id, UserId(700), add).await.unwrap();
+        }
+        at.store.pins(chat, ben.id, &page).await.unwrap();
+        at.store.blocked(ann.id, &page).await.unwrap();
+        at.store.mentioned(chat, ann.id, &["u700".into(), ben.username.clone()]).await.unwrap();
+        at.store.set_settings(chat, ben.id, SettingsPatch { pinned: Some(true), ..Default::default() }).await.unwrap();
+        at.store.invites(chat, ann.id, &page).await.unwrap();
+        at.store.invite("c700").await.unwrap();
+        for q in ["frequent", "text", "tex", "absent", "\"text frequent\""] {
+            at.store.search(ann.id, &wanted(q, None), &page).await.unwrap();
+            at.store.search(ann.id, &wanted(q, Some(chat)), &page).await.unwrap();
+        }
+        at.store.chats_of(ann.id, &page).await.unwrap();
+        at.store.chat(chat, ben.id).await.unwrap();
+        at.store.access(&[(chat, ann.id), (chat, ben.id)]).await.unwrap();
+        at.store.members(chat, ann.id, &page).await.unwrap();
+        at.store.search_users("u77", &page).await.unwrap();
+        at.store.all_users("u77", &page).await.unwrap();
+        at.store.users(&[ann.id, ben.id]).await.unwrap();
+        at.history(chat, &ann).await;
+        at.store.message(message, ben.id).await.unwrap();
+        at.store.mark_read(chat, ben.id, Seq(1)).await.unwrap();
+        at.store.fill_words(100).await.unwrap();
+        at.store.sessions_of(ann.id, &page).await.unwrap();
+    }
+    // A session's counters are seen a second after it took them, with its next statement.
+    within(async || at.store.ping().await.is_ok() && at.number(ASKED).await >= asked + ROUNDS).await;
+    assert_eq!(at.number(SCANNED).await - scanned, 0, "rows of large tables were read by sequential scans");
+    let read = (at.number(READ).await - read) / ROUNDS;
+    // One whole index of the chats, once a round, would be more.
+    assert!(read < CHATS / 2, "{read} entries of indexes were read a round");
+    println!("{read} entries of indexes were read for 40 questions");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_question_reads_few_rows_of_tables_that_were_never_analysed() {
+    every_question_reads_few_rows(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_question_reads_few_rows_of_analysed_tables() {
+    every_question_reads_few_rows(true).await;
+}
+
+/// A user of many messages asks the index of words. Nothing else would answer in time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_search_over_much_asks_the_index_of_words() {
+    const WORDS: &str = "select idx_scan from pg_stat_user_indexes where indexrelname = 'messages_words'";
+    const HEAP: &str = "select seq_tup_read + idx_tup_fetch from pg_stat_user_tables where relname = 'messages'";
+    for analysed in [false, true] {
+        let at = Fixture::postgres().await;
+        at.sql("alter table messages set (autovacuum_enabled = off)").await;
+        let (ann, ben) = (at.user().await, at.user().await);
+        let (chat, other) = (at.group(&ann, &[]).await.id, at.group(&ben, &[]).await.id);
+        for (chat, author) in [(other, ben.id), (chat, ann.id), (other, ben.id)] {
+            at.sql(&format!(
+                "insert into messages (chat_id, seq, author_id, text, created_at, words)
+                 select {chat}, s + (select seq from chats where id = {chat}), {author}, 'text', now(),
+                     ('''text'':1 ''w' || s || ''':2')::tsvector
+                 from generate_series(1, 20000) s"
+            ))
+            .await;
+            at.sql(&format!("update chats set seq = seq + 20000 where id = {chat}")).await;
+        }
+        if analysed {
+            at.sql("analyze").await;
+        }
+        let (words, heap) = (at.number(WORDS).await, at.number(HEAP).await);
+        for q in ["text", "w777", "absent", "w77", "\"text w9\""] {
+            let query = Query::read(q, Language::SIMPLE).unwrap();
+            let wanted = SearchFor { query, chat: None, author: None };
+            for _ in 0..6 {
+                at.store.search(ann.id, &wanted, &first(10)).await.unwrap();
+            }
+        }
+        within(async || at.store.ping().await.is_ok() && at.number(WORDS).await >= words + 30).await;
+        let heap = at.number(HEAP).await - heap;
+        // The 8,192 newest for the frequent word, and as many as were found for the others.
+        assert!(heap < 30 * 9_000, "{heap} messages were read for 30 searches");
+    }
+}
