@@ -17,7 +17,7 @@ use crate::lifecycle::{ExitReason, Lifecycle};
 use crate::metrics::{Metrics, PublishResult};
 use crate::pruning;
 use crate::relay::{Publisher, Relay};
-use crate::service::{Audit, Context, OnlineReads, Parts, SendQueue};
+use crate::service::{Audit, Context, KNOWN_GROUPS, OnlineReads, Parts, SendQueue};
 use crate::store::Store;
 use axum::Router;
 use futures_util::future::BoxFuture;
@@ -161,6 +161,7 @@ async fn context(config: &Config, backends: &Backends, lifecycle: &Lifecycle) ->
         passwords,
         holders,
         revocations,
+        groups: moka::future::Cache::new(KNOWN_GROUPS),
         registration: config.registration,
         search_language: config.search_language,
         limits: config.limits.clone(),

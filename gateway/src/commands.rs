@@ -90,7 +90,7 @@ async fn run_named(
         CommandType::UnsubscribeChat => subscribe::unsubscribe(call),
         CommandType::PrivateMessage => messages::private(call).await,
         CommandType::SendMessage => messages::send(call).await,
-        CommandType::Typing => typing::typing(call),
+        CommandType::Typing => typing::typing(call).await,
         CommandType::Read => read::read(call).await,
         CommandType::Authenticate => authenticate::authenticate(call).await,
         CommandType::Ping => {

@@ -12,6 +12,7 @@ both_forms!(
     reading_is_told_to_the_reader_and_the_subscribers,
     a_mark_that_does_not_move_is_told_to_nobody,
     reading_obeys_the_rules_of_rest,
+    the_blocked_neither_type_nor_read_before_the_blocker,
 );
 
 both_forms_alone!(in_a_large_chat_a_mark_is_told_to_the_readers_own_connections);
@@ -154,4 +155,40 @@ async fn reading_obeys_the_rules_of_rest(d: &Deployment) {
     ws.refused(read(999_999_999), "chat_not_found").await;
     ws.refused(json!({"type": "read", "chat_id": chat_id}), "invalid").await;
     ws.refused(json!({"type": "read", "chat_id": chat_id, "seq": "x"}), "invalid").await;
+}
+
+async fn the_blocked_neither_type_nor_read_before_the_blocker(d: &Deployment) {
+    let (ann, bob) = (d.user().await, d.user().await);
+    let (private, group) = (ann.private_chat_id(&bob).await, ann.group_id(&[&bob]).await);
+    ann.say(private, "one").await;
+    ann.say(group, "one").await;
+    let (mut blocker, mut blocked) = (ann.connect_to(0).await, bob.connect_to(1).await);
+    let mut beside = bob.connect_to(0).await;
+    for chat_id in [private, group] {
+        for ws in [&mut blocker, &mut blocked, &mut beside] {
+            ws.subscribe(chat_id).await;
+        }
+    }
+    ann.rest.put_nothing(&format!("/users/{}/block", bob.id)).await.ok(204);
+    // The group's come later, on the same way: with them, those of the private chat would be there.
+    for chat_id in [private, group] {
+        blocked.send(json!({"type": "typing", "chat_id": chat_id})).await;
+        assert_eq!(
+            blocked.command(json!({"type": "read", "chat_id": chat_id, "seq": 1})).await["type"],
+            "message_read"
+        );
+    }
+    let mut told = Vec::new();
+    for kind in ["typing", "message_read"] {
+        told.push(blocker.expect(kind).await["chat_id"].clone());
+    }
+    assert_eq!(told, [json!(group), json!(group)]);
+    blocker.none_of(&["typing", "message_read"]).await;
+    // The reader's other connections go on together, and the blocker writes as before.
+    assert_eq!(beside.expect_in("message_read", private).await["seq"], 1);
+    blocker.send(json!({"type": "typing", "chat_id": private})).await;
+    assert_eq!(blocked.expect_in("typing", private).await["user_id"], ann.id);
+    ann.rest.delete(&format!("/users/{}/block", bob.id)).await.ok(204);
+    beside.send(json!({"type": "typing", "chat_id": private})).await;
+    assert_eq!(blocker.expect_in("typing", private).await["user_id"], bob.id);
 }

@@ -231,8 +231,9 @@ pub async fn mark_read_to(
     mark_read(ctx, by, chat, body.seq).await
 }
 
-/// Moves the caller's read mark. It is published if it moved: above `STATUS_MAX_MEMBERS` to the
-/// caller's own connections only. `ChatNotFound`, `NotAMember`, `Invalid`.
+/// Moves the caller's read mark. It is published if it moved: above `STATUS_MAX_MEMBERS`, and in a
+/// private chat whose other user blocked the caller, to the caller's own connections only.
+/// `ChatNotFound`, `NotAMember`, `Invalid`.
 pub async fn mark_read(ctx: &Context, by: &AuthUser, chat: ChatId, seq: Seq) -> Result<ReadMark> {
     if seq < Seq(0) {
         return Err(Error::invalid("seq", "must not be negative"));
@@ -240,10 +241,10 @@ pub async fn mark_read(ctx: &Context, by: &AuthUser, chat: ChatId, seq: Seq) -> 
     let mark = ctx.store.mark_read(chat, by.user_id, seq).await?;
     if mark.moved {
         let read = Notice::MessageRead { chat_id: chat, user_id: by.user_id, seq: mark.seq };
-        if mark.member_count <= ctx.limits.status_max_members {
+        if mark.member_count <= ctx.limits.status_max_members && !mark.is_blocked {
             publish_beside(ctx, chat, by.user_id, EventKind::MessageRead, &read);
         } else {
-            // One message to n readers would be n² frames.
+            // One message to n readers would be n² frames. A block lets nothing through.
             let (user_id, kind, json) = (by.user_id, EventKind::MessageRead, read.to_json());
             ctx.publisher.publish_now(&Envelope::Notice { user_id, chat_id: chat, seq: mark.seq, kind, json });
         }
@@ -251,9 +252,29 @@ pub async fn mark_read(ctx: &Context, by: &AuthUser, chat: ChatId, seq: Seq) -> 
     Ok(mark)
 }
 
-/// Tells the chat's subscribers that the caller is typing, or has stopped. It is stored nowhere
-/// and may be lost. The gateway has checked that the caller is subscribed.
-pub fn typing(ctx: &Context, by: &AuthUser, chat: ChatId, is_typing: bool) {
+/// Publishes to the chat's subscribers that the caller is typing, or has stopped. It is stored
+/// nowhere and may be lost. The gateway has checked that the caller is subscribed. In a private
+/// chat whose other user blocked the caller nothing is published.
+pub async fn typing(ctx: &Context, by: &AuthUser, chat: ChatId, is_typing: bool) -> Result<()> {
+    match ctx.store.blocked_in(chat, by.user_id).await? {
+        Some(true) => return Ok(()),
+        Some(false) => {}
+        None => ctx.groups.insert(chat, ()).await,
+    }
+    publish_typing(ctx, by, chat, is_typing);
+    Ok(())
+}
+
+/// The same where nothing need be asked for it: the chat is known to be a group. False: ask.
+pub fn typing_in_group(ctx: &Context, by: &AuthUser, chat: ChatId, is_typing: bool) -> bool {
+    let known = ctx.groups.contains_key(&chat);
+    if known {
+        publish_typing(ctx, by, chat, is_typing);
+    }
+    known
+}
+
+fn publish_typing(ctx: &Context, by: &AuthUser, chat: ChatId, is_typing: bool) {
     let typing = Notice::Typing { chat_id: chat, user_id: by.user_id, username: &by.username, is_typing };
     publish_beside(ctx, chat, by.user_id, EventKind::Typing, &typing);
 }

@@ -9,6 +9,7 @@ use crate::config::{Limits, Registration};
 use crate::error::{Error, Result};
 use crate::event::{Revocation, RevocationReason};
 use crate::history::History;
+use crate::id::ChatId;
 use crate::metrics::{AuthResult, Metrics};
 use crate::presence::Presence;
 use crate::rate_limit::{Decision, Limit, RateLimiter};
@@ -20,6 +21,8 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// The most groups that are remembered as such.
+pub const KNOWN_GROUPS: u64 = 100_000;
 /// The rate of a whole IPv6 /48, in rates of one address.
 const SITE_RATES: u32 = 8;
 /// Newcomers to a group who cost their host one message.
@@ -51,6 +54,8 @@ pub struct Parts {
     pub holders: Holders,
     /// The sessions that ended before their tokens.
     pub revocations: Revocations,
+    /// Chats that were found to be groups: they stay what they are.
+    pub groups: moka::future::Cache<ChatId, ()>,
     /// Commits sends together.
     pub sends: SendQueue,
     /// Whether anybody may register.

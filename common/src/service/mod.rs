@@ -22,7 +22,7 @@ mod passwords;
 pub mod sessions;
 
 pub use audit::{Audit, SecurityEvent};
-pub use context::{Context, Parts};
+pub use context::{Context, KNOWN_GROUPS, Parts};
 pub use faults::Faults;
 pub use input::{Fields, FromFields, Object, Query, Twice, Unchecked};
 pub use messages::SendQueue;

@@ -40,6 +40,8 @@ pub struct ReadMark {
     pub moved: bool,
     /// How many members the chat has.
     pub member_count: i64,
+    /// Whether the other user of a private chat blocked the reader.
+    pub is_blocked: bool,
 }
 
 /// A change of a member's own view. `None` leaves a field as it is.

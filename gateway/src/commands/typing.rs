@@ -18,7 +18,7 @@ impl FromFields for Typing {
     }
 }
 
-pub(super) fn typing(mut call: Call<'_>) -> Result<()> {
+pub(super) async fn typing(mut call: Call<'_>) -> Result<()> {
     let Typing { chat_id, is_typing } = call.read()?;
     if !call.shard.listens(call.conn, chat_id) {
         return Err(Error::NotSubscribed);
@@ -26,6 +26,13 @@ pub(super) fn typing(mut call: Call<'_>) -> Result<()> {
     if !call.conn.typing_is_due(chat_id, Instant::now()) {
         return Ok(());
     }
-    chats::typing(&call.shard.hub.ctx, &call.by, chat_id, is_typing);
-    Ok(())
+    if chats::typing_in_group(&call.shard.hub.ctx, &call.by, chat_id, is_typing) {
+        return Ok(());
+    }
+    // It may be lost: a store that is away is no fault of this command.
+    call.run(move |ctx, by| async move {
+        chats::typing(&ctx, &by, chat_id, is_typing).await.unwrap_or_default();
+        Ok(())
+    })
+    .await
 }

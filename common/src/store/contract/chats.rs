@@ -161,7 +161,7 @@ async fn what_is_unread_is_counted(at: Fixture) {
     at.send(chat, &ben, "3").await;
     assert_eq!((unread(&ann).await, unread(&ben).await), (1, 0));
     // Neither beyond the head nor back.
-    let mark = |moved| ReadMark { seq: Seq(4), moved, member_count: 2 };
+    let mark = |moved| ReadMark { seq: Seq(4), moved, member_count: 2, is_blocked: false };
     assert_eq!(at.store.mark_read(chat, ann.id, Seq(99)).await.unwrap(), mark(true));
     for again in [99, 4, 1] {
         assert_eq!(at.store.mark_read(chat, ann.id, Seq(again)).await.unwrap(), mark(false));

@@ -6,6 +6,7 @@ contract_of_sends!(
     members_are_found_by_their_names,
     a_mention_is_counted_until_it_is_read,
     an_edit_changes_the_mentions,
+    a_mention_by_an_edit_is_read_with_its_message,
     a_deleted_message_mentions_nobody,
     a_removal_before_the_send_takes_the_mention_away,
     a_removal_before_the_edit_takes_the_mention_away,
@@ -191,4 +192,22 @@ async fn an_author_is_not_notified_of_a_mention_of_himself(at: Fixture) {
     assert_eq!((message.mentions, notified(&committed, "mentioned")), (vec![ann.id], vec![]));
     assert_eq!(at.mention_count(chat, &ann).await, 0);
     assert_eq!(at.number("select count(*) from mentions").await, 3);
+}
+
+/// The edit has a number above those of the messages, which is what a reader names.
+async fn a_mention_by_an_edit_is_read_with_its_message(at: Fixture) {
+    let (ann, ben) = (at.user().await, at.user().await);
+    let chat = at.group(&ann, &[&ben]).await.id;
+    let (one, two) = (at.send(chat, &ann, "one").await, at.send(chat, &ann, "two").await);
+    at.store.mark_read(chat, ben.id, two.seq).await.unwrap();
+    for id in [one.id, two.id] {
+        at.store.edit(id, ann.id, "@ben".into(), vec![told_of(&ben)]).await.unwrap();
+    }
+    assert_eq!(at.mention_count(chat, &ben).await, 2);
+    // As far as the first one: the other stays.
+    let mark = at.store.mark_read(chat, ben.id, one.seq).await.unwrap();
+    assert_eq!((mark.seq, mark.moved, at.mention_count(chat, &ben).await), (two.seq, false, 1));
+    let mark = at.store.mark_read(chat, ben.id, two.seq).await.unwrap();
+    assert_eq!((mark.seq, mark.moved, at.mention_count(chat, &ben).await), (two.seq, false, 0));
+    assert_eq!(at.store.message(one.id, ben.id).await.unwrap().mentions, [ben.id]);
 }

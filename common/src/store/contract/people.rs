@@ -8,6 +8,7 @@ contract!(
     a_profile_is_seen_by_all,
     the_blocked_can_neither_write_nor_call_in,
     a_block_is_listed_until_it_is_taken_back,
+    a_block_is_known_where_something_would_be_published,
     a_block_and_a_message_at_once_leave_a_whole_log,
     a_members_view_is_their_own,
 );
@@ -147,4 +148,24 @@ async fn a_members_view_is_their_own(at: Fixture) {
     at.store.remove_member(chat, ann.id, ben.id).await.unwrap();
     at.store.add_members(chat, ann.id, &[ben.id], MANY).await.unwrap();
     assert_eq!(seen(&ben).await, Some(ChatSettings::default()));
+}
+
+async fn a_block_is_known_where_something_would_be_published(at: Fixture) {
+    let (ann, ben) = (at.user().await, at.user().await);
+    let group = at.group(&ann, &[&ben]).await.id;
+    let private = at.store.private_chat(ann.id, ben.id).await.unwrap().0.id;
+    at.send(private, &ann, "one").await;
+    let known = async |user: &User| {
+        let read = at.store.mark_read(private, user.id, Seq(1)).await.unwrap().is_blocked;
+        assert_eq!(at.store.blocked_in(private, user.id).await.unwrap(), Some(read));
+        assert!(!at.store.mark_read(group, user.id, Seq(1)).await.unwrap().is_blocked);
+        assert_eq!(at.store.blocked_in(group, user.id).await.unwrap(), None);
+        read
+    };
+    assert_eq!((known(&ann).await, known(&ben).await), (false, false));
+    at.store.block(ann.id, ben.id, true).await.unwrap();
+    assert_eq!((known(&ann).await, known(&ben).await), (false, true));
+    at.store.block(ann.id, ben.id, false).await.unwrap();
+    assert_eq!((known(&ann).await, known(&ben).await), (false, false));
+    assert_eq!(at.store.blocked_in(ChatId(0), ann.id).await.unwrap(), None);
 }

@@ -80,20 +80,28 @@ impl Members for PostgresStore {
 
     async fn mark_read(&self, chat: ChatId, user: UserId, seq: Seq) -> Result<ReadMark> {
         // The mark never moves back: to run it again does no harm.
-        let place: Option<(bool, i64, bool, Option<i64>, bool)> = self
+        let place: Option<(bool, i64, bool, Option<i64>, bool, bool)> = self
             .row(|| {
                 sqlx::query_as(
                     "with place as (
-                         select c.is_group and c.is_public as is_open, c.member_count, least($3, c.seq) as to_seq, m.user_id, m.read_seq
+                         select c.is_group and c.is_public as is_open, c.member_count, least($3, c.seq) as to_seq, m.user_id, m.read_seq,
+                                c.pair_low is not null and exists (
+                                    select from blocks b where b.blocked_id = $2
+                                    and b.user_id = case when c.pair_low = $2 then c.pair_high else c.pair_low end
+                                ) as is_blocked
                          from chats c left join members m on m.chat_id = c.id and m.user_id = $2
                          where c.id = $1 and c.deleted_at is null
                      ), moved as (
                          update members m set read_seq = greatest(m.read_seq, p.to_seq)
                          from place p where m.chat_id = $1 and m.user_id = p.user_id and p.read_seq < p.to_seq
                          returning m.read_seq
+                     ), seen as (
+                         -- An edit mentions at its own number, above that of the message that is read.
+                         delete from mentions o using messages x
+                         where o.user_id = $2 and o.chat_id = $1 and o.seq > $3 and x.id = o.message_id and x.seq <= $3
                      )
                      select p.is_open, p.member_count, p.user_id is not null,
-                            coalesce((select read_seq from moved), p.read_seq), exists (select from moved)
+                            coalesce((select read_seq from moved), p.read_seq), exists (select from moved), p.is_blocked
                      from place p",
                 )
                 .bind(chat)
@@ -101,9 +109,9 @@ impl Members for PostgresStore {
                 .bind(seq)
             })
             .await?;
-        let (is_open, member_count, is_member, at, moved) = place.ok_or(Error::ChatNotFound)?;
+        let (is_open, member_count, is_member, at, moved, is_blocked) = place.ok_or(Error::ChatNotFound)?;
         may_read(is_open, is_member)?;
-        Ok(ReadMark { seq: Seq(at.unwrap_or_default()), moved, member_count })
+        Ok(ReadMark { seq: Seq(at.unwrap_or_default()), moved, member_count, is_blocked })
     }
 
     async fn set_settings(&self, chat: ChatId, user: UserId, patch: SettingsPatch) -> Result<bool> {

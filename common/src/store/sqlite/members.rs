@@ -75,8 +75,12 @@ impl Members for SqliteStore {
     async fn mark_read(&self, chat: ChatId, user: UserId, seq: Seq) -> Result<ReadMark> {
         self.run(async {
             let mut transaction = self.database.begin().await?;
-            let place: Option<(bool, i64, bool, Option<Seq>, Seq)> = sqlx::query_as(
-                "select c.is_group and c.is_public, c.member_count, m.user_id is not null, m.read_seq, min($3, c.seq)
+            let place: Option<(bool, i64, bool, Option<Seq>, Seq, bool)> = sqlx::query_as(
+                "select c.is_group and c.is_public, c.member_count, m.user_id is not null, m.read_seq, min($3, c.seq),
+                        c.pair_low is not null and exists (
+                            select 1 from blocks b where b.blocked_id = $2
+                            and b.user_id = case when c.pair_low = $2 then c.pair_high else c.pair_low end
+                        )
                  from chats c left join members m on m.chat_id = c.id and m.user_id = $2
                  where c.id = $1 and c.deleted_at is null",
             )
@@ -85,11 +89,21 @@ impl Members for SqliteStore {
             .bind(seq)
             .fetch_optional(&mut *transaction)
             .await?;
-            let (is_open, member_count, is_member, at, to) = place.ok_or(Error::ChatNotFound)?;
+            let (is_open, member_count, is_member, at, to, is_blocked) = place.ok_or(Error::ChatNotFound)?;
             may_read(is_open, is_member)?;
             let at = at.unwrap_or_default();
+            // An edit mentions at its own number, above that of the message that is read.
+            sqlx::query(
+                "delete from mentions where user_id = $1 and chat_id = $2 and seq > $3
+                 and message_id in (select id from messages where id = message_id and seq <= $3)",
+            )
+            .bind(user)
+            .bind(chat)
+            .bind(seq)
+            .execute(&mut *transaction)
+            .await?;
             if to <= at {
-                return Ok(ReadMark { seq: at, moved: false, member_count });
+                return commit(transaction, ReadMark { seq: at, moved: false, member_count, is_blocked }).await;
             }
             sqlx::query("update members set read_seq = $3 where chat_id = $1 and user_id = $2")
                 .bind(chat)
@@ -97,7 +111,7 @@ impl Members for SqliteStore {
                 .bind(to)
                 .execute(&mut *transaction)
                 .await?;
-            commit(transaction, ReadMark { seq: to, moved: true, member_count }).await
+            commit(transaction, ReadMark { seq: to, moved: true, member_count, is_blocked }).await
         })
         .await
     }

@@ -3,9 +3,10 @@
 use super::SqliteStore;
 use super::database::commit;
 use crate::error::{Error, Result};
-use crate::id::UserId;
+use crate::id::{ChatId, UserId};
 use crate::model::{Page, User};
 use crate::store::accounts::{AccountRow, account_columns};
+use crate::store::people::BLOCKED_IN;
 use crate::store::{PageRequest, People, ProfilePatch, UserRow, cursor};
 use async_trait::async_trait;
 
@@ -52,6 +53,11 @@ impl People for SqliteStore {
             commit(transaction, ()).await
         })
         .await
+    }
+
+    async fn blocked_in(&self, chat: ChatId, user: UserId) -> Result<Option<bool>> {
+        let row: Option<(bool,)> = self.row(sqlx::query_as(BLOCKED_IN).bind(chat).bind(user)).await?;
+        Ok(row.map(|(blocked,)| blocked))
     }
 
     async fn blocked(&self, user: UserId, page: &PageRequest) -> Result<Page<UserRow>> {
