@@ -5,11 +5,14 @@
 //! to each shard that wants it, in the bus's order. It subscribes to a chat when the first shard
 //! wants it, and unsubscribes when the last no longer does.
 
+mod hearing;
 mod missed;
 mod tail;
 mod users;
 
-use self::users::LocalUser;
+use self::hearing::Hearing;
+use self::missed::MissedUsers;
+use self::users::{LocalUser, Unheard};
 use crate::feed::Event;
 use crate::frame;
 use crate::inbox::{Delivery, StatusFrame, ToShard};
@@ -54,6 +57,8 @@ pub(crate) struct Hub {
     users: Mutex<HashMap<UserId, LocalUser>>,
     /// The topic of all nodes is subscribed anew: publications before may be lost.
     missed: Notify,
+    missed_users: MissedUsers,
+    hearing: Hearing,
     was_subscribed: AtomicBool,
     /// Where the milliseconds of the shards begin: they compare them.
     pub(crate) started: Instant,
@@ -83,6 +88,8 @@ impl Hub {
             interest: Mutex::default(),
             users: Mutex::default(),
             missed: Notify::new(),
+            missed_users: MissedUsers::default(),
+            hearing: Hearing::new(Instant::now()),
             was_subscribed: AtomicBool::new(false),
             started: Instant::now(),
             logged: OncePerCause::default(),
@@ -194,8 +201,13 @@ impl Hub {
                 Some((wanted.shards, Delivery::ChannelUp(*chat)))
             }
             Topic::User(user) => {
-                let mut users = self.users.lock();
-                users.get_mut(user)?.confirm();
+                let now = Instant::now();
+                let unheard = self.users.lock().get_mut(user)?.confirm(now)?;
+                let since = match unheard {
+                    Unheard::Since(opened) => opened,
+                    Unheard::WhileAway => self.hearing.missing_since(now),
+                };
+                self.missed_users.add(*user, since);
                 None
             }
             Topic::Nodes => {

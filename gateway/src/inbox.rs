@@ -58,6 +58,8 @@ pub(crate) enum Delivery {
     Ephemeral { chat_id: ChatId, user_id: UserId, kind: EventKind, frame: Bytes },
     /// To every connection of a user.
     Notice { user_id: UserId, chat_id: ChatId, seq: Seq, kind: EventKind, frame: Bytes },
+    /// The same of a time when the node did not hear the bus. `happened`: milliseconds of the node.
+    PastNotice { user_id: UserId, chat_id: ChatId, seq: Seq, kind: EventKind, frame: Bytes, happened: u64 },
     /// Presence.
     Status(Arc<[StatusFrame]>),
 }

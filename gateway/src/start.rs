@@ -49,7 +49,9 @@ impl Gateway {
             Worker::start(id, Arc::clone(&hub), inbox)?;
         }
         lifecycle.spawn("revocations to shards", revocation::run(Arc::clone(&hub)));
-        lifecycle.spawn("missed statuses", Arc::clone(&hub).read_what_was_missed());
+        lifecycle.spawn("bus hearing", Arc::clone(&hub).watch_the_link());
+        lifecycle.spawn("missed statuses", Arc::clone(&hub).read_missed_statuses());
+        lifecycle.spawn("missed notices", Arc::clone(&hub).read_missed_notices());
         lifecycle.spawn("tail of the log", Arc::clone(&hub).follow_the_tail());
         Ok(Self::new(hub, config.allowed_origins.clone(), places.clone(), config.drain))
     }

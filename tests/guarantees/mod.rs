@@ -16,6 +16,7 @@ mod g5_failover;
 mod g5_faults;
 mod g5_idle;
 mod g5_missed;
+mod g5_notices;
 mod g5_presence;
 mod g5_sweeper;
 mod g6_access;

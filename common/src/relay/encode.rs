@@ -23,6 +23,12 @@ impl<'a> Telling<'a> {
         Self { committed, next: 0, frames: Vec::new(), added: None }
     }
 
+    /// The envelopes of the notices alone.
+    pub(super) fn notices(mut self) -> Vec<Envelope> {
+        let committed = self.committed;
+        committed.notices.iter().map(|notice| self.notice(notice)).collect()
+    }
+
     fn event(&mut self, event: &LogEvent) -> Publication {
         let envelope = event.to_envelope();
         let publication = Publication::from(&envelope);
@@ -33,7 +39,7 @@ impl<'a> Telling<'a> {
         publication
     }
 
-    fn notice(&mut self, notice: &'a UserNotice) -> Publication {
+    fn notice(&mut self, notice: &'a UserNotice) -> Envelope {
         let (kind, json) = match &notice.body {
             NoticeBody::ChatAdded(chat) => (EventKind::ChatAdded, self.added_frame(chat)),
             NoticeBody::ChatRemoved => {
@@ -44,9 +50,12 @@ impl<'a> Telling<'a> {
                 let mentioned = Notice::Mentioned { chat_id: notice.chat_id, seq: notice.seq, message };
                 (EventKind::Mentioned, mentioned.to_json())
             }
+            NoticeBody::Settings(settings) => {
+                (EventKind::ChatSettings, Notice::ChatSettings { chat_id: notice.chat_id, settings }.to_json())
+            }
         };
         let (user_id, chat_id, seq) = (notice.user_id, notice.chat_id, notice.seq);
-        Publication::from(&Envelope::Notice { user_id, chat_id, seq, kind, json })
+        Envelope::Notice { user_id, chat_id, seq, kind, json }
     }
 
     fn added_frame(&mut self, chat: &'a Arc<Chat>) -> Bytes {
@@ -86,6 +95,6 @@ impl Iterator for Telling<'_> {
         if let Some(event) = committed.events.get(at) {
             return Some(self.event(event));
         }
-        committed.notices.get(at - committed.events.len()).map(|notice| self.notice(notice))
+        committed.notices.get(at - committed.events.len()).map(|notice| Publication::from(&self.notice(notice)))
     }
 }

@@ -13,5 +13,12 @@ mod publisher;
 #[cfg(test)]
 mod tests;
 
+use crate::event::Envelope;
+use crate::store::{Committed, UserNotice};
 pub use outbox::Relay;
 pub use publisher::Publisher;
+
+/// These notices as they are published.
+pub fn envelopes(notices: Vec<UserNotice>) -> Vec<Envelope> {
+    encode::Telling::of(&Committed { notices, ..Committed::default() }).notices()
+}

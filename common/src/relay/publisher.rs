@@ -101,7 +101,7 @@ fn weight(committed: &Committed) -> usize {
     });
     let notices = committed.notices.iter().map(|notice| match &notice.body {
         NoticeBody::NewMessage(message) | NoticeBody::Mentioned(message) => 512 + message.text.len(),
-        NoticeBody::ChatAdded(_) | NoticeBody::ChatRemoved => 64,
+        NoticeBody::ChatAdded(_) | NoticeBody::ChatRemoved | NoticeBody::Settings(_) => 64,
     });
     events.sum::<usize>() + notices.sum::<usize>()
 }

@@ -64,6 +64,8 @@ pub(super) struct EventColumns {
     pub(super) role: Option<i16>,
     pub(super) emoji: Option<String>,
     pub(super) emoji_count: Option<i64>,
+    /// The users whom it notifies beside those that it names, as JSON.
+    pub(super) notified: Option<String>,
 }
 
 impl From<&LogEvent> for EventColumns {
@@ -95,6 +97,7 @@ impl From<&LogEvent> for EventColumns {
             role: member.map(|change| role_number(change.role)),
             emoji: reaction.map(|change| change.emoji.clone()),
             emoji_count: reaction.map(|change| change.count),
+            notified: None,
         }
     }
 }

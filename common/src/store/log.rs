@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::event::LogEvent;
 use crate::id::{ChatId, Seq, UserId};
-use crate::model::{Chat, Message};
+use crate::model::{Chat, ChatSettings, Message};
 use crate::store::stored_time::Time;
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -52,6 +52,8 @@ pub enum NoticeBody {
     NewMessage(Box<Message>),
     /// A message that mentions the user.
     Mentioned(Box<Message>),
+    /// The user's own view of the chat, as it is now. No outbox has it.
+    Settings(ChatSettings),
 }
 
 /// A piece of a chat's log.

@@ -37,6 +37,7 @@ mod log;
 mod marks;
 mod members;
 mod messages;
+mod notices;
 mod outbox;
 mod people;
 pub mod postgres;
@@ -60,6 +61,7 @@ pub use self::log::{CLAIM_LEASE, Committed, Log, LogHead, LogPage, NoticeBody, O
 pub use self::marks::Marks;
 pub use self::members::{Access, Members, ReadMark, SettingsPatch};
 pub use self::messages::{HistoryFrom, Mention, Messages, NewMessage, Sent, SentBatch};
+pub use self::notices::{Notices, NoticesFrom, NoticesPage, PastNotice};
 pub use self::people::{People, ProfilePatch};
 pub use self::schema::SchemaState;
 pub use self::search::{Search, SearchFor};
@@ -82,6 +84,7 @@ pub trait Store:
     + Marks
     + Search
     + Log
+    + Notices
     + Idempotency
     + Invites
 {

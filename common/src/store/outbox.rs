@@ -81,7 +81,7 @@ pub(super) fn stored_notices(notices: &[UserNotice]) -> Vec<StoredNotice> {
         let kind = match notice.body {
             NoticeBody::ChatAdded(_) => StoredNoticeKind::Added,
             NoticeBody::ChatRemoved => StoredNoticeKind::Removed,
-            NoticeBody::NewMessage(_) | NoticeBody::Mentioned(_) => continue,
+            NoticeBody::NewMessage(_) | NoticeBody::Mentioned(_) | NoticeBody::Settings(_) => continue,
         };
         match stored.last_mut() {
             Some(last) if (last.kind, last.chat, last.seq) == (kind, notice.chat_id, notice.seq) => {

@@ -8,14 +8,16 @@ pub(crate) struct Seat {
     /// The shard that has the connection, and the connection's id.
     pub(crate) shard: usize,
     pub(crate) conn: u64,
-    /// When something was last read: milliseconds of the node.
+    /// When the connection came: milliseconds of the node.
+    pub(crate) opened: u64,
+    /// When something was last read, the same.
     last_read: AtomicU64,
     left: AtomicBool,
 }
 
 impl Seat {
     pub(super) fn new(shard: usize, conn: u64, now: u64) -> Self {
-        Self { shard, conn, last_read: AtomicU64::new(now), left: AtomicBool::new(false) }
+        Self { shard, conn, opened: now, last_read: AtomicU64::new(now), left: AtomicBool::new(false) }
     }
 
     pub(crate) fn last_read(&self) -> u64 {

@@ -7,10 +7,23 @@ use messenger_common::bus::Topic;
 use messenger_common::event::Revocation;
 use messenger_common::id::UserId;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
-#[derive(Default)]
+/// Waiting for longer than this for its channel, a connection may have opened without it.
+const SOON: Duration = Duration::from_millis(900);
+
+/// The time of which a user's notices may be missing.
+pub(super) enum Unheard {
+    /// Since a connection opened before its user's channel was heard.
+    Since(Instant),
+    /// The channel was heard before: since the bus was away.
+    WhileAway,
+}
+
 pub(super) struct LocalUser {
+    /// When the first connection came.
+    since: Instant,
     /// Those of closing connections too, until these have gone.
     seats: Vec<Arc<Seat>>,
     confirmed: bool,
@@ -29,11 +42,21 @@ impl LocalUser {
         Some(Arc::clone(silent))
     }
 
-    /// The channel is delivered from here on.
-    pub(super) fn confirm(&mut self) {
-        self.confirmed = true;
-        // The receiver may have hung up.
-        self.waiting.drain(..).for_each(|waiting| waiting.send(()).unwrap_or(()));
+    fn new(now: Instant) -> Self {
+        Self { since: now, seats: Vec::new(), confirmed: false, waiting: Vec::new() }
+    }
+
+    /// The channel is delivered from here on. Returns where notices may be missing.
+    pub(super) fn confirm(&mut self, now: Instant) -> Option<Unheard> {
+        // A receiver that hung up opened without the channel.
+        let mut unheard = self.waiting.is_empty() || now.duration_since(self.since) > SOON;
+        for waiting in self.waiting.drain(..) {
+            unheard |= waiting.send(()).is_err();
+        }
+        if std::mem::replace(&mut self.confirmed, true) {
+            return Some(Unheard::WhileAway);
+        }
+        unheard.then_some(Unheard::Since(self.since))
     }
 }
 
@@ -51,7 +74,7 @@ impl Hub {
     /// Counts a connection of the user.
     pub(crate) fn user_connected(&self, user: UserId, seat: &Arc<Seat>) -> Connected {
         let mut users = self.users.lock();
-        let local = users.entry(user).or_default();
+        let local = users.entry(user).or_insert_with(|| LocalUser::new(Instant::now()));
         let is_first = local.seats.is_empty();
         let displaced = local.displace(self.ctx.limits.max_connections_per_user);
         local.seats.push(Arc::clone(seat));
@@ -80,6 +103,10 @@ impl Hub {
             self.bus.unsubscribe(&[Topic::User(user)]);
             self.presence.user_disconnected(user, released);
         }
+    }
+
+    pub(super) fn is_connected(&self, user: UserId) -> bool {
+        self.users.lock().contains_key(&user)
     }
 
     /// The shards that hold a connection of the user, as bits.

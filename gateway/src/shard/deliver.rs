@@ -22,7 +22,11 @@ impl Shard {
                 None
             }
             Delivery::Notice { user_id, chat_id, seq, kind, frame } => {
-                self.on_notice(user_id, chat_id, seq, kind, &frame);
+                self.on_notice(user_id, chat_id, seq, kind, &frame, None);
+                None
+            }
+            Delivery::PastNotice { user_id, chat_id, seq, kind, frame, happened } => {
+                self.on_notice(user_id, chat_id, seq, kind, &frame, Some(happened));
                 None
             }
             Delivery::Status(changes) => {

@@ -20,7 +20,13 @@ pub(crate) struct LocalUser {
     mentions: VecDeque<(ChatId, Delivered)>,
     /// The newest change of membership that was delivered, by chat.
     memberships: VecDeque<(ChatId, Seq)>,
+    /// The user's view of a chat as it was delivered last.
+    views: VecDeque<(ChatId, Bytes)>,
 }
+
+/// A notice is of a connection's time from so many milliseconds before it came: a commit comes
+/// after the time that it bears.
+const LATE_MILLIS: u64 = 250;
 
 /// The newest numbers of a chat that were delivered.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +56,13 @@ impl Delivered {
 impl LocalUser {
     /// Chats that are remembered.
     const CHATS: usize = 64;
+
+    /// Whether a view of that time before differs from the last one that was delivered.
+    fn is_another_view(&mut self, chat: ChatId, frame: &Bytes, is_past: bool) -> bool {
+        let same = take(&mut self.views, chat).is_some_and(|last| last == *frame);
+        put(&mut self.views, chat, frame.clone());
+        !(same && is_past)
+    }
 
     /// Whether this notice is new. Messages come in any order, and each is delivered. A change of
     /// membership that comes late says what is no longer so.
@@ -111,14 +124,25 @@ impl Shard {
         }
     }
 
-    pub(super) fn on_notice(&self, user: UserId, chat: ChatId, seq: Seq, kind: EventKind, frame: &Bytes) {
+    /// Delivers a notice; `happened` where it is of a time when the node did not hear the bus.
+    pub(super) fn on_notice(
+        &self,
+        user: UserId,
+        chat: ChatId,
+        seq: Seq,
+        kind: EventKind,
+        frame: &Bytes,
+        happened: Option<u64>,
+    ) {
         if kind == EventKind::MessageRead {
             let delivered = self.deliver_to_reader(chat, user, frame);
             return self.hub.ctx.metrics.ws_deliveries(kind).inc_by(delivered);
         }
         let mut users = self.users.borrow_mut();
         let Some(local) = users.get_mut(&user) else { return };
-        if !local.is_news(chat, seq, kind) {
+        if !local.is_news(chat, seq, kind)
+            || kind == EventKind::ChatSettings && !local.is_another_view(chat, frame, happened.is_some())
+        {
             return;
         }
         let chats = self.chats.borrow();
@@ -126,6 +150,7 @@ impl Shard {
         for conn in &local.conns {
             let sub = conn.sub(chat).and_then(|key| chats.get(&chat)?.feed.sub(key));
             match sub.map(|sub| (sub.phase(), sub.starts_after())) {
+                _ if happened.is_some_and(|happened| conn.seat.opened > happened + LATE_MILLIS) => {}
                 _ if kind == EventKind::NewMessage && conn.had(chat, seq) => {}
                 // A subscription brings the messages after its beginning; the notice is for all
                 // others.

@@ -6,6 +6,7 @@ use crate::id::{Seq, UserId};
 use crate::model::{Chat, Member, Message, Role};
 use crate::store::chats::ChatRow;
 use crate::store::entry::EventColumns;
+use crate::store::messages::stored_users;
 use crate::store::outbox::{OutboxPayload, stored_mentions, stored_notices};
 use crate::store::stored_time::Time;
 use crate::store::{ChatPatch, Committed, NoticeBody, OutboxId, UserNotice};
@@ -172,7 +173,19 @@ impl Change {
 
     /// The columns of the events.
     pub(in crate::store) fn columns(&self) -> impl Iterator<Item = EventColumns> + '_ {
-        self.events.iter().map(EventColumns::from)
+        self.events.iter().map(|event| {
+            let deletes = matches!(event.body, EventBody::ChatDeleted { .. });
+            EventColumns {
+                notified: deletes.then(|| self.removed_by(event.seq)).flatten(),
+                ..EventColumns::from(event)
+            }
+        })
+    }
+
+    /// The users who lose the chat by that event.
+    fn removed_by(&self, seq: Seq) -> Option<String> {
+        let removed = self.notices.iter().filter(|one| one.seq == seq && one.body == NoticeBody::ChatRemoved);
+        stored_users(&removed.map(|one| one.user_id).collect::<Vec<_>>())
     }
 
     /// Its outbox entry.

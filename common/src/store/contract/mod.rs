@@ -10,6 +10,7 @@ mod marks;
 mod members;
 mod mentions;
 mod messages;
+mod notices;
 mod people;
 mod plans;
 mod postgres_only;
@@ -290,6 +291,7 @@ pub(super) fn notified(committed: &Committed, what: &str) -> Vec<UserId> {
                 NoticeBody::ChatRemoved => "chat_removed",
                 NoticeBody::NewMessage(_) => "new_message",
                 NoticeBody::Mentioned(_) => "mentioned",
+                NoticeBody::Settings(_) => "chat_settings",
             }
         })
         .map(|notice| notice.user_id)

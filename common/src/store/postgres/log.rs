@@ -155,7 +155,7 @@ impl Log for PostgresStore {
 }
 
 impl PostgresStore {
-    async fn rebuild(&self, entries: &[(OutboxId, OutboxPayload)]) -> Result<Vec<Committed>, Fault> {
+    pub(super) async fn rebuild(&self, entries: &[(OutboxId, OutboxPayload)]) -> Result<Vec<Committed>, Fault> {
         let mut lease = self.pool.lease().await?;
         let rebuilt = rebuild(lease.connection(), entries).await;
         lease.end(rebuilt).await

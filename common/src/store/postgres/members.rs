@@ -119,7 +119,7 @@ impl Members for PostgresStore {
             let mut lease = self.pool.lease().await?;
             let set = sqlx::query(
                 "update members set muted_until = case when $3 then $4 else muted_until end,
-                 archived = coalesce($5, archived), pinned = coalesce($6, pinned)
+                 archived = coalesce($5, archived), pinned = coalesce($6, pinned), settings_at = clock_timestamp()
              where chat_id = $1 and user_id = $2",
             )
             .bind(chat)

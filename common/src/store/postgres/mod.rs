@@ -17,6 +17,7 @@ mod marks;
 mod members;
 mod messages;
 mod migrate;
+mod notices;
 mod people;
 mod pool;
 mod prune;

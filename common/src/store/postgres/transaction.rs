@@ -40,7 +40,7 @@ impl Transaction for ServerConnection {
     async fn record(&mut self, change: &Change) -> Result<(), Fault> {
         let chat = &change.chat;
         let (mut seqs, mut kinds, mut messages, mut users, mut roles) = (vec![], vec![], vec![], vec![], vec![]);
-        let (mut emoji, mut counts) = (vec![], vec![]);
+        let (mut emoji, mut counts, mut notified) = (vec![], vec![], vec![]);
         for event in change.columns() {
             seqs.push(event.seq.0);
             kinds.push(event.kind);
@@ -49,13 +49,15 @@ impl Transaction for ServerConnection {
             roles.push(event.role);
             emoji.push(event.emoji);
             counts.push(event.emoji_count);
+            notified.push(event.notified);
         }
         sqlx::query(
             "with logged as (
-                 insert into events (chat_id, seq, kind, message_id, user_id, role, created_at, emoji, emoji_count)
-                 select $1, e.seq, e.kind, e.message_id, e.user_id, e.role, $7, e.emoji, e.emoji_count
-                 from unnest($2::bigint[], $3::smallint[], $4::bigint[], $5::bigint[], $6::smallint[], $13::text[], $14::bigint[])
-                      as e (seq, kind, message_id, user_id, role, emoji, emoji_count)
+                 insert into events (chat_id, seq, kind, message_id, user_id, role, created_at, emoji, emoji_count, notified)
+                 select $1, e.seq, e.kind, e.message_id, e.user_id, e.role, $7, e.emoji, e.emoji_count, e.notified
+                 from unnest($2::bigint[], $3::smallint[], $4::bigint[], $5::bigint[], $6::smallint[], $13::text[], $14::bigint[],
+                             $15::text[])
+                      as e (seq, kind, message_id, user_id, role, emoji, emoji_count, notified)
              )
              update chats set seq = $8, name = $9, description = $10, member_count = $11,
                  deleted_at = case when $12 then coalesce(deleted_at, $7) end
@@ -75,6 +77,7 @@ impl Transaction for ServerConnection {
         .bind(chat.is_deleted)
         .bind(emoji)
         .bind(counts)
+        .bind(notified)
         .execute(self)
         .await?;
         Ok(())

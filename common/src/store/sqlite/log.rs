@@ -188,7 +188,11 @@ async fn log_rows(
 }
 
 /// Rebuilds what an entry stands for, as it is now.
-async fn rebuild(connection: &mut SqliteConnection, id: OutboxId, payload: &OutboxPayload) -> Result<Committed, Fault> {
+pub(super) async fn rebuild(
+    connection: &mut SqliteConnection,
+    id: OutboxId,
+    payload: &OutboxPayload,
+) -> Result<Committed, Fault> {
     let mut events = Vec::new();
     let mut pairs = HashMap::new();
     for (chat, first, last) in &payload.events {

@@ -121,7 +121,7 @@ impl Members for SqliteStore {
             let mut transaction = self.database.begin().await?;
             let set = sqlx::query(
                 "update members set muted_until = case when $3 then $4 else muted_until end,
-                 archived = coalesce($5, archived), pinned = coalesce($6, pinned)
+                 archived = coalesce($5, archived), pinned = coalesce($6, pinned), settings_at = $7
              where chat_id = $1 and user_id = $2",
             )
             .bind(chat)
@@ -130,6 +130,7 @@ impl Members for SqliteStore {
             .bind(patch.muted_until.flatten().map(Time))
             .bind(patch.archived)
             .bind(patch.pinned)
+            .bind(self.database.now())
             .execute(&mut *transaction)
             .await?;
             commit(transaction, set.rows_affected() > 0).await

@@ -18,6 +18,7 @@ mod log;
 mod marks;
 mod members;
 mod messages;
+mod notices;
 mod people;
 mod prune;
 mod search;

@@ -46,8 +46,9 @@ impl Transaction for Writing {
         let chat = &change.chat;
         for event in change.columns() {
             sqlx::query(
-                "insert into events (chat_id, seq, kind, message_id, user_id, role, created_at, emoji, emoji_count)
-                 values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+                "insert into events (chat_id, seq, kind, message_id, user_id, role, created_at, emoji, emoji_count,
+                                     notified)
+                 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
             )
             .bind(chat.id)
             .bind(event.seq)
@@ -58,6 +59,7 @@ impl Transaction for Writing {
             .bind(change.at)
             .bind(event.emoji)
             .bind(event.emoji_count)
+            .bind(event.notified)
             .execute(&mut *self.inner)
             .await?;
         }

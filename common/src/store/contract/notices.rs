@@ -1,0 +1,155 @@
+//! Notices after the fact: what a transaction notified users of is found again afterwards.
+
+use super::*;
+use std::collections::HashSet;
+use time::OffsetDateTime;
+
+contract!(
+    every_notice_is_found_again,
+    only_what_is_so_now_is_shown,
+    pages_cover_the_time_once,
+    nothing_of_other_users_or_of_before_is_found,
+);
+
+fn mention(user: &User) -> Mention {
+    Mention { user_id: user.id, notify: true }
+}
+
+fn of(users: &[&User]) -> HashSet<UserId> {
+    users.iter().map(|user| user.id).collect()
+}
+
+impl Fixture {
+    /// All notices to these users from that long ago on.
+    async fn past(&self, users: &[&User], ago: Duration) -> Vec<UserNotice> {
+        let (mut from, mut all) = (NoticesFrom::Ago(ago), Vec::new());
+        loop {
+            let page = self.store.notices(&of(users), from).await.unwrap();
+            assert!(page.notices.iter().all(|past| past.ago <= ago));
+            all.extend(page.notices.into_iter().map(|past| past.notice));
+            match page.next {
+                Some(next) => from = NoticesFrom::At(next),
+                None => return all,
+            }
+        }
+    }
+
+    async fn mentions(&self, chat: ChatId, author: &User, user: &User, text: &str) -> SentBatch {
+        let entry = NewMessage { mentions: vec![mention(user)], ..new(chat, author, text) };
+        self.send_batch(vec![entry]).await
+    }
+}
+
+async fn every_notice_is_found_again(at: Fixture) {
+    let (ann, ben, cleo) = (at.user().await, at.user().await, at.user().await);
+    let mut published = Vec::new();
+    let group =
+        NewGroup { owner: ann.id, name: "group".into(), description: None, is_public: true, member_ids: vec![ben.id] };
+    let (chat, created) = at.store.create_group(group).await.unwrap();
+    let chat = chat.id;
+    published.extend(created.notices);
+    let (private, _, made) = at.store.private_chat(ann.id, ben.id).await.unwrap();
+    published.extend(made.notices);
+    published.extend(at.store.join(chat, cleo.id, MANY).await.unwrap().1.notices);
+    published.extend(at.send_batch(vec![new(private.id, &ann, "private")]).await.committed.notices);
+    published.extend(at.mentions(chat, &ann, &ben, "@ben").await.committed.notices);
+    let text = at.send(chat, &ann, "nobody yet").await;
+    let edited = at.store.edit(text.id, ann.id, "@cleo".into(), vec![mention(&cleo)]).await.unwrap();
+    published.extend(edited.1.notices);
+    published.extend(at.store.remove_member(chat, ann.id, cleo.id).await.unwrap().notices);
+    published.extend(at.store.delete_chat(chat, ann.id).await.unwrap().notices);
+    let found = at.past(&[&ann, &ben, &cleo], HOUR).await;
+    // Of the deleted chat its end is left.
+    let of_now = |notice: &UserNotice| notice.chat_id == private.id || notice.body == NoticeBody::ChatRemoved;
+    published.retain(of_now);
+    let shape = |notice: &UserNotice| (notice.user_id, notice.chat_id, notice.seq, is(&notice.body));
+    let mut published: Vec<_> = published.iter().map(shape).collect();
+    published.sort();
+    let mut shown: Vec<_> = found.iter().map(shape).collect();
+    shown.sort();
+    assert_eq!(shown, published);
+    assert_eq!(shown.iter().filter(|(.., body)| *body == "removed").count(), 3);
+}
+
+fn is(body: &NoticeBody) -> &'static str {
+    match body {
+        NoticeBody::ChatAdded(_) => "added",
+        NoticeBody::ChatRemoved => "removed",
+        NoticeBody::NewMessage(_) => "message",
+        NoticeBody::Mentioned(_) => "mentioned",
+        NoticeBody::Settings(_) => "settings",
+    }
+}
+
+async fn only_what_is_so_now_is_shown(at: Fixture) {
+    let (ann, ben) = (at.user().await, at.user().await);
+    let group = at.group(&ann, &[&ben]).await.id;
+    let private = at.store.private_chat(ann.id, ben.id).await.unwrap().0.id;
+    let (gone, kept) = (at.send(private, &ann, "gone").await, at.send(private, &ann, "as sent").await);
+    at.store.delete(gone.id, ann.id).await.unwrap();
+    at.store.edit(kept.id, ann.id, "as edited".into(), Vec::new()).await.unwrap();
+    let sent = at.mentions(group, &ann, &ben, "@ben one").await.results.remove(0).unwrap().message;
+    at.mentions(group, &ann, &ben, "@ben two").await;
+    at.store.edit(sent.id, ann.id, "nobody".into(), Vec::new()).await.unwrap();
+    let patch = SettingsPatch { archived: Some(true), ..SettingsPatch::default() };
+    for _ in 0..2 {
+        assert!(at.store.set_settings(private, ben.id, patch).await.unwrap());
+    }
+    let texts = async || {
+        let found = at.past(&[&ben], HOUR).await;
+        let text = |notice: UserNotice| match notice.body {
+            NoticeBody::NewMessage(message) | NoticeBody::Mentioned(message) => Some(message.text),
+            NoticeBody::Settings(settings) => Some(format!("archived {}", settings.archived)),
+            NoticeBody::ChatAdded(_) | NoticeBody::ChatRemoved => None,
+        };
+        found.into_iter().filter_map(text).collect::<Vec<_>>()
+    };
+    assert_eq!(texts().await, ["as edited", "@ben two", "archived true"]);
+    // A user who muted the chat is not notified, nor is one who left of anything in it.
+    let patch = SettingsPatch {
+        muted_until: Some(Some(OffsetDateTime::from_unix_timestamp(4_000_000_000).unwrap())),
+        ..SettingsPatch::default()
+    };
+    at.store.set_settings(group, ben.id, patch).await.unwrap();
+    assert_eq!(texts().await, ["as edited", "archived true", "archived false"]);
+    at.store.remove_member(group, ann.id, ben.id).await.unwrap();
+    assert_eq!(texts().await, ["as edited", "archived true"]);
+    let last = at.past(&[&ben], HOUR).await.into_iter().rfind(|notice| notice.chat_id == group);
+    assert_eq!(last.map(|notice| notice.body), Some(NoticeBody::ChatRemoved));
+}
+
+async fn pages_cover_the_time_once(at: Fixture) {
+    let (ann, ben) = (at.user().await, at.user().await);
+    let private = at.store.private_chat(ann.id, ben.id).await.unwrap().0.id;
+    let back = |seconds: i64| match &at.raw {
+        Raw::Sqlite(..) => format!("created_at - {}", seconds * 1_000_000),
+        Raw::Postgres(_) => format!("created_at - interval '{seconds} seconds'"),
+    };
+    for n in 0..6 {
+        at.send(private, &ann, &n.to_string()).await;
+    }
+    for (seq, seconds) in [(1, 3000), (2, 500), (3, 35), (4, 34), (5, 14)] {
+        let seconds = back(seconds);
+        at.sql(&format!("update messages set created_at = {seconds} where chat_id = {private} and seq = {seq}")).await;
+    }
+    let seqs = async |ago: u64| {
+        let found = at.past(&[&ben], Duration::from_secs(ago)).await;
+        let messages = found.iter().filter(|notice| matches!(notice.body, NoticeBody::NewMessage(_)));
+        messages.map(|notice| notice.seq.0).collect::<Vec<_>>()
+    };
+    assert_eq!(seqs(5).await, [6]);
+    assert_eq!(seqs(20).await, [5, 6]);
+    assert_eq!(seqs(60).await, [3, 4, 5, 6]);
+    // Older ones are counted as unread instead.
+    assert_eq!(seqs(7200).await, [2, 3, 4, 5, 6]);
+}
+
+async fn nothing_of_other_users_or_of_before_is_found(at: Fixture) {
+    let (ann, ben, cleo) = (at.user().await, at.user().await, at.user().await);
+    let private = at.store.private_chat(ann.id, ben.id).await.unwrap().0.id;
+    at.send(private, &ann, "not cleo's").await;
+    assert_eq!(at.past(&[&cleo], HOUR).await, []);
+    assert_eq!(at.past(&[], HOUR).await, []);
+    assert_eq!(at.past(&[&ben], HOUR).await.len(), 2);
+    assert_eq!(at.past(&[&ben], Duration::ZERO).await, []);
+}
