@@ -1,6 +1,8 @@
 //! The back ends of a program: store, bus, presence, limits. The start waits a minute for each,
 //! and as long as it takes for the schema. A task watches each from then on.
 
+mod watch;
+
 use crate::bus::memory::MemoryHub;
 use crate::bus::redis::RedisBus;
 use crate::bus::{Bus, BusMetrics};
@@ -9,8 +11,8 @@ use crate::config::{Config, Database, Program, RedisConfig};
 use crate::error::{Error, Result};
 use crate::history::History;
 use crate::id::NodeId;
-use crate::lifecycle::{ExitReason, Lifecycle, ReadyFlag};
-use crate::metrics::{Metrics, PoolUse};
+use crate::lifecycle::Lifecycle;
+use crate::metrics::Metrics;
 use crate::presence::Presence;
 use crate::presence::memory::MemoryPresence;
 use crate::presence::redis::RedisPresence;
@@ -28,7 +30,7 @@ use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 /// The longest wait for a back end that is not up yet.
 const START_TIMEOUT: Duration = Duration::from_mins(1);
@@ -38,8 +40,6 @@ const FIRST_LOG_PAUSE: Duration = Duration::from_secs(5);
 /// The longest wait for a file that another process uses and does not drain.
 const FILE_TIMEOUT: Duration = Duration::from_secs(2);
 const LONGEST_LOG_PAUSE: Duration = Duration::from_mins(5);
-/// The pause between pings of the database: `/readyz` turns within ten seconds.
-const BEAT: Duration = Duration::from_secs(2);
 /// No call of presence waits longer for Redis.
 const PRESENCE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -101,8 +101,11 @@ impl Backends {
         until("the deployment's identity", Some(START_TIMEOUT), known).await?;
         let deployment = store.deployment().await.map_err(|error| StartError::of("DATABASE_URL", &error))?;
         let history = History::new(deployment);
-        lifecycle.spawn("database watch", watch_store(store.clone(), database_ready, metrics.clone()));
-        lifecycle.spawn("history watch", watch_history(store.clone(), history.clone(), lifecycle.clone()));
+        lifecycle.spawn("database watch", watch::store(store.clone(), database_ready, metrics.clone()));
+        if config.read_url.is_some() {
+            lifecycle.spawn("replica watch", watch::replica(store.clone(), metrics.clone()));
+        }
+        lifecycle.spawn("history watch", watch::history(store.clone(), history.clone(), lifecycle.clone()));
         let (draining, draining_store) = (lifecycle.draining(), store.clone());
         lifecycle.spawn("database drain", async move {
             draining.cancelled().await;
@@ -124,7 +127,7 @@ impl Backends {
                     .map_err(|error| StartError::of("REDIS_URL", &error))?
             }
         };
-        lifecycle.spawn("bus watch", watch_bus(bus.clone(), bus_ready));
+        lifecycle.spawn("bus watch", watch::bus(bus.clone(), bus_ready));
         wait_for_bus(&bus).await?;
         let limiter: Arc<dyn RateLimiter> = if config.rate_limits { counting } else { Arc::new(Off) };
         Ok(Self { store, history, bus, presence, limiter, metrics: metrics.clone(), clock, node })
@@ -189,6 +192,12 @@ async fn store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
             let fault = |error: Error| StartError::of("DATABASE_URL", &error);
             let store =
                 PostgresStore::connect_with(url, config.authorities.as_ref(), config.db_pool_size).map_err(fault)?;
+            let store = match &config.read_url {
+                Some(replica) => store
+                    .with_replica(replica, config.authorities.as_ref())
+                    .map_err(|error| StartError::of("DATABASE_READ_URL", &error))?,
+                None => store,
+            };
             until("the database", Some(START_TIMEOUT), || store.ping()).await?;
             until("the database", Some(START_TIMEOUT), || store.check()).await?;
             warn_of(&store, config.db_pool_size, &Clock::system()).await;
@@ -289,60 +298,4 @@ async fn wait_for_bus(bus: &Arc<dyn Bus>) -> Result<(), StartError> {
         }
     })
     .await
-}
-
-/// Follows the epoch of the history. A database that is another deployment's by now ends the
-/// process: started anew, it knows that one.
-async fn watch_history(store: Arc<dyn Store>, history: History, lifecycle: Lifecycle) {
-    let mut beat = interval(BEAT);
-    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        beat.tick().await;
-        // One that is away is the watch of the database's to report.
-        if let Err(error @ Error::Internal(_)) = history.read(&*store).await {
-            tracing::error!(error = error.cause(), "the process stops");
-            return lifecycle.stop(ExitReason::Failed("database"));
-        }
-    }
-}
-
-async fn watch_store(store: Arc<dyn Store>, ready: ReadyFlag, metrics: Metrics) {
-    let mut beat = interval(BEAT);
-    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut was_up = true;
-    loop {
-        beat.tick().await;
-        let pool = store.pool();
-        metrics.db_pool(PoolUse::InUse).set(pool.in_use.into());
-        metrics.db_pool(PoolUse::Idle).set(pool.idle.into());
-        metrics.db_pool_size.set(pool.size.into());
-        let answer = store.ping().await;
-        match &answer {
-            Ok(()) => ready.set(true),
-            Err(error) => ready.down(error.cause()),
-        }
-        match answer {
-            Err(error) if was_up => tracing::warn!(error = error.cause(), "the database does not answer"),
-            Ok(()) if !was_up => tracing::info!("the database answers again"),
-            _ => continue,
-        }
-        was_up = !was_up;
-    }
-}
-
-async fn watch_bus(bus: Arc<dyn Bus>, ready: ReadyFlag) {
-    let mut up = bus.up();
-    loop {
-        if *up.borrow_and_update() {
-            ready.set(true);
-        } else {
-            ready.down(bus.why_down());
-        }
-        match timeout(BEAT, up.changed()).await {
-            // The cause may be another by now.
-            Err(_) | Ok(Ok(())) => {}
-            // The bus's own task reports its end.
-            Ok(Err(_)) => return std::future::pending().await,
-        }
-    }
 }

@@ -6,6 +6,7 @@ mod figures;
 mod g1_durable;
 mod g2_history;
 mod g2_order;
+mod g2_replica;
 mod g2_standby;
 mod g2_tail;
 mod g3_failover;

@@ -156,6 +156,14 @@ async fn a_database_that_cannot_serve_is_named() {
         let report = doctor(standby.url(name)).await;
         report.assert("database", "fault", "standby");
 
+        for (read, word) in
+            [(database.clone(), "no standby"), ("postgresql://nobody@127.0.0.1:1/none".to_owned(), "refused")]
+        {
+            let mut variables = over(&database, &redis.url());
+            variables.insert("DATABASE_READ_URL".to_owned(), read);
+            examined(Program::Api, variables).await.assert("replica", "warning", word);
+        }
+
         let mut variables = over(&database, &redis.url());
         variables.insert("DB_POOL_SIZE".to_owned(), "5000".to_owned());
         let report = examined(Program::Api, variables).await;

@@ -26,6 +26,8 @@ const API: &[&str] = &[
     "messenger_outbox_pending",
     "messenger_db_pool_size",
     "messenger_db_pool_connections",
+    "messenger_db_replica_up",
+    "messenger_db_replica_lag_bytes",
     "messenger_messages_stored_total",
     "messenger_auth_attempts_total",
     "messenger_rate_limited_total",
@@ -55,6 +57,8 @@ const GATEWAY: &[&str] = &[
     "messenger_presence_pending",
     "messenger_db_pool_size",
     "messenger_db_pool_connections",
+    "messenger_db_replica_up",
+    "messenger_db_replica_lag_bytes",
     "messenger_messages_stored_total",
     "process_cpu_seconds_total",
 ];

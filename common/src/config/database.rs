@@ -1,12 +1,28 @@
 //! `DATABASE_URL`: a Postgres address, or a SQLite file in any form that its users write.
 
 use super::{ConfigError, Database, Program};
+use secrecy::SecretString;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use url::Url;
 
 const NAME: &str = "DATABASE_URL";
 const SSL_MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
+
+/// `DATABASE_READ_URL`: a replica of that database.
+pub(super) fn replica(of: &Database, url: &str) -> Result<SecretString, ConfigError> {
+    const NAME: &str = "DATABASE_READ_URL";
+    let url = url.trim();
+    match of {
+        Database::Sqlite(_) => {
+            Err(ConfigError::of(NAME, "needs a Postgres DATABASE_URL: a SQLite file has no replica"))
+        }
+        Database::Postgres(_) if !url.starts_with("postgres://") && !url.starts_with("postgresql://") => {
+            Err(ConfigError::of(NAME, "must begin with postgresql:// or postgres://"))
+        }
+        Database::Postgres(_) => address(NAME, url),
+    }
+}
 
 pub(super) fn read(program: Program, url: &str, home: Option<&Path>) -> Result<Database, ConfigError> {
     let url = url.trim();
@@ -18,7 +34,9 @@ pub(super) fn read(program: Program, url: &str, home: Option<&Path>) -> Result<D
         return Err(ConfigError::of(NAME, format!("names the driver {driver} of another program: write {dialect}:")));
     }
     match scheme {
-        "postgres" | "postgresql" if url[scheme.len()..].starts_with("://") => postgres(url),
+        "postgres" | "postgresql" if url[scheme.len()..].starts_with("://") => {
+            address(NAME, url).map(Database::Postgres)
+        }
         "sqlite" if program != Program::Messenger => Err(ConfigError::of(NAME, "SQLite is for `messenger` alone")),
         "sqlite" => file(&url["sqlite:".len()..], home).map(Database::Sqlite),
         _ if program == Program::Messenger => Err(ConfigError::new(
@@ -31,8 +49,8 @@ pub(super) fn read(program: Program, url: &str, home: Option<&Path>) -> Result<D
 }
 
 /// The value holds the password, so no fault quotes it.
-fn postgres(url: &str) -> Result<Database, ConfigError> {
-    let fault = |fault: &str| Err(ConfigError::of(NAME, fault));
+fn address(name: &'static str, url: &str) -> Result<SecretString, ConfigError> {
+    let fault = |fault: &str| Err(ConfigError::of(name, fault));
     let url = with_host(url);
     let parsed = match Url::parse(&url) {
         Ok(parsed) => parsed,
@@ -51,7 +69,7 @@ fn postgres(url: &str) -> Result<Database, ConfigError> {
     if sqlx::postgres::PgConnectOptions::from_str(&url).is_err() {
         return fault("is no valid Postgres address");
     }
-    Ok(Database::Postgres(url.into()))
+    Ok(url.into())
 }
 
 /// `postgresql://user:password@/db?host=/run/postgresql` has no host, which the standard of URLs

@@ -118,6 +118,8 @@ pub struct Config {
     pub log: String,
     /// Where the data is.
     pub database: Database,
+    /// The replica that answers reads.
+    pub read_url: Option<SecretString>,
     /// The authorities of the database's certificate; none: the library's own.
     pub authorities: Option<Authorities>,
     /// Where Redis is; none: bus, presence and limits are in this process.
@@ -235,6 +237,8 @@ impl Config {
             None => program == Program::Messenger && listen.ip().to_canonical().is_loopback(),
         };
         let (database, mut redis) = back_ends::read(program, raw, data)?;
+        let read_url = raw.given("DATABASE_READ_URL")?;
+        let read_url = read_url.map(|url| database::replica(&database, &url)).transpose()?;
         let authorities = authorities::read(raw, &database, redis.as_ref(), &mut warnings)?;
         if let Some(redis) = &mut redis {
             redis.authorities.clone_from(&authorities);
@@ -285,6 +289,7 @@ impl Config {
             secret_key: back_ends::secret_key(program, raw, debug, &database, &jwt, &mut warnings)?,
             jwt,
             database,
+            read_url,
             authorities,
             redis,
             listen,

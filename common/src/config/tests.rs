@@ -119,6 +119,7 @@ fn a_bad_value_is_one_line_with_variable_fault_and_example() {
         ("DATABASE_URL", "mysql://u:hunter2@db/m"),
         ("DATABASE_URL", "postgres://u:hunter2@db:port/m"),
         ("DATABASE_URL", "sqlite:chat.db"),
+        ("DATABASE_READ_URL", "postgres://u:hunter2@db:port/m"),
         ("REDIS_URL", "http://u:hunter2@redis"),
         ("REDIS_URL", "redis://u:hunter2@redis:port"),
         ("REDIS_URL", " , "),

@@ -96,8 +96,14 @@ pub const VARIABLES: &[Variable] = &[
         default: Default::None,
     },
     Variable {
+        name: "DATABASE_READ_URL",
+        help: "Address of a streaming replica for histories, searches and lists; one that lags is passed over",
+        example: "postgresql://messenger:password@replica/messenger",
+        default: Default::None,
+    },
+    Variable {
         name: "DB_POOL_SIZE",
-        help: "Most connections that this process opens to the database",
+        help: "Most connections that this process opens to the database, and as many to a replica",
         example: "16",
         default: Default::For(|program| if program == Program::Gateway { "8" } else { "16" }),
     },

@@ -124,6 +124,11 @@ table! {
     db_pool_size: IntGauge = "messenger_db_pool_size", Both;
     /// Connections of the database pool, by state.
     db_pool_gauges: Gauges<PoolUse> = "messenger_db_pool_connections", Both;
+    /// Whether the replica for reads answers them; 0 where there is none.
+    db_replica_up: IntGauge = "messenger_db_replica_up", Both;
+    /// Bytes of the log that the replica had not replayed when it was looked at last, after half a
+    /// second in which it might.
+    db_replica_lag: IntGauge = "messenger_db_replica_lag_bytes", Both;
     /// Messages stored by this process.
     messages_stored: IntCounter = "messenger_messages_stored_total", Both;
     /// Attempts to log in, to refresh, to confirm one's password or to come in with a token that

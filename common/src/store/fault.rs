@@ -45,6 +45,11 @@ impl From<Fault> for Error {
 }
 
 impl Fault {
+    /// Whether the connection is lost.
+    pub(super) fn is_lost(&self) -> bool {
+        matches!(self, Self::Sql(error) | Self::Unknown(error) if is_lost(error))
+    }
+
     /// Whether a retry may succeed and does no harm.
     pub(super) fn may_retry(&self) -> bool {
         match self {

@@ -102,9 +102,22 @@ pub trait Store:
     fn log_readers(&self) -> usize;
     /// Open and idle connections of the pool, for the metrics.
     fn pool(&self) -> PoolState;
+    /// Looks at the replica that answers reads, if there is one: whether it does from now on.
+    async fn look_at_replica(&self) -> Option<ReplicaState> {
+        None
+    }
     /// Rises when connections were lost: the database may have failed over since, to a server that
     /// lacks the last commits.
     fn losses(&self) -> u64;
+}
+
+/// The state of the replica that answers reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplicaState {
+    /// Bytes of the log that it has not replayed yet, after having been waited for.
+    pub behind: i64,
+    /// Why it is passed over.
+    pub fault: Option<String>,
 }
 
 /// The state of the connection pool.

@@ -67,7 +67,7 @@ impl Accounts for PostgresStore {
         // A range in byte order, not a pattern: nothing in the prefix has a meaning. The last code
         // point stands above all others.
         let rows: Vec<AccountRow> = self
-            .rows(|| {
+            .listed(|| {
                 sqlx::query_as(concat!(
                     "select ",
                     account_columns!(),

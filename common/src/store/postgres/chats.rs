@@ -49,7 +49,7 @@ impl Chats for PostgresStore {
         let (active_at, id) = cursor::chat(page.cursor.as_deref())?;
         let active_at = Time::from_micros(active_at).ok_or_else(|| Error::invalid("cursor", "is out of range"))?;
         let rows: Vec<ViewRow> = self
-            .rows(|| {
+            .listed(|| {
                 sqlx::query_as(concat!(
                     "select $1::bigint as viewer_id, c.id, c.is_group, c.is_public, c.name, c.description, c.created_at, c.active_at,
                             c.seq, c.member_count, c.role, p.id as peer_id, p.username as peer_username,

@@ -27,7 +27,7 @@ impl Marks for PostgresStore {
     async fn pins(&self, chat: ChatId, by: UserId, page: &PageRequest) -> Result<Page<Message>> {
         let before = cursor::pin(page.cursor.as_deref())?;
         let rows: Vec<PinRow> = self
-            .rows(|| {
+            .listed(|| {
                 sqlx::query_as(concat!(
                     "select c.is_group and c.is_public as is_open, me.user_id is not null as is_member, page.*
                      from chats c

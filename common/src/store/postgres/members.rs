@@ -52,7 +52,7 @@ impl Members for PostgresStore {
     async fn members(&self, chat: ChatId, by: UserId, page: &PageRequest) -> Result<Page<Member>> {
         let after = cursor::member(page.cursor.as_deref())?;
         let rows: Vec<MemberListRow> = self
-            .rows(|| {
+            .listed(|| {
                 sqlx::query_as(
                     "select c.is_group and c.is_public as is_open, me.user_id is not null as is_member, x.user_id, x.username, x.role, x.joined_at
                      from chats c

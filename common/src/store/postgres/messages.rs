@@ -116,7 +116,7 @@ impl Messages for PostgresStore {
     async fn history(&self, chat: ChatId, by: UserId, from: HistoryFrom, limit: usize) -> Result<HistoryPage> {
         let bound = HistoryBound::new(&from)?;
         let rows: Vec<HistoryRow> = self
-            .rows(|| {
+            .listed(|| {
                 sqlx::query_as(if bound.newer { history!(">", "asc") } else { history!("<", "desc") })
                     .bind(chat)
                     .bind(by)

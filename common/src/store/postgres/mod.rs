@@ -21,6 +21,7 @@ mod notices;
 mod people;
 mod pool;
 mod prune;
+mod replica;
 mod search;
 mod seen;
 mod sessions;
@@ -29,9 +30,10 @@ mod transaction;
 pub use self::facts::ServerFacts;
 use self::low_water::LowWater;
 use self::pool::{LONGEST_IDLE, Pool};
+use self::replica::Replica;
 use super::changes::Transaction;
 use super::fault::Fault;
-use super::{PoolState, Store};
+use super::{PoolState, ReplicaState, Store};
 use crate::config::Authorities;
 use crate::error::{Error, Result};
 use async_trait::async_trait;
@@ -60,6 +62,7 @@ pub struct PostgresStore {
     outbox: Arc<LowWater>,
     /// See [`FEW`].
     few: usize,
+    replica: Option<Arc<Replica>>,
 }
 
 impl PostgresStore {
@@ -72,19 +75,18 @@ impl PostgresStore {
     /// The same, with more authorities of the server's certificate. A file that the address names,
     /// or `PGSSLROOTCERT`, counts instead.
     pub fn connect_with(url: &SecretString, authorities: Option<&Authorities>, pool_size: u32) -> Result<Self> {
-        let mut options: PgConnectOptions = url
-            .expose_secret()
-            .parse()
-            // The parser's message may quote the address, with its password.
-            .map_err(|_| Error::invalid("DATABASE_URL", "is not an address like postgres://user@host:5432/database"))?;
-        let names_its_own = ["sslrootcert=", "ssl-root-cert=", "ssl-ca="];
-        if let Some(authorities) = authorities
-            && !names_its_own.iter().any(|name| url.expose_secret().contains(name))
-            && std::env::var_os("PGSSLROOTCERT").is_none()
-        {
-            options = options.ssl_root_cert_from_pem(authorities.pem().to_vec());
-        }
-        Ok(Self { pool: Pool::new(options, pool_size), outbox: Arc::default(), few: FEW })
+        Ok(Self {
+            pool: Pool::new(options(url, authorities)?, pool_size),
+            outbox: Arc::default(),
+            few: FEW,
+            replica: None,
+        })
+    }
+
+    /// Has lists and histories read from that replica, with as many connections.
+    pub fn with_replica(self, url: &SecretString, authorities: Option<&Authorities>) -> Result<Self> {
+        let size = u32::try_from(self.pool.size()).unwrap_or(u32::MAX);
+        Ok(Self { replica: Some(Replica::new(Pool::new(options(url, authorities)?, size))), ..self })
     }
 
     /// The server's settings as a statement of ours sees them.
@@ -183,6 +185,25 @@ impl PostgresStore {
 /// A statement with its parameters, and the row that it answers.
 type Statement<'q, R> = QueryAs<'q, Postgres, R, PgArguments>;
 
+/// The options of an address. `Error::Invalid` on `DATABASE_URL` where it is none.
+fn options(url: &SecretString, authorities: Option<&Authorities>) -> Result<PgConnectOptions> {
+    let options: PgConnectOptions = url
+        .expose_secret()
+        .parse()
+        // The parser's message may quote the address, with its password.
+        .map_err(|_| Error::invalid("DATABASE_URL", "is not an address like postgres://user@host:5432/database"))?;
+    let names_its_own = ["sslrootcert=", "ssl-root-cert=", "ssl-ca="];
+    match authorities {
+        Some(authorities)
+            if !names_its_own.iter().any(|name| url.expose_secret().contains(name))
+                && std::env::var_os("PGSSLROOTCERT").is_none() =>
+        {
+            Ok(options.ssl_root_cert_from_pem(authorities.pem().to_vec()))
+        }
+        _ => Ok(options),
+    }
+}
+
 fn migrator() -> Migrator {
     let mut migrator = sqlx::migrate!("./migrations/postgres");
     migrator.set_locking(false);
@@ -228,5 +249,9 @@ impl Store for PostgresStore {
 
     fn losses(&self) -> u64 {
         self.pool.losses()
+    }
+
+    async fn look_at_replica(&self) -> Option<ReplicaState> {
+        self.replica_state().await
     }
 }

@@ -61,7 +61,7 @@ impl People for PostgresStore {
     async fn blocked(&self, user: UserId, page: &PageRequest) -> Result<Page<UserRow>> {
         let after = cursor::blocked(page.cursor.as_deref())?;
         let rows: Vec<AccountRow> = self
-            .rows(|| {
+            .listed(|| {
                 sqlx::query_as(concat!(
                     "select ",
                     account_columns!(),

@@ -38,6 +38,9 @@ pub(super) async fn examine(config: &Config, url: &SecretString) -> (Vec<Finding
     if is_there {
         checks.push(key(config, &store).await);
     }
+    if let Some(url) = &config.read_url {
+        checks.push(replica(config, &store, url).await);
+    }
     let deployment = if is_there { store.deployment_id().await.ok() } else { None };
     (checks, deployment)
 }
@@ -58,6 +61,40 @@ async fn key(config: &Config, store: &PostgresStore) -> Finding {
         ),
         Ok(None) => Finding::ok(CHECK, "no token was signed yet"),
         Err(error) => Finding::warning(CHECK, error.cause(), "run `migrate`"),
+    }
+}
+
+/// Whatever is wrong with it, the primary answers.
+async fn replica(config: &Config, store: &PostgresStore, url: &SecretString) -> Finding {
+    const CHECK: &str = "replica";
+    let authorities = config.authorities.as_ref();
+    let away = |error: &crate::error::Error| {
+        let remedy = "start the replica, or correct DATABASE_READ_URL; until then the primary answers";
+        Finding::warning(CHECK, error.cause(), remedy)
+    };
+    let facts = match PostgresStore::connect_with(url, authorities, 1) {
+        Ok(replica) => replica.facts().await,
+        Err(error) => Err(error),
+    };
+    match facts {
+        Err(error) => away(&error),
+        Ok(facts) if !facts.standby => Finding::warning(
+            CHECK,
+            format!("Postgres {} answers, and is no standby", facts.version),
+            "point DATABASE_READ_URL to a streaming replica of the primary; until then the primary answers",
+        ),
+        Ok(facts) => match store.clone().with_replica(url, authorities) {
+            Err(error) => away(&error),
+            Ok(both) => match both.follows().await {
+                Ok(0) => Finding::ok(CHECK, format!("Postgres {} follows the primary", facts.version)),
+                Ok(behind) => Finding::warning(
+                    CHECK,
+                    format!("it is {behind} bytes behind the primary"),
+                    "look at pg_stat_replication of the primary, and whether a long query holds the replay up",
+                ),
+                Err(error) => away(&error),
+            },
+        },
     }
 }
 
