@@ -44,6 +44,18 @@ async fn the_same_key_answers_what_the_first_did(d: &Deployment) {
     let history = user.history(chat["id"].as_i64().unwrap()).await;
     assert_eq!(history["items"].as_array().unwrap().len(), 1);
 
+    // A text that was edited or deleted since is not repeated, nor kept.
+    let edit = format!("/messages/edit/{}", sent["id"]);
+    user.rest.put(&edit, json!({"text": "edited since"})).await.ok(200);
+    let again = keyed(&user.rest, "another", "/messages/send", &message).await.ok(201);
+    assert_eq!((&again["id"], &again["text"]), (&sent["id"], &json!("edited since")));
+    user.rest.delete(&format!("/messages/delete/{}", sent["id"])).await.ok(204);
+    let again = keyed(&user.rest, "another", "/messages/send", &message).await.ok(201);
+    assert_eq!((&again["id"], &again["text"], &again["is_deleted"]), (&sent["id"], &json!(""), &json!(true)));
+    user.rest.delete(&format!("/chats/{}", chat["id"])).await.ok(204);
+    let again = keyed(&user.rest, "a key", "/chats/create", &body).await.ok(201);
+    assert_eq!((&again["id"], &again["name"]), (&chat["id"], &json!("")));
+
     // A refusal is an answer too.
     let blank = json!({"name": " "});
     for _ in 0..2 {

@@ -3,13 +3,17 @@
 //! The request runs in a task of its own. If its client goes away meanwhile, it still ends, and
 //! its answer is kept for the repetition. A request under a key is charged as an ordinary one
 //! first; if others are notified of what it does, its handler charges that too.
+//!
+//! Texts and names are not kept with an answer: they may be deleted meanwhile. A repetition reads
+//! them as they are now.
 
 use super::extract::{BodyLimit, read_all};
 use super::problem::PROBLEM_JSON;
 use crate::auth::AuthUser;
 use crate::error::{Error, Result};
+use crate::id::{ChatId, MessageId};
 use crate::lifecycle::Lifecycle;
-use crate::service::Context;
+use crate::service::{Context, chats, messages};
 use crate::store::{Claimed, KEY_LEASE, KeptAnswer, KeyClaim};
 use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
@@ -17,6 +21,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 use tracing::Instrument;
@@ -40,6 +45,58 @@ pub struct Keyed {
     pub lifecycle: Lifecycle,
     /// As the router has them.
     pub paths: &'static [&'static str],
+}
+
+/// The thing that an answer shows: its texts are read anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    Message,
+    Chat,
+    /// Without a text that anybody can delete.
+    Other,
+}
+
+impl Shape {
+    fn of(path: &str) -> Self {
+        match path {
+            "/messages/send" => Self::Message,
+            "/chats/create" => Self::Chat,
+            _ => Self::Other,
+        }
+    }
+
+    /// The answer without its texts: what is left of it once they are deleted.
+    fn bare(self, body: &[u8]) -> Option<Vec<u8>> {
+        let blank = match self {
+            Self::Message => json!({"text": "", "is_deleted": true, "reactions": [], "mentions": []}),
+            Self::Chat => json!({"name": "", "description": null, "last_message": null}),
+            Self::Other => return None,
+        };
+        let mut answer: Value = serde_json::from_slice(body).ok()?;
+        let fields = answer.as_object_mut()?;
+        for (name, value) in blank.as_object()? {
+            if let Some(field) = fields.get_mut(name) {
+                field.clone_from(value);
+            }
+        }
+        serde_json::to_vec(&answer).ok()
+    }
+
+    /// The same with its texts of now. `None`: they are deleted, or not for the caller any more.
+    async fn filled(self, context: &Context, by: &AuthUser, kept: &[u8]) -> Result<Option<Vec<u8>>> {
+        let id = serde_json::from_slice::<Value>(kept).ok().and_then(|kept| kept.get("id")?.as_i64());
+        let Some(id) = id else { return Ok(None) };
+        let json = match self {
+            Self::Message => messages::get(context, by, MessageId(id)).await.map(|found| serde_json::to_vec(&found)),
+            Self::Chat => chats::get(context, by, ChatId(id)).await.map(|found| serde_json::to_vec(&found)),
+            Self::Other => return Ok(None),
+        };
+        match json {
+            Ok(json) => json.map(Some).map_err(Error::internal),
+            Err(error @ (Error::Unavailable(_) | Error::Internal(_))) => Err(error),
+            Err(_) => Ok(None),
+        }
+    }
 }
 
 /// The layer. Requests without a key pass.
@@ -66,30 +123,39 @@ impl Keyed {
             .chain_update(parts.uri.path().trim_end_matches('/'))
             .chain_update("\n")
             .chain_update(&body);
+        let shape = Shape::of(parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str));
         let claim = crate::random::bits().cast_signed();
         let claim = KeyClaim { user: by.user_id, key, request: digest.finalize().into(), claim };
         match self.context.store.claim_key(&claim).await? {
             Claimed::Now => {}
             Claimed::InProgress => return Err(Error::InProgress),
             Claimed::Reused => return Err(Error::IdempotencyKeyReused),
-            Claimed::Answered(answer) => return repeated(answer),
+            Claimed::Answered(mut answer) => {
+                if (200..300).contains(&answer.status)
+                    && let Some(body) = shape.filled(&self.context, &by, &answer.body).await?
+                {
+                    answer.body = body;
+                }
+                return repeated(answer);
+            }
         }
         let request = Request::from_parts(parts, Body::from(body));
         let context = self.context.clone();
-        let task = async move { run(&context, &claim, request, next).await }.in_current_span();
+        let task = async move { run(&context, &claim, shape, request, next).await }.in_current_span();
         self.lifecycle.spawn_task("keyed request", task).await.map_err(Error::internal)?
     }
 }
 
 /// Runs the claimed request and keeps its answer. One that says "later" is not kept.
-async fn run(context: &Context, claim: &KeyClaim, request: Request, next: Next) -> Result<Response> {
+async fn run(context: &Context, claim: &KeyClaim, shape: Shape, request: Request, next: Next) -> Result<Response> {
     let Ok(response) = tokio::time::timeout(RUNS_AT_MOST, next.run(request)).await else {
         return Err(Error::unavailable("the request took too long"));
     };
     let (parts, body) = response.into_parts();
     let body = to_bytes(body, MAX_ANSWER_BYTES).await.map_err(Error::internal)?;
     let kept = if is_kept(parts.status) {
-        let answer = KeptAnswer { status: parts.status.as_u16(), body: body.to_vec() };
+        let bare = if parts.status.is_success() { shape.bare(&body) } else { None };
+        let answer = KeptAnswer { status: parts.status.as_u16(), body: bare.unwrap_or_else(|| body.to_vec()) };
         context.store.finish_key(claim, &answer).await
     } else {
         context.store.release_key(claim).await
@@ -144,6 +210,21 @@ mod tests {
             assert_eq!(read(&[wrong]), None, "{wrong}");
         }
         assert_eq!(read(&["a", "a"]), None);
+    }
+
+    #[test]
+    fn no_text_is_kept() {
+        let bare = |shape: Shape, body: &Value| {
+            let kept = shape.bare(body.to_string().as_bytes()).expect("an object");
+            serde_json::from_slice::<Value>(&kept).expect("JSON")
+        };
+        let message = json!({"id": 7, "text": "secret", "is_deleted": false, "mentions": [1], "seq": 2});
+        let left = json!({"id": 7, "text": "", "is_deleted": true, "mentions": [], "seq": 2});
+        assert_eq!(bare(Shape::of("/messages/send"), &message), left);
+        let chat = json!({"id": 7, "name": "secret", "description": "secret", "last_message": {"text": "secret"}});
+        let left = json!({"id": 7, "name": "", "description": null, "last_message": null});
+        assert_eq!(bare(Shape::of("/chats/create"), &chat), left);
+        assert_eq!(Shape::of("/chats/{chat_id}/invites").bare(b"{}"), None);
     }
 
     #[test]
