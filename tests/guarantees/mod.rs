@@ -25,6 +25,7 @@ mod g6_identity;
 mod g7_slow_readers;
 mod g8_restarts;
 mod g9_floods;
+mod g9_joins;
 mod g9_online;
 mod g9_places;
 mod g9_roles;

@@ -3,11 +3,12 @@
 use super::change::Admission;
 use super::{Change, Transaction, heirs, leave_in_outbox, lock, view};
 use crate::error::Error;
-use crate::event::{EventBody, MemberChange};
-use crate::id::{ChatId, UserId};
+use crate::event::{EventBody, LogEvent, MemberChange};
+use crate::id::{ChatId, Seq, UserId};
 use crate::model::{Chat, Member, Role};
-use crate::store::Committed;
 use crate::store::fault::Fault;
+use crate::store::{Committed, NoticeBody, OutboxId, UserNotice};
+use std::sync::Arc;
 
 /// See [`crate::store::Members::join`].
 pub(in crate::store) async fn join(
@@ -45,6 +46,21 @@ pub(super) async fn enter(
     let seen = view(tx, chat, user).await?;
     change.welcome([(user, seq)], &seen);
     Ok((seen, leave_in_outbox(tx, change).await?))
+}
+
+/// The event and the notice of a join that a back end made in one round trip.
+pub(in crate::store) fn joined(
+    chat_id: ChatId,
+    newcomer: &Member,
+    seq: Seq,
+    view: &Chat,
+    outbox: Option<OutboxId>,
+) -> Committed {
+    let body = EventBody::MemberJoined(MemberChange::from(newcomer));
+    let event = LogEvent { chat_id, seq, committed_at: newcomer.joined_at, body };
+    let body = NoticeBody::ChatAdded(Arc::new(view.clone().for_all()));
+    let notice = UserNotice { user_id: newcomer.user_id, chat_id, seq, body };
+    Committed { events: vec![event], notices: vec![notice], outbox }
 }
 
 /// Those of these users who are active, as members to be.

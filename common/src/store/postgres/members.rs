@@ -1,6 +1,7 @@
 //! Members: their changes, and who is in a chat.
 
 use super::PostgresStore;
+use super::join::join;
 use crate::error::{Error, Result};
 use crate::id::{ChatId, Seq, UserId};
 use crate::model::{Chat, Member, Page, Role};
@@ -14,7 +15,7 @@ use std::collections::HashMap;
 #[async_trait]
 impl Members for PostgresStore {
     async fn join(&self, chat: ChatId, user: UserId, max_members: i64) -> Result<(Chat, Committed)> {
-        self.change(|tx| Box::pin(changes::join(tx, chat, user, max_members))).await
+        self.as_one(join(self, chat, user, max_members)).await
     }
 
     async fn leave(&self, chat: ChatId, user: UserId) -> Result<Committed> {

@@ -11,6 +11,7 @@ mod facts;
 mod host;
 mod idempotency;
 mod invites;
+mod join;
 mod log;
 mod low_water;
 mod marks;
