@@ -4,7 +4,7 @@ use super::ConfigError;
 use secrecy::{ExposeSecret, SecretString};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 const NAME: &str = "SECRET_KEY";
@@ -83,7 +83,16 @@ pub(super) fn path_beside(database: &Path) -> PathBuf {
 }
 
 fn fault(path: &Path, error: &io::Error) -> ConfigError {
-    ConfigError::of(NAME, format!("cannot be kept in {}: {error}", path.display()))
+    let user = fs::metadata("/proc/self").map_or_else(|_| String::new(), |me| format!(" by user {}", me.uid()));
+    // The key lies beside the database, whose variable names the folder.
+    ConfigError::new(
+        NAME,
+        format!(
+            "cannot be kept in {}{user}: {error}; give that user the file and its folder, or name another folder",
+            path.display()
+        ),
+        "DATABASE_URL=sqlite:/var/lib/messenger/messenger.db",
+    )
 }
 
 /// Reads the key that is kept in `path`.
