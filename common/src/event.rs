@@ -7,7 +7,7 @@
 mod envelope;
 mod kind;
 
-pub use envelope::{Effect, Envelope, EnvelopeError, Revocation, RevocationReason, StatusChange};
+pub use envelope::{Effect, Envelope, EnvelopeError, Revocation, RevocationReason, StatusChange, TraceContext, Traced};
 pub use kind::EventKind;
 
 use crate::id::{ChatId, MessageId, Seq, UserId};

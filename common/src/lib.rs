@@ -23,6 +23,7 @@
 //! - `bus`: publications between nodes
 //! - `store`: the data
 //! - `redis`: connections and commands
+//! - `traces`: sampled requests, followed across nodes
 //! - `metrics`: the table of metrics
 //! - `lifecycle`: tasks, drain, readiness
 //! - `config`: the configuration
@@ -71,5 +72,6 @@ pub mod store;
 pub mod telemetry;
 pub mod timestamp;
 pub mod tools;
+pub mod traces;
 pub mod wire;
 pub mod words;

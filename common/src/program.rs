@@ -19,6 +19,7 @@ use crate::pruning;
 use crate::relay::{Publisher, Relay};
 use crate::service::{Audit, Context, KNOWN_GROUPS, OnlineReads, Parts, SendQueue};
 use crate::store::Store;
+use crate::traces::Traces;
 use axum::Router;
 use futures_util::future::BoxFuture;
 use secrecy::ExposeSecret;
@@ -75,12 +76,20 @@ pub async fn run(
     let admin_router = http::admin::router(metrics.clone(), lifecycle.readiness().clone());
     lifecycle.spawn("admin", http::serve_admin(admin, admin_router, lifecycle.clone()));
 
+    let traces = match Traces::start(config.traces.as_ref(), config.authorities.as_ref(), &metrics) {
+        Ok(traces) => traces,
+        Err(fault) => {
+            complain(config.program, &format!("OTEL_EXPORTER_OTLP_ENDPOINT: {fault}"));
+            lifecycle.stop(ExitReason::Failed("start"));
+            return lifecycle.run_until_done(async {}).await;
+        }
+    };
     let per_address = config.limits.max_connections_per_address;
     let most = http::places_within(process::descriptors(), config.db_pool_size, config.gateway_shards);
     let places = Places::new(most, per_address, config.trusted_proxies.clone(), metrics.clone());
     let draining = lifecycle.draining();
     let app = tokio::select! {
-        app = start(&config, &metrics, &lifecycle, &places, build) => app,
+        app = start(&config, &metrics, &traces, &lifecycle, &places, build) => app,
         // A signal came while a back end was waited for.
         () = draining.cancelled() => return lifecycle.run_until_done(async {}).await,
     };
@@ -93,26 +102,28 @@ pub async fn run(
         }
     };
     let address = listener.local_addr();
-    let router = http::layers(app.router, &config, &metrics);
+    let router = http::layers(app.router, &config, &metrics, &traces);
     let keep_alive = config.limits.keep_alive;
     lifecycle.spawn("public", http::serve(listener, router, places, keep_alive, lifecycle.clone()));
     started.set(true);
     announce(&config, address.ok(), admin_address.ok());
     let code = lifecycle.run_until_done(app.drained).await;
     store.close().await;
+    traces.shut_down().await;
     code
 }
 
 async fn start(
     config: &Config,
     metrics: &Metrics,
+    traces: &Traces,
     lifecycle: &Lifecycle,
     places: &Places,
     build: impl FnOnce(&Started<'_>) -> Result<App, StartError>,
 ) -> Result<(App, Arc<dyn Store>), StartError> {
     let backends = Backends::connect(config, metrics, lifecycle).await?;
     let store = backends.store.clone();
-    let context = context(config, &backends, lifecycle).await?;
+    let context = context(config, &backends, traces, lifecycle).await?;
     let bus = backends.bus.clone();
     if config.program == Program::Gateway {
         Relay::stand_in(bus, store.clone(), lifecycle);
@@ -130,7 +141,12 @@ async fn start(
 /// The rules' context, and the tasks behind it: the publisher, the queue of sends, the beat of the
 /// revocations. When it returns, the sessions that ended while this program was away are known,
 /// unless the store is away.
-async fn context(config: &Config, backends: &Backends, lifecycle: &Lifecycle) -> Result<Context, StartError> {
+async fn context(
+    config: &Config,
+    backends: &Backends,
+    traces: &Traces,
+    lifecycle: &Lifecycle,
+) -> Result<Context, StartError> {
     let Backends { store, metrics, clock, .. } = backends;
     // Made only now, beside a database that is this program's and locked.
     let secret = config.secret_key.load().map_err(|error| StartError::new(error.to_string()))?;
@@ -146,7 +162,7 @@ async fn context(config: &Config, backends: &Backends, lifecycle: &Lifecycle) ->
     let passwords = Passwords::new(config.argon2_memory_kib, hashing_threads())
         .map_err(|fault| StartError::new(fault.to_string()))?;
     let dropped = metrics.backplane_published(PublishResult::Dropped).clone();
-    let publisher = Publisher::start(backends.bus.clone(), store.clone(), lifecycle, dropped);
+    let publisher = Publisher::start(backends.bus.clone(), store.clone(), lifecycle, dropped, traces.clone());
     let (revocations, holders) = (Revocations::new(config.access_token_ttl), Holders::new());
     revocations.start(store.clone(), backends.bus.up(), lifecycle).await;
     Ok(Context::new(Parts {
@@ -168,6 +184,7 @@ async fn context(config: &Config, backends: &Backends, lifecycle: &Lifecycle) ->
         clock: clock.clone(),
         audit: Audit::default(),
         metrics: metrics.clone(),
+        traces: traces.clone(),
     }))
 }
 

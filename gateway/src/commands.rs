@@ -23,6 +23,7 @@ use messenger_common::service::Unchecked;
 #[cfg(any(test, feature = "fuzz"))]
 use messenger_common::service::messages::SendMessage;
 use messenger_common::service::{Object, SecurityEvent, Twice};
+use messenger_common::traces::{Part, Span};
 use serde_json::Value;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -36,7 +37,15 @@ pub(crate) async fn run(shard: Rc<Shard>, conn: Rc<Conn>, text: String) {
         return conn.answer(frame::text(text.as_bytes()));
     }
     let (mut request_id, mut kind) = (None, CommandType::Unknown);
-    let outcome = run_named(&shard, &conn, &text, &mut request_id, &mut kind).await;
+    let mut span = shard.hub.ctx.traces.begin(Part::Served, "command", conn.trace());
+    let running = run_named(&shard, &conn, &text, &mut request_id, &mut kind);
+    let outcome = match &span {
+        None => running.await,
+        Some(span) => Box::pin(span.scope(running)).await,
+    };
+    if let Some(span) = &mut span {
+        describe(span, kind, request_id.as_deref(), outcome.as_ref().err());
+    }
     let result = match &outcome {
         Ok(()) => CommandResult::Ok,
         Err(Error::RateLimited { .. }) => CommandResult::RateLimited,
@@ -46,7 +55,8 @@ pub(crate) async fn run(shard: Rc<Shard>, conn: Rc<Conn>, text: String) {
     shard.hub.ctx.metrics.ws_commands(kind, result).inc();
     if let Err(error) = outcome {
         if let Some(source) = error.inside() {
-            log_failed(&shard, &conn, kind, &error, &chain(&**source));
+            let request = request_id.as_deref();
+            log_failed(&shard, &conn, kind, request, &error, &chain(&**source));
         }
         conn.answer(error_frame(&error, request_id.as_deref(), None));
         if let (403, Some(by)) = (error.status(), conn.auth()) {
@@ -59,16 +69,27 @@ pub(crate) async fn run(shard: Rc<Shard>, conn: Rc<Conn>, text: String) {
     }
 }
 
+/// Says in a span which command it was, and what came of it.
+fn describe(span: &mut Span, kind: CommandType, request: Option<&str>, error: Option<&Error>) {
+    span.rename(kind.value());
+    if let Some(request) = request {
+        span.set("messenger.request.id", request.to_owned());
+    }
+    if let Some(error) = error.filter(|error| error.status() >= 500) {
+        span.failed(error.code());
+    }
+}
+
 /// A back end that is away fails every command: the log says so once. A fault of ours is logged
 /// each time.
-fn log_failed(shard: &Shard, conn: &Conn, kind: CommandType, error: &Error, cause: &str) {
+fn log_failed(shard: &Shard, conn: &Conn, kind: CommandType, request: Option<&str>, error: &Error, cause: &str) {
     let connection = conn.id;
     if !matches!(error, Error::Unavailable(_)) {
-        tracing::error!(command = ?kind, connection.id = connection, error = cause, "a command failed");
+        tracing::error!(command = ?kind, connection.id = connection, request.id = request, error = cause, "a command failed");
     } else if shard.hub.is_news(cause) {
-        tracing::warn!(command = ?kind, connection.id = connection, error = cause, "commands fail");
+        tracing::warn!(command = ?kind, connection.id = connection, request.id = request, error = cause, "commands fail");
     } else {
-        tracing::debug!(command = ?kind, connection.id = connection, error = cause, "a command failed");
+        tracing::debug!(command = ?kind, connection.id = connection, request.id = request, error = cause, "a command failed");
     }
 }
 

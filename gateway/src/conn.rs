@@ -7,6 +7,7 @@
 
 mod batch;
 mod echo;
+mod extras;
 mod handover;
 mod newest;
 mod seat;
@@ -15,11 +16,13 @@ mod subscriber;
 #[cfg(test)]
 mod testing;
 mod throttle;
+mod traced;
 
 pub(crate) use batch::Batch;
 pub(crate) use seat::Seat;
 pub(crate) use subscriber::Subscriber;
 
+use self::extras::Extras;
 use crate::feed::Push;
 use crate::frame;
 use crate::protocol::CloseCode;
@@ -96,16 +99,6 @@ pub(crate) struct Conn {
     _place: Option<Arc<Place>>,
 }
 
-/// State that only some connections need, made when they do.
-#[derive(Debug, Default)]
-struct Extras {
-    newest: newest::Newest,
-    handover: handover::Handover,
-    typing: throttle::TypingThrottle,
-    reads: echo::ReadEchoes,
-    rate: streak::RateStreak,
-}
-
 impl std::fmt::Debug for Conn {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Conn").field("id", &self.id).field("state", &self.state.get()).finish_non_exhaustive()
@@ -168,10 +161,6 @@ impl Conn {
     /// Goes on under a new token of the same user.
     pub(crate) fn authenticate(&self, auth: AuthUser) {
         *self.auth.borrow_mut() = Some(Arc::new(auth));
-    }
-
-    fn with_extras<T>(&self, work: impl FnOnce(&mut Extras) -> T) -> T {
-        work(self.extras.borrow_mut().get_or_insert_default())
     }
 
     /// Whether frames are still taken.

@@ -119,6 +119,8 @@ async fn upgrade(
     };
     let socket = request.extensions().get::<Arc<Place>>().ok_or_else(|| Error::internal("a socket without a place"))?;
     let place = gateway.places.of_client(socket, ClientIp::on(request.extensions()))?;
+    let traces = &gateway.hub.ctx.traces;
+    let trace = traces.asked(request.headers()).map(|asked| traces.current().unwrap_or(asked));
     let upgraded = hyper::upgrade::on(&mut request);
     let hub = gateway.hub.clone();
     let shard = gateway.next_shard();
@@ -136,7 +138,7 @@ async fn upgrade(
         unbound_sending(&stream);
         match stream.into_std() {
             Ok(stream) => {
-                let accepted = Accepted { stream, read_ahead: parts.read_buf, place, auth };
+                let accepted = Accepted { stream, read_ahead: parts.read_buf, place, auth, trace };
                 hub.send(shard, ToShard::Accept(Box::new(accepted))).await;
             }
             Err(error) => tracing::warn!(%error, "cannot hand the connection over to its shard"),

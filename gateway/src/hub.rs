@@ -15,7 +15,7 @@ use self::missed::MissedUsers;
 use self::users::{LocalUser, Unheard};
 use crate::feed::Event;
 use crate::frame;
-use crate::inbox::{Delivery, StatusFrame, ToShard};
+use crate::inbox::{Delivery, StatusFrame, ToShard, TracedArrival};
 use crate::presence::PresenceKeeper;
 use crate::reads::Reads;
 use async_trait::async_trait;
@@ -250,6 +250,14 @@ impl Hub {
                 }
                 let frames: Arc<[StatusFrame]> = changes.into_iter().map(StatusFrame::from).collect();
                 Some(((1 << self.shards.len()) - 1, Delivery::Status(frames)))
+            }
+            SinkEvent::Envelope(Envelope::Traced { user_id, traced }) => {
+                if !self.ctx.traces.is_on() {
+                    return None;
+                }
+                let shards = user_id.map_or_else(|| self.chat_shards(traced.chat_id), |user| self.user_shards(user));
+                let at = self.ctx.clock.now().into();
+                (shards != 0).then(|| (shards, Delivery::Traced(TracedArrival { user_id, traced, at })))
             }
             SinkEvent::Envelope(Envelope::Revoked(_) | Envelope::Probe(_) | Envelope::LogGrew { .. }) => None,
         }

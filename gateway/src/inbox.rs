@@ -5,12 +5,12 @@ use crate::feed::Event;
 use crate::protocol::CloseCode;
 use bytes::Bytes;
 use messenger_common::auth::AuthUser;
-use messenger_common::event::{EventKind, Revocation};
+use messenger_common::event::{EventKind, Revocation, TraceContext, Traced};
 use messenger_common::http::Place;
 use messenger_common::id::{ChatId, Seq, UserId};
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Messages that wait for a shard at most; the hub waits when there are more.
 pub(crate) const INBOX: usize = 1024;
@@ -43,6 +43,8 @@ pub(crate) struct Accepted {
     pub(crate) place: Arc<Place>,
     /// The user, or why the connection is refused.
     pub(crate) auth: Result<AuthUser, CloseCode>,
+    /// The trace that the client named in its handshake.
+    pub(crate) trace: Option<TraceContext>,
 }
 
 /// A publication for one shard.
@@ -60,8 +62,19 @@ pub(crate) enum Delivery {
     Notice { user_id: UserId, chat_id: ChatId, seq: Seq, kind: EventKind, frame: Bytes },
     /// The same of a time when the node did not hear the bus. `happened`: milliseconds of the node.
     PastNotice { user_id: UserId, chat_id: ChatId, seq: Seq, kind: EventKind, frame: Bytes, happened: u64 },
+    /// The trace of an event that follows.
+    Traced(TracedArrival),
     /// Presence.
     Status(Arc<[StatusFrame]>),
+}
+
+/// An event's trace, as it came from the bus.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TracedArrival {
+    /// Of a notice: its user.
+    pub(crate) user_id: Option<UserId>,
+    pub(crate) traced: Traced,
+    pub(crate) at: SystemTime,
 }
 
 /// A presence transition, framed.

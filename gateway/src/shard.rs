@@ -9,6 +9,7 @@ mod beside;
 mod deliver;
 mod notices;
 mod status;
+mod traces;
 
 use crate::conn::{Batch, Conn, State, Subscriber};
 use crate::feed::{Event, Feed, Sub};
@@ -67,6 +68,8 @@ pub(crate) struct Shard {
     /// Typing and read marks that wait.
     beside: RefCell<Paced<(EventKind, ChatId, UserId), Bytes>>,
     status_stamp: Cell<u64>,
+    /// The traces of events on their way to the sockets here.
+    traces: RefCell<traces::Expected>,
     /// How often the store had lost its connections.
     store_losses: Cell<u64>,
 }
@@ -88,6 +91,7 @@ impl Shard {
             statuses: RefCell::default(),
             beside: RefCell::default(),
             status_stamp: Cell::new(0),
+            traces: RefCell::default(),
         }
     }
 

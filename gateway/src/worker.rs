@@ -92,6 +92,7 @@ impl Worker {
         } else {
             take_all();
         }
+        self.shard.end_traces();
     }
 
     fn take_one(&self, message: ToShard) {
@@ -137,6 +138,7 @@ impl Worker {
             counted: Held::new(&ctx.metrics.ws_connections),
             place: Some(accepted.place),
         });
+        conn.belongs_to(accepted.trace);
         // Connections that come at once, after a restart, are not pinged at once for ever.
         let first_ping = messenger_common::random::within(0..=upkeep::millis(ctx.limits.heartbeat));
         conn.next_ping.set(shard.clock.get() + first_ping);

@@ -11,7 +11,7 @@ use crate::support::process;
 use crate::support::{SOON, blocking, eventually, limited, shared};
 
 /// Of every program.
-const COMMON: [&str; 16] = [
+const COMMON: [&str; 17] = [
     "messenger_build_info",
     "messenger_ready",
     "messenger_places",
@@ -26,6 +26,7 @@ const COMMON: [&str; 16] = [
     "messenger_db_pool_connections",
     "messenger_messages_stored_total",
     "messenger_rate_limited_total",
+    "messenger_trace_spans_total",
     "messenger_auth_attempts_total",
     "process_resident_memory_bytes",
 ];

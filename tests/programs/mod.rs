@@ -14,4 +14,5 @@ mod pooler;
 mod schemathesis;
 mod start;
 mod tools;
+mod traces;
 mod unfit;

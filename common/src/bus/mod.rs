@@ -68,7 +68,8 @@ impl Topic {
             Envelope::Log { chat_id, .. } | Envelope::Ephemeral { chat_id, .. } | Envelope::LogGrew { chat_id, .. } => {
                 Self::Chat(*chat_id)
             }
-            Envelope::Notice { user_id, .. } => Self::User(*user_id),
+            Envelope::Notice { user_id, .. } | Envelope::Traced { user_id: Some(user_id), .. } => Self::User(*user_id),
+            Envelope::Traced { user_id: None, traced } => Self::Chat(traced.chat_id),
             Envelope::Revoked(_) | Envelope::Status(_) | Envelope::Probe(_) => Self::Nodes,
         }
     }

@@ -1,7 +1,8 @@
-//! `TLS_CA_FILE`: the authorities that the certificates of Postgres and Redis are checked against.
+//! `TLS_CA_FILE`: the authorities that the certificates of Postgres, Redis and the collector of
+//! traces are checked against.
 
 use super::raw::Raw;
-use super::{ConfigError, Database, RedisConfig};
+use super::{ConfigError, Database, RedisConfig, TracesConfig};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rustls::RootCertStore;
@@ -37,6 +38,7 @@ pub(super) fn read(
     raw: &Raw,
     database: &Database,
     redis: Option<&RedisConfig>,
+    traces: Option<&TracesConfig>,
     warnings: &mut Vec<String>,
 ) -> Result<Option<Authorities>, ConfigError> {
     let mut all = Pem::default();
@@ -54,7 +56,8 @@ pub(super) fn read(
             return Err(fault("holds no certificate in PEM (-----BEGIN CERTIFICATE-----)".to_owned()));
         }
     }
-    if named.is_none() && !checks_certificates(database, redis) {
+    let collector = traces.is_some_and(TracesConfig::uses_tls);
+    if named.is_none() && !collector && !checks_certificates(database, redis) {
         return Ok(None);
     }
     let system = rustls_native_certs::load_native_certs();

@@ -1,8 +1,8 @@
 //! The command line of a program: a task that needs no configuration, or the variables of one
 //! that does.
 
+use super::flags::command;
 use super::raw::Raw;
-use super::variables::command;
 use super::{Config, ConfigError, Program, Task, data_directory, env_file};
 use clap_complete::Shell;
 

@@ -7,6 +7,7 @@ mod back_ends;
 mod command_line;
 mod database;
 mod env_file;
+mod flags;
 #[cfg(any(test, feature = "fuzz"))]
 mod fuzz;
 mod jwt;
@@ -20,11 +21,13 @@ mod secret;
 mod task;
 #[cfg(test)]
 mod tests;
+mod traces;
 mod variables;
 
 pub use self::redis::{RedisConfig, SentinelPrimary};
 pub use authorities::Authorities;
 pub use command_line::{CommandLine, commit, completions, release};
+pub use flags::command;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) use fuzz::{env_file as fuzz_env_file, variables as fuzz_variables};
 #[cfg(any(test, feature = "fuzz"))]
@@ -37,6 +40,7 @@ pub use origins::AllowedOrigins;
 pub(crate) use origins::canonical as canonical_origin;
 pub use secret::SecretKey;
 pub use task::{AdminTask, INVITE_SECONDS, Task};
+pub use traces::TracesConfig;
 pub use variables::{VARIABLES, Variable, command};
 
 use crate::words::Language;
@@ -154,6 +158,8 @@ pub struct Config {
     pub search_language: Language,
     /// Whether lines of the log have the client's address.
     pub log_client_addresses: bool,
+    /// Where spans go; none: there are no traces.
+    pub traces: Option<TracesConfig>,
     /// Whether rates are limited.
     pub rate_limits: bool,
     /// The limits.
@@ -239,7 +245,9 @@ impl Config {
         let (database, mut redis) = back_ends::read(program, raw, data)?;
         let read_url = raw.given("DATABASE_READ_URL")?;
         let read_url = read_url.map(|url| database::replica(&database, &url)).transpose()?;
-        let authorities = authorities::read(raw, &database, redis.as_ref(), &mut warnings)?;
+        let traces = traces::read(program, raw)?;
+        let (also, collected) = (redis.as_ref(), traces.as_ref());
+        let authorities = authorities::read(raw, &database, also, collected, &mut warnings)?;
         if let Some(redis) = &mut redis {
             redis.authorities.clone_from(&authorities);
         }
@@ -284,6 +292,7 @@ impl Config {
             registration: parse::registration(raw)?,
             search_language: parse::language(raw)?,
             log_client_addresses: parse::switch(raw, "LOG_CLIENT_ADDRESSES")?,
+            traces,
             rate_limits: parse::switch(raw, "RATE_LIMITS")?,
             db_pool_size: parse::number(raw, "DB_POOL_SIZE", 2, 10_000)?,
             secret_key: back_ends::secret_key(program, raw, debug, &database, &jwt, &mut warnings)?,

@@ -2,7 +2,8 @@
 //!
 //! An empty value counts as none, so that a compose file may pass `NAME=${NAME:-}` on.
 
-use super::variables::{VERSION, command, find};
+use super::flags::command;
+use super::variables::{VERSION, find};
 use super::{ConfigError, Program, Task, task};
 use clap::ArgMatches;
 use std::collections::HashMap;

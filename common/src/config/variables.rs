@@ -1,8 +1,6 @@
-//! The one table of variables, and the command line that is made of it.
+//! The one table of variables.
 
-use super::{Program, task};
-use clap::builder::StyledStr;
-use clap::{Arg, Command};
+use super::Program;
 
 /// One variable: its name, what `--help` says, its default for each program, a good value.
 pub struct Variable {
@@ -34,6 +32,15 @@ impl Variable {
             Default::None | Default::Said(_) => None,
             Default::Same(value) => Some(value),
             Default::For(value) => Some(value(program)),
+        }
+    }
+
+    /// What `--help` says of the default.
+    pub(super) fn default_said(&self, program: Program) -> &'static str {
+        match (self.default(program), &self.default) {
+            (Some(value), _) if !value.is_empty() => value,
+            (_, Default::Said(said)) => said(program),
+            _ => "none",
         }
     }
 
@@ -122,7 +129,7 @@ pub const VARIABLES: &[Variable] = &[
     },
     Variable {
         name: "TLS_CA_FILE",
-        help: "PEM file of authorities for the certificates of Postgres and Redis, beside the system's",
+        help: "PEM file of authorities for the certificates of Postgres, Redis and a collector, beside the system's",
         example: "/etc/ssl/private-ca.pem",
         default: Default::None,
     },
@@ -237,6 +244,43 @@ pub const VARIABLES: &[Variable] = &[
         "on",
         "on or off; on: lines of the log that belong to a request have its client's address",
     ),
+    Variable {
+        name: "OTEL_EXPORTER_OTLP_ENDPOINT",
+        help: "Address of an OpenTelemetry collector that takes traces over HTTP; without it there are none",
+        example: "http://127.0.0.1:4318",
+        default: Default::None,
+    },
+    variable(
+        "OTEL_EXPORTER_OTLP_PROTOCOL",
+        "http/protobuf",
+        "http/protobuf",
+        "The collector's protocol; there is no other",
+    ),
+    Variable {
+        name: "OTEL_EXPORTER_OTLP_HEADERS",
+        help: "Headers for the collector: name=value with commas between, values percent-encoded",
+        example: "authorization=Bearer%20KEY",
+        default: Default::None,
+    },
+    variable(
+        "OTEL_TRACES_SAMPLER",
+        "parentbased_traceidratio",
+        "traceidratio",
+        "Traces that are sampled: always_on, always_off or traceidratio; behind parentbased_ a caller's traceparent decides",
+    ),
+    variable("OTEL_TRACES_SAMPLER_ARG", "0.01", "0.01", "The part of the traces that traceidratio samples, 0 to 1"),
+    Variable {
+        name: "OTEL_SERVICE_NAME",
+        help: "Name of this program in traces",
+        example: "messenger-api",
+        default: Default::Said(Program::name),
+    },
+    Variable {
+        name: "OTEL_RESOURCE_ATTRIBUTES",
+        help: "Attributes of this program in traces: name=value with commas between",
+        example: "deployment.environment.name=production",
+        default: Default::None,
+    },
     variable("RATE_LIMITS", "on", "on", "on or off; off: none of the RATE_ limits below holds"),
     Variable {
         name: "GATEWAY_SHARDS",
@@ -296,31 +340,4 @@ pub const VARIABLES: &[Variable] = &[
 /// The variable of that name.
 pub(super) fn find(name: &str) -> Option<&'static Variable> {
     VARIABLES.iter().find(|v| v.name == name)
-}
-
-/// The command line of a program.
-pub fn command(program: Program) -> Command {
-    let mut command = Command::new(program.name())
-        // `VERSION` is a variable, so `--version` takes a value; without one it prints the
-        // program's.
-        .disable_version_flag(true)
-        .disable_help_subcommand(true)
-        .subcommands(task::commands(program))
-        .about(program.about())
-        .after_help("Each option is also an environment variable, read from `.env` in the working directory too.");
-    for variable in VARIABLES {
-        let default = match (variable.default(program), &variable.default) {
-            (Some(value), _) if !value.is_empty() => format!(" [default: {value}]"),
-            (_, Default::Said(said)) => format!(" [default: {}]", said(program)),
-            _ => " [default: none]".to_owned(),
-        };
-        let help = format!("{} [env: {}]{default}", variable.help, variable.name);
-        let arg =
-            Arg::new(variable.name).long(variable.flag()).value_name("VALUE").help(StyledStr::from(help)).global(true);
-        command = command.arg(match variable.name {
-            VERSION => arg.short('V').num_args(0..=1).default_missing_value(""),
-            _ => arg.allow_hyphen_values(true),
-        });
-    }
-    command
 }

@@ -9,7 +9,7 @@
 use super::EventKind;
 use crate::id::{ChatId, Seq, SessionId, UserId};
 use crate::model::Status;
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut, TryGetError};
 use serde::{Deserialize, Serialize};
 
 /// An event's effect on the subscriptions of its chat, beside being delivered.
@@ -64,6 +64,28 @@ pub struct StatusChange {
     pub decided_at_micros: i64,
     /// The user's chats that are small enough to be notified.
     pub chats: Vec<ChatId>,
+}
+
+/// A place in a trace (W3C Trace Context): the span under which what follows belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TraceContext {
+    /// The trace.
+    pub trace_id: [u8; 16],
+    /// The span.
+    pub span_id: [u8; 8],
+    /// Whether the trace is recorded.
+    pub is_sampled: bool,
+}
+
+/// A sequenced event and the trace that it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Traced {
+    /// The chat.
+    pub chat_id: ChatId,
+    /// The event's place in the sequence.
+    pub seq: Seq,
+    /// The span that delivers it to the bus.
+    pub context: TraceContext,
 }
 
 /// A publication on the bus.
@@ -124,6 +146,13 @@ pub enum Envelope {
         /// How far its log has come at least.
         seq: Seq,
     },
+    /// The trace of an event that follows on the same topic; only of a sampled one.
+    Traced {
+        /// Of a notice: the user who gets it, on whose topic it is.
+        user_id: Option<UserId>,
+        /// The event.
+        traced: Traced,
+    },
 }
 
 /// Bytes that are no envelope.
@@ -147,6 +176,7 @@ const REVOKED: u8 = 4;
 const STATUS: u8 = 5;
 const PROBE: u8 = 6;
 const LOG_GREW: u8 = 7;
+const TRACED: u8 = 8;
 
 impl Envelope {
     /// The wire form.
@@ -204,6 +234,14 @@ impl Envelope {
                 out.put_i64(chat_id.0);
                 out.put_i64(seq.0);
             }
+            Self::Traced { user_id, traced } => {
+                out.put_u8(TRACED);
+                out.put_i64(user_id.map_or(0, |id| id.0));
+                out.put_i64(traced.chat_id.0);
+                out.put_i64(traced.seq.0);
+                out.put_slice(&traced.context.trace_id);
+                out.put_slice(&traced.context.span_id);
+            }
         }
         out.freeze()
     }
@@ -259,6 +297,7 @@ impl Envelope {
                 chat_id: ChatId(bytes.try_get_i64().map_err(short)?),
                 seq: Seq(bytes.try_get_i64().map_err(short)?),
             }),
+            TRACED => traced(&mut bytes).map_err(short),
             other => Err(EnvelopeError::Unknown(other)),
         }
     }
@@ -269,6 +308,16 @@ impl Envelope {
             _ => 0,
         }
     }
+}
+
+fn traced(bytes: &mut Bytes) -> Result<Envelope, TryGetError> {
+    let user = bytes.try_get_i64()?;
+    let (chat_id, seq) = (ChatId(bytes.try_get_i64()?), Seq(bytes.try_get_i64()?));
+    let mut context = TraceContext { trace_id: [0; 16], span_id: [0; 8], is_sampled: true };
+    bytes.try_copy_to_slice(&mut context.trace_id)?;
+    bytes.try_copy_to_slice(&mut context.span_id)?;
+    let user_id = (user != 0).then_some(UserId(user));
+    Ok(Envelope::Traced { user_id, traced: Traced { chat_id, seq, context } })
 }
 
 fn kind(bytes: &mut Bytes) -> Result<EventKind, EnvelopeError> {

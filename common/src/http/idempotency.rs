@@ -141,7 +141,8 @@ impl Keyed {
         }
         let request = Request::from_parts(parts, Body::from(body));
         let context = self.context.clone();
-        let task = async move { run(&context, &claim, shape, request, next).await }.in_current_span();
+        let traces = context.traces.clone();
+        let task = traces.carried(async move { run(&context, &claim, shape, request, next).await }.in_current_span());
         self.lifecycle.spawn_task("keyed request", task).await.map_err(Error::internal)?
     }
 }

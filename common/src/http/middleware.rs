@@ -14,6 +14,7 @@ use crate::error::{Error, chain};
 use crate::metrics::Metrics;
 use crate::once::OncePerCause;
 use crate::service::{Audit, SecurityEvent};
+use crate::traces::{Part, Span, Traces};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
@@ -53,15 +54,16 @@ struct Edge {
     logged: OncePerCause,
     audit: Audit,
     log_client_addresses: bool,
+    traces: Traces,
 }
 
 /// A router with all layers of this module. A path with its trailing slash is the path without it.
 /// The router must have no fallback of its own.
-pub fn layers(router: Router, config: &Config, metrics: &Metrics) -> Router {
-    layers_with(router, config, metrics, REQUEST_TIMEOUT)
+pub fn layers(router: Router, config: &Config, metrics: &Metrics, traces: &Traces) -> Router {
+    layers_with(router, config, metrics, traces, REQUEST_TIMEOUT)
 }
 
-fn layers_with(router: Router, config: &Config, metrics: &Metrics, timeout: Duration) -> Router {
+fn layers_with(router: Router, config: &Config, metrics: &Metrics, traces: &Traces, timeout: Duration) -> Router {
     let edge = Arc::new(Edge {
         metrics: metrics.clone(),
         body_limit: config.limits.max_body_bytes,
@@ -71,6 +73,7 @@ fn layers_with(router: Router, config: &Config, metrics: &Metrics, timeout: Dura
         logged: OncePerCause::default(),
         audit: Audit::default(),
         log_client_addresses: config.log_client_addresses,
+        traces: traces.clone(),
     });
     let router = router
         .fallback(async || Error::NotFound)
@@ -152,6 +155,7 @@ async fn through(State(edge): State<Arc<Edge>>, mut request: Request, next: Next
         client.address = Empty,
         user.id = Empty,
         session.id = Empty,
+        trace.id = Empty,
     );
     if let Some(peer) = request.extensions().get::<Peer>().copied() {
         let client = ClientIp::of(peer.0.ip(), request.headers(), &edge.trusted_proxies);
@@ -164,9 +168,15 @@ async fn through(State(edge): State<Arc<Edge>>, mut request: Request, next: Next
     request.extensions_mut().insert(id.clone());
     let body = Unread::of(&mut request);
 
-    let mut answered = match head::check(&mut request) {
-        Ok(()) => next.run(request).instrument(span.clone()).await,
-        Err(error) => head::refusal(error),
+    let mut traced = begin(&edge.traces, &method, route, &id, &request);
+    let mut answered = match (head::check(&mut request), &traced) {
+        (Err(error), _) => head::refusal(error),
+        (Ok(()), None) => next.run(request).instrument(span.clone()).await,
+        (Ok(()), Some(traced)) => {
+            span.record("trace.id", traced.trace_id());
+            // In a box: the future of a request that is not traced stays as small as it was.
+            Box::pin(traced.scope(next.run(request).instrument(span.clone()))).await
+        }
     };
     let took = started.elapsed();
     if let Some(body) = body {
@@ -187,8 +197,27 @@ async fn through(State(edge): State<Arc<Edge>>, mut request: Request, next: Next
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     let status = response.status().as_u16();
     edge.metrics.http_request(known_method(&method), route, status, took);
+    if let Some(traced) = &mut traced {
+        traced.set("http.response.status_code", i64::from(status));
+        if status >= 500 {
+            traced.failed(if status == 503 { "unavailable" } else { "internal" });
+        }
+    }
     tracing::debug!(http.status = status, http.micros = took.as_micros(), "answered");
     response
+}
+
+/// The span of a request, under the one that its caller names, where the trace is sampled.
+fn begin(traces: &Traces, method: &Method, route: &str, id: &RequestId, request: &Request) -> Option<Span> {
+    if !traces.is_on() {
+        return None;
+    }
+    let method = known_method(method);
+    let mut span = traces.begin(Part::Served, format!("{method} {route}"), traces.asked(request.headers()))?;
+    span.set("http.request.method", method);
+    span.set("http.route", route.to_owned());
+    span.set("messenger.request.id", id.0.to_string());
+    Some(span)
 }
 
 /// The handler's answer, or what stands for it: too large, too slow, panicked.

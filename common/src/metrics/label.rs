@@ -109,6 +109,18 @@ label!(
     }
 );
 
+label!(
+    /// What became of a span.
+    SpanResult "result" {
+        /// The collector took it.
+        Exported = "exported",
+        /// The collector was away, or refused it.
+        Failed = "failed",
+        /// Too many waited already.
+        Dropped = "dropped",
+    }
+);
+
 /// How a WebSocket ended: by a close code of the contract, or with another number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended(Option<CloseCode>);

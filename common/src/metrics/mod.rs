@@ -9,7 +9,7 @@ mod label;
 pub use crate::label::Label;
 pub use crate::wire::CommandType;
 pub use family::{BuildInfo, Counters, Counters2, Gauges, HttpDuration, HttpRequests};
-pub use label::{AuthResult, CommandResult, Ended, GapCause, PoolUse, PublishResult, RateLimit};
+pub use label::{AuthResult, CommandResult, Ended, GapCause, PoolUse, PublishResult, RateLimit, SpanResult};
 
 use crate::config::Program;
 use crate::event::EventKind;
@@ -136,6 +136,8 @@ table! {
     auth_attempt_counters: Counters<AuthResult> = "messenger_auth_attempts_total", Both;
     /// Requests and commands refused for their rate, by limit.
     rate_limited_counters: Counters<RateLimit> = "messenger_rate_limited_total", Both;
+    /// Spans of sampled traces, by what became of them.
+    trace_span_counters: Counters<SpanResult> = "messenger_trace_spans_total", Both;
 }
 
 impl Metrics {
@@ -195,6 +197,17 @@ impl Metrics {
     /// A limit's counter, by the limit's name.
     pub fn rate_limited(&self, limit: &str) -> &IntCounter {
         self.0.rate_limited_counters.get(RateLimit::named(limit))
+    }
+
+    /// The counter of what became of spans.
+    pub fn trace_spans(&self, result: SpanResult) -> &IntCounter {
+        self.0.trace_span_counters.get(result)
+    }
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Metrics")
     }
 }
 

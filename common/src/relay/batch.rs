@@ -2,6 +2,7 @@
 
 use crate::bus::Publication;
 use crate::store::OutboxId;
+use crate::traces::Span;
 
 /// About how many publications, and bytes of them, one call of the bus takes: it has a second for
 /// its answer.
@@ -14,6 +15,8 @@ pub(super) struct Batch {
     pub(super) publications: Vec<Publication>,
     bytes: usize,
     pub(super) ids: Vec<OutboxId>,
+    /// The spans that end with the call.
+    pub(super) spans: Vec<Span>,
 }
 
 impl Batch {
@@ -32,5 +35,6 @@ impl Batch {
         self.publications.clear();
         self.bytes = 0;
         self.ids.clear();
+        self.spans.clear();
     }
 }

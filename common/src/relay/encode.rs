@@ -11,6 +11,8 @@ use std::sync::Arc;
 /// notices. A large change is never whole in memory as publications.
 pub(super) struct Telling<'a> {
     committed: &'a Committed,
+    /// The traces of the events: before these, on the same topics.
+    traces: std::vec::IntoIter<Publication>,
     next: usize,
     /// The frames of the events so far: a private message's notices bear the same.
     frames: Vec<Bytes>,
@@ -20,7 +22,7 @@ pub(super) struct Telling<'a> {
 
 impl<'a> Telling<'a> {
     pub(super) fn of(committed: &'a Committed) -> Self {
-        Self { committed, next: 0, frames: Vec::new(), added: None }
+        Self { committed, traces: traces(committed).into_iter(), next: 0, frames: Vec::new(), added: None }
     }
 
     /// The envelopes of the notices alone.
@@ -86,10 +88,27 @@ impl<'a> Telling<'a> {
     }
 }
 
+fn traces(committed: &Committed) -> Vec<Publication> {
+    let mut publications = Vec::new();
+    for traced in &committed.traced {
+        let is_of = |notice: &&UserNotice| {
+            let of_message = matches!(notice.body, NoticeBody::NewMessage(_) | NoticeBody::Mentioned(_));
+            of_message && (notice.chat_id, notice.seq) == (traced.chat_id, traced.seq)
+        };
+        let users = committed.notices.iter().filter(is_of).map(|notice| Some(notice.user_id));
+        let envelopes = std::iter::once(None).chain(users).map(|user_id| Envelope::Traced { user_id, traced: *traced });
+        publications.extend(envelopes.map(|envelope| Publication::from(&envelope)));
+    }
+    publications
+}
+
 impl Iterator for Telling<'_> {
     type Item = Publication;
 
     fn next(&mut self) -> Option<Publication> {
+        if let Some(trace) = self.traces.next() {
+            return Some(trace);
+        }
         let (at, committed) = (self.next, self.committed);
         self.next += 1;
         if let Some(event) = committed.events.get(at) {

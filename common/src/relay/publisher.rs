@@ -4,9 +4,10 @@
 use super::batch::Batch;
 use super::encode::Telling;
 use crate::bus::{Bus, Publication};
-use crate::event::{Envelope, EventBody, Revocation};
+use crate::event::{Envelope, EventBody, Revocation, Traced};
 use crate::lifecycle::Lifecycle;
 use crate::store::{Committed, NoticeBody, OutboxId, Store};
+use crate::traces::{Part, Span, Traces};
 use prometheus::IntCounter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -32,6 +33,8 @@ const ENDED_TRIES: u32 = 30;
 /// Removals are gathered for this long, or up to this many.
 const GATHER: Duration = Duration::from_millis(50);
 const REMOVE_BATCH: usize = 500;
+/// Events of one commit that are followed: a trace needs not each of a change to thousands.
+const TRACED: usize = 16;
 
 /// Publishes what was committed. Clones feed the same queue.
 #[derive(Clone, Debug)]
@@ -41,18 +44,25 @@ pub struct Publisher {
     waiting: Arc<AtomicUsize>,
     ended: mpsc::Sender<Publication>,
     dropped: IntCounter,
+    traces: Traces,
 }
 
 #[derive(Debug)]
 enum Item {
-    Committed(Committed),
+    Committed(Committed, Vec<Span>),
     Unstored(Publication),
 }
 
 impl Publisher {
     /// Starts the publisher's tasks. `dropped` counts the commits that a full queue left to the
     /// relay.
-    pub fn start(bus: Arc<dyn Bus>, store: Arc<dyn Store>, lifecycle: &Lifecycle, dropped: IntCounter) -> Self {
+    pub fn start(
+        bus: Arc<dyn Bus>,
+        store: Arc<dyn Store>,
+        lifecycle: &Lifecycle,
+        dropped: IntCounter,
+        traces: Traces,
+    ) -> Self {
         let (queue, items) = mpsc::channel(QUEUE);
         let (removals, ids) = mpsc::channel(REMOVALS);
         let (ended, words) = mpsc::channel(ENDED);
@@ -60,21 +70,48 @@ impl Publisher {
         lifecycle.spawn("publisher", publish(bus.clone(), items, removals, waiting.clone()));
         lifecycle.spawn("ended access", publish_ended_access(bus, words));
         lifecycle.spawn("outbox removal", remove(store, ids));
-        Self { queue, waiting, ended, dropped }
+        Self { queue, waiting, ended, dropped, traces }
+    }
+
+    /// Makes the spans of its callers.
+    pub(crate) fn traces(&self) -> &Traces {
+        &self.traces
     }
 
     /// Publishes a commit soon. Never waits. Nothing is lost when the queue is full: the relay
     /// publishes it.
-    pub fn publish(&self, committed: Committed) {
+    pub fn publish(&self, mut committed: Committed) {
         if committed.outbox.is_none() && committed.events.is_empty() && committed.notices.is_empty() {
             return;
         }
         let weight = weight(&committed);
+        let spans = self.traced(&mut committed);
         let fits = self.waiting.fetch_add(weight, Ordering::Relaxed) < BYTES;
-        if !fits || self.queue.try_send(Item::Committed(committed)).is_err() {
+        if !fits || self.queue.try_send(Item::Committed(committed, spans)).is_err() {
             self.waiting.fetch_sub(weight, Ordering::Relaxed);
             self.dropped.inc();
         }
+    }
+
+    /// The spans of publishing: of the events that name their trace, or of all that the running
+    /// task committed for its own.
+    fn traced(&self, committed: &mut Committed) -> Vec<Span> {
+        if !self.traces.is_on() {
+            return Vec::new();
+        }
+        if committed.traced.is_empty()
+            && let Some(context) = self.traces.current()
+        {
+            let events = committed.events.iter().take(TRACED);
+            committed.traced = events.map(|event| Traced { chat_id: event.chat_id, seq: event.seq, context }).collect();
+        }
+        let begin = |traced: &mut Traced| {
+            let mut span = self.traces.begin(Part::Published, "publish", Some(traced.context))?;
+            span.of_event(traced.chat_id, traced.seq);
+            traced.context = span.context();
+            Some(span)
+        };
+        committed.traced.iter_mut().filter_map(begin).collect()
     }
 
     /// Publishes a revocation before all that waits, and retries for some seconds. Never waits.
@@ -117,7 +154,7 @@ async fn publish(
     while items.recv_many(&mut taken, COMMITS_AT_ONCE).await > 0 {
         for item in taken.drain(..) {
             match item {
-                Item::Committed(committed) => {
+                Item::Committed(committed, spans) => {
                     waiting.fetch_sub(weight(&committed), Ordering::Relaxed);
                     let mut published = true;
                     for publication in Telling::of(&committed) {
@@ -130,6 +167,7 @@ async fn publish(
                     }
                     // An entry leaves the outbox only whole.
                     batch.ids.extend(committed.outbox.filter(|_| published));
+                    batch.spans.extend(spans);
                 }
                 Item::Unstored(publication) => {
                     if batch.push(publication) {
@@ -145,6 +183,9 @@ async fn publish(
 /// Whether the bus took the batch. On an error the entries stay in the outbox, for the relay.
 async fn flush(bus: &dyn Bus, batch: &mut Batch, removals: &mpsc::Sender<OutboxId>) -> bool {
     let published = batch.publications.is_empty() || bus.publish(&batch.publications).await.is_ok();
+    if !published {
+        batch.spans.iter_mut().for_each(|span| span.failed("unavailable"));
+    }
     if published {
         for id in batch.ids.drain(..) {
             if removals.try_send(id).is_err() {

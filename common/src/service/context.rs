@@ -15,6 +15,7 @@ use crate::presence::Presence;
 use crate::rate_limit::{Decision, Limit, RateLimiter};
 use crate::relay::Publisher;
 use crate::store::{Session, Store};
+use crate::traces::Traces;
 use crate::words::Language;
 use std::net::IpAddr;
 use std::ops::Deref;
@@ -70,6 +71,8 @@ pub struct Parts {
     pub audit: Audit,
     /// The metrics.
     pub metrics: Metrics,
+    /// Makes spans.
+    pub traces: Traces,
 }
 
 impl Deref for Context {

@@ -1,7 +1,7 @@
 //! The log of every chat, and the outbox of what was committed and perhaps not published.
 
 use crate::error::Result;
-use crate::event::LogEvent;
+use crate::event::{LogEvent, Traced};
 use crate::id::{ChatId, Seq, UserId};
 use crate::model::{Chat, ChatSettings, Message};
 use crate::store::stored_time::Time;
@@ -26,6 +26,8 @@ pub struct Committed {
     pub notices: Vec<UserNotice>,
     /// The outbox entry, to be removed once all that is published. `None`: nothing was committed.
     pub outbox: Option<OutboxId>,
+    /// The events that belong to sampled traces.
+    pub traced: Vec<Traced>,
 }
 
 /// A frame for every connection of a user; see [`crate::event::Envelope::Notice`].

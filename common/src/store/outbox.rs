@@ -152,7 +152,7 @@ pub(super) fn rebuilt(
             notices.push(UserNotice { user_id: *user, chat_id: stored.chat, seq: stored.seq, body });
         }
     }
-    Committed { events, notices, outbox: Some(outbox) }
+    Committed { events, notices, outbox: Some(outbox), traced: Vec::new() }
 }
 
 /// The users whom a message mentions are notified beside the sequence.

@@ -46,7 +46,7 @@ impl Call<'_> {
         Fut: Future<Output = Result<T>> + Send + 'static,
     {
         let hub = &self.shard.hub;
-        let running = hub.spawn("command", rule(hub.ctx.clone(), Arc::clone(&self.by)));
+        let running = hub.spawn("command", hub.ctx.traces.carried(rule(hub.ctx.clone(), Arc::clone(&self.by))));
         match tokio::time::timeout(WORK_WITHIN, running).await {
             Ok(Ok(done)) => done,
             Ok(Err(panicked)) => Err(Error::internal(panicked)),

@@ -29,6 +29,10 @@ impl Shard {
                 self.on_notice(user_id, chat_id, seq, kind, &frame, Some(happened));
                 None
             }
+            Delivery::Traced(arrival) => {
+                self.traces.borrow_mut().expect(arrival);
+                None
+            }
             Delivery::Status(changes) => {
                 self.on_statuses(&changes);
                 None
@@ -42,6 +46,7 @@ impl Shard {
             self.hub.reads.log.forget(chat);
         }
         if readers > 0 {
+            self.traces.borrow_mut().handed(None, chat, event.seq, readers);
             self.count(event, readers);
         }
     }

@@ -162,6 +162,7 @@ impl Shard {
                 _ => delivered += u64::from(conn.deliver(frame) == Push::Taken),
             }
         }
+        self.traces.borrow_mut().handed(Some(user), chat, seq, delivered);
         self.hub.ctx.metrics.ws_deliveries(kind).inc_by(delivered);
     }
 }

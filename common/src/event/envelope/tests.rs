@@ -23,6 +23,10 @@ fn samples() -> Vec<Envelope> {
         all.push(Envelope::Notice { user_id, chat_id, seq, kind, json: json.clone() });
     }
     all.push(Envelope::LogGrew { chat_id, seq });
+    let context = TraceContext { trace_id: [7; 16], span_id: [8; 8], is_sampled: true };
+    for user_id in [None, Some(UserId(9))] {
+        all.push(Envelope::Traced { user_id, traced: Traced { chat_id, seq, context } });
+    }
     for session_id in [None, Some(SessionId(3))] {
         all.push(Envelope::Revoked(Revocation { user_id, session_id, reason: RevocationReason::AccountDisabled }));
     }

@@ -47,7 +47,7 @@ impl Server {
     async fn start(variables: &[(&'static str, &str)]) -> Self {
         let config = Config::for_tests(Program::Api, variables);
         let metrics = Metrics::new(Program::Api);
-        let router = layers_with(routes(), &config, &metrics, Duration::from_millis(300));
+        let router = layers_with(routes(), &config, &metrics, &Traces::default(), Duration::from_millis(300));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let lifecycle = Lifecycle::new();

@@ -1,6 +1,7 @@
 //! The publisher and the relay over a real store and a bus that can be made to fail.
 
 mod large;
+mod traced;
 
 use super::{Publisher, Relay};
 use crate::bus::memory::{MemoryBus, MemoryHub};
@@ -12,6 +13,7 @@ use crate::id::{ChatId, Seq, UserId};
 use crate::model::{Chat, Message};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Committed, NewGroup, NewMessage, NewUser, NoticeBody, Store, UserNotice};
+use crate::traces::Traces;
 use async_trait::async_trait;
 use messenger_testing::{until, within};
 use parking_lot::Mutex;
@@ -109,7 +111,7 @@ impl World {
         store.outbox_remove(&committed.outbox.into_iter().collect::<Vec<_>>()).await.unwrap();
         let counter = |name| IntCounter::new(name, name).unwrap();
         let dropped = counter("dropped");
-        let publisher = Publisher::start(bus.clone(), store.clone(), &tasks.tasks, dropped.clone());
+        let publisher = Publisher::start(bus.clone(), store.clone(), &tasks.tasks, dropped.clone(), Traces::default());
         let mut events = bus.take_events().unwrap();
         let topics = [Topic::Chat(chat.id), Topic::User(user), Topic::User(other)];
         bus.subscribe(&topics);

@@ -6,11 +6,13 @@
 //! row is locked delays only itself.
 
 use crate::error::{Error, Result};
+use crate::event::Traced;
 use crate::id::ChatId;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
 use crate::relay::Publisher;
 use crate::store::{Committed, NewMessage, Sent, SentBatch, Store};
+use crate::traces::{Part, Span, Traces};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use std::collections::{HashSet, VecDeque};
@@ -41,11 +43,14 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct SendQueue {
     entries: mpsc::Sender<Entry>,
+    traces: Traces,
 }
 
 struct Entry {
     message: NewMessage,
     came: Instant,
+    /// From the queue to the commit, in a sampled trace.
+    span: Option<Span>,
     /// Its receiver is gone when the caller hung up. The message is committed all the same.
     answer: oneshot::Sender<Result<Sent>>,
 }
@@ -78,7 +83,7 @@ struct Settled {
 impl SendQueue {
     /// Starts the queue's task as one of `lifecycle`.
     pub fn start(store: &Arc<dyn Store>, publisher: &Publisher, metrics: &Metrics, lifecycle: &Lifecycle) -> Self {
-        let (queue, committer) = Self::new(store.writers());
+        let (queue, committer) = Self::new(store.writers(), publisher.traces().clone());
         let (store, publisher, metrics) = (store.clone(), publisher.clone(), metrics.clone());
         let commit = move |batch| {
             let store = store.clone();
@@ -92,17 +97,18 @@ impl SendQueue {
         queue
     }
 
-    fn new(at_once: usize) -> (Self, Committer) {
+    fn new(at_once: usize, traces: Traces) -> (Self, Committer) {
         let (sender, entries) = mpsc::channel(MAX_WAITING);
         let (held, busy, suspects) = (VecDeque::new(), HashSet::new(), HashSet::new());
-        (Self { entries: sender }, Committer { entries, held, busy, suspects, at_once, answered: None })
+        (Self { entries: sender, traces }, Committer { entries, held, busy, suspects, at_once, answered: None })
     }
 
     /// Commits a checked message, in one transaction with others that wait.
     pub(super) async fn send(&self, message: NewMessage) -> Result<Sent> {
         let (answer, answered) = oneshot::channel();
+        let span = self.traces.current().and_then(|parent| self.traces.begin(Part::Inner, "commit", Some(parent)));
         self.entries
-            .try_send(Entry { message, came: Instant::now(), answer })
+            .try_send(Entry { message, came: Instant::now(), span, answer })
             .map_err(|_| Error::unavailable("the queue of sends is full"))?;
         match tokio::time::timeout(PATIENCE, answered).await {
             Ok(Ok(outcome)) => outcome,
@@ -186,7 +192,14 @@ impl Committer {
                 Some(id) => keys.insert((message.author_id.0, message.chat_id.0, id.clone())),
                 None => true,
             };
-        if fits { batch.push(entry) } else { self.held.push_back(entry) }
+        if !fits {
+            return self.held.push_back(entry);
+        }
+        let mut entry = entry;
+        if let Some(span) = &mut entry.span {
+            span.moment("transaction begins");
+        }
+        batch.push(entry);
     }
 
     /// A suspect shares a batch with no other chat, and leaves the others a commit of their own.
@@ -285,8 +298,9 @@ async fn within_patience(commit: impl Future<Output = Result<SentBatch>>) -> Res
 
 /// The commit is published before its sender gets the answer, so that the sender's next message
 /// comes after it.
-fn answer(batch: Vec<Entry>, sent: SentBatch, publish: &impl Fn(u64, Committed)) {
+fn answer(mut batch: Vec<Entry>, mut sent: SentBatch, publish: &impl Fn(u64, Committed)) {
     let created = sent.results.iter().filter(|result| matches!(result, Ok(sent) if sent.created)).count();
+    sent.committed.traced = traced(&mut batch, &sent.results);
     publish(created as u64, sent.committed);
     for (entry, result) in batch.into_iter().zip(sent.results) {
         // A caller that hung up is no fault.
@@ -294,8 +308,29 @@ fn answer(batch: Vec<Entry>, sent: SentBatch, publish: &impl Fn(u64, Committed))
     }
 }
 
+/// The new messages that belong to sampled traces, and the end of their spans.
+fn traced(batch: &mut [Entry], results: &[Result<Sent>]) -> Vec<Traced> {
+    let of_entry = |(entry, result): (&mut Entry, &Result<Sent>)| {
+        let mut span = entry.span.take()?;
+        match result {
+            Ok(Sent { message, created }) => {
+                span.of_event(message.chat_id, message.seq);
+                created.then(|| Traced { chat_id: message.chat_id, seq: message.seq, context: span.context() })
+            }
+            Err(error) => {
+                span.failed(error.code());
+                None
+            }
+        }
+    };
+    batch.iter_mut().zip(results).filter_map(of_entry).collect()
+}
+
 fn fail(entries: impl IntoIterator<Item = Entry>, error: fn(String) -> Error, reason: &str) {
-    for entry in entries {
+    for mut entry in entries {
+        if let Some(span) = &mut entry.span {
+            span.failed(error(String::new()).code());
+        }
         drop(entry.answer.send(Err(error(reason.to_owned()))));
     }
 }

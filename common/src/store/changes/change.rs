@@ -199,7 +199,7 @@ impl Change {
 
     /// Its events and notices, to be published once committed.
     pub(super) fn into_committed(self, outbox: OutboxId) -> Committed {
-        Committed { events: self.events, notices: self.notices, outbox: Some(outbox) }
+        Committed { events: self.events, notices: self.notices, outbox: Some(outbox), traced: Vec::new() }
     }
 
     /// Notifies each newcomer, with the chat as it stands after the whole change.

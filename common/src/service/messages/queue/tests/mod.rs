@@ -42,7 +42,7 @@ fn is_stuck(batch: &[NewMessage]) -> bool {
 type Outcome = fn(&[NewMessage]) -> Result<()>;
 
 fn rig(outcome: Outcome) -> Rig {
-    let (queue, committer) = SendQueue::new(AT_ONCE);
+    let (queue, committer) = SendQueue::new(AT_ONCE, Traces::default());
     let fake = Arc::new(Fake::default());
     let [gate, stuck, begun] = [(); 3].map(|()| Arc::new(Semaphore::new(0)));
     let commit = {
