@@ -21,6 +21,23 @@ async fn many_nodes_bring_the_schema_up_at_once() {
     nodes.join_all().await;
 }
 
+/// A node of an earlier release erases the texts of a deleted group and leaves its name.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn names_that_an_earlier_release_left_are_forgotten() {
+    let at = Fixture::postgres().await;
+    let ann = at.user().await;
+    let (gone, stays) = (at.group(&ann, &[]).await.id, at.group(&ann, &[]).await.id);
+    at.store.delete_chat(gone, ann.id).await.unwrap();
+    let left = format!("update chats set erased = true, name = 'left', description = 'this too' where id = {gone}");
+    assert_eq!(at.sql(&left).await, 1);
+    at.store.prune(HOUR, 10).await.unwrap();
+    assert_eq!(
+        at.number("select count(*) from chats where erased and (name <> '' or description is not null)").await,
+        0
+    );
+    assert_eq!(at.number(&format!("select count(*) from chats where id = {stays} and name <> ''")).await, 1);
+}
+
 /// An index that is built beside the guard's transaction waits for the snapshot that it keeps.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_schema_comes_up_whatever_isolation_the_server_has_by_default() {

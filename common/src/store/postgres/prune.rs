@@ -27,6 +27,8 @@ pub(super) async fn prune(pool: &Arc<Pool>, older_than: Duration, limit: usize) 
         connection.step().await?;
         let erased = erase_deleted_chats(connection, limit).await?;
         connection.step().await?;
+        forget_names(connection, limit).await?;
+        connection.step().await?;
         forget_sessions(connection, limit).await?;
         connection.step().await?;
         forget_keys(connection, limit).await?;
@@ -174,6 +176,21 @@ async fn erase_deleted_chats(connection: &mut ServerConnection, limit: i64) -> R
             .await?;
     }
     Ok(i64::try_from(erased.rows_affected()).unwrap_or(i64::MAX).max(1))
+}
+
+/// Deletes the names of deleted groups whose texts a node of an earlier release erased: it left
+/// them. The index of the migration that came with this holds such groups only.
+async fn forget_names(connection: &mut ServerConnection, limit: i64) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "update chats set name = '', description = null where id = any (array(
+             select id from chats where erased and (name <> '' or description is not null) order by id limit $1
+             for update skip locked
+         ))",
+    )
+    .bind(limit)
+    .execute(connection)
+    .await
+    .map(drop)
 }
 
 /// Deletes idempotency keys with their answers.
