@@ -178,6 +178,19 @@ async fn a_gateway_waits_for_the_schema() {
     .await;
 }
 
+/// Each of the schema's migrations looks for the table of migrations; its notices are no news.
+#[tokio::test]
+async fn a_first_start_says_no_more_than_it_must() {
+    limited(async {
+        let (postgres, redis) = (Postgres::private().await, Redis::private().await);
+        let d = Deployment::cluster(1, 0).postgres(&postgres).redis(&redis).start().await;
+        let lines = d.api(0).log().since(0);
+        let notices: Vec<_> = lines.iter().filter(|line| line.contains("_sqlx_migrations")).collect();
+        assert!(notices.is_empty(), "{notices:#?}");
+    })
+    .await;
+}
+
 /// `messenger` with Postgres and Redis configured is an api and a gateway in one, and one more
 /// node of the cluster.
 #[tokio::test]
