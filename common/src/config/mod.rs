@@ -41,7 +41,7 @@ pub(crate) use origins::canonical as canonical_origin;
 pub use secret::SecretKey;
 pub use task::{AdminTask, INVITE_SECONDS, Task};
 pub use traces::TracesConfig;
-pub use variables::{VARIABLES, Variable, command};
+pub use variables::{VARIABLES, Variable};
 
 use crate::words::Language;
 use ipnet::IpNet;

@@ -60,7 +60,7 @@ pub(in crate::store) fn joined(
     let event = LogEvent { chat_id, seq, committed_at: newcomer.joined_at, body };
     let body = NoticeBody::ChatAdded(Arc::new(view.clone().for_all()));
     let notice = UserNotice { user_id: newcomer.user_id, chat_id, seq, body };
-    Committed { events: vec![event], notices: vec![notice], outbox }
+    Committed { events: vec![event], notices: vec![notice], outbox, traced: Vec::new() }
 }
 
 /// Those of these users who are active, as members to be.
