@@ -13,7 +13,7 @@ both_forms!(
 
 async fn text_of_any_direction_and_links_stand_right(d: &Deployment) {
     let (ann, bob) = (d.user_named("ann").await, d.user_named("bob").await);
-    let group = ann.group("Turned \u{202e}round", &[&bob]).await;
+    let group = ann.group("Turned \u{645}\u{631}\u{62d}\u{628}\u{627}", &[&bob]).await;
     let chat = group["id"].as_i64().unwrap();
     bob.say(chat, "\u{645}\u{631}\u{62d}\u{628}\u{627} today\u{61f}").await;
     bob.say(chat, "see http://example.org/a_(b), (www.example.org) or me@example.org.").await;
