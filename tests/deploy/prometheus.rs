@@ -11,7 +11,7 @@ use crate::support::process;
 use crate::support::{SOON, blocking, eventually, limited, shared};
 
 /// Of every program.
-const COMMON: [&str; 17] = [
+const COMMON: [&str; 19] = [
     "messenger_build_info",
     "messenger_ready",
     "messenger_places",
@@ -24,6 +24,8 @@ const COMMON: [&str; 17] = [
     "messenger_backplane_up",
     "messenger_backplane_reconnects_total",
     "messenger_db_pool_connections",
+    "messenger_db_replica_up",
+    "messenger_db_replica_lag_bytes",
     "messenger_messages_stored_total",
     "messenger_rate_limited_total",
     "messenger_trace_spans_total",

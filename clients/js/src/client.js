@@ -140,9 +140,12 @@ export class Messenger {
   /**
    * A page of the messages that have all these words, the newest first. `highlights` of a message
    * are pieces of `[...text]`.
+   * @param {string} q
+   * @param {{chatId?: number, authorId?: number, limit?: number, cursor?: string|null}} [options]
+   * @returns {Promise<any>}
    */
   search(q, { chatId, authorId, limit, cursor } = {}) {
-    const asked = Object.entries({ q, chat_id: chatId, author_id: authorId, limit, cursor }).filter(([, value]) => value != null);
+    const asked = Object.entries({ q, chat_id: chatId, author_id: authorId, limit, cursor }).flatMap(([name, value]) => (value == null ? [] : [[name, `${value}`]]));
     return this.request('GET', `/messages/search?${new URLSearchParams(asked)}`);
   }
 
