@@ -15,8 +15,7 @@ use crate::event;
 use crate::id::{NodeId, UserId};
 use crate::model::Page;
 use crate::redis::Namespace;
-use crate::redis::pool::RedisPool;
-use crate::redis::script::Script;
+use crate::redis::pool::{RedisPool, Script};
 use answers::{at, number, published, unreadable};
 use async_trait::async_trait;
 use calls::Call;
@@ -85,8 +84,6 @@ struct Scripts {
     lead: Script,
     acknowledge: Script,
     published: Script,
-    count: Script,
-    listed: Script,
 }
 
 impl RedisPresence {
@@ -105,8 +102,6 @@ impl RedisPresence {
             lead: Script::new(include_str!("scripts/lead.lua")),
             acknowledge: Script::new(include_str!("scripts/acknowledge.lua")),
             published: Script::new(include_str!("scripts/published.lua")),
-            count: Script::new(include_str!("scripts/count.lua")),
-            listed: Script::new(include_str!("scripts/listed.lua")),
         };
         Self {
             pool,
@@ -181,15 +176,8 @@ impl Presence for RedisPresence {
             known[bucket(*user)] += 1;
         }
         let some: Vec<_> = (turn % SURPLUS_TURNS..BUCKETS).step_by(SURPLUS_TURNS).collect();
-        let calls: Vec<_> = some
-            .iter()
-            .map(|bucket| {
-                let mut call = self.scripts.listed.call(&[&self.names[*bucket]]);
-                call.arg(&node.0);
-                call
-            })
-            .collect();
-        let counts = self.pool.run(&calls).await?;
+        let ask = |word: &'static str| move |name: &str| redis::cmd(word).arg(format!("{name}:n:{node}")).to_owned();
+        let counts = self.ask_each(&some, ask("SCARD")).await?;
         let counted = some.into_iter().zip(counts.iter().map(|count| count.as_ref().ok().and_then(number)));
         let differing: Vec<_> = counted
             .filter(|(bucket, count)| count.is_some_and(|count| count > known[*bucket]))
@@ -199,8 +187,7 @@ impl Presence for RedisPresence {
             return Ok(Vec::new());
         }
         let held: HashSet<UserId> = users.iter().copied().collect();
-        let ask = |name: &str| redis::cmd("SMEMBERS").arg(format!("{name}:n:{node}")).to_owned();
-        let answers = self.ask_each(&differing, ask).await?;
+        let answers = self.ask_each(&differing, ask("SMEMBERS")).await?;
         let believed = answers.iter().flat_map(|answer| match answer {
             Ok(Value::Array(users) | Value::Set(users)) => users.as_slice(),
             _ => &[],
@@ -328,8 +315,13 @@ impl Presence for RedisPresence {
     }
 
     async fn count(&self) -> Result<u64> {
-        let calls: Vec<_> = self.names.iter().map(|name| self.scripts.count.call(&[name])).collect();
-        let counts: Vec<Value> = self.pool.run(&calls).await?.into_iter().collect::<Result<_>>()?;
+        let buckets: Vec<_> = (0..BUCKETS).collect();
+        let answers = self.ask(&buckets, |name| {
+            let mut command = redis::cmd("ZCARD");
+            command.arg(format!("{name}:online"));
+            command
+        });
+        let counts = answers.await?;
         Ok(counts.iter().filter_map(number).filter_map(|count| u64::try_from(count).ok()).sum())
     }
 }

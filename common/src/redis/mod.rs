@@ -8,7 +8,6 @@ pub mod connect;
 pub mod facts;
 pub mod namespace;
 pub mod pool;
-pub mod script;
 pub mod server;
 
 pub use namespace::Namespace;

@@ -1,7 +1,6 @@
 //! Commands to Redis beside the bus: pooled connections to a single server or a cluster, every
 //! wait bounded.
 
-use super::script::{self, Group, ScriptCall};
 use super::{Server, connect};
 use crate::config::RedisConfig;
 use crate::error::{Error, Result};
@@ -17,6 +16,56 @@ use std::time::Duration;
 
 /// Most connections.
 const CONNECTIONS: usize = 8;
+
+/// A Lua script: called by its digest, sent whole when the server does not know it.
+#[derive(Debug)]
+pub struct Script {
+    text: &'static str,
+    digest: String,
+}
+
+impl Script {
+    /// A script of this text, which begins with its KEYS and ARGV. All its keys must be in one
+    /// slot.
+    pub fn new(text: &'static str) -> Self {
+        Self { text, digest: redis::Script::new(text).get_hash().to_owned() }
+    }
+
+    /// A call with these keys. [`ScriptCall::arg`] adds arguments.
+    pub fn call(&self, keys: &[&str]) -> ScriptCall<'_> {
+        let mut arguments = Cmd::new();
+        arguments.arg(keys.len());
+        for key in keys {
+            arguments.arg(*key);
+        }
+        ScriptCall { script: self, arguments }
+    }
+}
+
+/// A script with its keys and arguments.
+pub struct ScriptCall<'a> {
+    script: &'a Script,
+    arguments: Cmd,
+}
+
+impl ScriptCall<'_> {
+    /// One more of `ARGV`.
+    pub fn arg(&mut self, value: impl redis::ToRedisArgs) -> &mut Self {
+        self.arguments.arg(value);
+        self
+    }
+
+    fn command(&self, name: &str, script: &str) -> Cmd {
+        let mut command = redis::cmd(name);
+        command.arg(script);
+        for argument in self.arguments.args_iter() {
+            if let redis::Arg::Simple(bytes) = argument {
+                command.arg(bytes);
+            }
+        }
+        command
+    }
+}
 
 /// A pool of connections to `REDIS_URL`.
 pub struct RedisPool {
@@ -88,44 +137,22 @@ impl RedisPool {
     }
 
     /// Runs the scripts in one round trip (in a cluster each by itself, at the same time) and
-    /// answers for each, in their order. On a single server, calls of one script are one command. A
-    /// script may have run even if its answer, or the whole call, is an error. `Error::Unavailable`
-    /// when Redis is away, slow or refuses.
+    /// answers for each, in their order. A script may have run even if its answer, or the whole
+    /// call, is an error. `Error::Unavailable` when Redis is away, slow or refuses.
     pub async fn run(&self, calls: &[ScriptCall<'_>]) -> Result<Vec<Result<Value>>> {
-        let together = matches!(self.inner, Inner::Single(_));
-        let raw = async {
-            let mut raw = Vec::with_capacity(calls.len());
-            // Calls that were too long for one command are left over.
-            while raw.len() < calls.len() {
-                let groups = script::groups(&calls[raw.len()..], together);
-                let answers = self.scripts(&groups).await?;
-                for (group, answer) in groups.iter().zip(answers) {
-                    let before = raw.len();
-                    raw.extend(group.split(answer));
-                    if raw.len() - before < group.len() {
-                        break;
-                    }
-                }
-            }
-            Ok(raw)
-        };
-        Ok(answers(self.bounded(raw).await?))
-    }
-
-    async fn scripts(&self, groups: &[Group<'_>]) -> Result<Vec<RedisResult<Value>>> {
-        let short: Vec<_> = groups.iter().map(Group::by_digest).collect();
-        let mut answers = self.raw(&short).await?;
+        let short: Vec<_> = calls.iter().map(|call| call.command("EVALSHA", &call.script.digest)).collect();
+        let mut answers = self.bounded(self.raw(&short)).await?;
         // After a restart or a failover the server knows no scripts: only unknown ones are sent
         // again, whole.
         let unknown: Vec<_> = (0..answers.len()).filter(|&at| is_unknown_script(&answers[at])).collect();
         if !unknown.is_empty() {
-            let whole: Vec<_> = unknown.iter().map(|&at| groups[at].whole()).collect();
-            let again = self.raw(&whole).await?;
+            let whole: Vec<_> = unknown.iter().map(|&at| calls[at].command("EVAL", calls[at].script.text)).collect();
+            let again = self.bounded(self.raw(&whole)).await?;
             for (at, answer) in unknown.into_iter().zip(again) {
                 answers[at] = answer;
             }
         }
-        Ok(answers)
+        Ok(self::answers(answers))
     }
 
     /// Runs the commands in one round trip (in a cluster each by itself, at the same time) and
@@ -211,9 +238,6 @@ fn is_unknown_script(answer: &RedisResult<Value>) -> bool {
 /// The answer of a replica, or of a server that is still loading.
 fn is_not_primary(answer: &Value) -> bool {
     use ServerErrorKind::{BusyLoading, MasterDown, ReadOnly};
-    if let Value::Array(answers) = answer {
-        return answers.iter().any(is_not_primary);
-    }
     matches!(answer, Value::ServerError(error) if matches!(error.kind(), Some(BusyLoading | MasterDown | ReadOnly)))
 }
 

@@ -4,7 +4,7 @@ use super::answers::{transitions, unreadable};
 use super::{BUCKETS, RedisPresence, USERS_PER_CALL, bucket, millis};
 use crate::id::{NodeId, UserId};
 use crate::presence::{Outcome, Transition};
-use crate::redis::script::{Script, ScriptCall};
+use crate::redis::pool::{Script, ScriptCall};
 use redis::Value;
 use std::time::Duration;
 use tokio::time::Instant;

@@ -1,5 +1,0 @@
--- How many users a bucket lists as held by a node.
---
--- KEYS[1]  the bucket
--- ARGV[1]  the node
-return redis.call('SCARD', KEYS[1] .. ':n:' .. ARGV[1])
