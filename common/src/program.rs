@@ -17,7 +17,7 @@ use crate::lifecycle::{ExitReason, Lifecycle};
 use crate::metrics::{Metrics, PublishResult};
 use crate::pruning;
 use crate::relay::{Publisher, Relay};
-use crate::service::{Audit, Context, KNOWN_GROUPS, OnlineReads, Parts, SendQueue};
+use crate::service::{Audit, Context, KNOWN_GROUPS, OnlineReads, Parts, Searches, SendQueue};
 use crate::store::Store;
 use crate::traces::Traces;
 use axum::Router;
@@ -172,6 +172,7 @@ async fn context(
         publisher,
         presence: backends.presence.clone(),
         online: OnlineReads::default(),
+        searches: Searches::of(config.db_pool_size),
         limiter: backends.limiter.clone(),
         tokens,
         passwords,

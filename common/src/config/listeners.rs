@@ -35,7 +35,9 @@ mod tests {
     #[test]
     fn the_admin_listener_follows_the_public_one_but_in_one_process() {
         let admin = |program, variables: &[(&'static str, &str)]| {
-            read(program, &cluster(variables)).expect("starts").admin_listen.to_string()
+            let file = if program == Program::Messenger { "sqlite:chat.db" } else { "postgres://u@db/m" };
+            let all = [&[("DATABASE_URL", file)], variables].concat();
+            read(program, &cluster(&all)).expect("starts").admin_listen.to_string()
         };
         let open = [("HOST", "0.0.0.0")];
         assert_eq!(admin(Program::Messenger, &open), "127.0.0.1:9000");
@@ -47,7 +49,7 @@ mod tests {
 
     #[test]
     fn a_proxy_is_trusted_in_whatever_form_its_address_is_written() {
-        let config = |value| read(Program::Messenger, &cluster(&[("TRUSTED_PROXIES", value)]));
+        let config = |value| read(Program::Api, &cluster(&[("TRUSTED_PROXIES", value)]));
         for (value, trusted) in [
             ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
             ("::ffff:10.1.2.3", "10.1.2.3/32"),

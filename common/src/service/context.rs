@@ -1,7 +1,7 @@
 //! The parts that the rules work with: the back ends, the keys, the limits.
 
 use super::audit::{Audit, SecurityEvent};
-use super::messages::SendQueue;
+use super::messages::{Searches, SendQueue};
 use super::{network, online::OnlineReads};
 use crate::auth::{AuthUser, Holders, Passwords, Revocations, Tokens};
 use crate::clock::Clock;
@@ -45,6 +45,8 @@ pub struct Parts {
     pub presence: Arc<dyn Presence>,
     /// The online users, as read a moment ago.
     pub online: OnlineReads,
+    /// The searches that run.
+    pub searches: Searches,
     /// Counts against [`Limits`].
     pub limiter: Arc<dyn RateLimiter>,
     /// Issues and verifies tokens.
@@ -162,18 +164,25 @@ impl Context {
     /// Counts what others are notified of: a message, or a change that costs as much.
     /// `RateLimited`.
     pub async fn charge_message(&self, by: &AuthUser) -> Result<()> {
+        self.charge_messages(by, 1).await
+    }
+
+    /// The same of several at once: all of them count, or none. More than a burst count as one.
+    pub(super) async fn charge_messages(&self, by: &AuthUser, messages: usize) -> Result<()> {
         let (rate, burst) = (self.limits.rate_messages_per_second, self.limits.rate_messages_burst);
-        let limit = Limit { name: "messages", rate, period: Duration::from_secs(1), burst };
-        self.limited(limit, &by.user_id.to_string()).await
+        let several = u32::try_from(messages).unwrap_or(u32::MAX).clamp(1, burst.max(1));
+        // One, at an interval as long as that of all of them.
+        let (period, burst) = (Duration::from_secs(several.into()), burst / several);
+        self.limited(Limit { name: "messages", rate, period, burst }, &by.user_id.to_string()).await
     }
 
     /// Counts, beside the change itself, the people whom it notifies: a message more for each
     /// fifty. `RateLimited`.
     pub(super) async fn charge_people(&self, by: &AuthUser, people: usize) -> Result<()> {
-        for _ in 0..people / PEOPLE_PER_MESSAGE {
-            self.charge_message(by).await?;
+        match people / PEOPLE_PER_MESSAGE {
+            0 => Ok(()),
+            messages => self.charge_messages(by, messages).await,
         }
-        Ok(())
     }
 
     /// Counts any other request of a user, or of an address where the request is public.

@@ -1,7 +1,6 @@
 //! Accounts: made, looked up, changed, deactivated.
 
 use super::cursor::PageRequest;
-use super::people::ProfilePatch;
 use super::stored_time::Time;
 use crate::error::Result;
 use crate::id::{SessionId, UserId};
@@ -10,6 +9,15 @@ use async_trait::async_trait;
 use sqlx::FromRow;
 use std::time::Duration;
 use time::OffsetDateTime;
+
+/// A change of what others see of an account. `None` leaves a field as it is.
+#[derive(Clone, Debug, Default)]
+pub struct ProfilePatch {
+    /// Validated by `service`; `Some(None)` removes it.
+    pub display_name: Option<Option<String>>,
+    /// Validated by `service`; `Some(None)` removes it.
+    pub bio: Option<Option<String>>,
+}
 
 /// How long an account knows a network after a login or a refresh from it.
 pub(super) const NETWORK_KEPT: Duration = Duration::from_hours(90 * 24);

@@ -48,7 +48,7 @@ mod sessions;
 pub mod sqlite;
 mod stored_time;
 
-pub use self::accounts::{Accounts, Credentials, Kept, NewUser, UserPatch, UserRow};
+pub use self::accounts::{Accounts, Credentials, Kept, NewUser, ProfilePatch, UserPatch, UserRow};
 pub use self::chats::{ChatPatch, Chats, NewGroup};
 pub use self::cursor::PageRequest;
 #[cfg(any(test, feature = "fuzz"))]
@@ -62,7 +62,7 @@ pub use self::marks::Marks;
 pub use self::members::{Access, Members, ReadMark, SettingsPatch};
 pub use self::messages::{HistoryFrom, Mention, Messages, NewMessage, Sent, SentBatch};
 pub use self::notices::{Notices, NoticesFrom, NoticesPage, PastNotice};
-pub use self::people::{People, ProfilePatch};
+pub use self::people::People;
 pub use self::schema::SchemaState;
 pub use self::search::{Search, SearchFor};
 pub use self::sessions::{EndedSession, Holder, OpenSession, Rotation, Session, SessionKey, Sessions};

@@ -1,20 +1,11 @@
 //! The public side of a user, and the users whom one blocked.
 
-use super::accounts::UserRow;
+use super::accounts::{ProfilePatch, UserRow};
 use super::cursor::PageRequest;
 use crate::error::Result;
 use crate::id::{ChatId, UserId};
 use crate::model::{Page, User};
 use async_trait::async_trait;
-
-/// A change of what others see of an account. `None` leaves a field as it is.
-#[derive(Clone, Debug, Default)]
-pub struct ProfilePatch {
-    /// Validated by `service`; `Some(None)` removes it.
-    pub display_name: Option<Option<String>>,
-    /// Validated by `service`; `Some(None)` removes it.
-    pub bio: Option<Option<String>>,
-}
 
 /// Whether one user of the private chat $1 blocked the other one, $2.
 pub(super) const BLOCKED_IN: &str = "select exists (

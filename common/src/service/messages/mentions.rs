@@ -21,8 +21,9 @@ type Readings = Vec<String>;
 /// the first ten cost what a message costs. `RateLimited`.
 pub(super) async fn charged(ctx: &Context, by: &AuthUser, chat: ChatId, text: &str) -> Result<Vec<Mention>> {
     let found = find(ctx, chat, by.user_id, text).await?;
-    for _ in 0..extra_price(&found) {
-        ctx.charge_message(by).await?;
+    match extra_price(&found) {
+        0 => {}
+        messages => ctx.charge_messages(by, messages).await?,
     }
     Ok(found)
 }

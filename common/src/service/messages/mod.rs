@@ -7,7 +7,7 @@ mod queue;
 mod search;
 
 pub use queue::SendQueue;
-pub use search::{SearchQuery, search};
+pub use search::{SearchQuery, Searches, search};
 
 use super::faults::Faults;
 use super::input::{Fields, FromFields, Unchecked};

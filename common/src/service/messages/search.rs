@@ -7,10 +7,33 @@ use crate::model::{FoundMessage, Page};
 use crate::service::{Context, Fields, FromFields, PageQuery, Unchecked};
 use crate::store::SearchFor;
 use crate::words::{Query, Refused};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// The most pages of the store's that one answer reads. More are needed only where most of what the
 /// store finds has another ending.
 const READS: usize = 5;
+
+/// How long a search waits for its turn.
+const TURN_WITHIN: Duration = Duration::from_secs(1);
+
+/// The searches that run: a quarter of the store's connections at most, so that sends always find
+/// one. Further ones wait for a moment.
+#[derive(Clone, Debug)]
+pub struct Searches(Arc<Semaphore>);
+
+impl Searches {
+    /// None runs yet. `connections` are the store's.
+    pub fn of(connections: u32) -> Self {
+        Self(Arc::new(Semaphore::new((connections / 4).max(1) as usize)))
+    }
+
+    async fn turn(&self) -> Result<SemaphorePermit<'_>> {
+        let turn = tokio::time::timeout(TURN_WITHIN, self.0.acquire()).await;
+        turn.map_err(Error::unavailable)?.map_err(Error::internal)
+    }
+}
 
 /// The question of a search.
 #[derive(Clone, Debug, Default)]
@@ -65,6 +88,7 @@ pub async fn search(
     };
     let limit = page.limit;
     let wanted = SearchFor { query: read, chat: query.chat_id, author: query.author_id };
+    let _turn = ctx.searches.turn().await?;
     for _ in 0..READS {
         page.limit = limit - items.len();
         let found = ctx.store.search(by.user_id, &wanted, &page).await?;

@@ -220,10 +220,10 @@ async fn a_user_of_much_finds_frequent_and_rare_words_alike(fixture: Fixture) {
         let rare = if n % 5_000 == 7 { " rare" } else { "" };
         format!("frequent word w{n}{rare}")
     };
+    // A batch in one chat: of several, it would not be said which is the newest.
     for n in 0..24 {
-        let batch = (0..500)
-            .map(|i| n * 500 + i)
-            .map(|n| new(if n % 10 == 0 { two } else { one }, if n % 10 == 0 { &bob } else { &ann }, &text(n)));
+        let (chat, author) = if n % 12 == 3 { (two, &bob) } else { (one, &ann) };
+        let batch = (0..500).map(|i| new(chat, author, &text(n * 500 + i)));
         fixture.store.send(batch.collect()).await.unwrap();
     }
     assert_eq!(fixture.found(&ann, "rare").await, [10_007, 5_007, 7].map(text));
@@ -235,8 +235,8 @@ async fn a_user_of_much_finds_frequent_and_rare_words_alike(fixture: Fixture) {
     let newest: Vec<_> = newest.items.into_iter().map(|message| message.text).collect();
     assert_eq!(newest, (11_900..12_000).rev().map(text).collect::<Vec<_>>());
     let of_bob = SearchFor { author: Some(bob.id), ..asked("frequent") };
-    assert_eq!(fixture.found_by(&ann, &of_bob).await.len(), 1_200);
-    assert_eq!(fixture.found(&bob, "frequent").await.len(), 1_200);
+    assert_eq!(fixture.found_by(&ann, &of_bob).await.len(), 1_000);
+    assert_eq!(fixture.found(&bob, "frequent").await.len(), 1_000);
     assert_eq!(fixture.found(&bob, "rare").await, [""; 0]);
 }
 

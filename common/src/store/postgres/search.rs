@@ -15,7 +15,7 @@ impl Search for PostgresStore {
     async fn search(&self, by: UserId, wanted: &SearchFor, page: &PageRequest) -> Result<Page<Message>> {
         let before = cursor::found(page.cursor.as_deref())?;
         let rows: Vec<FoundRow> = self
-            .rows(|| {
+            .listed(|| {
                 sqlx::query_as(concat!(
                     "select x.chat_id, ",
                     seen_columns!("$1"),

@@ -129,8 +129,11 @@ impl Sessions for PostgresStore {
         let rows: Vec<(SessionId, UserId, bool)> = self
             .rows(|| {
                 sqlx::query_as(
-                    "select id, user_id, disabled from sessions
-                     where ended_at > clock_timestamp() - make_interval(secs => $1)",
+                    // Not of an account that is active again: its later sessions live.
+                    "select s.id, s.user_id, s.disabled and not exists (
+                         select from users u where u.id = s.user_id and u.is_active
+                     )
+                     from sessions s where s.ended_at > clock_timestamp() - make_interval(secs => $1)",
                 )
                 .bind(period.as_secs_f64())
             })

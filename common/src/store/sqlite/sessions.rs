@@ -128,7 +128,13 @@ impl Sessions for SqliteStore {
     }
 
     async fn sessions_ended_within(&self, period: Duration) -> Result<Vec<EndedSession>> {
-        let statement = sqlx::query_as("select id, user_id, disabled from sessions where ended_at > $1");
+        // Not of an account that is active again: its later sessions live.
+        let statement = sqlx::query_as(
+            "select s.id, s.user_id, s.disabled and not exists (
+                 select 1 from users u where u.id = s.user_id and u.is_active
+             )
+             from sessions s where s.ended_at > $1",
+        );
         let rows: Vec<(SessionId, UserId, bool)> = self.rows(statement.bind(self.database.before(period))).await?;
         Ok(rows.into_iter().map(|(id, user_id, disabled)| EndedSession { id, user_id, disabled }).collect())
     }
