@@ -20,6 +20,7 @@ import { entrance, invited } from './entrance.js';
 import { pageKeys } from './keys.js';
 import { showProfile } from './profile.js';
 import { notifyOf } from './notify.js';
+import { searchMessages } from './search.js';
 import { showSettings } from './settings.js';
 import { quickSwitcher } from './switcher.js';
 import { onLanguage, parts, t } from './i18n.js';
@@ -127,6 +128,8 @@ async function accept() {
 
 window.addEventListener('hashchange', () => { if (store?.me && invited()) return accept(); route(); thread?.focus(); });
 const go = (id) => { location.hash = `#/chat/${id}`; route(); thread.focus(); };
+/** A message, wherever in its chat's history it is. */
+const reveal = (id, messageId) => { go(id); thread.jump(messageId); };
 
 // A link to the chat that is open changes no address, and means the same: to write there.
 byId('chats').addEventListener('click', (event) => {
@@ -135,7 +138,9 @@ byId('chats').addEventListener('click', (event) => {
 });
 byId('back').addEventListener('click', () => { location.hash = ''; });
 byId('new-chat').addEventListener('click', () => newChatDialog(store, go));
-byId('find-chat').addEventListener('click', () => quickSwitcher(store, go));
+const find = () => quickSwitcher(store, go, (words) => searchMessages(store, openId(), reveal, words));
+byId('find-chat').addEventListener('click', find);
+byId('search-chat-messages').addEventListener('click', () => searchMessages(store, openId(), reveal));
 byId('me').addEventListener('click', () => showAccount(store, session));
 byId('show-settings').addEventListener('click', showSettings);
 byId('show-details').addEventListener('click', () => details.toggle());
@@ -164,7 +169,7 @@ pageKeys({
     go(id);
     list.reveal(id);
   },
-  find: () => quickSwitcher(store, go),
+  find,
 });
 
 byId('logout').addEventListener('click', async () => {

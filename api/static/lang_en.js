@@ -30,6 +30,7 @@ const words = {
   'field.member_ids': 'People',
   'field.user_ids': 'People',
   'field.optional': 'optional',
+  'field.q': 'Words',
 
   'close': 'Close',
   'cancel': 'Cancel',
@@ -196,6 +197,13 @@ const words = {
   'find.any': 'Find a chat or a person',
   'find.list': 'Chats and people',
   'find.none': 'Nothing found.',
+  'find.messages': 'Messages with “{words}”',
+
+  'search': 'Search messages',
+  'search.words': 'Words, or "a phrase" in quotes',
+  'search.here': 'In “{name}” only',
+  'search.found': 'Messages found',
+  'search.more': 'Older ones',
 
   'settings': 'Settings',
   'settings.colours': 'Colours',

@@ -30,6 +30,7 @@ const words = {
   'field.member_ids': 'Люди',
   'field.user_ids': 'Люди',
   'field.optional': 'необязательно',
+  'field.q': 'Слова',
 
   'close': 'Закрыть',
   'cancel': 'Отмена',
@@ -196,6 +197,13 @@ const words = {
   'find.any': 'Найти чат или человека',
   'find.list': 'Чаты и люди',
   'find.none': 'Ничего не нашлось.',
+  'find.messages': 'Сообщения со словами «{words}»',
+
+  'search': 'Поиск сообщений',
+  'search.words': 'Слова или "фраза" в кавычках',
+  'search.here': 'Только в чате «{name}»',
+  'search.found': 'Найденные сообщения',
+  'search.more': 'Более старые',
 
   'settings': 'Настройки',
   'settings.colours': 'Цвета',

@@ -1,6 +1,6 @@
 // @ts-check
 /** The quick switcher: a chat or a person by a few letters. @module */
-import { avatar, byId, el } from './dom.js';
+import { avatar, byId, el, icon } from './dom.js';
 import { t } from './i18n.js';
 import { wordsFor } from './words.js';
 
@@ -13,6 +13,7 @@ const fault = byId('switcher-fault');
 /** @type {import('./store.js').Store} */
 let store;
 let opened = (/** @type {number} */ _id) => {};
+let messages = (/** @type {string} */ _words) => {};
 /** @type {{node: any, choose: () => void}[]} */
 let choices = [];
 let at = 0;
@@ -41,21 +42,23 @@ async function search() {
   const mine = asked += 1;
   const wanted = plain(input.value.trim());
   const own = chats(wanted).slice(0, SHOWN).map((chat) => choice(store.people.chatName(chat), chat.info.peer?.id ?? chat.id, chat.unread > 0 ? t('chats.unread_count', { count: chat.unread }) : '', () => go(chat.id)));
-  show(own);
+  const byWords = choice(t('find.messages', { words: input.value.trim() }), 0, '', () => { const words = input.value.trim(); dialog.close(); messages(words); });
+  show(wanted ? [...own, byWords] : own);
   if (!wanted) return;
   try {
     const known = new Set([...store.chats.values()].map((chat) => chat.info.peer?.id));
     const people = (await store.people.find(input.value.trim())).people.filter((user) => !known.has(user.id));
     if (mine !== asked) return;
-    show([...own, ...people.slice(0, SHOWN).map((user) => choice(user.display_name || user.username, user.id, t('new'), () => begin(user)))]);
+    show([...own, ...people.slice(0, SHOWN).map((user) => choice(user.display_name || user.username, user.id, t('new'), () => begin(user))), byWords]);
   } catch (error) {
     if (mine === asked) fault.textContent = wordsFor(error);
   }
 }
 
+/** @param {number} id 0: no person and no chat */
 function choice(name, id, note, choose) {
   const node = el('li', { role: 'option', 'aria-selected': 'false', onclick: choose },
-    avatar(name, id, { class: 'avatar small' }), el('span', { class: 'who', dir: 'auto' }, name), el('span', { class: 'role' }, note));
+    id ? avatar(name, id, { class: 'avatar small' }) : el('span', { class: 'avatar small' }, icon('search')), el('span', { class: 'who', dir: 'auto' }, name), el('span', { class: 'role' }, note));
   return { node, choose };
 }
 
@@ -105,10 +108,11 @@ input.addEventListener('keydown', (event) => {
   }
 });
 
-/** @param {import('./store.js').Store} inStore @param {(id: number) => void} whenOpened */
-export function quickSwitcher(inStore, whenOpened) {
+/** @param {import('./store.js').Store} inStore @param {(id: number) => void} whenOpened @param {(words: string) => void} whenMessages */
+export function quickSwitcher(inStore, whenOpened, whenMessages) {
   store = inStore;
   opened = whenOpened;
+  messages = whenMessages;
   input.value = '';
   at = 0;
   dialog.showModal();

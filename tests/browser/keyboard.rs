@@ -70,7 +70,8 @@ async fn chats_are_changed_by_keys(d: &Deployment) {
     page.press(&format!("{CONTROL}k{RELEASE}")).await;
     page.until_text("#switcher-list", "First").await;
     page.press("sec").await;
-    page.until("one found", "document.querySelectorAll('#switcher-list [role=option]').length === 1", &[]).await;
+    let found = "document.querySelectorAll('#switcher-list [role=option]').length === 2";
+    page.until("one chat found, and the way to messages", found, &[]).await;
     page.picture("switcher").await;
     page.press(ENTER).await;
     page.until_text("#chat-name", "Second").await;

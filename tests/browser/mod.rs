@@ -23,6 +23,7 @@ mod profiles;
 mod reactions;
 mod reading;
 mod recovery;
+mod search;
 mod tabs;
 mod under_a_path;
 mod views;
