@@ -71,9 +71,9 @@ async fn what_is_found_is_text_and_pages(d: &Deployment) {
     log_in(&page, &site, &ann).await;
     open_chat(&page, "Many").await;
     page.click("#search-chat-messages").await;
-    page.keys("#search-input", "\"еще карта\"").await;
+    page.keys("#search-input", "еще карта").await;
     page.until("a page", "document.querySelectorAll('#search-list li').length === 20", &[]).await;
-    // the phrase is one piece, counted in characters, with what is around it
+    // the words are marked, counted in characters, with what is around them
     let first = page.texts("#search-list li:first-child .found-words").await.remove(0);
     assert!(first.starts_with('…') && first.ends_with("<b>Ещё</b> карта 44."), "{first}");
     let marked = page.texts("#search-list li:first-child mark").await.concat();
