@@ -1,5 +1,5 @@
-//! An example of each shape of the documents, made from its schema, so that it always fits. Ids and
-//! names are those of the README's walk: what is sent as printed works after it.
+//! An example of each shape of the documents, made from its schema, so that it always fits. Ids
+//! and names are those of the README's walk: what is sent as printed works after it.
 
 use serde_json::{Map, Value, json};
 

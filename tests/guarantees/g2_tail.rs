@@ -1,5 +1,5 @@
-//! G2 where a publication is lost on a link that is well: the tail of the log shows it, at the cost
-//! of what happened and not of what is followed.
+//! G2 where a publication is lost on a link that is well: the tail of the log shows it, at the
+//! cost of what happened and not of what is followed.
 
 use std::time::Duration;
 

@@ -26,8 +26,8 @@ struct Client;
 
 /// The page that opens without a network.
 const SHELL: &str = "websocket_test_new.html";
-/// A service worker rules what lies beside and below it, and a manifest names addresses relative to
-/// its own: both stand at the root.
+/// A service worker rules what lies beside and below it, and a manifest names addresses relative
+/// to its own: both stand at the root.
 const WORKER: &str = "sw.js";
 const WORKER_POLICY: &str = "default-src 'none'; connect-src 'self'";
 const MANIFEST: &str = "app.webmanifest";

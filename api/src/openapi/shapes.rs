@@ -91,8 +91,8 @@ fn always_there(name: &str, shape: &mut Value) {
     }
 }
 
-/// A field with a default need not be sent. The default stands in the words: generators take one in
-/// the schema for a field that is always there.
+/// A field with a default need not be sent. The default stands in the words: generators take one
+/// in the schema for a field that is always there.
 fn defaults_are_optional(shape: &mut Value) {
     let mut optional = Vec::new();
     let fields = shape.get_mut("properties").and_then(Value::as_object_mut);

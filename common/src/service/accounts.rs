@@ -256,8 +256,8 @@ pub async fn delete_me(ctx: &Context, by: &AuthUser) -> Result<()> {
     Ok(())
 }
 
-/// Deactivates an account, after its groups were passed on. What that commits is published, or left
-/// to the relay.
+/// Deactivates an account, after its groups were passed on. What that commits is published, or
+/// left to the relay.
 pub async fn deactivate(store: &dyn Store, user: UserId, publish: impl Fn(Committed) + Send) -> Result<()> {
     let mut rounds = 0;
     while !store.deactivate_user(user).await? {

@@ -66,8 +66,8 @@ pub(super) const PREVIEW: &str =
      where i.code = $1 and (i.expires_at is null or i.expires_at > $2) and (i.max_uses is null or i.uses < i.max_uses)
        and (i.chat_id is null or c.id is not null)";
 
-// The chat $1 with the rights of the user $4, and its invitations below the id $2, at most $3, that
-// go on at that time.
+// The chat $1 with the rights of the user $4, and its invitations below the id $2, at most $3,
+// that go on at that time.
 macro_rules! list_of_invites {
     ($now:literal) => {
         concat!(

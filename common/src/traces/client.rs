@@ -1,4 +1,5 @@
-//! The HTTP client of the export: HTTP/1.1, over TLS where the address says so, every wait bounded.
+//! The HTTP client of the export: HTTP/1.1, over TLS where the address says so, every wait
+//! bounded.
 //!
 //! The exporter's thread drives it on a runtime of its own. A collector that hangs therefore holds
 //! up no task of the program.

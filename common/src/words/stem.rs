@@ -1,8 +1,8 @@
 //! The language whose endings a search does not mind.
 //!
-//! The stores keep whole words, whatever the language. A question for a word asks them for all that
-//! begins as its stem does, and then compares the stems. So the language may change at any time,
-//! and nodes with different ones work side by side.
+//! The stores keep whole words, whatever the language. A question for a word asks them for all
+//! that begins as its stem does, and then compares the stems. So the language may change at any
+//! time, and nodes with different ones work side by side.
 
 use rust_stemmers::{Algorithm, Stemmer};
 

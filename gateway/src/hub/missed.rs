@@ -1,7 +1,7 @@
 //! The statuses and notices that this node did not hear: while its link to the bus was away, or
-//! because publications came faster than they were taken. Presence remembers the statuses that were
-//! published, and the store knows the notices. The node reads both again and delivers them to the
-//! shards, which drop what they had.
+//! because publications came faster than they were taken. Presence remembers the statuses that
+//! were published, and the store knows the notices. The node reads both again and delivers them
+//! to the shards, which drop what they had.
 
 use super::Hub;
 use super::hearing::LOOK;

@@ -1,5 +1,5 @@
-//! The tail of the log, read every ten seconds: which chats moved. A publication that was lost on a
-//! link that seems well shows here, at the cost of what happened and not of what is followed.
+//! The tail of the log, read every ten seconds: which chats moved. A publication that was lost on
+//! a link that seems well shows here, at the cost of what happened and not of what is followed.
 //!
 //! Ids are given in the order of sends, and seen in the order of commits. So a look begins at a
 //! mark that was taken [`SETTLED`] before the last look: a transaction that had an id by then was

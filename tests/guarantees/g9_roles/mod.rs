@@ -1,5 +1,5 @@
-//! G9: what each user may do with each chat, action by action, over REST and over the WebSocket, on
-//! both stores. The expected answers stand in one [`table`]; every cell of it is asked.
+//! G9: what each user may do with each chat, action by action, over REST and over the WebSocket,
+//! on both stores. The expected answers stand in one [`table`]; every cell of it is asked.
 
 mod table;
 

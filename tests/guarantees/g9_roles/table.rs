@@ -1,8 +1,8 @@
 //! The expected answers, one row an action and one column a user and a chat.
 //!
 //! A number is the status of an answer that grants; words are the codes of refusals, cut to their
-//! first letters (see [`WORDS`]). `-` is not asked: it makes no sense there. `appoint` and `remove`
-//! name the member, who may leave so.
+//! first letters (see [`WORDS`]). `-` is not asked: it makes no sense there. `appoint` and
+//! `remove` name the member, who may leave so.
 
 /// The words of the table.
 pub const WORDS: &[(&str, &str)] = &[

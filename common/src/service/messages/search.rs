@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// The most pages of the store's that one answer reads. More are needed only where most of what the
-/// store finds has another ending.
+/// The most pages of the store's that one answer reads. More are needed only where most of what
+/// the store finds has another ending.
 const READS: usize = 5;
 
 /// How long a search waits for its turn.

@@ -52,8 +52,9 @@ use tokio::time::timeout;
 /// and a busy machine needs some of them.
 const OPERATION_TIMEOUT: Duration = Duration::from_millis(1750);
 
-/// Up to so many messages are sent one after the other in one call; more, by one statement for all.
-/// Measured, µs of Postgres a message: 131 and 174 at two, 112 and 135 at three, as much at four.
+/// Up to so many messages are sent one after the other in one call; more, by one statement for
+/// all. Measured, µs of Postgres a message: 131 and 174 at two, 112 and 135 at three, as much at
+/// four.
 const FEW: usize = 3;
 
 /// The store over Postgres; cloned, it shares its pool.

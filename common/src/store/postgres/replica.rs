@@ -32,8 +32,9 @@ const POSITION: &str = "select pg_current_wal_lsn()::text as lsn, here.timeline,
     from (select history_timeline() as timeline) here left join timelines t on t.timeline = here.timeline";
 const MARK: &str = "insert into timelines (timeline) select history_timeline() where history_timeline() is not null
     on conflict (timeline) do nothing returning true";
-/// Whether a replica has come that far in that history, and how many bytes it is behind. A promoted
-/// one is no replica any more. A role with the right to see it checks the timeline received, too.
+/// Whether a replica has come that far in that history, and how many bytes it is behind. A
+/// promoted one is no replica any more. A role with the right to see it checks the timeline
+/// received, too.
 const FOLLOWS: &str = "select pg_is_in_recovery()
         and exists (select from timelines where mark = $2)
         and not exists (

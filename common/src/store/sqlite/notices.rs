@@ -13,8 +13,8 @@ use crate::store::stored_time::Time;
 use async_trait::async_trait;
 use std::collections::HashSet;
 
-/// The rows of a window from $1 to $2: of messages by their ids $3 and $4, of new chats from the id
-/// $5 on.
+/// The rows of a window from $1 to $2: of messages by their ids $3 and $4, of new chats from the
+/// id $5 on.
 const FOUND: &str = "
     select case e.kind when 4 then 1 else 2 end as reason, e.chat_id, e.seq, e.user_id, e.notified as users,
            null as message_id, e.created_at as at
