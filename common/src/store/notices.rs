@@ -19,6 +19,8 @@ const MESSAGES_WITHIN: Duration = Duration::from_mins(10);
 /// The time that one page covers, with messages and without.
 const SLICE: Duration = Duration::from_secs(10);
 const SLICE_OF_MEMBERSHIPS: Duration = Duration::from_hours(1);
+/// A row may bear a time so much before that of one with a lower id: transactions run side by side.
+const OUT_OF_ORDER: Duration = Duration::from_secs(10);
 /// Notices that are made at once.
 const AT_ONCE: usize = 200;
 
@@ -87,13 +89,18 @@ impl Window {
         Self { since: Time(since), until: Time(until), messages, now, is_last }
     }
 
+    /// The times whose first ids bound the window's rows.
+    pub(super) fn ids_between(&self) -> (Time, Time) {
+        (Time(self.since.0 - OUT_OF_ORDER), Time(self.until.0 + OUT_OF_ORDER))
+    }
+
     pub(super) fn page(&self, notices: Vec<PastNotice>) -> NoticesPage {
         NoticesPage { notices, next: (!self.is_last).then_some(self.until.0) }
     }
 }
 
 // The first id of a table whose row is not older than $1, and 1 beyond the last where there is
-// none. Ids rise with time.
+// none. Ids rise with time, but for [`OUT_OF_ORDER`].
 macro_rules! first_id {
     ($table:literal) => {
         concat!(

@@ -8,6 +8,7 @@ contract!(
     every_notice_is_found_again,
     only_what_is_so_now_is_shown,
     pages_cover_the_time_once,
+    ids_need_not_rise_as_times_do,
     nothing_of_other_users_or_of_before_is_found,
 );
 
@@ -32,6 +33,15 @@ impl Fixture {
                 None => return all,
             }
         }
+    }
+
+    /// Lets a message be that much older.
+    async fn backdate(&self, chat: ChatId, seq: i64, seconds: i64) {
+        let at = match &self.raw {
+            Raw::Sqlite(..) => format!("created_at - {}", seconds * 1_000_000),
+            Raw::Postgres(_) => format!("created_at - interval '{seconds} seconds'"),
+        };
+        self.sql(&format!("update messages set created_at = {at} where chat_id = {chat} and seq = {seq}")).await;
     }
 
     async fn mentions(&self, chat: ChatId, author: &User, user: &User, text: &str) -> SentBatch {
@@ -121,16 +131,11 @@ async fn only_what_is_so_now_is_shown(at: Fixture) {
 async fn pages_cover_the_time_once(at: Fixture) {
     let (ann, ben) = (at.user().await, at.user().await);
     let private = at.store.private_chat(ann.id, ben.id).await.unwrap().0.id;
-    let back = |seconds: i64| match &at.raw {
-        Raw::Sqlite(..) => format!("created_at - {}", seconds * 1_000_000),
-        Raw::Postgres(_) => format!("created_at - interval '{seconds} seconds'"),
-    };
     for n in 0..6 {
         at.send(private, &ann, &n.to_string()).await;
     }
     for (seq, seconds) in [(1, 3000), (2, 500), (3, 35), (4, 34), (5, 14)] {
-        let seconds = back(seconds);
-        at.sql(&format!("update messages set created_at = {seconds} where chat_id = {private} and seq = {seq}")).await;
+        at.backdate(private, seq, seconds).await;
     }
     let seqs = async |ago: u64| {
         let found = at.past(&[&ben], Duration::from_secs(ago)).await;
@@ -142,6 +147,23 @@ async fn pages_cover_the_time_once(at: Fixture) {
     assert_eq!(seqs(60).await, [3, 4, 5, 6]);
     // Older ones are counted as unread instead.
     assert_eq!(seqs(7200).await, [2, 3, 4, 5, 6]);
+}
+
+/// Of two that send at once, the later id may bear the earlier time.
+async fn ids_need_not_rise_as_times_do(at: Fixture) {
+    let (ann, ben) = (at.user().await, at.user().await);
+    let private = at.store.private_chat(ann.id, ben.id).await.unwrap().0.id;
+    let seconds = [36, 38, 31, 33, 26, 28, 21, 23, 16, 18, 11, 13];
+    for (seq, seconds) in (1..).zip(seconds) {
+        at.send(private, &ann, "one of several").await;
+        at.backdate(private, seq, seconds).await;
+    }
+    for ago in 14..40 {
+        let found = at.past(&[&ben], Duration::from_secs(ago)).await;
+        let found = found.iter().filter(|notice| matches!(notice.body, NoticeBody::NewMessage(_))).count();
+        let of_that_time = seconds.iter().filter(|seconds| **seconds < i64::try_from(ago).unwrap()).count();
+        assert_eq!(found, of_that_time, "of the last {ago} seconds");
+    }
 }
 
 async fn nothing_of_other_users_or_of_before_is_found(at: Fixture) {

@@ -71,17 +71,18 @@ impl Notices for PostgresStore {
 
 impl PostgresStore {
     async fn found(&self, window: &Window) -> Result<Vec<FoundRow>> {
-        let (since, until) = (window.since.0, window.until.0);
         let id = async |statement: &'static str, at| {
             let id: Option<(i64,)> = self.row(|| sqlx::query_as(statement).bind(at)).await?;
             Ok::<_, crate::error::Error>(id.map_or(i64::MAX, |(id,)| id))
         };
+        let (Time(since), Time(until)) = window.ids_between();
         let messages = if window.messages {
             (id(first_id!("messages"), since).await?, id(first_id!("messages"), until).await?)
         } else {
             (i64::MAX, i64::MAX)
         };
         let chats = id(first_id!("chats"), since).await?;
+        let (since, until) = (window.since.0, window.until.0);
         self.rows(|| sqlx::query_as(FOUND).bind(since).bind(until).bind(messages.0).bind(messages.1).bind(chats)).await
     }
 

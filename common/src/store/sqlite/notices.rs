@@ -64,12 +64,13 @@ impl SqliteStore {
             let id: Option<(i64,)> = self.row(sqlx::query_as(statement).bind(at)).await?;
             Ok::<_, crate::error::Error>(id.map_or(i64::MAX, |(id,)| id))
         };
+        let (since, until) = window.ids_between();
         let messages = if window.messages {
-            (id(first_id!("messages"), window.since).await?, id(first_id!("messages"), window.until).await?)
+            (id(first_id!("messages"), since).await?, id(first_id!("messages"), until).await?)
         } else {
             (i64::MAX, i64::MAX)
         };
-        let chats = id(first_id!("chats"), window.since).await?;
+        let chats = id(first_id!("chats"), since).await?;
         let statement = sqlx::query_as(FOUND).bind(window.since).bind(window.until).bind(messages.0).bind(messages.1);
         self.rows(statement.bind(chats)).await
     }
