@@ -15,7 +15,6 @@ use crate::protocol::{CloseCode, Reply, error_frame};
 use crate::shard::Shard;
 use call::Call;
 use messenger_common::error::{Error, Result, chain};
-use messenger_common::id::UserId;
 use messenger_common::metrics::{CommandResult, CommandType, Label};
 use messenger_common::rate_limit::Limit;
 #[cfg(any(test, feature = "fuzz"))]
@@ -103,7 +102,13 @@ async fn run_named(
     let parsed = parse(text, request_id, kind);
     let by = conn.auth().ok_or(Error::Unauthenticated)?;
     // A command that cannot be read counts like the rest.
-    charge(shard, by.user_id).await?;
+    let price = match (&parsed, *kind) {
+        (Ok(fields), CommandType::SubscribeChats) => subscribe::price(fields),
+        _ => 1,
+    };
+    let (ctx, rate) = (&shard.hub.ctx, shard.hub.ctx.limits.rate_commands_per_second);
+    let limit = Limit { name: "commands", rate, period: Duration::from_secs(1), burst: rate };
+    ctx.limited(limit.of_several(price), &by.user_id.to_string()).await?;
     let call = Call { shard, conn, by, fields: parsed?, request_id: request_id.as_deref() };
     match kind {
         CommandType::SubscribeChat => subscribe::subscribe(call).await,
@@ -120,13 +125,6 @@ async fn run_named(
         }
         CommandType::Unknown => Err(Error::UnknownType),
     }
-}
-
-/// Counts one command of a user. `RateLimited`.
-async fn charge(shard: &Shard, user: UserId) -> Result<()> {
-    let (ctx, rate) = (&shard.hub.ctx, shard.hub.ctx.limits.rate_commands_per_second);
-    let limit = Limit { name: "commands", rate, period: Duration::from_secs(1), burst: rate };
-    ctx.limited(limit, &user.to_string()).await
 }
 
 /// A command's fields, less its name and its `request_id`.

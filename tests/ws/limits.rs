@@ -17,6 +17,7 @@ both_forms_alone!(
     connections_that_close_do_not_count,
     one_subscription_too_many_is_refused,
     messages_over_the_rate_are_refused,
+    many_chats_cost_more_than_one_and_their_wait_is_right,
     who_keeps_on_over_the_rate_is_closed_with_4429,
     smaller_limits_are_the_limits,
 );
@@ -177,6 +178,33 @@ async fn messages_over_the_rate_are_refused(builder: Builder) {
     for ws in &mut sockets {
         ws.round_trip().await;
     }
+}
+
+/// A hundred chats count as five commands, all or none: a client that waits as long as it is told
+/// to is served next.
+async fn many_chats_cost_more_than_one_and_their_wait_is_right(builder: Builder) {
+    let d = limited(builder).env("RATE_COMMANDS_PER_SECOND", 12).start().await;
+    let mut ws = d.user().await.connect().await;
+    let chats: Vec<_> = (1..=100).map(|n| json!({"chat_id": 1_000_000 + n})).collect();
+    let (mut served, mut refused) = (0, 0);
+    for n in 0..8 {
+        let request = format!("many {n}");
+        ws.send(json!({"type": "subscribe_chats", "chats": chats, "request_id": request})).await;
+        let first = ws.expect_where("an answer", SOON, |frame| frame["request_id"] == request.as_str()).await;
+        if first["code"] == "rate_limited" {
+            refused += 1;
+            let wait = first["retry_after_ms"].as_u64().expect("a wait");
+            assert!((1..=500).contains(&wait), "{first}");
+            assert!(served > n / 2 - 1, "{served} served of {n}, each refusal waited for");
+            tokio::time::sleep(Duration::from_millis(wait)).await;
+            continue;
+        }
+        served += 1;
+        for _ in 1..chats.len() {
+            ws.expect_where("an answer", SOON, |frame| frame["request_id"] == request.as_str()).await;
+        }
+    }
+    assert!(served >= 4 && refused >= 2, "{served} served, {refused} refused");
 }
 
 async fn who_keeps_on_over_the_rate_is_closed_with_4429(builder: Builder) {

@@ -16,7 +16,10 @@ export { ApiError, CLOSE_CODES, ENDINGS, Emitter, SEQUENCED, Session, backoff, c
 const SILENT_MS = 40_000;
 /** Somebody who does something has the connection tried at most so often. */
 const NUDGE_MS = 1000;
-/** Between two subscriptions: half the rate at which a server answers `rate_limited`. */
+/**
+ * Between two subscriptions: half the rate at which a server answers `rate_limited`. A full batch
+ * counts as five commands there; a thousand chats fit into its burst, and beyond that its word counts.
+ */
 const PACE_MS = 35;
 /** A server takes so many chats at once. */
 const BATCH = 100;

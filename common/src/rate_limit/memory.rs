@@ -113,6 +113,21 @@ mod tests {
         assert_eq!(allowed(60_000, 1000), 40);
     }
 
+    #[test]
+    fn several_count_all_at_once_or_not_at_all() {
+        let limiter = MemoryLimiter::new();
+        let many = LIMIT.of_several(20);
+        assert_eq!(limiter.check_at(&many, "7", at(0)), Decision::Allowed);
+        assert_eq!(limiter.check_at(&LIMIT, "7", at(0)), Decision::Allowed);
+        assert_eq!(limiter.check_at(&many, "7", at(0)), Decision::Denied { retry_after: at(50) }, "19 are left");
+        assert_eq!(limiter.check_at(&many, "7", at(50)), Decision::Allowed);
+        assert_eq!(limiter.check_at(&LIMIT, "7", at(50)), Decision::Denied { retry_after: at(50) }, "none is left");
+        let beyond = LIMIT.of_several(1000);
+        assert_eq!(limiter.check_at(&beyond, "8", at(0)), Decision::Allowed, "more than a burst are a burst");
+        assert_ne!(limiter.check_at(&LIMIT, "8", at(0)), Decision::Allowed);
+        assert_eq!(LIMIT.of_several(1), LIMIT);
+    }
+
     #[tokio::test]
     async fn what_is_taken_back_does_not_count() {
         let limiter = MemoryLimiter::new();

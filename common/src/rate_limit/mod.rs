@@ -29,6 +29,16 @@ pub struct Limit {
     pub burst: u32,
 }
 
+impl Limit {
+    /// The limit under which one check counts as that many: all of them, or none. More than a burst
+    /// count as a burst. A subject's checks under either count together.
+    #[must_use]
+    pub fn of_several(self, count: usize) -> Self {
+        let several = u32::try_from(count).unwrap_or(u32::MAX).clamp(1, self.burst.max(1));
+        Self { period: self.period * several, burst: self.burst / several, ..self }
+    }
+}
+
 /// The time that one of a limit takes.
 fn interval(limit: &Limit) -> Duration {
     limit.period / limit.rate.max(1)

@@ -164,25 +164,32 @@ impl Context {
     /// Counts what others are notified of: a message, or a change that costs as much.
     /// `RateLimited`.
     pub async fn charge_message(&self, by: &AuthUser) -> Result<()> {
-        self.charge_messages(by, 1).await
+        self.limited(self.messages(), &by.user_id.to_string()).await
     }
 
-    /// The same of several at once: all of them count, or none. More than a burst count as one.
-    pub(super) async fn charge_messages(&self, by: &AuthUser, messages: usize) -> Result<()> {
-        let (rate, burst) = (self.limits.rate_messages_per_second, self.limits.rate_messages_burst);
-        let several = u32::try_from(messages).unwrap_or(u32::MAX).clamp(1, burst.max(1));
-        // One, at an interval as long as that of all of them.
-        let (period, burst) = (Duration::from_secs(several.into()), burst / several);
-        self.limited(Limit { name: "messages", rate, period, burst }, &by.user_id.to_string()).await
+    /// Counts further messages for one that was counted: all of them, or none, and then that one no
+    /// more either. So the time until the next attempt is right for the whole. `RateLimited`.
+    pub(super) async fn charge_further(&self, by: &AuthUser, messages: usize) -> Result<()> {
+        if messages == 0 {
+            return Ok(());
+        }
+        let (limit, subject) = (self.messages(), by.user_id.to_string());
+        let charged = self.limited(limit.of_several(messages), &subject).await;
+        if charged.is_err() {
+            self.limiter.refund(&limit, &subject).await;
+        }
+        charged
     }
 
     /// Counts, beside the change itself, the people whom it notifies: a message more for each
     /// fifty. `RateLimited`.
     pub(super) async fn charge_people(&self, by: &AuthUser, people: usize) -> Result<()> {
-        match people / PEOPLE_PER_MESSAGE {
-            0 => Ok(()),
-            messages => self.charge_messages(by, messages).await,
-        }
+        self.charge_further(by, people / PEOPLE_PER_MESSAGE).await
+    }
+
+    fn messages(&self) -> Limit {
+        let (rate, burst) = (self.limits.rate_messages_per_second, self.limits.rate_messages_burst);
+        Limit { name: "messages", rate, period: Duration::from_secs(1), burst }
     }
 
     /// Counts any other request of a user, or of an address where the request is public.

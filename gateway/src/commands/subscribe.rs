@@ -6,9 +6,7 @@ use crate::subscription::{Place, Subscribing};
 use futures_util::{StreamExt, stream};
 use messenger_common::error::{Error, Result};
 use messenger_common::id::{ChatId, Seq};
-#[cfg(any(test, feature = "fuzz"))]
-use messenger_common::service::Object;
-use messenger_common::service::{Fields, FromFields, Unchecked};
+use messenger_common::service::{Fields, FromFields, Object, Unchecked};
 use serde_json::{Map, Value};
 use std::collections::HashSet;
 
@@ -72,15 +70,18 @@ impl FromFields for SubscribeChats {
     }
 }
 
+/// The commands that the fields of `subscribe_chats` count as. A refused list counts as one.
+pub(super) fn price(fields: &Object) -> usize {
+    let named = fields.peek("chats").and_then(Value::as_array).map_or(0, Vec::len);
+    if named > MOST_CHATS { 1 } else { named.div_ceil(CHATS_PER_COMMAND).max(1) }
+}
+
 /// Subscribes to several chats: each is answered by itself, in their order. One that names no chat
 /// refuses the whole.
 pub(super) async fn subscribe_all(mut call: Call<'_>) -> Result<()> {
     let SubscribeChats { chats } = call.read()?;
     if chats.is_empty() || chats.len() > MOST_CHATS {
         return Err(Error::invalid("chats", "must be 1 to 100 chats"));
-    }
-    for _ in 0..(chats.len() - 1) / CHATS_PER_COMMAND {
-        super::charge(call.shard, call.by.user_id).await?;
     }
     let mut all = Vec::with_capacity(chats.len());
     for object in chats {

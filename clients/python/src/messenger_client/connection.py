@@ -25,7 +25,8 @@ OPEN_TIMEOUT = 15.0
 ANSWER_TIMEOUT = 30.0
 #: Seconds that a connection lasts before it counts as a success.
 STEADY = 10.0
-#: Seconds between two commands: half the rate at which a server answers ``rate_limited``.
+#: Seconds between two commands: half the rate at which a server answers ``rate_limited``. A full
+#: batch counts as five there; a thousand chats fit into its burst, and beyond that its word counts.
 PACE = 0.035
 #: A subscription that failed for a while is asked for again after so many seconds.
 AGAIN = 1.0

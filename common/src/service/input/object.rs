@@ -15,6 +15,11 @@ pub struct Object {
 }
 
 impl Object {
+    /// A field, left in it.
+    pub fn peek(&self, name: &str) -> Option<&Value> {
+        self.fields.get(name)
+    }
+
     /// Takes a field out of it. `Err` where it stands there twice.
     pub fn take(&mut self, name: &str) -> Result<Option<Value>, Twice> {
         if self.twice.contains(name) {

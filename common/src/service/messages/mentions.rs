@@ -21,14 +21,11 @@ type Readings = Vec<String>;
 /// the first ten cost what a message costs. `RateLimited`.
 pub(super) async fn charged(ctx: &Context, by: &AuthUser, chat: ChatId, text: &str) -> Result<Vec<Mention>> {
     let found = find(ctx, chat, by.user_id, text).await?;
-    match extra_price(&found) {
-        0 => {}
-        messages => ctx.charge_messages(by, messages).await?,
-    }
+    ctx.charge_further(by, further_price(&found)).await?;
     Ok(found)
 }
 
-fn extra_price(mentions: &[Mention]) -> usize {
+fn further_price(mentions: &[Mention]) -> usize {
     mentions.iter().filter(|one| one.notify).count().saturating_sub(1) / MENTIONS_A_MESSAGE
 }
 
@@ -110,7 +107,7 @@ mod tests {
     fn every_ten_who_are_notified_cost_a_message() {
         let price = |notified: i64, silent: i64| {
             let all = (0..notified + silent).map(|n| Mention { user_id: UserId(n), notify: n < notified });
-            extra_price(&all.collect::<Vec<_>>())
+            further_price(&all.collect::<Vec<_>>())
         };
         let of = [0, 1, 10, 11, 20, 21, 50].map(|notified| price(notified, 0));
         assert_eq!(of, [0, 0, 0, 1, 1, 2, 4]);
