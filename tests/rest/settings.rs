@@ -30,6 +30,11 @@ async fn a_view_is_the_members_own(d: &Deployment) {
     }
     assert_eq!(ann.rest.get("/chats/").await.ok(200)["items"][0]["settings"], set);
     assert_eq!(bob.chat(chat_id).await["settings"], plain);
+    // At the calendar's end it lies beyond it in UTC.
+    for beyond in ["9999-12-31T23:59:59-01:00", "0000-01-01T00:00:00+01:00"] {
+        let refused = ann.rest.patch(&path(chat_id), json!({"muted_until": beyond})).await;
+        assert_eq!(refused.faulty_fields(), ["muted_until"], "{beyond}");
+    }
     let body = json!({"muted_until": null, "pinned": true});
     let chat = ann.rest.patch(&path(chat_id), body).await.ok(200);
     assert_eq!(chat["settings"], json!({"muted_until": null, "archived": true, "pinned": true}));

@@ -216,7 +216,7 @@ impl FieldType for Option<OffsetDateTime> {
         Self::from_text(value.as_str()?)
     }
     fn from_text(text: &str) -> Option<Self> {
-        let time = OffsetDateTime::parse(text, &Rfc3339).ok()?.to_offset(UtcOffset::UTC);
+        let time = OffsetDateTime::parse(text, &Rfc3339).ok()?.checked_to_offset(UtcOffset::UTC)?;
         // Both databases keep microseconds.
         (0..=9999).contains(&time.year()).then(|| Some(time.replace_microsecond(time.microsecond()).unwrap_or(time)))
     }
