@@ -39,8 +39,10 @@ impl TracesConfig {
     }
 }
 
-/// All of it is checked, also where nothing is exported: a fault would show only once it is.
+/// Without an endpoint nothing else is read: a platform may set these variables for all its
+/// programs.
 pub(super) fn read(program: Program, raw: &Raw) -> Result<Option<TracesConfig>, ConfigError> {
+    let Some(endpoint) = endpoint(raw)? else { return Ok(None) };
     let protocol = parse::text(raw, PROTOCOL)?;
     if protocol.trim() != "http/protobuf" {
         let fault =
@@ -58,7 +60,6 @@ pub(super) fn read(program: Program, raw: &Raw) -> Result<Option<TracesConfig>, 
     let attributes = pairs(raw, ATTRIBUTES)?;
     let named = || attributes.iter().find(|(name, _)| name == "service.name").map(|(_, value)| value.clone());
     let service = raw.given(SERVICE)?.or_else(named).unwrap_or_else(|| program.name().to_owned());
-    let Some(endpoint) = endpoint(raw)? else { return Ok(None) };
     Ok(Some(TracesConfig { endpoint, headers, ratio, follows_parent, service, attributes }))
 }
 
@@ -121,7 +122,9 @@ mod tests {
 
     #[test]
     fn there_are_none_without_an_address() {
-        assert!(config(&[(SAMPLER, "always_on")]).expect("starts").traces.is_none());
+        for (name, value) in [(SAMPLER, "jaeger_remote"), (PROTOCOL, "grpc"), (RATIO, "x"), (HEADERS, "x")] {
+            assert!(config(&[(name, value)]).expect("starts").traces.is_none(), "{name}");
+        }
         let traces = config(&[(ENDPOINT, "http://otel:4318/")]).expect("starts").traces.expect("traces");
         assert_eq!(
             (traces.endpoint.as_str(), traces.service.as_str()),
@@ -175,7 +178,8 @@ mod tests {
             (RATIO, "1.5"),
             (ATTRIBUTES, "region"),
         ] {
-            let line = fault(&[(name, value)]);
+            let exported = [(ENDPOINT, "http://otel"), (name, value)];
+            let line = fault(if name == ENDPOINT { &exported[1..] } else { &exported });
             assert!(line.starts_with(name) && !line.contains("hunter2"), "{line}");
         }
     }
