@@ -4,8 +4,8 @@
 //! its answer is kept for the repetition. A request under a key is charged as an ordinary one
 //! first; if others are notified of what it does, its handler charges that too.
 //!
-//! Texts and names are not kept with an answer: they may be deleted meanwhile. A repetition reads
-//! them as they are now.
+//! A repetition has the texts and names of now: those of the first answer may be deleted meanwhile.
+//! They are kept with it only where nodes of the release before answer from the same table.
 
 use super::extract::{BodyLimit, read_all};
 use super::problem::PROBLEM_JSON;
@@ -133,7 +133,7 @@ impl Keyed {
             Claimed::Answered(mut answer) => {
                 if (200..300).contains(&answer.status) {
                     let filled = shape.filled(&self.context, &by, &answer.body).await?;
-                    // A node of the release before kept the text with it: it may be deleted by now.
+                    // The text that was kept may be deleted by now.
                     answer.body = filled.or_else(|| shape.bare(&answer.body)).unwrap_or(answer.body);
                 }
                 return repeated(answer);
@@ -155,7 +155,9 @@ async fn run(context: &Context, claim: &KeyClaim, shape: Shape, request: Request
     let (parts, body) = response.into_parts();
     let body = to_bytes(body, MAX_ANSWER_BYTES).await.map_err(Error::internal)?;
     let kept = if is_kept(parts.status) {
-        let bare = if parts.status.is_success() { shape.bare(&body) } else { None };
+        // The texts, too, for nodes of the release before; they go with the key.
+        let is_whole = context.store.is_shared() || !parts.status.is_success();
+        let bare = if is_whole { None } else { shape.bare(&body) };
         let answer = KeptAnswer { status: parts.status.as_u16(), body: bare.unwrap_or_else(|| body.to_vec()) };
         context.store.finish_key(claim, &answer).await
     } else {

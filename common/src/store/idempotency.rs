@@ -48,6 +48,8 @@ pub enum Claimed {
 /// Idempotency keys. See the store's obligations.
 #[async_trait]
 pub trait Idempotency: Send + Sync + 'static {
+    /// Whether nodes of the release before may repeat an answer: they give it as it is kept.
+    fn is_shared(&self) -> bool;
     /// Claims a key for [`KEY_LEASE`]. Of many at once, one gets it. Free are keys that nobody
     /// used within [`KEY_KEPT`], and the same request's after a lease that ended without an answer.
     async fn claim_key(&self, claim: &KeyClaim) -> Result<Claimed>;

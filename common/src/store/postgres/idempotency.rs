@@ -7,6 +7,10 @@ use async_trait::async_trait;
 
 #[async_trait]
 impl Idempotency for PostgresStore {
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     async fn claim_key(&self, claim: &KeyClaim) -> Result<Claimed> {
         // An attempt whose connection was lost finds its own claim.
         let claimed = self.row(|| {

@@ -8,6 +8,10 @@ use async_trait::async_trait;
 
 #[async_trait]
 impl Idempotency for SqliteStore {
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     async fn claim_key(&self, claim: &KeyClaim) -> Result<Claimed> {
         self.run(async {
             let mut transaction = self.database.begin().await?;
