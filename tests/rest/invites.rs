@@ -113,6 +113,10 @@ async fn a_friend_comes_in_by_a_link(d: &Deployment) {
     let url = made["url"].as_str().unwrap();
     assert!(url.starts_with("http://127.0.0.1:") && url.ends_with(&format!("/invite/{}", code(&made))), "{url}");
 
+    for (slash, root) in [("", ".."), ("/", "../..")] {
+        let led = d.rest().get(&format!("/invite/{}{slash}", code(&made))).await;
+        assert_eq!(led.header("location"), Some(&*format!("{root}/#/invite/{}", code(&made))), "{slash}");
+    }
     let seen = d.rest().get(&format!("/invites/{}", code(&made))).await.ok(200);
     let chat = json!({"name": "Quiet", "description": "a room", "member_count": 1});
     assert_eq!((&seen["chat"], &seen["invited_by"]), (&chat, &json!(ann.username)));

@@ -61,7 +61,11 @@ pub(crate) struct Home {
 
 /// The page at `GET /`.
 pub(crate) fn home() -> OpenApiRouter<Arc<Home>> {
-    OpenApiRouter::new().routes(routes!(root)).route("/invite/{code}", get(invited))
+    OpenApiRouter::new()
+        .routes(routes!(root))
+        .route("/invite/{code}", get(invited))
+        // A path of its own: from behind its slash the way to the page is another.
+        .route("/invite/{code}/", get(invited_behind_a_slash))
 }
 
 /// Each asset at its address.
@@ -126,8 +130,16 @@ async fn root(State(home): State<Arc<Home>>, headers: HeaderMap) -> Response {
 /// An invitation's address as friends are sent it: leads to the page, which shows what it is for.
 /// The way is relative, since a proxy may keep a path of its own before it.
 async fn invited(PathParams(code): PathParams<String>) -> Result<Redirect> {
+    to_invitation("..", &code)
+}
+
+async fn invited_behind_a_slash(PathParams(code): PathParams<String>) -> Result<Redirect> {
+    to_invitation("../..", &code)
+}
+
+fn to_invitation(root: &str, code: &str) -> Result<Redirect> {
     let sound = !code.is_empty() && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
-    if sound { Ok(Redirect::to(&format!("../#/invite/{code}"))) } else { Err(Error::InviteNotFound) }
+    if sound { Ok(Redirect::to(&format!("{root}/#/invite/{code}"))) } else { Err(Error::InviteNotFound) }
 }
 
 /// Whether HTML is named, and JSON not preferred to it (RFC 9110, section 12.5.1).
