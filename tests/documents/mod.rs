@@ -4,6 +4,7 @@
 mod examples;
 mod generated;
 mod lint;
+mod strict;
 mod tools;
 
 use std::path::{Path, PathBuf};

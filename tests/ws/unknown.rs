@@ -122,7 +122,10 @@ async fn a_live_subscription_goes_on_past_an_event_of_a_later_release(builder: B
         for kind in [99, 255] {
             later_event(&d, chat_id, kind).await;
             seq += 1;
-            let frame = json!({"type": "reaction_added", "chat_id": chat_id, "seq": seq, "emoji": "👍"});
+            let frame = json!({
+                "type": "reaction_added", "chat_id": chat_id, "seq": seq, "message_id": 1, "user_id": 1, "emoji": "👍",
+                "count": 1,
+            });
             publish(&d, chat_id, seq, kind, &frame).await;
             for ws in &mut sockets {
                 assert_eq!(numbered(ws, chat_id, seq, 1).await, [frame.clone()]);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::documents;
 use super::node::{Env, Node};
 use super::postgres::{self, Postgres};
 use super::process;
@@ -160,6 +161,7 @@ impl Builder {
             Form::Embedded => (nodes.clone(), nodes.clone()),
             Form::Cluster { .. } => (of(Program::Api).cloned().collect(), of(Program::Gateway).cloned().collect()),
         };
+        documents::served().await; // before a test measures anything
         Ok(Deployment {
             form: self.form,
             env: base,

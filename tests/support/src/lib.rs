@@ -27,6 +27,8 @@
 mod cluster;
 #[cfg(feature = "deployment")]
 pub mod deployment;
+#[cfg(feature = "deployment")]
+pub mod documents;
 mod forms;
 pub mod mutate;
 pub mod node;

@@ -7,6 +7,7 @@ use reqwest::{Method, RequestBuilder, header};
 use serde_json::Value;
 
 use super::SOON;
+use super::documents::{self, Answered};
 
 /// A client of all nodes: a path of the gateways goes to the next gateway, all else to the next
 /// api, as a load balancer without sticky sessions would do it.
@@ -129,9 +130,17 @@ impl Answer {
         let (client, request) = request.build_split();
         let request = request?;
         let shown = format!("{} {}", request.method(), request.url());
+        let (method, path) = (request.method().clone(), request.url().path().to_owned());
         let answer = client.execute(request).await?;
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
         let body = answer.text().await?;
+        let media_type = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let media_type = media_type.split(';').next().unwrap_or_default();
+        if let Some(documents) = documents::served().await {
+            let answered = Answered { method: method.as_str(), path: &path, status, media_type, body: &body };
+            let fault = documents.fault_of_answer(&answered);
+            assert!(fault.is_none(), "{shown} answered {status} {body}, but the document: {}", fault.unwrap());
+        }
         Ok(Self { request: shown, status, headers, json: serde_json::from_str(&body).unwrap_or(Value::Null), body })
     }
 

@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use super::SOON;
+use super::{SOON, documents};
 
 /// How the token is handed over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -144,6 +144,8 @@ impl Ws {
                         panic!("a frame that is no JSON: {text}");
                     };
                     assert!(frame["type"].is_string(), "a frame without a type: {text}");
+                    let fault = documents::served().await.and_then(|documents| documents.fault_of_frame(&frame));
+                    assert!(fault.is_none(), "the server sent {text}, but the document: {}", fault.unwrap());
                     return Some(frame);
                 }
                 Some(Ok(Message::Ping(_))) => {
@@ -232,8 +234,11 @@ impl Ws {
         let request_id = format!("r{}", self.next_request);
         command["request_id"] = json!(request_id);
         let what = format!("answer to {command}");
-        self.send(command).await;
-        self.expect_where(&what, SOON, |frame| frame["request_id"] == request_id.as_str()).await
+        self.send(command.clone()).await;
+        let answer = self.expect_where(&what, SOON, |frame| frame["request_id"] == request_id.as_str()).await;
+        let fault = documents::served().await.and_then(|documents| documents.fault_of_reply(&command, &answer));
+        assert!(fault.is_none(), "{command} was answered {answer}, but the document: {}", fault.unwrap());
+        answer
     }
 
     /// Sends a command that must be answered by this error.
