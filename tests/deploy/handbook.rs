@@ -112,6 +112,7 @@ async fn every_command_does_what_the_page_says() {
             ("REDIS_URL", address(OLD)),
             ("OLD_PASSWORD", OLD.to_owned()),
             ("NEW_PASSWORD", NEW.to_owned()),
+            ("MESSENGER_PASSWORD", "of-the-user".to_owned()),
             ("PID", cluster.gateway(0).pid().unwrap().to_string()),
             ("SECRET_KEY", SECRET_KEY.to_owned()),
             ("PATH", path_with(postgres.bin()).await),

@@ -14,6 +14,7 @@ mod kubectl;
 mod pages;
 mod prometheus;
 mod python;
+mod rights;
 mod selfhost;
 mod walk;
 mod watch;

@@ -1,8 +1,11 @@
 //! Real Sentinels that watch a Redis and promote its replica.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+use ::redis::Value;
 
 use super::ports::free_port;
 use super::process::{self, Log, Process};
@@ -53,18 +56,26 @@ impl Sentinels {
         format!("redis+sentinel://{}/{name}", hosts.join(","))
     }
 
-    /// How many of the others and of the replicas each Sentinel knows.
-    pub async fn know(&self, name: &str) -> Vec<(String, String)> {
-        let mut known = Vec::new();
+    /// Runs one command on each Sentinel and gives their answers.
+    pub async fn command(&self, words: &[&str]) -> Vec<Value> {
+        let mut answers = Vec::new();
         for port in &self.ports {
             let client = ::redis::Client::open(format!("redis://127.0.0.1:{port}")).unwrap();
             let mut connection = client.get_multiplexed_async_connection().await.unwrap();
-            let mut question = ::redis::cmd("SENTINEL");
-            question.arg("MASTER").arg(name);
-            let of: std::collections::HashMap<String, String> = question.query_async(&mut connection).await.unwrap();
-            known.push((of["num-other-sentinels"].clone(), of["num-slaves"].clone()));
+            let answer = ::redis::cmd(words[0]).arg(&words[1..]).query_async(&mut connection).await;
+            answers.push(answer.unwrap_or_else(|error| panic!("{words:?}: {error}")));
         }
-        known
+        answers
+    }
+
+    /// How many of the others and of the replicas each Sentinel knows.
+    pub async fn know(&self, name: &str) -> Vec<(String, String)> {
+        let answers = self.command(&["SENTINEL", "MASTER", name]).await;
+        let known = answers.into_iter().map(|answer| {
+            let of: HashMap<String, String> = ::redis::from_redis_value(answer).unwrap();
+            (of["num-other-sentinels"].clone(), of["num-slaves"].clone())
+        });
+        known.collect()
     }
 }
 
