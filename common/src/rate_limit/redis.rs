@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use redis::aio::MultiplexedConnection;
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
-use redis::{AsyncConnectionConfig, Client, FromRedisValue, RedisResult};
+use redis::{FromRedisValue, RedisResult};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -193,11 +193,7 @@ impl Server {
     async fn connect(&self) -> RedisResult<Connection> {
         match self {
             Self::Single(server) => {
-                let client = Client::open(server.find().await?)?;
-                let config = AsyncConnectionConfig::new()
-                    .set_connection_timeout(Some(CONNECT_TIMEOUT))
-                    .set_response_timeout(Some(CONNECT_TIMEOUT));
-                let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+                let mut connection = connect::open(server.find().await?, CONNECT_TIMEOUT).await?;
                 redis::cmd("PING").query_async::<()>(&mut connection).await?;
                 Ok(Connection::Single(connection))
             }

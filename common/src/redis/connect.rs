@@ -12,6 +12,7 @@ use redis::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The addresses of `REDIS_URL`; the error names no part of them, for they may hold a password.
 pub(crate) fn nodes(config: &RedisConfig) -> Result<Vec<ConnectionInfo>> {
@@ -74,6 +75,15 @@ fn node(url: &SecretString, authorities: Option<&Authorities>) -> Result<Connect
 pub(crate) fn with_pushes(info: &ConnectionInfo) -> ConnectionInfo {
     let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
     info.clone().set_redis_settings(settings)
+}
+
+/// A connection whose commands each end within `timeout`. The library's future is large and runs
+/// seldom: boxed, it does not grow each future that may connect.
+pub(crate) async fn open(info: ConnectionInfo, timeout: Duration) -> redis::RedisResult<MultiplexedConnection> {
+    let config =
+        AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT_TIMEOUT)).set_response_timeout(Some(timeout));
+    let client = redis::Client::open(info)?;
+    Box::pin(client.get_multiplexed_async_connection_with_config(&config)).await
 }
 
 /// Connects and shakes hands within [`CONNECT_TIMEOUT`]. Commands have no time-out: each caller

@@ -3,13 +3,13 @@
 
 use super::address::Server;
 use super::connect::{self, CONNECT_TIMEOUT};
+use super::hello::Hello;
 use super::namespace::Namespace;
 use super::pool::RedisPool;
 use crate::config::RedisConfig;
 use crate::error::{Error, Result};
 use redis::aio::{ConnectionLike, MultiplexedConnection};
-use redis::{FromRedisValue, PushInfo, Value, cmd, from_redis_value};
-use std::collections::HashMap;
+use redis::{FromRedisValue, PushInfo, cmd, from_redis_value};
 use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -44,14 +44,13 @@ impl RedisFacts {
         let node = server.find().await.map_err(Error::unavailable)?;
         let mut connection =
             connect::connect(&node, |_: PushInfo| Ok::<(), ()>(())).await.map_err(Error::unavailable)?;
-        let hello: HashMap<String, Value> = ask(&mut connection, "HELLO", &[]).await.unwrap_or_default();
-        let word = |name| hello.get(name).and_then(|value| from_redis_value::<String>(value.clone()).ok());
+        let hello = ask(&mut connection, "HELLO", &[]).await.map(Hello::read).unwrap_or_default();
         let (seconds, micros): (i64, i64) = ask(&mut connection, "TIME", &[]).await.unwrap_or_default();
         let clock = OffsetDateTime::from_unix_timestamp(seconds).ok().filter(|_| seconds > 0);
         Ok(Self {
-            version: word("version"),
-            mode: word("mode"),
-            role: word("role").map(|role| if role == "slave" { "replica".to_owned() } else { role }),
+            version: hello.version,
+            mode: hello.mode,
+            role: hello.role,
             policy: policy(&mut connection).await,
             clock: clock.map(|clock| clock + time::Duration::microseconds(micros)),
         })

@@ -6,6 +6,7 @@
 mod address;
 pub mod connect;
 pub mod facts;
+mod hello;
 pub mod namespace;
 pub mod pool;
 pub mod server;

@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
-use redis::{AsyncConnectionConfig, Cmd, Pipeline, RedisError, RedisResult, ServerError, ServerErrorKind, Value};
+use redis::{Cmd, Pipeline, RedisError, RedisResult, ServerError, ServerErrorKind, Value};
 use std::fmt;
 use std::time::Duration;
 
@@ -89,11 +89,7 @@ impl managed::Manager for ToServer {
     type Error = RedisError;
 
     async fn create(&self) -> RedisResult<MultiplexedConnection> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(connect::CONNECT_TIMEOUT))
-            .set_response_timeout(Some(self.timeout));
-        let client = redis::Client::open(self.server.find().await?)?;
-        client.get_multiplexed_async_connection_with_config(&config).await
+        connect::open(self.server.find().await?, self.timeout).await
     }
 
     async fn recycle(&self, connection: &mut MultiplexedConnection, _: &Metrics) -> RecycleResult<RedisError> {

@@ -1,11 +1,11 @@
 //! Asks once which kind of server stands behind an address, before anything is built on it.
 
 use super::connect::{self, CONNECT_TIMEOUT};
+use super::hello::Hello;
 use crate::config::RedisConfig;
 use crate::error::{Error, Result};
 use redis::aio::ConnectionLike;
-use redis::{PushInfo, RedisResult, Value, from_redis_value};
-use std::collections::HashMap;
+use redis::{PushInfo, RedisResult, Value};
 
 /// Whether the first of these addresses leads to a node of a Redis Cluster. `Unavailable` while
 /// nobody answers there, and while a replica does: it may be promoted yet. `Internal` for a
@@ -21,14 +21,11 @@ pub async fn is_cluster(config: &RedisConfig) -> Result<bool> {
 fn judge(answer: RedisResult<Value>) -> Result<bool> {
     // A proxy or a user without that right does not say: one server, as ever.
     let Ok(answer) = answer else { return Ok(false) };
-    let Ok(answer) = from_redis_value::<HashMap<String, Value>>(answer) else { return Ok(false) };
-    let word = |name| answer.get(name).and_then(|value| from_redis_value::<String>(value.clone()).ok());
-    match (word("mode").as_deref(), word("role").as_deref()) {
+    let hello = Hello::read(answer);
+    match (hello.mode.as_deref(), hello.role.as_deref()) {
         (Some("sentinel"), _) => Err(Error::internal("leads to a Sentinel: write redis+sentinel://HOST:PORT/PRIMARY")),
         (Some("cluster"), _) => Ok(true),
-        (_, Some("replica" | "slave")) => {
-            Err(Error::unavailable("the server is a replica; REDIS_URL must lead to the primary"))
-        }
+        (_, Some("replica")) => Err(Error::unavailable("the server is a replica; REDIS_URL must lead to the primary")),
         _ => Ok(false),
     }
 }
