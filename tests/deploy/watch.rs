@@ -35,6 +35,21 @@ pub(super) fn admin_addresses(nodes: &[Arc<Node>]) -> Vec<String> {
     nodes.iter().map(|node| node.admin_url().trim_start_matches("http://").to_owned()).collect()
 }
 
+/// The shipped text with intervals of a test.
+pub(super) fn hurried(text: &str) -> String {
+    let line = |line: &str| {
+        let (indent, rest) = line.split_at(line.len() - line.trim_start().len());
+        match rest.split_once(": ") {
+            Some((key @ ("for" | "scrape_interval" | "evaluation_interval" | "scrape_timeout"), _)) => {
+                format!("{indent}{key}: 1s")
+            }
+            Some((key @ ("group_wait" | "group_interval"), _)) => format!("{indent}{key}: 1s"),
+            _ => line.to_owned(),
+        }
+    };
+    text.lines().map(|one| line(one) + "\n").collect()
+}
+
 /// Its name in what a failed test prints, its process and what it wrote.
 struct Server {
     name: &'static str,

@@ -4,26 +4,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::super::watch::{Alertmanager, Prometheus, admin_addresses};
+use super::super::watch::{Alertmanager, Prometheus, admin_addresses, hurried};
 use crate::support::{Deployment, blocking, eventually, json, limited};
 
 /// Several scrapes, evaluations and messages, on a busy machine.
 const HEARD: Duration = Duration::from_secs(60);
-
-/// The shipped text with intervals of a test.
-fn hurried(text: &str) -> String {
-    let line = |line: &str| {
-        let (indent, rest) = line.split_at(line.len() - line.trim_start().len());
-        match rest.split_once(": ") {
-            Some((key @ ("for" | "scrape_interval" | "evaluation_interval" | "scrape_timeout"), _)) => {
-                format!("{indent}{key}: 1s")
-            }
-            Some((key @ ("group_wait" | "group_interval"), _)) => format!("{indent}{key}: 1s"),
-            _ => line.to_owned(),
-        }
-    };
-    text.lines().map(|one| line(one) + "\n").collect()
-}
 
 /// A consequence is silenced where it follows from its cause, and nowhere else.
 #[tokio::test]

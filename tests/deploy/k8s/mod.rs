@@ -5,6 +5,7 @@
 mod chart;
 mod job;
 mod overlays;
+mod scaling;
 
 use super::kubectl::kustomize;
 use super::python::{documents, python};
