@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 
 use super::python::document;
 use super::shipped;
-use super::watch::Prometheus;
-use crate::support::{SOON, Value, blocking, eventually, limited};
+use super::walk::walk;
+use super::watch::{Prometheus, admin_addresses, hurried};
+use crate::support::{Deployment, SOON, Value, blocking, eventually, limited};
 
 const DASHBOARD: &str = "deploy/grafana/dashboards/messenger.json";
 
@@ -72,17 +73,58 @@ fn the_dashboard_answers_four_questions() {
     assert!(!shipped(DASHBOARD).contains("\"value\": \"admin"), "a value of somebody's own installation");
 }
 
+/// As Grafana asks for all nodes and an hour.
+fn asked(expr: &str) -> String {
+    let expr = expr.replace("$__rate_interval", "1m").replace("$instance", ".*");
+    assert!(!expr.contains('$'), "{expr}");
+    expr
+}
+
 #[tokio::test]
 async fn prometheus_understands_each_question() {
     limited(async {
         let prometheus = blocking(|| Prometheus::start(&[("api", &[]), ("gateway", &[])], str::to_owned)).await;
         eventually("Prometheus answers", SOON, async || prometheus.ask("query", &[("query", "1")]).await).await;
         for (title, expr) in expressions() {
-            // As Grafana does for all nodes and an hour.
-            let expr = expr.replace("$__rate_interval", "1m").replace("$instance", ".*");
-            assert!(!expr.contains('$'), "{title}: {expr}");
+            let expr = asked(&expr);
             assert!(prometheus.ask("query", &[("query", &expr)]).await.is_some(), "{title}: {expr}");
         }
+    })
+    .await;
+}
+
+/// Of the alerts' own marks `tests/deploy/alerts` sees one fire.
+#[tokio::test]
+async fn each_panel_draws_something_under_a_load() {
+    limited(async {
+        let d = Deployment::cluster(1, 2).start().await;
+        let (apis, gateways) = (admin_addresses(d.apis()), admin_addresses(d.gateways()));
+        let targets = move || Prometheus::start(&[("api", &apis[..]), ("gateway", &gateways[..])], hurried);
+        let prometheus = blocking(targets).await;
+        eventually("all nodes are scraped", SOON, async || {
+            let answer = prometheus.ask("query", &[("query", "sum(up)")]).await?;
+            (answer["result"][0]["value"][1] == "3").then_some(())
+        })
+        .await;
+        d.gateway(1).restart().await;
+        let mut empty: Vec<_> = expressions().into_iter().filter(|(title, _)| title != "Alerts").collect();
+        eventually("each question has figures for an answer", SOON * 4, async || {
+            walk(&d.rest(), &d.gateway(0).ws_url()).await.end().await;
+            let mut still = Vec::new();
+            for (title, expr) in std::mem::take(&mut empty) {
+                let answer = prometheus.ask("query", &[("query", &asked(&expr))]).await;
+                let result = answer.map_or(Value::Null, |answer| answer["result"].clone());
+                let number = |one: &Value| one["value"][1].as_str().and_then(|value| value.parse::<f64>().ok());
+                let drawn = result.as_array().is_some_and(|all| all.iter().filter_map(number).any(f64::is_finite));
+                if !drawn {
+                    println!("nothing yet: {title}: {result}");
+                    still.push((title, expr));
+                }
+            }
+            empty = still;
+            empty.is_empty().then_some(())
+        })
+        .await;
     })
     .await;
 }
