@@ -23,11 +23,16 @@ fn of(users: &[&User]) -> HashSet<UserId> {
 impl Fixture {
     /// All notices to these users from that long ago on.
     async fn past(&self, users: &[&User], ago: Duration) -> Vec<UserNotice> {
-        let (mut from, mut all) = (NoticesFrom::Ago(ago), Vec::new());
+        let all = self.past_from(users, NoticesFrom::Ago(ago)).await;
+        assert!(all.iter().all(|past| past.ago <= ago));
+        all.into_iter().map(|past| past.notice).collect()
+    }
+
+    async fn past_from(&self, users: &[&User], mut from: NoticesFrom) -> Vec<PastNotice> {
+        let mut all = Vec::new();
         loop {
             let page = self.store.notices(&of(users), from).await.unwrap();
-            assert!(page.notices.iter().all(|past| past.ago <= ago));
-            all.extend(page.notices.into_iter().map(|past| past.notice));
+            all.extend(page.notices);
             match page.next {
                 Some(next) => from = NoticesFrom::At(next),
                 None => return all,
@@ -35,11 +40,11 @@ impl Fixture {
         }
     }
 
-    /// Lets a message be that much older.
-    async fn backdate(&self, chat: ChatId, seq: i64, seconds: i64) {
+    /// Lets a message be so many microseconds older.
+    async fn backdate(&self, chat: ChatId, seq: i64, by: i64) {
         let at = match &self.raw {
-            Raw::Sqlite(..) => format!("created_at - {}", seconds * 1_000_000),
-            Raw::Postgres(_) => format!("created_at - interval '{seconds} seconds'"),
+            Raw::Sqlite(..) => format!("created_at - {by}"),
+            Raw::Postgres(_) => format!("created_at - interval '{by} microseconds'"),
         };
         self.sql(&format!("update messages set created_at = {at} where chat_id = {chat} and seq = {seq}")).await;
     }
@@ -135,7 +140,7 @@ async fn pages_cover_the_time_once(at: Fixture) {
         at.send(private, &ann, &n.to_string()).await;
     }
     for (seq, seconds) in [(1, 3000), (2, 500), (3, 35), (4, 34), (5, 14)] {
-        at.backdate(private, seq, seconds).await;
+        at.backdate(private, seq, seconds * 1_000_000).await;
     }
     let seqs = async |ago: u64| {
         let found = at.past(&[&ben], Duration::from_secs(ago)).await;
@@ -154,14 +159,17 @@ async fn ids_need_not_rise_as_times_do(at: Fixture) {
     let (ann, ben) = (at.user().await, at.user().await);
     let private = at.store.private_chat(ann.id, ben.id).await.unwrap().0.id;
     let seconds = [36, 38, 31, 33, 26, 28, 21, 23, 16, 18, 11, 13];
+    let mut first = None;
     for (seq, seconds) in (1..).zip(seconds) {
-        at.send(private, &ann, "one of several").await;
-        at.backdate(private, seq, seconds).await;
+        let sent = at.send(private, &ann, "one of several").await;
+        let first = *first.get_or_insert(sent.created_at);
+        let elapsed = (sent.created_at - first).whole_microseconds();
+        at.backdate(private, seq, seconds * 1_000_000 + i64::try_from(elapsed).unwrap()).await;
     }
-    for ago in 14..40 {
-        let found = at.past(&[&ben], Duration::from_secs(ago)).await;
-        let found = found.iter().filter(|notice| matches!(notice.body, NoticeBody::NewMessage(_))).count();
-        let of_that_time = seconds.iter().filter(|seconds| **seconds < i64::try_from(ago).unwrap()).count();
+    for ago in 10..40 {
+        let found = at.past_from(&[&ben], NoticesFrom::At(first.unwrap() - Duration::from_secs(ago))).await;
+        let found = found.iter().filter(|past| matches!(past.notice.body, NoticeBody::NewMessage(_))).count();
+        let of_that_time = seconds.iter().filter(|seconds| **seconds <= i64::try_from(ago).unwrap()).count();
         assert_eq!(found, of_that_time, "of the last {ago} seconds");
     }
 }
