@@ -32,10 +32,25 @@ pub async fn all_answer(nodes: &[Arc<Node>], status: u16) {
     }
 }
 
-/// Waits until all nodes say of their link to Redis that it is up, or down, by the metric and by
-/// `/readyz`.
-pub async fn backplane_shows(nodes: &[Arc<Node>], up: bool) {
+/// Whether each node is ready, by `/readyz`.
+pub async fn ready(nodes: &[Arc<Node>]) -> Vec<bool> {
+    let mut ready = Vec::new();
+    for node in nodes {
+        let asked = reqwest::Client::new().get(format!("{}/readyz", node.admin_url()));
+        ready.push(Answer::of(asked).await.status == 200);
+    }
+    ready
+}
+
+/// Waits until all nodes say of their links to Redis that they are up, or that one is down, by the
+/// metric.
+pub async fn links_show(nodes: &[Arc<Node>], up: bool) {
     each_tells(nodes, "messenger_backplane_up", if up { "1" } else { "0" }, |told| (told > 0.5) == up).await;
+}
+
+/// The same by the metric and by `/readyz`.
+pub async fn backplane_shows(nodes: &[Arc<Node>], up: bool) {
+    links_show(nodes, up).await;
     all_answer(nodes, if up { 200 } else { 503 }).await;
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::figures::{backplane_shows, outbox_empties};
+use super::figures::{all_answer, backplane_shows, links_show, outbox_empties, ready};
 use super::load::Load;
 use crate::support::{Deployment, RedisCluster, eventually, limited};
 
@@ -10,6 +10,8 @@ use crate::support::{Deployment, RedisCluster, eventually, limited};
 const PROMOTED_WITHIN: Duration = Duration::from_secs(30);
 /// "As fast as ever", on a machine that is busy with other tests.
 const FAST: Duration = Duration::from_secs(1);
+/// A server that is away for less leaves the nodes ready.
+const AWAY_FOR_LONG: Duration = Duration::from_secs(5);
 
 #[tokio::test]
 async fn primaries_of_six_servers_die_in_turn_under_load() {
@@ -43,6 +45,37 @@ async fn primaries_of_six_servers_die_in_turn_under_load() {
         assert_eq!(tally.refused.len() + tally.unanswered, 0, "no writer notices: {tally}");
         assert!(tally.slowest_send() < FAST, "writes succeed as fast as ever: {tally}");
         outbox_empties(d.apis()).await;
+    })
+    .await;
+}
+
+/// All nodes miss a server of the cluster alike: to take them all from the load balancer would take
+/// the whole service away while a replica is promoted.
+#[tokio::test]
+async fn a_server_of_the_cluster_that_is_away_for_a_moment_leaves_the_nodes_ready() {
+    limited(async {
+        // No server finds the cluster down within the time of this test.
+        let cluster = RedisCluster::with_node_timeout(3, 60_000).await;
+        let d = Deployment::cluster(1, 1).env("REDIS_URL", cluster.urls().join(",")).start().await;
+        let away = &cluster.servers[1];
+        for killed in [false, true] {
+            let gone = Instant::now();
+            if killed {
+                away.kill().await;
+            } else {
+                away.freeze();
+            }
+            links_show(&d.nodes(), false).await;
+            let ready = ready(&d.nodes()).await;
+            assert!(ready.iter().all(|ready| *ready) || gone.elapsed() > AWAY_FOR_LONG, "not ready at once");
+            all_answer(&d.nodes(), 503).await;
+            let how = if killed { "killed" } else { "frozen" };
+            println!("one server of three {how}: not ready after {:.1?}", gone.elapsed());
+            if !killed {
+                away.thaw();
+                backplane_shows(&d.nodes(), true).await;
+            }
+        }
     })
     .await;
 }

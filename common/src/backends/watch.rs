@@ -9,10 +9,15 @@ use crate::once::OncePerCause;
 use crate::store::Store;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 /// The pause between pings of the database: `/readyz` turns within ten seconds.
 const BEAT: Duration = Duration::from_secs(2);
+/// How long a part of the bus may be away before the node is not ready. A silent link takes four
+/// seconds to show, and `/readyz` turns within ten.
+const PART_AWAY: Duration = Duration::from_secs(5);
+/// The pause between looks at a bus of which a part is away.
+const PART_BEAT: Duration = Duration::from_millis(500);
 /// The pause between looks at the replica.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -77,15 +82,24 @@ pub(super) async fn replica(store: Arc<dyn Store>, metrics: Metrics) {
     }
 }
 
+/// All nodes miss a primary of a Redis Cluster alike, so it is no reason to take them all from the
+/// load balancer while a replica is promoted. One that stays away shows in time.
 pub(super) async fn bus(bus: Arc<dyn Bus>, ready: ReadyFlag) {
     let mut up = bus.up();
+    let mut down_since: Option<Instant> = None;
     loop {
-        if *up.borrow_and_update() {
+        let pause = if *up.borrow_and_update() {
+            down_since = None;
             ready.set(true);
+            BEAT
         } else {
-            ready.down(bus.why_down());
-        }
-        match timeout(BEAT, up.changed()).await {
+            let since = *down_since.get_or_insert_with(Instant::now);
+            if !bus.carries_some() || since.elapsed() >= PART_AWAY {
+                ready.down(bus.why_down());
+            }
+            PART_BEAT
+        };
+        match timeout(pause, up.changed()).await {
             // The cause may be another by now.
             Err(_) | Ok(Ok(())) => {}
             // The bus's own task reports its end.

@@ -280,6 +280,10 @@ impl Bus for ClusterBus {
         self.up.subscribe()
     }
 
+    fn carries_some(&self) -> bool {
+        self.map.lock().links.iter().any(|(link, _)| link.is_up())
+    }
+
     fn fault(&self) -> Option<String> {
         let map = self.map.lock();
         if map.links.is_empty() {

@@ -141,6 +141,11 @@ pub trait Bus: Send + Sync + 'static {
     /// Whether the bus is up: connected, and its own probe came back lately.
     fn up(&self) -> watch::Receiver<bool>;
 
+    /// Whether it carries some topics: while it is not up, others' servers are away.
+    fn carries_some(&self) -> bool {
+        *self.up().borrow()
+    }
+
     /// Why it does not carry, where that is known.
     fn fault(&self) -> Option<String> {
         None

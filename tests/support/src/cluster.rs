@@ -8,18 +8,29 @@ use super::{Redis, until};
 
 /// A Redis Cluster of primaries without replicas.
 pub struct RedisCluster {
+    node_timeout: String,
     pub servers: Vec<Arc<Redis>>,
+}
+
+async fn server(node_timeout: &str, bus_port: &str) -> Arc<Redis> {
+    let options = ["--cluster-enabled", "yes", "--cluster-node-timeout", node_timeout, "--cluster-port", bus_port];
+    Redis::with_options(&options).await
 }
 
 impl RedisCluster {
     /// Starts one and waits until all its servers agree that it is whole.
     pub async fn start(primaries: u16) -> Self {
+        Self::with_node_timeout(primaries, 2000).await
+    }
+
+    /// The same; a server that does not answer counts as failed after so many milliseconds.
+    pub async fn with_node_timeout(primaries: u16, millis: u32) -> Self {
+        let node_timeout = millis.to_string();
         let mut servers = Vec::new();
         let mut bus_ports = Vec::new();
         for _ in 0..primaries {
             let bus_port = free_port().to_string();
-            let options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port", &bus_port];
-            servers.push(Redis::with_options(&options).await);
+            servers.push(server(&node_timeout, &bus_port).await);
             bus_ports.push(bus_port);
         }
         let share = 16_384_u16.div_ceil(primaries);
@@ -30,7 +41,7 @@ impl RedisCluster {
                 server.command(&["CLUSTER", "MEET", "127.0.0.1", &other.port().to_string(), bus_port]).await;
             }
         }
-        let cluster = Self { servers };
+        let cluster = Self { node_timeout, servers };
         until("the cluster is whole", || cluster.is_whole()).await;
         cluster
     }
@@ -39,8 +50,7 @@ impl RedisCluster {
     pub async fn add_replica(&mut self, of: usize) {
         let primary = self.id(of).await;
         let bus_port = free_port().to_string();
-        let options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port", &bus_port];
-        let replica = Redis::with_options(&options).await;
+        let replica = server(&self.node_timeout, &bus_port).await;
         for server in &self.servers {
             server.command(&["CLUSTER", "MEET", "127.0.0.1", &replica.port().to_string(), &bus_port]).await;
         }
