@@ -153,9 +153,12 @@ impl Documents {
             return Some(format!("no shape of {name}"));
         }
         let validator = self.validator(document, name, schema);
+        if validator.is_valid(value) {
+            return None;
+        }
         let faults: Vec<_> =
             validator.iter_errors(value).map(|fault| format!("{}: {fault}", fault.instance_path())).collect();
-        (!faults.is_empty()).then(|| format!("{name}: {}", faults.join("; ")))
+        Some(format!("{name}: {}", faults.join("; ")))
     }
 
     fn validator(&self, document: &Value, name: &str, schema: &Value) -> Arc<Validator> {
