@@ -5,7 +5,9 @@
  * @module
  */
 import { byId, el, setText } from './dom.js';
+import { NONE } from './drafts.js';
 import { parts, t } from './i18n.js';
+import { line } from './letters.js';
 import { MentionList } from './mention_list.js';
 import { TypingSignal } from './typing.js';
 import { wordsFor } from './words.js';
@@ -27,6 +29,11 @@ export class Composer {
   #changed;
   #sent;
   #id = 0;
+  /**
+   * Of this tab: another tab of the same chat may write something else meanwhile.
+   * @type {import('./drafts.js').Draft}
+   */
+  #draft = NONE;
 
   /**
    * @param {Store} store @param {import('./messenger.js').Connection} connection
@@ -44,23 +51,50 @@ export class Composer {
     field.oninput = () => this.#typed();
     field.onkeydown = (event) => this.#key(event);
     form.onsubmit = (event) => { event.preventDefault(); this.#submit(); };
+    globalThis.onstorage = (event) => this.#elsewhere(event);
   }
 
   get #chat() { return this.#store.chats.get(this.#id); }
-  get #draft() { return this.#store.drafts.of(this.#id); }
   /** The id of the message that is being edited, 0 for none. */
-  get editing() { return this.#id ? this.#draft.edit?.id ?? 0 : 0; }
+  get editing() { return this.#draft.edit?.id ?? 0; }
 
   /** @param {number} id 0 for none */
   show(id) {
     this.#typing.show(id);
     this.#id = id;
+    this.#draft = id ? this.#store.drafts.of(id) : NONE;
     this.#mentions.show(id);
     setText(fault, '');
     this.#fill();
   }
 
   focus() { field.focus(); }
+
+  #of(id) { return id === this.#id ? this.#draft : this.#store.drafts.of(id); }
+
+  /**
+   * Only what changes is kept: the rest may be another tab's.
+   * @param {Partial<import('./drafts.js').Draft>} more @param {number} [id]
+   */
+  #set(more, id = this.#id) {
+    if (id === this.#id) this.#draft = { ...this.#draft, ...more };
+    this.#store.drafts.set(id, more);
+  }
+
+  /** What another tab sent or gave up is gone here, too, unless it was changed here. @param {StorageEvent} event */
+  #elsewhere(event) {
+    const [was, is] = (this.#id && this.#store.drafts.changed(this.#id, event)) || [NONE, NONE];
+    const own = this.#draft;
+    const gone = {
+      ...(is.text === '' && was.text !== '' && own.text === was.text ? { text: '' } : {}),
+      ...(is.replyTo === null && was.replyTo !== null && own.replyTo === was.replyTo ? { replyTo: null } : {}),
+      ...(is.edit === null && was.edit && own.edit?.id === was.edit.id && own.edit.text === was.edit.text ? { edit: null } : {}),
+    };
+    if (Object.keys(gone).length === 0) return;
+    this.#draft = { ...own, ...gone };
+    this.#fill();
+    this.#changed();
+  }
 
   /** Puts the kept words into the field. */
   #fill() {
@@ -77,7 +111,7 @@ export class Composer {
 
   #keep() {
     const { edit } = this.#draft;
-    this.#store.drafts.set(this.#id, edit ? { edit: { ...edit, text: field.value } } : { text: field.value });
+    this.#set(edit ? { edit: { ...edit, text: field.value } } : { text: field.value });
   }
 
   #typed() {
@@ -101,12 +135,12 @@ export class Composer {
     if (!replyTo) return;
     const original = this.#store.pages.original(chat, replyTo);
     if (original === null) {
-      this.#store.drafts.set(chat.id, { replyTo: null });
+      this.#set({ replyTo: null });
       byId('replying').hidden = true;
       return;
     }
     const name = el('bdi', {}, original ? this.#nameOf(original) : '…');
-    const words = el('bdi', {}, original ? original.text.replace(/\s+/g, ' ').slice(0, 120) : '');
+    const words = el('bdi', {}, original ? line(original.text, 120) : '');
     byId('replying-to').replaceChildren(...parts('write.replying', { name, words }));
   }
 
@@ -123,7 +157,7 @@ export class Composer {
     const refused = this.#store.outbox.of(chat.id).find((one) => one.state === 'failed' && ['invalid', 'too_large'].includes(one.code ?? ''));
     if (!refused) return;
     field.value = refused.text;
-    this.#store.drafts.set(chat.id, { text: refused.text, replyTo: refused.reply_to_id });
+    this.#set({ text: refused.text, replyTo: refused.reply_to_id });
     this.#store.outbox.settled(chat.id, refused.client_message_id);
     this.#grow();
     setText(fault, refused.fault);
@@ -167,7 +201,7 @@ export class Composer {
     if (text.trim() === '' || !this.#chat) return;
     if (this.editing) return this.#saveEdit(text);
     this.#store.outbox.send(this.#id, text, this.#draft.replyTo);
-    this.#store.drafts.set(this.#id, { text: '', replyTo: null });
+    this.#set({ text: '', replyTo: null });
     this.#typing.sent();
     this.#fill();
     field.focus();
@@ -176,13 +210,13 @@ export class Composer {
 
   /** @param {Message|null} message */
   reply(message) {
-    this.#store.drafts.set(this.#id, { replyTo: message?.id ?? null, edit: null });
+    this.#set({ replyTo: message?.id ?? null, edit: null });
     this.#begun();
   }
 
   /** @param {Message|null} message */
   edit(message) {
-    this.#store.drafts.set(this.#id, { edit: message && { id: message.id, text: message.text, was: message.text } });
+    this.#set({ edit: message && { id: message.id, text: message.text, was: message.text } });
     this.#begun();
   }
 
@@ -208,8 +242,8 @@ export class Composer {
     } catch (error) {
       const failed = { ...edit, text };
       if (error.code === 'message_not_found') return this.#lostEdit(failed, chatId);
-      if (this.#store.drafts.of(chatId).edit) return this.#say(chatId, t('write.not_changed', { fault: wordsFor(error) }));
-      this.#store.drafts.set(chatId, { edit: failed });
+      if (this.#of(chatId).edit) return this.#say(chatId, t('write.not_changed', { fault: wordsFor(error) }));
+      this.#set({ edit: failed }, chatId);
       if (this.#id === chatId) this.#begun();
       this.#say(chatId, t('write.not_changed', { fault: wordsFor(error) }));
     }
@@ -217,9 +251,9 @@ export class Composer {
 
   /** The message was deleted while it was being edited: the new words stay as a draft. */
   #lostEdit(edit, id = this.#id) {
-    const { text } = this.#store.drafts.of(id);
+    const { text } = this.#of(id);
     const kept = edit.text === edit.was ? text : [text, edit.text].filter(Boolean).join('\n');
-    this.#store.drafts.set(id, { text: kept, edit: null });
+    this.#set({ text: kept, edit: null }, id);
     if (id !== this.#id) return;
     this.#fill();
     this.#say(id, t(kept === text ? 'write.lost' : 'write.lost_kept'));

@@ -17,7 +17,7 @@ import { shared } from './storage.js';
 const KEY = `${ours('messenger.draft')}.`;
 
 /** @type {Readonly<Draft>} */
-const NONE = Object.freeze({ text: '', replyTo: null, edit: null });
+export const NONE = Object.freeze({ text: '', replyTo: null, edit: null });
 
 export class Drafts {
   #prefix;
@@ -40,6 +40,19 @@ export class Drafts {
       if (shared.getItem(key) !== null) shared.removeItem(key);
     } else {
       shared.setItem(key, JSON.stringify(draft));
+    }
+  }
+
+  /**
+   * What another tab has just changed in this chat: as it was and as it is, or nothing.
+   * @param {number} chatId @param {StorageEvent} event @returns {[Draft, Draft]|null}
+   */
+  changed(chatId, { key, oldValue }) {
+    if (key !== this.#prefix + chatId) return null;
+    try {
+      return [{ ...NONE, ...JSON.parse(oldValue ?? 'null') }, this.of(chatId)];
+    } catch {
+      return null;
     }
   }
 

@@ -43,8 +43,11 @@ impl Page {
         first
     }
 
-    pub(super) async fn back_to(&self, window: WindowHandle) {
+    /// Goes on in that window; gives the one that it leaves.
+    pub(super) async fn back_to(&self, window: WindowHandle) -> WindowHandle {
+        let left = self.client.window().await.unwrap();
         self.client.switch_to_window(window).await.unwrap();
+        left
     }
 
     /// Runs the body of a function in the page; its value. Use it to look, and clicks and keys to

@@ -3,10 +3,18 @@
 
 use serde_json::json;
 
-use super::{Browser, Site, chat_page, open_chat};
+use super::{Browser, Site, chat_page, open_chat, until_field};
 use crate::support::Deployment;
 
-both_forms!(all_tabs_are_one_session, the_open_chat_is_subscribed_first, a_badge_goes_on_every_device,);
+both_forms!(
+    all_tabs_are_one_session,
+    each_tab_has_words_of_its_own,
+    the_open_chat_is_subscribed_first,
+    a_badge_goes_on_every_device,
+);
+
+const ENTER: &str = "\u{e007}";
+const ARROW_UP: &str = "\u{e013}";
 
 async fn all_tabs_are_one_session(d: &Deployment) {
     let (ann, bob) = (d.user_named("ann").await, d.user_named("bob").await);
@@ -32,6 +40,50 @@ async fn all_tabs_are_one_session(d: &Deployment) {
     let second = page.open_window("/").await;
     page.until_text("#me", &bob.username).await;
     page.back_to(second).await;
+    page.assert_clean(&site.url).await;
+}
+
+/// A message that one tab edits must not become what is written in another. What is sent in one tab
+/// stands in no other any more.
+async fn each_tab_has_words_of_its_own(d: &Deployment) {
+    let ann = d.user_named("ann").await;
+    let chat = ann.group("Hike", &[]).await["id"].as_i64().unwrap();
+    ann.say(chat, "as it was").await;
+    let site = Site::of(d).await;
+    let browser = Browser::start().await;
+    let page = chat_page(&browser, &site, &ann).await;
+    open_chat(&page, "Hike").await;
+    page.until_text(".message .text", "as it was").await;
+    let first = page.open_window(&format!("/#/chat/{chat}")).await;
+    page.until_text(".message .text", "as it was").await;
+    let second = page.back_to(first.clone()).await;
+    page.keys("#text", ARROW_UP).await;
+    page.keys("#text", " once").await;
+
+    page.back_to(second.clone()).await;
+    page.keys("#text", &format!("a new one{ENTER}")).await;
+    page.until_text(".message.mine:not(.sending):last-child .text", "a new one").await;
+    assert_eq!(page.texts(".message .text").await, ["as it was", "a new one"]);
+    page.back_to(first.clone()).await;
+    until_field(&page, "as it was once").await;
+    page.reload().await;
+    until_field(&page, "as it was once").await;
+    page.keys("#text", ENTER).await;
+    page.until_text(".message .text", "as it was once").await;
+
+    page.keys("#text", "in both").await;
+    page.back_to(second.clone()).await;
+    page.reload().await;
+    until_field(&page, "in both").await;
+    page.keys("#text", ENTER).await;
+    page.until_text(".message.mine:not(.sending) .text", "in both").await;
+    page.back_to(first).await;
+    until_field(&page, "").await;
+    page.keys("#text", "a second thought").await;
+    page.back_to(second).await;
+    page.keys("#text", &format!("and a third{ENTER}")).await;
+    page.until_text(".message.mine:not(.sending) .text", "and a third").await;
+    assert_eq!(ann.history(chat).await["items"].as_array().unwrap().len(), 4);
     page.assert_clean(&site.url).await;
 }
 
