@@ -3,25 +3,26 @@
 import { avatar, byId, el, icon, setText, shortTime } from './dom.js';
 import { unreadBadge } from './badge.js';
 import { t } from './i18n.js';
+import { line } from './letters.js';
 import { isArchived, isMuted, isOnTop } from './views.js';
 
 /** @typedef {import('./store.js').Store} Store */
 
 const ul = byId('chats');
+/** UTF-16 units of a message that the list holds; fewer are seen. */
+const PREVIEW = 120;
 
 /** The parts that stand under a chat's name in the list: a label, and a person's words. */
 function preview(store, chat, openId) {
   const names = [...chat.typing].map(([id, one]) => store.people.nameOf(id, one.username));
   if (names.length > 0) return chat.info.is_group ? ['', t('chat.typing_one', { name: names[0] })] : ['', t('chats.typing')];
   const draft = chat.id === openId ? '' : store.drafts.preview(chat.id);
-  if (draft) return [t('chats.draft'), flat(draft), 'draft'];
+  if (draft) return [t('chats.draft'), line(draft, PREVIEW), 'draft'];
   const { last } = chat;
   if (!last) return ['', (chat.info.is_group && chat.info.description) || t('chats.no_messages')];
-  if (last.author_id === store.me.id) return [t('chats.you'), flat(last.text)];
-  return [chat.info.is_group ? `${store.people.nameOf(last.author_id, last.author_username)}: ` : '', flat(last.text)];
+  if (last.author_id === store.me.id) return [t('chats.you'), line(last.text, PREVIEW)];
+  return [chat.info.is_group ? `${store.people.nameOf(last.author_id, last.author_username)}: ` : '', line(last.text, PREVIEW)];
 }
-
-const flat = (text) => text.replace(/\s+/g, ' ').slice(0, 120);
 
 export class ChatList {
   /** @type {Map<number, any>} */

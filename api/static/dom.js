@@ -5,6 +5,7 @@
  * @module
  */
 import { format, t } from './i18n.js';
+import { initials } from './letters.js';
 import { wordsFor } from './words.js';
 
 /** @param {string} id @returns {any} the element, which the page is sure to have */
@@ -51,9 +52,7 @@ export const iconButton = (name, label, onclick, attributes = {}) =>
  * @param {number} id
  */
 export function avatar(name, id, attributes = {}) {
-  const words = name.split(/[\s._-]+/).filter(Boolean);
-  const letters = (words.length > 1 ? words[0][0] + words[1][0] : [...name].slice(0, 2).join('')).toUpperCase();
-  return el('span', { class: 'avatar', 'data-hue': id % 8, 'aria-hidden': 'true', ...attributes }, letters);
+  return el('span', { class: 'avatar', 'data-hue': id % 8, 'aria-hidden': 'true', ...attributes }, initials(name));
 }
 
 /** Sets a text only if it changed, so that screen readers and selections are left alone. */

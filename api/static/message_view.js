@@ -2,6 +2,7 @@
 /** How one message looks. @module */
 import { avatar, clock, el, icon, iconButton, setText } from './dom.js';
 import { t } from './i18n.js';
+import { cut, line } from './letters.js';
 import { mayPin } from './marks.js';
 import { withLinks } from './links.js';
 import { withMentions } from './mentions.js';
@@ -64,7 +65,7 @@ function stamp({ pending, is_edited, created_at }) {
 
 function quote(original, look, acts) {
   const known = original ?? null;
-  const words = known ? known.text.replace(/\s+/g, ' ').slice(0, 160) : original === null ? t('message.deleted') : '…';
+  const words = known ? line(known.text, 160) : original === null ? t('message.deleted') : '…';
   return el('button', { type: 'button', class: 'quote', onclick: acts.jump, disabled: original === null },
     el('span', { class: 'hidden-label' }, t('message.in_reply')),
     known ? el('span', { class: 'quote-author', dir: 'auto' }, look.people.nameOf(known.author_id, known.author_username)) : null,
@@ -72,7 +73,7 @@ function quote(original, look, acts) {
 }
 
 /** The first words of a message, to name it by. @param {{text: string}} message */
-export const shortOf = ({ text }) => [...text.slice(0, 60)].slice(0, 30).join('');
+export const shortOf = ({ text }) => cut(text, 40);
 
 function toolsOf(chat, message, look, acts) {
   const words = shortOf(message);

@@ -7,6 +7,7 @@
  */
 import { byId } from './dom.js';
 import { t } from './i18n.js';
+import { cut } from './letters.js';
 import { ours } from './site.js';
 import { isMuted } from './views.js';
 import { declined, notifies, setNotify, sounds } from './settings.js';
@@ -73,7 +74,7 @@ export async function notifyOf({ chat, message }, store, open) {
   const mine = message.mentions?.includes(chat.me);
   const title = !chat.info.is_group ? names.name : mine ? t('notify.mention', names) : t('notify.group', names);
   // One notification a chat, also of several tabs: the newer takes the place of the older.
-  const shown = new Notification(title, { body: message.text.slice(0, 200), tag: `${ours('messenger.chat')}.${chat.id}`, icon: new URL('icon.svg', import.meta.url).href });
+  const shown = new Notification(title, { body: cut(message.text, 200), tag: `${ours('messenger.chat')}.${chat.id}`, icon: new URL('icon.svg', import.meta.url).href });
   shown.onclick = () => { shown.close(); window.focus(); open(chat.id); };
 }
 

@@ -2,6 +2,7 @@
 /** The pinned messages of the open chat: the last one above its messages, and a list of all. @module */
 import { avatar, byId, el, iconButton, moment, setText } from './dom.js';
 import { t } from './i18n.js';
+import { line } from './letters.js';
 import { mayPin } from './marks.js';
 import { shortOf } from './message_view.js';
 import { wordsFor } from './words.js';
@@ -17,15 +18,13 @@ let chat;
 let way;
 let shown = '';
 
-const flat = (/** @type {string} */ text) => text.replace(/\s+/g, ' ').slice(0, 200);
-
 /** @param {import('./history.js').Entry} inChat @param {Way} inWay */
 export function pinnedBar(inChat, inWay) {
   [chat, way] = [inChat, inWay];
   const pins = chat.pins ?? [];
   bar.hidden = pins.length === 0;
   if (pins.length > 0) {
-    setText(byId('pinned-words'), flat(pins[0].text));
+    setText(byId('pinned-words'), line(pins[0].text, 200));
     setText(byId('pinned-all'), t('pins.all', { count: pins.length }));
   }
   if (dialog.open) render();
@@ -52,7 +51,7 @@ function row(message) {
   return el('li', {},
     el('button', { type: 'button', class: 'person', onclick: () => { dialog.close(); way.jump(message.id); } },
       avatar(name, message.author_id, { class: 'avatar small' }),
-      el('span', { class: 'found-message' }, el('span', { class: 'found-top' }, el('bdi', {}, name), el('time', {}, moment(message.created_at))), el('span', { class: 'found-words', dir: 'auto' }, flat(message.text)))),
+      el('span', { class: 'found-message' }, el('span', { class: 'found-top' }, el('bdi', {}, name), el('time', {}, moment(message.created_at))), el('span', { class: 'found-words', dir: 'auto' }, line(message.text, 200)))),
     mayPin(chat) ? iconButton('unpin', t('pins.unpin', { words: shortOf(message) }), unpin) : null);
 }
 

@@ -7,6 +7,7 @@ use crate::support::Deployment;
 
 both_forms!(
     text_of_any_direction_and_links_stand_right,
+    no_letter_is_cut_in_two,
     colours_are_chosen_or_the_systems,
     notifications_are_offered_once,
 );
@@ -50,6 +51,27 @@ async fn text_of_any_direction_and_links_stand_right(d: &Deployment) {
     page.click("#leave").await;
     page.until_text("#confirm bdi", "Turned").await;
     page.click("#confirm [value=no]").await;
+    page.assert_clean(&site.url).await;
+}
+
+/// An emoji is several units of UTF-16, and often several letters of Unicode.
+async fn no_letter_is_cut_in_two(d: &Deployment) {
+    let ann = d.user_named("ann").await;
+    let family = "\u{1f469}\u{200d}\u{1f469}\u{200d}\u{1f467}";
+    let mut chat = json!(0);
+    for name in ["\u{1f600} Smith", "team \u{1f1e9}\u{1f1ea}", family, "e\u{301}t\u{e9}", "Plain words"] {
+        chat = ann.group(name, &[]).await["id"].clone();
+    }
+    let long = format!("{}{family}{family}", "x".repeat(117));
+    ann.say(chat.as_i64().unwrap(), &long).await;
+    let site = Site::of(d).await;
+    let browser = Browser::start().await;
+    let page = chat_page(&browser, &site, &ann).await;
+    page.until_text(".chat-link .preview", "xxx").await;
+    let shown = page.texts(".chat-link .avatar").await;
+    let flag = "T\u{1f1e9}\u{1f1ea}";
+    assert_eq!(shown, ["PW", "E\u{301}T", family, flag, "\u{1f600}S"]);
+    assert_eq!(page.texts(".chat-link .preview").await[0], format!("You: {}", "x".repeat(117)));
     page.assert_clean(&site.url).await;
 }
 
