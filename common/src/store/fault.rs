@@ -72,6 +72,13 @@ pub(super) fn code(error: &sqlx::Error) -> Option<std::borrow::Cow<'_, str>> {
     error.as_database_error().and_then(sqlx::error::DatabaseError::code)
 }
 
+/// Whether Postgres refused a value: what it is (class 22), or how much (class 54).
+pub(super) fn is_of_the_value(error: &Error) -> bool {
+    let Error::Internal(source) = error else { return false };
+    let code = source.downcast_ref().and_then(code);
+    code.is_some_and(|code| code.starts_with("22") || code.starts_with("54"))
+}
+
 /// Whether the connection is lost.
 pub(super) fn is_lost(error: &sqlx::Error) -> bool {
     match error {

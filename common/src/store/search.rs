@@ -30,7 +30,8 @@ pub struct SearchFor {
 pub trait Search: Send + Sync + 'static {
     /// Messages that are not deleted, of chats that the user is a member of now, the newest first.
     /// Where a question minds no endings there may be some that do not answer it:
-    /// [`Query::highlights`] decides.
+    /// [`Query::highlights`] decides. The work of one call is bounded: a page may be shorter than
+    /// its limit, even empty, and name a next one.
     async fn search(&self, by: UserId, wanted: &SearchFor, page: &PageRequest) -> Result<Page<Message>>;
     /// Gives words to so many messages without them, the newest first, and says how many it found.
     async fn fill_words(&self, limit: usize) -> Result<usize>;
@@ -45,10 +46,13 @@ pub(super) struct FoundRow {
 }
 
 impl FoundRow {
+    pub(super) fn messages(rows: Vec<Self>) -> Vec<Message> {
+        rows.into_iter().filter_map(|row| row.message.into_message(row.chat_id)).collect()
+    }
+
     /// A page of these rows, of which there is one more than `limit` where there are more.
     pub(super) fn page(rows: Vec<Self>, limit: usize) -> Page<Message> {
-        let found = rows.into_iter().filter_map(|row| row.message.into_message(row.chat_id));
-        let mut items: Vec<Message> = found.collect();
+        let mut items = Self::messages(rows);
         let more = items.len() > limit;
         items.truncate(limit);
         let next_cursor = items.last().filter(|_| more).map(|last| super::cursor::of_found(last.id));

@@ -24,6 +24,10 @@ use unicode_normalization::char::is_combining_mark;
 const LONGEST: usize = 64;
 /// Postgres numbers no more places in a text than these.
 const PLACES: usize = 16_383;
+/// Postgres keeps no more bytes of a text's words than these, their places with them.
+const BYTES: usize = (1 << 20) - 1;
+/// The most that a place adds to the bytes of its word: the number, its count and what aligns them.
+const PLACE_BYTES: usize = 5;
 const BREVE: char = '\u{306}';
 
 /// A word of a text.
@@ -38,10 +42,16 @@ struct Word {
     glued: bool,
 }
 
-/// The words of a text in the form of Postgres' `tsvector`, with their places.
+/// The words of a text in the form of Postgres' `tsvector`, with their places. Of a text with more
+/// than Postgres keeps, the first ones.
 pub fn vector(text: &str) -> String {
     let mut vector = String::with_capacity(text.len() * 2);
+    let mut bytes = 0;
     for (word, place) in words(text).iter().zip(1..=PLACES) {
+        bytes += word.folded.len() + PLACE_BYTES;
+        if bytes > BYTES {
+            break;
+        }
         if place > 1 {
             vector.push(' ');
         }

@@ -66,14 +66,15 @@ impl Query {
         self.terms.is_empty()
     }
 
-    /// In the form of Postgres' `tsquery`. Words hold neither quotes nor backslashes.
-    pub fn tsquery(&self) -> String {
+    /// In the form of Postgres' `tsquery`, each term by itself. Words hold neither quotes nor
+    /// backslashes.
+    pub fn tsqueries(&self) -> Vec<String> {
         let term = |term: &Term| {
             let (words, begun) = term.asked();
             let words: Vec<_> = words.iter().map(|word| format!("'{word}'")).collect();
             format!("({}{})", words.join(" <-> "), if begun { ":*" } else { "" })
         };
-        self.terms.iter().map(term).collect::<Vec<_>>().join(" & ")
+        self.terms.iter().map(term).collect()
     }
 
     /// In the form of SQLite's FTS5, over that column.

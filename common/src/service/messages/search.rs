@@ -12,7 +12,8 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// The most pages of the store's that one answer reads. More are needed only where most of what
-/// the store finds has another ending.
+/// the store finds has another ending. A page that is not full has cost the store all that it
+/// spends on one.
 const READS: usize = 5;
 
 /// How long a search waits for its turn.
@@ -92,12 +93,13 @@ pub async fn search(
     for _ in 0..READS {
         page.limit = limit - items.len();
         let found = ctx.store.search(by.user_id, &wanted, &page).await?;
+        let is_full = found.items.len() >= page.limit;
         items.extend(found.items.into_iter().filter_map(|message| {
             let highlights = wanted.query.highlights(&message.text)?;
             Some(FoundMessage { message, highlights })
         }));
         page.cursor = found.next_cursor;
-        if page.cursor.is_none() || items.len() >= limit {
+        if page.cursor.is_none() || !is_full || items.len() >= limit {
             break;
         }
     }

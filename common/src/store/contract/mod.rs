@@ -101,11 +101,14 @@ impl Fixture {
     }
 
     async fn over_postgres(change: impl FnOnce(PostgresStore) -> PostgresStore) -> Self {
-        let url = postgres::shared_without_fsync().await.new_database().await;
-        let store = change(PostgresStore::connect(&url.clone().into(), 8).unwrap());
+        Self::over(&postgres::shared_without_fsync().await.new_database().await, change).await
+    }
+
+    async fn over(url: &str, change: impl FnOnce(PostgresStore) -> PostgresStore) -> Self {
+        let store = change(PostgresStore::connect(&url.to_owned().into(), 8).unwrap());
         store.migrate().await.unwrap();
         assert!(store.schema_ready().await.unwrap());
-        Self { store: Arc::new(store), raw: Raw::Postgres(url), users: AtomicU32::new(0) }
+        Self { store: Arc::new(store), raw: Raw::Postgres(url.to_owned()), users: AtomicU32::new(0) }
     }
 
     /// Runs a statement behind the store's back and says how many rows it changed.

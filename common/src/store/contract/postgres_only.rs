@@ -286,3 +286,29 @@ async fn later_kinds_are_let_in_without_holding_up_a_write() {
     let insert = "insert into events (chat_id, seq, kind, created_at) select id, seq + 1,";
     assert_eq!(at.sql(&format!("{insert} 255, active_at from chats where id = {chat}")).await, 1);
 }
+
+/// One text whose words the database refuses stops nobody else's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_text_whose_words_are_refused_stops_no_other() {
+    let at = Fixture::postgres().await;
+    let ann = at.user().await;
+    let chat = at.group(&ann, &[]).await.id;
+    for text in ["word one", "refused word", "word two"] {
+        at.send(chat, &ann, text).await;
+    }
+    at.sql("update messages set words = null").await;
+    for sql in [
+        "create function refuse() returns trigger language plpgsql as $$
+         begin raise exception 'string is too long for tsvector' using errcode = '54000'; end $$",
+        "create trigger refuse before update on messages for each row
+         when (new.words <> '' and new.text like 'refused%') execute function refuse()",
+    ] {
+        at.sql(sql).await;
+    }
+    assert_eq!(at.store.fill_words(100).await.unwrap(), 3);
+    assert_eq!(at.store.fill_words(100).await.unwrap(), 0, "it is not tried for ever");
+    let query = crate::words::Query::read("word", crate::words::Language::SIMPLE).unwrap();
+    let wanted = SearchFor { query, chat: None, author: None };
+    let found = at.store.search(ann.id, &wanted, &first(9)).await.unwrap().items;
+    assert_eq!(found.into_iter().map(|message| message.text).collect::<Vec<_>>(), ["word two", "word one"]);
+}

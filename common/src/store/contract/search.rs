@@ -204,6 +204,7 @@ async fn what_an_older_release_stored_and_edited_is_found_as_it_stands(fixture: 
     }
     let gone = format!("update messages set text = '', deleted_at = {} where seq = 11", fixture.long_ago());
     fixture.sql(&gone).await;
+    fixture.sql(&format!("update chats set seq = 11 where id = {chat}")).await;
     assert_eq!(fixture.store.fill_words(1).await.unwrap(), 1);
     assert_eq!(fixture.found(&ann, "other").await, ["sent by the other"], "the newest first");
     assert_eq!(fixture.store.fill_words(100).await.unwrap(), 1);

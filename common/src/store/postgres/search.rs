@@ -3,23 +3,53 @@
 use super::PostgresStore;
 use super::seen::seen_columns;
 use crate::error::Result;
-use crate::id::UserId;
+use crate::id::{MessageId, UserId};
 use crate::model::{Message, Page};
+use crate::store::fault::is_of_the_value;
 use crate::store::search::{FoundRow, Wordless};
 use crate::store::{PageRequest, Search, SearchFor, cursor};
 use crate::words;
 use async_trait::async_trait;
+use sqlx::FromRow;
+
+/// What a search found: the newest messages, and from where it goes on if it ended early.
+#[derive(FromRow)]
+struct Newest {
+    ids: Vec<MessageId>,
+    below: Option<MessageId>,
+}
 
 #[async_trait]
 impl Search for PostgresStore {
     async fn search(&self, by: UserId, wanted: &SearchFor, page: &PageRequest) -> Result<Page<Message>> {
         let before = cursor::found(page.cursor.as_deref())?;
+        let newest: Vec<Newest> = self
+            .listed(|| {
+                sqlx::query_as("select ids, below from messenger_search_v2($1, $2::text[]::tsquery[], $3, $4, $5, $6)")
+                    .bind(by)
+                    .bind(wanted.query.tsqueries())
+                    .bind(wanted.chat)
+                    .bind(wanted.author)
+                    .bind(before)
+                    .bind(cursor::one_more(page.limit))
+            })
+            .await?;
+        let Some(Newest { mut ids, below }) = newest.into_iter().next() else {
+            return Ok(Page { items: Vec::new(), next_cursor: None });
+        };
+        let more = ids.len() > page.limit;
+        ids.truncate(page.limit);
+        let below = if more { ids.last().copied() } else { below };
+        let next_cursor = below.map(cursor::of_found);
+        if ids.is_empty() {
+            return Ok(Page { items: Vec::new(), next_cursor });
+        }
         let rows: Vec<FoundRow> = self
             .listed(|| {
                 sqlx::query_as(concat!(
                     "select x.chat_id, ",
                     seen_columns!("$1"),
-                    " from messenger_search_v1($1, $2::text::tsquery, $3, $4, $5, $6) with ordinality as f (id, ord)
+                    " from unnest($2::bigint[]) with ordinality as f (id, ord)
                      cross join lateral (select m.* from messages m where m.id = f.id and m.deleted_at is null limit 1) x
                      cross join lateral (
                          select u.username, u.display_name from users u where u.id = x.author_id limit 1
@@ -27,14 +57,10 @@ impl Search for PostgresStore {
                      order by f.ord"
                 ))
                 .bind(by)
-                .bind(wanted.query.tsquery())
-                .bind(wanted.chat)
-                .bind(wanted.author)
-                .bind(before)
-                .bind(cursor::one_more(page.limit))
+                .bind(&ids)
             })
             .await?;
-        Ok(FoundRow::page(rows, page.limit))
+        Ok(Page { items: FoundRow::messages(rows), next_cursor })
     }
 
     async fn fill_words(&self, limit: usize) -> Result<usize> {
@@ -47,12 +73,33 @@ impl Search for PostgresStore {
                 .bind(i64::try_from(limit).unwrap_or(i64::MAX))
             })
             .await?;
+        match self.fill(&found, words::vector).await {
+            Err(error) if is_of_the_value(&error) => {}
+            done => return done.map(|()| found.len()),
+        }
+        // One text whose words are refused would stop all behind it.
+        for one in found.chunks(1) {
+            match self.fill(one, words::vector).await {
+                Err(error) if is_of_the_value(&error) => {
+                    tracing::warn!(message.id = one[0].id.0, cause = %error.cause(), "the database refuses the words of a message");
+                    self.fill(one, |_| String::new()).await?;
+                }
+                done => done?,
+            }
+        }
+        Ok(found.len())
+    }
+}
+
+impl PostgresStore {
+    /// Gives these messages their words.
+    async fn fill(&self, found: &[Wordless], words_of: impl Fn(&str) -> String + Send) -> Result<()> {
         if found.is_empty() {
-            return Ok(0);
+            return Ok(());
         }
         let ids: Vec<i64> = found.iter().map(|one| one.id.0).collect();
         let texts: Vec<&str> = found.iter().map(|one| one.text.as_str()).collect();
-        let words: Vec<String> = texts.iter().map(|text| words::vector(text)).collect();
+        let words: Vec<String> = texts.iter().map(|text| words_of(text)).collect();
         // What another node fills, or a writer holds, is the next turn's. A text that changed
         // meanwhile is not this one.
         let _: Vec<(bool,)> = self
@@ -73,6 +120,6 @@ impl Search for PostgresStore {
                 .bind(&words)
             })
             .await?;
-        Ok(found.len())
+        Ok(())
     }
 }
