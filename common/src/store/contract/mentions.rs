@@ -10,6 +10,7 @@ contract_of_sends!(
     a_deleted_message_mentions_nobody,
     a_removal_before_the_send_takes_the_mention_away,
     a_removal_before_the_edit_takes_the_mention_away,
+    an_edit_mentions_the_leaving_before_they_left_or_not_at_all,
     a_relay_notifies_no_removed_user,
     a_private_chats_mention_is_relayed,
     an_author_is_not_notified_of_a_mention_of_himself,
@@ -154,6 +155,26 @@ async fn a_removal_before_the_edit_takes_the_mention_away(at: Fixture) {
     at.recorded(&committed).await;
     assert_eq!((message.mentions, notified(&committed, "mentioned")), (vec![cem.id], vec![cem.id]));
     assert_eq!(at.number("select count(*) from mentions").await, 1);
+}
+
+/// The order of the log decides.
+async fn an_edit_mentions_the_leaving_before_they_left_or_not_at_all(at: Fixture) {
+    let (ann, ben, cem) = (at.user().await, at.user().await, at.user().await);
+    let chat = at.group(&ann, &[&cem]).await.id;
+    for _ in 0..10 {
+        at.store.add_members(chat, ann.id, &[ben.id], MANY).await.unwrap();
+        let id = at.send(chat, &ann, "plain").await.id;
+        let mentions = vec![told_of(&ben), told_of(&cem)];
+        let edit = at.store.edit(id, ann.id, "@ben @cem".into(), mentions);
+        let (edited, left) = futures_util::join!(edit, at.store.leave(chat, ben.id));
+        let ((message, edited), left) = (edited.unwrap(), left.unwrap());
+        let mut expected = if edited.events[0].seq < left.events[0].seq { vec![ben.id, cem.id] } else { vec![cem.id] };
+        expected.sort_unstable();
+        assert_eq!(message.mentions, expected);
+        assert_eq!(notified(&edited, "mentioned"), expected);
+        assert_eq!(at.mention_count(chat, &cem).await, 1);
+        at.store.mark_read(chat, cem.id, at.head(chat).await).await.unwrap();
+    }
 }
 
 async fn a_relay_notifies_no_removed_user(at: Fixture) {

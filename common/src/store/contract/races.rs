@@ -13,6 +13,7 @@ contract!(
     nothing_of_the_removed_comes_after_the_removal,
     the_last_owners_leave_at_once,
     joining_at_once_keeps_the_limit,
+    a_block_and_a_joining_at_once_are_whole,
     two_relays_share_the_outbox,
     pruning_disturbs_no_writer,
     one_epoch_whoever_begins_it_at_once,
@@ -239,6 +240,33 @@ async fn joining_at_once_keeps_the_limit(at: Fixture) {
     assert_eq!(all.iter().filter(|result| result.is_ok()).count(), 4);
     assert!(all.iter().all(|result| matches!(result, Ok(()) | Err("group_full"))));
     assert_eq!(at.store.members(chat, ann.id, &first(9)).await.unwrap().items.len(), 5);
+}
+
+/// A user who is blocked meanwhile joins by the blocker's own invitation, and calls the blocker in
+/// before the block or not at all.
+async fn a_block_and_a_joining_at_once_are_whole(at: Fixture) {
+    let (ann, ben) = (at.user().await, at.user().await);
+    for n in 0..10 {
+        let (theirs, own) = (at.group(&ann, &[]).await.id, at.group(&ben, &[]).await.id);
+        let called = [ann.id];
+        let invite = NewInvite { code: format!("code-{n}"), expires_in: Some(HOUR), max_uses: Some(1) };
+        let code_of = at.store.create_invite(theirs, ann.id, invite).await.unwrap().code;
+        let (blocked, accepted, added) = futures_util::join!(
+            at.store.block(ann.id, ben.id, true),
+            at.store.accept_invite(&code_of, ben.id, MANY),
+            at.store.add_members(own, ben.id, &called, MANY),
+        );
+        blocked.unwrap();
+        assert_eq!(accepted.unwrap().0.member_count, 2);
+        assert_eq!(at.head(theirs).await, Seq(1), "one event, of the one who came");
+        let is_in =
+            at.store.access(&[(own, ann.id)]).await.unwrap()[0].as_ref().is_some_and(|access| access.role.is_some());
+        assert_eq!(is_in, added.is_ok(), "{added:?}");
+        assert_eq!(at.head(own).await, Seq(i64::from(is_in)));
+        assert!(is_in || code(added) == "blocked");
+        assert_eq!(code(at.store.add_members(at.group(&ben, &[]).await.id, ben.id, &called, MANY).await), "blocked");
+        at.store.block(ann.id, ben.id, false).await.unwrap();
+    }
 }
 
 async fn two_relays_share_the_outbox(at: Fixture) {
