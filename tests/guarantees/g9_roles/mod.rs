@@ -173,6 +173,8 @@ impl<'a> Column<'a> {
             "read" => (post, format!("/chats/{chat}/read"), Some(json!({"seq": 1}))),
             "settings" => (patch, format!("/chats/{chat}/settings"), Some(json!({"pinned": true}))),
             "history" => (get, format!("/messages/chat/{chat}"), None),
+            "search" => (get, format!("/messages/search?q=apple&chat_id={chat}"), None),
+            "find" => (get, "/messages/search?q=apple&limit=100".to_owned(), None),
             "send" => (post, "/messages/send".to_owned(), Some(json!({"chat_id": chat, "text": TEXT}))),
             "message" => (get, format!("/messages/{others}"), None),
             "edit_mine" => (put, format!("/messages/edit/{mine}"), Some(json!({"text": "a pear"}))),
@@ -190,6 +192,7 @@ impl<'a> Column<'a> {
             "preview" => (get, format!("/invites/{code}"), None),
             "accept" => (post, format!("/invites/{code}/accept"), None),
             "online" => (get, format!("/ws/chat/{chat}/online-users"), None),
+            "profile" => (patch, "/auth/me".to_owned(), Some(json!({"display_name": "A name"}))),
             "me" => (get, "/auth/me".to_owned(), None),
             "chats" => (get, "/chats/?limit=1".to_owned(), None),
             "sessions" => (get, "/auth/sessions?limit=1".to_owned(), None),
@@ -203,6 +206,11 @@ impl<'a> Column<'a> {
         };
         let request = self.rest.request(method, &path);
         let answer = Answer::of(if let Some(body) = body { request.json(&body) } else { request }).await;
+        if answer.status < 300 && action == "find" {
+            let found = answer.json["items"].as_array().expect("items");
+            let of_it = found.iter().any(|message| message["chat_id"] == chat);
+            return if of_it { "its messages" } else { "nothing of it" }.to_owned();
+        }
         if answer.status < 300 {
             return answer.status.to_string();
         }

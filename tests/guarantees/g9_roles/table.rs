@@ -2,7 +2,8 @@
 //!
 //! A number is the status of an answer that grants; words are the codes of refusals, cut to their
 //! first letters (see [`WORDS`]). `-` is not asked: it makes no sense there. `appoint` and
-//! `remove` name the member, who may leave so.
+//! `remove` name the member, who may leave so. `find` looks through all chats: what is found of
+//! this one.
 
 /// The words of the table.
 pub const WORDS: &[(&str, &str)] = &[
@@ -16,6 +17,8 @@ pub const WORDS: &[(&str, &str)] = &[
     ("EF", "member_not_found"),
     ("IF", "invite_not_found"),
     ("NS", "not_subscribed"),
+    ("IN", "its messages"),
+    ("OUT", "nothing of it"),
     ("UA", "unauthenticated"),
     ("TI", "token_invalid"),
 ];
@@ -44,6 +47,8 @@ remove       204 204 NM  NM   204 204 CF CF  PC  PC  PC  CF  CF CF  UA TI TI UA 
 read         204 204 NM  NM   204 204 CF CF  204 204 204 CF  CF CF  UA TI TI UA TI
 settings     200 200 NM  NM   200 200 CF CF  200 200 200 CF  CF CF  UA TI TI UA TI
 history      200 200 NM  NM   200 200 CF CF  200 200 200 CF  CF CF  UA TI TI UA TI
+search       200 200 NM  NM   200 200 CF CF  200 200 200 CF  CF CF  UA TI TI UA TI
+find         IN  IN  OUT OUT  IN  IN  OUT OUT IN IN  IN  OUT OUT OUT UA TI TI UA TI
 send         201 201 NM  NM   201 201 CF CF  201 201 BL  CF  CF CF  UA TI TI UA TI
 message      200 200 MF  MF   200 200 MF MF  200 200 200 MF  MF MF  UA TI TI UA TI
 edit_mine    200 200 -   NM   200 200 -  MF  200 200 BL  -   -  MF  UA TI TI UA TI
@@ -61,6 +66,7 @@ revoke       204 NO  NM  NM   204 NO  CF CF  PC  PC  PC  CF  CF CF  UA TI TI UA 
 preview      200 200 200 200  200 200 200 200 -  -   -   -   IF IF  200 200 200 -  -
 accept       200 200 200 200  200 200 200 200 -  -   -   -   IF IF  UA TI TI -  -
 online       200 200 NM  NM   200 200 CF CF  200 200 200 CF  CF CF  UA TI TI UA TI
+profile      200 200 200 200  200 200 200 200 200 200 200 200 200 200 UA TI TI UA TI
 me           200 200 200 200  200 200 200 200 200 200 200 200 200 200 UA TI TI UA TI
 chats        200 200 200 200  200 200 200 200 200 200 200 200 200 200 UA TI TI UA TI
 sessions     200 200 200 200  200 200 200 200 200 200 200 200 200 200 UA TI TI UA TI
