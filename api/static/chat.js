@@ -103,13 +103,20 @@ function openId() {
   return store?.chats.has(id) ? id : 0;
 }
 
+/** The chat that is shown. */
+let shown = 0;
+
 function route() {
   if (!store?.me) return;
   const id = openId();
+  const before = shown;
+  shown = id;
   byId('app').classList.toggle('chat-open', id > 0);
   thread.show(id);
   details.show(id);
   list.render(id);
+  // The chat went, and what had the focus in it: keys go on from the list.
+  if (!id && before && !document.querySelector('dialog[open]')) list.focus(before);
 }
 
 /** Enters the group of the invitation that the address names. */

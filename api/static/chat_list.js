@@ -158,7 +158,14 @@ export class ChatList {
   /** The open chat's link is brought into sight. @param {number} id */
   reveal(id) { this.#rows.get(id)?.link.scrollIntoView({ block: 'nearest' }); }
 
-  /** After a log-in: the first chat, or where there is none the button that makes one. */
+  /** The chat, or where it is gone {@link focusFirst}. @param {number} id */
+  focus(id) {
+    const row = this.#rows.get(id);
+    if (row) row.link.focus();
+    else this.focusFirst();
+  }
+
+  /** The first chat, or where there is none the button that makes one. */
   focusFirst() {
     (ul.querySelector('.chat-link') ?? byId('new-chat')).focus({ preventScroll: true });
   }

@@ -6,7 +6,12 @@ use serde_json::json;
 use super::{Browser, Site, chat_page, open_chat, until_field, until_focused};
 use crate::support::Deployment;
 
-both_forms!(typing_goes_into_the_field, chats_are_changed_by_keys, who_stops_typing_is_seen_to_stop,);
+both_forms!(
+    typing_goes_into_the_field,
+    chats_are_changed_by_keys,
+    a_chat_that_goes_leaves_the_focus_to_the_list,
+    who_stops_typing_is_seen_to_stop,
+);
 
 const ENTER: &str = "\u{e007}";
 const TAB: &str = "\u{e004}";
@@ -88,6 +93,34 @@ async fn chats_are_changed_by_keys(d: &Deployment) {
     page.until("no details", "document.querySelector('#details').hidden", &[]).await;
     page.press(ESCAPE).await;
     until_focused(&page).await;
+    page.assert_clean(&site.url).await;
+}
+
+/// The element that had the focus is gone with the chat, and the keys must not start from the top.
+async fn a_chat_that_goes_leaves_the_focus_to_the_list(d: &Deployment) {
+    let (ann, bob) = (d.user_named("ann").await, d.user_named("bob").await);
+    bob.group("Stays", &[&ann]).await;
+    let gone = bob.group("Goes", &[&ann]).await["id"].as_i64().unwrap();
+    ann.group("Left", &[]).await;
+    let site = Site::of(d).await;
+    let browser = Browser::start().await;
+    let page = chat_page(&browser, &site, &ann).await;
+    let on =
+        "document.activeElement.matches('.chat-link') && document.activeElement.textContent.includes(arguments[0])";
+    open_chat(&page, "Left").await;
+    page.click("#show-details").await;
+    page.click("#leave").await;
+    page.click("#confirm [value=yes]").await;
+    page.until("the focus on the first chat", on, &[json!("Goes")]).await;
+    page.press(ENTER).await;
+    page.until_text("#chat-name", "Goes").await;
+    until_focused(&page).await;
+    bob.rest.delete(&format!("/chats/{gone}")).await.ok(204);
+    page.until("the focus on what is left", on, &[json!("Stays")]).await;
+    page.press(ENTER).await;
+    page.until_text("#chat-name", "Stays").await;
+    page.js("history.back()", vec![]).await;
+    page.until("the focus on the chat that was open", on, &[json!("Stays")]).await;
     page.assert_clean(&site.url).await;
 }
 
