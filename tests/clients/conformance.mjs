@@ -27,6 +27,7 @@ const commands = {
   login: ({ username, password }) => chat.login(username, password),
   adopt: ({ access_token, refresh_token, expires_in }) => chat.adopt(access_token, refresh_token, expires_in),
   listen: () => { listen(); },
+  take: async ({ count }) => (await Promise.all(Array.from({ length: count }, () => chat.next()))).map(({ value }) => value ?? null),
   subscribe: ({ chat_id, after_seq }) => chat.subscribe(chat_id, after_seq),
   subscribe_all: () => chat.subscribeAll(),
   unsubscribe: ({ chat_id }) => chat.unsubscribe(chat_id),

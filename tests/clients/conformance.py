@@ -46,6 +46,8 @@ class Conformance:
             self.chat.adopt(fields["access_token"], fields["refresh_token"], fields["expires_in"])
         elif do == "listen":
             self.in_background(self.listen())
+        elif do == "take":
+            return await asyncio.gather(*(anext(self.chat, None) for _ in range(fields["count"])))
         elif do == "subscribe":
             await self.chat.subscribe(fields["chat_id"], fields["after_seq"])
         elif do == "subscribe_all":
@@ -74,6 +76,8 @@ class Conformance:
             say({"id": id, "ok": await self.run(**command)})
         except ApiError as error:
             say({"id": id, "error": error.code})
+        except ValueError as error:
+            say({"id": id, "error": str(error)})
         except SessionEnded as ended:
             say({"id": id, "error": "session_ended", "code": ended.code})
 
@@ -85,7 +89,7 @@ async def main():
     conformance = Conformance()
     while line := await reader.readline():
         command = json.loads(line)
-        if command["do"] == "send":
+        if command["do"] in ("send", "take"):
             conformance.in_background(conformance.answer(**command))
         else:
             await conformance.answer(**command)

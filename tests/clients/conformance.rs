@@ -16,6 +16,8 @@ each_client!(
     a_chat_that_may_not_be_followed_is_refused,
     a_session_that_ends_ends_the_loop,
     a_bad_token_is_not_tried_again,
+    calls_at_once_get_their_turns_and_all_end,
+    an_address_that_is_none_is_refused_at_once,
     each_close_code_has_the_contracts_plan,
 );
 
@@ -228,6 +230,36 @@ async fn a_bad_token_is_not_tried_again(d: &Deployment, language: Language) {
     assert_eq!(ended["ended"], 4501);
     assert_eq!(client.states("connecting").len(), 1);
     assert!(client.close().await.success());
+}
+
+async fn calls_at_once_get_their_turns_and_all_end(d: &Deployment, language: Language) {
+    let bob = d.user().await;
+    let chat = bob.group_id(&[]).await;
+    for text in ["one", "two", "three"] {
+        bob.say(chat, text).await;
+    }
+    let site = Site::of(d).await;
+    let mut client = Client::open(language, &site.url, None).await;
+    client.ok(json!({"do": "login", "username": bob.username, "password": bob.password})).await;
+    client.subscribe(chat, Some(0)).await;
+    let taken = client.ok(json!({"do": "take", "count": 3})).await;
+    let texts: Vec<_> = taken.as_array().unwrap().iter().map(|event| &event["message"]["text"]).collect();
+    assert_eq!(texts, ["one", "two", "three"]);
+    let waiting = client.begin(json!({"do": "take", "count": 2})).await;
+    client.ok(json!({"do": "close"})).await;
+    assert_eq!(client.answer(waiting, SOON).await["ok"], json!([null, null]));
+    assert!(client.ended().await.success());
+}
+
+/// Without its scheme a server would count as away, and each message would be tried for minutes.
+async fn an_address_that_is_none_is_refused_at_once(_: &Deployment, language: Language) {
+    for url in ["localhost:8000", "chat.example.org", "ws://127.0.0.1:8000", ""] {
+        let mut client = Client::start(language).await;
+        let open =
+            json!({"do": "open", "url": url, "store": null, "heartbeat_seconds": 1, "longest_backoff_seconds": 1});
+        let refused = client.call(open).await;
+        assert!(refused["error"].as_str().is_some_and(|error| error.contains("http://")), "{url}: {refused}");
+    }
 }
 
 async fn each_close_code_has_the_contracts_plan(d: &Deployment, language: Language) {

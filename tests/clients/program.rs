@@ -156,6 +156,11 @@ impl Client {
     /// Closes the client; its process has to end by itself.
     pub(super) async fn close(mut self) -> ExitStatus {
         self.ok(json!({"do": "close"})).await;
+        self.ended().await
+    }
+
+    /// The end of the process of a closed client.
+    pub(super) async fn ended(mut self) -> ExitStatus {
         let ended = tokio::time::timeout(Duration::from_secs(5), self.child.wait()).await;
         ended.unwrap_or_else(|_| panic!("something of a closed client goes on\n{}", self.tail())).unwrap()
     }

@@ -55,6 +55,8 @@ export class Messenger {
   #listing = false;
   /** @type {Map<number, Promise<any>>} the last send of each chat */
   #sending = new Map();
+  /** @type {Promise<any>} the last that was asked for */
+  #turn = Promise.resolve();
   /** @type {Set<() => void>} */
   #pauses = new Set();
 
@@ -157,9 +159,18 @@ export class Messenger {
     return this;
   }
 
-  /** @returns {Promise<IteratorResult<any, undefined>>} */
-  async next() {
+  /**
+   * Calls that are made at once get the events in the order of the calls.
+   * @returns {Promise<IteratorResult<any, undefined>>}
+   */
+  next() {
     this.#start();
+    const mine = this.#turn.then(() => this.#next());
+    this.#turn = mine.catch(() => {});
+    return mine;
+  }
+
+  async #next() {
     for (;;) {
       this.#settle();
       const step = this.#queue.shift() ?? await this.#more();

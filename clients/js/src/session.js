@@ -95,6 +95,7 @@ export class Session extends Emitter {
    */
   constructor({ base = globalThis.location?.origin, key = 'messenger.session', storage = new Keeper('sessionStorage') } = {}) {
     super();
+    if (base !== undefined && !/^https?:\/\//i.test(base)) throw new TypeError(`${base}: the address of a server begins with http:// or https://`);
     this.base = base;
     this.key = key;
     this.#storage = storage;

@@ -65,6 +65,7 @@ class Messenger(AsyncIterator[Event]):
         self._running: asyncio.Task[None] | None = None
         self._listing: asyncio.Task[None] | None = None
         self._handled: Step | None = None
+        self._turn = asyncio.Lock()
         self._ended: _End | None = None
         self._connection = Connection(
             self.session,
@@ -184,6 +185,11 @@ class Messenger(AsyncIterator[Event]):
 
     async def __anext__(self) -> Event:
         self._start()
+        # Calls that are made at once get the events in the order of the calls, and all end.
+        async with self._turn:
+            return await self._next()
+
+    async def _next(self) -> Event:
         while True:
             self._settle()
             if self._ended is None:

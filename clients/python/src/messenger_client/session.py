@@ -43,6 +43,8 @@ class Session:
         clock: Callable[[], float] = time.monotonic,
         on_tokens: Callable[[Tokens], None] = lambda _: None,
     ) -> None:
+        if not url.lower().startswith(("http://", "https://")):
+            raise ValueError(f"{url}: the address of a server begins with http:// or https://")
         self.url = url.rstrip("/")
         self._http = http or httpx.AsyncClient(timeout=CALL_TIMEOUT)
         self._owns_http = http is None
