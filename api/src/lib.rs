@@ -47,7 +47,9 @@ pub fn router(context: Context, config: &Config, lifecycle: &Lifecycle) -> Route
     assets.push(asset::reference("/asyncapi", asyncapi::page::html(&asyncapi, &config.limits)));
     let keyed = Keyed { context: context.clone(), lifecycle: lifecycle.clone(), paths: &routes::KEYED };
     let api = api.route_layer(from_fn_with_state(keyed, idempotency::once));
-    api.with_state(context).merge(home.with_state(Arc::new(home_page))).merge(pages::assets(assets))
+    let pages = home.with_state(Arc::new(home_page)).merge(pages::assets(assets));
+    let pages = pages.route_layer(from_fn_with_state(context.clone(), pages::priced));
+    api.with_state(context).merge(pages)
 }
 
 /// The REST server, from its listeners to its exit code.

@@ -56,6 +56,8 @@ pub struct Backends {
     pub presence: Arc<dyn Presence>,
     /// Counts against limits.
     pub limiter: Arc<dyn RateLimiter>,
+    /// Counts rates in this process alone.
+    pub local_limiter: Arc<dyn RateLimiter>,
     /// The metrics.
     pub metrics: Metrics,
     /// The time.
@@ -129,8 +131,12 @@ impl Backends {
         };
         lifecycle.spawn("bus watch", watch::bus(bus.clone(), bus_ready));
         wait_for_bus(&bus).await?;
-        let limiter: Arc<dyn RateLimiter> = if config.rate_limits { counting } else { Arc::new(Off) };
-        Ok(Self { store, history, bus, presence, limiter, metrics: metrics.clone(), clock, node })
+        let (limiter, local_limiter): (_, Arc<dyn RateLimiter>) = if config.rate_limits {
+            (counting, Arc::new(MemoryLimiter::new()))
+        } else {
+            (Arc::new(Off), Arc::new(Off))
+        };
+        Ok(Self { store, history, bus, presence, limiter, local_limiter, metrics: metrics.clone(), clock, node })
     }
 }
 

@@ -17,7 +17,7 @@ use crate::lifecycle::{ExitReason, Lifecycle};
 use crate::metrics::{Metrics, PublishResult};
 use crate::pruning;
 use crate::relay::{Publisher, Relay};
-use crate::service::{Audit, Context, KNOWN_GROUPS, OnlineReads, Parts, Searches, SendQueue};
+use crate::service::{Audit, ChatCounts, Context, KNOWN_GROUPS, OnlineReads, Parts, Searches, SendQueue};
 use crate::store::Store;
 use crate::traces::Traces;
 use axum::Router;
@@ -173,7 +173,9 @@ async fn context(
         presence: backends.presence.clone(),
         online: OnlineReads::default(),
         searches: Searches::of(config.db_pool_size),
+        chat_counts: ChatCounts::default(),
         limiter: backends.limiter.clone(),
+        local_limiter: backends.local_limiter.clone(),
         tokens,
         passwords,
         holders,

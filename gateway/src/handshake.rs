@@ -106,11 +106,10 @@ async fn upgrade(
         Err(error) if error.status() >= 500 => return Err(error),
         checked => checked,
     };
-    let charged = match &checked {
-        Ok(by) => by.user_id.to_string(),
-        Err(_) => ClientIp::on(request.extensions()).subject(),
-    };
-    gateway.hub.ctx.charge_request(&charged).await?;
+    match &checked {
+        Ok(by) => gateway.hub.ctx.charge_request(by).await?,
+        Err(_) => gateway.hub.ctx.charge_address(ClientIp::on(request.extensions()).0).await?,
+    }
     let auth = match checked {
         Ok(auth) => Ok(auth),
         Err(Error::TokenExpired) => Err(CloseCode::TokenExpired),

@@ -24,12 +24,12 @@ both_forms_alone!(
 );
 
 /// Limits on, and so wide that only those which a test narrows are met.
-fn limited(builder: Builder) -> Builder {
+pub(super) fn limited(builder: Builder) -> Builder {
     builder.env("RATE_LIMITS", "on").env("RATE_LOGINS_PER_MINUTE", 1000).env("RATE_REGISTRATIONS_PER_MINUTE", 1000)
 }
 
 #[track_caller]
-fn assert_limited(answer: Answer) {
+pub(super) fn assert_limited(answer: Answer) {
     let wait: u64 = answer.header("retry-after").expect("Retry-After").parse().unwrap();
     assert!((1..=120).contains(&wait), "{wait}");
     answer.problem(429, "rate_limited");
@@ -89,10 +89,10 @@ async fn messages_are_counted_by_user(builder: Builder) {
 }
 
 /// Over a burst of 5 and a rate of 1 a second.
-const MANY: usize = 20;
+pub(super) const MANY: usize = 20;
 
 /// How many of these requests at once were refused for the rate, and all answers.
-async fn at_once(request: impl Fn() -> RequestBuilder) -> (usize, Vec<Answer>) {
+pub(super) async fn at_once(request: impl Fn() -> RequestBuilder) -> (usize, Vec<Answer>) {
     let answers = futures_util::future::join_all((0..MANY).map(|_| Answer::of(request()))).await;
     let mut refused = 0;
     let mut others = Vec::new();

@@ -15,6 +15,7 @@ mod pages;
 mod passwords;
 mod people;
 mod pins;
+mod prices;
 mod problems;
 mod profiles;
 mod search;

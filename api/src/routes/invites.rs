@@ -115,7 +115,7 @@ async fn preview_invite(
     from: ClientIp,
     PathParams(code): PathParams<String>,
 ) -> Result<Json<InvitePreview>> {
-    invites::preview(&ctx, &from.subject(), &code).await.map(Json)
+    invites::preview(&ctx, from.0, &code).await.map(Json)
 }
 
 /// Accept an invitation

@@ -2,14 +2,17 @@
 
 use crate::asset::{self, Asset};
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT, VARY};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use messenger_common::config::Config;
 use messenger_common::error::{Error, Result};
+use messenger_common::http::client_ip::ClientIp;
 use messenger_common::http::extract::PathParams;
+use messenger_common::service::Context;
 use serde::Serialize;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -99,6 +102,17 @@ pub(crate) fn assets(all: Vec<Asset>) -> axum::Router {
     })
 }
 
+/// The layer around all that is served as it stands: its address pays for it.
+pub(crate) async fn priced(
+    State(ctx): State<Context>,
+    from: ClientIp,
+    request: Request,
+    next: Next,
+) -> Result<Response> {
+    ctx.charge_page(from.0).await?;
+    Ok(next.run(request).await)
+}
+
 /// The web client among them.
 pub(crate) fn client(all: &[Asset]) -> Option<Asset> {
     all.iter().find(|asset| asset.path() == "/websocket_test_new.html").cloned()
@@ -116,7 +130,8 @@ pub(crate) fn fixed() -> Vec<Asset> {
 /// A browser gets the web client, any other program JSON.
 #[utoipa::path(get, path = "/", tag = "pages",
     responses((status = 200, description = "Name, description and version",
-        content((About = "application/json"), (String = "text/html")))))]
+        content((About = "application/json"), (String = "text/html")))),
+    extensions(("x-problems" = json!(["rate_limited"]))))]
 async fn root(State(home): State<Arc<Home>>, headers: HeaderMap) -> Response {
     let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let mut response = match &home.page {

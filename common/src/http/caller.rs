@@ -36,7 +36,7 @@ where
         let by = identify(&ctx, parts).await?;
         // A layer may have asked before the handler does.
         if parts.extensions.insert(Paid).is_none() {
-            ctx.charge_request(&by.user_id.to_string()).await?;
+            ctx.charge_request(&by).await?;
         }
         Ok(by)
     }
@@ -63,7 +63,7 @@ async fn identify(ctx: &Context, parts: &Parts) -> Result<AuthUser> {
         Err(error) => Err(error),
     };
     if checked.as_ref().is_err_and(|error| error.status() == 401) {
-        ctx.charge_request(&ClientIp::on(&parts.extensions).subject()).await?;
+        ctx.charge_address(ClientIp::on(&parts.extensions).0).await?;
     }
     let by = checked?;
     Span::current().record("user.id", by.user_id.0).record("session.id", by.session_id.0);

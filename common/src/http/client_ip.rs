@@ -47,11 +47,6 @@ impl ClientIp {
     pub fn network(self) -> IpAddr {
         network::subscriber(self.0)
     }
-
-    /// The same as the subject of a limit.
-    pub fn subject(self) -> String {
-        network::subject(self.0)
-    }
 }
 
 /// Whether a trusted proxy has that address, in its canonical form.

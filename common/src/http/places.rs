@@ -8,6 +8,7 @@
 use super::client_ip::{ClientIp, is_trusted};
 use crate::error::Error;
 use crate::metrics::Metrics;
+use crate::service::network;
 use ipnet::IpNet;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -18,6 +19,8 @@ use std::time::{Duration, Instant};
 
 /// The advice to a client whose address holds all its connections.
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(10);
+/// Of a whole IPv6 /48, in shares of one address.
+const SITE_SHARES: usize = network::SITE_SHARES as usize;
 /// A refusal is logged once in this time: a flood of connections is not a flood of lines.
 const LOG_INTERVAL: Duration = Duration::from_mins(1);
 
@@ -53,6 +56,31 @@ struct Inner {
 struct Taken {
     all: usize,
     by_address: HashMap<IpAddr, usize>,
+    /// Of IPv6 alone: an IPv4 site is an address.
+    by_site: HashMap<IpAddr, usize>,
+}
+
+impl Taken {
+    fn take(&mut self, address: IpAddr) {
+        *self.by_address.entry(address).or_default() += 1;
+        if address.is_ipv6() {
+            *self.by_site.entry(network::site(address)).or_default() += 1;
+        }
+    }
+
+    fn give_back(&mut self, address: IpAddr) {
+        give_back(&mut self.by_address, address);
+        give_back(&mut self.by_site, network::site(address));
+    }
+}
+
+fn give_back(counts: &mut HashMap<IpAddr, usize>, of: IpAddr) {
+    if let Entry::Occupied(mut count) = counts.entry(of) {
+        *count.get_mut() -= 1;
+        if *count.get() == 0 {
+            count.remove();
+        }
+    }
 }
 
 /// A connection's place; dropped with the socket.
@@ -112,9 +140,10 @@ impl Places {
 
     fn count(&self, taken: &mut Taken, address: Option<IpAddr>) -> Result<(), Error> {
         let Some(address) = address else { return Ok(()) };
-        let count = taken.by_address.entry(address).or_default();
-        if *count < self.0.per_address {
-            *count += 1;
+        let of_address = taken.by_address.get(&address).copied().unwrap_or_default();
+        let of_site = taken.by_site.get(&network::site(address)).copied().unwrap_or_default();
+        if of_address < self.0.per_address && of_site < self.0.per_address.saturating_mul(SITE_SHARES) {
+            taken.take(address);
             return Ok(());
         }
         self.0.metrics.rate_limited("connections").inc();
@@ -144,13 +173,8 @@ impl Drop for Place {
             taken.all -= 1;
             self.places.metrics.places_taken.dec();
         }
-        if let Some(address) = self.address
-            && let Entry::Occupied(mut count) = taken.by_address.entry(address)
-        {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
-                count.remove();
-            }
+        if let Some(address) = self.address {
+            taken.give_back(address);
         }
     }
 }
@@ -185,6 +209,22 @@ mod tests {
         let held = places.admit(ip("2001:db8::1"));
         assert!(held.is_ok() && places.admit(ip("2001:db8::2")).is_err());
         assert!(places.admit(ip("2001:db8:0:1::1")).is_ok());
+    }
+
+    #[test]
+    fn one_ipv6_site_has_the_connections_of_eight_addresses() {
+        let places = places(100, 1);
+        let mut held: Vec<_> =
+            (0..8).map(|n| places.admit(ip(&format!("2001:db8:1:{n}::1"))).expect("a place")).collect();
+        assert!(places.admit(ip("2001:db8:1:8::1")).is_err(), "the ninth of the site");
+        assert!(places.admit(ip("2001:db8:2:8::1")).is_ok(), "another site");
+        held.pop();
+        assert!(places.admit(ip("2001:db8:1:8::1")).is_ok(), "one was given back");
+        let proxys = Arc::new(places.admit(ip("10.0.0.1")).expect("a place"));
+        held.push(places.admit(ip("2001:db8:1:8::1")).expect("a place"));
+        assert!(places.of_client(&proxys, ClientIp(ip("2001:db8:1:9::1"))).is_err(), "behind the proxy too");
+        drop((held, proxys));
+        assert!(places.0.taken.lock().by_site.is_empty(), "a site without connections costs nothing");
     }
 
     #[test]

@@ -37,6 +37,12 @@ impl Limit {
         let several = u32::try_from(count).unwrap_or(u32::MAX).clamp(1, self.burst.max(1));
         Self { period: self.period * several, burst: self.burst / several, ..self }
     }
+
+    /// The limit that is so many times as wide.
+    #[must_use]
+    pub fn wider(self, times: u32) -> Self {
+        Self { rate: self.rate.saturating_mul(times), burst: self.burst.saturating_mul(times), ..self }
+    }
 }
 
 /// The time that one of a limit takes.

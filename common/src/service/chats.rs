@@ -1,6 +1,7 @@
 //! Chats: groups, and the one private chat of any two users.
 
 use super::input::{Fields, FromFields, Unchecked};
+use super::online::shared;
 use super::{Context, PageQuery, on_field, page};
 use crate::auth::AuthUser;
 use crate::error::{Error, Result};
@@ -8,8 +9,18 @@ use crate::event::{Envelope, EventKind, Notice};
 use crate::id::{ChatId, Seq, UserId};
 use crate::model::{Chat, Page};
 use crate::store::{ChatPatch, NewGroup, ReadMark, SettingsPatch};
+use moka::future::Cache;
+use std::time::Duration;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
+
+/// Chats that are sorted at the price of one request.
+const CHATS_PER_REQUEST: usize = 1_000;
+/// A user's chats are counted up to this number, once in this time.
+const MOST_COUNTED: usize = 200_000;
+const COUNTED_EVERY: Duration = Duration::from_mins(1);
+/// Users whose count is remembered.
+const COUNTED_USERS: u64 = 100_000;
 
 /// A new chat.
 #[derive(Clone, Debug, ToSchema)]
@@ -168,9 +179,22 @@ async fn create_private(ctx: &Context, by: &AuthUser, other: UserId) -> Result<(
     Ok((chat, created))
 }
 
-/// The caller's chats, last active first.
+/// How many chats users have, as counted a moment ago.
+pub struct ChatCounts(Cache<UserId, usize>);
+
+impl Default for ChatCounts {
+    fn default() -> Self {
+        Self(Cache::builder().max_capacity(COUNTED_USERS).time_to_live(COUNTED_EVERY).build())
+    }
+}
+
+/// The caller's chats, last active first. All of them are sorted for one page, so a page of a
+/// thousand chats costs a request more.
 pub async fn list(ctx: &Context, by: &AuthUser, query: impl Into<Unchecked<PageQuery>>) -> Result<Page<Chat>> {
-    ctx.store.chats_of(by.user_id, &page(query)?).await
+    let page = page(query)?;
+    let counted = ctx.chat_counts.0.try_get_with(by.user_id, ctx.store.count_chats(by.user_id, MOST_COUNTED));
+    ctx.charge_further_requests(by, counted.await.map_err(shared)? / CHATS_PER_REQUEST).await?;
+    ctx.store.chats_of(by.user_id, &page).await
 }
 
 /// A chat as the caller sees it. `ChatNotFound`, also for others' private chats and for closed

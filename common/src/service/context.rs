@@ -1,6 +1,7 @@
 //! The parts that the rules work with: the back ends, the keys, the limits.
 
 use super::audit::{Audit, SecurityEvent};
+use super::chats::ChatCounts;
 use super::messages::{Searches, SendQueue};
 use super::{network, online::OnlineReads};
 use crate::auth::{AuthUser, Holders, Passwords, Revocations, Tokens};
@@ -24,8 +25,9 @@ use std::time::Duration;
 
 /// The most groups that are remembered as such.
 pub const KNOWN_GROUPS: u64 = 100_000;
-/// The rate of a whole IPv6 /48, in rates of one address.
-const SITE_RATES: u32 = 8;
+/// The rate of pages and their files, in rates of other public requests: one visit fetches dozens,
+/// and a whole office has one address.
+const PAGE_RATES: u32 = 10;
 /// Newcomers to a group who cost their host one message.
 const PEOPLE_PER_MESSAGE: usize = 50;
 
@@ -47,8 +49,12 @@ pub struct Parts {
     pub online: OnlineReads,
     /// The searches that run.
     pub searches: Searches,
+    /// How many chats users have, as counted a moment ago.
+    pub chat_counts: ChatCounts,
     /// Counts against [`Limits`].
     pub limiter: Arc<dyn RateLimiter>,
+    /// The same in this process alone, for what costs less than a question to Redis.
+    pub local_limiter: Arc<dyn RateLimiter>,
     /// Issues and verifies tokens.
     pub tokens: Tokens,
     /// Hashes and checks passwords.
@@ -143,7 +149,11 @@ impl Context {
 
     /// Counts a request of `subject` against a limit. `RateLimited` when it is over.
     pub async fn limited(&self, limit: Limit, subject: &str) -> Result<()> {
-        match self.limiter.check(&limit, subject).await {
+        self.limited_by(&*self.limiter, limit, subject).await
+    }
+
+    async fn limited_by(&self, limiter: &dyn RateLimiter, limit: Limit, subject: &str) -> Result<()> {
+        match limiter.check(&limit, subject).await {
             Decision::Allowed => Ok(()),
             Decision::Denied { retry_after } => {
                 self.metrics.rate_limited(limit.name).inc();
@@ -155,10 +165,13 @@ impl Context {
     /// Counts a public request of an address against a limit, and against eight times as much for
     /// all of its IPv6 /48. `RateLimited`.
     pub(super) async fn limited_at(&self, limit: Limit, from: IpAddr) -> Result<()> {
-        self.limited(limit, &network::subject(from)).await?;
+        self.limited_at_by(&*self.limiter, limit, from).await
+    }
+
+    async fn limited_at_by(&self, limiter: &dyn RateLimiter, limit: Limit, from: IpAddr) -> Result<()> {
+        self.limited_by(limiter, limit, &network::subject(from)).await?;
         let IpAddr::V6(site) = network::site(from) else { return Ok(()) };
-        let (rate, burst) = (limit.rate.saturating_mul(SITE_RATES), limit.burst.saturating_mul(SITE_RATES));
-        self.limited(Limit { rate, burst, ..limit }, &format!("{site}/48")).await
+        self.limited_by(limiter, limit.wider(network::SITE_SHARES), &format!("{site}/48")).await
     }
 
     /// Counts what others are notified of: a message, or a change that costs as much.
@@ -167,14 +180,19 @@ impl Context {
         self.limited(self.messages(), &by.user_id.to_string()).await
     }
 
-    /// Counts further messages for one that was counted: all of them, or none, and then that one no
-    /// more either. So the time until the next attempt is right for the whole. `RateLimited`.
+    /// Counts further messages for one that was counted. `RateLimited`.
     pub(super) async fn charge_further(&self, by: &AuthUser, messages: usize) -> Result<()> {
-        if messages == 0 {
+        self.limited_further(self.messages(), by, messages).await
+    }
+
+    /// Counts so many more for one of a user's that was counted: all of them, or none, and then
+    /// that one no more either. So the time until the next attempt is right for the whole.
+    async fn limited_further(&self, limit: Limit, by: &AuthUser, count: usize) -> Result<()> {
+        if count == 0 {
             return Ok(());
         }
-        let (limit, subject) = (self.messages(), by.user_id.to_string());
-        let charged = self.limited(limit.of_several(messages), &subject).await;
+        let subject = by.user_id.to_string();
+        let charged = self.limited(limit.of_several(count), &subject).await;
         if charged.is_err() {
             self.limiter.refund(&limit, &subject).await;
         }
@@ -192,12 +210,33 @@ impl Context {
         Limit { name: "messages", rate, period: Duration::from_secs(1), burst }
     }
 
-    /// Counts any other request of a user, or of an address where the request is public.
+    /// Counts any other request of a user. `RateLimited`.
+    pub async fn charge_request(&self, by: &AuthUser) -> Result<()> {
+        self.limited(self.requests(), &by.user_id.to_string()).await
+    }
+
+    /// Counts further requests for one that was counted: it costs as much as they do, and half a
+    /// burst at most, so that after a rest it is always served. `RateLimited`.
+    pub(super) async fn charge_further_requests(&self, by: &AuthUser, requests: usize) -> Result<()> {
+        let limit = self.requests();
+        let most = usize::try_from(limit.burst / 2).unwrap_or(usize::MAX);
+        self.limited_further(limit, by, requests.min(most)).await
+    }
+
+    /// Counts a public request of an address. `RateLimited`.
+    pub async fn charge_address(&self, from: IpAddr) -> Result<()> {
+        self.limited_at(self.requests(), from).await
+    }
+
+    /// Counts a page, a document or a file of theirs, which an address gets from this process.
     /// `RateLimited`.
-    pub async fn charge_request(&self, subject: &str) -> Result<()> {
+    pub async fn charge_page(&self, from: IpAddr) -> Result<()> {
+        self.limited_at_by(&*self.local_limiter, self.requests().wider(PAGE_RATES), from).await
+    }
+
+    fn requests(&self) -> Limit {
         let (rate, burst) = (self.limits.rate_requests_per_second, self.limits.rate_requests_burst);
-        let limit = Limit { name: "requests", rate, period: Duration::from_secs(1), burst };
-        self.limited(limit, subject).await
+        Limit { name: "requests", rate, period: Duration::from_secs(1), burst }
     }
 
     /// Ends access here at once and publishes it to the other nodes. A node that misses it reads it

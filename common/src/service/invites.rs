@@ -11,6 +11,7 @@ use crate::random;
 use crate::store::NewInvite;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use std::net::IpAddr;
 use std::time::Duration;
 use utoipa::ToSchema;
 
@@ -80,10 +81,10 @@ pub async fn revoke(ctx: &Context, by: &AuthUser, chat: ChatId, code: &str) -> R
     ctx.store.revoke_invite(chat, by.user_id, code).await
 }
 
-/// Shows the group of an invitation to anybody who has its code. `from` names the address that
-/// pays. `InviteNotFound`.
-pub async fn preview(ctx: &Context, from: &str, code: &str) -> Result<InvitePreview> {
-    ctx.charge_request(from).await?;
+/// Shows the group of an invitation to anybody who has its code. The address that
+/// asks pays. `InviteNotFound`.
+pub async fn preview(ctx: &Context, from: IpAddr, code: &str) -> Result<InvitePreview> {
+    ctx.charge_address(from).await?;
     ctx.store.invite(known_form(code)?).await?.ok_or(Error::InviteNotFound)
 }
 

@@ -22,6 +22,7 @@ mod passwords;
 pub mod sessions;
 
 pub use audit::{Audit, SecurityEvent};
+pub use chats::ChatCounts;
 pub use context::{Context, KNOWN_GROUPS, Parts};
 pub use faults::Faults;
 pub use input::{Fields, FromFields, Object, Query, Twice, Unchecked};

@@ -111,7 +111,7 @@ fn by_id(mut online: Vec<Online>) -> Arc<[Online]> {
 }
 
 /// The error of a read that several waited for.
-fn shared(error: Arc<Error>) -> Error {
+pub(super) fn shared(error: Arc<Error>) -> Error {
     match &*error {
         Error::Internal(_) => Error::internal(error),
         _ => Error::unavailable(error),

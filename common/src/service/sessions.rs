@@ -3,7 +3,7 @@
 use super::faults::leaves_line;
 use super::guesses::{self, Guess};
 use super::input::{Fields, FromFields, Unchecked};
-use super::{Context, PageQuery, SecurityEvent, network, page};
+use super::{Context, PageQuery, SecurityEvent, page};
 use crate::auth::{Asker, AuthUser};
 use crate::error::{Error, Result};
 use crate::event::{Revocation, RevocationReason};
@@ -148,7 +148,7 @@ async fn renew(ctx: &Context, user: UserId, password: String, verified: &str) {
 /// `TokenReused` for a spent token, which ends the session, because either holder may be a thief;
 /// the last one is taken once more within 30 s, because its answer may have been lost.
 pub async fn refresh(ctx: &Context, from: IpAddr, body: impl Into<Unchecked<Refresh>>) -> Result<TokenPair> {
-    ctx.charge_request(&network::subject(from)).await?;
+    ctx.charge_address(from).await?;
     let (body, faults) = body.into().split();
     faults.none()?;
     counted(ctx, rotate(ctx, from, body).await)

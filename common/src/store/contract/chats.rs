@@ -9,6 +9,7 @@ contract!(
     a_private_chat_needs_another_active_user,
     a_chat_is_seen_as_far_as_one_may,
     chats_are_listed_last_active_first,
+    chats_are_counted_up_to_a_bound,
     what_is_unread_is_counted,
     unread_messages_are_counted_up_to_a_thousand,
     a_group_is_changed_by_its_owner,
@@ -141,6 +142,17 @@ async fn unread_messages_are_counted_up_to_a_thousand(at: Fixture) {
         at.store.send(batch).await.unwrap();
         assert_eq!(at.store.chat(chat, ben.id).await.unwrap().unwrap().unread_count, Some(unread));
         assert_eq!(at.store.chats_of(ben.id, &first(1)).await.unwrap().items[0].unread_count, Some(unread));
+    }
+}
+
+async fn chats_are_counted_up_to_a_bound(at: Fixture) {
+    let (ann, ben) = (at.user().await, at.user().await);
+    for _ in 0..3 {
+        at.group(&ann, &[&ben]).await;
+    }
+    at.group(&ben, &[]).await;
+    for (user, most, count) in [(&ann, 100, 3), (&ben, 100, 4), (&ben, 2, 2), (&at.user().await, 100, 0)] {
+        assert_eq!(at.store.count_chats(user.id, most).await.unwrap(), count);
     }
 }
 

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::id::{ChatId, UserId};
 use crate::model::{Chat, Page};
 use crate::store::changes::chats as changes;
-use crate::store::chats::{PRIVATE_CHAT_OF, ViewRow};
+use crate::store::chats::{COUNT_CHATS, PRIVATE_CHAT_OF, ViewRow};
 use crate::store::stored_time::Time;
 use crate::store::{ChatPatch, Chats, Committed, NewGroup, PageRequest, cursor};
 use async_trait::async_trait;
@@ -91,6 +91,12 @@ impl Chats for PostgresStore {
             })
             .await?;
         Ok(cursor::page(rows, page.limit, |row: &ViewRow| cursor::of_chat(row.active_at.0, row.id)))
+    }
+
+    async fn count_chats(&self, user: UserId, most: usize) -> Result<usize> {
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let counted: Option<(i64,)> = self.row(|| sqlx::query_as(COUNT_CHATS).bind(user).bind(most)).await?;
+        Ok(counted.and_then(|(count,)| usize::try_from(count).ok()).unwrap_or_default())
     }
 
     async fn chat(&self, chat: ChatId, viewer: UserId) -> Result<Option<Chat>> {

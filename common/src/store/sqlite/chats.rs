@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::id::{ChatId, UserId};
 use crate::model::{Chat, Page};
 use crate::store::changes::chats as changes;
-use crate::store::chats::{PRIVATE_CHAT_OF, ViewRow};
+use crate::store::chats::{COUNT_CHATS, PRIVATE_CHAT_OF, ViewRow};
 use crate::store::fault::Fault;
 use crate::store::{ChatPatch, Chats, Committed, NewGroup, PageRequest, cursor};
 use async_trait::async_trait;
@@ -69,6 +69,12 @@ impl Chats for SqliteStore {
         let statement = statement.bind(user).bind(active_at).bind(id).bind(cursor::one_more(page.limit));
         let rows: Vec<ViewRow> = self.rows(statement).await?;
         Ok(cursor::page(rows, page.limit, |row: &ViewRow| cursor::of_chat(row.active_at.0, row.id)))
+    }
+
+    async fn count_chats(&self, user: UserId, most: usize) -> Result<usize> {
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let counted: Option<(i64,)> = self.row(sqlx::query_as(COUNT_CHATS).bind(user).bind(most)).await?;
+        Ok(counted.and_then(|(count,)| usize::try_from(count).ok()).unwrap_or_default())
     }
 
     async fn chat(&self, chat: ChatId, viewer: UserId) -> Result<Option<Chat>> {
