@@ -21,6 +21,7 @@ mod profiles;
 mod search;
 mod sessions;
 mod settings;
+mod spellings;
 
 use std::time::{Duration, Instant};
 

@@ -11,6 +11,7 @@ use crate::auth::Asker;
 use crate::error::Result;
 use crate::id::UserId;
 use crate::rate_limit::Limit;
+use crate::store::spelling;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
@@ -42,7 +43,7 @@ impl Guess {
             (strangers.saturating_mul(KNOWN_RATES), format!("{user}@{network}"))
         } else {
             // Not the name itself: it may be an e-mail address, or very long.
-            (strangers, URL_SAFE_NO_PAD.encode(Sha256::digest(name.to_lowercase())))
+            (strangers, URL_SAFE_NO_PAD.encode(Sha256::digest(spelling(name))))
         };
         let limit = Limit { name: "passwords", rate, period: Duration::from_hours(1), burst: rate };
         ctx.limited(limit, &subject).await?;

@@ -5,7 +5,7 @@ use super::connection::ServerConnection;
 use crate::error::{Error, Result};
 use crate::id::{SessionId, UserId};
 use crate::model::{Page, User};
-use crate::store::accounts::{AccountRow, NETWORK_KEPT, NETWORK_SEEN_EVERY, account_columns, fold};
+use crate::store::accounts::{AccountRow, NETWORK_KEPT, NETWORK_SEEN_EVERY, account_columns, fold, spelling};
 use crate::store::fault::Fault;
 use crate::store::members::left_without_owner;
 use crate::store::{Accounts, Credentials, Kept, NewUser, PageRequest, UserPatch, UserRow, cursor};
@@ -28,15 +28,18 @@ impl Accounts for PostgresStore {
         if login.contains('\0') {
             return Ok(None);
         }
-        // A username has no @ and an address has one: at most one row.
+        // A username has no @ and an address has one. Nodes of earlier releases only lowered an
+        // address: the one that is lowered alike comes first.
         let row: Option<AccountRow> = self
             .row(|| {
                 sqlx::query_as(concat!(
                     "select ",
                     account_columns!(),
-                    " from users where username_lower = $1 or email_lower = $1"
+                    " from users where username_lower = $1 or email_lower = $1 or email_lower = $2
+                     order by email_lower = $2 and email_lower <> $1 limit 1"
                 ))
                 .bind(fold(login))
+                .bind(spelling(login))
             })
             .await?;
         Ok(row.map(Credentials::from))
@@ -226,15 +229,16 @@ async fn insert_row(
 ) -> Result<Result<AccountRow, Error>, sqlx::Error> {
     let row: Option<AccountRow> = sqlx::query_as(concat!(
         "insert into users (username, username_lower, email, email_lower, password_hash)
-         values ($1, $2, $3, $4, $5)
+         select $1, $2, $3, $4, $5 where not exists (select from users where email_lower = $6)
          on conflict do nothing returning ",
         account_columns!()
     ))
     .bind(&user.username)
     .bind(fold(&user.username))
     .bind(&user.email)
-    .bind(fold(&user.email))
+    .bind(spelling(&user.email))
     .bind(&user.password_hash)
+    .bind(fold(&user.email))
     .fetch_optional(&mut *connection)
     .await?;
     if let Some(row) = row {
@@ -265,9 +269,10 @@ fn taken(fault: Fault) -> Fault {
 /// would write the address to the server's log each time.
 async fn is_taken(connection: &mut ServerConnection, user: UserId, patch: &UserPatch) -> Result<bool, sqlx::Error> {
     let Some(email) = &patch.email else { return Ok(false) };
-    sqlx::query_scalar("select exists (select from users where email_lower = $1 and id <> $2)")
-        .bind(fold(email))
+    sqlx::query_scalar("select exists (select from users where email_lower in ($1, $3) and id <> $2)")
+        .bind(spelling(email))
         .bind(user)
+        .bind(fold(email))
         .fetch_one(connection)
         .await
 }
@@ -288,7 +293,7 @@ async fn write_user(
     ))
     .bind(user)
     .bind(&patch.email)
-    .bind(patch.email.as_deref().map(fold))
+    .bind(patch.email.as_deref().map(spelling))
     .bind(&patch.password_hash)
     .bind(verified)
     .bind(patch.profile.display_name.is_some())
