@@ -65,7 +65,7 @@ pub use self::notices::{Notices, NoticesFrom, NoticesPage, PastNotice};
 pub use self::people::People;
 pub use self::schema::SchemaState;
 pub use self::search::{Search, SearchFor};
-pub use self::sessions::{EndedSession, Holder, OpenSession, Rotation, Session, SessionKey, Sessions};
+pub use self::sessions::{EndedSession, Holder, MOST_SESSIONS, OpenSession, Rotation, Session, SessionKey, Sessions};
 
 use crate::error::Result;
 use async_trait::async_trait;

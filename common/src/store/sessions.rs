@@ -57,6 +57,10 @@ impl<'de> Deserialize<'de> for SessionKey {
     }
 }
 
+/// Sessions of a user that go on at once. Programs that log in at each start never log out; what
+/// they leave is kept, listed and ended in bounds.
+pub const MOST_SESSIONS: u16 = 500;
+
 /// A session as it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Session {
@@ -123,7 +127,8 @@ pub struct OpenSession {
 /// Login sessions. See the store's obligations.
 #[async_trait]
 pub trait Sessions: Send + Sync + 'static {
-    /// Opens a session of generation 0, for a user whose password fitted the hash `verified`.
+    /// Opens a session of generation 0, for a user whose password fitted the hash `verified`. Of
+    /// more than [`MOST_SESSIONS`] that go on, those end that were used the longest ago.
     /// `AccountDisabled`. `BadCredentials` where the account has another hash by now: no session
     /// outlives a change of password.
     async fn create_session(

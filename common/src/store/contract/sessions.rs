@@ -13,7 +13,27 @@ contract!(
     open_sessions_are_listed_by_page,
     a_session_is_ended_by_its_user_alone,
     all_but_one_end_together,
+    of_too_many_the_one_unused_the_longest_ends,
 );
+
+async fn of_too_many_the_one_unused_the_longest_ends(at: Fixture) {
+    let (ann, ben) = (at.user().await, at.user().await);
+    let open = async |user: &User| at.store.create_session(user.id, HASH, KEY, HOUR, None).await.unwrap();
+    let bens = open(&ben).await;
+    let (first, second) = (open(&ann).await, open(&ann).await);
+    assert!(matches!(at.store.rotate_session(first, HOUR).await.unwrap(), Rotation::Rotated(..)));
+    for _ in 2..MOST_SESSIONS {
+        open(&ann).await;
+    }
+    assert_eq!(at.store.sessions_ended_within(HOUR).await.unwrap(), [], "as many as one may have");
+    let refused = at.store.create_session(ann.id, "another hash", KEY, HOUR, None).await;
+    assert_eq!(code(refused), "bad_credentials");
+    assert_eq!(at.store.sessions_ended_within(HOUR).await.unwrap(), [], "none was opened");
+    open(&ann).await;
+    let ended = EndedSession { id: second.id, user_id: ann.id, disabled: false };
+    assert_eq!(at.store.sessions_ended_within(HOUR).await.unwrap(), [ended], "the first was refreshed since");
+    assert!(!at.store.session(bens.id).await.unwrap().unwrap().ended);
+}
 
 async fn a_refresh_token_is_spent_once(at: Fixture) {
     let ann = at.user().await;

@@ -8,7 +8,7 @@ use crate::id::{SessionId, UserId};
 use crate::model::Page;
 use crate::store::accounts::{AccountRow, account_columns};
 use crate::store::fault::Fault;
-use crate::store::sessions::{LONGEST, OpenSessionRow, REPEATED_WITHIN, SessionRow, Step};
+use crate::store::sessions::{LONGEST, MOST_SESSIONS, OpenSessionRow, REPEATED_WITHIN, SessionRow, Step};
 use crate::store::{EndedSession, Holder, OpenSession, PageRequest, Rotation, Session, SessionKey, Sessions, cursor};
 use async_trait::async_trait;
 use std::time::Duration;
@@ -34,6 +34,15 @@ impl Sessions for PostgresStore {
                      insert into sessions (user_id, key_hash, user_agent, expires_at)
                      select id, $4, $5, clock_timestamp() + make_interval(secs => $2) from account where is_active and fits
                      returning id
+                 ), surplus as materialized (
+                     select id from sessions
+                     where user_id = $1 and ended_at is null and expires_at > clock_timestamp()
+                     order by coalesce(rotated_at, created_at) desc, id desc offset $6
+                 ), closed as (
+                     update sessions set ended_at = clock_timestamp()
+                     where id in (
+                         select id from sessions where id in (select id from surplus) for no key update skip locked
+                     ) and exists (select from opened)
                  )
                  select is_active, (select id from opened) from account",
             )
@@ -42,6 +51,8 @@ impl Sessions for PostgresStore {
             .bind(verified)
             .bind(key.hash())
             .bind(user_agent)
+            // The statement does not see its own.
+            .bind(i64::from(MOST_SESSIONS) - 1)
             .fetch_optional(lease.connection())
             .await;
             match lease.end_written(opened).await? {

@@ -8,7 +8,7 @@ use crate::id::{SessionId, UserId};
 use crate::model::Page;
 use crate::store::accounts::{AccountRow, account_columns};
 use crate::store::fault::Fault;
-use crate::store::sessions::{LONGEST, OpenSessionRow, REPEATED_WITHIN, SessionRow, Step};
+use crate::store::sessions::{LONGEST, MOST_SESSIONS, OpenSessionRow, REPEATED_WITHIN, SessionRow, Step};
 use crate::store::stored_time::Time;
 use crate::store::{EndedSession, Holder, OpenSession, PageRequest, Rotation, Session, SessionKey, Sessions, cursor};
 use async_trait::async_trait;
@@ -49,6 +49,7 @@ impl Sessions for SqliteStore {
             .bind(user_agent)
             .fetch_one(&mut *transaction)
             .await?;
+            end_surplus(&mut transaction, user, self.database.now()).await?;
             commit(transaction, Session { id, user_id: user, key, generation: 0 }).await
         })
         .await
@@ -138,6 +139,17 @@ impl Sessions for SqliteStore {
         let rows: Vec<(SessionId, UserId, bool)> = self.rows(statement.bind(self.database.before(period))).await?;
         Ok(rows.into_iter().map(|(id, user_id, disabled)| EndedSession { id, user_id, disabled }).collect())
     }
+}
+
+/// Of too many sessions those that were used the longest ago.
+async fn end_surplus(connection: &mut SqliteConnection, user: UserId, now: Time) -> Result<(), sqlx::Error> {
+    let ended = sqlx::query(
+        "update sessions set ended_at = $2 where id in (
+             select id from sessions where user_id = $1 and ended_at is null and expires_at > $2
+             order by coalesce(rotated_at, created_at) desc, id desc limit -1 offset $3
+         )",
+    );
+    ended.bind(user).bind(now).bind(MOST_SESSIONS).execute(connection).await.map(drop)
 }
 
 /// The times that a rotation compares with and stores.
