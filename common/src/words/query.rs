@@ -8,6 +8,9 @@ const LONGEST_QUERY: usize = 256;
 /// The most words and phrases of a question.
 const MOST_TERMS: usize = 32;
 
+/// The most pieces that are shown of one text.
+const MOST_HIGHLIGHTS: usize = 100;
+
 /// A question that is not answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
@@ -58,7 +61,14 @@ impl Query {
         if terms.len() > MOST_TERMS {
             return Err(Refused::TooMany);
         }
-        Ok(Self { terms, language })
+        // A word that stands there again asks nothing more.
+        let mut distinct: Vec<Term> = Vec::with_capacity(terms.len());
+        for term in terms {
+            if !distinct.contains(&term) {
+                distinct.push(term);
+            }
+        }
+        Ok(Self { terms: distinct, language })
     }
 
     /// Whether it has no word: it finds nothing.
@@ -88,14 +98,20 @@ impl Query {
     }
 
     /// Where a text answers the question: pieces `[start, end)` in Unicode scalar values, in order
-    /// and apart. `None`: it does not.
+    /// and apart, the first hundred. `None`: it does not.
     pub fn highlights(&self, text: &str) -> Option<Vec<[usize; 2]>> {
         let words = words(text);
+        // Once for all terms: a stem costs more than a comparison.
+        let minds_endings = self.terms.iter().any(|term| term.stem.is_some());
+        let stems: Vec<Option<String>> =
+            words.iter().filter(|_| minds_endings).map(|word| self.language.stem(&word.folded)).collect();
         let mut found: Vec<[usize; 2]> = Vec::new();
         for term in &self.terms {
             let before = found.len();
-            let places = words.windows(term.words.len()).filter(|place| term.fits(place, self.language));
-            found.extend(places.filter_map(|place| Some([place.first()?.start, place.last()?.end])));
+            let places = words.windows(term.words.len()).enumerate();
+            let places = places.filter(|(at, place)| term.fits(place, stems.get(*at).and_then(Option::as_deref)));
+            let places = places.filter_map(|(_, place)| Some([place.first()?.start, place.last()?.end]));
+            found.extend(places.take(MOST_HIGHLIGHTS));
             if found.len() == before {
                 return None;
             }
@@ -108,6 +124,7 @@ impl Query {
                 None => apart.push([start, end]),
             }
         }
+        apart.truncate(MOST_HIGHLIGHTS);
         (!apart.is_empty()).then_some(apart)
     }
 }
@@ -144,12 +161,13 @@ impl Term {
         }
     }
 
-    fn fits(&self, place: &[Word], language: Language) -> bool {
+    /// `stem` is that of the first word.
+    fn fits(&self, place: &[Word], stem: Option<&str>) -> bool {
         let last = self.words.len().saturating_sub(1);
         self.words.iter().zip(place).enumerate().all(|(number, (wanted, word))| {
             *wanted == word.folded
                 || (self.is_begun && number == last && word.folded.starts_with(wanted.as_str()))
-                || (self.stem.is_some() && self.stem == language.stem(&word.folded))
+                || (self.stem.is_some() && self.stem.as_deref() == stem)
         })
     }
 }

@@ -107,6 +107,15 @@ fn a_question_is_bounded() {
 }
 
 #[test]
+fn an_answer_is_bounded() {
+    let read = |text: &str| Query::read(text, Language::SIMPLE).unwrap();
+    assert_eq!(read("big world big Big \"big\" big"), read("big world \"big\" big"), "a word asks once");
+    assert_eq!(read("word ".repeat(32).trim_end()).fts5("words").matches("word\"").count(), 2, "and by its beginning");
+    let found = read("👍 a").highlights(&"a 👍".repeat(1_000)).unwrap();
+    assert_eq!((found.len(), found[0], found[99]), (100, [0, 1], [149, 150]), "the first hundred");
+}
+
+#[test]
 fn a_language_minds_no_endings() {
     let finds = |language: &str, question: &str, text: &str| {
         let asked = Query::read(question, Language::named(language).unwrap()).unwrap();

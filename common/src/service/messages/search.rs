@@ -3,7 +3,7 @@
 use crate::auth::AuthUser;
 use crate::error::{Error, Result};
 use crate::id::{ChatId, UserId};
-use crate::model::{FoundMessage, Page};
+use crate::model::{FoundMessage, Message, Page};
 use crate::service::{Context, Fields, FromFields, PageQuery, Unchecked};
 use crate::store::SearchFor;
 use crate::words::{Query, Refused};
@@ -15,6 +15,9 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 /// the store finds has another ending. A page that is not full has cost the store all that it
 /// spends on one.
 const READS: usize = 5;
+
+/// A search costs what so many requests cost: it reads long texts, and compares their words.
+const REQUESTS_PER_SEARCH: usize = 5;
 
 /// How long a search waits for its turn.
 const TURN_WITHIN: Duration = Duration::from_secs(1);
@@ -88,20 +91,31 @@ pub async fn search(
         return Ok(Page { items, next_cursor: None });
     };
     let limit = page.limit;
+    ctx.charge_further_requests(by, REQUESTS_PER_SEARCH - 1).await?;
     let wanted = SearchFor { query: read, chat: query.chat_id, author: query.author_id };
     let _turn = ctx.searches.turn().await?;
     for _ in 0..READS {
         page.limit = limit - items.len();
         let found = ctx.store.search(by.user_id, &wanted, &page).await?;
         let is_full = found.items.len() >= page.limit;
-        items.extend(found.items.into_iter().filter_map(|message| {
-            let highlights = wanted.query.highlights(&message.text)?;
-            Some(FoundMessage { message, highlights })
-        }));
+        items.extend(shown(wanted.query.clone(), found.items).await?);
         page.cursor = found.next_cursor;
         if page.cursor.is_none() || !is_full || items.len() >= limit {
             break;
         }
     }
     Ok(Page { items, next_cursor: page.cursor })
+}
+
+/// Those that answer the question, off the threads that answer requests: to compare the words of a
+/// hundred long texts takes a while.
+async fn shown(query: Query, messages: Vec<Message>) -> Result<Vec<FoundMessage>> {
+    let compare = move || {
+        let found = messages.into_iter().filter_map(|message| {
+            let highlights = query.highlights(&message.text)?;
+            Some(FoundMessage { message, highlights })
+        });
+        found.collect()
+    };
+    tokio::task::spawn_blocking(compare).await.map_err(Error::internal)
 }
