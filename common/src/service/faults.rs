@@ -75,7 +75,7 @@ impl Faults {
     pub(super) fn new_password(&mut self, field: &str, value: &str, names: &[&str]) {
         let value = prepared(value);
         if !PASSWORD.contains(&value.chars().count()) {
-            self.add(field, "must have 8 to 128 characters");
+            return self.add(field, "must have 8 to 128 characters");
         }
         self.no_nul(field, &value);
         if let Some(weakness) = passwords::weakness(&value, names) {
