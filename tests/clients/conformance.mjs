@@ -1,6 +1,20 @@
 // Drives the JavaScript client by commands: one JSON object a line in, answers and events out.
 import { createInterface } from 'node:readline';
 import { FileStore, MemoryStore, Messenger, SessionEnded, backoff, closePlan } from '../../clients/js/node/index.js';
+import { NodeSocket } from '../../clients/js/node/socket.js';
+
+/** As the library `ws` has it: a fault for which nobody listens ends the process. */
+class LoudSocket extends NodeSocket {
+  constructor(...at) {
+    super(...at);
+    let closed = null;
+    const loud = (close) => {
+      if (close.code === 1006 && !this.onerror) throw new Error('nobody listens for an error');
+      closed(close);
+    };
+    Object.defineProperty(this, 'onclose', { get: () => closed && loud, set: (listener) => { closed = listener; } });
+  }
+}
 
 const say = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
 let chat;
@@ -18,6 +32,7 @@ async function listen() {
 const commands = {
   open: ({ url, store, heartbeat_seconds, longest_backoff_seconds }) => {
     chat = new Messenger(url, {
+      WebSocket: LoudSocket,
       store: store ? new FileStore(store) : new MemoryStore(),
       onState: ({ state, code = null, delayMs = null }) => say({ state, code, delay: delayMs }),
       heartbeatMs: heartbeat_seconds * 1000,

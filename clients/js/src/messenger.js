@@ -165,18 +165,13 @@ export class Connection extends Emitter {
     this.emit('state', { state, ...more });
   }
 
-  /**
-   * Lets go of the socket without waiting for its close, which a dead network may hold back for
-   * minutes.
-   */
+  /** Lets go of the socket at once: a dead network may hold its close back for minutes. */
   #drop() {
     for (const timer of Object.values(this.#timers)) clearTimeout(timer);
     const socket = this.#socket;
     this.#socket = null;
-    if (socket) {
-      socket.onopen = socket.onmessage = socket.onclose = socket.onerror = null;
-      socket.close(1000);
-    }
+    if (socket) socket.onmessage = socket.onclose = null;
+    socket?.close(1000);
     for (const id of [...this.#asked.keys()]) this.#settle(id, (w) => w.reject(new ApiError(0, 'offline', 'The connection was lost.')));
     for (const { timer } of this.#batches.values()) clearTimeout(timer);
     this.#batches.clear();
@@ -201,6 +196,9 @@ export class Connection extends Emitter {
     this.#timers.connect = setTimeout(() => this.#lost(1006), 15_000);
     socket.onmessage = (message) => this.#receive(socket, message.data);
     socket.onclose = (close) => this.#lost(close.code, close.reason);
+    // The close says it all, but with some libraries an error that nobody listens for, also one
+    // after the close, ends the process.
+    socket.onerror = () => {};
   }
 
   #lost(code, reason = '') {
