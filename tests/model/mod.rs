@@ -54,10 +54,10 @@
 //! `random_runs_of_all_together` is a sample. Bounds: up to 4 events, 2 gateways, 2 clients, and
 //! each scenario's budget.
 //!
-//! Taken for granted: a commit is atomic and lasts; a statement sees one moment; what failed is
-//! tried again; a dead link, *and a channel dead on a link that lives*, is found at some time; a
-//! slow beat beats. There is no clock: "within 2 s" is for the tests on real processes. One chat:
-//! chats share nothing but links and connections.
+//! Taken for granted: a commit is atomic and lasts (`history.rs` has those that do not); a
+//! statement sees one moment; what failed is tried again; a dead link, *and a channel dead on a
+//! link that lives*, is found at some time; a slow beat beats. There is no clock: "within 2 s" is
+//! for the tests on real processes. One chat: chats share nothing but links and connections.
 
 #![allow(
     clippy::unused_self,
@@ -69,6 +69,7 @@ mod bus;
 mod checks;
 mod client;
 mod feed;
+mod history;
 mod lockstep;
 mod mutants;
 mod properties;

@@ -29,7 +29,7 @@ impl<C: Reader> Feed<C> {
                 self.go_on(tick, handed);
             }
             // Its number is taken by another event: one of both is of a lost history.
-            Offer::Had if self.contradicts(event) => return self.head_due(GapCause::HeadCheck),
+            Offer::Had if self.contradicts(event) => return self.doubt(),
             Offer::Had | Offer::Held => {}
         }
         self.gap_due(GapCause::Jump, HOLD)

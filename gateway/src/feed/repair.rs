@@ -81,6 +81,13 @@ impl<C: Reader> Feed<C> {
         (was == HeadQuery::Idle).then_some(Repair::Head(cause))
     }
 
+    /// The store may have lost commits. The answer does not speak for events that are held, so they
+    /// come from the log.
+    pub fn doubt(&mut self) -> Option<Repair> {
+        self.held.clear();
+        self.head_due(GapCause::HeadCheck)
+    }
+
     /// The knowledge to compare the query's answer with, if a query is under way.
     pub fn asked_about(&self) -> Option<Known> {
         match self.head_query {

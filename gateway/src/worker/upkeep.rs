@@ -4,13 +4,13 @@
 
 use super::{TICK, Worker};
 use crate::conn::{Conn, State};
+use crate::feed::Feed;
 use crate::frame;
 use crate::protocol::{CloseCode, RECONNECT_AFTER_MS};
 use crate::repair;
 use crate::shard::Shard;
 use messenger_common::event::Revocation;
 use messenger_common::id::{ChatId, UserId};
-use messenger_common::metrics::GapCause;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -53,7 +53,7 @@ impl Worker {
     /// Compares the heads of feeds with the log's.
     pub(super) fn compare_heads(&self, is_due: impl Fn(ChatId) -> bool) {
         for chat in self.shard.age_feeds(is_due) {
-            let due = self.shard.with_feed(chat, |feed| feed.head_due(GapCause::HeadCheck));
+            let due = self.shard.with_feed(chat, Feed::doubt);
             if let Some(due) = due.flatten() {
                 repair::start(&self.shard, chat, due);
             }

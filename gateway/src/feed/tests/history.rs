@@ -119,3 +119,14 @@ fn a_question_that_was_not_answered_is_still_about_what_was_known_then() {
     assert!(feed.compare(known, Seq(4), Some(33)));
     assert!(client.is_behind.get());
 }
+
+#[test]
+fn what_is_held_of_a_history_in_doubt_comes_from_the_log() {
+    let mut feed = feed_at(0);
+    let (client, _) = live(&mut feed, 1);
+    assert_eq!(feed.on_event(&at(2, 2), 0, &mut ignore), Some(Repair::Gap(GapCause::Jump, HOLD)));
+    assert_eq!(feed.doubt(), Some(Repair::Head(GapCause::HeadCheck)));
+    assert_eq!(feed.on_event(&at(1, 1), 0, &mut ignore), None);
+    assert_eq!(client.read(), text(1..=1));
+    assert_eq!(feed.missing(), Some((Seq(1), Seq(2))));
+}
