@@ -13,6 +13,7 @@ extern crate messenger_testing as support;
 #[allow(dead_code, reason = "other tests ask it for more")]
 #[path = "../guarantees/load.rs"]
 mod load;
+mod newer_events;
 #[path = "../guarantees/reader.rs"]
 mod reader;
 mod release;

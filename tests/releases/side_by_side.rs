@@ -8,12 +8,12 @@ use crate::{before, once_built};
 
 /// An ended session is dead on every node within this (G6).
 const ENDED_WITHIN: Duration = Duration::from_secs(1);
-const OLD: usize = 0;
-const NEW: usize = 1;
+pub const OLD: usize = 0;
+pub const NEW: usize = 1;
 
 /// The node of the release before comes first, then this one's, which brings the schema up beside
 /// it.
-async fn both() -> Deployment {
+pub async fn both() -> Deployment {
     let mut d = Deployment::cluster(1, 1).programs(before().await).env("PRESENCE_GRACE_SECONDS", 1).start().await;
     d.add_api().await;
     d.add_gateway().await;
@@ -27,7 +27,7 @@ async fn new_messages(ws: &mut Ws, chat_id: i64, from: i64, texts: &[&str]) {
     }
 }
 
-fn send(chat_id: i64, text: &str) -> crate::support::Value {
+pub fn send(chat_id: i64, text: &str) -> crate::support::Value {
     json!({"chat_id": chat_id, "text": text})
 }
 
