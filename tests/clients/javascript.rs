@@ -53,3 +53,13 @@ async fn its_types_are_whole() {
 async fn its_sources_keep_their_own_types() {
     blocking(|| compile(&folder(), &["--allowJs", "--checkJs", "src/client.js"])).await.unwrap();
 }
+
+#[tokio::test]
+async fn it_knows_the_server_of_its_page_and_lets_go_of_a_socket() {
+    let run = || {
+        let mut node = command()?;
+        node.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/page.mjs"));
+        process::run(node)
+    };
+    blocking(run).await.unwrap();
+}

@@ -170,7 +170,7 @@ export class Connection extends Emitter {
     for (const timer of Object.values(this.#timers)) clearTimeout(timer);
     const socket = this.#socket;
     this.#socket = null;
-    if (socket) socket.onmessage = socket.onclose = null;
+    if (socket) socket.onmessage = socket.onclose = socket.onopen = null;
     socket?.close(1000);
     for (const id of [...this.#asked.keys()]) this.#settle(id, (w) => w.reject(new ApiError(0, 'offline', 'The connection was lost.')));
     for (const { timer } of this.#batches.values()) clearTimeout(timer);

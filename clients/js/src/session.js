@@ -91,12 +91,13 @@ export class Session extends Emitter {
 
   /**
    * @param {{base?: string, key?: string, storage?: Keeper|Storage}} [options] without a storage it
-   * lives as long as the tab
+   * lives as long as the tab; without a base the page's own server is meant
    */
-  constructor({ base = globalThis.location?.origin, key = 'messenger.session', storage = new Keeper('sessionStorage') } = {}) {
+  constructor({ base = '', key = 'messenger.session', storage = new Keeper('sessionStorage') } = {}) {
     super();
-    if (base !== undefined && !/^https?:\/\//i.test(base)) throw new TypeError(`${base}: the address of a server begins with http:// or https://`);
-    this.base = base;
+    // A page of a file or an app has no server of its own, and that is no fault of an address.
+    this.base = base || globalThis.location?.origin || '';
+    if ((base || !this.base) && !/^https?:\/\//i.test(this.base)) throw new TypeError(`${base}: the address of a server begins with http:// or https://`);
     this.key = key;
     this.#storage = storage;
     this.#tokens = this.#stored();
