@@ -118,6 +118,10 @@ impl Balancer {
             Kind::Nginx => nginx::command(&dir, port, apis, gateways),
             Kind::HaProxy => haproxy::command(&dir, port, apis, gateways),
         };
+        Self::run(kind, port, dir, command)
+    }
+
+    fn run(kind: Kind, port: u16, dir: PathBuf, command: Command) -> Self {
         let log = Arc::<Log>::default();
         let process = Process::start(command, &log).unwrap();
         let mut balancer = Self { kind, port, dir, log, process };
