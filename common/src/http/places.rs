@@ -19,8 +19,6 @@ use std::time::{Duration, Instant};
 
 /// The advice to a client whose address holds all its connections.
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(10);
-/// Of a whole IPv6 /48, in shares of one address.
-const SITE_SHARES: usize = network::SITE_SHARES as usize;
 /// A refusal is logged once in this time: a flood of connections is not a flood of lines.
 const LOG_INTERVAL: Duration = Duration::from_mins(1);
 
@@ -45,6 +43,7 @@ pub struct Places(Arc<Inner>);
 struct Inner {
     most: usize,
     per_address: usize,
+    per_site: usize,
     trusted_proxies: Vec<IpNet>,
     metrics: Metrics,
     taken: Mutex<Taken>,
@@ -94,11 +93,15 @@ pub struct Place {
 
 impl Places {
     /// `most`: as [`places_within`]; `per_address`: `MAX_CONNECTIONS_PER_ADDRESS`.
+    ///
+    /// An IPv6 /48 has half of all places. One that is a mobile carrier's has a /64 for each phone,
+    /// and one that is a single owner's still leaves the others half.
     pub fn new(most: usize, per_address: usize, trusted_proxies: Vec<IpNet>, metrics: Metrics) -> Self {
         metrics.places.set(i64::try_from(most).unwrap_or(i64::MAX));
         Self(Arc::new(Inner {
             most,
             per_address,
+            per_site: per_address.max(most / 2),
             trusted_proxies,
             metrics,
             taken: Mutex::default(),
@@ -142,15 +145,15 @@ impl Places {
         let Some(address) = address else { return Ok(()) };
         let of_address = taken.by_address.get(&address).copied().unwrap_or_default();
         let of_site = taken.by_site.get(&network::site(address)).copied().unwrap_or_default();
-        if of_address < self.0.per_address && of_site < self.0.per_address.saturating_mul(SITE_SHARES) {
+        if of_address < self.0.per_address && of_site < self.0.per_site {
             taken.take(address);
             return Ok(());
         }
         self.0.metrics.rate_limited("connections").inc();
         if is_due(&self.0.logged) {
             tracing::warn!(
-                "an address holds MAX_CONNECTIONS_PER_ADDRESS connections, and more are refused; \
-                 if it is a load balancer's, name it in TRUSTED_PROXIES"
+                "an address holds MAX_CONNECTIONS_PER_ADDRESS connections, or an IPv6 /48 half of all, \
+                 and more are refused; if it is a load balancer's, name it in TRUSTED_PROXIES"
             );
         }
         Err(Error::RateLimited { limit: "connections", retry_after: RETRY_AFTER })
@@ -212,19 +215,28 @@ mod tests {
     }
 
     #[test]
-    fn one_ipv6_site_has_the_connections_of_eight_addresses() {
-        let places = places(100, 1);
-        let mut held: Vec<_> =
-            (0..8).map(|n| places.admit(ip(&format!("2001:db8:1:{n}::1"))).expect("a place")).collect();
-        assert!(places.admit(ip("2001:db8:1:8::1")).is_err(), "the ninth of the site");
-        assert!(places.admit(ip("2001:db8:2:8::1")).is_ok(), "another site");
+    fn one_ipv6_site_has_half_of_all_connections() {
+        let places = places(101, 1);
+        let subscriber = |n: u16| ip(&format!("2001:db8:1:{n:x}::1"));
+        let mut held: Vec<_> = (0..50).map(|n| places.admit(subscriber(n)).expect("a place")).collect();
+        assert!(places.admit(subscriber(50)).is_err(), "the fifty-first of the site");
+        assert!(places.admit(ip("2001:db8:2:50::1")).is_ok(), "another site");
         held.pop();
-        assert!(places.admit(ip("2001:db8:1:8::1")).is_ok(), "one was given back");
+        assert!(places.admit(subscriber(50)).is_ok(), "one was given back");
         let proxys = Arc::new(places.admit(ip("10.0.0.1")).expect("a place"));
-        held.push(places.admit(ip("2001:db8:1:8::1")).expect("a place"));
-        assert!(places.of_client(&proxys, ClientIp(ip("2001:db8:1:9::1"))).is_err(), "behind the proxy too");
+        held.push(places.admit(subscriber(50)).expect("a place"));
+        assert!(places.of_client(&proxys, ClientIp(subscriber(51))).is_err(), "behind the proxy too");
         drop((held, proxys));
         assert!(places.0.taken.lock().by_site.is_empty(), "a site without connections costs nothing");
+    }
+
+    #[test]
+    fn one_ipv6_site_has_the_connections_of_one_address_at_least() {
+        let places = places(4, 3);
+        let held: Vec<_> = (0..3).map(|_| places.admit(ip("2001:db8:1::1")).expect("a place")).collect();
+        assert!(places.admit(ip("2001:db8:1:1::1")).is_err(), "its neighbour");
+        assert!(places.admit(ip("1.2.3.4")).is_ok(), "another address");
+        drop(held);
     }
 
     #[test]

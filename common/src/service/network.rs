@@ -16,7 +16,7 @@ pub fn subject(address: IpAddr) -> String {
     }
 }
 
-/// What all of an IPv6 /48 may have together, in shares of one subscriber.
+/// The public requests of a whole IPv6 /48, in shares of one subscriber.
 pub const SITE_SHARES: u32 = 8;
 
 /// The unit that one owner may have: an IPv4 address, or an IPv6 /48 with its 65,536 subscribers.
