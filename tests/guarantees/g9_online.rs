@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
-
 use crate::support::{Deployment, User, Value, limited};
 
 /// As many members as a group may have.
@@ -17,29 +15,18 @@ const SERVED_WITHIN: Duration = Duration::from_millis(500);
 /// Fills a group up with users of its own.
 async fn fill(d: &Deployment, chat_id: i64) {
     let more = MEMBERS - 4;
-    let numbers = if d.is_cluster() {
-        format!("(select generate_series(1, {more}) as n)")
-    } else {
-        format!("(with recursive i(n) as (select 1 union all select n + 1 from i where n < {more}) select n from i)")
-    };
     let statements = format!(
-        "begin;
-         insert into users (username, username_lower, email, email_lower, password_hash, created_at)
+        "insert into users (username, username_lower, email, email_lower, password_hash, created_at)
              select 'crowd_' || n, 'crowd_' || n, n || '@crowd.example', n || '@crowd.example', '', active_at
-             from {numbers} as numbers, chats where chats.id = {chat_id};
+             from chats, (
+                 with recursive i(n) as (select 1 union all select n + 1 from i where n < {more}) select n from i
+             ) as numbers where chats.id = {chat_id};
          insert into members (chat_id, user_id, role, joined_at)
              select chats.id, users.id, 2, active_at
              from users, chats where chats.id = {chat_id} and username_lower like 'crowd_%';
-         update chats set member_count = {MEMBERS} where id = {chat_id};
-         commit"
+         update chats set member_count = {MEMBERS} where id = {chat_id}"
     );
-    if d.is_cluster() {
-        let mut link = PgConnection::connect(d.database_url()).await.unwrap();
-        sqlx::raw_sql(AssertSqlSafe(statements)).execute(&mut link).await.unwrap();
-    } else {
-        let mut link = SqliteConnection::connect(&d.env()["DATABASE_URL"]).await.unwrap();
-        sqlx::raw_sql(AssertSqlSafe(statements)).execute(&mut link).await.unwrap();
-    }
+    d.execute(&statements).await;
 }
 
 async fn poll(user: &User, path: &str, until: Instant) -> u32 {

@@ -7,7 +7,7 @@ use messenger_common::bus::Topic;
 use messenger_common::event::{Effect, Envelope, EventKind};
 use messenger_common::id::{ChatId, Seq};
 use messenger_common::redis::Namespace;
-use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
+use sqlx::{Connection, PgConnection};
 
 use super::subscribe::numbered;
 use crate::programs::metrics::total;
@@ -28,20 +28,7 @@ async fn later_event(d: &Deployment, chat_id: i64, kind: u8) {
          insert into events (chat_id, seq, kind, created_at)
              select id, seq, {kind}, active_at from chats where id = {chat_id}"
     );
-    execute(d, &statements).await;
-}
-
-async fn execute(d: &Deployment, statements: &str) {
-    if d.is_cluster() {
-        let mut link = PgConnection::connect(d.database_url()).await.unwrap();
-        sqlx::raw_sql(AssertSqlSafe(format!("begin; {statements}; commit"))).execute(&mut link).await.unwrap();
-    } else {
-        let mut link = SqliteConnection::connect(&d.env()["DATABASE_URL"]).await.unwrap();
-        sqlx::raw_sql(AssertSqlSafe(format!("begin immediate; {statements}; commit")))
-            .execute(&mut link)
-            .await
-            .unwrap();
-    }
+    d.execute(&statements).await;
 }
 
 fn stand_in(chat_id: i64, seq: i64) -> Value {
@@ -170,16 +157,13 @@ async fn what_a_later_release_did_not_live_to_publish_moves_the_chat_on(builder:
     for kind in [99, 255] {
         seq += 1;
         let payload = format!(r#"{{"events":[[{chat_id},{seq},{seq}]],"notices":[]}}"#);
-        execute(
-            &d,
-            &format!(
-                "update chats set seq = {seq} where id = {chat_id};
-                 insert into events (chat_id, seq, kind, created_at)
-                     select id, seq, {kind}, active_at from chats where id = {chat_id};
-                 insert into outbox (created_at, size, payload)
-                     select active_at, 1, '{payload}' from chats where id = {chat_id}"
-            ),
-        )
+        d.execute(&format!(
+            "update chats set seq = {seq} where id = {chat_id};
+             insert into events (chat_id, seq, kind, created_at)
+                 select id, seq, {kind}, active_at from chats where id = {chat_id};
+             insert into outbox (created_at, size, payload)
+                 select active_at, 1, '{payload}' from chats where id = {chat_id}"
+        ))
         .await;
         let committed = Instant::now();
         for ws in &mut sockets {

@@ -47,6 +47,8 @@ pub mod sentinel;
 pub mod shared;
 #[cfg(feature = "deployment")]
 pub mod site;
+#[cfg(feature = "deployment")]
+mod statements;
 #[cfg(test)]
 mod tests;
 pub mod tls;
