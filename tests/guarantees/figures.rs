@@ -1,7 +1,7 @@
 //! An operator's view of a fault: `/readyz` and the metrics of all nodes.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::programs::metrics::total;
 use crate::support::{Answer, Node, eventually};
@@ -32,14 +32,19 @@ pub async fn all_answer(nodes: &[Arc<Node>], status: u16) {
     }
 }
 
-/// Whether each node is ready, by `/readyz`.
-pub async fn ready(nodes: &[Arc<Node>]) -> Vec<bool> {
-    let mut ready = Vec::new();
-    for node in nodes {
-        let asked = reqwest::Client::new().get(format!("{}/readyz", node.admin_url()));
-        ready.push(Answer::of(asked).await.status == 200);
+/// The time from `gone` on for which the node was ready, by `/readyz`. It has to turn in time.
+pub async fn ready_for(node: &Node, gone: Instant) -> Duration {
+    let url = format!("{}/readyz", node.admin_url());
+    loop {
+        let asked = gone.elapsed();
+        let answer = Answer::of(reqwest::Client::new().get(&url)).await;
+        if answer.status == 503 {
+            return gone.elapsed();
+        }
+        assert_eq!(answer.status, 200, "{}", node.name());
+        assert!(asked < SHOWS_WITHIN, "{} is ready after {asked:?}", node.name());
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    ready
 }
 
 /// Waits until all nodes say of their links to Redis that they are up, or that one is down, by the
