@@ -204,6 +204,7 @@ const words = {
   'search.here': 'In “{name}” only',
   'search.found': 'Messages found',
   'search.more': 'Older ones',
+  'search.none_yet': 'Nothing among the newer messages.',
 
   'settings': 'Settings',
   'settings.colours': 'Colours',

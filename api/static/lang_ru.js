@@ -204,6 +204,7 @@ const words = {
   'search.here': 'Только в чате «{name}»',
   'search.found': 'Найденные сообщения',
   'search.more': 'Более старые',
+  'search.none_yet': 'Среди новых сообщений ничего нет.',
 
   'settings': 'Настройки',
   'settings.colours': 'Цвета',

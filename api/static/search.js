@@ -7,6 +7,8 @@ import { wordsFor } from './words.js';
 const PAGE = 20;
 /** A page may be empty before the last: so many are asked for at once. */
 const PAGES = 5;
+/** The same at each pause in typing: a page costs what several requests cost. */
+const PAGES_TYPING = 2;
 /** So many characters stand before the first word that was found. */
 const BEFORE = 40;
 const SHOWN = 220;
@@ -62,20 +64,24 @@ function row(message) {
       el('span', { class: 'found-words', dir: 'auto' }, ...excerpt(message.text, message.highlights ?? [])))));
 }
 
-/** The next messages that were found; an empty page before the last is passed over. @param {string} question */
-async function ask(question) {
-  const items = [];
-  for (let pages = 0; pages < PAGES && items.length === 0; pages += 1) {
-    const page = await store.call('GET', `/messages/search?${question}&limit=${PAGE}${next ? `&cursor=${encodeURIComponent(next)}` : ''}`);
-    items.push(...page.items);
-    next = page.next_cursor;
-    if (!next) break;
+/**
+ * The next messages that were found; an empty page before the last is passed over, unless another
+ * question was asked meanwhile.
+ * @param {string} question @param {string|null} from a cursor @param {number} pages at most
+ */
+async function ask(question, from, pages) {
+  const mine = asked;
+  let page = { items: [], next_cursor: from };
+  for (let left = pages; left > 0 && mine === asked; left -= 1) {
+    const { next_cursor: cursor } = page;
+    page = await store.call('GET', `/messages/search?${question}&limit=${PAGE}${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ''}`);
+    if (page.items.length > 0 || !page.next_cursor) break;
   }
-  return items;
+  return page;
 }
 
-/** @param {boolean} more after those that are shown */
-async function search(more) {
+/** @param {boolean} more after those that are shown @param {number} [pages] at most */
+async function search(more, pages = PAGES) {
   clearTimeout(timer);
   const mine = asked += 1;
   const words = input.value.trim();
@@ -84,12 +90,14 @@ async function search(more) {
   if (!more) next = null;
   const before = more ? list.childElementCount : 0;
   try {
-    const found = await ask(`q=${encodeURIComponent(words)}${here.checked && chatId ? `&chat_id=${chatId}` : ''}`);
+    const found = await ask(`q=${encodeURIComponent(words)}${here.checked && chatId ? `&chat_id=${chatId}` : ''}`, next, pages);
     if (mine !== asked) return;
-    for (const message of found) store.people.meet(message);
-    const rows = found.map(row);
+    next = found.next_cursor;
+    for (const message of found.items) store.people.meet(message);
+    const rows = found.items.map(row);
     if (more) list.append(...rows);
-    else show(rows, rows.length === 0 && !next ? t('find.none') : '');
+    else show(rows, '');
+    setText(status, list.childElementCount > 0 ? '' : t(next ? 'search.none_yet' : 'find.none'));
     byId('search-more').hidden = !next;
     if (more) (list.children[before] ?? list.lastElementChild)?.firstElementChild.focus();
   } catch (error) {
@@ -104,7 +112,7 @@ function show(rows, words) {
   setText(status, words);
 }
 
-const soon = () => { asked += 1; clearTimeout(timer); timer = setTimeout(() => search(false), PAUSE_MS); };
+const soon = () => { asked += 1; clearTimeout(timer); timer = setTimeout(() => search(false, PAGES_TYPING), PAUSE_MS); };
 input.addEventListener('input', soon);
 here.addEventListener('change', () => search(false));
 byId('search-more').addEventListener('click', () => search(true));

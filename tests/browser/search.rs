@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{Browser, Site, chat_page, log_in, open_chat, until_field};
 use crate::support::Deployment;
 
-both_forms!(a_message_is_found_in_its_chat_and_in_all, what_is_found_is_text_and_pages,);
+both_forms!(a_message_is_found_in_its_chat_and_in_all, what_is_found_is_text_and_pages, typing_asks_for_few_pages,);
 
 const ENTER: &str = "\u{e007}";
 const ESCAPE: &str = "\u{e00c}";
@@ -88,5 +88,41 @@ async fn what_is_found_is_text_and_pages(d: &Deployment) {
     page.until("no more", "document.querySelector('#search-more').hidden", &[]).await;
     let focus = "return document.activeElement.textContent.includes('карта 4.')";
     assert_eq!(page.js(focus, vec![]).await, json!(true), "the first of the new ones");
+    page.assert_clean(&site.url).await;
+}
+
+/// A page may be empty before the last, and each has its price.
+async fn typing_asks_for_few_pages(d: &Deployment) {
+    let (ann, bob) = (d.user_named("ann").await, d.user_named("bob").await);
+    let chat = ann.group("Many", &[&bob]).await["id"].as_i64().unwrap();
+    for n in 0..105 {
+        bob.say(chat, &format!("c {n}.")).await;
+    }
+    let site = Site::of(d).await;
+    let browser = Browser::start().await;
+    let page = chat_page(&browser, &site, &ann).await;
+    open_chat(&page, "Many").await;
+    page.click("#search-chat-messages").await;
+    // Of what is found, the page sees the oldest five alone.
+    let hide = "const real = window.fetch; window.searches = 0;
+        window.fetch = async (...call) => {
+            const answer = await real(...call);
+            if (!String(call[0]).includes('/messages/search?')) return answer;
+            window.searches += 1;
+            const found = await answer.json();
+            if (found.next_cursor) found.items = [];
+            return new Response(JSON.stringify(found), { headers: { 'content-type': 'application/json' } });
+        };";
+    page.js(hide, vec![]).await;
+    let searches = async || page.js("return window.searches", vec![]).await;
+    page.keys("#search-input", "c").await;
+    page.until_text("#search-status", "Nothing among the newer messages.").await;
+    assert_eq!(searches().await, json!(2), "one more by itself");
+    page.assert_accessible("nothing found yet").await;
+    page.click("#search-more").await;
+    page.until("the oldest", "document.querySelectorAll('#search-list li').length === 5", &[]).await;
+    assert_eq!(searches().await, json!(6), "all the others, once asked for");
+    page.until("no more", "document.querySelector('#search-more').hidden", &[]).await;
+    assert_eq!(page.texts("#search-status").await.concat(), "");
     page.assert_clean(&site.url).await;
 }
