@@ -60,6 +60,9 @@ impl<'de> Deserialize<'de> for SessionKey {
 /// Sessions of a user that go on at once. Programs that log in at each start never log out; what
 /// they leave is kept, listed and ended in bounds.
 pub const MOST_SESSIONS: u16 = 500;
+/// What a login ends of more. A user may have any number from an earlier release; the next logins
+/// end the rest.
+pub(super) const ENDED_BY_A_LOGIN: u16 = 100;
 
 /// A session as it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,7 +131,8 @@ pub struct OpenSession {
 #[async_trait]
 pub trait Sessions: Send + Sync + 'static {
     /// Opens a session of generation 0, for a user whose password fitted the hash `verified`. Of
-    /// more than [`MOST_SESSIONS`] that go on, those end that were used the longest ago.
+    /// more than [`MOST_SESSIONS`] that go on, some end: first those that were never refreshed, then
+    /// those that were the longest ago.
     /// `AccountDisabled`. `BadCredentials` where the account has another hash by now: no session
     /// outlives a change of password.
     async fn create_session(

@@ -8,7 +8,7 @@ use crate::id::{SessionId, UserId};
 use crate::model::Page;
 use crate::store::accounts::{AccountRow, account_columns};
 use crate::store::fault::Fault;
-use crate::store::sessions::{LONGEST, MOST_SESSIONS, OpenSessionRow, REPEATED_WITHIN, SessionRow, Step};
+use crate::store::sessions::{ENDED_BY_A_LOGIN, LONGEST, MOST_SESSIONS, OpenSessionRow, REPEATED_WITHIN, SessionRow, Step};
 use crate::store::{EndedSession, Holder, OpenSession, PageRequest, Rotation, Session, SessionKey, Sessions, cursor};
 use async_trait::async_trait;
 use std::time::Duration;
@@ -37,11 +37,13 @@ impl Sessions for PostgresStore {
                  ), surplus as materialized (
                      select id from sessions
                      where user_id = $1 and ended_at is null and expires_at > clock_timestamp()
-                     order by coalesce(rotated_at, created_at) desc, id desc offset $6
+                     order by rotated_at is not null desc, coalesce(rotated_at, created_at) desc, id desc
+                     limit $7 offset $6
                  ), closed as (
                      update sessions set ended_at = clock_timestamp()
                      where id in (
-                         select id from sessions where id in (select id from surplus) for no key update skip locked
+                         select id from sessions where id in (select id from surplus) and ended_at is null
+                         for no key update skip locked
                      ) and exists (select from opened)
                  )
                  select is_active, (select id from opened) from account",
@@ -53,6 +55,7 @@ impl Sessions for PostgresStore {
             .bind(user_agent)
             // The statement does not see its own.
             .bind(i64::from(MOST_SESSIONS) - 1)
+            .bind(i64::from(ENDED_BY_A_LOGIN))
             .fetch_optional(lease.connection())
             .await;
             match lease.end_written(opened).await? {

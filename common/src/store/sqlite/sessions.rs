@@ -8,7 +8,7 @@ use crate::id::{SessionId, UserId};
 use crate::model::Page;
 use crate::store::accounts::{AccountRow, account_columns};
 use crate::store::fault::Fault;
-use crate::store::sessions::{LONGEST, MOST_SESSIONS, OpenSessionRow, REPEATED_WITHIN, SessionRow, Step};
+use crate::store::sessions::{ENDED_BY_A_LOGIN, LONGEST, MOST_SESSIONS, OpenSessionRow, REPEATED_WITHIN, SessionRow, Step};
 use crate::store::stored_time::Time;
 use crate::store::{EndedSession, Holder, OpenSession, PageRequest, Rotation, Session, SessionKey, Sessions, cursor};
 use async_trait::async_trait;
@@ -141,15 +141,15 @@ impl Sessions for SqliteStore {
     }
 }
 
-/// Of too many sessions those that were used the longest ago.
+/// Some of too many sessions, those that were used least first.
 async fn end_surplus(connection: &mut SqliteConnection, user: UserId, now: Time) -> Result<(), sqlx::Error> {
     let ended = sqlx::query(
         "update sessions set ended_at = $2 where id in (
              select id from sessions where user_id = $1 and ended_at is null and expires_at > $2
-             order by coalesce(rotated_at, created_at) desc, id desc limit -1 offset $3
+             order by rotated_at is not null desc, coalesce(rotated_at, created_at) desc, id desc limit $4 offset $3
          )",
     );
-    ended.bind(user).bind(now).bind(MOST_SESSIONS).execute(connection).await.map(drop)
+    ended.bind(user).bind(now).bind(MOST_SESSIONS).bind(ENDED_BY_A_LOGIN).execute(connection).await.map(drop)
 }
 
 /// The times that a rotation compares with and stores.
