@@ -4,13 +4,13 @@
 
 use super::{TICK, Worker};
 use crate::conn::{Conn, State};
-use crate::feed::Feed;
 use crate::frame;
 use crate::protocol::{CloseCode, RECONNECT_AFTER_MS};
 use crate::repair;
 use crate::shard::Shard;
 use messenger_common::event::Revocation;
 use messenger_common::id::{ChatId, UserId};
+use messenger_common::metrics::GapCause;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -42,7 +42,7 @@ impl Worker {
         if has_failed_over {
             shard.forget_all_notices();
         }
-        self.compare_heads(|chat| has_failed_over || is_due(chat, tick));
+        self.compare_heads(has_failed_over, |chat| has_failed_over || is_due(chat, tick));
         shard.hub.reads.log.sweep(instant);
         shard.hub.reads.rosters.sweep(instant);
         if tick.is_multiple_of(SLOW_BEAT_TICKS) {
@@ -50,10 +50,12 @@ impl Worker {
         }
     }
 
-    /// Compares the heads of feeds with the log's.
-    pub(super) fn compare_heads(&self, is_due: impl Fn(ChatId) -> bool) {
+    /// Compares the heads of feeds with the log's; `in_doubt` where it may lack commits.
+    pub(super) fn compare_heads(&self, in_doubt: bool, is_due: impl Fn(ChatId) -> bool) {
         for chat in self.shard.age_feeds(is_due) {
-            let due = self.shard.with_feed(chat, Feed::doubt);
+            let due = self.shard.with_feed(chat, |feed| {
+                if in_doubt { feed.doubt() } else { feed.head_due(GapCause::HeadCheck) }
+            });
             if let Some(due) = due.flatten() {
                 repair::start(&self.shard, chat, due);
             }
