@@ -21,7 +21,6 @@ mod profiles;
 mod search;
 mod sessions;
 mod settings;
-mod spellings;
 
 use std::time::{Duration, Instant};
 

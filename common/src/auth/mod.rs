@@ -13,7 +13,7 @@ mod tokens;
 
 pub use holders::Holders;
 pub use keys::Keys;
-pub use passwords::{Asker, PasswordFault, Passwords, prepared};
+pub use passwords::{Asker, PasswordFault, Passwords};
 pub use revocations::Revocations;
 pub use tokens::{AccessClaims, Tokens};
 

@@ -6,14 +6,12 @@ use crate::error::{Error, Result};
 use crate::random;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
 use parking_lot::Mutex;
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Semaphore;
-use unicode_normalization::UnicodeNormalization;
 
 /// Passes over the memory; with 19 MiB and one lane the strength that OWASP recommends for
 /// argon2id.
@@ -62,17 +60,6 @@ struct Inner {
     waiting: Mutex<Waiting>,
 }
 
-/// A password as every keyboard types it: RFC 8265's `OpaqueString`. Spaces of any kind are one,
-/// and composed and decomposed characters are (Unicode's NFC). Case and all else stay.
-pub fn prepared(password: &str) -> Cow<'_, str> {
-    let is_space =
-        |c| matches!(c, '\u{a0}' | '\u{1680}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}');
-    if password.is_ascii() {
-        return Cow::Borrowed(password);
-    }
-    Cow::Owned(password.chars().map(|c| if is_space(c) { ' ' } else { c }).nfc().collect())
-}
-
 /// The askers that wait for the pool, and their bound.
 struct Waiting {
     known: usize,
@@ -107,14 +94,12 @@ impl Passwords {
         Ok(Self { inner: Arc::new(Inner { argon2, nobody, most_work, running, strangers, waiting }) })
     }
 
-    /// A PHC string with a fresh salt, of the [`prepared`] password. `Unavailable` when too many
-    /// wait.
+    /// A PHC string with a fresh salt. `Unavailable` when too many wait.
     pub async fn hash(&self, password: String, asker: Asker) -> Result<String> {
-        self.run(asker, move |inner| hash(&inner.argon2, &prepared(&password))).await?.map_err(Error::internal)
+        self.run(asker, move |inner| hash(&inner.argon2, &password)).await?.map_err(Error::internal)
     }
 
-    /// Whether it is the password of that PHC string, as it was typed or [`prepared`]: earlier
-    /// releases hashed it as it was typed. `None` (there is no such user) costs the same
+    /// Whether it is the password of that PHC string. `None` (there is no such user) costs the same
     /// and is false; so does a hash of other strength. `Unavailable` when too many wait.
     pub async fn verify(&self, password: String, phc: Option<String>, asker: Asker) -> Result<bool> {
         let known = phc.is_some();
@@ -124,11 +109,7 @@ impl Passwords {
                 let work = cost::work(&cost::params_of(phc)?);
                 let bound = MOST_WORK * cost::work(inner.argon2.params());
                 let most = inner.most_work.fetch_max(work.min(bound), Ordering::Relaxed);
-                let mut outcome = inner.argon2.verify_password(password.as_bytes(), phc);
-                let prepared = prepared(&password);
-                if outcome == Err(argon2::password_hash::Error::PasswordInvalid) && prepared != password {
-                    outcome = inner.argon2.verify_password(prepared.as_bytes(), phc);
-                }
+                let outcome = inner.argon2.verify_password(password.as_bytes(), phc);
                 spend(most.saturating_sub(work), inner.argon2.params());
                 outcome
             })

@@ -1,7 +1,6 @@
 //! The rules of each field. Lengths count Unicode scalar values.
 
 use super::passwords;
-use crate::auth::prepared;
 use crate::error::{Error, FieldError, Result};
 use crate::id::UserId;
 use icu_properties::props::DefaultIgnorableCodePoint;
@@ -73,12 +72,11 @@ impl Faults {
 
     /// A password to be. `names` are the account's own: anybody tries them first.
     pub(super) fn new_password(&mut self, field: &str, value: &str, names: &[&str]) {
-        let value = prepared(value);
         if !PASSWORD.contains(&value.chars().count()) {
             return self.add(field, "must have 8 to 128 characters");
         }
-        self.no_nul(field, &value);
-        if let Some(weakness) = passwords::weakness(&value, names) {
+        self.no_nul(field, value);
+        if let Some(weakness) = passwords::weakness(value, names) {
             self.add(field, weakness);
         }
     }

@@ -11,7 +11,6 @@ use crate::auth::Asker;
 use crate::error::Result;
 use crate::id::UserId;
 use crate::rate_limit::Limit;
-use crate::store::spelling;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
@@ -43,7 +42,7 @@ impl Guess {
             (strangers.saturating_mul(KNOWN_RATES), format!("{user}@{network}"))
         } else {
             // Not the name itself: it may be an e-mail address, or very long.
-            (strangers, URL_SAFE_NO_PAD.encode(Sha256::digest(spelling(name))))
+            (strangers, URL_SAFE_NO_PAD.encode(Sha256::digest(name.to_lowercase())))
         };
         let limit = Limit { name: "passwords", rate, period: Duration::from_hours(1), burst: rate };
         ctx.limited(limit, &subject).await?;

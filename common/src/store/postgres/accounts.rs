@@ -5,7 +5,7 @@ use super::connection::ServerConnection;
 use crate::error::{Error, Result};
 use crate::id::{SessionId, UserId};
 use crate::model::{Page, User};
-use crate::store::accounts::{AccountRow, NETWORK_KEPT, NETWORK_SEEN_EVERY, account_columns, fold, spelling};
+use crate::store::accounts::{AccountRow, NETWORK_KEPT, NETWORK_SEEN_EVERY, account_columns, fold};
 use crate::store::fault::Fault;
 use crate::store::members::left_without_owner;
 use crate::store::{Accounts, Credentials, Kept, NewUser, PageRequest, UserPatch, UserRow, cursor};
@@ -28,18 +28,15 @@ impl Accounts for PostgresStore {
         if login.contains('\0') {
             return Ok(None);
         }
-        // A username has no @ and an address has one. Nodes of earlier releases only lowered an
-        // address: the one that is lowered alike comes first.
+        // A username has no @ and an address has one: at most one row.
         let row: Option<AccountRow> = self
             .row(|| {
                 sqlx::query_as(concat!(
                     "select ",
                     account_columns!(),
-                    " from users where username_lower = $1 or email_lower = $1 or email_lower = $2
-                     order by email_lower = $2 and email_lower <> $1 limit 1"
+                    " from users where username_lower = $1 or email_lower = $1"
                 ))
                 .bind(fold(login))
-                .bind(spelling(login))
             })
             .await?;
         Ok(row.map(Credentials::from))
@@ -229,16 +226,15 @@ async fn insert_row(
 ) -> Result<Result<AccountRow, Error>, sqlx::Error> {
     let row: Option<AccountRow> = sqlx::query_as(concat!(
         "insert into users (username, username_lower, email, email_lower, password_hash)
-         select $1, $2, $3, $4, $5 where not exists (select from users where email_lower = $6)
+         values ($1, $2, $3, $4, $5)
          on conflict do nothing returning ",
         account_columns!()
     ))
     .bind(&user.username)
     .bind(fold(&user.username))
     .bind(&user.email)
-    .bind(spelling(&user.email))
-    .bind(&user.password_hash)
     .bind(fold(&user.email))
+    .bind(&user.password_hash)
     .fetch_optional(&mut *connection)
     .await?;
     if let Some(row) = row {
@@ -269,10 +265,9 @@ fn taken(fault: Fault) -> Fault {
 /// would write the address to the server's log each time.
 async fn is_taken(connection: &mut ServerConnection, user: UserId, patch: &UserPatch) -> Result<bool, sqlx::Error> {
     let Some(email) = &patch.email else { return Ok(false) };
-    sqlx::query_scalar("select exists (select from users where email_lower in ($1, $3) and id <> $2)")
-        .bind(spelling(email))
-        .bind(user)
+    sqlx::query_scalar("select exists (select from users where email_lower = $1 and id <> $2)")
         .bind(fold(email))
+        .bind(user)
         .fetch_one(connection)
         .await
 }
@@ -293,7 +288,7 @@ async fn write_user(
     ))
     .bind(user)
     .bind(&patch.email)
-    .bind(patch.email.as_deref().map(spelling))
+    .bind(patch.email.as_deref().map(fold))
     .bind(&patch.password_hash)
     .bind(verified)
     .bind(patch.profile.display_name.is_some())

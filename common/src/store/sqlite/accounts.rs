@@ -5,7 +5,7 @@ use super::database::{commit, json};
 use crate::error::{Error, Result};
 use crate::id::{SessionId, UserId};
 use crate::model::{Page, User};
-use crate::store::accounts::{AccountRow, NETWORK_KEPT, NETWORK_SEEN_EVERY, account_columns, fold, spelling};
+use crate::store::accounts::{AccountRow, NETWORK_KEPT, NETWORK_SEEN_EVERY, account_columns, fold};
 use crate::store::fault::Fault;
 use crate::store::members::left_without_owner;
 use crate::store::stored_time::Time;
@@ -29,15 +29,13 @@ impl Accounts for SqliteStore {
         if login.contains('\0') {
             return Ok(None);
         }
-        // A username has no @ and an address has one. Earlier releases only lowered an address: the
-        // one that is lowered alike comes first.
+        // A username has no @ and an address has one: at most one row.
         let statement = sqlx::query_as(concat!(
             "select ",
             account_columns!(),
-            " from users where username_lower = $1 or email_lower = $1 or email_lower = $2
-             order by email_lower = $2 and email_lower <> $1 limit 1"
+            " from users where username_lower = $1 or email_lower = $1"
         ));
-        let row: Option<AccountRow> = self.row(statement.bind(fold(login)).bind(spelling(login))).await?;
+        let row: Option<AccountRow> = self.row(statement.bind(fold(login))).await?;
         Ok(row.map(Credentials::from))
     }
 
@@ -85,11 +83,6 @@ impl Accounts for SqliteStore {
     ) -> Result<Option<(User, Vec<SessionId>)>> {
         self.run(async {
             let mut transaction = self.database.begin().await?;
-            if let Some(email) = &patch.email
-                && is_taken(&mut transaction, user, email).await?
-            {
-                return Err(Error::EmailTaken.into());
-            }
             let row: Option<AccountRow> = sqlx::query_as(concat!(
                 "update users set email = coalesce($2, email), email_lower = coalesce($3, email_lower),
                      password_hash = coalesce($4, password_hash),
@@ -101,7 +94,7 @@ impl Accounts for SqliteStore {
             ))
             .bind(user)
             .bind(&patch.email)
-            .bind(patch.email.as_deref().map(spelling))
+            .bind(patch.email.as_deref().map(fold))
             .bind(&patch.password_hash)
             .bind(verified)
             .bind(patch.profile.display_name.is_some())
@@ -213,35 +206,22 @@ impl Accounts for SqliteStore {
 
 /// Inserts an account within a transaction. `UsernameTaken`, `EmailTaken`.
 pub(super) async fn insert_user(connection: &mut SqliteConnection, user: &NewUser, now: Time) -> Result<User, Fault> {
-    let row: Option<AccountRow> = sqlx::query_as(concat!(
+    let row: AccountRow = sqlx::query_as(concat!(
         "insert into users (username, username_lower, email, email_lower, password_hash, created_at)
-         select $1, $2, $3, $4, $5, $6 where not exists (
-             select 1 from users where email_lower = $7 and username_lower <> $2
-         )
+         values ($1, $2, $3, $4, $5, $6)
          returning ",
         account_columns!()
     ))
     .bind(&user.username)
     .bind(fold(&user.username))
     .bind(&user.email)
-    .bind(spelling(&user.email))
+    .bind(fold(&user.email))
     .bind(&user.password_hash)
     .bind(now)
-    .bind(fold(&user.email))
-    .fetch_optional(connection)
+    .fetch_one(connection)
     .await
     .map_err(taken)?;
-    Ok(row.ok_or(Error::EmailTaken)?.into())
-}
-
-/// Whether another account has that address, in the spelling of this release or an earlier one.
-async fn is_taken(connection: &mut SqliteConnection, user: UserId, email: &str) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar("select exists (select 1 from users where email_lower in ($1, $3) and id <> $2)")
-        .bind(spelling(email))
-        .bind(user)
-        .bind(fold(email))
-        .fetch_one(connection)
-        .await
+    Ok(row.into())
 }
 
 /// Names what a unique constraint found taken. SQLite names the columns, not the constraint.
