@@ -186,8 +186,10 @@ impl Context {
     }
 
     /// Counts so many more for one of a user's that was counted: all of them, or none, and then
-    /// that one no more either. So the time until the next attempt is right for the whole.
+    /// that one no more either. So the time until the next attempt is right for the whole. They are
+    /// half a burst at most, so that after a rest it is always served.
     async fn limited_further(&self, limit: Limit, by: &AuthUser, count: usize) -> Result<()> {
+        let count = count.min(usize::try_from(limit.burst / 2).unwrap_or(usize::MAX));
         if count == 0 {
             return Ok(());
         }
@@ -215,12 +217,9 @@ impl Context {
         self.limited(self.requests(), &by.user_id.to_string()).await
     }
 
-    /// Counts further requests for one that was counted: it costs as much as they do, and half a
-    /// burst at most, so that after a rest it is always served. `RateLimited`.
+    /// Counts further requests for one that was counted. `RateLimited`.
     pub(super) async fn charge_further_requests(&self, by: &AuthUser, requests: usize) -> Result<()> {
-        let limit = self.requests();
-        let most = usize::try_from(limit.burst / 2).unwrap_or(usize::MAX);
-        self.limited_further(limit, by, requests.min(most)).await
+        self.limited_further(self.requests(), by, requests).await
     }
 
     /// Counts a public request of an address. `RateLimited`.

@@ -131,8 +131,8 @@ pub struct OpenSession {
 #[async_trait]
 pub trait Sessions: Send + Sync + 'static {
     /// Opens a session of generation 0, for a user whose password fitted the hash `verified`. Of
-    /// more than [`MOST_SESSIONS`] that go on, some end: first those that were never refreshed, then
-    /// those that were the longest ago.
+    /// more than [`MOST_SESSIONS`] that go on, some end: first those that were never refreshed,
+    /// then those that were the longest ago.
     /// `AccountDisabled`. `BadCredentials` where the account has another hash by now: no session
     /// outlives a change of password.
     async fn create_session(

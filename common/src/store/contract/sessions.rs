@@ -35,9 +35,9 @@ async fn of_too_many_the_ones_used_least_end(at: Fixture) {
     assert!(!at.store.session(bens.id).await.unwrap().unwrap().ended);
     // Of an earlier release: each login ends a bounded part of them, and no refreshed one.
     let many = "with recursive n (n) as (select 1 union all select n + 1 from n where n < 1000)";
-    let (user, columns) = (ann.id, "user_id, key_hash, expires_at");
+    let (user, columns) = (ann.id, "user_id, key_hash, created_at, expires_at");
     at.sql(&format!(
-        "insert into sessions ({columns}) {many} select s.user_id, s.key_hash, s.expires_at
+        "insert into sessions ({columns}) {many} select s.user_id, s.key_hash, s.created_at, s.expires_at
          from sessions s cross join n where s.id = {} and s.user_id = {user}",
         first.id
     ))
