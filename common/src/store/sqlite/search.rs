@@ -22,9 +22,11 @@ impl Search for SqliteStore {
         let before = cursor::found(page.cursor.as_deref())?;
         let chats = sqlx::query_as(
             "select m.chat_id from members m join chats c on c.id = m.chat_id and c.deleted_at is null
-             where m.user_id = $1 and ($2 is null or m.chat_id = $2)",
+             where m.user_id = $1 and ($2 is null or m.chat_id = $2) limit $3",
         );
-        let chats: Vec<(ChatId,)> = self.rows(chats.bind(by).bind(wanted.chat)).await?;
+        // One more shows whether there are too many; a user may be in any number.
+        let chats: Vec<(ChatId,)> =
+            self.rows(chats.bind(by).bind(wanted.chat).bind(cursor::one_more(CHATS_ASKED))).await?;
         if chats.is_empty() {
             return Ok(Page { items: Vec::new(), next_cursor: None });
         }
