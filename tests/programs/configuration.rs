@@ -24,6 +24,8 @@ fn good(program: Program) -> Env {
         ("DEBUG", "false"),
         ("SECRET_KEY", SECRET_KEY),
         ("DATABASE_URL", database),
+        // Without it no other variable of traces is read.
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1"),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .into();
