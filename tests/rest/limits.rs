@@ -181,11 +181,15 @@ async fn many_newcomers_cost_more_than_one(builder: Builder) {
     let (refused, others) = at_once(create).await;
     assert!(refused > MANY / 2, "{refused}");
     assert!(!others.is_empty() && others.iter().all(|answer| answer.status == 422), "{others:?}");
-    let next = Answer::of(create()).await;
-    if let Some(wait) = next.header("retry-after").map(|wait| wait.parse().expect("seconds")) {
-        assert_limited(next);
+    // Nodes that share a rate may each have let some more through, which one waits for then.
+    let mut waits = 0;
+    loop {
+        let answer = Answer::of(create()).await;
+        let Some(wait) = answer.header("retry-after").map(|wait| wait.parse().expect("seconds")) else { break };
+        assert_limited(answer);
+        waits += 1;
+        assert!(waits <= 3, "refused after each wait");
         tokio::time::sleep(std::time::Duration::from_secs(wait)).await;
-        assert_ne!(Answer::of(create()).await.status, 429, "after {wait} s");
     }
     let chat_id = eventually("a message's price", SOON, async || {
         let made = ann.rest.post("/chats/create", json!({"name": "x"})).await;
