@@ -53,9 +53,9 @@ impl Worker {
     /// Compares the heads of feeds with the log's; `in_doubt` where it may lack commits.
     pub(super) fn compare_heads(&self, in_doubt: bool, is_due: impl Fn(ChatId) -> bool) {
         for chat in self.shard.age_feeds(is_due) {
-            let due = self.shard.with_feed(chat, |feed| {
-                if in_doubt { feed.doubt() } else { feed.head_due(GapCause::HeadCheck) }
-            });
+            let due = self
+                .shard
+                .with_feed(chat, |feed| if in_doubt { feed.doubt() } else { feed.head_due(GapCause::HeadCheck) });
             if let Some(due) = due.flatten() {
                 repair::start(&self.shard, chat, due);
             }

@@ -8,7 +8,9 @@ use crate::id::{SessionId, UserId};
 use crate::model::Page;
 use crate::store::accounts::{AccountRow, account_columns};
 use crate::store::fault::Fault;
-use crate::store::sessions::{ENDED_BY_A_LOGIN, LONGEST, MOST_SESSIONS, OpenSessionRow, REPEATED_WITHIN, SessionRow, Step};
+use crate::store::sessions::{
+    ENDED_BY_A_LOGIN, LONGEST, MOST_SESSIONS, OpenSessionRow, REPEATED_WITHIN, SessionRow, Step,
+};
 use crate::store::{EndedSession, Holder, OpenSession, PageRequest, Rotation, Session, SessionKey, Sessions, cursor};
 use async_trait::async_trait;
 use std::time::Duration;
