@@ -1,5 +1,6 @@
--- The newest messages below p_before with all these words in a user's chats, by id. One call reads a bounded number of rows,
--- however frequent the words are: where that ended the search, `below` says from where a further page goes on.
+-- The newest messages below p_before with all these words in a user's chats, by id. One call reads a bounded number of rows and
+-- asks the index a bounded number of times, however frequent the words are: where that ended the search, `below` says from where
+-- a further page goes on.
 --
 -- A sample over all times says how frequent each term is. Where the whole question is frequent, the newest messages are read
 -- until the page is full. The index answers what is rarer, in one stretch of ids after another from the newest, each as wide
@@ -24,6 +25,15 @@ declare
     -- Messages that one call finds by the index, and entries of beginnings that it reads.
     c_found constant bigint := 8000;
     c_begun constant bigint := 8000;
+    -- A question to the index costs as much as so many messages, whatever it finds; one stretch of ids that it names, as a
+    -- quarter; one message that has a word of several, or the word in another chat, as a sixteenth.
+    c_question constant bigint := 250;
+    -- So many stretches are named in one: entries that wait to join the index are compared with each. Words that are likely to
+    -- be rare in more of them are asked for everywhere.
+    c_wide constant bigint := 64;
+    c_everywhere constant bigint := 512;
+    -- On a slow server the time ends the page first.
+    c_longest constant interval := '600 milliseconds';
     -- Messages that one call reads in their order: of the user's few chats, before the index is asked and where it is not, and
     -- of all.
     c_first constant bigint := 1000;
@@ -31,7 +41,7 @@ declare
     c_all constant bigint := 24000;
     v_query tsquery := p_terms[1];
     v_parts tsquery[];
-    v_asked tsquery;
+    v_asked tsquery[];
     v_chats bigint[];
     v_tops bigint[];
     v_mine bigint[];
@@ -73,7 +83,6 @@ begin
     end if;
 
     if v_total > c_sample then
-        -- The index does not know where in a text a word stands.
         -- Single words: the index does not know where in a text they stand. Some of very many are enough to ask it for.
         v_parts := array(
             select distinct p.word from unnest(p_terms) as t (term)
@@ -94,7 +103,7 @@ begin
                 continue when v_begun + v_count > c_begun;
                 v_begun := v_begun + v_count;
             end if;
-            v_asked := case when v_asked is null then v_parts[i] else v_asked && v_parts[i] end;
+            v_asked := v_asked || v_parts[i];
             v_likely := least(v_likely, v_count);
         end loop;
         -- So many messages in their order are likely to fill the page.
@@ -193,20 +202,21 @@ begin
     end if;
 
     v_widest := greatest(c_found * (v_last >> 13) / v_likely, 1);
+    if v_widest <= c_everywhere then
+        v_widest := least(v_widest, c_wide);
+    end if;
     v_width := case when v_likely <= c_found / 2 then v_widest else 1 end;
     while v_top > 0 and cardinality(ids) < p_limit loop
-        if v_seen >= c_found then
-            below := v_top + 1;
-            return;
-        end if;
-        -- More keys take longer than what they spare.
-        v_low := case when v_width <= 512 then greatest(((v_top >> 13) - v_width + 1) << 13, 0) else 0 end;
-        v_keys := array(select k from generate_series(v_low >> 13, v_top >> 13) as k);
+        -- The index compares the stretches first and each word by itself: it reads no entries of other stretches.
+        v_low := case when v_width <= c_wide then greatest(((v_top >> 13) - v_width + 1) << 13, 0) else 0 end;
+        v_keys := case when v_width <= c_wide then array(select k from generate_series(v_low >> 13, v_top >> 13) as k) end;
+        v_most := case when v_width > c_wide then c_found / 2 when v_width > 1 then c_found / 8 end;
         execute
             'with found as materialized (
                  select m.id, m.chat_id, m.author_id, m.words from messages m
-                 where m.words is not null and m.words @@ $1'
-            || case when v_low > 0 then ' and array[m.id >> 13, -m.chat_id] && $2' else '' end
+                 where m.words is not null'
+            || (select string_agg(' and m.words @@ $1[' || i || ']', '') from generate_subscripts(v_asked, 1) as i)
+            || case when v_keys is not null then ' and array[m.id >> 13, -m.chat_id] && $2' else '' end
             || case when v_chats is not null then ' and array[m.id >> 13, -m.chat_id] && $3' else '' end || '
                  limit $9
              ), mine as (
@@ -222,27 +232,49 @@ begin
              select array(select id from mine), (select count(*) from found)'
         into v_found, v_count
         using v_asked, v_keys, v_mine, v_top, p_author, v_query, p_user, p_limit - cardinality(ids),
-            case when v_width > 1 then c_found / 2 end;
-        -- Cut off at the wrong end: the words are frequent here.
-        if v_width > 1 and v_count >= c_found / 2 then
-            v_width := greatest(least(v_width, (v_top >> 13) + 1) / 8, 1);
+            v_most;
+        v_seen := v_seen + greatest(v_count, c_question + coalesce(cardinality(v_keys), 0) / 4);
+        if cardinality(v_asked) > 1 or v_chats is not null then
+            v_seen := v_seen + least(v_width, v_last >> 13) * greatest(v_likely / ((v_last >> 13) + 1), 1) / 16;
+        end if;
+        -- Cut off at the wrong end: the words are frequent here. A single stretch is never cut off, so that each page ends below
+        -- where it began.
+        if v_count >= v_most then
+            v_width := case when v_seen < c_found then greatest(least(v_width, (v_top >> 13) + 1, c_wide * 4) / 8, 1) else 1 end;
             v_widest := v_width;
             continue;
         end if;
         ids := ids || v_found;
-        v_seen := v_seen + v_count;
-        v_top := v_low - 1;
-        v_width := least(v_width * greatest(least(c_found / 4 / greatest(v_count, 1), 8), 1), v_widest);
+        -- The next message may be far below.
+        select coalesce(max(m.id), 0) into v_top from messages m where m.id < v_low;
+        if v_seen >= c_found or clock_timestamp() > statement_timestamp() + c_longest then
+            below := case when v_top > 0 and cardinality(ids) < p_limit then v_top + 1 end;
+            return;
+        end if;
+        -- Frequent words may be rare again from here on.
+        v_widest := greatest(v_widest, least(v_widest * 2, c_wide));
+        v_width := least(v_width * greatest(least(c_found / 16 / greatest(v_count, 1), 8), 1), v_widest);
     end loop;
 end
 $$;
 
--- For nodes that know the first shape, which are asked for no further page where this ends early.
+-- For nodes that know the first shape: none of their pages goes on where one ended early.
 create or replace function messenger_search_v1(
     p_user bigint, p_query tsquery, p_chat bigint, p_author bigint, p_before bigint, p_limit bigint
-) returns setof bigint language sql stable rows 50 as $$
-    select f.id from messenger_search_v2(p_user, array[p_query], p_chat, p_author, p_before, p_limit) s
-    cross join lateral unnest(s.ids) as f (id)
+) returns setof bigint language plpgsql stable rows 50 as $$
+declare
+    v_below bigint := p_before;
+    v_left bigint := p_limit;
+    v_ids bigint[];
+begin
+    for i in 1 .. 5 loop
+        select s.ids, s.below into v_ids, v_below
+        from messenger_search_v2(p_user, array[p_query], p_chat, p_author, v_below, v_left) s;
+        return query select f.id from unnest(v_ids) with ordinality as f (id, ord) order by f.ord;
+        v_left := v_left - cardinality(v_ids);
+        exit when v_below is null or v_left <= 0 or clock_timestamp() > statement_timestamp() + interval '1 second';
+    end loop;
+end
 $$;
 -- The index of before, which nothing else asks.
 drop index messages_words;

@@ -17,6 +17,7 @@ mod postgres_only;
 mod postgres_server;
 mod races;
 mod search;
+mod search_plans;
 mod sessions;
 
 use super::postgres::PostgresStore;

@@ -3,64 +3,59 @@
 use super::PostgresStore;
 use super::seen::seen_columns;
 use crate::error::Result;
-use crate::id::{MessageId, UserId};
+use crate::id::{ChatId, MessageId, UserId};
 use crate::model::{Message, Page};
 use crate::store::fault::is_of_the_value;
-use crate::store::search::{FoundRow, Wordless};
+use crate::store::messages::MessageRow;
+use crate::store::search::Wordless;
 use crate::store::{PageRequest, Search, SearchFor, cursor};
 use crate::words;
 use async_trait::async_trait;
 use sqlx::FromRow;
 
-/// What a search found: the newest messages, and from where it goes on if it ended early.
+/// A message that a search found, if it found any, and from where it goes on if it ended early.
 #[derive(FromRow)]
 struct Newest {
-    ids: Vec<MessageId>,
     below: Option<MessageId>,
+    id: Option<MessageId>,
+    chat_id: Option<ChatId>,
+    #[sqlx(flatten)]
+    message: MessageRow,
 }
 
 #[async_trait]
 impl Search for PostgresStore {
     async fn search(&self, by: UserId, wanted: &SearchFor, page: &PageRequest) -> Result<Page<Message>> {
         let before = cursor::found(page.cursor.as_deref())?;
-        let newest: Vec<Newest> = self
-            .listed(|| {
-                sqlx::query_as("select ids, below from messenger_search_v2($1, $2::text[]::tsquery[], $3, $4, $5, $6)")
-                    .bind(by)
-                    .bind(wanted.query.tsqueries())
-                    .bind(wanted.chat)
-                    .bind(wanted.author)
-                    .bind(before)
-                    .bind(cursor::one_more(page.limit))
-            })
-            .await?;
-        let Some(Newest { mut ids, below }) = newest.into_iter().next() else {
-            return Ok(Page { items: Vec::new(), next_cursor: None });
-        };
-        let more = ids.len() > page.limit;
-        ids.truncate(page.limit);
-        let below = if more { ids.last().copied() } else { below };
-        let next_cursor = below.map(cursor::of_found);
-        if ids.is_empty() {
-            return Ok(Page { items: Vec::new(), next_cursor });
-        }
-        let rows: Vec<FoundRow> = self
+        // In one statement: two could see two states, of two servers.
+        let mut newest: Vec<Newest> = self
             .listed(|| {
                 sqlx::query_as(concat!(
-                    "select x.chat_id, ",
+                    "select s.below, f.id, x.chat_id, ",
                     seen_columns!("$1"),
-                    " from unnest($2::bigint[]) with ordinality as f (id, ord)
-                     cross join lateral (select m.* from messages m where m.id = f.id and m.deleted_at is null limit 1) x
-                     cross join lateral (
+                    " from messenger_search_v2($1, $2::text[]::tsquery[], $3, $4, $5, $6) s
+                     left join lateral unnest(s.ids) with ordinality as f (id, ord) on true
+                     left join lateral (
+                         select m.* from messages m where m.id = f.id and m.deleted_at is null limit 1
+                     ) x on true
+                     left join lateral (
                          select u.username, u.display_name from users u where u.id = x.author_id limit 1
-                     ) a
+                     ) a on true
                      order by f.ord"
                 ))
                 .bind(by)
-                .bind(&ids)
+                .bind(wanted.query.tsqueries())
+                .bind(wanted.chat)
+                .bind(wanted.author)
+                .bind(before)
+                .bind(cursor::one_more(page.limit))
             })
             .await?;
-        Ok(Page { items: FoundRow::messages(rows), next_cursor })
+        let more = newest.len() > page.limit;
+        newest.truncate(page.limit);
+        let below = newest.last().and_then(|last| if more { last.id } else { last.below });
+        let items = newest.into_iter().filter_map(|one| one.message.into_message(one.chat_id?)).collect();
+        Ok(Page { items, next_cursor: below.map(cursor::of_found) })
     }
 
     async fn fill_words(&self, limit: usize) -> Result<usize> {
