@@ -72,7 +72,12 @@ async fn messages_and_changes_cross_both_ways() {
             let page = rest.get(&format!("/messages/chat/{chat_id}")).await.ok(200);
             let shown = |message: &crate::support::Value| {
                 let fields = ["id", "seq", "text", "author_id", "created_at", "is_edited", "edited_at"];
-                fields.map(|field| message[field].clone())
+                // The release before leaves out the last zeros of a time.
+                let short = |text: &str| json!(text.trim_end_matches('Z').trim_end_matches('0'));
+                fields.map(|field| match message[field].as_str() {
+                    Some(time) if field.ends_with("_at") => short(time),
+                    _ => message[field].clone(),
+                })
             };
             (page["seq"].clone(), page["items"].as_array().unwrap().iter().map(shown).collect::<Vec<_>>())
         };
