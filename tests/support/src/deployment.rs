@@ -91,9 +91,9 @@ impl Builder {
 
     /// Starts the executables of that folder: those of another release.
     #[must_use]
-    pub fn programs(mut self, folder: PathBuf) -> Self {
-        self.programs = Some(folder);
-        self
+    pub fn programs(self, folder: PathBuf) -> Self {
+        super::documents::stand_back();
+        Self { programs: Some(folder), ..self }
     }
 
     /// Uses a server of the test's own in place of the shared one.

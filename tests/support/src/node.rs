@@ -65,11 +65,7 @@ impl Node {
         env.insert("PORT".to_owned(), state.port.to_string());
         env.insert("ADMIN_PORT".to_owned(), state.admin_port.to_string());
         let mut process = match &state.programs {
-            Some(from) => {
-                #[cfg(feature = "deployment")]
-                super::documents::stand_back();
-                programs::launch_from(from, self.program, &self.dir, &env, &[], &self.log)?
-            }
+            Some(from) => programs::launch_from(from, self.program, &self.dir, &env, &[], &self.log)?,
             None => programs::launch(self.program, &self.dir, &env, &[], &self.log)?,
         };
         let port = self.told_port(mark, &mut process, "listening on");
