@@ -47,7 +47,9 @@ if [ -z "${PROGRAMS:-}" ] && ! has "$builder"; then
         'apt-get update -q && apt-get install -q -y --no-install-recommends ca-certificates gcc libc6-dev'
     store copy -q "$container" "$sysroot/bin" /usr/local/rust/bin
     store copy -q "$container" "$sysroot/lib" /usr/local/rust/lib
-    store config --env PATH=/usr/local/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$container"
+    # Where the base of Docker's registry has them.
+    store config --env CARGO_HOME=/usr/local/cargo \
+        --env PATH=/usr/local/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$container"
     store commit -q --format docker --rm "$container" "$builder"
 fi
 
@@ -70,7 +72,7 @@ if [ -n "${PROGRAMS:-}" ] && ! has "localhost/messenger-build:$commit"; then
     store commit -q --format docker --rm "$container" "localhost/messenger-build:$commit"
 fi
 if ! has "localhost/messenger-build:$commit"; then
-    build --volume "$registry:/root/.cargo/registry" --build-arg COMMIT="$commit" --target build \
+    build --volume "$registry:/usr/local/cargo/registry" --build-arg COMMIT="$commit" --target build \
         -t "localhost/messenger-build:$commit" -f deploy/Dockerfile .
 fi
 # The other stages, from the results of the two that they share: each target would make them anew.

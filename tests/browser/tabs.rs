@@ -43,8 +43,8 @@ async fn all_tabs_are_one_session(d: &Deployment) {
     page.assert_clean(&site.url).await;
 }
 
-/// A message that one tab edits must not become what is written in another. What is sent in one tab
-/// stands in no other any more.
+/// A message that one tab edits must not become what is written in another. What is sent in one
+/// tab stands in no other any more.
 async fn each_tab_has_words_of_its_own(d: &Deployment) {
     let ann = d.user_named("ann").await;
     let chat = ann.group("Hike", &[]).await["id"].as_i64().unwrap();

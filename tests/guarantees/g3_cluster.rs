@@ -51,8 +51,8 @@ async fn primaries_of_six_servers_die_in_turn_under_load() {
     .await;
 }
 
-/// All nodes miss a server of the cluster alike: to take them all from the load balancer would take
-/// the whole service away while a replica is promoted.
+/// All nodes miss a server of the cluster alike: to take them all from the load balancer would
+/// take the whole service away while a replica is promoted.
 #[tokio::test]
 async fn a_server_of_the_cluster_that_is_away_for_a_moment_leaves_the_nodes_ready() {
     limited(async {

@@ -4,8 +4,9 @@
 //! its answer is kept for the repetition. A request under a key is charged as an ordinary one
 //! first; if others are notified of what it does, its handler charges that too.
 //!
-//! A repetition has the texts and names of now: those of the first answer may be deleted meanwhile.
-//! They are kept with it only where nodes of the release before answer from the same table.
+//! A repetition has the texts and names of now: those of the first answer may be deleted
+//! meanwhile. They are kept with it only where nodes of the release before answer from the same
+//! table.
 
 use super::extract::{BodyLimit, read_all};
 use super::problem::PROBLEM_JSON;

@@ -19,7 +19,8 @@ const MESSAGES_WITHIN: Duration = Duration::from_mins(10);
 /// The time that one page covers, with messages and without.
 const SLICE: Duration = Duration::from_secs(10);
 const SLICE_OF_MEMBERSHIPS: Duration = Duration::from_hours(1);
-/// A row may bear a time so much before that of one with a lower id: transactions run side by side.
+/// A row may bear a time so much before that of one with a lower id: transactions run side by
+/// side.
 const OUT_OF_ORDER: Duration = Duration::from_secs(10);
 /// Notices that are made at once.
 const AT_ONCE: usize = 200;

@@ -26,7 +26,8 @@ const LONGEST: usize = 64;
 const PLACES: usize = 16_383;
 /// Postgres keeps no more bytes of a text's words than these, their places with them.
 const BYTES: usize = (1 << 20) - 1;
-/// The most that a place adds to the bytes of its word: the number, its count and what aligns them.
+/// The most that a place adds to the bytes of its word: the number, its count and what aligns
+/// them.
 const PLACE_BYTES: usize = 5;
 const BREVE: char = '\u{306}';
 

@@ -1,4 +1,5 @@
-//! The autoscaler's own metric: the adapter's rule, asked of a real Prometheus as the adapter asks.
+//! The autoscaler's own metric: the adapter's rule, asked of a real Prometheus as the adapter
+//! asks.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Plans of searches on Postgres: the index of words is asked, and a page costs a bounded amount of
-//! work, wherever the words stand.
+//! Plans of searches on Postgres: the index of words is asked, and a page costs a bounded amount
+//! of work, wherever the words stand.
 
 use super::postgres_only::within;
 use super::*;
