@@ -3,8 +3,8 @@
 use crate::asset::{self, Asset};
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT, VARY};
+use axum::http::{HeaderMap, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
@@ -67,8 +67,7 @@ pub(crate) fn home() -> OpenApiRouter<Arc<Home>> {
     OpenApiRouter::new()
         .routes(routes!(root))
         .route("/invite/{code}", get(invited))
-        // A path of its own: from behind its slash the way to the page is another.
-        .route("/invite/{code}/", get(invited_behind_a_slash))
+        .route("/invite/{code}/", get(invited))
 }
 
 /// Each asset at its address.
@@ -144,15 +143,8 @@ async fn root(State(home): State<Arc<Home>>, headers: HeaderMap) -> Response {
 
 /// An invitation's address as friends are sent it: leads to the page, which shows what it is for.
 /// The way is relative, since a proxy may keep a path of its own before it.
-async fn invited(PathParams(code): PathParams<String>) -> Result<Redirect> {
-    to_invitation("..", &code)
-}
-
-async fn invited_behind_a_slash(PathParams(code): PathParams<String>) -> Result<Redirect> {
-    to_invitation("../..", &code)
-}
-
-fn to_invitation(root: &str, code: &str) -> Result<Redirect> {
+async fn invited(PathParams(code): PathParams<String>, uri: Uri) -> Result<Redirect> {
+    let root = if uri.path().ends_with('/') { "../.." } else { ".." };
     let sound = !code.is_empty() && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
     if sound { Ok(Redirect::to(&format!("{root}/#/invite/{code}"))) } else { Err(Error::InviteNotFound) }
 }

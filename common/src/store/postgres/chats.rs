@@ -95,8 +95,8 @@ impl Chats for PostgresStore {
 
     async fn count_chats(&self, user: UserId, most: usize) -> Result<usize> {
         let most = i64::try_from(most).unwrap_or(i64::MAX);
-        let counted: Option<(i64,)> = self.row(|| sqlx::query_as(COUNT_CHATS).bind(user).bind(most)).await?;
-        Ok(counted.and_then(|(count,)| usize::try_from(count).ok()).unwrap_or_default())
+        let counted: Vec<(i64,)> = self.listed(|| sqlx::query_as(COUNT_CHATS).bind(user).bind(most)).await?;
+        Ok(counted.first().and_then(|(count,)| usize::try_from(*count).ok()).unwrap_or_default())
     }
 
     async fn chat(&self, chat: ChatId, viewer: UserId) -> Result<Option<Chat>> {
