@@ -83,8 +83,8 @@ async fn redis_freezes_and_thaws() {
     .await;
 }
 
-/// The api's word of a message hangs in a silent link when the api is killed: another api tells
-/// it.
+/// The api's word of a message, and of a change that only its user hears of, hangs in a silent link
+/// when the api is killed: another api publishes both.
 #[tokio::test]
 async fn an_api_is_killed_between_commit_and_publish() {
     limited(async {
@@ -98,11 +98,15 @@ async fn an_api_is_killed_between_commit_and_publish() {
         for ws in &mut sockets {
             ws.subscribe(chat_id).await;
         }
+        let mut own = ann.connect_to(1).await;
         let mut slowest = Duration::ZERO;
         for round in 0..3 {
             proxy.set(Mode::Stall);
             let body = json!({"chat_id": chat_id, "text": format!("{round}")});
             let sent = ann.rest.on(0).post("/messages/send", body).await.ok(201);
+            let view = json!({"archived": false, "pinned": round % 2 == 0});
+            let path = format!("/chats/{chat_id}/settings");
+            let settings = ann.rest.on(0).patch(&path, view).await.ok(200)["settings"].clone();
             d.api(0).kill_9();
             let killed = Instant::now();
             for ws in &mut sockets {
@@ -110,6 +114,8 @@ async fn an_api_is_killed_between_commit_and_publish() {
                 slowest = slowest.max(killed.elapsed());
                 assert_eq!((&event["seq"], &event["message"]), (&sent["seq"], &sent), "on both gateways");
             }
+            assert_eq!(own.expect("chat_settings").await["settings"], settings);
+            slowest = slowest.max(killed.elapsed());
             proxy.cut();
             proxy.set(Mode::Forward);
             d.api(0).restart().await;
@@ -120,6 +126,7 @@ async fn an_api_is_killed_between_commit_and_publish() {
         for ws in &mut sockets {
             ws.none_of(&["new_message", "resync"]).await;
         }
+        own.none_of(&["chat_settings"]).await;
     })
     .await;
 }

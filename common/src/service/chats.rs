@@ -120,13 +120,11 @@ pub async fn update_settings(
     let (body, faults) = body.into().split();
     faults.none()?;
     let patch = SettingsPatch { muted_until: body.muted_until, archived: body.archived, pinned: body.pinned };
-    let is_member = ctx.store.set_settings(id, by.user_id, patch).await?;
+    let set = ctx.store.set_settings(id, by.user_id, patch).await?;
+    let is_member = set.is_some();
+    ctx.publisher.publish(set.unwrap_or_default());
     let chat = get(ctx, by, id).await?;
-    let Some(settings) = chat.settings.filter(|_| is_member) else { return Err(Error::NotAMember) };
-    let (user_id, seq, kind) = (by.user_id, chat.seq, EventKind::ChatSettings);
-    let json = Notice::ChatSettings { chat_id: id, settings: &settings }.to_json();
-    ctx.publisher.publish_now(&Envelope::Notice { user_id, chat_id: id, seq, kind, json });
-    Ok(chat)
+    if is_member { Ok(chat) } else { Err(Error::NotAMember) }
 }
 
 /// Makes a chat and says whether it is new: a private chat that exists is answered as it is.

@@ -54,7 +54,7 @@ pub enum NoticeBody {
     NewMessage(Box<Message>),
     /// A message that mentions the user.
     Mentioned(Box<Message>),
-    /// The user's own view of the chat, as it is now. No outbox has it.
+    /// The user's own view of the chat, as it is now.
     Settings(ChatSettings),
 }
 

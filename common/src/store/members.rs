@@ -89,8 +89,8 @@ pub trait Members: Send + Sync + 'static {
     async fn remove_member(&self, chat: ChatId, by: UserId, user: UserId) -> Result<Committed>;
     /// Moves the read mark forward, at most to the head. `ChatNotFound`, `NotAMember`.
     async fn mark_read(&self, chat: ChatId, user: UserId, seq: Seq) -> Result<ReadMark>;
-    /// Changes a member's own view of the chat. False: the user is no member.
-    async fn set_settings(&self, chat: ChatId, user: UserId, patch: SettingsPatch) -> Result<bool>;
+    /// Changes a member's own view of the chat. `None`: the user is no member. `ChatNotFound`.
+    async fn set_settings(&self, chat: ChatId, user: UserId, patch: SettingsPatch) -> Result<Option<Committed>>;
     /// One entry for each pair, in the order asked. `None`: the chat does not exist for the user.
     async fn access(&self, pairs: &[(ChatId, UserId)]) -> Result<Vec<Option<Access>>>;
     /// The members of each of these chats. A chat with more than `max` of them is left out.

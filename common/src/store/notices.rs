@@ -6,7 +6,6 @@ use super::stored_time::Time;
 use super::{NoticeBody, UserNotice};
 use crate::error::Result;
 use crate::id::{ChatId, MessageId, Seq, UserId};
-use crate::model::Chat;
 use async_trait::async_trait;
 use sqlx::FromRow;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -164,7 +163,7 @@ pub(super) struct Found {
     memberships: Vec<(StoredNoticeKind, ChatId, Seq, UserId)>,
     messages: BTreeSet<(ChatId, Seq)>,
     pub(super) mentions: Vec<FoundMention>,
-    pub(super) settings: Vec<(ChatId, UserId)>,
+    settings: Vec<(ChatId, UserId)>,
     at: HashMap<(ChatId, Seq), Time>,
     settings_at: HashMap<(ChatId, UserId), Time>,
 }
@@ -227,33 +226,32 @@ impl Found {
         for some in self.mentions.chunks(AT_ONCE) {
             let events: BTreeSet<_> = some.iter().map(|one| (one.chat, one.seq, one.seq)).collect();
             let mentioned = some.iter().map(|one| (one.chat, one.seq, vec![one.user])).collect();
-            payloads.push(OutboxPayload { events: events.into_iter().collect(), notices: Vec::new(), mentioned });
+            payloads.push(OutboxPayload {
+                events: events.into_iter().collect(),
+                mentioned,
+                ..OutboxPayload::default()
+            });
+        }
+        for some in self.settings.chunks(AT_ONCE) {
+            payloads.push(OutboxPayload { settings: some.to_vec(), ..OutboxPayload::default() });
         }
         payloads
     }
 
     /// The notices to these users, of what was made from the names, the oldest first.
-    pub(super) fn page(
-        &self,
-        window: &Window,
-        users: &HashSet<UserId>,
-        made: Vec<UserNotice>,
-        seen: Vec<(UserId, Chat)>,
-    ) -> NoticesPage {
+    pub(super) fn page(&self, window: &Window, users: &HashSet<UserId>, made: Vec<UserNotice>) -> NoticesPage {
         let is_wanted = |notice: &UserNotice| match &notice.body {
             NoticeBody::NewMessage(message) => {
                 !message.is_deleted && self.messages.contains(&(notice.chat_id, notice.seq))
             }
             _ => true,
         };
+        let at = |notice: &UserNotice| match &notice.body {
+            NoticeBody::Settings(_) => self.settings_at.get(&(notice.chat_id, notice.user_id)),
+            _ => self.at.get(&(notice.chat_id, notice.seq)),
+        };
         let made = made.into_iter().filter(|notice| users.contains(&notice.user_id) && is_wanted(notice));
-        let mut all: Vec<_> = made
-            .map(|notice| (self.at.get(&(notice.chat_id, notice.seq)).map_or(window.since, |at| *at), notice))
-            .collect();
-        all.extend(seen.into_iter().filter_map(|(user_id, chat)| {
-            let (body, key) = (NoticeBody::Settings(chat.settings?), (chat.id, user_id));
-            Some((*self.settings_at.get(&key)?, UserNotice { user_id, chat_id: chat.id, seq: chat.seq, body }))
-        }));
+        let mut all: Vec<_> = made.map(|notice| (at(&notice).map_or(window.since, |at| *at), notice)).collect();
         all.sort_by_key(|(at, notice)| (*at, notice.chat_id, notice.seq));
         let ago = |at: Time| (window.now.0 - at.0).try_into().unwrap_or(Duration::ZERO);
         window.page(all.into_iter().map(|(at, notice)| PastNotice { notice, ago: ago(at) }).collect())

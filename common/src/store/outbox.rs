@@ -23,6 +23,10 @@ pub(super) struct OutboxPayload {
     /// of an older release passes over it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) mentioned: Vec<(ChatId, Seq, Vec<UserId>)>,
+    /// The members who changed their own view of a chat. A relay of an older release passes over
+    /// it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) settings: Vec<(ChatId, UserId)>,
 }
 
 impl OutboxPayload {
@@ -53,7 +57,8 @@ impl OutboxPayload {
     pub(super) fn shown(&self) -> impl Iterator<Item = (ChatId, UserId)> + '_ {
         let added = self.notices.iter().filter(|notice| notice.kind == StoredNoticeKind::Added);
         let added = added.flat_map(|notice| notice.users.iter().map(|user| (notice.chat, *user)));
-        added.chain(self.mentioned.iter().flat_map(|(chat, _, users)| users.iter().map(|user| (*chat, *user))))
+        let mentioned = self.mentioned.iter().flat_map(|(chat, _, users)| users.iter().map(|user| (*chat, *user)));
+        added.chain(mentioned).chain(self.settings.iter().copied())
     }
 }
 
@@ -152,7 +157,14 @@ pub(super) fn rebuilt(
             notices.push(UserNotice { user_id: *user, chat_id: stored.chat, seq: stored.seq, body });
         }
     }
+    notices.extend(payload.settings.iter().filter_map(|key| settings_notice(key.1, seen.get(key)?)));
     Committed { events, notices, outbox: Some(outbox), traced: Vec::new() }
+}
+
+/// A member's own view goes to that member. `None` for a user who is none.
+pub(super) fn settings_notice(user_id: UserId, chat: &Chat) -> Option<UserNotice> {
+    let body = NoticeBody::Settings(chat.settings?);
+    Some(UserNotice { user_id, chat_id: chat.id, seq: chat.seq, body })
 }
 
 /// The users whom a message mentions are notified beside the sequence.

@@ -194,7 +194,8 @@ impl Change {
             (Some(first), Some(last)) => vec![(self.chat.id, first.seq, last.seq)],
             _ => Vec::new(),
         };
-        OutboxPayload { events, notices: stored_notices(&self.notices), mentioned: stored_mentions(&self.notices) }
+        let (notices, mentioned) = (stored_notices(&self.notices), stored_mentions(&self.notices));
+        OutboxPayload { events, notices, mentioned, settings: Vec::new() }
     }
 
     /// Its events and notices, to be published once committed.

@@ -7,7 +7,8 @@ use crate::event::{EventBody, LogEvent, MemberChange};
 use crate::id::{ChatId, Seq, UserId};
 use crate::model::{Chat, Member, Role};
 use crate::store::fault::Fault;
-use crate::store::{Committed, NoticeBody, OutboxId, UserNotice};
+use crate::store::outbox::{OutboxPayload, settings_notice};
+use crate::store::{Committed, NoticeBody, OutboxId, SettingsPatch, UserNotice};
 use std::sync::Arc;
 
 /// See [`crate::store::Members::join`].
@@ -153,4 +154,18 @@ pub(in crate::store) async fn set_role(
     change.push(EventBody::MemberUpdated(MemberChange::from(&member)));
     tx.record(&change).await?;
     Ok((member, leave_in_outbox(tx, change).await?))
+}
+
+/// See [`crate::store::Members::set_settings`]. It is no event of the chat and waits for no lock.
+pub(in crate::store) async fn set_settings(
+    tx: &mut dyn Transaction,
+    chat: ChatId,
+    user: UserId,
+    patch: SettingsPatch,
+) -> Result<Option<Committed>, Fault> {
+    let Some(at) = tx.set_settings(chat, user, patch).await? else { return Ok(None) };
+    let Some(notice) = settings_notice(user, &view(tx, chat, user).await?) else { return Ok(None) };
+    let payload = OutboxPayload { settings: vec![(chat, user)], ..OutboxPayload::default() };
+    let outbox = Some(tx.insert_outbox(&payload, at).await?);
+    Ok(Some(Committed { notices: vec![notice], outbox, ..Committed::default() }))
 }

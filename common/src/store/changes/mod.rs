@@ -24,7 +24,7 @@ use super::chats::{ChatRow, NewChat};
 use super::fault::Fault;
 use super::outbox::OutboxPayload;
 use super::stored_time::Time;
-use super::{Committed, OutboxId};
+use super::{Committed, OutboxId, SettingsPatch};
 use crate::error::Error;
 use crate::id::{ChatId, MessageId, Seq, UserId};
 use crate::model::{Chat, Member, Message, Role};
@@ -68,6 +68,8 @@ pub(super) trait Transaction: InviteStatements + MarkStatements + Send {
     /// Sets a member's role. False: nothing was changed, because the chat would be left without an
     /// owner whose account is active.
     async fn set_role(&mut self, chat: ChatId, user: UserId, role: Role) -> Result<bool, Fault>;
+    /// Changes a member's own view of the chat. Answers when; `None`: the user is no member.
+    async fn set_settings(&mut self, chat: ChatId, user: UserId, patch: SettingsPatch) -> Result<Option<Time>, Fault>;
     /// Whether anyone but that user owns the chat, of those whose account is active.
     async fn has_owner(&mut self, chat: ChatId, but: UserId) -> Result<bool, Fault>;
     /// Makes an owner of the longest-standing member whose account is active, but not of that

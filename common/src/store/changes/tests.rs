@@ -109,6 +109,11 @@ impl Transaction for Script {
         Ok(true)
     }
 
+    async fn set_settings(&mut self, _: ChatId, _: UserId, _: SettingsPatch) -> Result<Option<Time>, Fault> {
+        self.statements.push("set_settings");
+        Ok(self.role.map(|_| Time(AT)))
+    }
+
     async fn has_owner(&mut self, _: ChatId, but: UserId) -> Result<bool, Fault> {
         self.statements.push("has_owner");
         Ok(but != ANN)
@@ -243,6 +248,8 @@ async fn a_change_without_effect_writes_nothing() {
     let set = statements!(OWNER, members::set_role(CHAT, ANN, BEN, Role::Member) = "lock members_among");
     assert_eq!(set.unwrap().1, Committed::default());
     statements!(PLAIN, messages::edit(MESSAGE, ANN, "text", &[]) = "chat_of lock message").unwrap();
+    let settings = statements!(None, members::set_settings(CHAT, CEM, SettingsPatch::default()) = "set_settings");
+    assert_eq!(settings.unwrap(), None);
 }
 
 #[tokio::test]

@@ -133,16 +133,18 @@ async fn a_members_view_is_their_own(at: Fixture) {
     assert_eq!(seen(&cem).await, None, "no member");
     let until = OffsetDateTime::from_unix_timestamp(4_000_000_000).unwrap();
     let patch = SettingsPatch { muted_until: Some(Some(until)), archived: Some(true), pinned: None };
-    assert!(at.store.set_settings(chat, ann.id, patch).await.unwrap());
+    let committed = at.store.set_settings(chat, ann.id, patch).await.unwrap().expect("a member");
+    assert_eq!(notified(&committed, "chat_settings"), [ann.id]);
+    at.recorded(&committed).await;
     let set = ChatSettings { muted_until: Some(until), archived: true, pinned: false };
     assert_eq!((seen(&ann).await, seen(&ben).await), (Some(set), Some(ChatSettings::default())));
     let listed = at.store.chats_of(ann.id, &first(9)).await.unwrap().items.remove(0);
     assert_eq!(listed.settings, Some(set));
-    assert!(at.store.set_settings(chat, ann.id, SettingsPatch::default()).await.unwrap());
+    assert!(at.store.set_settings(chat, ann.id, SettingsPatch::default()).await.unwrap().is_some());
     let patch = SettingsPatch { muted_until: Some(None), archived: None, pinned: Some(true) };
-    assert!(at.store.set_settings(chat, ann.id, patch).await.unwrap());
+    assert!(at.store.set_settings(chat, ann.id, patch).await.unwrap().is_some());
     assert_eq!(seen(&ann).await, Some(ChatSettings { muted_until: None, archived: true, pinned: true }));
-    assert!(!at.store.set_settings(chat, cem.id, patch).await.unwrap());
+    assert_eq!(at.store.set_settings(chat, cem.id, patch).await.unwrap(), None);
     assert_eq!(at.head(chat).await, head, "it is no event of the chat");
     // It goes with the membership.
     at.store.remove_member(chat, ann.id, ben.id).await.unwrap();

@@ -115,26 +115,8 @@ impl Members for PostgresStore {
         Ok(ReadMark { seq: Seq(at.unwrap_or_default()), moved, member_count, is_blocked })
     }
 
-    async fn set_settings(&self, chat: ChatId, user: UserId, patch: SettingsPatch) -> Result<bool> {
-        self.run(|| async {
-            let mut lease = self.pool.lease().await?;
-            let set = sqlx::query(
-                "update members set muted_until = case when $3 then $4 else muted_until end,
-                 archived = coalesce($5, archived), pinned = coalesce($6, pinned), settings_at = clock_timestamp()
-             where chat_id = $1 and user_id = $2",
-            )
-            .bind(chat)
-            .bind(user)
-            .bind(patch.muted_until.is_some())
-            .bind(patch.muted_until.flatten())
-            .bind(patch.archived)
-            .bind(patch.pinned)
-            .execute(lease.connection())
-            .await;
-            // To run it again does no harm.
-            Ok(lease.end(set).await?.rows_affected() > 0)
-        })
-        .await
+    async fn set_settings(&self, chat: ChatId, user: UserId, patch: SettingsPatch) -> Result<Option<Committed>> {
+        self.change(|tx| Box::pin(changes::set_settings(tx, chat, user, patch))).await
     }
 
     async fn access(&self, pairs: &[(ChatId, UserId)]) -> Result<Vec<Option<Access>>> {

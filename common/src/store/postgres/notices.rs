@@ -1,7 +1,6 @@
 //! Notices after the fact.
 
 use super::PostgresStore;
-use super::chats::views;
 use crate::error::Result;
 use crate::id::UserId;
 use crate::store::OutboxId;
@@ -58,14 +57,7 @@ impl Notices for PostgresStore {
             let entries = [(OutboxId(0), payload)];
             made.extend(self.run(|| self.rebuild(&entries)).await?.into_iter().flat_map(|one| one.notices));
         }
-        let seen = self
-            .run(|| async {
-                let mut lease = self.pool.lease().await?;
-                let seen = views(lease.connection(), &found.settings).await;
-                lease.end(seen).await
-            })
-            .await?;
-        Ok(found.page(&window, users, made, seen))
+        Ok(found.page(&window, users, made))
     }
 }
 

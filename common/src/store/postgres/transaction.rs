@@ -5,7 +5,6 @@ use super::connection::ServerConnection;
 use super::seen::seen_columns;
 use crate::id::{ChatId, MessageId, Seq, UserId};
 use crate::model::{Chat, Member, Message, Role};
-use crate::store::OutboxId;
 use crate::store::changes::{Change, Transaction};
 use crate::store::chats::{ChatRow, NewChat, PRIVATE_CHAT_OF};
 use crate::store::fault::Fault;
@@ -13,6 +12,7 @@ use crate::store::members::{MemberRow, role, role_number};
 use crate::store::messages::{MessageRow, stored_users};
 use crate::store::outbox::OutboxPayload;
 use crate::store::stored_time::Time;
+use crate::store::{OutboxId, SettingsPatch};
 use crate::words;
 use async_trait::async_trait;
 
@@ -184,6 +184,22 @@ impl Transaction for ServerConnection {
         .execute(self)
         .await?;
         Ok(changed.rows_affected() > 0)
+    }
+
+    async fn set_settings(&mut self, chat: ChatId, user: UserId, patch: SettingsPatch) -> Result<Option<Time>, Fault> {
+        Ok(sqlx::query_scalar(
+            "update members set muted_until = case when $3 then $4 else muted_until end,
+                 archived = coalesce($5, archived), pinned = coalesce($6, pinned), settings_at = clock_timestamp()
+             where chat_id = $1 and user_id = $2 returning settings_at",
+        )
+        .bind(chat)
+        .bind(user)
+        .bind(patch.muted_until.is_some())
+        .bind(patch.muted_until.flatten())
+        .bind(patch.archived)
+        .bind(patch.pinned)
+        .fetch_optional(self)
+        .await?)
     }
 
     async fn has_owner(&mut self, chat: ChatId, but: UserId) -> Result<bool, Fault> {

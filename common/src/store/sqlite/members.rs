@@ -8,7 +8,6 @@ use crate::model::{Chat, Member, Page, Role};
 use crate::store::changes::{heirs, members as changes};
 use crate::store::chats::may_read;
 use crate::store::members::{MemberListRow, left_without_owner, role};
-use crate::store::stored_time::Time;
 use crate::store::{Access, Committed, Members, PageRequest, ReadMark, SettingsPatch, cursor};
 use async_trait::async_trait;
 use std::collections::HashMap;
@@ -116,26 +115,8 @@ impl Members for SqliteStore {
         .await
     }
 
-    async fn set_settings(&self, chat: ChatId, user: UserId, patch: SettingsPatch) -> Result<bool> {
-        self.run(async {
-            let mut transaction = self.database.begin().await?;
-            let set = sqlx::query(
-                "update members set muted_until = case when $3 then $4 else muted_until end,
-                 archived = coalesce($5, archived), pinned = coalesce($6, pinned), settings_at = $7
-             where chat_id = $1 and user_id = $2",
-            )
-            .bind(chat)
-            .bind(user)
-            .bind(patch.muted_until.is_some())
-            .bind(patch.muted_until.flatten().map(Time))
-            .bind(patch.archived)
-            .bind(patch.pinned)
-            .bind(self.database.now())
-            .execute(&mut *transaction)
-            .await?;
-            commit(transaction, set.rows_affected() > 0).await
-        })
-        .await
+    async fn set_settings(&self, chat: ChatId, user: UserId, patch: SettingsPatch) -> Result<Option<Committed>> {
+        self.change(|tx| Box::pin(changes::set_settings(tx, chat, user, patch))).await
     }
 
     async fn access(&self, pairs: &[(ChatId, UserId)]) -> Result<Vec<Option<Access>>> {

@@ -1,7 +1,6 @@
 //! Notices after the fact.
 
 use super::SqliteStore;
-use super::chats::views;
 use super::database::json;
 use super::log::rebuild;
 use crate::error::Result;
@@ -51,8 +50,7 @@ impl Notices for SqliteStore {
             for payload in found.payloads() {
                 made.extend(rebuild(&mut reader, OutboxId(0), &payload).await?.notices);
             }
-            let seen = views(&mut reader, &found.settings).await?;
-            Ok(found.page(&window, users, made, seen))
+            Ok(found.page(&window, users, made))
         })
         .await
     }
