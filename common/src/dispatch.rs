@@ -63,6 +63,9 @@ impl Dispatcher {
                         }
                         rest.push(SinkEvent::Subscribed(topic));
                     }
+                    // A program without sockets hears what is for all nodes; of that, revocations
+                    // alone are for it.
+                    BusEvent::Message { payload, .. } if sink.is_none() && !Envelope::is_revocation(&payload) => {}
                     BusEvent::Message { topic, payload } => match Envelope::decode(payload) {
                         Ok(Envelope::Revoked(revocation)) => revocations.revoked(revocation),
                         Ok(Envelope::Probe(_)) => {}

@@ -18,7 +18,7 @@ use messenger_common::event::StatusChange;
 use messenger_common::id::{NodeId, UserId};
 use messenger_common::lifecycle::Lifecycle;
 use messenger_common::metrics::Metrics;
-use messenger_common::presence::{Lead, Presence, Transition};
+use messenger_common::presence::{Presence, Transition};
 use parking_lot::Mutex;
 use registration::Registration;
 use std::collections::HashSet;
@@ -32,9 +32,6 @@ use tokio::time::MissedTickBehavior;
 pub(crate) const USERS_PER_CALL: usize = 256;
 /// How often transitions that time brings are looked for.
 pub(crate) const SWEEP: Duration = Duration::from_millis(500);
-
-/// The users online are counted at one in so many sweeps.
-const BEATS_PER_COUNT: u32 = 4;
 
 #[derive(Default)]
 struct Held {
@@ -148,7 +145,7 @@ impl PresenceKeeper {
     async fn sweep(&self, parts: &Parts) {
         let mut beats = tokio::time::interval(SWEEP);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut beat, mut leads, mut counted) = (0_u32, true, None);
+        let (mut beat, mut leads) = (0_u32, true);
         loop {
             beats.tick().await;
             beat = beat.wrapping_add(1);
@@ -157,27 +154,18 @@ impl PresenceKeeper {
             if !leads && beat.is_multiple_of(2) {
                 continue;
             }
-            match parts.presence.lead(&parts.node, counted.take()).await {
-                Ok(Lead { sweeps, online }) => {
-                    leads = sweeps;
-                    if let Some(online) = online {
+            match parts.presence.lead(&parts.node).await {
+                Ok(lead) => {
+                    leads = lead.sweeps;
+                    if let Some(online) = lead.online {
                         parts.metrics.presence_online_users.set(i64::try_from(online).unwrap_or(i64::MAX));
                     }
+                    parts.announcer.announce(lead.transitions);
                 }
                 Err(error) => {
                     leads = true;
-                    tracing::debug!(%error, "cannot ask who sweeps presence");
+                    tracing::debug!(%error, "cannot sweep presence");
                 }
-            }
-            if !leads {
-                continue;
-            }
-            match parts.presence.sweep(&parts.node).await {
-                Ok(transitions) => parts.announcer.announce(transitions),
-                Err(error) => tracing::debug!(%error, "cannot sweep presence"),
-            }
-            if beat.is_multiple_of(BEATS_PER_COUNT) {
-                counted = parts.presence.count().await.ok();
             }
         }
     }

@@ -246,6 +246,11 @@ impl Envelope {
         out.freeze()
     }
 
+    /// Whether this is the wire form of a [`Revocation`]; reads nothing else of it.
+    pub fn is_revocation(bytes: &[u8]) -> bool {
+        bytes.first() == Some(&REVOKED)
+    }
+
     /// Reads the wire form; the JSON stays a slice of `bytes`, uncopied.
     pub fn decode(mut bytes: Bytes) -> Result<Self, EnvelopeError> {
         let short = |_| EnvelopeError::Short;

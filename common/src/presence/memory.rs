@@ -127,8 +127,9 @@ impl Presence for MemoryPresence {
         Outcome::default()
     }
 
-    async fn lead(&self, _: &NodeId, _: Option<u64>) -> Result<Lead> {
-        Ok(Lead { sweeps: true, online: Some(self.state.lock().online.len() as u64) })
+    async fn lead(&self, node: &NodeId) -> Result<Lead> {
+        let transitions = self.sweep(node).await?;
+        Ok(Lead { sweeps: true, online: Some(self.state.lock().online.len() as u64), transitions })
     }
 
     async fn sweep(&self, _: &NodeId) -> Result<Vec<Transition>> {

@@ -73,12 +73,14 @@ pub struct Online {
 }
 
 /// An answer to a node that would sweep for all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lead {
-    /// Whether this node is to sweep.
+    /// Whether this node is the one, and has swept.
     pub sweeps: bool,
     /// The number of users online, where the node that sweeps counted it.
     pub online: Option<u64>,
+    /// The transitions that its sweep returned.
+    pub transitions: Vec<Transition>,
 }
 
 /// The outcome of a call for many users: it may have failed for some of them.
@@ -100,6 +102,13 @@ impl Outcome {
     fn fail(&mut self, users: &[UserId], error: Error) {
         self.failed.extend_from_slice(users);
         self.error = Some(error);
+    }
+
+    /// What became of both calls.
+    fn and(mut self, other: Self) -> Self {
+        self.transitions.extend(other.transitions);
+        self.failed.extend(other.failed);
+        Self { error: other.error.or(self.error), ..self }
     }
 
     /// All transitions, or the fault.
@@ -127,18 +136,18 @@ pub trait Presence: Send + Sync + 'static {
 
     /// The users that the back end believes the node holds, and that are not among `users`, which
     /// are all that the node has registered. A Redis that came back from a snapshot, or a replica
-    /// that lagged, has not heard of their departure. One call looks at a part of all users, the
-    /// next at another: [`SURPLUS_TURNS`] see all.
+    /// that lagged, has not heard of their departure. A call looks at the buckets that the renewal
+    /// before it counted, and at a part of the others: [`SURPLUS_TURNS`] see all.
     async fn surplus(&self, node: &NodeId, users: &[UserId], turn: usize) -> Result<Vec<UserId>>;
 
     /// Takes users out that the node does not hold and whose departure was reported before. It
     /// reports nothing.
     async fn forget(&self, node: &NodeId, users: &[UserId]) -> Outcome;
 
-    /// Claims the sweeping for this node, for about a second: of all nodes that ask one has it. It
-    /// leaves its count of the users online for the others. A node that cannot ask sweeps: two
-    /// that sweep do no harm.
-    async fn lead(&self, node: &NodeId, counted: Option<u64>) -> Result<Lead>;
+    /// Claims the sweeping for this node, for about a second, and sweeps where it has it: of all
+    /// nodes that ask one does. It leaves its count of the users online for the others. A node that
+    /// cannot ask sweeps: two that sweep do no harm.
+    async fn lead(&self, node: &NodeId) -> Result<Lead>;
 
     /// Takes out the users whose grace is over, and those of nodes whose lease is over. Returns
     /// them, and the transitions that other nodes did not acknowledge within a lease.

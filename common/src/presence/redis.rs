@@ -8,35 +8,41 @@
 
 mod answers;
 mod calls;
+mod renewal;
+mod scripts;
+mod sweeping;
 
-use super::{Lead, Online, Outcome, Presence, REMEMBERED_FOR, SURPLUS_TURNS, Transition, newest};
+use super::{Lead, Online, Outcome, Presence, REMEMBERED_FOR, Transition, newest};
 use crate::error::{Error, Result};
 use crate::event;
 use crate::id::{NodeId, UserId};
 use crate::model::Page;
 use crate::redis::Namespace;
-use crate::redis::pool::{RedisPool, Script};
+use crate::redis::pool::RedisPool;
 use answers::{at, number, published, unreadable};
 use async_trait::async_trait;
-use calls::Call;
 use parking_lot::Mutex;
 use redis::{Cmd, Value};
-use std::collections::{HashMap, HashSet};
+use scripts::Scripts;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+use sweeping::Leading;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
 /// Buckets: enough to load every node of a large cluster, few enough for one round trip.
 const BUCKETS: usize = 64;
-/// Users of one script call, so that no call holds the server up.
-const USERS_PER_CALL: usize = 250;
+/// Users that one command of a sweep works on, so that it does not hold the server up.
+const USERS_PER_SWEEP: usize = 150;
 /// How long one node sweeps for all without saying so again. Until another one does, a short lease
 /// must not take it for an outage.
 const LEAD: Duration = Duration::from_secs(1);
 /// Publications of a bucket that are remembered, and read after an outage; beyond it the oldest
 /// are forgotten.
 const PUBLISHED_PER_BUCKET: usize = 2_000;
+/// The commands that the acknowledgement of a publication is, about.
+const COMMANDS_PER_PUBLICATION: usize = 4;
 /// Buckets that a page of the list asks at first. It asks twice as many each time that was not
 /// enough.
 const LIST_BUCKETS: usize = 4;
@@ -50,6 +56,7 @@ pub struct RedisPresence {
     names: Vec<String>,
     /// The key of the claim by which one node sweeps for all.
     leader: String,
+    leading: Mutex<Leading>,
     seen: Vec<Mutex<Seen>>,
 }
 
@@ -62,6 +69,10 @@ struct Seen {
     at: Option<Instant>,
     /// Whether the process held users of it when it last named all that it holds.
     holds: bool,
+    /// The digest of the users that the bucket was compared with.
+    digest: Option<u64>,
+    /// How many users it listed for the node at the renewal.
+    listed: Option<i64>,
 }
 
 impl Seen {
@@ -74,41 +85,16 @@ impl Seen {
     }
 }
 
-#[derive(Debug)]
-struct Scripts {
-    arrive: Script,
-    depart: Script,
-    renew: Script,
-    forget: Script,
-    sweep: Script,
-    lead: Script,
-    acknowledge: Script,
-    published: Script,
-}
-
 impl RedisPresence {
     /// Presence of that deployment through that pool, with leases of that length.
     pub fn new(pool: Arc<RedisPool>, namespace: &Namespace, lease: Duration) -> Self {
-        let scripts = Scripts {
-            arrive: Script::new(concat!(include_str!("scripts/head.lua"), include_str!("scripts/arrive.lua"))),
-            depart: Script::new(concat!(include_str!("scripts/head.lua"), include_str!("scripts/depart.lua"))),
-            renew: Script::new(concat!(include_str!("scripts/head.lua"), include_str!("scripts/renew.lua"))),
-            forget: Script::new(concat!(include_str!("scripts/head.lua"), include_str!("scripts/forget.lua"))),
-            sweep: Script::new(concat!(
-                include_str!("scripts/head.lua"),
-                include_str!("scripts/mend.lua"),
-                include_str!("scripts/sweep.lua")
-            )),
-            lead: Script::new(include_str!("scripts/lead.lua")),
-            acknowledge: Script::new(include_str!("scripts/acknowledge.lua")),
-            published: Script::new(include_str!("scripts/published.lua")),
-        };
         Self {
             pool,
             lease,
-            scripts,
+            scripts: Scripts::new(),
             names: (0..BUCKETS).map(|bucket| format!("{{{namespace}p:{bucket}}}")).collect(),
             leader: format!("{namespace}p:leader"),
+            leading: Mutex::default(),
             seen: (0..BUCKETS).map(|_| Mutex::default()).collect(),
         }
     }
@@ -151,80 +137,35 @@ impl RedisPresence {
 #[async_trait]
 impl Presence for RedisPresence {
     async fn arrive(&self, node: &NodeId, users: &[UserId]) -> Outcome {
-        let outcome = self.run(self.calls(&self.scripts.arrive, node, users, None)).await;
+        let ran = self.run(self.calls(&self.scripts.arrive, node, users, None)).await;
         for user in users {
             self.seen[bucket(*user)].lock().holds = true;
         }
-        outcome
+        ran.outcome
     }
 
     async fn depart(&self, node: &NodeId, users: &[UserId], grace: Duration) -> Outcome {
-        self.run(self.calls(&self.scripts.depart, node, users, Some(grace))).await
+        self.run(self.calls(&self.scripts.depart, node, users, Some(grace))).await.outcome
     }
 
     async fn renew(&self, node: &NodeId, users: &[UserId]) -> Outcome {
-        let held: HashSet<usize> = users.iter().map(|user| bucket(*user)).collect();
-        for (bucket, seen) in self.seen.iter().enumerate() {
-            seen.lock().holds = held.contains(&bucket);
-        }
-        self.run(self.calls(&self.scripts.renew, node, users, None)).await
+        self.renew_by_digest(node, users).await
     }
 
     async fn surplus(&self, node: &NodeId, users: &[UserId], turn: usize) -> Result<Vec<UserId>> {
-        let mut known = vec![0_i64; BUCKETS];
-        for user in users {
-            known[bucket(*user)] += 1;
-        }
-        let some: Vec<_> = (turn % SURPLUS_TURNS..BUCKETS).step_by(SURPLUS_TURNS).collect();
-        let ask = |word: &'static str| move |name: &str| redis::cmd(word).arg(format!("{name}:n:{node}")).to_owned();
-        let counts = self.ask_each(&some, ask("SCARD")).await?;
-        let counted = some.into_iter().zip(counts.iter().map(|count| count.as_ref().ok().and_then(number)));
-        let differing: Vec<_> = counted
-            .filter(|(bucket, count)| count.is_some_and(|count| count > known[*bucket]))
-            .map(|(bucket, _)| bucket)
-            .collect();
-        if differing.is_empty() {
-            return Ok(Vec::new());
-        }
-        let held: HashSet<UserId> = users.iter().copied().collect();
-        let answers = self.ask_each(&differing, ask("SMEMBERS")).await?;
-        let believed = answers.iter().flat_map(|answer| match answer {
-            Ok(Value::Array(users) | Value::Set(users)) => users.as_slice(),
-            _ => &[],
-        });
-        Ok(believed.filter_map(number).map(UserId).filter(|user| !held.contains(user)).collect())
+        self.listed_beyond(node, users, turn).await
     }
 
     async fn forget(&self, node: &NodeId, users: &[UserId]) -> Outcome {
-        self.run(self.calls(&self.scripts.forget, node, users, None)).await
+        self.run(self.calls(&self.scripts.forget, node, users, None)).await.outcome
     }
 
-    async fn lead(&self, node: &NodeId, counted: Option<u64>) -> Result<Lead> {
-        let mut call = self.scripts.lead.call(&[&self.leader]);
-        call.arg(&node.0).arg(millis(LEAD)).arg(counted.map_or_else(String::new, |counted| counted.to_string()));
-        let answer = self.pool.run(&[call]).await?.pop().ok_or_else(unreadable)??;
-        let Value::Array(fields) = answer else { return Err(unreadable()) };
-        let sweeps = fields.first().and_then(number).ok_or_else(unreadable)? == 1;
-        let online = fields.get(1).and_then(number).and_then(|online| u64::try_from(online).ok());
-        Ok(Lead { sweeps, online })
+    async fn lead(&self, node: &NodeId) -> Result<Lead> {
+        self.lead_and_sweep(node).await
     }
 
     async fn sweep(&self, node: &NodeId) -> Result<Vec<Transition>> {
-        let calls = (0..BUCKETS).map(|bucket| {
-            let mut script = self.call(&self.scripts.sweep, bucket);
-            script.arg(&node.0).arg(USERS_PER_CALL);
-            Call { bucket, users: Vec::new(), script }
-        });
-        // One server of a cluster may be away: the transitions of the others count.
-        let Outcome { transitions, error, .. } = self.run(calls.collect()).await;
-        match error {
-            Some(error) if transitions.is_empty() => Err(error),
-            Some(error) => {
-                tracing::warn!(%error, "presence: not all buckets could be swept");
-                Ok(transitions)
-            }
-            None => Ok(transitions),
-        }
+        self.sweep_buckets(node).await?.swept()
     }
 
     async fn acknowledge(&self, published: &[Transition]) -> Result<()> {
@@ -232,17 +173,20 @@ impl Presence for RedisPresence {
         for transition in published {
             by_bucket[bucket(transition.user_id)].push(transition);
         }
-        let mut calls = Vec::new();
-        for (bucket, transitions) in by_bucket.iter().enumerate() {
-            for chunk in transitions.chunks(USERS_PER_CALL) {
-                let mut call = self.scripts.acknowledge.call(&[&self.names[bucket]]);
+        let calls: Vec<_> = by_bucket
+            .iter()
+            .zip(&self.names)
+            .filter(|(transitions, _)| !transitions.is_empty())
+            .map(|(transitions, name)| {
+                let mut call = self.scripts.acknowledge.call(&[name]);
                 call.arg(millis(REMEMBERED_FOR)).arg(PUBLISHED_PER_BUCKET);
-                for transition in chunk {
+                for transition in transitions {
                     call.arg(transition.user_id.0).arg(event::micros(transition.decided_at));
                 }
-                calls.push(call);
-            }
-        }
+                call.works(transitions.len() * COMMANDS_PER_PUBLICATION);
+                call
+            })
+            .collect();
         self.pool.run(&calls).await?.into_iter().try_for_each(|answer| answer.map(drop))
     }
 
@@ -252,7 +196,7 @@ impl Presence for RedisPresence {
             .iter()
             .map(|name| {
                 let mut call = self.scripts.published.call(&[name]);
-                call.arg(millis(within)).arg(PUBLISHED_PER_BUCKET);
+                call.arg(millis(within)).arg(PUBLISHED_PER_BUCKET).works(PUBLISHED_PER_BUCKET);
                 call
             })
             .collect();

@@ -16,6 +16,8 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 /// The pause between two questions for the eviction policy.
 const BEAT: Duration = Duration::from_secs(10);
+/// The questions of one connection. Then it is opened anew: the primary may be another by then.
+const BEATS_PER_LINK: u32 = 6;
 /// The longest wait for the answers to writes.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The life of the key that is written, milliseconds.
@@ -102,22 +104,37 @@ pub async fn write(config: &RedisConfig, namespace: &Namespace) -> Result<()> {
     Ok(())
 }
 
+/// Connections to the servers that answer.
+async fn links(config: &RedisConfig) -> Vec<MultiplexedConnection> {
+    let mut links = Vec::new();
+    for server in servers(config).unwrap_or_default() {
+        let Ok(node) = server.find().await else { continue };
+        links.extend(connect::connect(&node, |_: PushInfo| Ok::<(), ()>(())).await);
+    }
+    links
+}
+
 /// Warns once when a server begins to drop keys by itself: presence, limits and the answers to
 /// repeated requests may vanish then. A server that does not answer is the bus's to report.
 pub async fn watch(config: RedisConfig) {
     let mut beat = interval(BEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut known: Option<String> = None;
+    let (mut open, mut beats) = (Vec::new(), 0);
     loop {
         beat.tick().await;
-        let mut asked = false;
-        let mut evicts = None;
-        for server in servers(&config).unwrap_or_default() {
-            if let Ok(facts) = RedisFacts::of(&server).await {
-                asked |= facts.policy.is_some();
-                evicts = evicts.or_else(|| facts.evicts().map(str::to_owned));
-            }
+        if beats == 0 {
+            open = links(&config).await;
         }
+        let (mut asked, mut all, mut evicts) = (false, true, None);
+        for link in &mut open {
+            let policy = policy(link).await;
+            asked |= policy.is_some();
+            all &= policy.is_some();
+            evicts = evicts.or_else(|| policy.filter(|policy| policy != KEEPS));
+        }
+        // One that does not answer may be back at another address, and so may a primary.
+        beats = if asked && all { (beats + 1) % BEATS_PER_LINK } else { 0 };
         if !asked || evicts == known {
             continue;
         }

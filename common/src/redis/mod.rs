@@ -9,6 +9,7 @@ pub mod facts;
 mod hello;
 pub mod namespace;
 pub mod pool;
+pub mod script;
 pub mod server;
 
 pub use namespace::Namespace;

@@ -1,76 +1,31 @@
 //! Commands to Redis beside the bus: pooled connections to a single server or a cluster, every
 //! wait bounded.
 
+use super::script::{self, ScriptCall};
 use super::{Server, connect};
 use crate::config::RedisConfig;
 use crate::error::{Error, Result};
 use deadpool::Runtime;
-use deadpool::managed::{self, Metrics, Object, RecycleResult};
+use deadpool::managed::{self, Metrics, Object, RecycleError, RecycleResult};
 use futures_util::future::join_all;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
-use redis::{Cmd, Pipeline, RedisError, RedisResult, ServerError, ServerErrorKind, Value};
+use redis::{Cmd, Pipeline, PushInfo, PushKind, RedisError, RedisResult, ServerError, ServerErrorKind, Value};
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Most connections.
 const CONNECTIONS: usize = 8;
 
-/// A Lua script: called by its digest, sent whole when the server does not know it.
-#[derive(Debug)]
-pub struct Script {
-    text: &'static str,
-    digest: String,
-}
-
-impl Script {
-    /// A script of this text, which begins with its KEYS and ARGV. All its keys must be in one
-    /// slot.
-    pub fn new(text: &'static str) -> Self {
-        Self { text, digest: redis::Script::new(text).get_hash().to_owned() }
-    }
-
-    /// A call with these keys. [`ScriptCall::arg`] adds arguments.
-    pub fn call(&self, keys: &[&str]) -> ScriptCall<'_> {
-        let mut arguments = Cmd::new();
-        arguments.arg(keys.len());
-        for key in keys {
-            arguments.arg(*key);
-        }
-        ScriptCall { script: self, arguments }
-    }
-}
-
-/// A script with its keys and arguments.
-pub struct ScriptCall<'a> {
-    script: &'a Script,
-    arguments: Cmd,
-}
-
-impl ScriptCall<'_> {
-    /// One more of `ARGV`.
-    pub fn arg(&mut self, value: impl redis::ToRedisArgs) -> &mut Self {
-        self.arguments.arg(value);
-        self
-    }
-
-    fn command(&self, name: &str, script: &str) -> Cmd {
-        let mut command = redis::cmd(name);
-        command.arg(script);
-        for argument in self.arguments.args_iter() {
-            if let redis::Arg::Simple(bytes) = argument {
-                command.arg(bytes);
-            }
-        }
-        command
-    }
-}
-
 /// A pool of connections to `REDIS_URL`.
 pub struct RedisPool {
     inner: Inner,
     timeout: Duration,
+    /// Whether a single address turned out to lead to several servers, by a proxy before them.
+    is_spread: AtomicBool,
 }
 
 enum Inner {
@@ -79,21 +34,41 @@ enum Inner {
 }
 
 /// Opens connections to one server.
-struct ToServer {
-    server: Server,
-    timeout: Duration,
+struct ToServer(Server);
+
+/// A connection to one server. It says by itself that it was lost, so none is asked before it is
+/// used: that question would be half of what an idle node asks.
+struct ToOne {
+    connection: MultiplexedConnection,
+    lost: Arc<AtomicBool>,
+    /// Whether its last command has no answer, as after a time-out, or failed.
+    unfit: bool,
 }
 
 impl managed::Manager for ToServer {
-    type Type = MultiplexedConnection;
+    type Type = ToOne;
     type Error = RedisError;
 
-    async fn create(&self) -> RedisResult<MultiplexedConnection> {
-        connect::open(self.server.find().await?, self.timeout).await
+    async fn create(&self) -> RedisResult<ToOne> {
+        let lost = Arc::<AtomicBool>::default();
+        let notices = lost.clone();
+        let on_push = move |push: PushInfo| {
+            if push.kind == PushKind::Disconnection {
+                notices.store(true, Ordering::Relaxed);
+            }
+            Ok::<(), ()>(())
+        };
+        let server = self.0.find().await?;
+        // The library's future is large and runs seldom: boxed, it does not grow each call's.
+        let connection = Box::pin(connect::connect(&server, on_push)).await?;
+        Ok(ToOne { connection, lost, unfit: false })
     }
 
-    async fn recycle(&self, connection: &mut MultiplexedConnection, _: &Metrics) -> RecycleResult<RedisError> {
-        Ok(redis::cmd("PING").query_async::<()>(connection).await?)
+    async fn recycle(&self, connection: &mut ToOne, _: &Metrics) -> RecycleResult<RedisError> {
+        if connection.unfit || connection.lost.load(Ordering::Relaxed) {
+            return Err(RecycleError::message("the connection is lost"));
+        }
+        Ok(())
     }
 }
 
@@ -127,28 +102,40 @@ impl RedisPool {
         let inner = if config.cluster {
             Inner::Cluster(pool(ToCluster(connect::cluster(config)?), timeout)?)
         } else {
-            Inner::Single(pool(ToServer { server: connect::server(config)?, timeout }, timeout)?)
+            Inner::Single(pool(ToServer(connect::server(config)?), timeout)?)
         };
-        Ok(Self { inner, timeout })
+        Ok(Self { inner, timeout, is_spread: AtomicBool::new(false) })
     }
 
-    /// Runs the scripts in one round trip (in a cluster each by itself, at the same time) and
-    /// answers for each, in their order. A script may have run even if its answer, or the whole
-    /// call, is an error. `Error::Unavailable` when Redis is away, slow or refuses.
+    /// Whether all keys are on one server, and any of them may be a script's. One that refuses
+    /// that is none from then on.
+    pub fn is_one_server(&self) -> bool {
+        matches!(self.inner, Inner::Single(_)) && !self.is_spread.load(Ordering::Relaxed)
+    }
+
+    /// Runs the scripts in one round trip and answers for each, in their order. On one server,
+    /// neighbouring calls of a script are one command; in a cluster each goes by itself, at the
+    /// same time. A script may have run even if its answer, or the whole call, is an error.
+    /// `Error::Unavailable` when Redis is away, slow or refuses.
     pub async fn run(&self, calls: &[ScriptCall<'_>]) -> Result<Vec<Result<Value>>> {
-        let short: Vec<_> = calls.iter().map(|call| call.command("EVALSHA", &call.script.digest)).collect();
+        let groups = script::groups(calls, self.is_one_server());
+        let short: Vec<_> = groups.iter().map(script::Group::by_digest).collect();
         let mut answers = self.bounded(self.raw(&short)).await?;
         // After a restart or a failover the server knows no scripts: only unknown ones are sent
         // again, whole.
         let unknown: Vec<_> = (0..answers.len()).filter(|&at| is_unknown_script(&answers[at])).collect();
         if !unknown.is_empty() {
-            let whole: Vec<_> = unknown.iter().map(|&at| calls[at].command("EVAL", calls[at].script.text)).collect();
+            let whole: Vec<_> = unknown.iter().map(|&at| groups[at].whole()).collect();
             let again = self.bounded(self.raw(&whole)).await?;
             for (at, answer) in unknown.into_iter().zip(again) {
                 answers[at] = answer;
             }
         }
-        Ok(self::answers(answers))
+        if answers.iter().any(is_cross_slot) {
+            self.is_spread.store(true, Ordering::Relaxed);
+        }
+        let split = groups.iter().zip(answers).flat_map(|(group, answer)| group.split(answer));
+        Ok(self::answers(split.collect()))
     }
 
     /// Runs the commands in one round trip (in a cluster each by itself, at the same time) and
@@ -176,18 +163,18 @@ impl RedisPool {
         }
         match &self.inner {
             Inner::Single(pool) => {
-                let mut connection = pool.get().await.map_err(Error::unavailable)?;
+                let mut link = pool.get().await.map_err(Error::unavailable)?;
                 let mut pipeline = Pipeline::with_capacity(commands.len());
                 for command in commands {
                     pipeline.add_command(command.clone());
                 }
-                let answers = connection.req_packed_commands(&pipeline, 0, commands.len()).await;
-                if answers.as_ref().map_or(true, |answers| answers.iter().any(is_not_primary)) {
-                    // The connection is lost, or its server is no primary: the next call gets
-                    // another.
-                    drop(Object::take(connection));
-                }
-                Ok(answers.map_err(Error::unavailable)?.into_iter().map(Ok).collect())
+                // Until it has answered: a call that is given up gives its connection up.
+                link.unfit = true;
+                let answers = link.connection.req_packed_commands(&pipeline, 0, commands.len()).await;
+                let answers = answers.map_err(Error::unavailable)?;
+                // If its server is no primary, the next call finds another.
+                link.unfit = answers.iter().any(is_not_primary);
+                Ok(answers.into_iter().map(Ok).collect())
             }
             Inner::Cluster(pool) => {
                 let connection = pool.get().await.map_err(Error::unavailable)?;
@@ -215,8 +202,13 @@ impl RedisPool {
     }
 }
 
+/// A refusal is an error. A list may have some in it: they are its reader's.
 fn answers(raw: Vec<RedisResult<Value>>) -> Vec<Result<Value>> {
-    raw.into_iter().map(|answer| answer.and_then(Value::extract_error).map_err(Error::unavailable)).collect()
+    let checked = raw.into_iter().map(|answer| match answer {
+        Ok(refusal @ Value::ServerError(_)) => refusal.extract_error(),
+        answer => answer,
+    });
+    checked.map(|answer| answer.map_err(Error::unavailable)).collect()
 }
 
 /// A refusal is an error of a cluster's connection, but a value of a single server's pipeline.
@@ -231,10 +223,20 @@ fn is_unknown_script(answer: &RedisResult<Value>) -> bool {
     matches!(answer, Ok(Value::ServerError(error)) if error.kind() == Some(ServerErrorKind::NoScript))
 }
 
+/// The answer to a script with keys of several servers.
+fn is_cross_slot(answer: &RedisResult<Value>) -> bool {
+    matches!(answer, Ok(Value::ServerError(error)) if error.kind() == Some(ServerErrorKind::CrossSlot))
+}
+
 /// The answer of a replica, or of a server that is still loading.
 fn is_not_primary(answer: &Value) -> bool {
     use ServerErrorKind::{BusyLoading, MasterDown, ReadOnly};
-    matches!(answer, Value::ServerError(error) if matches!(error.kind(), Some(BusyLoading | MasterDown | ReadOnly)))
+    match answer {
+        Value::ServerError(error) => matches!(error.kind(), Some(BusyLoading | MasterDown | ReadOnly)),
+        // Of several calls.
+        Value::Array(answers) => answers.iter().any(is_not_primary),
+        _ => false,
+    }
 }
 
 impl fmt::Debug for RedisPool {

@@ -30,6 +30,7 @@ pub mod deployment;
 #[cfg(feature = "deployment")]
 pub mod documents;
 mod forms;
+pub mod monitor;
 pub mod mutate;
 pub mod node;
 pub mod npm;
@@ -60,6 +61,7 @@ pub mod ws;
 
 pub use self::redis::Redis;
 pub use cluster::RedisCluster;
+pub use monitor::Monitor;
 pub use node::Node;
 pub use pgbouncer::PgBouncer;
 pub use postgres::Postgres;

@@ -5,6 +5,8 @@
 -- ARGV[5…] the users
 if tonumber(ARGV[4]) > tonumber(call('HGET', state, 'grace') or '0') then call('HSET', state, 'grace', ARGV[4]) end
 
+compare_anew(ARGV[3])
+
 local function begin_grace(user)
     call('ZADD', grace, now + tonumber(ARGV[4]), user)
     call('HSET', gone, user, now)

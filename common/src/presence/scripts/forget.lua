@@ -3,6 +3,7 @@
 --
 -- ARGV[3]  the node
 -- ARGV[4…] the users
+compare_anew(ARGV[3])
 for i = 4, #ARGV do
     local user = ARGV[i]
     call('SREM', bucket .. ':n:' .. ARGV[3], user)

@@ -7,10 +7,12 @@
 -- Keys: `held` user -> nodes that hold it, comma-separated · `online` users, score = id, for paging · `since` user -> ms
 --       `grace` user -> when it is to be told offline · `gone` user -> when its last connection went
 --       `leases` node -> when its lease ends · `n:<node>` users that the node holds · `state` epoch, healing, beat, decided, the longest grace
+--       `d:<node>` the digest of the users that the node holds: the bucket was compared with them, and nothing changed them since
 --       `pending` user -> the last decision that was not published yet: `1 at decided node` (0: offline) · `claims` user -> when that claim ends
 --
--- Every answer begins with the epoch and the time, µs: finer than all else, for of two transitions of a user the later holds. Then
--- come the transitions that the caller has to publish and to acknowledge: user, 1 online or 0 offline, since when (ms), when decided (µs).
+-- Every answer begins with the epoch and with a number, which each script has for itself. Then come the transitions that the caller
+-- has to publish and to acknowledge: user, 1 online or 0 offline, since when (ms), when decided (µs, finer than all else, for of
+-- two transitions of a user the later holds).
 local bucket, lease = KEYS[1], tonumber(ARGV[1])
 local held, online, since = bucket .. ':held', bucket .. ':online', bucket .. ':since'
 local grace, gone, leases, state = bucket .. ':grace', bucket .. ':gone', bucket .. ':leases', bucket .. ':state'
@@ -18,30 +20,28 @@ local pending, claims = bucket .. ':pending', bucket .. ':claims'
 local call = redis.call
 local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local decided = time[1] * 1000000 + time[2]
 
-local epoch = call('HGET', state, 'epoch')
+local epoch, heals, before = unpack(call('HMGET', state, 'epoch', 'healing', 'decided'))
 if not epoch then
     epoch = time[1] .. '.' .. time[2]
     call('HSET', state, 'epoch', epoch, 'beat', now)
 end
+heals = tonumber(heals or '0')
 if ARGV[2] ~= '' and ARGV[2] ~= epoch then
     -- Emptied: for one lease, until every node has registered its users anew, nobody is told offline.
-    call('HSET', state, 'healing', now + lease)
+    heals = now + lease
+    call('HSET', state, 'healing', heals)
 end
 -- A server whose clock stepped back, or a failover to one that is behind, must move nothing: what stands further ahead than
 -- it can is pulled back, and of two decisions the later is the greater.
-local heals = tonumber(call('HGET', state, 'healing') or '0')
 if heals > now + lease then
     heals = now + lease
     call('HSET', state, 'healing', heals)
 end
 local healing = heals > now
-local before = tonumber(call('HGET', state, 'decided') or '0')
-if decided <= before then decided = before + 1 end
-local decision = string.format('%.0f', decided)
-call('HSET', state, 'decided', decision)
-local answer = { epoch, decided }
+local decided = math.max(time[1] * 1000000 + time[2], tonumber(before or '0') + 1)
+local decision, has_decided = string.format('%.0f', decided), false
+local answer = { epoch, 0 }
 
 local function without(nodes, node)
     local others = {}
@@ -73,6 +73,11 @@ local function register(user, node)
     return call('HSETNX', since, user, now) == 1 and is_new
 end
 
+-- The node's users change here: its digest stands for them no longer.
+local function compare_anew(node)
+    call('PEXPIRE', bucket .. ':d:' .. node, 0)
+end
+
 local function add(user, is_online, at, when)
     local n = #answer
     answer[n + 1], answer[n + 2], answer[n + 3], answer[n + 4] = user, is_online, at, when
@@ -80,6 +85,8 @@ end
 
 -- The user came or went: it stays pending, claimed by the node that is to publish it, until it is acknowledged.
 local function decide(user, is_online, at, node)
+    if not has_decided then call('HSET', state, 'decided', decision) end
+    has_decided = true
     call('HSET', pending, user, is_online .. ' ' .. at .. ' ' .. decision .. ' ' .. node)
     call('ZADD', claims, now + lease, user)
     add(user, is_online, at, decision)

@@ -11,6 +11,7 @@ local function is_torn()
     return call('HSET', state, 'watched', 1) == 0
 end
 
+-- Returns how many users it looked at.
 local function mend()
     local nodes = {}
     local all = call('HGETALL', held)
@@ -22,6 +23,7 @@ local function mend()
     end
     for node in pairs(nodes) do call('ZADD', leases, 'NX', now + lease, node) end
     for _, node in ipairs(call('ZRANGEBYSCORE', leases, '-inf', '(+inf')) do
+        compare_anew(node)
         for _, user in ipairs(call('SMEMBERS', bucket .. ':n:' .. node)) do
             local by = call('HGET', held, user)
             if not by then
@@ -46,4 +48,5 @@ local function mend()
     epoch = time[1] .. '.' .. time[2]
     call('HSET', state, 'epoch', epoch, 'healing', now + lease)
     answer[1], healing = epoch, true
+    return call('ZCARD', online)
 end

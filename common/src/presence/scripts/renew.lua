@@ -1,14 +1,27 @@
 -- The node lives and holds these users.
 --
 -- ARGV[3]  the node
--- ARGV[4…] the users
+-- ARGV[4]  how many users of the bucket it holds
+-- ARGV[5]  their digest
+-- ARGV[6]  how long the digest counts, ms: then all are compared, whatever it says
+-- ARGV[7…] the users; none where the digest is to do
 --
--- Answers those that came online by it: nobody while the bucket heals, for then they were online before.
+-- The number is how many users the bucket lists for the node, or -1 where the users are needed. Answers those that came online by
+-- it: nobody while the bucket heals, for then they were online before.
+local list, digest, count = bucket .. ':n:' .. ARGV[3], bucket .. ':d:' .. ARGV[3], tonumber(ARGV[4])
 call('ZADD', leases, now + lease, ARGV[3])
-local known = call('SMISMEMBER', bucket .. ':n:' .. ARGV[3], unpack(ARGV, 4))
-local nodes = call('HMGET', held, unpack(ARGV, 4))
-for i = 4, #ARGV do
-    local is_known = known[i - 3] == 1 and nodes[i - 3] and is_among(nodes[i - 3], ARGV[3])
+if #ARGV == 6 then
+    local is_same = ARGV[2] == epoch and call('GET', digest) == ARGV[5] and call('SCARD', list) == count
+    answer[2] = is_same and count or -1
+    return answer
+end
+local known = call('SMISMEMBER', list, unpack(ARGV, 7))
+local nodes = call('HMGET', held, unpack(ARGV, 7))
+for i = 7, #ARGV do
+    local by = nodes[i - 6]
+    local is_known = known[i - 6] == 1 and by and (by == ARGV[3] or is_among(by, ARGV[3]))
     if not is_known and register(ARGV[i], ARGV[3]) and not healing then decide(ARGV[i], 1, now, ARGV[3]) end
 end
+answer[2] = call('SCARD', list)
+if answer[2] == count and #ARGV - 6 == count then call('SET', digest, ARGV[5], 'PX', ARGV[6]) end
 return answer

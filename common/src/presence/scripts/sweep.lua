@@ -3,11 +3,18 @@
 -- ARGV[3]  the node that asks
 -- ARGV[4]  how many users at most
 --
--- Answers those that went offline, and the transitions of others that were not acknowledged in time.
-local room = tonumber(ARGV[4])
+-- The number is how many users are online. Answers those that went offline, and the transitions of others that were not
+-- acknowledged in time. `answer.work` is how many users it worked on, for `sweep_all.lua`; it does not leave the server.
+local room, mended = tonumber(ARGV[4]), 0
+
+local function answered()
+    answer[2] = call('ZCARD', online)
+    answer.work = mended + ARGV[4] - room
+    return answer
+end
 
 local beat = tonumber(call('HGET', state, 'beat') or '0')
-if now >= beat and now - beat < 200 then return answer end
+if now >= beat and now - beat < 200 then return answered() end
 call('HSET', state, 'beat', now)
 if now - beat > math.max(lease / 2, 2000) then
     -- Nobody swept for long, so nobody could renew either: Redis was away (or frozen), or all nodes were. Who lives renews by the next lease.
@@ -24,7 +31,7 @@ if now < beat then
     for _, user in ipairs(call('ZRANGEBYSCORE', grace, now + longest, '+inf')) do call('ZADD', grace, now + longest, user) end
 end
 
-if is_torn() then mend() end
+if is_torn() then mended = mend() end
 if call('HLEN', pending) > call('ZCARD', claims) then
     for _, user in ipairs(call('HKEYS', pending)) do call('ZADD', claims, 'NX', now, user) end
 end
@@ -61,6 +68,7 @@ end
 local dead = call('ZRANGEBYSCORE', leases, '-inf', now, 'WITHSCORES', 'LIMIT', 0, 16)
 for i = 1, #dead, 2 do
     local node, ended = dead[i], dead[i + 1]
+    compare_anew(node)
     while room > 0 do
         local user = call('SPOP', bucket .. ':n:' .. node)
         if not user then break end
@@ -73,12 +81,18 @@ for i = 1, #dead, 2 do
         for _, other in ipairs(call('ZRANGE', leases, 0, -1)) do listed = listed + call('SCARD', bucket .. ':n:' .. other) end
         if call('HLEN', held) > listed then
             -- Its list was lost.
-            for _, user in ipairs(call('HKEYS', held)) do leave(user, node, ended) end
+            for _, user in ipairs(call('HKEYS', held)) do
+                room = room - 1
+                leave(user, node, ended)
+            end
         end
     end
 end
 
 if room > 0 then
-    for _, user in ipairs(call('ZRANGEBYSCORE', claims, '-inf', now, 'LIMIT', 0, room)) do add_pending(user, ARGV[3], true) end
+    for _, user in ipairs(call('ZRANGEBYSCORE', claims, '-inf', now, 'LIMIT', 0, room)) do
+        room = room - 1
+        add_pending(user, ARGV[3], true)
+    end
 end
-return answer
+return answered()

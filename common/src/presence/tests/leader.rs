@@ -9,25 +9,23 @@ over_each! {
     redis: super::BackEnd::redis().await,
     cluster: super::BackEnd::cluster().await;
     one_node_sweeps_until_it_asks_no_longer
-}
-
-async fn leads(node: &Node, counted: Option<u64>) -> (bool, Option<u64>) {
-    let lead = node.presence.lead(&node.id, counted).await.unwrap();
-    (lead.sweeps, lead.online)
+    a_node_that_cannot_ask_sweeps
 }
 
 async fn one_node_sweeps_until_it_asks_no_longer(back_end: BackEnd) {
     let (a, b, c) = (back_end.node("a"), back_end.node("b"), back_end.node("c"));
-    assert_eq!(leads(&a, None).await, (true, None));
-    assert_eq!(leads(&b, Some(7)).await, (false, None), "it does not count");
-    assert_eq!(leads(&a, Some(3)).await, (true, Some(3)));
+    assert_eq!(a.lead().await, (true, Some(0)));
+    assert!(!b.lead().await.0);
+    b.arrive(&[1, 2, 67]).await;
+    assert_eq!(a.lead().await, (true, Some(3)), "it counted");
+    assert_eq!(a.lead().await, (true, Some(3)), "and leaves its count");
     let asked = Instant::now();
-    assert_eq!(leads(&b, None).await, (false, Some(3)));
+    assert_eq!(b.lead().await, (false, Some(3)));
     let mut ticks = tokio::time::interval(Duration::from_millis(100));
     within("another node's turn", async {
         loop {
             ticks.tick().await;
-            if leads(&b, None).await.0 {
+            if b.lead().await.0 {
                 break;
             }
         }
@@ -35,5 +33,42 @@ async fn one_node_sweeps_until_it_asks_no_longer(back_end: BackEnd) {
     .await;
     // Soon enough that a short lease does not take it for an outage.
     assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
-    assert_eq!((leads(&a, None).await.0, leads(&c, None).await.0), (false, false));
+    assert_eq!((a.lead().await.0, c.lead().await.0), (false, false));
+}
+
+/// The claim's key cannot be read: each node that asks sweeps.
+async fn a_node_that_cannot_ask_sweeps(back_end: BackEnd) {
+    let (a, b) = (back_end.node("a"), back_end.node("b"));
+    b.arrive(&[1, 2]).await;
+    assert!(a.lead().await.0);
+    let servers = match &back_end {
+        BackEnd::Redis(server) => std::slice::from_ref(server),
+        BackEnd::Cluster(cluster) => cluster.servers.as_slice(),
+        BackEnd::Memory(_) => &[],
+    };
+    let mut broken = 0;
+    for server in servers {
+        // The others do not have the key's slot.
+        let set = server.try_command(&["SET", "m:test:p:leader", "of another kind"]).await;
+        broken += usize::from(set.is_ok());
+    }
+    assert_eq!(broken, 1);
+    b.presence.depart(&b.id, &ids(&[1]), Duration::ZERO).await.whole().unwrap();
+    let swept = until_some(&a).await;
+    assert_eq!(swept, [(1, false)]);
+}
+
+async fn until_some(node: &Node) -> Vec<(i64, bool)> {
+    let mut ticks = tokio::time::interval(Duration::from_millis(100));
+    within("a transition", async {
+        loop {
+            ticks.tick().await;
+            // The first that does not get the claim's answer may fail.
+            let Ok(lead) = node.presence.lead(&node.id).await else { continue };
+            if !lead.transitions.is_empty() {
+                return node.publish(lead.transitions).await;
+            }
+        }
+    })
+    .await
 }

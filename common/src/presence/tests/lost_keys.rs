@@ -71,13 +71,18 @@ async fn heals(keys: &[&str]) {
 
 #[tokio::test]
 async fn each_key_that_is_lost_comes_back_without_a_ghost() {
-    let keys = ["held", "online", "since", "grace", "gone", "leases", "n:a", "n:b", "pending", "claims"];
+    let keys = ["held", "online", "since", "grace", "gone", "leases", "n:a", "n:b", "d:a", "pending", "claims"];
     futures_util::future::join_all(keys.iter().map(|key| heals(std::slice::from_ref(key)))).await;
 }
 
 #[tokio::test]
 async fn so_do_several_at_once() {
-    let several: [&[&str]; 4] =
-        [&["held", "leases"], &["held", "n:a", "n:b"], &["online", "since", "grace"], &["held", "leases", "online"]];
+    let several: [&[&str]; 5] = [
+        &["held", "leases"],
+        &["held", "n:a", "n:b"],
+        &["online", "since", "grace"],
+        &["held", "leases", "online"],
+        &["held", "d:a", "d:b", "leases"],
+    ];
     futures_util::future::join_all(several.map(heals)).await;
 }

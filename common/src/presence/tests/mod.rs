@@ -2,7 +2,9 @@
 //! one.
 
 mod contract;
+mod digest;
 mod emptied;
+mod idle;
 mod leader;
 mod lost_keys;
 mod pending;
@@ -46,17 +48,17 @@ impl BackEnd {
     fn node(&self, name: &str) -> Node {
         let presence: Arc<dyn Presence> = match self {
             Self::Memory(presence) => presence.clone(),
-            Self::Redis(server) => redis(vec![server.url()], false),
-            Self::Cluster(cluster) => redis(cluster.urls(), true),
+            Self::Redis(server) => redis(vec![server.url()], false, LEASE),
+            Self::Cluster(cluster) => redis(cluster.urls(), true, LEASE),
         };
         Node { id: NodeId(name.to_owned()), presence }
     }
 }
 
-fn redis(urls: Vec<String>, cluster: bool) -> Arc<dyn Presence> {
+fn redis(urls: Vec<String>, cluster: bool, lease: Duration) -> Arc<dyn Presence> {
     let urls: Vec<_> = urls.into_iter().map(Into::into).collect();
     let pool = RedisPool::new(&crate::config::RedisConfig::of(urls, cluster), Duration::from_secs(1)).unwrap();
-    Arc::new(RedisPresence::new(Arc::new(pool), &crate::redis::Namespace::new("test"), LEASE))
+    Arc::new(RedisPresence::new(Arc::new(pool), &crate::redis::Namespace::new("test"), lease))
 }
 
 #[derive(Clone)]
@@ -86,6 +88,13 @@ impl Node {
 
     async fn sweep(&self) -> Vec<(i64, bool)> {
         self.publish(self.presence.sweep(&self.id).await.unwrap()).await
+    }
+
+    /// Whether the node sweeps, and the number of users online.
+    async fn lead(&self) -> (bool, Option<u64>) {
+        let lead = self.presence.lead(&self.id).await.unwrap();
+        self.publish(lead.transitions).await;
+        (lead.sweeps, lead.online)
     }
 
     async fn is_online(&self, user: i64) -> bool {
@@ -127,6 +136,15 @@ impl Node {
         .await;
         told
     }
+}
+
+/// All that is surplus, turn by turn.
+async fn surplus(node: &Node, users: &[i64]) -> Vec<UserId> {
+    let mut all = Vec::new();
+    for turn in 0..super::SURPLUS_TURNS {
+        all.extend(node.presence.surplus(&node.id, &ids(users), turn).await.unwrap());
+    }
+    all
 }
 
 fn ids(users: &[i64]) -> Vec<UserId> {

@@ -1,0 +1,154 @@
+//! The sweep, by one node for all. On one server it is one command with the claim to it.
+
+use super::answers::{number, unreadable};
+use super::calls::{Call, Ran};
+use super::{BUCKETS, LEAD, RedisPresence, USERS_PER_SWEEP, millis};
+use crate::error::{Error, Result};
+use crate::id::NodeId;
+use crate::presence::{Lead, Transition};
+use redis::Value;
+
+/// What this process knows of the sweeping.
+#[derive(Debug, Default)]
+pub(super) struct Leading {
+    /// Whether the claim was this node's when it asked last.
+    sweeps: bool,
+    /// How many users were online by its last sweep.
+    counted: Option<u64>,
+}
+
+/// The claim to the sweeping, as a sweep of one server goes with it.
+#[derive(Clone, Copy)]
+enum Claim {
+    /// It is asked for; this many users were counted online by the last sweep.
+    Asked(Option<u64>),
+    /// The node has it, or could not ask.
+    Past,
+}
+
+impl Ran {
+    /// How many users are online, where all buckets were swept.
+    fn online(&self) -> Option<u64> {
+        let all = self.numbers.iter().map(|(_, online)| u64::try_from(*online).unwrap_or(0)).sum();
+        (self.numbers.len() == BUCKETS).then_some(all)
+    }
+
+    /// One bucket, or one server of a cluster, may be away: the transitions of the others count.
+    pub(super) fn swept(self) -> Result<Vec<Transition>> {
+        match self.outcome.error {
+            Some(error) if self.outcome.transitions.is_empty() => Err(error),
+            Some(error) => {
+                tracing::warn!(%error, "presence: not all buckets could be swept");
+                Ok(self.outcome.transitions)
+            }
+            None => Ok(self.outcome.transitions),
+        }
+    }
+}
+
+impl RedisPresence {
+    pub(super) async fn lead_and_sweep(&self, node: &NodeId) -> Result<Lead> {
+        let Leading { sweeps, counted } = std::mem::take(&mut *self.leading.lock());
+        let (mut lead, ran) = if sweeps && self.pool.is_one_server() {
+            self.sweep_together(node, Claim::Asked(counted)).await?
+        } else {
+            // A node that cannot ask sweeps: the claim's server is another than most buckets'.
+            let cannot_ask = |error: Error| {
+                tracing::debug!(%error, "cannot ask which node sweeps presence");
+                Lead { sweeps: true, online: None, transitions: Vec::new() }
+            };
+            let lead = self.ask_to_lead(node, counted).await.unwrap_or_else(cannot_ask);
+            let ran = if lead.sweeps { self.sweep_buckets(node).await? } else { Ran::default() };
+            (lead, ran)
+        };
+        if lead.sweeps {
+            lead.online = ran.online().or(lead.online);
+            *self.leading.lock() = Leading { sweeps: true, counted: ran.online() };
+            lead.transitions = ran.swept().unwrap_or_else(|error| {
+                tracing::debug!(%error, "cannot sweep presence");
+                Vec::new()
+            });
+        }
+        Ok(lead)
+    }
+
+    async fn ask_to_lead(&self, node: &NodeId, counted: Option<u64>) -> Result<Lead> {
+        let mut call = self.scripts.lead.call(&[&self.leader]);
+        call.arg(&node.0).arg(millis(LEAD)).arg(spelled(counted));
+        let answer = self.pool.run(&[call]).await?.pop().ok_or_else(unreadable)??;
+        lead(&answer).ok_or_else(unreadable)
+    }
+
+    /// Sweeps all buckets.
+    pub(super) async fn sweep_buckets(&self, node: &NodeId) -> Result<Ran> {
+        if self.pool.is_one_server() {
+            return Ok(self.sweep_together(node, Claim::Past).await?.1);
+        }
+        let calls = (0..BUCKETS).map(|bucket| {
+            let mut script = self.call(&self.scripts.sweep, bucket);
+            script.arg(&node.0).arg(USERS_PER_SWEEP);
+            Call { bucket, users: Vec::new(), script }
+        });
+        Ok(self.run(calls.collect()).await)
+    }
+
+    /// Sweeps all buckets of one server; with a claim, only where the node has it. A command leaves
+    /// buckets to the next where much is to be done, so that nobody else waits long.
+    async fn sweep_together(&self, node: &NodeId, claim: Claim) -> Result<(Lead, Ran)> {
+        let mut ran = Ran::default();
+        let mut leads = Lead { sweeps: true, online: None, transitions: Vec::new() };
+        let mut first = 0;
+        while first < BUCKETS {
+            let left = first..BUCKETS;
+            let keys: Vec<&str> =
+                std::iter::once(&self.leader).chain(&self.names[left.clone()]).map(String::as_str).collect();
+            let mut call = self.scripts.sweep_all.call(&keys);
+            let (lasts, counted) = match claim {
+                Claim::Asked(counted) => (millis(LEAD).to_string(), counted),
+                Claim::Past => (String::new(), None),
+            };
+            call.arg(&node.0).arg(lasts).arg(spelled(counted)).arg(millis(self.lease)).arg(USERS_PER_SWEEP);
+            for bucket in left.clone() {
+                call.arg(self.seen[bucket].lock().named(self.lease));
+            }
+            let answers = match self.pool.run(&[call]).await.and_then(|mut all| all.pop().ok_or_else(unreadable)?) {
+                Ok(Value::Array(answers)) => answers,
+                Ok(_) => return Err(unreadable()),
+                // What was swept so far is published.
+                Err(error) if first > 0 => {
+                    ran.outcome.fail(&[], error);
+                    break;
+                }
+                Err(error) => return Err(error),
+            };
+            let [claimed, swept @ ..] = answers.as_slice() else { return Err(unreadable()) };
+            if first == 0 {
+                leads = lead(claimed).ok_or_else(unreadable)?;
+            }
+            if swept.is_empty() {
+                break;
+            }
+            for (bucket, answer) in left.zip(swept) {
+                let answer = match answer {
+                    refusal @ Value::ServerError(_) => refusal.clone().extract_error().map_err(Error::unavailable),
+                    answer => Ok(answer.clone()),
+                };
+                ran.add(bucket, &[], answer.and_then(|answer| self.read(bucket, &answer)));
+            }
+            first += swept.len();
+        }
+        Ok((leads, ran))
+    }
+}
+
+/// A claim's answer.
+fn lead(answer: &Value) -> Option<Lead> {
+    let Value::Array(fields) = answer else { return None };
+    let sweeps = fields.first().and_then(number)? == 1;
+    let online = fields.get(1).and_then(number).and_then(|online| u64::try_from(online).ok());
+    Some(Lead { sweeps, online, transitions: Vec::new() })
+}
+
+fn spelled(counted: Option<u64>) -> String {
+    counted.map_or_else(String::new, |counted| counted.to_string())
+}
