@@ -16,6 +16,7 @@ both_forms_alone!(
     connections_that_died_unnoticed_keep_nobody_out,
     connections_that_close_do_not_count,
     one_subscription_too_many_is_refused,
+    a_chat_that_is_refused_takes_no_place_from_a_later_one,
     messages_over_the_rate_are_refused,
     many_chats_cost_more_than_one_and_their_wait_is_right,
     who_keeps_on_over_the_rate_is_closed_with_4429,
@@ -149,6 +150,25 @@ async fn one_subscription_too_many_is_refused(builder: Builder) {
     ws.subscribe(chats[2]).await;
     // another connection has its own
     ann.connect().await.subscribe(chats[0]).await;
+}
+
+/// In one command, as if each were asked by itself.
+async fn a_chat_that_is_refused_takes_no_place_from_a_later_one(builder: Builder) {
+    let d = builder.env("MAX_SUBSCRIPTIONS", 2).start().await;
+    let (ann, ben) = (d.user().await, d.user().await);
+    let others = ben.group_id(&[]).await;
+    let chats = [others, ann.group_id(&[]).await, i64::MAX, ann.group_id(&[]).await, ann.group_id(&[]).await];
+    let mut ws = ann.connect().await;
+    let asked = chats.map(|chat_id| json!({"chat_id": chat_id}));
+    ws.send(json!({"type": "subscribe_chats", "chats": asked, "request_id": "all"})).await;
+    let mut answers = Vec::new();
+    for chat_id in chats {
+        let answer = ws.expect_where("an answer", SOON, |frame| frame["request_id"] == "all").await;
+        assert_eq!(answer["chat_id"], chat_id);
+        answers.push(answer["code"].as_str().unwrap_or("subscribed").to_owned());
+    }
+    let refused = ["not_a_member", "subscribed", "chat_not_found", "subscribed", "too_many_subscriptions"];
+    assert_eq!(answers, refused);
 }
 
 /// Limits on, and so wide that only those which a test narrows are met.

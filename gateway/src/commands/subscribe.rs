@@ -94,8 +94,10 @@ pub(super) async fn subscribe_all(mut call: Call<'_>) -> Result<()> {
         }
     }
     let distinct: HashSet<ChatId> = all.iter().map(|(chat, _)| *chat).collect();
-    // One that is named twice is answered from what its first answer made.
-    let at_once = if distinct.len() == all.len() { CHATS_AT_ONCE } else { 1 };
+    // One that is named twice is answered from what its first answer made. And near the limit one
+    // that is refused would keep a place meanwhile that belongs to a later one.
+    let room = call.shard.hub.ctx.limits.max_subscriptions.saturating_sub(call.conn.subs.borrow().len());
+    let at_once = if distinct.len() == all.len() && all.len() <= room { CHATS_AT_ONCE } else { 1 };
     let call = &call;
     let finding = all.into_iter().map(|(chat, asked)| async move {
         let found = find(call, asked).await;
