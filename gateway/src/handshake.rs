@@ -26,6 +26,8 @@ const SEC_WEBSOCKET_KEY: HeaderName = HeaderName::from_static("sec-websocket-key
 const SEC_WEBSOCKET_VERSION: HeaderName = HeaderName::from_static("sec-websocket-version");
 const SEC_WEBSOCKET_PROTOCOL: HeaderName = HeaderName::from_static("sec-websocket-protocol");
 const SEC_WEBSOCKET_ACCEPT: HeaderName = HeaderName::from_static("sec-websocket-accept");
+/// The subprotocol that a token stands behind.
+const BEARER: &str = "bearer";
 /// The response is written and the connection handed over within this.
 const UPGRADE_WITHIN: Duration = Duration::from_secs(10);
 
@@ -36,25 +38,22 @@ pub(crate) async fn by_path(
     request: Request,
 ) -> Result<Response, Error> {
     // A path that is no text holds no token either.
-    upgrade(&gateway, request, token.ok().map(|Path(token)| token).as_deref(), None).await
+    upgrade(&gateway, request, token.ok().map(|Path(token)| token).as_deref()).await
 }
 
 /// `GET /ws/chat`, the token in a header.
 pub(crate) async fn by_header(State(gateway): State<Gateway>, request: Request) -> Result<Response, Error> {
-    if let Ok(token) = bearer(request.headers()).map(str::to_owned) {
-        return upgrade(&gateway, request, Some(&token), None).await;
-    }
-    let token = subprotocol_token(request.headers());
-    let answered = token.as_ref().map(|_| HeaderValue::from_static("bearer"));
-    upgrade(&gateway, request, token.as_deref(), answered).await
+    let headers = request.headers();
+    let in_header = bearer(headers).ok().map(str::to_owned);
+    // `Sec-WebSocket-Protocol: bearer, <token>`.
+    let token =
+        in_header.or_else(|| subprotocols(headers).skip_while(|name| *name != BEARER).nth(1).map(str::to_owned));
+    upgrade(&gateway, request, token.as_deref()).await
 }
 
-/// The token behind `bearer` in `Sec-WebSocket-Protocol: bearer, <token>`.
-fn subprotocol_token(headers: &HeaderMap) -> Option<String> {
-    let offered = headers.get_all(SEC_WEBSOCKET_PROTOCOL);
-    let mut names = offered.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
-    names.by_ref().map(str::trim).find(|name| *name == "bearer")?;
-    names.next().map(|token| token.trim().to_owned())
+fn subprotocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let offered = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
+    offered.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).map(str::trim)
 }
 
 fn has_word(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
@@ -75,12 +74,7 @@ fn key(headers: &HeaderMap) -> Result<&[u8], Error> {
     }
 }
 
-async fn upgrade(
-    gateway: &Gateway,
-    mut request: Request,
-    token: Option<&str>,
-    subprotocol: Option<HeaderValue>,
-) -> Result<Response, Error> {
+async fn upgrade(gateway: &Gateway, mut request: Request, token: Option<&str>) -> Result<Response, Error> {
     let headers = request.headers();
     if !has_word(headers, &CONNECTION, "upgrade") || !has_word(headers, &UPGRADE, "websocket") {
         return Err(Error::UpgradeRequired);
@@ -97,6 +91,9 @@ async fn upgrade(
     }
     let accept = derive_accept_key(key);
     let accept = HeaderValue::from_str(&accept).map_err(Error::internal)?;
+    // A browser that offers subprotocols fails a handshake that takes none of them, and does not
+    // see the close code then.
+    let takes_bearer = subprotocols(headers).any(|name| name == BEARER);
     let checked = match token {
         Some(token) => gateway.hub.ctx.authenticate(token).await,
         None => Err(Error::TokenInvalid),
@@ -148,8 +145,8 @@ async fn upgrade(
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
-    if let Some(subprotocol) = subprotocol {
-        headers.insert(SEC_WEBSOCKET_PROTOCOL, subprotocol);
+    if takes_bearer {
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(BEARER));
     }
     Ok(response)
 }

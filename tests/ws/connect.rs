@@ -12,6 +12,7 @@ both_forms!(
     each_way_in_is_welcomed,
     a_bad_token_is_told_by_a_close_that_a_browser_can_read,
     a_token_that_is_missing_is_told_the_same_way,
+    a_browser_that_offers_bearer_gets_it,
     an_address_without_an_upgrade_is_answered,
     a_path_that_is_no_text_is_a_bad_token,
     a_handshake_that_is_none_is_answered_with_what_it_lacks,
@@ -68,6 +69,29 @@ async fn a_token_that_is_missing_is_told_the_same_way(d: &Deployment) {
     let request = tokio_tungstenite::tungstenite::client::IntoClientRequest::into_client_request(request);
     let mut ws = Ws::handshake(request.unwrap()).await.expect("a handshake that succeeds");
     assert_eq!(ws.expect_close(SOON).await.0, 4501);
+}
+
+/// It fails a handshake that takes none of the subprotocols that it offered: no close code is seen.
+async fn a_browser_that_offers_bearer_gets_it(d: &Deployment) {
+    let user = d.user().await;
+    let by_path = format!("/ws/chat/{}", user.access);
+    for (path, offered, close) in [
+        ("/ws/chat", "bearer".to_owned(), Some(4501)),
+        ("/ws/chat", format!("{}, bearer", user.access), Some(4501)),
+        ("/ws/chat/rubbish", format!("bearer, {}", user.access), Some(4501)),
+        (by_path.as_str(), "bearer, rubbish".to_owned(), None),
+        (by_path.as_str(), "chat, bearer".to_owned(), None),
+    ] {
+        let mut request = ws::request(&d.gateway(0).ws_url(), Way::Path, "");
+        *request.uri_mut() = format!("{}{path}", d.gateway(0).ws_url()).parse().unwrap();
+        request.headers_mut().insert("sec-websocket-protocol", offered.parse().unwrap());
+        let mut ws = Ws::handshake(request).await.unwrap_or_else(|error| panic!("{path} {offered}: {error:?}"));
+        assert_eq!(ws.handshake.headers()["sec-websocket-protocol"], "bearer");
+        match close {
+            Some(code) => assert_eq!(ws.expect_close(SOON).await.0, code, "{path} {offered}"),
+            None => assert_eq!(ws.expect_welcome().await["user_id"], user.id),
+        }
+    }
 }
 
 async fn an_address_without_an_upgrade_is_answered(d: &Deployment) {
