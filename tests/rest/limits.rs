@@ -256,6 +256,19 @@ async fn public_requests_are_counted_by_address(builder: Builder) {
         let (refused, _) = at_once(|| rest.request(Method::POST, "/messages/send").json(&json!({}))).await;
         assert!(refused > 0);
     }
+    // Nor is one for nothing that cannot be read, or does not fit.
+    for (path, body) in [
+        ("/auth/login", "{}"),
+        ("/auth/login", "{"),
+        ("/auth/register", "{}"),
+        ("/auth/register", "[]"),
+        ("/auth/refresh", "{"),
+    ] {
+        let request = || d.rest().request(Method::POST, path).header("content-type", "application/json").body(body);
+        let (refused, others) = at_once(request).await;
+        assert!(refused > 0, "{path} {body}");
+        assert!(others.iter().all(|answer| [400, 422].contains(&answer.status)), "{path} {body}");
+    }
     ann.rest.get("/auth/me").await.ok(200);
     ann.login().await.ok(200);
 }

@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, HeaderName};
 use messenger_common::auth::AuthUser;
 use messenger_common::error::Result;
+use messenger_common::http::caller::Public;
 use messenger_common::http::client_ip::ClientIp;
 use messenger_common::http::extract::{FormOrJson, JsonBody, PathParams, ProgramName, QueryParams};
 use messenger_common::id::SessionId;
@@ -40,10 +41,9 @@ pub(super) fn router() -> OpenApiRouter<Context> {
     extensions(("x-problems" = json!(["username_taken", "email_taken", "registration_closed", "invite_not_found", "group_full", "rate_limited"]))))]
 async fn register(
     State(ctx): State<Context>,
-    from: ClientIp,
-    JsonBody(body): JsonBody<Unchecked<Register>>,
+    Public(from, JsonBody(body)): Public<JsonBody<Unchecked<Register>>>,
 ) -> Result<(StatusCode, Json<User>)> {
-    let user = accounts::register(&ctx, from.0, body).await?;
+    let user = accounts::register(&ctx, from, body).await?;
     Ok((StatusCode::CREATED, Json(user)))
 }
 
@@ -57,11 +57,10 @@ async fn register(
     extensions(("x-problems" = json!(["bad_credentials", "account_disabled", "rate_limited"]))))]
 async fn login(
     State(ctx): State<Context>,
-    from: ClientIp,
     ProgramName(program): ProgramName,
-    FormOrJson(body): FormOrJson<Unchecked<Login>>,
+    Public(from, FormOrJson(body)): Public<FormOrJson<Unchecked<Login>>>,
 ) -> Result<Tokens> {
-    Ok(not_kept(sessions::login(&ctx, from.0, program, body).await?))
+    Ok(not_kept(sessions::login(&ctx, from, program, body).await?))
 }
 
 /// Refresh the tokens
@@ -73,10 +72,9 @@ async fn login(
     extensions(("x-problems" = json!(["token_invalid", "token_expired", "token_reused", "account_disabled", "rate_limited"]))))]
 async fn refresh(
     State(ctx): State<Context>,
-    from: ClientIp,
-    JsonBody(body): JsonBody<Unchecked<Refresh>>,
+    Public(from, JsonBody(body)): Public<JsonBody<Unchecked<Refresh>>>,
 ) -> Result<Tokens> {
-    Ok(not_kept(sessions::refresh(&ctx, from.0, body).await?))
+    Ok(not_kept(sessions::refresh(&ctx, from, body).await?))
 }
 
 /// Log out

@@ -9,10 +9,11 @@ use super::client_ip::ClientIp;
 use crate::auth::AuthUser;
 use crate::error::{Error, Result};
 use crate::service::Context;
-use axum::extract::{FromRef, FromRequestParts};
+use axum::extract::{FromRef, FromRequest, FromRequestParts, Request};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
+use std::net::IpAddr;
 use tracing::Span;
 
 /// The caller of a request that others are notified of. It costs what a message costs, and is no
@@ -23,6 +24,31 @@ pub struct Author(pub AuthUser);
 /// Stands on a request that has paid what an ordinary one costs.
 #[derive(Clone)]
 struct Paid;
+
+/// The body of a public request, and the address that sent it. One that cannot be read counts
+/// against that address; the rule says what all others cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Public<B>(pub IpAddr, pub B);
+
+impl<S, B> FromRequest<S> for Public<B>
+where
+    S: Send + Sync,
+    Context: FromRef<S>,
+    B: FromRequest<S, Rejection = Error> + Send,
+{
+    type Rejection = Error;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self> {
+        let from = ClientIp::on(request.extensions()).0;
+        match B::from_request(request, state).await {
+            Ok(body) => Ok(Self(from, body)),
+            Err(error) => {
+                Context::from_ref(state).charge_address(from).await?;
+                Err(error)
+            }
+        }
+    }
+}
 
 impl<S> FromRequestParts<S> for AuthUser
 where

@@ -109,7 +109,7 @@ pub async fn register(ctx: &Context, from: IpAddr, body: impl Into<Unchecked<Reg
     if let Some(code) = &body.invite {
         faults.no_nul("invite", code);
     }
-    faults.none()?;
+    ctx.sound(from, faults).await?;
     ctx.limited_at(registrations(ctx), from).await?;
     match ctx.registration {
         Registration::Open => {}

@@ -2,6 +2,7 @@
 
 use super::audit::{Audit, SecurityEvent};
 use super::chats::ChatCounts;
+use super::faults::Faults;
 use super::messages::{Searches, SendQueue};
 use super::{network, online::OnlineReads};
 use crate::auth::{AuthUser, Holders, Passwords, Revocations, Tokens};
@@ -225,6 +226,16 @@ impl Context {
     /// Counts a public request of an address. `RateLimited`.
     pub async fn charge_address(&self, from: IpAddr) -> Result<()> {
         self.limited_at(self.requests(), from).await
+    }
+
+    /// `Invalid` with the faults of a public request: then it costs what any other of its address
+    /// costs. `RateLimited`.
+    pub(super) async fn sound(&self, from: IpAddr, faults: Faults) -> Result<()> {
+        let sound = faults.none();
+        if sound.is_err() {
+            self.charge_address(from).await?;
+        }
+        sound
     }
 
     /// Counts a page, a document or a file of theirs, which an address gets from this process.

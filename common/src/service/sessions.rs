@@ -61,7 +61,7 @@ pub async fn login(
     body: impl Into<Unchecked<Login>>,
 ) -> Result<TokenPair> {
     let (body, faults) = body.into().split();
-    faults.none()?;
+    ctx.sound(from, faults).await?;
     let mut user = None;
     let outcome = open(ctx, from, user_agent, body, &mut user).await;
     let event = match &outcome {
