@@ -14,6 +14,7 @@ both_forms!(
     of_two_at_once_one_makes_the_group,
     a_key_has_1_to_64_characters,
     a_registration_repeated_word_for_word_answers_the_same_account,
+    a_registration_by_an_invitation_is_repeated_and_tells_others_no_name,
 );
 
 async fn keyed(rest: &Rest, key: &str, path: &str, body: &Value) -> Answer {
@@ -141,6 +142,32 @@ async fn a_registration_repeated_word_for_word_answers_the_same_account(d: &Depl
     let tokens = rest.post("/auth/login", json!({"username": name, "password": PASSWORD})).await.ok(200);
     rest.with_bearer(tokens["access_token"].as_str().unwrap()).delete("/auth/me").await.ok(204);
     register(&name, &email, PASSWORD).await.problem(409, "username_taken");
+}
+
+async fn a_registration_by_an_invitation_is_repeated_and_tells_others_no_name(d: &Deployment) {
+    let (ann, rest) = (d.user().await, d.rest());
+    for (fate, max_uses) in [("used up", Some(1)), ("its group gone", None), ("open", None)] {
+        let chat_id = ann.group_id(&[]).await;
+        let invites = format!("/chats/{chat_id}/invites");
+        let invite = ann.rest.post(&invites, json!({"max_uses": max_uses})).await.ok(201)["code"].clone();
+        let name = fresh_name("Guest");
+        let register = async |password: &str| {
+            let email = format!("{name}@example.org");
+            let body = json!({"username": name, "email": email, "password": password, "invite": invite});
+            rest.post("/auth/register", body).await
+        };
+        let first = register(PASSWORD).await.ok(201);
+        if fate == "its group gone" {
+            ann.rest.delete(&format!("/chats/{chat_id}")).await.ok(204);
+        }
+        assert_eq!(register(PASSWORD).await.ok(201), first, "{fate}");
+        // One that lets nobody in any more does not say which names are taken.
+        let refused = register("another password").await;
+        match fate {
+            "open" => refused.problem(409, "username_taken"),
+            _ => refused.problem(404, "invite_not_found"),
+        };
+    }
 }
 
 #[tokio::test]

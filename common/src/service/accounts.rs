@@ -129,9 +129,22 @@ pub async fn register(ctx: &Context, from: IpAddr, body: impl Into<Unchecked<Reg
             guesses::remember(ctx, user.id, from).await;
             Ok(user)
         }
-        Err(taken @ (Error::UsernameTaken | Error::EmailTaken)) => repeated(ctx, from, body, taken).await,
+        Err(taken @ (Error::UsernameTaken | Error::EmailTaken)) => {
+            let code = body.invite.clone();
+            match repeated(ctx, from, body, taken).await {
+                Err(taken @ (Error::UsernameTaken | Error::EmailTaken)) => Err(refusal(ctx, code, taken).await?),
+                outcome => outcome,
+            }
+        }
         other => other,
     }
+}
+
+/// An invitation that lets nobody in any more does not say which names are taken.
+async fn refusal(ctx: &Context, invite: Option<String>, taken: Error) -> Result<Error> {
+    let Some(code) = invite else { return Ok(taken) };
+    let lets_in = ctx.store.invite(&code).await?.is_some();
+    Ok(if lets_in { taken } else { Error::InviteNotFound })
 }
 
 async fn by_invite(ctx: &Context, user: NewUser, code: &str) -> Result<User> {
