@@ -9,9 +9,9 @@ mod shapes;
 
 pub(crate) use shapes::TIME;
 
-use crate::routes::KEYED;
 use crate::routes::online::GatewayPaths;
 use crate::routes::pages::About;
+use crate::routes::{BODY_MAY_BE_MISSING, KEYED};
 use messenger_common::config::Limits;
 use messenger_common::error::Error;
 use messenger_common::http::idempotency::{IDEMPOTENCY_KEY, MAX_KEY_CHARS};
@@ -85,6 +85,9 @@ fn finish(document: &mut Value) {
     for (path, item) in paths {
         if KEYED.contains(&path.as_str()) {
             take_key(&mut item["post"]);
+        }
+        if BODY_MAY_BE_MISSING.contains(&path.as_str()) {
+            item["post"]["requestBody"]["required"] = false.into();
         }
         for operation in item.as_object_mut().into_iter().flat_map(Map::values_mut) {
             add_problems(path, operation);

@@ -11,6 +11,7 @@ use crate::support::{Answer, Deployment, Program, Rest, SOON, User, Value, block
 
 both_forms!(
     a_closed_group_is_not_there_for_strangers,
+    an_invitation_needs_no_body_and_its_link_is_what_proxies_say,
     a_friend_comes_in_by_a_link,
     owners_alone_invite,
     a_used_up_or_revoked_invitation_is_gone,
@@ -90,6 +91,30 @@ async fn a_closed_group_is_not_there_for_strangers(d: &Deployment) {
     // A member who leaves is a stranger again.
     bob.leave(chat_id).await;
     bob.rest.get(&of_chat("")).await.problem(404, "chat_not_found");
+}
+
+async fn an_invitation_needs_no_body_and_its_link_is_what_proxies_say(d: &Deployment) {
+    let ann = d.user().await;
+    let path = format!("/chats/{}/invites", closed(&ann, &[]).await);
+    let plain = ann.rest.post_nothing(&path).await.ok(201);
+    assert_eq!((&plain["max_uses"], plain["expires_at"].is_string()), (&Value::Null, true));
+    for (headers, begins) in [
+        (&[("x-forwarded-proto", "https")][..], "https://127.0.0.1:"),
+        (&[("x-forwarded-proto", "HTTPS, http")], "https://127.0.0.1:"),
+        (&[("x-forwarded-proto", "http, https")], "http://127.0.0.1:"),
+        (&[("host", "chat.example"), ("x-forwarded-prefix", "/talk")], "http://chat.example/talk/invite/"),
+        (&[("host", "chat.example"), ("x-forwarded-prefix", "/a/b/")], "http://chat.example/a/b/invite/"),
+        (&[("host", "chat.example"), ("x-forwarded-prefix", "//evil.example")], "http://chat.example/invite/"),
+        (&[("host", "chat.example"), ("x-forwarded-prefix", "/a?b#c")], "http://chat.example/invite/"),
+    ] {
+        let mut asked = ann.rest.request(Method::POST, &path);
+        for (name, value) in headers {
+            asked = asked.header(*name, *value);
+        }
+        let made = Answer::of(asked).await.ok(201);
+        let url = made["url"].as_str().unwrap();
+        assert!(url.starts_with(begins) && url.ends_with(&format!("/invite/{}", code(&made))), "{headers:?}: {url}");
+    }
 }
 
 async fn a_friend_comes_in_by_a_link(d: &Deployment) {

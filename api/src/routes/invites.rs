@@ -10,7 +10,7 @@ use messenger_common::auth::AuthUser;
 use messenger_common::error::Result;
 use messenger_common::http::caller::Author;
 use messenger_common::http::client_ip::ClientIp;
-use messenger_common::http::extract::{JsonBody, PathParams, QueryParams};
+use messenger_common::http::extract::{JsonOrNothing, PathParams, QueryParams};
 use messenger_common::id::ChatId;
 use messenger_common::model::{Chat, Invite, InvitePreview, Page};
 use messenger_common::service::invites::{self, CreateInvite};
@@ -28,6 +28,7 @@ pub(super) fn router() -> OpenApiRouter<Context> {
 
 /// The address that the caller called, for links. It goes to that caller alone, so a header that
 /// is not true harms nobody else.
+/// The address that the caller used, as proxies say. It is shown to the caller alone.
 struct Address(String);
 
 impl<S: Send + Sync> FromRequestParts<S> for Address {
@@ -36,9 +37,18 @@ impl<S: Send + Sync> FromRequestParts<S> for Address {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
         let host = header(HOST.as_str()).or_else(|| parts.uri.authority().map(axum::http::uri::Authority::as_str));
-        let scheme = if header("x-forwarded-proto") == Some("https") { "https" } else { "http" };
-        Ok(Self(host.map_or_else(String::new, |host| format!("{scheme}://{host}"))))
+        // Of several proxies the first is the one that the caller saw.
+        let seen = |name: &str| header(name).and_then(|list| list.split(',').next()).map(str::trim);
+        let is_https = seen("x-forwarded-proto").is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"));
+        let scheme = if is_https { "https" } else { "http" };
+        let root = seen("x-forwarded-prefix").filter(|path| is_path(path)).unwrap_or_default().trim_end_matches('/');
+        Ok(Self(host.map_or_else(String::new, |host| format!("{scheme}://{host}{root}"))))
     }
+}
+
+fn is_path(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%/".contains(&byte);
+    text.starts_with('/') && !text.starts_with("//") && text.bytes().all(fits)
 }
 
 impl Address {
@@ -61,7 +71,7 @@ async fn create_invite(
     Author(by): Author,
     address: Address,
     PathParams(chat): PathParams<ChatId>,
-    JsonBody(body): JsonBody<Unchecked<CreateInvite>>,
+    JsonOrNothing(body): JsonOrNothing<Unchecked<CreateInvite>>,
 ) -> Result<(StatusCode, Json<Invite>)> {
     let invite = invites::create(&ctx, &by, chat, body).await?;
     Ok((StatusCode::CREATED, Json(address.link(invite))))

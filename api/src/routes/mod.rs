@@ -18,6 +18,8 @@ use messenger_common::service::Context;
 use utoipa_axum::router::OpenApiRouter;
 
 /// The paths whose `POST` makes something and takes an `Idempotency-Key`.
+/// Each field of these bodies has a default.
+pub(crate) const BODY_MAY_BE_MISSING: [&str; 1] = ["/chats/{chat_id}/invites"];
 pub(crate) const KEYED: [&str; 3] = ["/chats/create", "/chats/{chat_id}/invites", "/messages/send"];
 
 /// The routes of contract section 2 that the rules answer.

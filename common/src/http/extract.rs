@@ -3,11 +3,12 @@
 //! They read an object; `service::input` finds every fault of its fields in one go. `body` names
 //! the whole.
 
+use super::head;
 use crate::error::Error;
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_TYPE, USER_AGENT};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
 use http::request::Parts;
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
@@ -27,6 +28,11 @@ const JSON_OR_FORM: &str = "application/json or application/x-www-form-urlencode
 /// A JSON body.
 #[derive(Clone, Copy, Debug)]
 pub struct JsonBody<T>(pub T);
+
+/// A JSON body that may be missing: then it has no field. Any program can ask for what has a
+/// default.
+#[derive(Clone, Copy, Debug)]
+pub struct JsonOrNothing<T>(pub T);
 
 /// A JSON body or an HTML form.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +70,23 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
     }
 }
 
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonOrNothing<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Error> {
+        let is_named = request.headers().contains_key(CONTENT_TYPE);
+        if is_named && !is_json(&media_type(&request)) {
+            return Err(Error::UnsupportedMediaType(JSON));
+        }
+        let body = read(request).await?;
+        match &body[..] {
+            [] => from_json(b"{}").map(Self),
+            _ if is_named => from_json(&body).map(Self),
+            _ => Err(Error::UnsupportedMediaType(JSON)),
+        }
+    }
+}
+
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for FormOrJson<T> {
     type Rejection = Error;
 
@@ -96,9 +119,13 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for PathPar
     }
 }
 
-/// The media type without its parameters, in lower case.
+/// The media type without its parameters, in lower case. None where it stands there twice, or where
+/// the body is compressed.
 fn media_type(request: &Request) -> String {
-    let value = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let headers = request.headers();
+    let is_plain = headers.get_all(CONTENT_ENCODING).iter().all(|coding| coding.as_bytes() == b"identity");
+    let value = head::only(headers, &CONTENT_TYPE).filter(|_| is_plain);
+    let value = value.and_then(|value| value.to_str().ok()).unwrap_or_default();
     value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
@@ -186,6 +213,53 @@ mod tests {
     fn a_body_that_fits_is_read_and_unknown_fields_are_ignored() {
         let search = json(br#"{"q":"a","limit":7,"more":[{}]}"#).expect("fits");
         assert_eq!(search, Search { limit: 7, before: None, q: "a".into() });
+    }
+
+    fn request(headers: &[(&str, &str)], body: &'static str) -> Request {
+        let mut request = Request::builder();
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(Body::from(body)).expect("a request")
+    }
+
+    #[tokio::test]
+    async fn a_body_is_of_one_media_type_and_not_compressed() {
+        const JSON: (&str, &str) = ("content-type", "application/json");
+        for (headers, fits) in [
+            (&[JSON][..], true),
+            (&[("content-type", "Application/vnd.x+json; charset=utf-8")], true),
+            (&[JSON, ("content-encoding", "identity")], true),
+            (&[JSON, ("content-type", "text/plain")], false),
+            (&[JSON, JSON], false),
+            (&[JSON, ("content-encoding", "gzip")], false),
+            (&[("content-type", "text/json")], false),
+            (&[], false),
+        ] {
+            let json = JsonBody::<Value>::from_request(request(headers, "{}"), &()).await.map(|JsonBody(read)| read);
+            let form =
+                FormOrJson::<Value>::from_request(request(headers, "{}"), &()).await.map(|FormOrJson(read)| read);
+            for read in [json, form] {
+                assert_eq!(read.map_err(|error| error.status()).err(), (!fits).then_some(415), "{headers:?}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_whose_fields_have_defaults_may_be_missing() {
+        const JSON: (&str, &str) = ("content-type", "application/json");
+        for (headers, body, answer) in [
+            (&[][..], "", Ok("{}")),
+            (&[JSON], "", Ok("{}")),
+            (&[JSON], "{\"a\":1}", Ok("{\"a\":1}")),
+            (&[JSON], "{", Err(400)),
+            (&[], "{}", Err(415)),
+            (&[("content-type", "text/plain")], "", Err(415)),
+        ] {
+            let read = JsonOrNothing::<Value>::from_request(request(headers, body), &()).await;
+            let read = read.map(|JsonOrNothing(read)| read.to_string()).map_err(|error| error.status());
+            assert_eq!(read.as_deref(), answer.as_ref().map(|text| *text), "{headers:?} {body}");
+        }
     }
 
     #[test]
