@@ -38,6 +38,8 @@ async fn the_root_follows_the_accept_header(d: &Deployment) {
     let answer = accepting(d, "/", browser).await;
     assert_eq!((answer.status, media_type(&answer).as_str()), (200, "text/html"));
     assert!(answer.body.to_lowercase().starts_with("<!doctype html>"), "{}", answer.body);
+    let lines = d.rest().request(Method::GET, "/").header("accept", "image/png").header("accept", "text/html");
+    assert_eq!(media_type(&Answer::of(lines).await), "text/html", "two lines are one list");
 }
 
 /// Every call of the contract's section 2 that answers JSON.

@@ -132,9 +132,10 @@ pub(crate) fn fixed() -> Vec<Asset> {
         content((About = "application/json"), (String = "text/html")))),
     extensions(("x-problems" = json!(["rate_limited"]))))]
 async fn root(State(home): State<Arc<Home>>, headers: HeaderMap) -> Response {
-    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    // Several lines are one list.
+    let accept: Vec<&str> = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
     let mut response = match &home.page {
-        Some(page) if prefers_html(accept) => page.answer(&headers).await,
+        Some(page) if prefers_html(&accept.join(",")) => page.answer(&headers).await,
         _ => Json(&home.about).into_response(),
     };
     response.headers_mut().append(VARY, axum::http::HeaderValue::from_static("accept"));
@@ -155,7 +156,8 @@ fn prefers_html(accept: &str) -> bool {
         let ranges = accept.split(',').filter_map(|range| {
             let mut parts = range.split(';').map(str::trim);
             let named = parts.next()?.eq_ignore_ascii_case(wanted);
-            let q = parts.find_map(|part| part.strip_prefix("q=")).map_or(Some(1.0), |q| q.parse::<f32>().ok());
+            let q = parts.find_map(|part| part.strip_prefix(['q', 'Q'])?.strip_prefix('='));
+            let q = q.map_or(Some(1.0), |q| q.parse::<f32>().ok());
             q.filter(|_| named)
         });
         ranges.fold(0.0, f32::max)
@@ -173,7 +175,7 @@ mod tests {
         assert!(prefers_html("text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"));
         assert!(prefers_html("application/json;q=0.5, text/html"));
         for json in
-            ["", "*/*", "application/json", "application/json, text/html;q=0.9", "text/html;q=0", "text/html;q=x"]
+            ["", "*/*", "application/json", "application/json, text/html;q=0.9", "text/html;Q=0", "text/html;q=x"]
         {
             assert!(!prefers_html(json), "{json}");
         }
