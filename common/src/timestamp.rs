@@ -14,7 +14,12 @@ const SIX_DIGITS: StaticFormatDescription =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
 
 fn written<E: serde::ser::Error>(time: OffsetDateTime) -> Result<String, E> {
-    time.to_offset(UtcOffset::UTC).format(SIX_DIGITS).map_err(E::custom)
+    text(time).map_err(E::custom)
+}
+
+/// The same for text that is no JSON.
+pub(crate) fn text(time: OffsetDateTime) -> Result<String, time::error::Format> {
+    time.to_offset(UtcOffset::UTC).format(SIX_DIGITS)
 }
 
 /// Writes six digits.

@@ -4,9 +4,9 @@ use crate::error::{Error, Result};
 use crate::id::SessionId;
 use crate::model::User;
 use crate::store::{OpenSession, UserRow};
+use crate::timestamp;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 pub(super) enum Answer {
     Users { items: Vec<Account>, next_cursor: Option<String> },
@@ -98,5 +98,32 @@ fn session(one: &OpenSession) -> Value {
 }
 
 fn at(time: OffsetDateTime) -> String {
-    time.format(&Rfc3339).unwrap_or_default()
+    timestamp::text(time).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::UserId;
+    use time::macros::datetime;
+
+    #[test]
+    fn every_time_has_six_digits_as_in_all_answers() {
+        let when = datetime!(2026-11-26 13:28:13.5 UTC);
+        let user = User {
+            id: UserId(1),
+            username: "ann".to_owned(),
+            email: "ann@example.org".to_owned(),
+            display_name: None,
+            bio: None,
+            is_active: true,
+            created_at: when,
+        };
+        let session = OpenSession { id: SessionId(2), created_at: when, last_used_at: when, user_agent: None };
+        let account = Account { user, last_seen_at: Some(when) };
+        let answer = Answer::User { account, sessions: Some(vec![session]) };
+        let (json, text) = (answer.json().unwrap(), answer.text());
+        assert_eq!(json.matches(r#""2026-11-26T13:28:13.500000Z""#).count(), 4, "{json}");
+        assert_eq!(text.matches("2026-11-26T13:28:13.500000Z").count(), 2, "{text}");
+    }
 }
