@@ -76,6 +76,10 @@ pub(super) fn fault(error: &clap::Error) -> ConfigError {
         let fault = flag.map_or_else(|| "has a value without a flag".to_owned(), |flag| format!("has no flag {flag}"));
         return ConfigError::new("command line", fault, "--port 8000; --help lists all");
     }
+    if error.kind() == clap::error::ErrorKind::MissingRequiredArgument {
+        let missing = error.get(clap::error::ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
+        return ConfigError::new("command line", format!("lacks {missing}"), "--port 8000; --help lists all");
+    }
     let text = error.to_string();
     let first = text.lines().next().unwrap_or_default();
     ConfigError::new("command line", first.strip_prefix("error: ").unwrap_or(first), "--port 8000; --help lists all")

@@ -3,6 +3,7 @@
 
 use super::ConfigError;
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::path::Path;
 
 /// The values of `.env` in that directory; none without the file. Of a name that stands there
@@ -15,7 +16,10 @@ pub(super) fn read(
     if !path.is_file() {
         return Ok(HashMap::new());
     }
-    let text = std::fs::read_to_string(&path).map_err(|_| bad("cannot be read as UTF-8"))?;
+    let text = std::fs::read_to_string(&path).map_err(|error| match error.kind() {
+        ErrorKind::InvalidData => bad("cannot be read as UTF-8"),
+        _ => bad(&format!("cannot be read: {error}")),
+    })?;
     parse(&text, environment)
 }
 

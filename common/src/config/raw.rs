@@ -56,7 +56,8 @@ impl Raw {
         }
         let value = std::fs::read_to_string(&path)
             .map_err(|error| ConfigError::of(file, format!("names a file that cannot be read: {error}")))?;
-        match value.trim() {
+        // Some editors begin a file with a byte-order mark.
+        match value.trim_start_matches('\u{feff}').trim() {
             "" => Err(ConfigError::of(file, "names a file that is empty")),
             value => Ok(Some(value.to_owned())),
         }

@@ -307,7 +307,7 @@ fn a_secret_may_be_kept_in_a_file() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("secret");
     let named = path.to_str().expect("UTF-8").to_owned();
-    std::fs::write(&path, format!("{KEY}\n")).expect("writes");
+    std::fs::write(&path, format!("\u{feff}{KEY}\n")).expect("writes");
     let config = read(Program::Api, &[("DATABASE_URL", "postgres://u@db/m"), ("SECRET_KEY_FILE", named.as_str())]);
     assert!(matches!(config.expect("starts").secret_key, SecretKey::Given(key) if key.expose_secret() == KEY));
     let both = fault(Program::Api, &[("SECRET_KEY_FILE", named.as_str())]);
