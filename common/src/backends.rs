@@ -231,6 +231,9 @@ async fn warn_of(store: &PostgresStore, pool: u32, clock: &Clock) {
 
 async fn sqlite(path: &Path, migrate: bool) -> Result<Arc<dyn Store>, StartError> {
     let fault = |error: Error| StartError::of(&format!("the database {}", path.display()), &error);
+    if !migrate {
+        until("the database's schema (`messenger migrate` brings it up)", None, || migrated(path)).await?;
+    }
     let begun = Instant::now();
     let store = loop {
         match SqliteStore::open(path).await {
@@ -253,6 +256,18 @@ async fn sqlite(path: &Path, migrate: bool) -> Result<Arc<dyn Store>, StartError
     }
     store.ping().await.map_err(fault)?;
     Ok(Arc::new(store))
+}
+
+/// The file is left to the command that migrates it. Whatever else is wrong with it, the start
+/// says.
+async fn migrated(path: &Path) -> Result<()> {
+    if !path.exists() {
+        return Err(Error::unavailable(format!("there is no {} yet", path.display())));
+    }
+    match is_ready(SqliteStore::is_migrated(path)).await {
+        Err(error @ Error::Unavailable(_)) => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 async fn is_ready(ready: impl Future<Output = Result<bool>>) -> Result<()> {

@@ -1,6 +1,6 @@
 //! The file's connections, and the few words that every statement of this back end needs.
 
-use super::file::FileLock;
+use super::file::{FileLock, Place};
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::event::micros;
@@ -21,11 +21,17 @@ pub(super) struct Database {
     pub(super) clock: Clock,
     /// Held for as long as the file is open. None beside the process that has it.
     pub(super) lock: Option<Arc<FileLock>>,
+    /// Where the file was opened. None beside the process that has it.
+    pub(super) place: Option<Arc<Place>>,
 }
 
 impl Database {
-    /// Begins a transaction that writes. One runs at a time, the others wait.
+    /// Begins a transaction that writes. One runs at a time, the others wait. `Unavailable`: the
+    /// file is no longer in its place, and what is written to it would be lost.
     pub(super) async fn begin(&self) -> Result<Transaction<'static, Sqlite>, Fault> {
+        if let Some(place) = &self.place {
+            place.check()?;
+        }
         Ok(self.writer.begin_with("begin immediate").await?)
     }
 

@@ -23,6 +23,9 @@ const DRAINING: &str = "draining";
 #[derive(Debug)]
 pub(super) struct FileLock {
     file: Mutex<File>,
+    /// The database itself, once it is there. Another name of it (a hard link) has another lock
+    /// file, and a lock file may be deleted.
+    database: Mutex<Option<File>>,
 }
 
 impl FileLock {
@@ -38,15 +41,29 @@ impl FileLock {
             .open(&path)
             .map_err(|error| Error::internal(not_writable(&path, &error)))?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { file: Mutex::new(file) }),
+            Ok(()) => Ok(Self { file: Mutex::new(file), database: Mutex::default() }),
             Err(TryLockError::WouldBlock) => {
                 let mut state = String::new();
                 let drains = file.read_to_string(&mut state).is_ok() && state.contains(DRAINING);
-                let doing = if drains { "is still draining" } else { "is using it" };
-                Err(Error::unavailable(format!("another process {doing}; one file serves one process")))
+                Err(in_use(if drains { "is still draining" } else { "is using it" }))
             }
             Err(TryLockError::Error(error)) => Err(Error::internal(not_writable(&path, &error))),
         }
+    }
+
+    /// Takes the database's own lock beside, for as long as this lives: before SQLite opens the
+    /// file, since closing it would drop SQLite's locks. `Unavailable`: a process has it under
+    /// another name, or its lock file was deleted.
+    pub(super) fn hold(&self, database: &Path) -> Result<()> {
+        let file = File::open(database).map_err(|error| Error::internal(not_writable(database, &error)))?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => return Err(in_use("is using it")),
+            // Some volumes lock no files; the other lock is what they have.
+            Err(TryLockError::Error(error)) => tracing::debug!(%error, "the database file takes no lock"),
+            Ok(()) => {}
+        }
+        *self.database.lock() = Some(file);
+        Ok(())
     }
 
     /// The run that had the file last.
@@ -86,6 +103,43 @@ impl FileLock {
     }
 }
 
+fn in_use(doing: &str) -> Error {
+    Error::unavailable(format!("another process {doing}; one file serves one process"))
+}
+
+/// The place of an open database: the file that its name leads to.
+#[derive(Debug)]
+pub(super) struct Place {
+    path: PathBuf,
+    /// Its device and number.
+    file: (u64, u64),
+}
+
+impl Place {
+    /// Of a file that was just opened.
+    pub(super) fn of(path: &Path) -> io::Result<Self> {
+        let path = std::path::absolute(path)?;
+        let file = identity(&path)?;
+        Ok(Self { path, file })
+    }
+
+    /// `Unavailable`: the file was moved, deleted or replaced since. It comes back with the file.
+    pub(super) fn check(&self) -> Result<()> {
+        if identity(&self.path).is_ok_and(|now| now == self.file) {
+            return Ok(());
+        }
+        let path = self.path.display();
+        Err(Error::unavailable(format!(
+            "{path} was moved, deleted or replaced while the program runs: put it back, or start the program anew"
+        )))
+    }
+}
+
+/// The device and the number of a file. It is not opened for that.
+pub(super) fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    std::fs::metadata(path).map(|file| (file.dev(), file.ino()))
+}
+
 /// Makes the file where it is missing, readable by its owner alone: it will hold accounts. Answers
 /// whether it holds a database already. A write-ahead log that is another file's is refused.
 pub(super) fn prepare(database: &Path, lock: &FileLock) -> Result<bool> {
@@ -118,11 +172,16 @@ pub(super) fn beside(database: &Path, ending: &str) -> PathBuf {
     path.into()
 }
 
-/// Why a file cannot be used, and what helps.
+/// Why the database's file cannot be used, and what helps.
 pub(super) fn not_writable(path: &Path, error: &dyn std::fmt::Display) -> String {
+    not_writable_or(path, error, "name another by DATABASE_URL")
+}
+
+/// The same of any file.
+pub(super) fn not_writable_or(path: &Path, error: &dyn std::fmt::Display, otherwise: &str) -> String {
     let user = std::fs::metadata("/proc/self").map_or_else(|_| String::new(), |me| format!(" by user {}", me.uid()));
     format!(
-        "{} cannot be written{user}: {error}; give that user the file and its folder, or name another by DATABASE_URL",
+        "{} cannot be written{user}: {error}; give that user the file and its folder, or {otherwise}",
         path.display()
     )
 }

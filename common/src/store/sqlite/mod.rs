@@ -30,7 +30,7 @@ mod transaction;
 
 pub use self::copies::{backup, restore};
 use self::database::{Database, commit};
-use self::file::FileLock;
+use self::file::{FileLock, Place};
 use self::transaction::Writing;
 use super::fault::Fault;
 use super::{PoolState, SchemaState, Store, changes};
@@ -78,14 +78,17 @@ impl SqliteStore {
         let path = std::fs::canonicalize(&path).unwrap_or_else(|_| path.as_ref().to_owned());
         let lock = FileLock::take(&path)?;
         let options = options(&path);
-        let judged = match file::prepare(&path, &lock) {
+        let judged = file::prepare(&path, &lock).and_then(|is_there| lock.hold(&path).map(|()| is_there));
+        let judged = match judged {
             Ok(true) => only_ours(&options).await,
             other => other.map(drop),
         };
         judged.inspect_err(|_| lock.leave_no_trace(&path))?;
-        let (writer, reader) = connections(&path, options).await?;
+        let place = file::Place::of(&path).map_err(|error| Error::internal(file::not_writable(&path, &error)))?;
+        let place = Some(Arc::new(place));
+        let (writer, reader) = connections(&path, options, place.clone()).await?;
         let lock = Arc::new(lock);
-        let database = Database { writer, reader, clock, lock: Some(lock.clone()) };
+        let database = Database { writer, reader, clock, lock: Some(lock.clone()), place };
         // Named in the file and beside it: a log of another run is noticed at the next start.
         let run = u32::try_from(crate::random::bits() >> 33).unwrap_or(1);
         let named = sqlx::raw_sql(AssertSqlSafe(format!("pragma user_version = {run}")));
@@ -99,8 +102,17 @@ impl SqliteStore {
     /// the writes of both. The file is that process's to judge and to migrate.
     pub async fn open_beside(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let (writer, reader) = connections(path, options(path).create_if_missing(false)).await?;
-        Ok(Self { database: Database { writer, reader, clock: Clock::system(), lock: None } })
+        let (writer, reader) = connections(path, options(path).create_if_missing(false), None).await?;
+        Ok(Self { database: Database { writer, reader, clock: Clock::system(), lock: None, place: None } })
+    }
+
+    /// Whether a file has all migrations of this release, also while another process has it.
+    pub async fn is_migrated(path: impl AsRef<Path>) -> Result<bool> {
+        only_ours(&options(path.as_ref())).await?;
+        let store = Self::open_beside(path).await?;
+        let ready = store.schema_ready().await;
+        store.close().await;
+        ready
     }
 
     /// Applies the migrations.
@@ -194,12 +206,23 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
-/// The connection that writes, and those that read.
-async fn connections(path: &Path, options: SqliteConnectOptions) -> Result<(SqlitePool, SqlitePool)> {
+/// The connection that writes, and those that read. None is made to another file that took that
+/// place.
+async fn connections(
+    path: &Path,
+    options: SqliteConnectOptions,
+    place: Option<Arc<Place>>,
+) -> Result<(SqlitePool, SqlitePool)> {
     // Deleted content is overwritten.
     let options = options.journal_mode(SqliteJournalMode::Wal).pragma("secure_delete", "on");
     let pool = || {
+        let place = place.clone();
+        let in_place = move || place.as_ref().map_or(Ok(()), |place| place.check());
         SqlitePoolOptions::new()
+            .after_connect(move |_, _| {
+                let checked = in_place().map_err(|error| sqlx::Error::Io(std::io::Error::other(error.cause())));
+                Box::pin(async move { checked })
+            })
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .test_before_acquire(false)
             .max_lifetime(None)
