@@ -24,7 +24,7 @@ use axum::Router;
 use futures_util::future::BoxFuture;
 use secrecy::ExposeSecret;
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -239,7 +239,8 @@ fn announce(config: &Config, public: Option<SocketAddr>, admin: Option<SocketAdd
     .into_iter()
     .flatten()
     .collect();
-    say(&lines);
+    // A program serves also without anybody who reads them.
+    drop(say(&lines));
     let shown = |address: Option<SocketAddr>| address.map(tracing::field::display);
     tracing::info!(public.address = shown(public), admin.address = shown(admin), "{name} is up");
 }
@@ -250,10 +251,10 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() { SocketAddr::from(([127, 0, 0, 1], address.port())) } else { address }
 }
 
-/// Lines for people, on stdout. One that is closed is no reason to end.
-fn say(lines: &str) {
-    let mut out = std::io::stdout();
-    drop(out.write_all(lines.as_bytes()).and_then(|()| out.flush()));
+/// Lines for people, on stdout.
+fn say(lines: &str) -> io::Result<()> {
+    let mut out = io::stdout();
+    out.write_all(lines.as_bytes()).and_then(|()| out.flush())
 }
 
 /// One line on stderr, where nothing may be logged yet.

@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use nix::sys::signal::Signal;
+use sqlx::ConnectOptions;
+
 use crate::support::node::{Env, Node};
 use crate::support::process::{self, Log};
-use crate::support::{Deployment, Program, SOON, User, Way, Ws, blocking, json, limited, programs};
+use crate::support::{Deployment, Program, SOON, User, Way, Ws, blocking, eventually, json, limited, programs};
 
 /// Runs a sub-command to its end over that database: its exit code, and the line that it wrote.
 async fn run(program: Program, url: &str, arguments: &[&str]) -> (i32, String) {
@@ -155,7 +158,7 @@ async fn a_backup_replaces_nothing_unless_it_is_asked_to() {
         assert_eq!(std::fs::read(&copy).unwrap(), b"precious");
         file.refuses(&["backup", file.path.to_str().unwrap(), "--replace"], "is the database itself").await;
         file.refuses(&["backup", file.path.parent().unwrap().to_str().unwrap(), "--replace"], "is a folder").await;
-        file.refuses(&["backup", &file.beside("none/copy.db")], "cannot be written").await;
+        file.refuses(&["backup", &file.beside("none/copy.db")], "or name another file").await;
         file.does(&["backup", &copy, "--replace"]).await;
         assert!(contains(Path::new(&copy), "SQLite format 3"));
         ann.say(chat_id, "it goes on").await;
@@ -284,6 +287,43 @@ async fn after_a_crash_a_backup_is_whole_and_a_restore_leaves_no_log_behind() {
         let tokens = again.login().await.ok(200);
         again.take_tokens(&tokens);
         assert_eq!(numbers(&again, chat_id).await, [1, 2, 3]);
+    })
+    .await;
+}
+
+/// A service manager ends one that takes too long.
+#[tokio::test]
+async fn a_backup_that_a_signal_ends_leaves_nothing() {
+    limited(async {
+        let d = Deployment::embedded().start().await;
+        let file = File::of(&d);
+        stop(&d.apis()[0]).await;
+        // A writer that holds the whole file makes the backup wait.
+        let writer = sqlx::sqlite::SqliteConnectOptions::new()
+            .filename(&file.path)
+            .locking_mode(sqlx::sqlite::SqliteLockingMode::Exclusive);
+        let mut writer = writer.connect().await.unwrap();
+        sqlx::query("begin exclusive").execute(&mut writer).await.unwrap();
+        let (folder, elsewhere) = (process::new_dir("interrupted"), process::new_dir("elsewhere"));
+        let copy = folder.join("copy.db");
+        let names = |folder: &Path| {
+            let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+            names.collect::<Vec<_>>()
+        };
+        for signal in [Signal::SIGTERM, Signal::SIGINT] {
+            let (log, env) = (Arc::<Log>::default(), Env::from([("DATABASE_URL".to_owned(), file.url.clone())]));
+            let (to, of, copy) = (Arc::clone(&log), elsewhere.clone(), copy.to_str().unwrap().to_owned());
+            let launched = blocking(move || programs::launch(Program::Messenger, &of, &env, &["backup", &copy], &to));
+            let mut backup = launched.await.unwrap();
+            eventually("a draft", SOON, async || (!names(&folder).is_empty()).then_some(())).await;
+            backup.signal(signal);
+            let status = blocking(move || backup.wait(SOON)).await.unwrap();
+            assert_eq!(status.code(), Some(1), "{:?}", log.since(0));
+            assert!(log.since(0).iter().any(|line| line.contains("a signal ended it")), "{:?}", log.since(0));
+            assert!(names(&folder).is_empty(), "{:?}", names(&folder));
+        }
+        process::remove_dir(&folder);
+        process::remove_dir(&elsewhere);
     })
     .await;
 }

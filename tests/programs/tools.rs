@@ -76,6 +76,50 @@ async fn the_embedded_file_is_migrated_too() {
     .await;
 }
 
+/// It may be a password that is nowhere else.
+#[tokio::test]
+async fn an_answer_that_nobody_gets_is_a_failure() {
+    limited(async {
+        for words in [&["invite"][..], &["admin", "invite", "--json"], &["completions", "bash"], &["doctor"]] {
+            let done = blocking(move || {
+                let dir = process::new_dir("full");
+                let mut command = Command::new(Program::Messenger.path().unwrap());
+                command
+                    .args(words)
+                    .current_dir(&dir)
+                    .env_clear()
+                    .env("HOME", &dir)
+                    .env("DATABASE_URL", "sqlite:chat.db");
+                let done = command.stdout(std::fs::File::create("/dev/full").unwrap()).output().unwrap();
+                process::remove_dir(&dir);
+                done
+            })
+            .await;
+            assert_eq!(done.status.code(), Some(1), "{words:?}");
+            assert!(text(&done.stderr).contains("cannot be written to stdout"), "{words:?}: {}", text(&done.stderr));
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_word_that_is_missing_is_named() {
+    limited(async {
+        for (words, missing) in [
+            (&["backup"][..], "<FILE>"),
+            (&["restore"], "<FILE>"),
+            (&["completions"], "<SHELL>"),
+            (&["admin", "users", "show"], "<USER>"),
+            (&["admin", "sessions", "end", "--json"], "<USER>"),
+        ] {
+            let done = outcome(Program::Messenger, Vec::new(), words).await;
+            assert_eq!(done.status.code(), Some(2), "{words:?}");
+            assert!(text(&done.stderr).contains(&format!("command line: lacks {missing}")), "{}", text(&done.stderr));
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn shells_complete_commands_and_flags() {
     limited(async {

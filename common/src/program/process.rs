@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// The exit code of a configuration that cannot be used.
 const BAD_CONFIGURATION: u8 = 2;
@@ -27,10 +28,7 @@ where
         Err(error) => (Task::Serve, Err(error)),
     };
     match (task, config) {
-        (Task::Completions(shell), _) => {
-            say(&completions(program, shell));
-            ExitCode::SUCCESS
-        }
+        (Task::Completions(shell), _) => answer(program, &completions(program, shell)),
         (Task::Doctor { json }, config) => examine(program, config.as_ref().map_err(ToString::to_string), json),
         (_, Err(error)) => {
             complain(program, &error);
@@ -86,13 +84,42 @@ fn work(config: &Config) -> ExitCode {
         Ok(runtime) => runtime,
         Err(code) => return code,
     };
-    match runtime.block_on(tools::run(config)) {
-        Ok(line) => {
-            say(&format!("{line}\n"));
-            ExitCode::SUCCESS
+    let outcome = runtime.block_on(async {
+        tokio::select! {
+            // First, so that signals are caught before the work begins.
+            biased;
+            // Dropped, the work takes its drafts along.
+            () = signalled() => Err(StartError::new("a signal ended it before it was done")),
+            outcome = tools::run(config) => outcome,
         }
+    });
+    match outcome {
+        Ok(line) => answer(config.program, &format!("{line}\n")),
         Err(error) => {
             complain(config.program, &error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn signalled() {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+/// Prints what a task found or made. If nobody got it, the task has failed: it may be a password
+/// that is nowhere else.
+fn answer(program: Program, lines: &str) -> ExitCode {
+    match say(lines) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(program, &format!("its answer cannot be written to stdout: {error}"));
             ExitCode::FAILURE
         }
     }
@@ -106,10 +133,10 @@ fn examine(program: Program, config: Result<&Config, String>, json: bool) -> Exi
     };
     let is_read = config.is_ok();
     let report = runtime.block_on(doctor::examine(program, config));
-    say(&if json { report.json() } else { report.text() });
+    let written = answer(program, &if json { report.json() } else { report.text() });
     runtime.shutdown_timeout(LAST_MOMENT);
     match report.is_fit() {
-        true => ExitCode::SUCCESS,
+        true => written,
         false if is_read => ExitCode::FAILURE,
         false => ExitCode::from(BAD_CONFIGURATION),
     }

@@ -14,7 +14,7 @@ use sqlx::{ConnectOptions, Connection};
 use std::fmt::Display;
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -41,7 +41,7 @@ pub async fn backup(database: &Path, to: &Path, replace: bool) -> Result<()> {
             // A process that starts now waits for the end of the copy.
             lock.drains();
         }
-        let draft = Draft::beside(to)?;
+        let draft = Draft::beside(to, "name another file")?;
         copy(&source, &database, &draft.path).await?;
         // Another backup may have taken the name meanwhile.
         may_make(&database, to, replace)?;
@@ -68,7 +68,7 @@ pub async fn restore(database: &Path, from: &Path, now: OffsetDateTime) -> Resul
     }
     let lock = FileLock::take(&database)?;
     let restored = async {
-        let draft = Draft::beside(&database)?;
+        let draft = Draft::beside(&database, "name another by DATABASE_URL")?;
         // Without a write-ahead log nothing but the file is read, and nothing is left beside it.
         let logged = fs::metadata(file::beside(&from, "-wal")).is_ok_and(|log| log.len() > 0);
         copy(&options(&from).read_only(true).immutable(!logged), &from, &draft.path).await?;
@@ -185,8 +185,7 @@ fn may_make(database: &Path, to: &Path, replace: bool) -> Result<()> {
 }
 
 fn is_same(one: &Path, other: &Path) -> bool {
-    let identity = |path: &Path| fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
-    identity(one).is_some_and(|one| identity(other) == Some(one))
+    file::identity(one).is_ok_and(|one| file::identity(other).is_ok_and(|other| other == one))
 }
 
 fn unreadable(path: &Path, error: &dyn Display) -> Error {
@@ -196,21 +195,27 @@ fn unreadable(path: &Path, error: &dyn Display) -> Error {
 /// A file that is not whole yet. Dropped, it goes.
 struct Draft {
     path: PathBuf,
+    /// What helps where it cannot be written.
+    otherwise: &'static str,
 }
 
 impl Draft {
     /// An empty file, readable by its owner alone, in the folder of the file that it will be.
-    fn beside(place: &Path) -> Result<Self> {
+    fn beside(place: &Path, otherwise: &'static str) -> Result<Self> {
         let path = file::beside(place, &format!(".{:016x}", crate::random::bits()));
         let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-        made.map_err(|error| Error::internal(file::not_writable(place, &error)))?;
-        Ok(Self { path })
+        made.map_err(|error| Error::internal(file::not_writable_or(place, &error, otherwise)))?;
+        Ok(Self { path, otherwise })
+    }
+
+    fn fault(&self, place: &Path, error: &io::Error) -> Error {
+        Error::internal(file::not_writable_or(place, error, self.otherwise))
     }
 
     /// Has the whole file on the disk.
     fn sync(&self, place: &Path) -> Result<()> {
         let synced = File::open(&self.path).and_then(|file| file.sync_all());
-        synced.map_err(|error| Error::internal(file::not_writable(place, &error)))
+        synced.map_err(|error| self.fault(place, &error))
     }
 
     /// Puts the whole file in its place, on the disk too.
@@ -219,7 +224,7 @@ impl Draft {
         self.sync(place)?;
         fs::rename(&self.path, place)
             .and_then(|()| File::open(folder)?.sync_all())
-            .map_err(|error| Error::internal(file::not_writable(place, &error)))
+            .map_err(|error| self.fault(place, &error))
     }
 }
 
