@@ -1,11 +1,15 @@
 //! Upkeep of the store, a few rows at a time. Events that are older than `EVENT_RETENTION_DAYS`
-//! leave the log. Messages of an older release get the words by which search finds them.
+//! leave the log. Messages of an older release get the words by which search finds them. Words of
+//! new messages are merged into the index.
 //!
 //! Imports `store`. Any number of processes may do so at once.
 
+use crate::error::Error;
 use crate::store::Store;
+use futures_util::FutureExt;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Entries of the log that are removed in one transaction: it must not hold up the writes beside
 /// it.
@@ -63,5 +67,51 @@ pub async fn fill_words(store: Arc<dyn Store>) {
             }
         };
         tokio::time::sleep(pause).await;
+    }
+}
+
+/// The pause between two looks at the words that wait.
+const MERGE_LOOK: Duration = Duration::from_millis(250);
+/// The pause while the database is away, or busy with the index, and where it refuses.
+const MERGE_AWAY: Duration = Duration::from_secs(2);
+const MERGE_REFUSED: Duration = Duration::from_secs(10);
+
+/// Merges the words of new messages into the index by which search finds them, for as long as the
+/// process lives. Asks nothing while nothing is written.
+pub async fn merge_words(store: Arc<dyn Store>) {
+    let mut failed = false;
+    loop {
+        store.words_written().await;
+        let (mut written, mut pause) = (Instant::now(), MERGE_LOOK);
+        loop {
+            tokio::time::sleep(pause).await;
+            pause = MERGE_LOOK;
+            if store.words_written().now_or_never().is_some() {
+                written = Instant::now();
+            }
+            match store.merge_words(written.elapsed()).await {
+                Ok(waits) => {
+                    if std::mem::take(&mut failed) {
+                        tracing::info!("words of new messages are merged into the index again");
+                    }
+                    if !waits {
+                        break;
+                    }
+                }
+                // One that is away is the watch of the database's to report.
+                Err(Error::Unavailable(_)) => pause = MERGE_AWAY,
+                Err(error) => {
+                    pause = MERGE_REFUSED;
+                    if !failed {
+                        failed = true;
+                        tracing::warn!(
+                            error = error.cause(),
+                            "words of new messages cannot be merged into the index beside the sends: sends do it, and \
+                             searches read more of them"
+                        );
+                    }
+                }
+            }
+        }
     }
 }

@@ -8,6 +8,7 @@ mod copies;
 mod doctor;
 mod eviction;
 mod file;
+mod merging;
 pub mod metrics;
 mod outage;
 mod pooler;

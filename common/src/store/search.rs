@@ -13,6 +13,7 @@ use crate::store::messages::MessageRow;
 use crate::words::Query;
 use async_trait::async_trait;
 use sqlx::FromRow;
+use std::time::Duration;
 
 /// What is looked for, and where.
 #[derive(Clone, Debug)]
@@ -35,6 +36,13 @@ pub trait Search: Send + Sync + 'static {
     async fn search(&self, by: UserId, wanted: &SearchFor, page: &PageRequest) -> Result<Page<Message>>;
     /// Gives words to so many messages without them, the newest first, and says how many it found.
     async fn fill_words(&self, limit: usize) -> Result<usize>;
+    /// Returns once messages were written by this store since it returned last. Never on a store
+    /// whose index wants no [`Self::merge_words`].
+    async fn words_written(&self);
+    /// Merges the words of new messages into the index, if they are many or have waited for long.
+    /// Says whether some may wait of those that this store wrote, the last of them that long ago.
+    /// Any number of nodes may call it: one merges, for all.
+    async fn merge_words(&self, written: Duration) -> Result<bool>;
 }
 
 /// A message that was found.

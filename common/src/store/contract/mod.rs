@@ -9,6 +9,7 @@ mod log;
 mod marks;
 mod members;
 mod mentions;
+mod merging;
 mod messages;
 mod notices;
 mod people;

@@ -8,14 +8,14 @@ use std::time::Instant;
 
 impl Fixture {
     /// A database of its own, and a store over it.
-    async fn postgres_of(size: u32) -> (Arc<PostgresStore>, Self) {
+    pub(super) async fn postgres_of(size: u32) -> (Arc<PostgresStore>, Self) {
         let url = postgres::shared_without_fsync().await.new_database().await;
         let store = Arc::new(PostgresStore::connect(&url.clone().into(), size).unwrap());
         store.migrate().await.unwrap();
         (store.clone(), Self { store, raw: Raw::Postgres(url), users: AtomicU32::new(0) })
     }
 
-    fn url(&self) -> &str {
+    pub(super) fn url(&self) -> &str {
         match &self.raw {
             Raw::Postgres(url) => url,
             Raw::Sqlite(..) => unreachable!("it is over Postgres"),

@@ -108,6 +108,7 @@ impl Messages for PostgresStore {
                         .ok_or_else(|| Error::internal("the send function left out a message"))?,
                 });
             }
+            self.written.notify_one();
             Ok(send::batch(&batch, outcomes, outbox))
         })
         .await

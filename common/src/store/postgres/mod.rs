@@ -16,6 +16,7 @@ mod log;
 mod low_water;
 mod marks;
 mod members;
+mod merging;
 mod messages;
 mod migrate;
 mod notices;
@@ -46,6 +47,7 @@ use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow, Postgres};
 use sqlx::query::QueryAs;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
 /// The longest that an operation takes. The contract gives two seconds from a request to its 503,
@@ -62,6 +64,8 @@ const FEW: usize = 3;
 pub struct PostgresStore {
     pool: Arc<Pool>,
     outbox: Arc<LowWater>,
+    /// Messages were written, whose words wait to be merged.
+    written: Arc<Notify>,
     /// See [`FEW`].
     few: usize,
     replica: Option<Arc<Replica>>,
@@ -80,6 +84,7 @@ impl PostgresStore {
         Ok(Self {
             pool: Pool::new(options(url, authorities)?, pool_size),
             outbox: Arc::default(),
+            written: Arc::default(),
             few: FEW,
             replica: None,
         })
@@ -151,7 +156,9 @@ impl PostgresStore {
         self.run(|| async {
             let mut lease = self.pool.begin().await?;
             let changed = change(lease.connection()).await;
-            lease.end_transaction(changed).await
+            let changed = lease.end_transaction(changed).await;
+            self.written.notify_one();
+            changed
         })
         .await
     }

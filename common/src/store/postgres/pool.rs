@@ -113,6 +113,15 @@ impl Pool {
         Ok(lease)
     }
 
+    /// The same for work that may wait: none where half of the connections are taken, so that
+    /// requests find one.
+    pub(super) async fn begin_aside(self: &Arc<Self>) -> Result<Option<Lease>, Fault> {
+        if self.permits.available_permits() <= self.size / 2 {
+            return Ok(None);
+        }
+        self.begin().await.map(Some)
+    }
+
     async fn free(self: &Arc<Self>) -> Result<Lease, Fault> {
         timeout(ACQUIRE_TIMEOUT, self.acquire())
             .await

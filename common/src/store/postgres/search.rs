@@ -12,6 +12,7 @@ use crate::store::{PageRequest, Search, SearchFor, cursor};
 use crate::words;
 use async_trait::async_trait;
 use sqlx::FromRow;
+use std::time::Duration;
 
 /// A message that a search found, if it found any, and from where it goes on if it ended early.
 #[derive(FromRow)]
@@ -84,6 +85,14 @@ impl Search for PostgresStore {
         }
         Ok(found.len())
     }
+
+    async fn words_written(&self) {
+        self.written.notified().await;
+    }
+
+    async fn merge_words(&self, written: Duration) -> Result<bool> {
+        self.merge(written).await
+    }
 }
 
 impl PostgresStore {
@@ -115,6 +124,7 @@ impl PostgresStore {
                 .bind(&words)
             })
             .await?;
+        self.written.notify_one();
         Ok(())
     }
 }

@@ -11,6 +11,7 @@ use crate::store::{PageRequest, Search, SearchFor, cursor};
 use crate::words;
 use async_trait::async_trait;
 use sqlx::SqliteConnection;
+use std::time::Duration;
 
 /// Up to so many chats are part of the question to the index. The messages of more are a good part
 /// of all, and are told apart one by one.
@@ -75,6 +76,15 @@ impl Search for SqliteStore {
             commit(transaction, found.len()).await
         })
         .await
+    }
+
+    /// Its index merges by itself, a little with each write.
+    async fn words_written(&self) {
+        std::future::pending::<()>().await;
+    }
+
+    async fn merge_words(&self, _written: Duration) -> Result<bool> {
+        Ok(false)
     }
 }
 
