@@ -8,6 +8,7 @@ use messenger_common::auth::{Keys, Tokens};
 use messenger_common::clock::Clock;
 use messenger_common::id::{SessionId, UserId};
 use messenger_common::model::User;
+use messenger_common::redis::Namespace;
 use messenger_common::store::{Session, SessionKey};
 use messenger_testing::{Node, Postgres, Program, Redis};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
@@ -28,6 +29,8 @@ pub struct World {
     pub redis: Arc<Redis>,
     runtime: Runtime,
     tokens: Tokens,
+    /// How topics are named in Redis.
+    pub namespace: Namespace,
     database: String,
 }
 
@@ -69,7 +72,8 @@ impl World {
         let issuer = runtime.block_on(deployment(&database)).map_err(|error| error.to_string())?;
         let keys = Keys::of_secret(SECRET_KEY.as_bytes());
         let tokens = Tokens::new(keys, &issuer, TOKENS_LIVE, TOKENS_LIVE, Clock::system());
-        Ok(Self { api, gateway, postgres, redis, runtime, tokens, database })
+        let namespace = Namespace::new(&issuer);
+        Ok(Self { api, gateway, postgres, redis, runtime, tokens, namespace, database })
     }
 
     /// Where messages are sent.

@@ -201,7 +201,7 @@ fn through_redis(
         for _ in 0..16 {
             let (chat, seq) = (1 + published.rem_euclid(CHATS as u64), 1 + *published / CHATS as u64);
             let event = stored(chat.cast_signed(), seq.cast_signed());
-            let topic = Topic::Chat(event.chat_id).to_string();
+            let topic = world.namespace.name(Topic::Chat(event.chat_id));
             pipeline.publish(topic, &event.to_envelope().encode()[..]).ignore();
             *published += 1;
         }
