@@ -18,8 +18,12 @@ use messenger_common::store::Store;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Notify;
 
+/// Transitions are gathered for this long, or up to [`USERS_PER_CALL`]: a crowd that arrives costs
+/// a few queries and publications, not some a user.
+const GATHER: Duration = Duration::from_millis(20);
 /// Chats named in one publication, about: the last user may bring all of theirs.
 const CHATS_PER_PUBLICATION: usize = 4096;
 /// Users whose transition waits at most; beyond it the oldest is dropped.
@@ -108,6 +112,7 @@ impl Announcer {
             if some.is_empty() {
                 settled.notify_waiters();
                 self.added.notified().await;
+                self.gather(most).await;
             } else if let Err(error) = self.announce_some(&some).await {
                 tracing::warn!(%error, users = some.len(), "cannot announce transitions of presence; retrying");
                 // The fault may be one user's: the others must not share it for ever.
@@ -119,7 +124,14 @@ impl Announcer {
                 }
             } else {
                 most = (most * 2).min(USERS_PER_CALL);
+                self.gather(most).await;
             }
+        }
+    }
+
+    async fn gather(&self, most: usize) {
+        if self.waiting() < most {
+            tokio::time::sleep(GATHER).await;
         }
     }
 
