@@ -29,10 +29,10 @@ pub(super) async fn authenticate(mut call: Call<'_>) -> Result<()> {
     call.conn.authenticate(auth);
     // The new session may have ended between its check and this moment, while a revocation was
     // compared with the session of before.
-    if let Some(reason) = call.conn.auth().and_then(|auth| revocations.is_revoked(&auth)) {
-        call.shard.close(call.conn, CloseCode::from(reason));
-        return Ok(());
-    }
+    let ended = call.conn.auth().and_then(|auth| revocations.is_revoked(&auth));
     call.answer(&Reply::Authenticated { expires_at });
+    if let Some(reason) = ended {
+        call.shard.close(call.conn, CloseCode::from(reason));
+    }
     Ok(())
 }
