@@ -1,9 +1,9 @@
 //! Many questions in one query. A question that comes while a batch runs is answered by the next
 //! one, so that no answer is older than its question.
 
-use messenger_common::error::{Error, Result};
-use messenger_common::lifecycle::Lifecycle;
-use messenger_common::once::OncePerCause;
+use crate::error::{Error, Result};
+use crate::lifecycle::Lifecycle;
+use crate::once::OncePerCause;
 use std::future::Future;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
@@ -17,14 +17,14 @@ const QUESTIONS: usize = 32_768;
 type Question<K, V> = (K, oneshot::Sender<Result<V>>);
 
 /// Asks in batches; see the module.
-pub(crate) struct Batcher<K, V> {
+pub struct Batcher<K, V> {
     questions: mpsc::Sender<Question<K, V>>,
 }
 
 impl<K: Send + 'static, V: Send + 'static> Batcher<K, V> {
     /// Starts the task that asks, up to `most` questions at a time; `ask` answers in the order
     /// asked.
-    pub(crate) fn start<F, Fut>(lifecycle: &Lifecycle, name: &'static str, most: usize, ask: F) -> Self
+    pub fn start<F, Fut>(lifecycle: &Lifecycle, name: &'static str, most: usize, ask: F) -> Self
     where
         F: Fn(Vec<K>) -> Fut + Send + 'static,
         Fut: Future<Output = Result<Vec<V>>> + Send,
@@ -71,8 +71,9 @@ impl<K: Send + 'static, V: Send + 'static> Batcher<K, V> {
         Self { questions }
     }
 
-    /// The answer to one question; `Unavailable` when it does not come in time.
-    pub(crate) async fn get(&self, key: K) -> Result<V> {
+    /// The answer to one question. `Unavailable` when the batch fails, or its answer does not come
+    /// within five seconds.
+    pub async fn get(&self, key: K) -> Result<V> {
         let asked = async {
             let (answer, answered) = oneshot::channel();
             self.questions.send((key, answer)).await.map_err(|e| Error::unavailable(e.to_string()))?;

@@ -25,6 +25,7 @@
 //! - `redis`: connections and commands
 //! - `traces`: sampled requests, followed across nodes
 //! - `metrics`: the table of metrics
+//! - `batcher`: many questions in one query
 //! - `lifecycle`: tasks, drain, readiness
 //! - `config`: the configuration
 //! - `error`: the one error
@@ -44,6 +45,7 @@ pub mod admin;
 pub mod auth;
 pub mod backends;
 pub mod backoff;
+pub mod batcher;
 pub mod bus;
 pub mod clock;
 pub mod config;

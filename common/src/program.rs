@@ -165,7 +165,7 @@ async fn context(
         .map_err(|fault| StartError::new(fault.to_string()))?;
     let dropped = metrics.backplane_published(PublishResult::Dropped).clone();
     let publisher = Publisher::start(backends.bus.clone(), store.clone(), lifecycle, dropped, traces.clone());
-    let (revocations, holders) = (Revocations::new(config.access_token_ttl), Holders::new());
+    let (revocations, holders) = (Revocations::new(config.access_token_ttl), Holders::start(store, lifecycle));
     revocations.start(store.clone(), backends.bus.up(), lifecycle).await;
     Ok(Context::new(Parts {
         sends: SendQueue::start(store, &publisher, metrics, lifecycle),

@@ -4,12 +4,11 @@
 //! A [`Batcher`] asks many questions in one query. [`LogReads`] lets all who want the same piece
 //! of a chat's log wait for one read.
 
-mod batcher;
 mod log;
 mod rosters;
 
-use batcher::Batcher;
 use log::LogReads;
+use messenger_common::batcher::Batcher;
 use messenger_common::id::{ChatId, Seq, UserId};
 use messenger_common::lifecycle::Lifecycle;
 use messenger_common::service::Context;

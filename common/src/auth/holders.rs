@@ -4,22 +4,24 @@
 //! backup or a failover the same numbers stood for other people. So a node reads the session when
 //! it first meets it, and again after a while.
 
+use crate::batcher::Batcher;
 use crate::error::{Error, Result};
 use crate::event::RevocationReason;
 use crate::id::{SessionId, UserId};
-use crate::store::{Session, SessionKey, Store};
+use crate::lifecycle::Lifecycle;
+use crate::store::{Holder, Session, SessionKey, Store};
 use dashmap::DashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 /// How long a session that was read is believed. Less than the least time that a revocation is
 /// remembered.
 const BELIEVED: Duration = Duration::from_mins(1);
-/// Sessions that are read at once.
-const READS_AT_ONCE: usize = 32;
+/// Sessions of one query at most: those of a herd, or of a device with many connections, cost a
+/// few queries.
+const SESSIONS_PER_QUERY: usize = 512;
 /// The longest time for a read, the wait for others' included: the contract gives two seconds from
 /// a request to its 503.
 const READ_WITHIN: Duration = Duration::from_millis(1750);
@@ -28,15 +30,12 @@ const READ_WITHIN: Duration = Duration::from_millis(1750);
 const SWEEP_AT: usize = 10_000;
 
 /// The sessions that were read lately.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Holders(Arc<Inner>);
 
-#[derive(Default)]
 struct Inner {
     known: DashMap<SessionId, Known>,
-    /// Reads of a session wait for each other: a device that comes back with many connections is
-    /// one read.
-    reading: [Mutex<()>; READS_AT_ONCE],
+    rows: Batcher<SessionId, Option<Holder>>,
     /// The state of the database that they were read in.
     read_in: AtomicU64,
     /// How many there were after the last look for old ones.
@@ -51,9 +50,15 @@ struct Known {
 }
 
 impl Holders {
-    /// Nobody is known yet.
-    pub fn new() -> Self {
-        Self::default()
+    /// Nobody is known yet. Starts the task that reads.
+    pub fn start(store: &Arc<dyn Store>, lifecycle: &Lifecycle) -> Self {
+        let store = Arc::clone(store);
+        let rows = Batcher::start(lifecycle, "sessions", SESSIONS_PER_QUERY, move |sessions: Vec<_>| {
+            let store = Arc::clone(&store);
+            async move { store.sessions(&sessions).await }
+        });
+        let (read_in, swept) = (AtomicU64::default(), AtomicUsize::default());
+        Self(Arc::new(Inner { known: DashMap::new(), rows, read_in, swept }))
     }
 
     /// Remembers a session that was just read, opened or rotated.
@@ -95,21 +100,16 @@ impl Holders {
 
     /// Checks that a token's session is this one in the store. `TokenInvalid`, `SessionEnded`;
     /// `Unavailable` where it must be read and the store is away.
-    pub async fn check(&self, store: &dyn Store, session: &Session) -> Result<()> {
+    pub async fn check(&self, session: &Session) -> Result<()> {
         if let Some(known) = self.known(session) {
             return known;
         }
-        let read = self.read(store, session);
+        let read = self.read(session);
         tokio::time::timeout(READ_WITHIN, read).await.map_err(Error::unavailable)?
     }
 
-    async fn read(&self, store: &dyn Store, session: &Session) -> Result<()> {
-        let turn = &self.0.reading[usize::from(session.id.0.to_le_bytes()[0]) % READS_AT_ONCE];
-        let _turn = turn.lock().await;
-        if let Some(known) = self.known(session) {
-            return known;
-        }
-        let holder = store.session(session.id).await?.ok_or(Error::TokenInvalid)?;
+    async fn read(&self, session: &Session) -> Result<()> {
+        let holder = self.0.rows.get(session.id).await?.ok_or(Error::TokenInvalid)?;
         if holder.user_id != session.user_id || holder.key_hash != Some(session.key.hash()) {
             return Err(Error::TokenInvalid);
         }

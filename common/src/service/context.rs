@@ -121,13 +121,13 @@ impl Context {
             // Unless an operator activated the account again and this session is a later one.
             Some(RevocationReason::AccountDisabled) => {
                 self.holders.forget(id);
-                self.holders.check(&*self.store, &session).await?;
+                self.holders.check(&session).await?;
                 // Its sessions of before ended with it: the store says so of each.
                 self.holders.forget_user(user_id);
                 self.revocations.lift(user_id);
             }
             Some(reason) => return Err(Error::SessionEnded(reason)),
-            None => self.holders.check(&*self.store, &session).await?,
+            None => self.holders.check(&session).await?,
         }
         Ok(claims.user)
     }

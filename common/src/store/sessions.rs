@@ -11,6 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest, Sha256};
 use sqlx::FromRow;
+use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -155,8 +156,9 @@ pub trait Sessions: Send + Sync + 'static {
     async fn end_session_of(&self, user: UserId, session: SessionId) -> Result<bool>;
     /// Ends all sessions of that user but `keep`, and answers those that went on until now.
     async fn end_other_sessions(&self, user: UserId, keep: SessionId) -> Result<Vec<SessionId>>;
-    /// The row that the tokens of that session are checked against; `None` where there is none.
-    async fn session(&self, session: SessionId) -> Result<Option<Holder>>;
+    /// The rows that the tokens of these sessions are checked against, in the order asked; `None`
+    /// where there is none.
+    async fn sessions(&self, sessions: &[SessionId]) -> Result<Vec<Option<Holder>>>;
     /// The sessions that ended within this period, by the database's clock.
     async fn sessions_ended_within(&self, period: Duration) -> Result<Vec<EndedSession>>;
 }
@@ -174,6 +176,27 @@ impl From<OpenSessionRow> for OpenSession {
     fn from(row: OpenSessionRow) -> Self {
         Self { id: row.id, created_at: row.created_at.0, last_used_at: row.last_used_at.0, user_agent: row.user_agent }
     }
+}
+
+/// A row of [`Holder`].
+#[derive(FromRow)]
+pub(super) struct HolderRow {
+    id: SessionId,
+    user_id: UserId,
+    key_hash: Option<Vec<u8>>,
+    ended: bool,
+    disabled: bool,
+}
+
+/// The holders of these sessions, each as often as it was asked for.
+pub(super) fn in_order(asked: &[SessionId], rows: Vec<HolderRow>) -> Vec<Option<Holder>> {
+    let holders = rows.into_iter().map(|row| {
+        let HolderRow { id, user_id, key_hash, ended, disabled } = row;
+        let key_hash = key_hash.and_then(|hash| hash.try_into().ok());
+        (id, Holder { user_id, key_hash, ended, disabled })
+    });
+    let holders: HashMap<_, _> = holders.collect();
+    asked.iter().map(|session| holders.get(session).copied()).collect()
 }
 
 /// A session that is being rotated, read under its lock.

@@ -4,7 +4,7 @@
 //! A kept roster is dropped when a status of one of its members comes. A status that was
 //! decided before a read is in it; one that comes later reaches the subscription itself.
 
-use super::batcher::Batcher;
+use messenger_common::batcher::Batcher;
 use messenger_common::error::Result;
 use messenger_common::id::{ChatId, UserId};
 use messenger_common::lifecycle::Lifecycle;

@@ -32,7 +32,7 @@ async fn of_too_many_the_ones_used_least_end(at: Fixture) {
     open(&ann).await;
     let ended = EndedSession { id: second.id, user_id: ann.id, disabled: false };
     assert_eq!(at.store.sessions_ended_within(HOUR).await.unwrap(), [ended], "the first was refreshed since");
-    assert!(!at.store.session(bens.id).await.unwrap().unwrap().ended);
+    assert!(at.store.sessions(&[bens.id]).await.unwrap()[0].is_some_and(|holder| !holder.ended));
     // Of an earlier release: each login ends a bounded part of them, and no refreshed one.
     let many = "with recursive n (n) as (select 1 union all select n + 1 from n where n < 1000)";
     let (user, columns) = (ann.id, "user_id, key_hash, created_at, expires_at");
@@ -46,7 +46,7 @@ async fn of_too_many_the_ones_used_least_end(at: Fixture) {
         open(&ann).await;
         assert_eq!(at.store.sessions_ended_within(HOUR).await.unwrap().len(), ended);
     }
-    assert!(!at.store.session(first.id).await.unwrap().unwrap().ended);
+    assert!(at.store.sessions(&[first.id]).await.unwrap()[0].is_some_and(|holder| !holder.ended));
 }
 
 async fn a_refresh_token_is_spent_once(at: Fixture) {
@@ -120,11 +120,14 @@ async fn a_token_of_another_user_or_key_is_nobodys(at: Fixture) {
         assert_eq!(at.store.rotate_session(token, HOUR).await.unwrap(), Rotation::Ended);
     }
     let holder = Holder { user_id: ann.id, key_hash: Some(KEY.hash()), ended: false, disabled: false };
-    assert_eq!(at.store.session(session.id).await.unwrap(), Some(holder));
-    assert_eq!(at.store.session(SessionId(-1)).await.unwrap(), None);
+    let bens = at.store.create_session(ben.id, HASH, KEY, HOUR, None).await.unwrap();
+    let asked = [bens.id, SessionId(-1), session.id, bens.id];
+    let of_ben = Holder { user_id: ben.id, ..holder };
+    assert_eq!(at.store.sessions(&asked).await.unwrap(), [Some(of_ben), None, Some(holder), Some(of_ben)]);
+    assert_eq!(at.store.sessions(&[]).await.unwrap(), []);
     assert!(matches!(at.store.rotate_session(session, HOUR).await.unwrap(), Rotation::Rotated(..)), "it lives");
     at.store.end_session(session.id).await.unwrap();
-    assert_eq!(at.store.session(session.id).await.unwrap(), Some(Holder { ended: true, ..holder }));
+    assert_eq!(at.store.sessions(&[session.id]).await.unwrap(), [Some(Holder { ended: true, ..holder })]);
 }
 
 async fn no_session_outlives_ninety_days(at: Fixture) {

@@ -9,7 +9,7 @@ use crate::model::Page;
 use crate::store::accounts::{AccountRow, account_columns};
 use crate::store::fault::Fault;
 use crate::store::sessions::{
-    ENDED_BY_A_LOGIN, LONGEST, MOST_SESSIONS, OpenSessionRow, REPEATED_WITHIN, SessionRow, Step,
+    ENDED_BY_A_LOGIN, HolderRow, LONGEST, MOST_SESSIONS, OpenSessionRow, REPEATED_WITHIN, SessionRow, Step, in_order,
 };
 use crate::store::{EndedSession, Holder, OpenSession, PageRequest, Rotation, Session, SessionKey, Sessions, cursor};
 use async_trait::async_trait;
@@ -131,14 +131,18 @@ impl Sessions for PostgresStore {
         .await
     }
 
-    async fn session(&self, session: SessionId) -> Result<Option<Holder>> {
-        let row: Option<(UserId, Option<[u8; 32]>, bool, bool)> = self
-            .row(|| {
-                sqlx::query_as("select user_id, key_hash, ended_at is not null, disabled from sessions where id = $1")
-                    .bind(session)
+    async fn sessions(&self, sessions: &[SessionId]) -> Result<Vec<Option<Holder>>> {
+        let ids: Vec<i64> = sessions.iter().map(|session| session.0).collect();
+        let rows: Vec<HolderRow> = self
+            .rows(|| {
+                sqlx::query_as(
+                    "select id, user_id, key_hash, ended_at is not null as ended, disabled from sessions
+                     where id = any ($1)",
+                )
+                .bind(&ids)
             })
             .await?;
-        Ok(row.map(|(user_id, key_hash, ended, disabled)| Holder { user_id, key_hash, ended, disabled }))
+        Ok(in_order(sessions, rows))
     }
 
     async fn sessions_ended_within(&self, period: Duration) -> Result<Vec<EndedSession>> {

@@ -2,14 +2,14 @@
 
 use super::SqliteStore;
 use super::accounts::end_sessions;
-use super::database::commit;
+use super::database::{commit, json};
 use crate::error::{Error, Result};
 use crate::id::{SessionId, UserId};
 use crate::model::Page;
 use crate::store::accounts::{AccountRow, account_columns};
 use crate::store::fault::Fault;
 use crate::store::sessions::{
-    ENDED_BY_A_LOGIN, LONGEST, MOST_SESSIONS, OpenSessionRow, REPEATED_WITHIN, SessionRow, Step,
+    ENDED_BY_A_LOGIN, HolderRow, LONGEST, MOST_SESSIONS, OpenSessionRow, REPEATED_WITHIN, SessionRow, Step, in_order,
 };
 use crate::store::stored_time::Time;
 use crate::store::{EndedSession, Holder, OpenSession, PageRequest, Rotation, Session, SessionKey, Sessions, cursor};
@@ -118,16 +118,13 @@ impl Sessions for SqliteStore {
         .await
     }
 
-    async fn session(&self, session: SessionId) -> Result<Option<Holder>> {
-        let statement =
-            sqlx::query_as("select user_id, key_hash, ended_at is not null, disabled from sessions where id = $1");
-        let row: Option<(UserId, Option<Vec<u8>>, bool, bool)> = self.row(statement.bind(session)).await?;
-        Ok(row.map(|(user_id, key_hash, ended, disabled)| Holder {
-            user_id,
-            key_hash: key_hash.and_then(|hash| hash.try_into().ok()),
-            ended,
-            disabled,
-        }))
+    async fn sessions(&self, sessions: &[SessionId]) -> Result<Vec<Option<Holder>>> {
+        let statement = sqlx::query_as(
+            "select id, user_id, key_hash, ended_at is not null as ended, disabled from sessions
+             where id in (select value from json_each($1))",
+        );
+        let rows: Vec<HolderRow> = self.rows(statement.bind(json(&sessions)?)).await?;
+        Ok(in_order(sessions, rows))
     }
 
     async fn sessions_ended_within(&self, period: Duration) -> Result<Vec<EndedSession>> {
