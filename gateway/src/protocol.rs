@@ -102,7 +102,8 @@ impl Reply<'_> {
 /// The frame of a fault; it shows nothing of the inside.
 pub(crate) fn error_frame(error: &Error, request_id: Option<&str>, chat_id: Option<ChatId>) -> Bytes {
     let retry_after_ms = match error {
-        Error::RateLimited { retry_after, .. } => u64::try_from(retry_after.as_millis()).ok(),
+        // Rounded up: at the end of the wait the next one is served.
+        Error::RateLimited { retry_after, .. } => u64::try_from(retry_after.as_micros().div_ceil(1000)).ok(),
         _ => None,
     };
     let errors = match error {
