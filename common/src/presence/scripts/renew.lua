@@ -9,9 +9,11 @@
 -- The number is how many users the bucket lists for the node, or -1 where the users are needed. Answers those that came online by
 -- it: nobody while the bucket heals, for then they were online before.
 local list, digest, count = bucket .. ':n:' .. ARGV[3], bucket .. ':d:' .. ARGV[3], tonumber(ARGV[4])
+-- Of another epoch it says nothing: the bucket lost keys since, and the users bring them back.
+local value = epoch .. ' ' .. ARGV[5]
 call('ZADD', leases, now + lease, ARGV[3])
 if #ARGV == 6 then
-    local is_same = ARGV[2] == epoch and call('GET', digest) == ARGV[5] and call('SCARD', list) == count
+    local is_same = ARGV[2] == epoch and call('GET', digest) == value and call('SCARD', list) == count and call('HLEN', held) >= count
     answer[2] = is_same and count or -1
     return answer
 end
@@ -23,5 +25,5 @@ for i = 7, #ARGV do
     if not is_known and register(ARGV[i], ARGV[3]) and not healing then decide(ARGV[i], 1, now, ARGV[3]) end
 end
 answer[2] = call('SCARD', list)
-if answer[2] == count and #ARGV - 6 == count then call('SET', digest, ARGV[5], 'PX', ARGV[6]) end
+if answer[2] == count and #ARGV - 6 == count then call('SET', digest, value, 'PX', ARGV[6]) end
 return answer

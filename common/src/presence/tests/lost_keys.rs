@@ -86,3 +86,27 @@ async fn so_do_several_at_once() {
     ];
     futures_util::future::join_all(several.map(heals)).await;
 }
+
+/// Where nothing says any more who holds whom, the users are named again, whatever their digest
+/// says.
+#[tokio::test]
+async fn users_whom_a_mend_cannot_place_are_brought_back_by_their_node() {
+    let server = Redis::private().await;
+    let a = BackEnd::Redis(server.clone()).node("a");
+    a.arrive(&STAYING).await;
+    a.renew(&STAYING).await;
+    evict(&server, &["held", "leases"]).await;
+    let lost = Instant::now();
+    let (mut told, mut ticks) = (Vec::new(), tokio::time::interval(Duration::from_millis(250)));
+    for _ in 0..3 {
+        ticks.tick().await;
+        told.extend(a.sweep().await);
+    }
+    while lost.elapsed() < LEASE * 2 {
+        ticks.tick().await;
+        told.extend(a.renew(&STAYING).await);
+        told.extend(a.sweep().await);
+    }
+    assert_eq!(by_user(&told), HashMap::new(), "they are connected all the time");
+    assert_eq!(a.everyone(10).await.into_iter().collect::<BTreeSet<_>>(), STAYING.into());
+}
