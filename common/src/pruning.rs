@@ -91,12 +91,14 @@ pub async fn merge_words(store: Arc<dyn Store>) {
             }
             match store.merge_words(written.elapsed()).await {
                 Ok(waits) => {
+                    // Not now is no proof that it can be done: another node may have the turn.
+                    if waits {
+                        continue;
+                    }
                     if std::mem::take(&mut failed) {
                         tracing::info!("words of new messages are merged into the index again");
                     }
-                    if !waits {
-                        break;
-                    }
+                    break;
                 }
                 // One that is away is the watch of the database's to report.
                 Err(Error::Unavailable(_)) => pause = MERGE_AWAY,
