@@ -44,6 +44,8 @@ enum Offer {
     Had,
     /// Something before it is missing; it is held.
     Held,
+    /// It may be of another history than the head: it comes from the log.
+    Doubted,
 }
 
 /// One chat's state in one shard.
@@ -66,6 +68,8 @@ pub struct Feed<C> {
     /// Whether a gap is being repaired.
     filling: bool,
     head_query: HeadQuery,
+    /// The history may have gone back: until the store has answered, nothing is handed on.
+    in_doubt: bool,
     /// How often the bus has confirmed the channel: what was read before the last time may lack an
     /// event.
     confirmations: u32,
@@ -86,6 +90,7 @@ impl<C: Reader> Feed<C> {
             log_reached: Seq(0),
             filling: false,
             head_query: HeadQuery::Idle,
+            in_doubt: false,
             confirmations: 0,
             channel_up,
         }
@@ -140,6 +145,7 @@ impl<C: Reader> Feed<C> {
         self.log_reached = self.log_reached.max(event.seq);
         match self.head {
             Some(head) if event.seq <= head => Offer::Had,
+            _ if self.in_doubt => Offer::Doubted,
             Some(head) if event.seq == head.next() => {
                 self.advance(event);
                 Offer::Next

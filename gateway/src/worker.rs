@@ -70,6 +70,7 @@ impl Worker {
                 () = stopping.cancelled() => return,
                 _ = ticks.tick() => {
                     self.shard.look_at_the_clock();
+                    self.look_at_the_store();
                     self.tick();
                 }
                 count = inbox.recv_many(&mut turn, MESSAGES_PER_TURN) => {
@@ -77,6 +78,7 @@ impl Worker {
                         return;
                     }
                     self.shard.look_at_the_clock();
+                    self.look_at_the_store();
                     self.take(&mut turn);
                 }
             }

@@ -31,7 +31,7 @@ pub struct Begun {
 /// How far a subscription came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// It is live, has ended, or was not behind.
+    /// It is live, has ended, or was not behind; or there is a doubt, and it goes on after that.
     Done,
     /// Its reader's queue is full: go on when it has emptied.
     Full,
@@ -73,6 +73,9 @@ impl<C: Reader> Feed<C> {
             let Some(sub) = self.subs.get(key).filter(|sub| sub.phase == Phase::Behind) else { return Step::Done };
             if sub.is_lost {
                 return Step::Lost;
+            }
+            if self.in_doubt {
+                return Step::Done;
             }
             let cursor = sub.cursor;
             let next = piece.map_or(Next::Unknown, |piece| piece.next_after(cursor));

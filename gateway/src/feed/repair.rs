@@ -4,7 +4,7 @@
 //! Of a kind one read runs at a time. What [`Repair`] asks for counts as under way from then on,
 //! so its owner must not drop it.
 
-use super::{Feed, Known, Reader};
+use super::{Feed, Known, Phase, Reader};
 use messenger_common::id::Seq;
 use messenger_common::metrics::GapCause;
 use std::time::Duration;
@@ -45,15 +45,16 @@ impl<C: Reader> Feed<C> {
 
     /// The repair of a gap, if there is one and none is under way.
     pub(super) fn gap_due(&mut self, cause: GapCause, hold: Duration) -> Option<Repair> {
-        let due = self.has_gap() && !self.filling;
+        let due = self.has_gap() && !self.filling && !self.in_doubt;
         self.filling |= due;
         due.then_some(Repair::Gap(cause, hold))
     }
 
     /// The range that the repair of a gap has to read: after the first number, up to the second.
-    /// `None` ends it.
+    /// `None` ends it; where there is a doubt, the answer to that begins it anew.
     pub fn missing(&mut self) -> Option<(Seq, Seq)> {
-        let missing = self.head.map(|head| (head, self.log_reached)).filter(|(head, known)| known > head);
+        let range = self.head.map(|head| (head, self.log_reached));
+        let missing = range.filter(|(head, known)| known > head && !self.in_doubt);
         self.filling = missing.is_some();
         missing
     }
@@ -81,11 +82,23 @@ impl<C: Reader> Feed<C> {
         (was == HeadQuery::Idle).then_some(Repair::Head(cause))
     }
 
-    /// The store may have lost commits. The answer does not speak for events that are held, so they
-    /// come from the log.
+    /// The store may have lost commits. Until it answered, nothing is handed on: an event of the
+    /// present history does not belong behind one of a lost history. The answer does not speak for
+    /// events that are held or come meanwhile, so they come from the log.
     pub fn doubt(&mut self) -> Option<Repair> {
         self.held.clear();
+        self.in_doubt = true;
         self.head_due(GapCause::HeadCheck)
+    }
+
+    /// The store has answered: goes on with those that were behind meanwhile.
+    fn end_doubt(&mut self) {
+        if std::mem::take(&mut self.in_doubt) {
+            self.subs
+                .iter()
+                .filter(|(_, sub)| sub.phase == Phase::Behind)
+                .for_each(|(_, sub)| sub.reader.fell_behind());
+        }
     }
 
     /// The knowledge to compare the query's answer with, if a query is under way.
@@ -104,13 +117,18 @@ impl<C: Reader> Feed<C> {
     /// The log's head, if the chat has one. Says which repair is due, and whether to ask once more.
     /// [`Feed::compare`] comes first.
     pub fn head_answered(&mut self, head: Option<Seq>, cause: GapCause) -> (Option<Repair>, bool) {
+        let again = if let HeadQuery::AskAgain(_, next) = std::mem::take(&mut self.head_query) {
+            self.head_query = HeadQuery::Asked(next);
+            true
+        } else {
+            self.end_doubt();
+            false
+        };
         let repair = head.and_then(|head| {
             self.reached(head);
             self.gap_due(cause, Duration::ZERO)
         });
-        let HeadQuery::AskAgain(_, next) = std::mem::take(&mut self.head_query) else { return (repair, false) };
-        self.head_query = HeadQuery::Asked(next);
-        (repair, true)
+        (repair, again)
     }
 
     /// The bus delivers the channel from here on: what was published before may be lost.

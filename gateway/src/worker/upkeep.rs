@@ -37,16 +37,19 @@ impl Worker {
         }
         shard.renew_status_budget();
         shard.renew_beside_budget();
-        // The database that answers now may lack the last commits.
-        let has_failed_over = shard.has_lost_the_store();
-        if has_failed_over {
-            shard.forget_all_notices();
-        }
-        self.compare_heads(has_failed_over, |chat| has_failed_over || is_due(chat, tick));
+        self.compare_heads(false, |chat| is_due(chat, tick));
         shard.hub.reads.log.sweep(instant);
         shard.hub.reads.rosters.sweep(instant);
         if tick.is_multiple_of(SLOW_BEAT_TICKS) {
             self.recheck();
+        }
+    }
+
+    /// The database that answers now may lack the last commits.
+    pub(super) fn look_at_the_store(&self) {
+        if self.shard.has_lost_the_store() {
+            self.shard.forget_all_notices();
+            self.compare_heads(true, |_| true);
         }
     }
 

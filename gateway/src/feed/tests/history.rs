@@ -127,6 +127,50 @@ fn what_is_held_of_a_history_in_doubt_comes_from_the_log() {
     assert_eq!(feed.on_event(&at(2, 2), 0, &mut ignore), Some(Repair::Gap(GapCause::Jump, HOLD)));
     assert_eq!(feed.doubt(), Some(Repair::Head(GapCause::HeadCheck)));
     assert_eq!(feed.on_event(&at(1, 1), 0, &mut ignore), None);
-    assert_eq!(client.read(), text(1..=1));
-    assert_eq!(feed.missing(), Some((Seq(1), Seq(2))));
+    assert!(!feed.compare(feed.asked_about().unwrap(), Seq(2), None));
+    assert_eq!(feed.head_answered(Some(Seq(2)), GapCause::HeadCheck), (None, false), "the gap's repair is under way");
+    assert!(client.read().is_empty());
+    assert_eq!(feed.missing(), Some((Seq(0), Seq(2))));
+}
+
+#[test]
+fn in_doubt_nothing_is_handed_on() {
+    for contradicting in [at(2, 22), at(3, 33)] {
+        let (mut feed, client, key) = ahead();
+        let (behind, behind_key, _) = admit(&mut feed, 2, 3, 0, Some(0));
+        assert_eq!(feed.on_event(&contradicting, 0, &mut ignore), Some(Repair::Head(GapCause::HeadCheck)));
+        assert_eq!(feed.on_event(&at(4, 44), 0, &mut ignore), None);
+        let log = Piece::new(Seq(3), 256, vec![at(4, 44)], Seq(4), Seq(0));
+        assert_eq!(feed.missing(), None, "nothing is read in doubt");
+        assert_eq!(feed.on_piece(&log, 0, &mut ignore), Progress::Moved);
+        behind.is_behind.set(false);
+        assert_eq!(catch_up(&mut feed, behind_key, Some(&log)), Step::Done);
+        assert!(client.read().is_empty() && behind.read().is_empty());
+        assert!(feed.compare(feed.asked_about().unwrap(), Seq(4), Some(33)));
+        assert_eq!(feed.head_answered(Some(Seq(4)), GapCause::HeadCheck), (None, false));
+        assert!(behind.is_behind.get());
+        starts_over(&mut feed, &client, key, 4);
+    }
+}
+
+#[test]
+fn a_doubt_without_a_reason_costs_a_read_of_the_log() {
+    let (mut feed, client, _) = ahead();
+    let (behind, behind_key, _) = admit(&mut feed, 2, 3, 0, Some(0));
+    let due = Some(Repair::Head(GapCause::HeadCheck));
+    assert_eq!(feed.head_due(GapCause::HeadCheck), due);
+    assert_eq!(feed.doubt(), None, "a question is under way");
+    assert_eq!(feed.on_event(&at(4, 4), 0, &mut ignore), None);
+    let gap = Repair::Gap(GapCause::HeadCheck, Duration::ZERO);
+    for (wanted, again) in [(None, true), (Some(gap), false)] {
+        behind.is_behind.set(false);
+        assert!(!feed.compare(feed.asked_about().unwrap(), Seq(4), Some(3)));
+        assert_eq!(feed.head_answered(Some(Seq(4)), GapCause::HeadCheck), (wanted, again), "the first is older");
+        assert_eq!(behind.is_behind.get(), !again);
+    }
+    let log = Piece::new(Seq(3), 256, vec![at(4, 4)], Seq(4), Seq(0));
+    assert_eq!(feed.on_piece(&log, 0, &mut ignore), Progress::Moved);
+    assert_eq!(client.read(), text([4]));
+    assert_eq!(catch_up(&mut feed, behind_key, None), Step::Done);
+    assert_eq!(behind.read(), text(1..=4));
 }
