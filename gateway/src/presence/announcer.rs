@@ -13,12 +13,13 @@ use messenger_common::error::{Error, Result};
 use messenger_common::event::{Envelope, StatusChange, micros};
 use messenger_common::id::UserId;
 use messenger_common::model::Status;
+use messenger_common::once::OncePerCause;
 use messenger_common::presence::{Presence, Transition};
 use messenger_common::store::Store;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 /// Transitions are gathered for this long, or up to [`USERS_PER_CALL`]: a crowd that arrives costs
@@ -103,7 +104,7 @@ impl Announcer {
     pub(super) async fn run(&self, settled: &Notify) {
         // A publication while the bus is down reaches nobody.
         let mut bus_up = self.bus.up();
-        let mut most = USERS_PER_CALL;
+        let (mut most, logged) = (USERS_PER_CALL, OncePerCause::default());
         loop {
             if bus_up.wait_for(|up| *up).await.is_err() {
                 return;
@@ -114,7 +115,12 @@ impl Announcer {
                 self.added.notified().await;
                 self.gather(most).await;
             } else if let Err(error) = self.announce_some(&some).await {
-                tracing::warn!(%error, users = some.len(), "cannot announce transitions of presence; retrying");
+                let (users, cause) = (some.len(), error.cause());
+                if logged.is_news(&cause, Instant::now()) {
+                    tracing::warn!(error = cause, users, "cannot announce transitions of presence; retrying");
+                } else {
+                    tracing::debug!(error = cause, users, "cannot announce transitions of presence; retrying");
+                }
                 // The fault may be one user's: the others must not share it for ever.
                 most = (some.len() / 2).max(1);
                 let pause = some.len() == 1 || matches!(error, Error::Unavailable(_));
