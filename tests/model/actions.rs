@@ -27,9 +27,12 @@ pub(super) enum Action {
     FillFails { g: usize },
     SubscriptionReadFails { c: usize },
     PublishLost(Seq),
+    FailsOver,
     // Progress: apis.
     PublishBeforeCommit(Seq),
     Publish(Seq),
+    PublishAtDemoted(Seq),
+    ApisLeaveDemoted,
     RemoveRow(Seq),
     RelayTakes(Seq),
     RelayFinishes,
@@ -77,6 +80,9 @@ impl Protocol {
             if left.lost_publishes > 0 && writer == Writer::Committed {
                 out.push(Action::PublishLost(seq));
             }
+        }
+        if left.failovers > 0 {
+            out.push(Action::FailsOver);
         }
         if left.relay_crashes > 0 && s.relay != Relay::Idle {
             out.push(Action::RelayCrashes);
@@ -136,10 +142,18 @@ impl Protocol {
                 Writer::Committed if self.has(Flaw::RemoveBeforePublish) => {
                     out.push(Action::RemoveRow(seq));
                 }
-                Writer::Committed | Writer::Removed => out.push(Action::Publish(seq)),
+                Writer::Committed | Writer::Removed => {
+                    out.push(Action::Publish(seq));
+                    if s.apis_demoted {
+                        out.push(Action::PublishAtDemoted(seq));
+                    }
+                }
                 Writer::Published => out.push(Action::RemoveRow(seq)),
                 Writer::Idle | Writer::TooEarly | Writer::Gone => {}
             }
+        }
+        if s.apis_demoted {
+            out.push(Action::ApisLeaveDemoted);
         }
         match s.relay {
             Relay::Idle if self.has(Flaw::NoRelay) => {}
@@ -158,6 +172,9 @@ impl Protocol {
             }
         } else if !gateway.link.commands.is_empty() {
             out.push(Action::BusExecutes { g });
+        }
+        if gateway.link.demoted && !gateway.link.deaf && !self.has(Flaw::DemotedLinkKept) {
+            out.push(Action::DeadLinkFound { g });
         }
         if !gateway.link.inbound.is_empty() {
             out.push(Action::GatewayReceives { g });
@@ -251,11 +268,17 @@ impl Protocol {
                 s.left.lost_publishes -= 1;
                 self.writer_has_published(s, seq);
             }
+            Action::FailsOver => {
+                s.left.failovers -= 1;
+                self.fail_over(s);
+            }
             Action::PublishBeforeCommit(seq) => {
                 s.writers[usize::from(seq)] = Writer::TooEarly;
                 self.publish(s, seq);
             }
-            Action::Publish(seq) => self.writer_publishes(s, seq),
+            Action::Publish(seq) => self.writer_publishes(s, seq, false),
+            Action::PublishAtDemoted(seq) => self.writer_publishes(s, seq, true),
+            Action::ApisLeaveDemoted => s.apis_demoted = false,
             Action::RemoveRow(seq) => self.writer_removes(s, seq),
             Action::RelayTakes(seq) => self.relay_takes(s, seq),
             Action::RelayFinishes => self.relay_finishes(s),
@@ -311,14 +334,17 @@ impl fmt::Display for Action {
             Self::FillFails { g } => write!(f, "FAULT gateway {g}'s fill fails"),
             Self::SubscriptionReadFails { c } => write!(f, "FAULT the read for client {c} fails"),
             Self::PublishLost(n) => write!(f, "FAULT {n} is published to nobody"),
+            Self::FailsOver => write!(f, "FAULT the bus has another primary; all stay connected to the one before"),
             Self::PublishBeforeCommit(n) => write!(f, "{n} is published before its commit"),
             Self::Publish(n) => write!(f, "the api of event {n} publishes it"),
+            Self::PublishAtDemoted(n) => write!(f, "the api of event {n} publishes it at the primary that was"),
+            Self::ApisLeaveDemoted => write!(f, "the apis find that it is no primary, and leave it"),
             Self::RemoveRow(n) => write!(f, "the api of event {n} removes its outbox row"),
             Self::RelayTakes(n) => write!(f, "the relay takes row {n}"),
             Self::RelayFinishes => write!(f, "the relay finishes its row"),
             Self::BusExecutes { g } => write!(f, "the bus executes gateway {g}'s next command"),
             Self::GatewayReceives { g } => write!(f, "gateway {g} receives the next push"),
-            Self::DeadLinkFound { g } => write!(f, "gateway {g} finds its link dead: a new one"),
+            Self::DeadLinkFound { g } => write!(f, "gateway {g} finds its link dead or demoted: a new one"),
             Self::FillRuns { g } => write!(f, "the store runs gateway {g}'s fill"),
             Self::FillArrives { g } => write!(f, "gateway {g} has the answer to its fill"),
             Self::Sweep { g } => write!(f, "gateway {g}'s sweep finds a higher head"),

@@ -25,9 +25,18 @@ impl Protocol {
     }
 
     /// The api's own publish. Nothing holds two apis to the order of their commits.
-    pub(super) fn writer_publishes(&self, s: &mut State, seq: Seq) {
+    pub(super) fn writer_publishes(&self, s: &mut State, seq: Seq, at_demoted: bool) {
         self.writer_has_published(s, seq);
-        self.publish(s, seq);
+        self.publish_at(s, seq, at_demoted);
+    }
+
+    /// The bus has another primary. Whoever is connected stays where it was, and finds out by a
+    /// write that is refused.
+    pub(super) fn fail_over(&self, s: &mut State) {
+        s.apis_demoted = true;
+        for gateway in &mut s.gateways {
+            gateway.link.demoted = true;
+        }
     }
 
     pub(super) fn writer_has_published(&self, s: &mut State, seq: Seq) {
@@ -87,9 +96,17 @@ impl Protocol {
     /// buffer limit): one message dropped on a link that goes on would be a loss that nothing
     /// tells.
     pub(super) fn publish(&self, s: &mut State, seq: Seq) {
+        self.publish_at(s, seq, false);
+    }
+
+    fn publish_at(&self, s: &mut State, seq: Seq, at_demoted: bool) {
         for g in 0..s.gateways.len() {
             let link = &mut s.gateways[g].link;
             if link.deaf || !link.subscribed {
+                continue;
+            }
+            if link.demoted != at_demoted {
+                self.uses(Rule::ToldOfOnePrimaryAlone);
                 continue;
             }
             if self.scenario.inbound_queue == DIRECT {

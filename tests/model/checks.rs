@@ -252,6 +252,35 @@ fn a_sweep_finds_what_a_failover_lost() {
     );
 }
 
+/// Apis and gateways leave the primary that was each at its own time: some of what is published in
+/// between is told at one of the two alone.
+#[test]
+fn two_primaries_at_once() {
+    check(
+        Scenario {
+            name: "two primaries",
+            gateways: 2,
+            events: 2,
+            starts: &[Some(0)],
+            head_sweep: true,
+            budget: Budget { failovers: 1, ..NO_FAULTS },
+            ..delivery()
+        },
+        &[Rule::ToldOfOnePrimaryAlone, Rule::Swept],
+    );
+    check(
+        Scenario {
+            name: "two failovers",
+            head_sweep: true,
+            events: 2,
+            starts: &[Some(0)],
+            budget: Budget { failovers: 2, dead_links: 1, writer_crashes: 1, ..NO_FAULTS },
+            ..delivery()
+        },
+        &[Rule::ToldOfOnePrimaryAlone, Rule::Swept, Rule::RelayPublished],
+    );
+}
+
 #[test]
 fn no_run_goes_in_circles() {
     check_that_progress_ends(Scenario {
@@ -298,6 +327,7 @@ fn random_runs_of_all_together() {
                 gateway_crashes: 1,
                 failed_reads: 1,
                 lost_publishes: 1,
+                failovers: 1,
                 prunes: 2,
                 membership_changes: 3,
             },

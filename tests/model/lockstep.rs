@@ -53,6 +53,7 @@ const SCENARIO: Scenario = Scenario {
         gateway_crashes: 1,
         failed_reads: 1,
         lost_publishes: 1,
+        failovers: 0,
         prunes: 3,
         membership_changes: 3,
     },

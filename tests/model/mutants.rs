@@ -92,6 +92,21 @@ fn a_failover_swallows_a_publish_and_nothing_sweeps() {
     refute(&mutant("no sweep", budget), &[], COMPLETE);
 }
 
+/// A link to a primary that was lives on, and tells what its own clients publish.
+#[test]
+fn a_demoted_primary_passes_for_one() {
+    let budget = Budget { failovers: 1, ..NO_FAULTS };
+    refute(&mutant("demoted", budget), &[Flaw::DemotedLinkKept], COMPLETE);
+}
+
+/// No flaw at all: the gateway has left the primary that was, an api has not. No link shows that
+/// (`two_primaries_at_once`, with a sweep).
+#[test]
+fn an_api_publishes_at_the_primary_that_was_and_nothing_sweeps() {
+    let budget = Budget { failovers: 1, ..NO_FAULTS };
+    refute(&mutant("api at the demoted", budget), &[], COMPLETE);
+}
+
 // The outbox.
 
 /// An api that dies between removing the row and publishing takes the word of it along.

@@ -74,9 +74,11 @@ pub(super) struct Budget {
     pub(super) gateway_crashes: u8,
     /// A read of the store fails (database away, restarted, too slow).
     pub(super) failed_reads: u8,
-    /// The bus takes a message and tells nobody, though every link is well (a failover with two
-    /// primaries).
+    /// The bus takes a message and tells nobody, though every link is well.
     pub(super) lost_publishes: u8,
+    /// Another server becomes the bus's primary. Links and apis keep their connections to the one
+    /// that was, which goes on telling what it is told; each leaves it when it finds out.
+    pub(super) failovers: u8,
     /// Retention takes the oldest entry of the log.
     pub(super) prunes: u8,
     /// Commits that take client 0's user out of the chat, or back into it.
@@ -93,6 +95,7 @@ pub(super) const NO_FAULTS: Budget = Budget {
     gateway_crashes: 0,
     failed_reads: 0,
     lost_publishes: 0,
+    failovers: 0,
     prunes: 0,
     membership_changes: 0,
 };
@@ -136,6 +139,8 @@ pub(super) enum Flaw {
     HeadCheckJoinsRunningRead,
     /// Nothing looks whether a quiet link is a dead one (no probe).
     DeadLinkNotFound,
+    /// The probe writes nothing: a demoted primary passes for one.
+    DemotedLinkKept,
     /// A fill that failed is not asked again.
     FailedFillForgotten,
     /// The outbox row goes first, the publish after it.
@@ -207,6 +212,7 @@ pub(super) enum Rule {
     CameBack,
     CursorAheadOfFeed,
     Swept,
+    ToldOfOnePrimaryAlone,
 }
 
 /// The protocol under test, as stateright's model.

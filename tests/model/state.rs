@@ -149,6 +149,8 @@ pub(super) enum Push {
 pub(super) struct Link {
     /// Dead or mute. Pushes that came before may still be read; nothing new comes.
     pub(super) deaf: bool,
+    /// It leads to a server that is the primary no longer, and hears what is published there.
+    pub(super) demoted: bool,
     /// Under way to the bus.
     pub(super) commands: Vec<Command>,
     /// The bus's belief.
@@ -264,6 +266,8 @@ pub(super) struct State {
     /// By number, from 1.
     pub(super) writers: [Writer; MAX_EVENTS + 1],
     pub(super) relay: Relay,
+    /// Some api still publishes at a server that is the primary no longer.
+    pub(super) apis_demoted: bool,
     pub(super) gateways: Vec<Gateway>,
     pub(super) clients: Vec<Client>,
     pub(super) left: Budget,
@@ -294,6 +298,7 @@ impl State {
             db: Database::default(),
             writers: [Writer::Idle; MAX_EVENTS + 1],
             relay: Relay::Idle,
+            apis_demoted: false,
             gateways: vec![Gateway::default(); scenario.gateways],
             clients,
             left: scenario.budget,
