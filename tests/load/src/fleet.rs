@@ -12,8 +12,8 @@ use std::sync::mpsc::{self, SyncSender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Sockets that a thread opens at once.
-const OPENING: usize = 64;
+/// Sockets that are opened at once, unless it is said otherwise.
+const OPENING: usize = 128;
 const OPEN_WITHIN: Duration = Duration::from_secs(40);
 
 /// The state that a thread and its owner share.
@@ -45,6 +45,15 @@ pub fn source(n: usize) -> Ipv4Addr {
 impl Fleet {
     /// Opens all and returns when each has subscribed.
     pub fn open(specs: Vec<Spec>, from_commit: bool) -> Result<Self, String> {
+        Self::start(specs, from_commit, OPENING)
+    }
+
+    /// The same, so many at once.
+    pub fn open_together(specs: Vec<Spec>, at_once: usize) -> Result<Self, String> {
+        Self::start(specs, false, at_once)
+    }
+
+    fn start(specs: Vec<Spec>, from_commit: bool, at_once: usize) -> Result<Self, String> {
         let size = specs.len();
         let workers =
             std::thread::available_parallelism().map_or(1, std::num::NonZero::get).clamp(1, 4).min(size.max(1));
@@ -68,7 +77,7 @@ impl Fleet {
             fleet.shared.push(Arc::clone(&shared));
             let thread = std::thread::Builder::new().name("subscribers".to_owned());
             let worker = thread.spawn(move || {
-                if let Err(error) = work(part, &shared, &opened) {
+                if let Err(error) = work(part, at_once.div_ceil(workers), &shared, &opened) {
                     *shared.fault.lock() = Some(error.to_string());
                     tell(&opened);
                 }
@@ -159,7 +168,7 @@ fn tell(opened: &SyncSender<()>) {
 }
 
 /// A thread's part of the fleet. Says when all of it is open, and when the first of it fails.
-fn work(mut specs: Vec<Spec>, shared: &Shared, opened: &SyncSender<()>) -> std::io::Result<()> {
+fn work(mut specs: Vec<Spec>, at_once: usize, shared: &Shared, opened: &SyncSender<()>) -> std::io::Result<()> {
     let size = specs.len();
     let mut waited_for = true;
     specs.reverse();
@@ -170,7 +179,7 @@ fn work(mut specs: Vec<Spec>, shared: &Shared, opened: &SyncSender<()>) -> std::
     let mut opening = 0;
     let mut forgotten = 0;
     while !shared.stop.load(Ordering::Relaxed) {
-        while opening < OPENING
+        while opening < at_once
             && let Some(spec) = specs.pop()
         {
             let mut socket = Socket::connect(spec)?;

@@ -74,6 +74,8 @@ pub struct Socket {
     rest: Vec<u8>,
     /// The last number seen; 0: none yet.
     seq: u64,
+    /// When it said something last.
+    said: u64,
 }
 
 impl Socket {
@@ -86,7 +88,7 @@ impl Socket {
             _ => {}
         }
         let stream = TcpStream::from_std(socket.into());
-        Ok(Self { stream, spec, phase: Phase::Connecting, rest: Vec::new(), seq: 0 })
+        Ok(Self { stream, spec, phase: Phase::Connecting, rest: Vec::new(), seq: 0, said: 0 })
     }
 
     pub fn is_live(&self) -> bool {
@@ -174,8 +176,11 @@ impl Socket {
                 }
                 1 => {
                     if let Some(seq) = super::tally::number_after(payload, b"\"seq\":") {
-                        self.seq = seq;
+                        // What is replayed comes first.
+                        let recovered = super::tally::number_after(payload, b"\"recovered\":").unwrap_or(0);
+                        self.seq = seq.saturating_sub(recovered);
                     }
+                    tally.answer(payload, now.saturating_sub(self.said));
                     self.say_if(|expect| !expect.is_empty() && memmem::find(payload, expect.as_bytes()).is_some())?;
                 }
                 9 => self.stream.write_all(&masked(0x8a, payload))?,
@@ -194,6 +199,7 @@ impl Socket {
             && is_met(step.expect)
         {
             if !step.then.is_empty() {
+                self.said = super::clock::now();
                 self.stream.write_all(&step.then)?;
             }
             next += 1;

@@ -23,6 +23,10 @@ pub struct Tally {
     /// From the moment at which a message was to be sent, so that a send that was late counts as
     /// late.
     pub latency: Histogram<u64>,
+    /// From a subscription that was asked for to its answer.
+    pub subscriptions: Histogram<u64>,
+    /// Subscriptions that were answered without the list of the users online.
+    pub without_users: u64,
     /// From the message's `created_at`, which the database's clock gave inside the transaction.
     pub commit: Option<Histogram<u64>>,
 }
@@ -36,6 +40,8 @@ impl Tally {
             doubles: 0,
             disorder: 0,
             latency: histogram(),
+            subscriptions: histogram(),
+            without_users: 0,
             commit: from_commit.then(histogram),
         }
     }
@@ -47,8 +53,18 @@ impl Tally {
         self.doubles += other.doubles;
         self.disorder += other.disorder;
         self.latency.add(&other.latency).expect("equal bounds");
+        self.subscriptions.add(&other.subscriptions).expect("equal bounds");
+        self.without_users += other.without_users;
         if let (Some(own), Some(theirs)) = (&mut self.commit, &other.commit) {
             own.add(theirs).expect("equal bounds");
+        }
+    }
+
+    /// Counts a frame that answers what was asked that long ago, if that was a subscription.
+    pub fn answer(&mut self, payload: &[u8], nanos: u64) {
+        if memmem::find(payload, b"\"type\":\"subscribed\"").is_some() {
+            self.subscriptions.saturating_record(nanos);
+            self.without_users += u64::from(memmem::find(payload, b"\"online_user_ids\":null").is_some());
         }
     }
 

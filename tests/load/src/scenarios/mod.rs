@@ -4,6 +4,7 @@ mod connections;
 mod fan_out;
 mod gateway;
 mod growth;
+mod herds;
 mod latency;
 mod sends;
 
@@ -46,6 +47,11 @@ pub const ALL: &[(&str, &str, Scenario)] = &[
     ("moderate", "durable sends at a rate: 500 chats, 500 and 2,000 messages/s", sends::moderate),
     ("idle", "what is asked of Redis and Postgres while nothing happens, up to 40,000 chats followed", gateway::idle),
     ("arrivals", "5,000 connect at once, with limits and statuses on", gateway::arrivals),
+    (
+        "herds",
+        "10,000 come back at once: their subscriptions, replays beside sends, replays that nobody reads",
+        herds::herds,
+    ),
     ("redis-commands", "commands to Redis per message", growth::redis_commands),
 ];
 
