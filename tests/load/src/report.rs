@@ -26,6 +26,12 @@ impl Row {
         Self { scenario: scenario.into(), subject: subject.into(), at: at.into(), run, figures: Vec::new() }
     }
 
+    /// The same under another condition.
+    pub fn at(mut self, at: &str) -> Self {
+        at.clone_into(&mut self.at);
+        self
+    }
+
     /// Adds a figure; its name says the unit.
     pub fn with(mut self, name: impl Into<String>, value: f64) -> Self {
         self.figures.push((name.into(), value));
