@@ -245,9 +245,7 @@ impl Hub {
                     .then(|| (shards, Delivery::Notice { user_id, chat_id, seq, kind, frame: frame::text(&json) }))
             }
             SinkEvent::Envelope(Envelope::Status(changes)) => {
-                for change in &changes {
-                    self.reads.rosters.changed(&change.chats);
-                }
+                self.reads.rosters.changed(&changes);
                 let frames: Arc<[StatusFrame]> = changes.into_iter().map(StatusFrame::from).collect();
                 Some(((1 << self.shards.len()) - 1, Delivery::Status(frames)))
             }

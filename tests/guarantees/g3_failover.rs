@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::figures::{gap_fills, reconnects};
 use super::tally::AGAIN_WITHIN;
 use crate::support::deployment::Builder;
 use crate::support::proxy::Mode;
@@ -96,6 +97,38 @@ async fn notice_crosses(d: &Deployment, typist: &mut Ws, reader: &mut Ws, chat_i
     let private = cem.private_chat_id(&dan).await;
     cem.say(private, "to you").await;
     assert_eq!(alone.expect("new_message").await["chat_id"], private);
+}
+
+/// A paused machine, or one without time for its processes: nothing was wrong with the link, and
+/// all that was published waits in it.
+#[tokio::test]
+async fn a_gateway_that_stood_still_keeps_its_link() {
+    const STOOD_STILL: Duration = Duration::from_secs(5);
+    limited(async {
+        let d = Deployment::cluster(1, 1).start().await;
+        let (ann, bob) = (d.user().await, d.user().await);
+        let chat_id = ann.group_id(&[&bob]).await;
+        let mut reader = bob.connect().await;
+        reader.subscribe(chat_id).await;
+        let gateways = [Arc::clone(d.gateway(0))];
+        let before = (reconnects(&gateways).await, gap_fills(&gateways).await);
+        d.gateway(0).sigstop();
+        let begun = Instant::now();
+        let mut sent = Vec::new();
+        for n in 0..20 {
+            sent.push(ann.say(chat_id, &format!("{n}")).await);
+        }
+        // Measured, not waited for.
+        tokio::time::sleep(STOOD_STILL.saturating_sub(begun.elapsed())).await;
+        d.gateway(0).sigcont();
+        for message in &sent {
+            assert_eq!(&reader.expect_in("new_message", chat_id).await["message"], message);
+        }
+        // Beyond the time in which a link without probes is given up.
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        assert_eq!((reconnects(&gateways).await, gap_fills(&gateways).await), before);
+    })
+    .await;
 }
 
 /// The only api is killed while what it publishes hangs in a silent link: the gateways publish it.

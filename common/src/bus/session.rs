@@ -22,6 +22,8 @@ use tokio::time::{Instant, MissedTickBehavior};
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// Without a probe for this long, the session ends.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
+/// A pause between two probes that no timer makes.
+const STANDSTILL: Duration = PROBE_EVERY.saturating_mul(2);
 /// The life of a probe's key, milliseconds.
 const PROBE_KEY_MILLIS: u64 = 10_000;
 /// The longest wait for the confirmation of a batch of subscriptions.
@@ -195,11 +197,22 @@ impl Session {
         write.arg(&link.probe).arg(self.listener.nonce).arg("PX").arg(PROBE_KEY_MILLIS);
         let mut ticks = tokio::time::interval(PROBE_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut looked = Instant::now();
         loop {
             ticks.tick().await;
-            if self.listener.life.lock().probed.elapsed() > PROBE_TIMEOUT {
-                return End::Mute;
+            let now = Instant::now();
+            {
+                let mut life = self.listener.life.lock();
+                // A process that stood still (a paused machine) did not read what came: that is no
+                // word on the link.
+                if now.duration_since(looked) > STANDSTILL {
+                    life.probed = now;
+                }
+                if now.duration_since(life.probed) > PROBE_TIMEOUT {
+                    return End::Mute;
+                }
             }
+            looked = now;
             let probing = async {
                 let written = publisher.req_packed_command(&write).await.and_then(Value::extract_error);
                 if written.as_ref().is_err_and(is_replica) {

@@ -1,13 +1,16 @@
 //! The members of small chats who are online: read in batches, and kept for a moment. A herd that
 //! comes back to a chat costs one read.
 //!
-//! A kept roster is dropped when a status of one of its members comes. A status that was
-//! decided before a read is in it; one that comes later reaches the subscription itself.
+//! A status of a member that comes is put into a kept roster, of each user the one that was decided
+//! last. One that was decided before a read is in it already; one that comes after a subscription
+//! began reaches that itself.
 
 use messenger_common::batcher::Batcher;
 use messenger_common::error::Result;
+use messenger_common::event::StatusChange;
 use messenger_common::id::{ChatId, UserId};
 use messenger_common::lifecycle::Lifecycle;
+use messenger_common::model::Status;
 use messenger_common::service::Context;
 use messenger_common::service::online::members_online;
 use parking_lot::Mutex;
@@ -42,35 +45,67 @@ struct Entry {
     began: Instant,
     /// `None` while it is read.
     roster: Option<Roster>,
+    /// The statuses that came since the read began: when each was decided, and whether it is
+    /// `online`.
+    statuses: HashMap<UserId, (i64, bool)>,
+    /// Whether some of them are not in the roster yet.
+    is_behind: bool,
 }
 
-fn users(entry: &Entry) -> usize {
-    entry.roster.as_ref().and_then(Option::as_ref).map_or(0, |users| users.len())
+impl Entry {
+    fn users(&self) -> usize {
+        self.roster.as_ref().and_then(Option::as_ref).map_or(0, |users| users.len())
+    }
+
+    /// Puts the statuses into the roster.
+    fn bring_up(&mut self) {
+        if let Some(Some(roster)) = self.roster.as_mut()
+            && std::mem::take(&mut self.is_behind)
+        {
+            let others = roster.iter().copied().filter(|user| !self.statuses.contains_key(user));
+            let online = self.statuses.iter().filter(|(_, (_, is_online))| *is_online).map(|(user, _)| *user);
+            *roster = others.chain(online).collect();
+        }
+    }
 }
 
 impl Kept {
-    fn get(&self, chat: ChatId, now: Instant) -> Option<Roster> {
-        let entry = self.chats.get(&chat).filter(|entry| now.duration_since(entry.began) < KEPT_FOR)?;
+    fn get(&mut self, chat: ChatId, now: Instant) -> Option<Roster> {
+        let entry = self.chats.get_mut(&chat).filter(|entry| now.duration_since(entry.began) < KEPT_FOR)?;
+        self.users -= entry.users();
+        entry.bring_up();
+        self.users += entry.users();
         entry.roster.clone()
     }
 
     fn begin(&mut self, chat: ChatId, now: Instant) {
-        self.forget(chat);
-        self.chats.insert(chat, Entry { began: now, roster: None });
-    }
-
-    /// Keeps what was read, unless the chat was forgotten meanwhile.
-    fn finish(&mut self, chat: ChatId, roster: &Roster) {
-        let Some(entry) = self.chats.get_mut(&chat).filter(|entry| entry.roster.is_none()) else { return };
-        if self.users < KEPT_USERS {
-            entry.roster = Some(roster.clone());
-            self.users += users(entry);
-        }
-    }
-
-    fn forget(&mut self, chat: ChatId) {
         if let Some(entry) = self.chats.remove(&chat) {
-            self.users -= users(&entry);
+            self.users -= entry.users();
+        }
+        let (roster, statuses) = (None, HashMap::new());
+        self.chats.insert(chat, Entry { began: now, roster, statuses, is_behind: false });
+    }
+
+    /// Keeps what was read. Returns it with the statuses that came meanwhile.
+    fn finish(&mut self, chat: ChatId, roster: Roster) -> Roster {
+        let Some(entry) = self.chats.get_mut(&chat).filter(|entry| entry.roster.is_none()) else { return roster };
+        entry.roster = Some(roster);
+        entry.bring_up();
+        if self.users < KEPT_USERS {
+            self.users += entry.users();
+            return entry.roster.clone().flatten();
+        }
+        self.chats.remove(&chat).and_then(|entry| entry.roster).flatten()
+    }
+
+    fn changed(&mut self, user: UserId, decided: i64, is_online: bool, chats: &[ChatId]) {
+        for chat in chats {
+            let Some(entry) = self.chats.get_mut(chat) else { continue };
+            let newest = entry.statuses.entry(user).or_insert((i64::MIN, is_online));
+            if decided >= newest.0 {
+                *newest = (decided, is_online);
+                entry.is_behind = true;
+            }
         }
     }
 
@@ -78,7 +113,7 @@ impl Kept {
         let users_kept = &mut self.users;
         self.chats.retain(|_, entry| {
             let stays = now.duration_since(entry.began) < KEPT_FOR;
-            *users_kept -= if stays { 0 } else { users(entry) };
+            *users_kept -= if stays { 0 } else { entry.users() };
             stays
         });
     }
@@ -109,11 +144,12 @@ impl Rosters {
         self.kept.lock().get(chat, Instant::now())
     }
 
-    /// The status of one of its members has changed.
-    pub(crate) fn changed(&self, chats: &[ChatId]) {
+    /// The statuses of users have changed.
+    pub(crate) fn changed(&self, changes: &[StatusChange]) {
         let mut kept = self.kept.lock();
-        for chat in chats {
-            kept.forget(*chat);
+        for change in changes {
+            let is_online = change.status == Status::Online;
+            kept.changed(change.user_id, change.decided_at_micros, is_online, &change.chats);
         }
     }
 
@@ -144,8 +180,7 @@ async fn read(ctx: &Context, kept: &Mutex<Kept>, asked: &[ChatId]) -> Result<Vec
             online.map(|(chat, members)| (chat, members.into_iter().map(|online| online.user_id).collect())).collect();
         let mut kept = kept.lock();
         for chat in distinct {
-            let roster = online.get(&chat).cloned();
-            kept.finish(chat, &roster);
+            let roster = kept.finish(chat, online.get(&chat).cloned());
             rosters.insert(chat, roster);
         }
     }
@@ -167,7 +202,7 @@ mod tests {
         let (mut kept, start) = (Kept::default(), Instant::now());
         kept.begin(CHAT, start);
         assert_eq!(kept.get(CHAT, start), None, "it is being read");
-        kept.finish(CHAT, &Some(roster(3)));
+        assert_eq!(kept.finish(CHAT, Some(roster(3))), Some(roster(3)));
         assert_eq!(kept.get(CHAT, start + KEPT_FOR / 2), Some(Some(roster(3))));
         assert_eq!(kept.get(CHAT, start + KEPT_FOR), None);
         kept.drop_old(start + KEPT_FOR);
@@ -175,16 +210,28 @@ mod tests {
     }
 
     #[test]
-    fn a_status_makes_it_untrue_even_while_it_is_read() {
+    fn statuses_that_come_since_its_read_began_are_in_it() {
         let (mut kept, start) = (Kept::default(), Instant::now());
+        let users = |roster: Option<Roster>| -> Vec<i64> {
+            let mut users: Vec<i64> = roster.flatten().expect("a roster").iter().map(|user| user.0).collect();
+            users.sort_unstable();
+            users
+        };
         kept.begin(CHAT, start);
-        kept.finish(CHAT, &Some(roster(3)));
-        kept.forget(CHAT);
-        assert_eq!((kept.get(CHAT, start), kept.users), (None, 0));
+        kept.changed(UserId(0), 10, false, &[ChatId(9), CHAT]);
+        kept.changed(UserId(7), 11, true, &[CHAT]);
+        assert_eq!(users(Some(kept.finish(CHAT, Some(roster(3))))), [1, 2, 7]);
+        for (user, decided, is_online) in [(0, 12, true), (1, 13, false), (7, 9, false), (2, 15, false), (2, 14, true)]
+        {
+            kept.changed(UserId(user), decided, is_online, &[CHAT]);
+        }
+        assert_eq!(users(kept.get(CHAT, start)), [0, 7], "of each the one that was decided last");
+        assert_eq!(kept.users, 2);
         kept.begin(CHAT, start);
-        kept.forget(CHAT);
-        kept.finish(CHAT, &Some(roster(3)));
-        assert_eq!(kept.get(CHAT, start), None);
+        assert_eq!(kept.users, 0);
+        assert_eq!(kept.finish(CHAT, None), None, "a large chat has none");
+        kept.changed(UserId(1), 20, true, &[CHAT]);
+        assert_eq!(kept.get(CHAT, start), Some(None));
     }
 
     #[test]
@@ -192,7 +239,7 @@ mod tests {
         let (mut kept, start) = (Kept::default(), Instant::now());
         kept.users = KEPT_USERS;
         kept.begin(CHAT, start);
-        kept.finish(CHAT, &Some(roster(3)));
+        assert_eq!(kept.finish(CHAT, Some(roster(3))), Some(roster(3)));
         assert_eq!((kept.get(CHAT, start), kept.users), (None, KEPT_USERS));
     }
 }
