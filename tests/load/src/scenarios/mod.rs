@@ -49,10 +49,11 @@ pub const ALL: &[(&str, &str, Scenario)] = &[
     ("idle", "what is asked of Redis and Postgres while nothing happens, up to 40,000 chats followed", gateway::idle),
     ("arrivals", "5,000 connect at once, with limits and statuses on", gateway::arrivals),
     (
-        "herds",
-        "10,000 come back at once: their subscriptions, replays beside sends, replays that nobody reads",
-        herds::herds,
+        "subscriptions",
+        "10,000 clients subscribe to 3 chats of 1,000, a few at a time, all at once",
+        herds::all_subscribe,
     ),
+    ("replays", "10,000 come back and have missed 20: sends beside them; replays that nobody reads", herds::all_replay),
     ("redis-commands", "commands to Redis per message", growth::redis_commands),
 ];
 
