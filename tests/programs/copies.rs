@@ -235,6 +235,7 @@ async fn a_restore_refuses_what_is_no_messengers_and_leaves_all_as_it_is() {
         file.refuses(&["restore", &foreign], "no database of a messenger").await;
         file.refuses(&["restore", &file.beside("missing")], "cannot be copied").await;
         file.refuses(&["restore", file.path.to_str().unwrap()], "is the database itself").await;
+        file.refuses(&["restore", file.path.parent().unwrap().to_str().unwrap()], "is a folder").await;
         assert_eq!(std::fs::read(&file.path).unwrap(), before);
         assert_eq!(std::fs::read(&foreign).unwrap(), foreign_before);
         let names = std::fs::read_dir(file.path.parent().unwrap()).unwrap();

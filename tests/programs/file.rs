@@ -54,12 +54,16 @@ async fn without_migrations_of_its_own_the_program_waits_for_them() {
 }
 
 async fn second_is_refused(url: String) {
-    let (mut refused, log, dir) = second(url).await;
+    is_refused(&url, &[]).await;
+}
+
+async fn is_refused(url: &str, words: &'static [&'static str]) {
+    let (mut refused, log, dir) = launched(url, "on", words).await;
     let status = blocking(move || refused.wait(SOON)).await.unwrap();
     assert_eq!(status.code(), Some(1));
     let said = log.since(0);
     let about: Vec<_> = said.iter().filter(|line| line.starts_with("messenger: ")).collect();
-    assert!(about.len() == 1 && about[0].contains("another process is using it"), "{said:?}");
+    assert!(about.len() == 1 && about[0].contains("another process is using it"), "{words:?}: {said:?}");
     process::remove_dir(&dir);
 }
 
@@ -77,11 +81,28 @@ async fn a_second_process_is_refused_and_a_successor_waits_for_the_drain() {
         second_is_refused(format!("sqlite:{}", other.display())).await;
         std::fs::remove_file(&other).unwrap();
         std::fs::hard_link(&file, &other).unwrap();
-        second_is_refused(format!("sqlite:{}", other.display())).await;
+        let by_another_name = format!("sqlite:{}", other.display());
+        second_is_refused(by_another_name.clone()).await;
+        // Nor is it changed or copied without the log that has its other name.
+        let copy = std::env::temp_dir().join(format!("copy-{}.db", std::process::id()));
+        std::fs::copy(&file, &copy).unwrap();
+        let copy: &'static str = copy.to_str().unwrap().to_owned().leak();
+        let (restore, backup) = (&*vec!["restore", copy].leak(), &*vec!["backup", "/dev/shm/none.db"].leak());
+        for words in [&["invite"][..], &["admin", "users", "list"], restore, backup] {
+            is_refused(&by_another_name, words).await;
+        }
         let lock = file.with_file_name(format!("{}.lock", file.file_name().unwrap().to_str().unwrap()));
         let aside = lock.with_extension("aside");
         std::fs::rename(&lock, &aside).unwrap();
-        second_is_refused(url).await;
+        is_refused(&url, restore).await;
+        std::fs::remove_file(copy).unwrap();
+        second_is_refused(url.clone()).await;
+        assert!(!lock.exists(), "who is refused leaves no lock");
+        // Beside the log that belongs to it the file is read and changed as ever.
+        let (mut made, log, dir) = launched(&url, "on", &["invite"]).await;
+        let status = blocking(move || made.wait(SOON)).await.unwrap();
+        assert_eq!(status.code(), Some(0), "{:?}", log.since(0));
+        process::remove_dir(&dir);
         std::fs::rename(&aside, &lock).unwrap();
         ann.rest.get("/auth/me").await.ok(200);
 

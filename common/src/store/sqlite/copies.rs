@@ -28,12 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub async fn backup(database: &Path, to: &Path, replace: bool) -> Result<()> {
     let database = fs::canonicalize(database).map_err(|error| unreadable(database, &error))?;
     may_make(&database, to, replace)?;
-    let lock = match FileLock::take(&database) {
-        Ok(lock) => Some(lock),
-        // The process that has it knows that the write-ahead log belongs to the file.
-        Err(Error::Unavailable(_)) => None,
-        Err(error) => return Err(error),
-    };
+    // A process that has it knows that the write-ahead log belongs to the file.
+    let lock = FileLock::take_or_stand_beside(&database)?;
     let source = options(&database).read_only(lock.is_none());
     let copied = async {
         if let Some(lock) = &lock {
@@ -66,8 +62,14 @@ pub async fn restore(database: &Path, from: &Path, now: OffsetDateTime) -> Resul
     if is_same(&database, &from) {
         return Err(Error::internal(format!("{} is the database itself; name its backup", from.display())));
     }
+    if from.is_dir() {
+        return Err(Error::internal(format!("{} is a folder; name a file in it", from.display())));
+    }
     let lock = FileLock::take(&database)?;
     let restored = async {
+        if database.exists() {
+            lock.hold(&database)?;
+        }
         let draft = Draft::beside(&database, "name another by DATABASE_URL")?;
         // Without a write-ahead log nothing but the file is read, and nothing is left beside it.
         let logged = fs::metadata(file::beside(&from, "-wal")).is_ok_and(|log| log.len() > 0);

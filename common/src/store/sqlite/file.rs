@@ -4,6 +4,12 @@
 //! while SQLite has it open: closing it would drop SQLite's own locks.
 
 use crate::error::{Error, Result};
+use nix::errno::Errno;
+#[cfg(target_os = "linux")]
+use nix::{
+    fcntl::{FcntlArg, fcntl},
+    libc,
+};
 use parking_lot::Mutex;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -17,6 +23,9 @@ const RUN_AT: std::ops::Range<usize> = 60..64;
 /// Where the header says that the file has a write-ahead log.
 const WAL_AT: usize = 18;
 const DRAINING: &str = "draining";
+/// The byte of the database that its process locks: far from those that SQLite locks, since network
+/// volumes know locks of bytes only, and far from any that is ever written.
+const LOCKED_AT: i64 = i64::MAX - 1;
 
 /// The lock of one process on a database file, held until it is dropped or the process ends. Its
 /// file names the run that the write-ahead log belongs to, and says when that run drains.
@@ -32,22 +41,19 @@ impl FileLock {
     /// Takes the lock. `Unavailable`: another process has it; the text says whether it drains.
     pub(super) fn take(database: &Path) -> Result<Self> {
         let path = beside(database, ".lock");
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(|error| Error::internal(not_writable(&path, &error)))?;
+        let fault = |error: io::Error| Error::internal(not_writable(&path, &error));
+        let mut options = OpenOptions::new();
+        let mut file = options.read(true).write(true).create(true).mode(0o600).open(&path).map_err(fault)?;
         match file.try_lock() {
+            // One who was refused took it away meanwhile.
+            Ok(()) if !is_at(&file, &path) => Self::take(database),
             Ok(()) => Ok(Self { file: Mutex::new(file), database: Mutex::default() }),
             Err(TryLockError::WouldBlock) => {
                 let mut state = String::new();
                 let drains = file.read_to_string(&mut state).is_ok() && state.contains(DRAINING);
                 Err(in_use(if drains { "is still draining" } else { "is using it" }))
             }
-            Err(TryLockError::Error(error)) => Err(Error::internal(not_writable(&path, &error))),
+            Err(TryLockError::Error(error)) => Err(fault(error)),
         }
     }
 
@@ -55,15 +61,34 @@ impl FileLock {
     /// file, since closing it would drop SQLite's locks. `Unavailable`: a process has it under
     /// another name, or its lock file was deleted.
     pub(super) fn hold(&self, database: &Path) -> Result<()> {
-        let file = File::open(database).map_err(|error| Error::internal(not_writable(database, &error)))?;
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) => return Err(in_use("is using it")),
+        let file = OpenOptions::new().read(true).write(true).open(database);
+        let file = file.map_err(|error| Error::internal(not_writable(database, &error)))?;
+        match lock_bytes(&file, LOCKED_AT, 1) {
+            Err(Errno::EAGAIN | Errno::EACCES) => return Err(in_use("is using it")),
             // Some volumes lock no files; the other lock is what they have.
-            Err(TryLockError::Error(error)) => tracing::debug!(%error, "the database file takes no lock"),
+            Err(error) => tracing::debug!(%error, "the database file takes no lock"),
             Ok(()) => {}
         }
         *self.database.lock() = Some(file);
         Ok(())
+    }
+
+    /// Both locks, for a task that can also do its work beside the process that has them: then
+    /// `None`. `Unavailable`: that process has the file under another name, where SQLite would not
+    /// find its log.
+    pub(super) fn take_or_stand_beside(database: &Path) -> Result<Option<Self>> {
+        let lock = match Self::take(database) {
+            Ok(lock) => lock,
+            Err(Error::Unavailable(_)) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let Err(error) = lock.hold(database) else { return Ok(Some(lock)) };
+        lock.leave_no_trace(database);
+        // The log says whether only the lock was deleted.
+        match error {
+            Error::Unavailable(_) if beside(database, "-wal").exists() => Ok(None),
+            other => Err(other),
+        }
     }
 
     /// The run that had the file last.
@@ -101,6 +126,27 @@ impl FileLock {
         file.write_all(text.as_bytes())?;
         file.sync_data()
     }
+}
+
+/// Whether the file still has that name.
+fn is_at(file: &File, path: &Path) -> bool {
+    let own = file.metadata().map(|file| (file.dev(), file.ino()));
+    own.is_ok_and(|own| identity(path).is_ok_and(|there| there == own))
+}
+
+/// Locks bytes of a file until this description of it is closed; a length of 0 is to the end and
+/// beyond.
+#[cfg(target_os = "linux")]
+fn lock_bytes(file: &File, at: i64, length: i64) -> nix::Result<()> {
+    let [l_type, l_whence] = [libc::F_WRLCK, libc::SEEK_SET].map(|word| i16::try_from(word).unwrap_or_default());
+    let lock = libc::flock { l_type, l_whence, l_start: at, l_len: length, l_pid: 0 };
+    fcntl(file, FcntlArg::F_OFD_SETLK(&lock)).map(drop)
+}
+
+/// Elsewhere the lock file alone is held.
+#[cfg(not(target_os = "linux"))]
+fn lock_bytes(_: &File, _: i64, _: i64) -> nix::Result<()> {
+    Err(Errno::ENOTSUP)
 }
 
 fn in_use(doing: &str) -> Error {

@@ -99,19 +99,37 @@ impl SqliteStore {
     }
 
     /// Opens the file beside the process that has it, for one short task: SQLite's own locks order
-    /// the writes of both. The file is that process's to judge and to migrate.
+    /// the writes of both. The file is that process's to judge and to migrate. `Unavailable`: that
+    /// process has it under another name.
     pub async fn open_beside(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
+        let path = std::fs::canonicalize(&path).unwrap_or_else(|_| path.as_ref().to_owned());
+        drop(FileLock::take_or_stand_beside(&path)?);
+        Self::beside(&path).await
+    }
+
+    async fn beside(path: &Path) -> Result<Self> {
         let (writer, reader) = connections(path, options(path).create_if_missing(false), None).await?;
         Ok(Self { database: Database { writer, reader, clock: Clock::system(), lock: None, place: None } })
     }
 
     /// Whether a file has all migrations of this release, also while another process has it.
     pub async fn is_migrated(path: impl AsRef<Path>) -> Result<bool> {
-        only_ours(&options(path.as_ref())).await?;
-        let store = Self::open_beside(path).await?;
-        let ready = store.schema_ready().await;
-        store.close().await;
+        let path = std::fs::canonicalize(&path).unwrap_or_else(|_| path.as_ref().to_owned());
+        let lock = FileLock::take_or_stand_beside(&path)?;
+        let ready = async {
+            if let Some(lock) = &lock {
+                file::prepare(&path, lock)?;
+            }
+            only_ours(&options(&path)).await?;
+            let store = Self::beside(&path).await?;
+            let ready = store.schema_ready().await;
+            store.close().await;
+            ready
+        };
+        let ready = ready.await;
+        if let Some(lock) = lock {
+            lock.leave_no_trace(&path);
+        }
         ready
     }
 

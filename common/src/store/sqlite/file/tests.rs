@@ -1,10 +1,11 @@
 //! The file of one process: locked, whole at the end, and left alone where it is another's.
 
 use super::super::SqliteStore;
-use super::beside;
+use super::{FileLock, beside, lock_bytes, prepare};
 use crate::id::{ChatId, UserId};
 use crate::store::{Accounts, Chats, Log, Messages, NewGroup, NewMessage, NewUser, Store};
 use sqlx::Connection;
+use std::fs::OpenOptions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
@@ -80,6 +81,20 @@ async fn a_file_serves_one_process() {
     assert!(refusal(&path).await.contains("is using it"), "the word of the one before is gone");
 }
 
+/// On some volumes every kind of lock is one of bytes: a lock of the whole file would keep SQLite
+/// out of its own.
+#[test]
+fn the_lock_leaves_sqlite_its_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("chat.db");
+    let lock = FileLock::take(&path).unwrap();
+    prepare(&path, &lock).unwrap();
+    lock.hold(&path).unwrap();
+    let other = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+    lock_bytes(&other, 0, 0x4000_0000 + 512).unwrap();
+    assert!(lock_bytes(&other, 0, 0).is_err(), "the whole file, to its end and beyond");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_ours_is_left_as_it_is() {
     let dir = tempfile::tempdir().unwrap();
@@ -130,6 +145,9 @@ async fn a_log_of_another_state_is_noticed() {
         }
         if let Some(backup) = replaced {
             std::fs::copy(backup, &other).unwrap();
+            // SQLite would replay the log for one who only looks whether the schema is there.
+            let waits = SqliteStore::is_migrated(&other).await.expect_err("it is refused").cause();
+            assert!(waits.contains("-wal belongs to another state"), "{waits}");
         }
         let said = refusal(&other).await;
         assert!(said.contains("-wal belongs to another state"), "{said}");
