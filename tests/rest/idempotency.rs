@@ -146,7 +146,7 @@ async fn a_registration_repeated_word_for_word_answers_the_same_account(d: &Depl
 
 async fn a_registration_by_an_invitation_is_repeated_and_tells_others_no_name(d: &Deployment) {
     let (ann, rest) = (d.user().await, d.rest());
-    for (fate, max_uses) in [("used up", Some(1)), ("its group gone", None), ("open", None)] {
+    for (fate, max_uses) in [("used up", Some(1)), ("its group gone", None), ("revoked", None), ("open", None)] {
         let chat_id = ann.group_id(&[]).await;
         let invites = format!("/chats/{chat_id}/invites");
         let invite = ann.rest.post(&invites, json!({"max_uses": max_uses})).await.ok(201)["code"].clone();
@@ -157,8 +157,10 @@ async fn a_registration_by_an_invitation_is_repeated_and_tells_others_no_name(d:
             rest.post("/auth/register", body).await
         };
         let first = register(PASSWORD).await.ok(201);
-        if fate == "its group gone" {
-            ann.rest.delete(&format!("/chats/{chat_id}")).await.ok(204);
+        match fate {
+            "its group gone" => drop(ann.rest.delete(&format!("/chats/{chat_id}")).await.ok(204)),
+            "revoked" => drop(ann.rest.delete(&format!("{invites}/{}", invite.as_str().unwrap())).await.ok(204)),
+            _ => {}
         }
         assert_eq!(register(PASSWORD).await.ok(201), first, "{fate}");
         // One that lets nobody in any more does not say which names are taken.

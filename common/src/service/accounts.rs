@@ -11,15 +11,13 @@ use crate::event::{Revocation, RevocationReason};
 use crate::id::UserId;
 use crate::model::{Page, PublicUser, User};
 use crate::rate_limit::Limit;
-use crate::store::{Committed, Kept, NewUser, ProfilePatch, Store, UserPatch, UserRow};
+use crate::store::{Committed, Kept, NewUser, ProfilePatch, REPEATED_WITHIN, Store, UserPatch, UserRow};
 use std::net::IpAddr;
 use std::time::Duration;
 use utoipa::ToSchema;
 
 /// The longest wait for presence in an answer about users.
 const PRESENCE_WAIT: Duration = Duration::from_millis(300);
-/// How long after a registration the same one is answered with its account.
-const REPEATED_WITHIN: Duration = Duration::from_mins(10);
 /// Groups that are passed on before the account is tried again, and how often that is done.
 const GROUPS_PER_ROUND: usize = 1_000;
 const HEIRS_ROUNDS: u32 = 100;

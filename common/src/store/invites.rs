@@ -37,7 +37,7 @@ pub trait Invites: Send + Sync + 'static {
     /// A group's invitations that have not expired, the newest first. Takes no lock.
     /// `ChatNotFound`, `NotAMember`, `NotOwner`, `PrivateChat`.
     async fn invites(&self, chat: ChatId, by: UserId, page: &PageRequest) -> Result<Page<Invite>>;
-    /// Revokes one. The errors of [`Self::create_invite`], `InviteNotFound`.
+    /// Revokes one: it expires now. The errors of [`Self::create_invite`], `InviteNotFound`.
     async fn revoke_invite(&self, chat: ChatId, by: UserId, code: &str) -> Result<()>;
     /// The group of an invitation. `None`: it lets nobody in.
     async fn invite(&self, code: &str) -> Result<Option<InvitePreview>>;
@@ -65,6 +65,10 @@ pub(super) const PREVIEW: &str =
      left join users u on u.id = i.created_by
      where i.code = $1 and (i.expires_at is null or i.expires_at > $2) and (i.max_uses is null or i.uses < i.max_uses)
        and (i.chat_id is null or c.id is not null)";
+
+/// Ends the invitation of the chat $2 at the time $3, if it goes on until then.
+pub(super) const END: &str = "update invites set expires_at = $3
+     where code = $1 and chat_id = $2 and (expires_at is null or expires_at > $3)";
 
 // The chat $1 with the rights of the user $4, and its invitations below the id $2, at most $3,
 // that go on at that time.

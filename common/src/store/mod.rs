@@ -48,7 +48,7 @@ mod sessions;
 pub mod sqlite;
 mod stored_time;
 
-pub use self::accounts::{Accounts, Credentials, Kept, NewUser, ProfilePatch, UserPatch, UserRow};
+pub use self::accounts::{Accounts, Credentials, Kept, NewUser, ProfilePatch, REPEATED_WITHIN, UserPatch, UserRow};
 pub use self::chats::{ChatPatch, Chats, NewGroup};
 pub use self::cursor::PageRequest;
 #[cfg(any(test, feature = "fuzz"))]

@@ -23,8 +23,8 @@ pub(in crate::store) trait InviteStatements: Send {
     async fn invite_of(&mut self, code: &str) -> Result<Option<InviteRow>, Fault>;
     /// Takes a use. False: it has expired, or none is left.
     async fn count_use(&mut self, id: i64, at: Time) -> Result<bool, Fault>;
-    /// Deletes a chat's invitation. False: it has none of that code.
-    async fn delete_invite(&mut self, chat: ChatId, code: &str) -> Result<bool, Fault>;
+    /// Has a chat's invitation expire at that time. False: it has none of that code that goes on.
+    async fn end_invite(&mut self, chat: ChatId, code: &str, at: Time) -> Result<bool, Fault>;
     /// Inserts an account. `UsernameTaken`, `EmailTaken`.
     async fn insert_user(&mut self, user: &NewUser) -> Result<User, Fault>;
 }
@@ -60,8 +60,10 @@ pub(in crate::store) async fn revoke(
     by: UserId,
     code: &str,
 ) -> Result<(), Fault> {
-    lock(tx, chat, by).await?.require_owner()?;
-    if tx.delete_invite(chat, code).await? { Ok(()) } else { Err(Error::InviteNotFound.into()) }
+    let change = lock(tx, chat, by).await?;
+    change.require_owner()?;
+    // Whoever registered by it a moment ago may have to repeat that.
+    if tx.end_invite(chat, code, change.at).await? { Ok(()) } else { Err(Error::InviteNotFound.into()) }
 }
 
 /// See [`crate::store::Invites::accept_invite`].

@@ -8,7 +8,7 @@
 use super::connection::ServerConnection;
 use super::pool::Pool;
 use crate::id::ChatId;
-use crate::store::accounts::NETWORK_KEPT;
+use crate::store::accounts::{NETWORK_KEPT, REPEATED_WITHIN};
 use crate::store::fault::Fault;
 use crate::store::idempotency::KEY_KEPT;
 use crate::store::messages::read_users;
@@ -208,13 +208,15 @@ async fn forget_keys(connection: &mut ServerConnection, limit: i64) -> Result<()
     .map(drop)
 }
 
-/// Deletes invitations that expired.
+/// Deletes invitations that expired, once no registration by them is repeated any more.
 async fn forget_invites(connection: &mut ServerConnection, limit: i64) -> Result<(), sqlx::Error> {
     sqlx::query(
         "delete from invites where id = any (array(
-             select id from invites where expires_at < clock_timestamp() order by expires_at limit $1
+             select id from invites where expires_at < clock_timestamp() - make_interval(secs => $1)
+             order by expires_at limit $2
          ))",
     )
+    .bind(REPEATED_WITHIN.as_secs_f64())
     .bind(limit)
     .execute(connection)
     .await

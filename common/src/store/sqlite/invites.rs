@@ -9,7 +9,7 @@ use crate::model::{Chat, Invite, InvitePreview, Page, User};
 use crate::store::changes::invites::{self as changes, InviteStatements};
 use crate::store::fault::Fault;
 use crate::store::invites::{
-    COUNT_OPEN, COUNT_USE, InviteRow, ListRow, PREVIEW, PreviewRow, invite_columns, list_of_invites,
+    COUNT_OPEN, COUNT_USE, END, InviteRow, ListRow, PREVIEW, PreviewRow, invite_columns, list_of_invites,
 };
 use crate::store::stored_time::Time;
 use crate::store::{Committed, Invites, NewInvite, NewUser, PageRequest, cursor};
@@ -86,9 +86,8 @@ impl InviteStatements for Writing {
         Ok(sqlx::query(COUNT_USE).bind(id).bind(at).execute(&mut *self.inner).await?.rows_affected() > 0)
     }
 
-    async fn delete_invite(&mut self, chat: ChatId, code: &str) -> Result<bool, Fault> {
-        let deleted = sqlx::query("delete from invites where code = $1 and chat_id = $2");
-        Ok(deleted.bind(code).bind(chat).execute(&mut *self.inner).await?.rows_affected() > 0)
+    async fn end_invite(&mut self, chat: ChatId, code: &str, at: Time) -> Result<bool, Fault> {
+        Ok(sqlx::query(END).bind(code).bind(chat).bind(at).execute(&mut *self.inner).await?.rows_affected() > 0)
     }
 
     async fn insert_user(&mut self, user: &NewUser) -> Result<User, Fault> {

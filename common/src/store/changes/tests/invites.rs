@@ -41,8 +41,8 @@ impl InviteStatements for Script {
         Ok(true)
     }
 
-    async fn delete_invite(&mut self, _: ChatId, _: &str) -> Result<bool, Fault> {
-        self.statements.push("delete_invite");
+    async fn end_invite(&mut self, _: ChatId, _: &str, _: Time) -> Result<bool, Fault> {
+        self.statements.push("end_invite");
         Ok(true)
     }
 
@@ -56,7 +56,7 @@ impl InviteStatements for Script {
 #[tokio::test]
 async fn a_use_is_taken_under_the_groups_lock() {
     statements!(OWNER, invites::create(CHAT, ANN, &invite()) = "lock open_invites insert_invite").unwrap();
-    statements!(OWNER, invites::revoke(CHAT, ANN, "code") = "lock delete_invite").unwrap();
+    statements!(OWNER, invites::revoke(CHAT, ANN, "code") = "lock end_invite").unwrap();
     statements!(OWNER, invites::create_of_host(&invite()) = "now insert_invite").unwrap();
     let accept = statements!(
         None,
