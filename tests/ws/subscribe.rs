@@ -288,13 +288,20 @@ async fn a_list_of_chats_that_cannot_be_read_is_refused_whole(d: &Deployment) {
     ] {
         ws.refused(json!({"type": "subscribe_chats", "chats": chats}), "invalid").await;
     }
+    // Which of two chats is meant?
+    let twice =
+        format!(r#"{{"type":"subscribe_chats","request_id":"two","chats":[{{"chat_id":1,"chat_id":{chat_id}}}]}}"#);
+    ws.send_text(&twice).await;
+    let refused = ws.expect_where("an answer", crate::support::SOON, |frame| frame["request_id"] == "two").await;
+    assert_eq!((&refused["code"], &refused["errors"][0]["field"]), (&json!("invalid"), &json!("chat_id")), "{refused}");
     ws.refused(json!({"type": "typing", "chat_id": chat_id}), "not_subscribed").await;
     // One that names its chat is answered by itself, and the others as ever.
     let faulty = [json!({"chat_id": 7, "after_seq": -1}), json!({"chat_id": 8, "epoch": 1})];
-    let chats = json!([faulty[0], {"chat_id": chat_id}, faulty[1]]);
-    ws.send(json!({"type": "subscribe_chats", "chats": chats, "request_id": "some"})).await;
+    let chats = json!([faulty[0], {"chat_id": chat_id}, faulty[1]]).to_string();
+    let chats = chats.replace(']', r#",{"chat_id":9,"after_seq":0,"after_seq":5}]"#);
+    ws.send_text(&format!(r#"{{"type":"subscribe_chats","chats":{chats},"request_id":"some"}}"#)).await;
     let mut answers = Vec::new();
-    for n in 0..3 {
+    for n in 0..4 {
         let frame =
             ws.expect_where(&format!("answer {n}"), crate::support::SOON, |frame| frame["request_id"] == "some").await;
         answers.push((frame["type"].clone(), frame["code"].clone(), frame["chat_id"].clone()));
@@ -302,5 +309,5 @@ async fn a_list_of_chats_that_cannot_be_read_is_refused_whole(d: &Deployment) {
     let [error, invalid] = [json!("error"), json!("invalid")];
     let subscribed = (json!("subscribed"), Value::Null, json!(chat_id));
     let refused = |chat: i64| (error.clone(), invalid.clone(), json!(chat));
-    assert_eq!(answers, [refused(7), subscribed, refused(8)]);
+    assert_eq!(answers, [refused(7), subscribed, refused(8), refused(9)]);
 }

@@ -36,8 +36,8 @@ impl<T> From<T> for Unchecked<T> {
 
 impl<T: FromFields> Unchecked<T> {
     /// Reads a JSON object.
-    pub fn from_object(object: impl Into<Object>) -> Self {
-        Self::from_fields(Fields { object: object.into(), text: false, faults: Faults::default() })
+    pub fn from_object(object: Object) -> Self {
+        Self::from_fields(Fields { object, text: false, faults: Faults::default() })
     }
 
     fn from_fields(mut fields: Fields) -> Self {
@@ -92,6 +92,12 @@ impl Fields {
             self.faults.add(name, "is required");
             T::default()
         }
+    }
+
+    /// A list of objects that must be there. Each is read as one that stands by itself.
+    pub fn objects(&mut self, name: &'static str) -> Vec<Object> {
+        let objects = self.required(name);
+        self.object.listed(name, objects)
     }
 
     /// A field that may be missing or null.

@@ -7,7 +7,7 @@ use futures_util::{StreamExt, stream};
 use messenger_common::error::{Error, Result};
 use messenger_common::id::{ChatId, Seq};
 use messenger_common::service::{Fields, FromFields, Object, Unchecked};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::collections::HashSet;
 
 /// Chats of one command at most.
@@ -61,12 +61,12 @@ pub(super) async fn subscribe(mut call: Call<'_>) -> Result<()> {
 }
 
 struct SubscribeChats {
-    chats: Vec<Map<String, Value>>,
+    chats: Vec<Object>,
 }
 
 impl FromFields for SubscribeChats {
     fn read(fields: &mut Fields) -> Self {
-        Self { chats: fields.required("chats") }
+        Self { chats: fields.objects("chats") }
     }
 }
 
@@ -85,7 +85,7 @@ pub(super) async fn subscribe_all(mut call: Call<'_>) -> Result<()> {
     }
     let mut all = Vec::with_capacity(chats.len());
     for object in chats {
-        let chat = object.get("chat_id").and_then(Value::as_i64).map(ChatId);
+        let chat = object.peek("chat_id").and_then(Value::as_i64).map(ChatId);
         let (asked, faults) = Unchecked::<SubscribeChat>::from_object(object).split();
         match (faults.none().and_then(|()| asked.check()), chat) {
             (Err(error), None) => return Err(error),
