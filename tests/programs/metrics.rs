@@ -170,7 +170,11 @@ async fn the_admin_port_alone_tells_health_and_metrics(builder: Builder) {
             Answer::of(client.request(Method::GET, format!("{base}{path}"))).await
         };
         for path in ["/healthz", "/readyz", "/metrics"] {
-            assert_eq!(get(node.admin_url(), path).await.status, 200, "{} {path}", node.name());
+            let answer = get(node.admin_url(), path).await;
+            assert_eq!(answer.status, 200, "{} {path}", node.name());
+            for header in ["x-request-id", "x-content-type-options", "referrer-policy", "content-security-policy"] {
+                assert!(answer.header(header).is_some(), "{path} without {header}");
+            }
             get(node.url(), path).await.problem(404, "not_found");
         }
         // No document has this answer, so it is read without one.

@@ -2,18 +2,20 @@
 //! public port.
 
 use super::head;
+use super::middleware::{RequestIds, seal};
 use super::problem::normalise;
 use crate::error::Error;
 use crate::lifecycle::Readiness;
 use crate::metrics::Metrics;
 use axum::extract::{Request, State};
-use axum::middleware::Next;
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use http::StatusCode;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::header::CONTENT_TYPE;
 use serde_json::json;
+use std::sync::Arc;
 
 /// The admin port's router.
 pub fn router(metrics: Metrics, readiness: Readiness) -> Router {
@@ -22,13 +24,18 @@ pub fn router(metrics: Metrics, readiness: Readiness) -> Router {
         .route("/healthz", get(async || Json(json!({"status": "alive"}))))
         .route("/readyz", get(ready).with_state(readiness))
         .fallback(async || Error::NotFound)
-        .layer(axum::middleware::from_fn(async |mut request: Request, next: Next| -> Response {
-            let response = match head::check(&mut request) {
-                Ok(()) => next.run(request).await,
-                Err(error) => head::refusal(error),
-            };
-            ([(CACHE_CONTROL, "no-store")], normalise(response)).into_response()
-        }))
+        .layer(from_fn_with_state(Arc::new(RequestIds::new(crate::random::bits())), through))
+}
+
+async fn through(State(ids): State<Arc<RequestIds>>, mut request: Request, next: Next) -> Response {
+    let id = ids.of(&request);
+    let response = match head::check(&mut request) {
+        Ok(()) => next.run(request).await,
+        Err(error) => head::refusal(error),
+    };
+    let mut response = normalise(response);
+    seal(&mut response, &id);
+    response
 }
 
 async fn render(State((metrics, readiness)): State<(Metrics, Readiness)>) -> impl IntoResponse {

@@ -63,7 +63,13 @@ pub fn layers(router: Router, config: &Config, metrics: &Metrics, traces: &Trace
     layers_with(router, config, metrics, traces, REQUEST_TIMEOUT)
 }
 
-fn layers_with(router: Router, config: &Config, metrics: &Metrics, traces: &Traces, timeout: Duration) -> Router {
+fn layers_with(
+    router: Router,
+    config: &Config,
+    metrics: &Metrics,
+    traces: &Traces,
+    timeout: Duration,
+) -> Router {
     let edge = Arc::new(Edge {
         metrics: metrics.clone(),
         body_limit: config.limits.max_body_bytes,
@@ -184,6 +190,21 @@ async fn through(State(edge): State<Arc<Edge>>, mut request: Request, next: Next
     }
     let _in_span = span.enter();
     let mut response = normalise(reveal(&edge, answered, &id));
+    seal(&mut response, &id);
+    let status = response.status().as_u16();
+    edge.metrics.http_request(known_method(&method), route, status, took);
+    if let Some(traced) = &mut traced {
+        traced.set("http.response.status_code", i64::from(status));
+        if status >= 500 {
+            traced.failed(if status == 503 { "unavailable" } else { "internal" });
+        }
+    }
+    tracing::debug!(http.status = status, http.micros = took.as_micros(), "answered");
+    response
+}
+
+/// Puts on every answer its request's id, and what a browser may do with it.
+pub(super) fn seal(response: &mut Response, id: &RequestId) {
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&id.0) {
         headers.insert(X_REQUEST_ID, value);
@@ -195,16 +216,6 @@ async fn through(State(edge): State<Arc<Edge>>, mut request: Request, next: Next
     // A page of another origin reads it by CORS or not at all.
     headers.entry(RESOURCE_POLICY).or_insert(HeaderValue::from_static("same-origin"));
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    let status = response.status().as_u16();
-    edge.metrics.http_request(known_method(&method), route, status, took);
-    if let Some(traced) = &mut traced {
-        traced.set("http.response.status_code", i64::from(status));
-        if status >= 500 {
-            traced.failed(if status == 503 { "unavailable" } else { "internal" });
-        }
-    }
-    tracing::debug!(http.status = status, http.micros = took.as_micros(), "answered");
-    response
 }
 
 /// The span of a request, under the one that its caller names, where the trace is sampled.
@@ -278,17 +289,17 @@ fn known_method(method: &Method) -> &'static str {
 }
 
 /// Ids that differ between processes by their random start and within one by a counter.
-struct RequestIds {
+pub(super) struct RequestIds {
     start: u64,
     count: AtomicU64,
 }
 
 impl RequestIds {
-    fn new(start: u64) -> Self {
+    pub(super) fn new(start: u64) -> Self {
         Self { start, count: AtomicU64::new(0) }
     }
 
-    fn of(&self, request: &Request) -> RequestId {
+    pub(super) fn of(&self, request: &Request) -> RequestId {
         let given = request.headers().get(X_REQUEST_ID).and_then(|value| value.to_str().ok()).filter(|id| is_sane(id));
         if let Some(id) = given {
             return RequestId(id.into());
