@@ -5,6 +5,16 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
+/// A number in its one spelling, in which we write it: what a proxy or a log compares is what is
+/// served. `+1` and `01` are none.
+pub fn number(text: &str) -> Option<i64> {
+    text.parse().ok().filter(|number: &i64| number.to_string() == text)
+}
+
+/// The text is no number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoNumber;
+
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -23,9 +33,9 @@ macro_rules! id {
         }
 
         impl std::str::FromStr for $name {
-            type Err = std::num::ParseIntError;
-            fn from_str(s: &str) -> Result<Self, Self::Err> {
-                s.parse().map(Self)
+            type Err = NoNumber;
+            fn from_str(text: &str) -> Result<Self, NoNumber> {
+                number(text).map(Self).ok_or(NoNumber)
             }
         }
     };

@@ -11,6 +11,7 @@ use crate::support::{Answer, Deployment, SOON, json};
 both_forms!(
     every_answer_bears_a_request_id,
     an_unknown_path_is_not_found,
+    a_number_has_one_spelling,
     a_method_that_is_not_there_is_not_allowed,
     json_that_is_none_is_told,
     another_media_type_is_refused,
@@ -47,6 +48,31 @@ async fn an_unknown_path_is_not_found(d: &Deployment) {
     }
     for path in ["/healthz", "/readyz"] {
         d.rest().get(path).await.problem(404, "not_found");
+    }
+}
+
+/// What a proxy or a log compares is what is served.
+async fn a_number_has_one_spelling(d: &Deployment) {
+    let user = d.user().await;
+    let chat_id = user.group_id(&[]).await;
+    for spelt in [format!("+{chat_id}"), format!("0{chat_id}"), format!("%2B{chat_id}"), format!("{chat_id}%20")] {
+        for path in [format!("/chats/{spelt}"), format!("/chats/{chat_id}/members/{spelt}")] {
+            let call = user.rest.request(if path.contains("members") { Method::DELETE } else { Method::GET }, &path);
+            Answer::of(call).await.problem(404, "not_found");
+        }
+        user.rest.get(&format!("/ws/chat/{spelt}/online-users")).await.problem(404, "not_found");
+    }
+    for spelt in ["%2B1", "01", "1.0", "%201", "-0"] {
+        let refused = user.rest.get(&format!("/messages/chat/{chat_id}?limit=1&before={spelt}")).await;
+        assert_eq!(refused.faulty_fields(), ["before"], "{spelt}");
+        let refused = user.rest.get(&format!("/chats/?limit={spelt}")).await;
+        assert_eq!(refused.faulty_fields(), ["limit"], "{spelt}");
+    }
+    for spelt in ["1.0", "1e0", "-0", "\"1\""] {
+        let body = format!(r#"{{"seq": {spelt}}}"#);
+        let call = user.rest.request(Method::POST, &format!("/chats/{chat_id}/read"));
+        let refused = Answer::of(call.header("content-type", "application/json").body(body)).await;
+        assert_eq!(refused.faulty_fields(), ["seq"], "{spelt}");
     }
 }
 

@@ -5,6 +5,7 @@
 
 use super::head;
 use crate::error::Error;
+use crate::service::FieldType;
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use bytes::{Bytes, BytesMut};
@@ -110,12 +111,22 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for QueryParams<T>
     }
 }
 
-impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for PathParams<T> {
+impl<T: FieldType, S: Send + Sync> FromRequestParts<S> for PathParams<T> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
-        let path = Path::<T>::from_request_parts(parts, state).await.map_err(|_| Error::NotFound)?;
-        Ok(Self(path.0))
+        let path = Path::<String>::from_request_parts(parts, state).await.map_err(|_| Error::NotFound)?;
+        T::from_text(&path.0).map(Self).ok_or(Error::NotFound)
+    }
+}
+
+impl<T: FieldType, U: FieldType, S: Send + Sync> FromRequestParts<S> for PathParams<(T, U)> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        let path = Path::<(String, String)>::from_request_parts(parts, state).await.map_err(|_| Error::NotFound)?;
+        let parts = T::from_text(&path.0.0).zip(U::from_text(&path.0.1));
+        parts.map(Self).ok_or(Error::NotFound)
     }
 }
 
@@ -123,7 +134,8 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for PathPar
 /// the body is compressed.
 fn media_type(request: &Request) -> String {
     let headers = request.headers();
-    let is_plain = headers.get_all(CONTENT_ENCODING).iter().all(|coding| coding.as_bytes() == b"identity");
+    let is_plain =
+        headers.get_all(CONTENT_ENCODING).iter().all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"));
     let value = head::only(headers, &CONTENT_TYPE).filter(|_| is_plain);
     let value = value.and_then(|value| value.to_str().ok()).unwrap_or_default();
     value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
@@ -229,7 +241,7 @@ mod tests {
         for (headers, fits) in [
             (&[JSON][..], true),
             (&[("content-type", "Application/vnd.x+json; charset=utf-8")], true),
-            (&[JSON, ("content-encoding", "identity")], true),
+            (&[JSON, ("content-encoding", "Identity")], true),
             (&[JSON, ("content-type", "text/plain")], false),
             (&[JSON, JSON], false),
             (&[JSON, ("content-encoding", "gzip")], false),

@@ -4,7 +4,7 @@
 use crate::error::Error;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
-use http::header::{CONNECTION, HOST};
+use http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 
@@ -20,6 +20,15 @@ pub(super) fn check(request: &mut Request) -> Result<(), Error> {
     }
     if !request.headers().get(HOST).is_none_or(|host| host.is_empty() || names_a_host(host.as_bytes())) {
         return Err(Error::BadRequest("`Host` names a host and its port"));
+    }
+    // Any other would be taken for none, and a proxy that knows it reads another body.
+    if !request
+        .headers()
+        .get_all(TRANSFER_ENCODING)
+        .iter()
+        .all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+    {
+        return Err(Error::BadRequest("a body is sent as it is, or `chunked`"));
     }
     let target = request.uri();
     let asterisk = request.method() == Method::OPTIONS && target.path() == "*";
@@ -129,6 +138,15 @@ mod tests {
         }
         assert!(checked(Method::GET, "/", Version::HTTP_10, &[]).is_ok());
         assert_eq!(checked(Method::GET, "/", Version::HTTP_10, &["a", "b"]), Err(400));
+    }
+
+    #[test]
+    fn a_body_has_no_coding_but_chunked() {
+        for (coding, fits) in [("chunked", true), ("Chunked", true), ("gzip, chunked", false), ("identity", false)] {
+            let request = Request::builder().header(HOST, "a").header(TRANSFER_ENCODING, coding);
+            let mut request = request.body(Body::empty()).expect("a request");
+            assert_eq!(check(&mut request).is_ok(), fits, "{coding}");
+        }
     }
 
     #[test]

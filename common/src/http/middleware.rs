@@ -108,7 +108,8 @@ fn toggle_slash(uri: &Uri) -> Option<Uri> {
         Some(rest) => rest.to_owned(),
         None => format!("{path}/"),
     };
-    if !toggled.starts_with('/') {
+    // One slash more or less, not two.
+    if !toggled.starts_with('/') || path.ends_with("//") {
         return None;
     }
     let path_and_query = match uri.query() {

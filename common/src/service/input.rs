@@ -6,7 +6,7 @@ mod object;
 pub use object::{Object, Twice};
 
 use super::faults::Faults;
-use crate::id::{ChatId, MessageId, Seq, UserId};
+use crate::id::{ChatId, MessageId, Seq, SessionId, UserId, number};
 use crate::model::Role;
 use serde::de::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
@@ -187,7 +187,7 @@ impl FieldType for i64 {
         value.as_i64()
     }
     fn from_text(text: &str) -> Option<Self> {
-        text.parse().ok()
+        number(text)
     }
 }
 
@@ -204,7 +204,7 @@ macro_rules! integer {
         }
     )*};
 }
-integer!(ChatId, MessageId, Seq, UserId);
+integer!(ChatId, MessageId, Seq, SessionId, UserId);
 
 impl FieldType for Vec<UserId> {
     const EXPECTED: &'static str = "must be a list of integers";

@@ -25,7 +25,7 @@ pub use audit::{Audit, SecurityEvent};
 pub use chats::ChatCounts;
 pub use context::{Context, KNOWN_GROUPS, Parts};
 pub use faults::Faults;
-pub use input::{Fields, FromFields, Object, Query, Twice, Unchecked};
+pub use input::{FieldType, Fields, FromFields, Object, Query, Twice, Unchecked};
 pub use messages::{Searches, SendQueue};
 pub use online::OnlineReads;
 #[cfg(any(test, feature = "fuzz"))]

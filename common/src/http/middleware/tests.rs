@@ -47,7 +47,13 @@ impl Server {
     async fn start(variables: &[(&'static str, &str)]) -> Self {
         let config = Config::for_tests(Program::Api, variables);
         let metrics = Metrics::new(Program::Api);
-        let router = layers_with(routes(), &config, &metrics, &Traces::default(), Duration::from_millis(300));
+        let router = layers_with(
+            routes(),
+            &config,
+            &metrics,
+            &Traces::default(),
+            Duration::from_millis(300),
+        );
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let lifecycle = Lifecycle::new();
@@ -136,9 +142,18 @@ async fn a_path_is_the_same_with_and_without_its_slash() {
 #[tokio::test]
 async fn what_is_not_there_is_a_problem() {
     let server = Server::start(&[]).await;
-    for path in
-        ["/nothing", "/nothing/", "/users/seven", "/users/7/8", "/users/9223372036854775808", "/%ff", "/users/%ff"]
-    {
+    for path in [
+        "/nothing",
+        "/nothing/",
+        "//",
+        "/chats//",
+        "/users//",
+        "/users/seven",
+        "/users/7/8",
+        "/users/9223372036854775808",
+        "/%ff",
+        "/users/%ff",
+    ] {
         let answer = server.get(path).await;
         assert_eq!((answer.status(), answer.code().as_str()), (404, "not_found"), "{path}");
     }
