@@ -12,7 +12,7 @@ use crate::auth::{Holders, Keys, Passwords, Revocations, Tokens};
 use crate::backends::{Backends, StartError};
 use crate::config::{Config, Database, Program};
 use crate::dispatch::{Dispatcher, EventSink};
-use crate::http::{self, Places};
+use crate::http::{self, Places, Toll};
 use crate::lifecycle::{ExitReason, Lifecycle};
 use crate::metrics::{Metrics, PublishResult};
 use crate::pruning;
@@ -93,7 +93,7 @@ pub async fn run(
         // A signal came while a back end was waited for.
         () = draining.cancelled() => return lifecycle.run_until_done(async {}).await,
     };
-    let (app, store) = match app {
+    let (app, context) = match app {
         Ok(started) => started,
         Err(error) => {
             complain(config.program, &error);
@@ -102,13 +102,18 @@ pub async fn run(
         }
     };
     let address = listener.local_addr();
-    let router = http::layers(app.router, &config, &metrics, &traces);
+    let payee = context.clone();
+    let toll: Toll = Arc::new(move |from| {
+        let ctx = payee.clone();
+        Box::pin(async move { ctx.charge_page(from).await })
+    });
+    let router = http::layers(app.router, &config, &metrics, &traces, toll);
     let keep_alive = config.limits.keep_alive;
     lifecycle.spawn("public", http::serve(listener, router, places, keep_alive, lifecycle.clone()));
     started.set(true);
     announce(&config, address.ok(), admin_address.ok());
     let code = lifecycle.run_until_done(app.drained).await;
-    store.close().await;
+    context.store.close().await;
     traces.shut_down().await;
     code
 }
@@ -120,7 +125,7 @@ async fn start(
     lifecycle: &Lifecycle,
     places: &Places,
     build: impl FnOnce(&Started<'_>) -> Result<App, StartError>,
-) -> Result<(App, Arc<dyn Store>), StartError> {
+) -> Result<(App, Context), StartError> {
     let backends = Backends::connect(config, metrics, lifecycle).await?;
     let store = backends.store.clone();
     let context = context(config, &backends, traces, lifecycle).await?;
@@ -137,7 +142,7 @@ async fn start(
     let app = build(&Started { config, backends: &backends, context: &context, lifecycle, places })?;
     let revocations = Arc::new(context.revocations.clone());
     lifecycle.spawn("bus receiver", Dispatcher::run(backends.bus.clone(), revocations, app.sink.clone()));
-    Ok((app, store))
+    Ok((app, context))
 }
 
 /// The rules' context, and the tasks behind it: the publisher, the queue of sends, the beat of the

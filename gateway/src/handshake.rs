@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{CONNECTION, HeaderName, UPGRADE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use messenger_common::error::Error;
 use messenger_common::http::caller::bearer;
@@ -74,12 +74,17 @@ fn key(headers: &HeaderMap) -> Result<&[u8], Error> {
     }
 }
 
-async fn upgrade(gateway: &Gateway, mut request: Request, token: Option<&str>) -> Result<Response, Error> {
+/// The client's key, where a handshake can be answered with an upgrade.
+fn check<'a>(gateway: &Gateway, request: &'a Request) -> Result<&'a [u8], Error> {
     let headers = request.headers();
+    if request.version() < Version::HTTP_11 {
+        return Err(Error::UpgradeRequired);
+    }
     if !has_word(headers, &CONNECTION, "upgrade") || !has_word(headers, &UPGRADE, "websocket") {
         return Err(Error::UpgradeRequired);
     }
-    if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+    let mut versions = headers.get_all(SEC_WEBSOCKET_VERSION).iter();
+    if versions.next().is_none_or(|version| version != "13") || versions.next().is_some() {
         return Err(Error::UpgradeRequired);
     }
     let key = key(headers)?;
@@ -89,7 +94,18 @@ async fn upgrade(gateway: &Gateway, mut request: Request, token: Option<&str>) -
     if gateway.hub.lifecycle.draining().is_cancelled() {
         return Err(Error::unavailable("draining"));
     }
-    let accept = derive_accept_key(key);
+    Ok(key)
+}
+
+async fn upgrade(gateway: &Gateway, mut request: Request, token: Option<&str>) -> Result<Response, Error> {
+    let (headers, from) = (request.headers(), ClientIp::on(request.extensions()).0);
+    let accept = match check(gateway, &request) {
+        Ok(key) => derive_accept_key(key),
+        Err(error) => {
+            gateway.hub.ctx.charge_address(from).await?;
+            return Err(error);
+        }
+    };
     let accept = HeaderValue::from_str(&accept).map_err(Error::internal)?;
     // A browser that offers subprotocols fails a handshake that takes none of them, and does not
     // see the close code then.
@@ -105,7 +121,7 @@ async fn upgrade(gateway: &Gateway, mut request: Request, token: Option<&str>) -
     };
     match &checked {
         Ok(by) => gateway.hub.ctx.charge_request(by).await?,
-        Err(_) => gateway.hub.ctx.charge_address(ClientIp::on(request.extensions()).0).await?,
+        Err(_) => gateway.hub.ctx.charge_address(from).await?,
     }
     let auth = match checked {
         Ok(auth) => Ok(auth),

@@ -11,6 +11,7 @@ use crate::support::{Answer, Deployment, json};
 both_forms_alone!(
     a_list_of_many_chats_costs_more,
     pages_and_documents_are_counted_by_address,
+    what_is_no_call_has_a_price,
     an_ipv6_site_pays_as_eight_addresses,
 );
 
@@ -66,6 +67,42 @@ async fn pages_and_documents_are_counted_by_address(builder: Builder) {
         assert!(others.iter().all(|answer| answer.status < 400), "{path}");
     }
     assert!((10..=most(10, 10, begun)).contains(&passed), "{passed} together");
+    d.user().await.rest.get("/auth/me").await.ok(200);
+}
+
+/// No rule sees them, so the address pays for each.
+async fn what_is_no_call_has_a_price(builder: Builder) {
+    let d = limited(builder).env("RATE_REQUESTS_PER_SECOND", 1).env("RATE_REQUESTS_BURST", 1).start().await;
+    let (rest, large) = (d.rest().on(0), vec![b'x'; 300_000]);
+    for (method, path, status) in [
+        (Method::GET, "/nowhere", 404),
+        (Method::GET, "/static/x/y/z", 404),
+        (Method::DELETE, "/auth/login", 405),
+        (Method::from_bytes(b"BREW").unwrap(), "/auth/me", 405),
+        (Method::OPTIONS, "/auth/me", 200),
+        (Method::POST, "/auth/login", 413),
+        (Method::GET, "/invites/%ff", 404),
+    ] {
+        let (asked, body) = (Instant::now(), if status == 413 { large.clone() } else { Vec::new() });
+        let (refused, others) = at_once(|| rest.request(method.clone(), path).body(body.clone())).await;
+        assert!(refused > 0 && others.len() <= most(10, 10, asked), "{method} {path}: {} passed", others.len());
+        assert!(others.iter().all(|answer| answer.status == status), "{method} {path}: {others:?}");
+    }
+    let gateway = d.gateway(0);
+    for (name, value, status) in
+        [("x-nothing", "", 426), ("sec-websocket-key", "short", 422), ("origin", "https://evil.example", 403)]
+    {
+        let handshake = || {
+            let request = reqwest::Client::new().get(format!("{}/ws/chat", gateway.url()));
+            let request = if status == 426 { request } else { request.header("upgrade", "websocket") };
+            let request = request.header("connection", "upgrade").header("sec-websocket-version", "13");
+            let key = if status == 422 { value } else { "dGhlIHNhbXBsZSBub25jZQ==" };
+            request.header(name, value).header("sec-websocket-key", key)
+        };
+        let (refused, others) = at_once(handshake).await;
+        assert!(refused > 0, "{status}: {} passed", others.len());
+        assert!(others.iter().all(|answer| answer.status == status), "{others:?}");
+    }
     d.user().await.rest.get("/auth/me").await.ok(200);
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::deployment::Builder;
 use crate::support::{Deployment, SOON, Way, Ws, json, ws};
@@ -131,6 +132,16 @@ async fn a_handshake_that_is_none_is_answered_with_what_it_lacks(d: &Deployment)
     }
     let key = ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
     ask(&[version, key, key]).await.problem(422, "invalid");
+    ask(&[version, ("sec-websocket-version", "8"), key]).await.problem(426, "upgrade_required");
+    // RFC 6455, section 4.2.1: of HTTP/1.1 or higher.
+    let url = url::Url::parse(&d.gateway(0).url()).unwrap();
+    let mut stream = tokio::net::TcpStream::connect(url.socket_addrs(|| None).unwrap()[0]).await.unwrap();
+    let head = "GET /ws/chat HTTP/1.0\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+                sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    tokio::time::timeout(SOON, stream.read_to_string(&mut answer)).await.expect("an answer").unwrap();
+    assert!(answer.starts_with("HTTP/1.0 426 "), "{answer}");
     ask(&[version]).await.problem(422, "invalid");
 }
 

@@ -123,8 +123,10 @@ async fn revoke_invite(
 async fn preview_invite(
     State(ctx): State<Context>,
     from: ClientIp,
-    PathParams(code): PathParams<String>,
+    code: Result<PathParams<String>>,
 ) -> Result<Json<InvitePreview>> {
+    // A code that is no text is none, and has its price.
+    let code = code.map(|PathParams(code)| code).unwrap_or_default();
     invites::preview(&ctx, from.0, &code).await.map(Json)
 }
 

@@ -20,11 +20,13 @@ use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, REFERRER_POLICY, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderName, HeaderValue, Method, Uri};
 use ipnet::IpNet;
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -45,8 +47,13 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 #[derive(Clone, Debug)]
 pub struct RequestId(pub Arc<str>);
 
+/// What an address pays for a request that no rule sees: of no route, of no method, a browser's
+/// question beforehand. `RateLimited`.
+pub type Toll = Arc<dyn Fn(IpAddr) -> BoxFuture<'static, Result<(), Error>> + Send + Sync>;
+
 struct Edge {
     metrics: Metrics,
+    toll: Toll,
     body_limit: usize,
     timeout: Duration,
     trusted_proxies: Vec<IpNet>,
@@ -59,8 +66,8 @@ struct Edge {
 
 /// A router with all layers of this module. A path with its trailing slash is the path without it.
 /// The router must have no fallback of its own.
-pub fn layers(router: Router, config: &Config, metrics: &Metrics, traces: &Traces) -> Router {
-    layers_with(router, config, metrics, traces, REQUEST_TIMEOUT)
+pub fn layers(router: Router, config: &Config, metrics: &Metrics, traces: &Traces, toll: Toll) -> Router {
+    layers_with(router, config, metrics, traces, toll, REQUEST_TIMEOUT)
 }
 
 fn layers_with(
@@ -68,9 +75,11 @@ fn layers_with(
     config: &Config,
     metrics: &Metrics,
     traces: &Traces,
+    toll: Toll,
     timeout: Duration,
 ) -> Router {
     let edge = Arc::new(Edge {
+        toll,
         metrics: metrics.clone(),
         body_limit: config.limits.max_body_bytes,
         timeout,
@@ -176,10 +185,17 @@ async fn through(State(edge): State<Arc<Edge>>, mut request: Request, next: Next
     let body = Unread::of(&mut request);
 
     let mut traced = begin(&edge.traces, &method, route, &id, &request);
-    let mut answered = match (head::check(&mut request), &traced) {
-        (Err(error), _) => head::refusal(error),
-        (Ok(()), None) => next.run(request).instrument(span.clone()).await,
-        (Ok(()), Some(traced)) => {
+    let from = ClientIp::on(request.extensions()).0;
+    let unserved = match head::check(&mut request) {
+        Err(error) => Some(head::refusal((edge.toll)(from).await.err().unwrap_or(error))),
+        // CORS answers it.
+        Ok(()) if method == Method::OPTIONS => (edge.toll)(from).await.err().map(IntoResponse::into_response),
+        Ok(()) => None,
+    };
+    let mut answered = match (unserved, &traced) {
+        (Some(unserved), _) => unserved,
+        (None, None) => next.run(request).instrument(span.clone()).await,
+        (None, Some(traced)) => {
             span.record("trace.id", traced.trace_id());
             // In a box: the future of a request that is not traced stays as small as it was.
             Box::pin(traced.scope(next.run(request).instrument(span.clone()))).await
@@ -232,8 +248,20 @@ fn begin(traces: &Traces, method: &Method, route: &str, id: &RequestId, request:
     Some(span)
 }
 
-/// The handler's answer, or what stands for it: too large, too slow, panicked.
+/// The handler's answer, or that of the edge, which has its price.
 async fn answer(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Response {
+    let is_matched = request.extensions().get::<MatchedPath>().is_some();
+    let from = ClientIp::on(request.extensions()).0;
+    let response = handle(&edge, request, next).await;
+    let is_free = !is_matched || matches!(response.status().as_u16(), 405 | 413);
+    if !is_free {
+        return response;
+    }
+    (edge.toll)(from).await.map_or_else(IntoResponse::into_response, |()| response)
+}
+
+/// The handler's answer, or what stands for it: too large, too slow, panicked.
+async fn handle(edge: &Edge, request: Request, next: Next) -> Response {
     let length =
         request.headers().get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
     if length.is_some_and(|length| length > edge.body_limit as u64) {

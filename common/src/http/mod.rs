@@ -20,7 +20,7 @@ pub use client_ip::ClientIp;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) use head::fuzz as fuzz_head;
 pub use listen::{listen, open_listener};
-pub use middleware::{RequestId, layers};
+pub use middleware::{RequestId, Toll, layers};
 pub use places::{Place, Places, places_within};
 pub use serve::{serve, serve_admin, unbound_sending};
 pub use socket::Socket;

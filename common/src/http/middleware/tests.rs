@@ -52,6 +52,7 @@ impl Server {
             &config,
             &metrics,
             &Traces::default(),
+            Arc::new(|_| Box::pin(std::future::ready(Ok(())))),
             Duration::from_millis(300),
         );
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
