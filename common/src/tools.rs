@@ -8,6 +8,7 @@ use crate::admin;
 use crate::backends::{self, StartError};
 use crate::clock::Clock;
 use crate::config::{Config, Database, Task};
+use crate::error::{Error, FieldError};
 use crate::store::sqlite;
 use std::path::Path;
 
@@ -58,6 +59,15 @@ fn embedded(config: &Config) -> Result<&Path, StartError> {
     }
 }
 
-fn fault(command: &str, error: &crate::error::Error) -> StartError {
-    StartError::new(format!("{command}: {}", error.cause()))
+fn fault(command: &str, error: &Error) -> StartError {
+    let words = match error {
+        Error::Invalid(faults) => faults.iter().map(in_words_of_flags).collect::<Vec<_>>().join("; "),
+        other => other.cause(),
+    };
+    StartError::new(format!("{command}: {words}"))
+}
+
+/// A command line says `--max-uses` for `max_uses`, and 0 where a body says null.
+fn in_words_of_flags(fault: &FieldError) -> String {
+    format!("--{} {}", fault.field.replace('_', "-"), fault.message.replace("or null", "or 0"))
 }

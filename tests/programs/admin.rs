@@ -194,7 +194,7 @@ async fn what_does_not_fit_is_named(d: &Deployment) {
         (&["users", "list", "--limit", "0"][..], "limit"),
         (&["users", "list", "--limit", "101"], "limit"),
         (&["users", "list", "--cursor", "x"], "cursor"),
-        (&["invite", "--max-uses", "-1"], "max_uses"),
+        (&["invite", "--max-uses", "-1"], "--max-uses must be"),
     ] {
         assert!(refused(d, words).await.contains(word));
     }

@@ -121,6 +121,31 @@ async fn a_word_that_is_missing_is_named() {
 }
 
 #[tokio::test]
+async fn a_number_of_a_command_is_one_that_it_takes() {
+    const SECONDS: &str = "invite: --expires-in must be from 1 to 315360000 seconds, or 0";
+    const USES: &str = "invite: --max-uses must be from 1 to 1000000, or 0";
+    limited(async {
+        for (words, code, says) in [
+            (&["invite", "--expires-in", "-1"][..], 1, SECONDS),
+            (&["admin", "invite", "--expires-in", "315360001"], 1, SECONDS),
+            (&["invite", "--max-uses", "-4"], 1, USES),
+            (&["invite", "--expires-in", "1h"], 2, "--expires-in must be a whole number"),
+            (&["invite", "--expires-in", ""], 2, "--expires-in must be a whole number"),
+            (&["invite", "--expires-in", "99999999999999999999"], 2, "--expires-in must be a whole number"),
+            (&["admin", "invite", "--max-uses=1.5"], 2, "--max-uses must be a whole number"),
+            (&["admin", "users", "list", "--limit", "all"], 2, "--limit must be a whole number"),
+            (&["admin", "sessions", "end", "ann", "--session", "x"], 2, "--session must be a whole number"),
+        ] {
+            let done = outcome(Program::Messenger, Vec::new(), words).await;
+            let said = text(&done.stderr);
+            assert_eq!(done.status.code(), Some(code), "{words:?}: {said}");
+            assert!(said.contains(says) && said.lines().count() == 1, "{words:?}: {said}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn shells_complete_commands_and_flags() {
     limited(async {
         for program in Program::ALL {

@@ -76,8 +76,14 @@ pub(super) fn fault(error: &clap::Error) -> ConfigError {
         let fault = flag.map_or_else(|| "has a value without a flag".to_owned(), |flag| format!("has no flag {flag}"));
         return ConfigError::new("command line", fault, "--port 8000; --help lists all");
     }
+    let named = || error.get(clap::error::ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
+    if error.kind() == clap::error::ErrorKind::ValueValidation {
+        // The one kind of value that is read here: `--limit <NUMBER>`.
+        let fault = format!("{} must be a whole number", named().split(' ').next().unwrap_or_default());
+        return ConfigError::new("command line", fault, "--limit 50; --help lists all");
+    }
     if error.kind() == clap::error::ErrorKind::MissingRequiredArgument {
-        let missing = error.get(clap::error::ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
+        let missing = named();
         return ConfigError::new("command line", format!("lacks {missing}"), "--port 8000; --help lists all");
     }
     let text = error.to_string();
