@@ -10,8 +10,10 @@
 //! the first door for the few tasks that finish what they hold.
 
 mod readiness;
+mod signals;
 
 pub use readiness::{Readiness, ReadyFlag};
+pub use signals::Signals;
 
 use parking_lot::Mutex;
 use std::future::Future;
@@ -21,7 +23,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -189,20 +190,12 @@ impl Lifecycle {
         self.inner.stopping.cancel();
     }
 
-    /// Waits for SIGTERM or SIGINT, then begins the drain. A second signal stops the process at
-    /// once. Returns once stopping.
-    pub async fn wait_signals(&self) {
-        let (mut terminate, mut interrupt) = match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-            (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
-            (Err(error), _) | (_, Err(error)) => {
-                tracing::error!(%error, "cannot wait for signals");
-                return self.stop(ExitReason::Failed("signals"));
-            }
-        };
+    /// Waits for a signal, then begins the drain. A second one stops the process at once. Returns
+    /// once stopping.
+    pub async fn wait_signals(&self, mut signals: Signals) {
         loop {
             tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
+                () = signals.next() => {}
                 () = self.inner.stopping.cancelled() => return,
             }
             if self.inner.draining.is_cancelled() {

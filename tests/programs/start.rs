@@ -217,3 +217,63 @@ async fn messenger_is_one_more_node_of_a_cluster() {
     })
     .await;
 }
+
+/// The program opens the pipe while it reads its configuration, so this is before anything else.
+async fn signalled_while_it_reads(
+    program: Program,
+    words: &'static [&'static str],
+    value: Option<&'static str>,
+) -> (Option<i32>, Vec<String>) {
+    let dir = process::new_dir("early");
+    let pipe = dir.join("pipe");
+    let log = Arc::<Log>::default();
+    let (to, of) = (Arc::clone(&log), dir.clone());
+    let code = blocking(move || {
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let given = [
+            ("HOST", "127.0.0.1"),
+            ("PORT", "0"),
+            ("ADMIN_PORT", "0"),
+            ("SECRET_KEY", SECRET_KEY),
+            ("REDIS_URL", "redis://127.0.0.1:1"),
+            ("DATABASE_URL_FILE", pipe.to_str().unwrap()),
+        ];
+        let env: Env = given.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let mut started = programs::launch(program, &of, &env, words, &to).unwrap();
+        // Opens once the program does.
+        let mut writes = std::fs::OpenOptions::new().write(true).open(&pipe).unwrap();
+        started.signal(nix::sys::signal::Signal::SIGTERM);
+        if let Some(value) = value {
+            std::io::Write::write_all(&mut writes, value.as_bytes()).unwrap();
+            drop(writes);
+            started.wait(SOON).unwrap().code()
+        } else {
+            let ended = started.wait(SOON).unwrap().code();
+            drop(writes);
+            ended
+        }
+    })
+    .await;
+    process::remove_dir(&dir);
+    (code, log.since(0))
+}
+
+#[tokio::test]
+async fn a_signal_that_comes_early_ends_a_program_in_order() {
+    const AWAY: &str = "postgres://nobody@127.0.0.1:1/none";
+    limited(async {
+        for program in [Program::Messenger, Program::Api, Program::Gateway] {
+            let (code, log) = signalled_while_it_reads(program, &[], Some(AWAY)).await;
+            assert_eq!(code, Some(0), "{program:?}: {log:?}");
+        }
+        for words in [&["invite"][..], &["migrate"], &["doctor"], &["admin", "users", "list"]] {
+            let (code, log) = signalled_while_it_reads(Program::Messenger, words, Some(AWAY)).await;
+            assert_eq!(code, Some(1), "{words:?}: {log:?}");
+            assert!(log.iter().any(|line| line.contains("a signal ended it")), "{words:?}: {log:?}");
+        }
+        // One whose configuration does not come does not wait for it.
+        let (code, log) = signalled_while_it_reads(Program::Messenger, &["invite"], None).await;
+        assert_eq!(code, Some(1), "{log:?}");
+    })
+    .await;
+}

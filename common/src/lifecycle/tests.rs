@@ -129,10 +129,9 @@ async fn a_second_signal_waits_for_nothing() {
     let life = Lifecycle::new();
     life.spawn_to_end("deaf", pending());
     let signalled = life.clone();
-    life.spawn("signals", async move { signalled.wait_signals().await });
+    let signals = Signals::catch().expect("caught");
+    life.spawn("signals", async move { signalled.wait_signals(signals).await });
     let own = nix::unistd::Pid::this();
-    // The handler must be in place before the first signal is sent.
-    tokio::task::yield_now().await;
     nix::sys::signal::kill(own, nix::sys::signal::Signal::SIGTERM).expect("sent");
     bounded(life.draining().cancelled()).await;
     assert!(!life.stopping().is_cancelled());

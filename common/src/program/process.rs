@@ -1,17 +1,14 @@
 //! The process around a program: command line, log, runtime, listeners, signals.
 
 use super::{complain, say};
-use crate::backends::StartError;
-use crate::config::{CommandLine, Config, Program, Task, completions};
+use crate::config::{CommandLine, Config, ConfigError, Program, Task, completions};
 use crate::http::listen;
-use crate::lifecycle::Lifecycle;
+use crate::lifecycle::{Lifecycle, Signals};
 use crate::telemetry;
 use crate::tools::{self, doctor};
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// The exit code of a configuration that cannot be used.
 const BAD_CONFIGURATION: u8 = 2;
@@ -23,93 +20,112 @@ pub fn main<F>(program: Program, run: impl FnOnce(Config, TcpListener, TcpListen
 where
     F: Future<Output = ExitCode>,
 {
-    let (task, config) = match CommandLine::read(program) {
-        Ok(line) => (line.task(), line.config()),
-        Err(error) => (Task::Serve, Err(error)),
-    };
-    match (task, config) {
-        (Task::Completions(shell), _) => answer(program, &completions(program, shell)),
-        (Task::Doctor { json }, config) => examine(program, config.as_ref().map_err(ToString::to_string), json),
-        (_, Err(error)) => {
-            complain(program, &error);
-            ExitCode::from(BAD_CONFIGURATION)
-        }
-        (Task::Serve, Ok(config)) => serve(config, run),
-        (_, Ok(config)) => work(&config),
-    }
-}
-
-fn runtime(program: Program) -> Result<Runtime, ExitCode> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
-        complain(program, &format!("cannot start the runtime's threads: {error}"));
-        ExitCode::FAILURE
-    })
-}
-
-fn serve<F>(config: Config, run: impl FnOnce(Config, TcpListener, TcpListener, Lifecycle) -> F) -> ExitCode
-where
-    F: Future<Output = ExitCode>,
-{
-    telemetry::init(&config);
-    raise_descriptors();
-    let runtime = match runtime(config.program) {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(code) => return code,
+        Err(error) => {
+            complain(program, &format!("cannot start the runtime's threads: {error}"));
+            return ExitCode::FAILURE;
+        }
     };
     let code = runtime.block_on(async {
-        // Inside the runtime, which listeners belong to.
-        let listening = async {
-            Ok((listen("HOST", "PORT", config.listen)?, listen("ADMIN_HOST", "ADMIN_PORT", config.admin_listen)?))
-        };
-        let (public, admin) = match listening.await {
-            Ok(listeners) => listeners,
-            Err::<_, StartError>(error) => {
-                complain(config.program, &error);
-                return ExitCode::FAILURE;
+        // First of all: a signal that comes early ends the program in order, too.
+        match Signals::catch() {
+            Ok(signals) => begin(program, signals, run).await,
+            Err(error) => {
+                complain(program, &format!("cannot wait for signals: {error}"));
+                ExitCode::FAILURE
             }
-        };
-        let lifecycle = Lifecycle::with_drain(config.drain);
-        let signalled = lifecycle.clone();
-        lifecycle.spawn("signals", async move { signalled.wait_signals().await });
-        run(config, public, admin, lifecycle).await
+        }
     });
     runtime.shutdown_timeout(LAST_MOMENT);
     code
 }
 
-/// Does a sub-command's work.
-fn work(config: &Config) -> ExitCode {
-    telemetry::init(config);
-    let runtime = match runtime(config.program) {
-        Ok(runtime) => runtime,
-        Err(code) => return code,
+async fn begin<F>(
+    program: Program,
+    mut signals: Signals,
+    run: impl FnOnce(Config, TcpListener, TcpListener, Lifecycle) -> F,
+) -> ExitCode
+where
+    F: Future<Output = ExitCode>,
+{
+    // A file that it names may be a pipe.
+    let mut reading = tokio::task::spawn_blocking(move || read(program));
+    let (read, ended) = tokio::select! {
+        read = &mut reading => (Some(read), false),
+        () = signals.next() => (tokio::time::timeout(LAST_MOMENT, reading).await.ok(), true),
     };
-    let outcome = runtime.block_on(async {
-        tokio::select! {
-            // First, so that signals are caught before the work begins.
-            biased;
-            // Dropped, the work takes its drafts along.
-            () = signalled() => Err(StartError::new("a signal ended it before it was done")),
-            outcome = tools::run(config) => outcome,
+    match read {
+        Some(Ok((Task::Serve, Ok(_)))) if ended => ExitCode::SUCCESS,
+        Some(Ok((Task::Serve, Ok(config)))) => serve(config, signals, run).await,
+        Some(Ok((task, config))) if !ended => {
+            tokio::select! {
+                // Dropped, the work takes its drafts along.
+                () = signals.next() => cut_short(program),
+                code = work(program, task, config) => code,
+            }
         }
-    });
-    match outcome {
-        Ok(line) => answer(config.program, &format!("{line}\n")),
-        Err(error) => {
-            complain(config.program, &error);
-            ExitCode::FAILURE
-        }
+        _ => cut_short(program),
     }
 }
 
-async fn signalled() {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
+fn read(program: Program) -> (Task, Result<Config, ConfigError>) {
+    match CommandLine::read(program) {
+        Ok(line) => (line.task(), line.config()),
+        Err(error) => (Task::Serve, Err(error)),
+    }
+}
+
+fn cut_short(program: Program) -> ExitCode {
+    complain(program, &"a signal ended it before it was done");
+    ExitCode::FAILURE
+}
+
+async fn serve<F>(
+    config: Config,
+    signals: Signals,
+    run: impl FnOnce(Config, TcpListener, TcpListener, Lifecycle) -> F,
+) -> ExitCode
+where
+    F: Future<Output = ExitCode>,
+{
+    telemetry::init(&config);
+    raise_descriptors();
+    let public = listen("HOST", "PORT", config.listen);
+    let both = public.and_then(|public| Ok((public, listen("ADMIN_HOST", "ADMIN_PORT", config.admin_listen)?)));
+    let (public, admin) = match both {
+        Ok(listeners) => listeners,
+        Err(error) => {
+            complain(config.program, &error);
+            return ExitCode::FAILURE;
+        }
     };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    let lifecycle = Lifecycle::with_drain(config.drain);
+    let signalled = lifecycle.clone();
+    lifecycle.spawn("signals", async move { signalled.wait_signals(signals).await });
+    run(config, public, admin, lifecycle).await
+}
+
+/// Does a sub-command's work, or says what is wrong with the configuration.
+async fn work(program: Program, task: Task, config: Result<Config, ConfigError>) -> ExitCode {
+    let config = match (task, config) {
+        (Task::Completions(shell), _) => return answer(program, &completions(program, shell)),
+        (Task::Doctor { json }, config) => {
+            return examine(program, config.as_ref().map_err(ToString::to_string), json).await;
+        }
+        (_, Ok(config)) => config,
+        (_, Err(error)) => {
+            complain(program, &error);
+            return ExitCode::from(BAD_CONFIGURATION);
+        }
+    };
+    telemetry::init(&config);
+    match tools::run(&config).await {
+        Ok(line) => answer(program, &format!("{line}\n")),
+        Err(error) => {
+            complain(program, &error);
+            ExitCode::FAILURE
+        }
     }
 }
 
@@ -126,15 +142,10 @@ fn answer(program: Program, lines: &str) -> ExitCode {
 }
 
 /// Prints what `doctor` found. It begins no log: the report says all.
-fn examine(program: Program, config: Result<&Config, String>, json: bool) -> ExitCode {
-    let runtime = match runtime(program) {
-        Ok(runtime) => runtime,
-        Err(code) => return code,
-    };
+async fn examine(program: Program, config: Result<&Config, String>, json: bool) -> ExitCode {
     let is_read = config.is_ok();
-    let report = runtime.block_on(doctor::examine(program, config));
+    let report = doctor::examine(program, config).await;
     let written = answer(program, &if json { report.json() } else { report.text() });
-    runtime.shutdown_timeout(LAST_MOMENT);
     match report.is_fit() {
         true => written,
         false if is_read => ExitCode::FAILURE,
