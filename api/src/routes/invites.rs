@@ -26,9 +26,8 @@ pub(super) fn router() -> OpenApiRouter<Context> {
         .routes(routes!(accept_invite))
 }
 
-/// The address that the caller called, for links. It goes to that caller alone, so a header that
-/// is not true harms nobody else.
-/// The address that the caller used, as proxies say. It is shown to the caller alone.
+/// The address that the caller used, as proxies say, for links. It goes to that caller alone, so a
+/// header that is not true harms nobody else.
 struct Address(String);
 
 impl<S: Send + Sync> FromRequestParts<S> for Address {

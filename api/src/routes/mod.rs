@@ -17,9 +17,9 @@ mod users;
 use messenger_common::service::Context;
 use utoipa_axum::router::OpenApiRouter;
 
-/// The paths whose `POST` makes something and takes an `Idempotency-Key`.
-/// Each field of these bodies has a default.
+/// The paths whose `POST` has a body of which each field has a default.
 pub(crate) const BODY_MAY_BE_MISSING: [&str; 1] = ["/chats/{chat_id}/invites"];
+/// The paths whose `POST` makes something and takes an `Idempotency-Key`.
 pub(crate) const KEYED: [&str; 3] = ["/chats/create", "/chats/{chat_id}/invites", "/messages/send"];
 
 /// The routes of contract section 2 that the rules answer.
