@@ -44,6 +44,8 @@ async fn messenger_starts_with_nothing_and_keeps_its_secret() {
             .default_database();
         let d = builder.start().await;
         let node = Arc::clone(&d.apis()[0]);
+        let log = Arc::clone(&node);
+        blocking(move || log.log().find(0, SOON, |line| line.starts_with("Open ").then_some(()))).await;
         let said = node.log().since(0).join("\n");
         let home = node.dir().display().to_string();
         assert!(said.contains(&home), "the path of the database is printed:\n{said}");
