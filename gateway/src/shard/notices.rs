@@ -54,13 +54,16 @@ impl Delivered {
 }
 
 impl LocalUser {
-    /// Chats that are remembered.
-    const CHATS: usize = 64;
+    /// Chats whose numbers are remembered: as many may bring something within the seconds that are
+    /// read again after an outage of the bus. They are few bytes each.
+    const CHATS: usize = 1024;
+    /// Chats whose view is remembered, with its frame.
+    const VIEWS: usize = 64;
 
     /// Whether a view of that time before differs from the last one that was delivered.
     fn is_another_view(&mut self, chat: ChatId, frame: &Bytes, is_past: bool) -> bool {
         let same = take(&mut self.views, chat).is_some_and(|last| last == *frame);
-        put(&mut self.views, chat, frame.clone());
+        put(&mut self.views, Self::VIEWS, chat, frame.clone());
         !(same && is_past)
     }
 
@@ -78,25 +81,26 @@ impl LocalUser {
         let Some(messages) = messages else {
             let before = take(&mut self.memberships, chat);
             let news = before.is_none_or(|last| seq > last);
-            put(&mut self.memberships, chat, before.map_or(seq, |last| last.max(seq)));
+            put(&mut self.memberships, Self::CHATS, chat, before.map_or(seq, |last| last.max(seq)));
             return news;
         };
         let (news, delivered) = match take(messages, chat) {
             None => (true, Delivered { newest: seq, before: 1 }),
             Some(mut delivered) => (delivered.is_news(seq), delivered),
         };
-        put(messages, chat, delivered);
+        put(messages, Self::CHATS, chat, delivered);
         news
     }
 }
 
 fn take<T>(of: &mut VecDeque<(ChatId, T)>, chat: ChatId) -> Option<T> {
-    let at = of.iter().position(|(of, _)| *of == chat)?;
+    // The newest stand behind.
+    let at = of.iter().rposition(|(of, _)| *of == chat)?;
     of.remove(at).map(|(_, value)| value)
 }
 
-fn put<T>(of: &mut VecDeque<(ChatId, T)>, chat: ChatId, value: T) {
-    if of.len() == LocalUser::CHATS {
+fn put<T>(of: &mut VecDeque<(ChatId, T)>, most: usize, chat: ChatId, value: T) {
+    if of.len() == most {
         of.pop_front();
     }
     of.push_back((chat, value));
@@ -219,10 +223,10 @@ mod tests {
     #[test]
     fn it_is_remembered_of_a_bounded_number_of_chats() {
         let mut user = LocalUser::default();
-        for chat in 0..200 {
+        for chat in 0..3000 {
             assert!(user.is_news(ChatId(chat), Seq(1), EventKind::NewMessage));
         }
         assert_eq!(user.messages.len(), LocalUser::CHATS);
-        assert!(!user.is_news(ChatId(199), Seq(1), EventKind::NewMessage));
+        assert!((2000..3000).all(|chat| !user.is_news(ChatId(chat), Seq(1), EventKind::NewMessage)));
     }
 }
