@@ -101,6 +101,8 @@ async fn upgrade(gateway: &Gateway, mut request: Request, token: Option<&str>) -
     let (headers, from) = (request.headers(), ClientIp::on(request.extensions()).0);
     let accept = match check(gateway, &request) {
         Ok(key) => derive_accept_key(key),
+        // No fault of the client's, who pays nothing for it.
+        Err(error) if error.status() >= 500 => return Err(error),
         Err(error) => {
             gateway.hub.ctx.charge_address(from).await?;
             return Err(error);
