@@ -11,9 +11,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Users of one script call, so that no call holds the server up.
-const USERS_PER_CALL: usize = 250;
+pub(super) const USERS_PER_CALL: usize = 150;
 /// The commands that a script runs for a user who comes or goes, about.
-const COMMANDS_PER_USER: usize = 10;
+pub(super) const COMMANDS_PER_USER: usize = 10;
 
 /// A script for some users of one bucket.
 pub(super) struct Call<'a> {

@@ -7,17 +7,20 @@
 //! that came back from a snapshot has the digest of that time with the users of that time.
 
 use super::answers::number;
-use super::calls::{Call, Ran, by_bucket};
+use super::calls::{COMMANDS_PER_USER, Call, Ran, USERS_PER_CALL, by_bucket};
 use super::{BUCKETS, RedisPresence, bucket, millis};
 use crate::error::Result;
 use crate::id::{NodeId, UserId};
 use crate::presence::{Outcome, SURPLUS_TURNS};
 use redis::Value;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-/// Users of a bucket that one call names. More are named in pieces, and always.
+/// Users of a bucket that one call names; it registers up to [`USERS_PER_CALL`] of them. More are
+/// named in pieces, and always.
 const USERS_NAMED: usize = 1_500;
+/// Users who are known already cost as much as one command, about.
+const USERS_PER_COMMAND: usize = 3;
 /// After so long the users are named again, whatever their digest says.
 const DIGEST_COUNTS: Duration = Duration::from_mins(10);
 
@@ -40,6 +43,20 @@ struct Part {
     digest: u64,
 }
 
+/// Users of a part who are not named yet.
+struct Left<'a> {
+    part: &'a Part,
+    users: &'a [UserId],
+    /// How many the next call names.
+    most: usize,
+}
+
+impl<'a> Left<'a> {
+    fn named(&self) -> &'a [UserId] {
+        &self.users[..self.users.len().min(self.most)]
+    }
+}
+
 impl RedisPresence {
     pub(super) async fn renew_by_digest(&self, node: &NodeId, users: &[UserId]) -> Outcome {
         let mut parts = Vec::new();
@@ -58,27 +75,51 @@ impl RedisPresence {
         let unknown = self.listed(&asked);
         named.extend(known.into_iter().filter(|part| unknown.contains(&part.bucket)));
 
-        let pieces = named.iter().flat_map(|part| part.users.chunks(USERS_NAMED).map(move |users| (part, users)));
-        let calls = pieces.map(|(part, users)| self.renewal(node, part, users, true));
-        let renewed = self.run(calls.collect()).await;
-        self.listed(&renewed);
-        for part in named {
-            let mut seen = self.seen[part.bucket].lock();
-            let is_known = seen.listed == i64::try_from(part.users.len()).ok() && part.users.len() <= USERS_NAMED;
-            seen.digest = is_known.then_some(part.digest);
+        let renewed = self.renew_by_name(node, &named).await;
+        asked.outcome.and(renewed)
+    }
+
+    /// Names the users of these parts, in rounds: each bucket has a bounded number to do in one. A
+    /// call that had many to register ends early; the next ones name as many as they can do.
+    async fn renew_by_name(&self, node: &NodeId, parts: &[Part]) -> Outcome {
+        let mut outcome = Outcome::default();
+        let mut left: Vec<_> = parts.iter().map(|part| Left { part, users: &part.users, most: USERS_NAMED }).collect();
+        while !left.is_empty() {
+            let calls = left.iter().map(|left| self.renewal(node, left.part, left.named(), true));
+            let ran = self.run(calls.collect()).await;
+            outcome = outcome.and(ran.outcome);
+            let numbers: HashMap<usize, i64> = ran.numbers.into_iter().collect();
+            left.retain_mut(|left| {
+                let mut seen = self.seen[left.part.bucket].lock();
+                seen.digest = None;
+                // The next renewal names those of one that failed.
+                let Some(&number) = numbers.get(&left.part.bucket) else { return false };
+                let named = left.named().len();
+                if number < 0 {
+                    let done = usize::try_from(-number).map_or(named, |done| done.min(named));
+                    (left.users, left.most) = (&left.users[done..], USERS_PER_CALL);
+                } else {
+                    // Only a call that named all of them leaves their digest.
+                    let is_whole = named == left.part.users.len() && usize::try_from(number) == Ok(named);
+                    seen.digest = is_whole.then_some(left.part.digest);
+                    seen.listed = Some(number);
+                    left.users = &left.users[named..];
+                }
+                !left.users.is_empty()
+            });
         }
-        asked.outcome.and(renewed.outcome)
+        outcome
     }
 
     /// Renews the lease for these users of a part, by their names or by the part's digest.
     fn renewal<'a>(&'a self, node: &NodeId, part: &Part, users: &[UserId], by_name: bool) -> Call<'a> {
         let mut script = self.call(&self.scripts.renew, part.bucket);
-        script.arg(&node.0).arg(part.users.len()).arg(part.digest).arg(millis(DIGEST_COUNTS));
+        script.arg(&node.0).arg(part.users.len()).arg(part.digest).arg(millis(DIGEST_COUNTS)).arg(USERS_PER_CALL);
         if by_name {
             for user in users {
                 script.arg(user.0);
             }
-            script.works(users.len());
+            script.works(users.len() / USERS_PER_COMMAND + users.len().min(USERS_PER_CALL) * COMMANDS_PER_USER);
         }
         Call { bucket: part.bucket, users: users.to_vec(), script }
     }

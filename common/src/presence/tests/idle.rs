@@ -13,7 +13,7 @@ const A_SECOND: f64 = 5.0;
 const RENEWAL_SECONDS: u8 = 5;
 
 /// The server's own time for the scripts of a call, µs.
-async fn cost(server: &Redis, call: impl Future<Output = ()>) -> f64 {
+pub(super) async fn cost(server: &Redis, call: impl Future<Output = ()>) -> f64 {
     server.command(&["CONFIG", "RESETSTAT"]).await;
     call.await;
     let stats = server.text(&["INFO", "commandstats"]).await;
@@ -126,28 +126,4 @@ async fn a_bucket_that_cannot_be_swept_holds_up_no_other() {
     let told = by_user(&a.sweep_until(&[], left.len()).await);
     assert_eq!(told, left.into_iter().map(|user| (user, vec![false])).collect());
     assert!(a.lead().await.0, "it goes on to sweep");
-}
-
-/// One address of several servers, as behind a proxy: it refuses scripts with keys of more than one
-/// slot. A node of a cluster that serves all slots does the same.
-#[tokio::test]
-async fn an_address_that_has_no_key_beside_another_is_asked_bucket_by_bucket() {
-    let server = Redis::with_options(&["--cluster-enabled", "yes"]).await;
-    server.command(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]).await;
-    until("it serves", || async { server.text(&["CLUSTER", "INFO"]).await.contains("cluster_state:ok") }).await;
-    let back_end = BackEnd::Redis(server);
-    let a = back_end.node("a");
-    let users: Vec<i64> = (0..200).collect();
-    let refused = a.presence.arrive(&a.id, &ids(&users)).await;
-    assert_eq!((refused.failed.len(), refused.transitions.len()), (200, 0));
-    assert_eq!(a.arrive(&users).await.len(), 200, "once it is known");
-    for _ in 0..2 {
-        assert_eq!(a.renew(&users).await, []);
-    }
-    assert_eq!(a.lead().await, (true, Some(200)));
-    a.depart(&users[..100]).await;
-    assert_eq!(a.sweep_until(&users[100..], 100).await.len(), 100);
-    // What finds out may be a sweep.
-    let b = back_end.node("b");
-    until("it sweeps", || async { b.presence.sweep(&b.id).await.is_ok() }).await;
 }

@@ -1,6 +1,7 @@
 //! The obligations of every back end of presence, over each of them; and what only Redis can do to
 //! one.
 
+mod bounded;
 mod contract;
 mod digest;
 mod emptied;
