@@ -32,6 +32,9 @@ use tokio::time::MissedTickBehavior;
 pub(crate) const USERS_PER_CALL: usize = 256;
 /// How often transitions that time brings are looked for.
 pub(crate) const SWEEP: Duration = Duration::from_millis(500);
+/// The pause before the next look where the last one left users that were due: a gateway that held
+/// many may have died. Redis serves others meanwhile.
+const SWEEP_ON: Duration = Duration::from_millis(50);
 
 #[derive(Default)]
 struct Held {
@@ -161,6 +164,9 @@ impl PresenceKeeper {
                         parts.metrics.presence_online_users.set(i64::try_from(online).unwrap_or(i64::MAX));
                     }
                     parts.announcer.announce(lead.transitions);
+                    if lead.left {
+                        beats.reset_after(SWEEP_ON);
+                    }
                 }
                 Err(error) => {
                     leads = true;

@@ -129,7 +129,7 @@ impl Presence for MemoryPresence {
 
     async fn lead(&self, node: &NodeId) -> Result<Lead> {
         let transitions = self.sweep(node).await?;
-        Ok(Lead { sweeps: true, online: Some(self.state.lock().online.len() as u64), transitions })
+        Ok(Lead { sweeps: true, online: Some(self.state.lock().online.len() as u64), left: false, transitions })
     }
 
     async fn sweep(&self, _: &NodeId) -> Result<Vec<Transition>> {

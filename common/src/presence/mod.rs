@@ -79,6 +79,8 @@ pub struct Lead {
     pub sweeps: bool,
     /// The number of users online, where the node that sweeps counted it.
     pub online: Option<u64>,
+    /// Whether its sweep left users for another one, which should follow at once.
+    pub left: bool,
     /// The transitions that its sweep returned.
     pub transitions: Vec<Transition>,
 }

@@ -33,7 +33,8 @@ use tokio::time::Instant;
 
 /// Buckets: enough to load every node of a large cluster, few enough for one round trip.
 const BUCKETS: usize = 64;
-/// Users that one command of a sweep works on, so that it does not hold the server up.
+/// Users that one command of a sweep works on, so that it does not hold the server up. Where more
+/// are left of a bucket, another sweep follows at once.
 const USERS_PER_SWEEP: usize = 150;
 /// How long one node sweeps for all without saying so again. Until another one does, a short lease
 /// must not take it for an outage.

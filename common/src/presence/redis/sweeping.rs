@@ -29,8 +29,14 @@ enum Claim {
 impl Ran {
     /// How many users are online, where all buckets were swept.
     fn online(&self) -> Option<u64> {
-        let all = self.numbers.iter().map(|(_, online)| u64::try_from(*online).unwrap_or(0)).sum();
+        let online = |number: i64| if number < 0 { -1 - number } else { number };
+        let all = self.numbers.iter().map(|(_, number)| online(*number).unsigned_abs()).sum();
         (self.numbers.len() == BUCKETS).then_some(all)
+    }
+
+    /// Whether buckets have users left that are due.
+    fn leaves(&self) -> bool {
+        self.numbers.iter().any(|(_, number)| *number < 0)
     }
 
     /// One bucket, or one server of a cluster, may be away: the transitions of the others count.
@@ -55,14 +61,14 @@ impl RedisPresence {
             // A node that cannot ask sweeps: the claim's server is another than most buckets'.
             let cannot_ask = |error: Error| {
                 tracing::debug!(%error, "cannot ask which node sweeps presence");
-                Lead { sweeps: true, online: None, transitions: Vec::new() }
+                Lead { sweeps: true, online: None, left: false, transitions: Vec::new() }
             };
             let lead = self.ask_to_lead(node, counted).await.unwrap_or_else(cannot_ask);
             let ran = if lead.sweeps { self.sweep_buckets(node).await? } else { Ran::default() };
             (lead, ran)
         };
         if lead.sweeps {
-            lead.online = ran.online().or(lead.online);
+            (lead.online, lead.left) = (ran.online().or(lead.online), ran.leaves());
             *self.leading.lock() = Leading { sweeps: true, counted: ran.online() };
             lead.transitions = ran.swept().unwrap_or_else(|error| {
                 tracing::debug!(%error, "cannot sweep presence");
@@ -96,7 +102,7 @@ impl RedisPresence {
     /// buckets to the next where much is to be done, so that nobody else waits long.
     async fn sweep_together(&self, node: &NodeId, claim: Claim) -> Result<(Lead, Ran)> {
         let mut ran = Ran::default();
-        let mut leads = Lead { sweeps: true, online: None, transitions: Vec::new() };
+        let mut leads = Lead { sweeps: true, online: None, left: false, transitions: Vec::new() };
         let mut first = 0;
         while first < BUCKETS {
             let left = first..BUCKETS;
@@ -146,7 +152,7 @@ fn lead(answer: &Value) -> Option<Lead> {
     let Value::Array(fields) = answer else { return None };
     let sweeps = fields.first().and_then(number)? == 1;
     let online = fields.get(1).and_then(number).and_then(|online| u64::try_from(online).ok());
-    Some(Lead { sweeps, online, transitions: Vec::new() })
+    Some(Lead { sweeps, online, left: false, transitions: Vec::new() })
 }
 
 fn spelled(counted: Option<u64>) -> String {

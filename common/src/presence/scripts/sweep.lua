@@ -3,12 +3,17 @@
 -- ARGV[3]  the node that asks
 -- ARGV[4]  how many users at most
 --
--- The number is how many users are online. Answers those that went offline, and the transitions of others that were not
--- acknowledged in time. `answer.work` is how many users it worked on, for `sweep_all.lua`; it does not leave the server.
+-- The number is how many users are online, or -1 minus it where some are left for another sweep, which may follow at once. Answers
+-- those that went offline, and the transitions of others that were not acknowledged in time. `answer.work` is how many users it
+-- worked on, for `sweep_all.lua`; it does not leave the server.
 local room, mended = tonumber(ARGV[4]), 0
 
 local function answered()
     answer[2] = call('ZCARD', online)
+    if room <= 0 then
+        answer[2] = -1 - answer[2]
+        call('HSET', state, 'beat', now - 200)
+    end
     answer.work = mended + ARGV[4] - room
     return answer
 end

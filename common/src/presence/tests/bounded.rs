@@ -1,6 +1,8 @@
 //! Much to do at once: each script works on a bounded number of users, and all is done soon.
 
 use super::*;
+use messenger_testing::over_each;
+use std::collections::BTreeSet;
 
 /// Users of one bucket.
 fn of_one_bucket(many: i64) -> Vec<i64> {
@@ -43,4 +45,39 @@ async fn a_renewal_into_an_emptied_bucket_is_many_small_scripts() {
     server.command(&["FLUSHDB"]).await;
     let cost = super::idle::cost(&server, async { assert_eq!(a.renew(&users).await, []) }).await;
     println!("{USERS} users of an emptied bucket: {cost:.0} µs of the server in {sent} scripts");
+}
+
+over_each! {
+    #[tokio::test]
+    redis: super::BackEnd::redis().await,
+    cluster: super::BackEnd::cluster().await;
+    what_a_sweep_leaves_the_next_takes_at_once
+}
+
+/// A gateway that held many died: each pause between two sweeps would delay the word of it.
+async fn what_a_sweep_leaves_the_next_takes_at_once(back_end: BackEnd) {
+    const USERS: usize = 1_000;
+    /// What one sweep of a bucket takes.
+    const SWEPT: usize = 150;
+    let (a, b) = (back_end.node("a"), back_end.node("b"));
+    let users = of_one_bucket(1_000);
+    a.arrive(&users).await;
+    assert!(b.lead().await.0);
+    a.presence.depart(&a.id, &ids(&users), Duration::ZERO).await.whole().unwrap();
+    let mut told = Vec::new();
+    let mut ticks = tokio::time::interval(Duration::from_millis(50));
+    within("the next beat", async {
+        while told.is_empty() {
+            ticks.tick().await;
+            told.extend(b.presence.lead(&b.id).await.unwrap().transitions);
+        }
+    })
+    .await;
+    assert!(told.len() <= SWEPT, "{}", told.len());
+    for _ in 0..USERS / SWEPT {
+        told.extend(b.presence.lead(&b.id).await.unwrap().transitions);
+    }
+    let once: BTreeSet<i64> = told.iter().map(|transition| transition.user_id.0).collect();
+    assert_eq!((once.len(), told.len()), (USERS, USERS));
+    assert_eq!(b.count().await, 0);
 }
