@@ -6,13 +6,18 @@ use crate::config::{Authorities, RedisConfig};
 use crate::error::{Error, Result};
 use redis::aio::{AsyncPushSender, MultiplexedConnection};
 use redis::cluster::ClusterClient;
-use redis::io::tcp::TcpSettings;
+use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{
     AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, TlsCertificates,
 };
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// A link without traffic is probed after so long, so that a balancer between does not forget it,
+/// and one that was forgotten is lost soon.
+const KEPT_ALIVE: Duration = Duration::from_secs(30);
+const PROBED_EVERY: Duration = Duration::from_secs(5);
 
 /// The addresses of `REDIS_URL`; the error names no part of them, for they may hold a password.
 pub(crate) fn nodes(config: &RedisConfig) -> Result<Vec<ConnectionInfo>> {
@@ -36,7 +41,7 @@ pub(crate) fn server(config: &RedisConfig) -> Result<Server> {
 
 /// A client of the cluster: its nodes get the same settings as the first ones.
 pub(crate) fn cluster(config: &RedisConfig) -> Result<ClusterClient> {
-    let builder = ClusterClient::builder(nodes(config)?).tcp_settings(TcpSettings::default().set_nodelay(true));
+    let builder = ClusterClient::builder(nodes(config)?).tcp_settings(tcp(TcpSettings::default()));
     let builder = match &config.authorities {
         Some(authorities) if uses_tls(config) => builder.certs(certificates(authorities)),
         _ => builder,
@@ -66,9 +71,13 @@ fn node(url: &SecretString, authorities: Option<&Authorities>) -> Result<Connect
             info = client.get_connection_info().clone();
         }
     }
-    // Small messages must not wait for Nagle's algorithm: the crate's default leaves it on.
-    let tcp = info.tcp_settings().clone().set_nodelay(true);
+    let tcp = tcp(info.tcp_settings().clone());
     Ok(info.set_tcp_settings(tcp))
+}
+
+/// Small messages must not wait for Nagle's algorithm: the crate's default leaves it on.
+fn tcp(settings: TcpSettings) -> TcpSettings {
+    settings.set_nodelay(true).set_keepalive(TcpKeepalive::new().with_time(KEPT_ALIVE).with_interval(PROBED_EVERY))
 }
 
 /// The same node in RESP3, which pushes publications beside the answers.
@@ -118,6 +127,7 @@ mod tests {
         let nodes = nodes(&of(&["redis://127.0.0.1:1", "rediss://user:secret@localhost:2/0"])).unwrap();
         assert!(nodes.iter().all(|node| node.tcp_settings().nodelay()));
         assert!(nodes.iter().all(|node| with_pushes(node).tcp_settings().nodelay()));
+        assert!(nodes.iter().all(|node| with_pushes(node).tcp_settings().keepalive().is_some()));
     }
 
     #[test]

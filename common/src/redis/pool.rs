@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use deadpool::Runtime;
 use deadpool::managed::{self, Metrics, Object, RecycleError, RecycleResult};
 use futures_util::future::join_all;
+use parking_lot::Mutex;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
@@ -15,17 +16,24 @@ use redis::{Cmd, Pipeline, PushInfo, PushKind, RedisError, RedisResult, ServerEr
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Most connections.
 const CONNECTIONS: usize = 8;
+/// A connection that was unused for longer is asked before it is used: a balancer may have
+/// forgotten it.
+const TRUSTED_IDLE: Duration = Duration::from_secs(30);
+/// The share of a call's time that this may take: a new connection is opened and used in the rest.
+const ASKED_WITHIN: u32 = 4;
+/// How long a refusal of scripts with keys of several slots is remembered.
+const SPREAD_FOR: Duration = Duration::from_mins(10);
 
 /// A pool of connections to `REDIS_URL`.
 pub struct RedisPool {
     inner: Inner,
     timeout: Duration,
-    /// Whether a single address turned out to lead to several servers, by a proxy before them.
-    is_spread: AtomicBool,
+    /// When a single address turned out to lead to several servers, by a proxy before them.
+    spread: Mutex<Option<Instant>>,
 }
 
 enum Inner {
@@ -34,10 +42,16 @@ enum Inner {
 }
 
 /// Opens connections to one server.
-struct ToServer(Server);
+struct ToServer {
+    server: Server,
+    trusted_idle: Duration,
+    asked_within: Duration,
+    /// When one was found lost. Those that were unused for long before are lost with it.
+    found_lost: Mutex<Option<Instant>>,
+}
 
-/// A connection to one server. It says by itself that it was lost, so none is asked before it is
-/// used: that question would be half of what an idle node asks.
+/// A connection to one server. It says by itself that it was lost, so one in use is not asked
+/// before: that question would be half of what an idle node asks.
 struct ToOne {
     connection: MultiplexedConnection,
     lost: Arc<AtomicBool>,
@@ -58,15 +72,29 @@ impl managed::Manager for ToServer {
             }
             Ok::<(), ()>(())
         };
-        let server = self.0.find().await?;
+        let server = self.server.find().await?;
         // The library's future is large and runs seldom: boxed, it does not grow each call's.
         let connection = Box::pin(connect::connect(&server, on_push)).await?;
         Ok(ToOne { connection, lost, unfit: false })
     }
 
-    async fn recycle(&self, connection: &mut ToOne, _: &Metrics) -> RecycleResult<RedisError> {
+    async fn recycle(&self, connection: &mut ToOne, metrics: &Metrics) -> RecycleResult<RedisError> {
+        let lost = || RecycleError::message("the connection is lost");
         if connection.unfit || connection.lost.load(Ordering::Relaxed) {
-            return Err(RecycleError::message("the connection is lost"));
+            return Err(lost());
+        }
+        if metrics.last_used() < self.trusted_idle {
+            return Ok(());
+        }
+        let last_used = metrics.recycled.unwrap_or(metrics.created);
+        if self.found_lost.lock().is_some_and(|found| found > last_used) {
+            return Err(lost());
+        }
+        let ping = redis::cmd("PING");
+        let answered = tokio::time::timeout(self.asked_within, connection.connection.req_packed_command(&ping)).await;
+        if !matches!(answered, Ok(Ok(_))) {
+            *self.found_lost.lock() = Some(Instant::now());
+            return Err(lost());
         }
         Ok(())
     }
@@ -99,26 +127,70 @@ impl RedisPool {
     /// A pool that connects when it is first used. Every call ends within `timeout`. An address
     /// that cannot be read is an error.
     pub fn new(config: &RedisConfig, timeout: Duration) -> Result<Self> {
+        Self::trusting(config, timeout, TRUSTED_IDLE)
+    }
+
+    /// One that asks a connection before it is used where it was unused for that long.
+    fn trusting(config: &RedisConfig, timeout: Duration, trusted_idle: Duration) -> Result<Self> {
         let inner = if config.cluster {
             Inner::Cluster(pool(ToCluster(connect::cluster(config)?), timeout)?)
         } else {
-            Inner::Single(pool(ToServer(connect::server(config)?), timeout)?)
+            let (server, asked_within) = (connect::server(config)?, timeout / ASKED_WITHIN);
+            let manager = ToServer { server, trusted_idle, asked_within, found_lost: Mutex::default() };
+            Inner::Single(pool(manager, timeout)?)
         };
-        Ok(Self { inner, timeout, is_spread: AtomicBool::new(false) })
+        Ok(Self { inner, timeout, spread: Mutex::default() })
     }
 
-    /// Whether all keys are on one server, and any of them may be a script's. One that refuses
-    /// that is none from then on.
+    /// Whether all keys are on one server, and any of them may be a script's. One that refused
+    /// that is none for a while.
     pub fn is_one_server(&self) -> bool {
-        matches!(self.inner, Inner::Single(_)) && !self.is_spread.load(Ordering::Relaxed)
+        let is_spread = || self.spread.lock().is_some_and(|found| found.elapsed() < SPREAD_FOR);
+        matches!(self.inner, Inner::Single(_)) && !is_spread()
     }
 
     /// Runs the scripts in one round trip and answers for each, in their order. On one server,
-    /// neighbouring calls of a script are one command; in a cluster each goes by itself, at the
-    /// same time. A script may have run even if its answer, or the whole call, is an error.
-    /// `Error::Unavailable` when Redis is away, slow or refuses.
+    /// neighbouring calls of a script are one command; in a cluster, and where that command is
+    /// refused, each goes by itself, at the same time. A script may have run even if its answer, or
+    /// the whole call, is an error. `Error::Unavailable` when Redis is away, slow or refuses.
     pub async fn run(&self, calls: &[ScriptCall<'_>]) -> Result<Vec<Result<Value>>> {
         let groups = script::groups(calls, self.is_one_server());
+        let mut split = Vec::with_capacity(calls.len());
+        for (group, answer) in groups.iter().zip(self.run_groups(&groups).await?) {
+            if group.len() > 1 && is_refused(&answer) {
+                self.found_spread(answer);
+                split.extend(self.run_groups(&group.each().collect::<Vec<_>>()).await?);
+            } else {
+                split.extend(group.split(answer));
+            }
+        }
+        Ok(answers(split))
+    }
+
+    /// Runs a script with keys of several slots. `None` where that is refused.
+    pub async fn run_across(&self, call: ScriptCall<'_>) -> Result<Option<Value>> {
+        let calls = [call];
+        let answers = self.run_groups(&script::groups(&calls, true)).await?;
+        match answers.into_iter().next() {
+            Some(answer) if !is_refused(&answer) => answer.map(Some).map_err(Error::unavailable),
+            Some(refusal) => {
+                self.found_spread(refusal);
+                Ok(None)
+            }
+            None => Err(Error::unavailable("no answer")),
+        }
+    }
+
+    /// Whatever a proxy calls it: a refusal of keys of several slots is no fault of the keys.
+    fn found_spread(&self, refusal: RedisResult<Value>) {
+        let is_news = self.is_one_server();
+        *self.spread.lock() = Some(Instant::now());
+        if is_news && let Err(error) = refusal.and_then(Value::extract_error) {
+            tracing::info!(%error, "Redis refuses a script with keys of several slots: each bucket is asked by itself");
+        }
+    }
+
+    async fn run_groups(&self, groups: &[script::Group<'_>]) -> Result<Vec<RedisResult<Value>>> {
         let short: Vec<_> = groups.iter().map(script::Group::by_digest).collect();
         let mut answers = self.bounded(self.raw(&short)).await?;
         // After a restart or a failover the server knows no scripts: only unknown ones are sent
@@ -131,11 +203,7 @@ impl RedisPool {
                 answers[at] = answer;
             }
         }
-        if answers.iter().any(is_cross_slot) {
-            self.is_spread.store(true, Ordering::Relaxed);
-        }
-        let split = groups.iter().zip(answers).flat_map(|(group, answer)| group.split(answer));
-        Ok(self::answers(split.collect()))
+        Ok(answers)
     }
 
     /// Runs the commands in one round trip (in a cluster each by itself, at the same time) and
@@ -223,9 +291,9 @@ fn is_unknown_script(answer: &RedisResult<Value>) -> bool {
     matches!(answer, Ok(Value::ServerError(error)) if error.kind() == Some(ServerErrorKind::NoScript))
 }
 
-/// The answer to a script with keys of several servers.
-fn is_cross_slot(answer: &RedisResult<Value>) -> bool {
-    matches!(answer, Ok(Value::ServerError(error)) if error.kind() == Some(ServerErrorKind::CrossSlot))
+/// Whether a server that could have run the script refused it.
+fn is_refused(answer: &RedisResult<Value>) -> bool {
+    matches!(answer, Ok(refusal @ Value::ServerError(_)) if !is_not_primary(refusal))
 }
 
 /// The answer of a replica, or of a server that is still loading.
@@ -242,5 +310,32 @@ fn is_not_primary(answer: &Value) -> bool {
 impl fmt::Debug for RedisPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("RedisPool")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use messenger_testing::{Proxy, Redis};
+
+    /// A balancer drops what was idle for minutes, and says nothing of it.
+    #[tokio::test]
+    async fn connections_that_were_forgotten_while_unused_cost_no_call() {
+        let server = Redis::private().await;
+        let proxy = Proxy::to(&server.address());
+        let config = RedisConfig::of(vec![format!("redis://{}", proxy.address()).into()], false);
+        let idle = Duration::from_millis(300);
+        let pool = RedisPool::trusting(&config, Duration::from_secs(1), idle).unwrap();
+        let ask = || async { pool.each(&[redis::cmd("PING")]).await };
+        // All of them, at once.
+        assert!(join_all((0..CONNECTIONS).map(|_| ask())).await.iter().all(Result::is_ok));
+        proxy.forget();
+        tokio::time::sleep(idle).await;
+        for _ in 0..2 {
+            let begun = Instant::now();
+            let answers = join_all((0..CONNECTIONS).map(|_| ask())).await;
+            assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+            assert!(begun.elapsed() < Duration::from_millis(900), "{:?}", begun.elapsed());
+        }
     }
 }

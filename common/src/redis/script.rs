@@ -109,7 +109,17 @@ pub(super) fn groups<'a>(calls: &'a [ScriptCall<'a>], together: bool) -> Vec<Gro
     calls.chunk_by(is_one).map(Group).collect()
 }
 
-impl Group<'_> {
+impl<'a> Group<'a> {
+    /// How many calls they are.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The same calls, each by itself.
+    pub(super) fn each(&self) -> impl Iterator<Item = Group<'a>> + use<'a> {
+        self.0.chunks(1).map(Group)
+    }
+
     /// The command that names the script by its digest.
     pub(super) fn by_digest(&self) -> Cmd {
         self.command("EVALSHA", |text| &text.digest)

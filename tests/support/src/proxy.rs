@@ -28,6 +28,8 @@ struct Orders {
     target: String,
     /// links opened in an earlier epoch are cut
     epoch: u64,
+    /// links opened in an earlier epoch are passed nothing on
+    remembered: u64,
 }
 
 /// A proxy on a loopback port of its own. It lives on a thread of its own, so that a test that
@@ -43,7 +45,7 @@ impl Proxy {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
-        let start = Orders { mode: Mode::Forward, target: target.to_owned(), epoch: 0 };
+        let start = Orders { mode: Mode::Forward, target: target.to_owned(), epoch: 0, remembered: 0 };
         let (orders, watch) = watch::channel(start);
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -74,6 +76,12 @@ impl Proxy {
     pub fn cut(&self) {
         self.orders.send_modify(|orders| orders.epoch += 1);
     }
+
+    /// Passes nothing on any more over links that are open now, and says nothing of it, as a
+    /// balancer that forgot them. New ones follow the mode.
+    pub fn forget(&self) {
+        self.orders.send_modify(|orders| orders.remembered += 1);
+    }
 }
 
 async fn accept(listener: std::net::TcpListener, mut orders: watch::Receiver<Orders>) {
@@ -103,7 +111,7 @@ async fn accept(listener: std::net::TcpListener, mut orders: watch::Receiver<Ord
 }
 
 async fn link(client: TcpStream, mut orders: watch::Receiver<Orders>) {
-    let Orders { target, epoch, .. } = orders.borrow().clone();
+    let Orders { target, epoch, remembered, .. } = orders.borrow().clone();
     let same_epoch = orders.clone();
     let forward = async {
         let Ok(server) = TcpStream::connect(target).await else {
@@ -113,7 +121,10 @@ async fn link(client: TcpStream, mut orders: watch::Receiver<Orders>) {
         server.set_nodelay(true).ok();
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = server.into_split();
-        tokio::join!(pump(from_client, to_server, same_epoch.clone()), pump(from_server, to_client, same_epoch),);
+        tokio::join!(
+            pump(from_client, to_server, same_epoch.clone(), remembered),
+            pump(from_server, to_client, same_epoch, remembered),
+        );
     };
     tokio::select! {
         () = forward => {}
@@ -123,13 +134,14 @@ async fn link(client: TcpStream, mut orders: watch::Receiver<Orders>) {
 
 /// Passes on what is read until either end closes. One piece is held at a time, so a stalled link
 /// fills the sender's own buffers, as a real one would.
-async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut orders: watch::Receiver<Orders>) {
+async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut orders: watch::Receiver<Orders>, remembered: u64) {
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let Ok(length) = from.read(&mut buffer).await else {
             return;
         };
-        let Ok(now) = orders.wait_for(|orders| orders.mode != Mode::Stall).await.map(|now| now.mode) else {
+        let passes = |orders: &Orders| orders.mode != Mode::Stall && orders.remembered == remembered;
+        let Ok(now) = orders.wait_for(passes).await.map(|now| now.mode) else {
             return;
         };
         if let Mode::Delay(delay) = now {

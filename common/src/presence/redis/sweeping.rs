@@ -55,8 +55,13 @@ impl Ran {
 impl RedisPresence {
     pub(super) async fn lead_and_sweep(&self, node: &NodeId) -> Result<Lead> {
         let Leading { sweeps, counted } = std::mem::take(&mut *self.leading.lock());
-        let (mut lead, ran) = if sweeps && self.pool.is_one_server() {
+        let together = if sweeps && self.pool.is_one_server() {
             self.sweep_together(node, Claim::Asked(counted)).await?
+        } else {
+            None
+        };
+        let (mut lead, ran) = if let Some(swept) = together {
+            swept
         } else {
             // A node that cannot ask sweeps: the claim's server is another than most buckets'.
             let cannot_ask = |error: Error| {
@@ -87,8 +92,10 @@ impl RedisPresence {
 
     /// Sweeps all buckets.
     pub(super) async fn sweep_buckets(&self, node: &NodeId) -> Result<Ran> {
-        if self.pool.is_one_server() {
-            return Ok(self.sweep_together(node, Claim::Past).await?.1);
+        if self.pool.is_one_server()
+            && let Some((_, ran)) = self.sweep_together(node, Claim::Past).await?
+        {
+            return Ok(ran);
         }
         let calls = (0..BUCKETS).map(|bucket| {
             let mut script = self.call(&self.scripts.sweep, bucket);
@@ -99,8 +106,9 @@ impl RedisPresence {
     }
 
     /// Sweeps all buckets of one server; with a claim, only where the node has it. A command leaves
-    /// buckets to the next where much is to be done, so that nobody else waits long.
-    async fn sweep_together(&self, node: &NodeId, claim: Claim) -> Result<(Lead, Ran)> {
+    /// buckets to the next where much is to be done, so that nobody else waits long. `None` where
+    /// the buckets are on several servers after all.
+    async fn sweep_together(&self, node: &NodeId, claim: Claim) -> Result<Option<(Lead, Ran)>> {
         let mut ran = Ran::default();
         let mut leads = Lead { sweeps: true, online: None, left: false, transitions: Vec::new() };
         let mut first = 0;
@@ -117,9 +125,11 @@ impl RedisPresence {
             for bucket in left.clone() {
                 call.arg(self.seen[bucket].lock().named(self.lease));
             }
-            let answers = match self.pool.run(&[call]).await.and_then(|mut all| all.pop().ok_or_else(unreadable)?) {
-                Ok(Value::Array(answers)) => answers,
-                Ok(_) => return Err(unreadable()),
+            let answers = match self.pool.run_across(call).await {
+                Ok(Some(Value::Array(answers))) => answers,
+                Ok(Some(_)) => return Err(unreadable()),
+                Ok(None) if first == 0 => return Ok(None),
+                Ok(None) => break,
                 // What was swept so far is published.
                 Err(error) if first > 0 => {
                     ran.outcome.fail(&[], error);
@@ -143,7 +153,7 @@ impl RedisPresence {
             }
             first += swept.len();
         }
-        Ok((leads, ran))
+        Ok(Some((leads, ran)))
     }
 }
 

@@ -10,6 +10,7 @@ mod leader;
 mod lost_keys;
 mod pending;
 mod published;
+mod spread;
 
 use super::memory::MemoryPresence;
 use super::redis::RedisPresence;
