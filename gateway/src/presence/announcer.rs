@@ -20,6 +20,7 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use time::OffsetDateTime;
 use tokio::sync::Notify;
 
 /// Transitions are gathered for this long, or up to [`USERS_PER_CALL`]: a crowd that arrives costs
@@ -41,9 +42,24 @@ pub(crate) struct Announcer {
 }
 
 struct Waiting {
-    newest: NewestByKey<UserId, Transition>,
+    newest: NewestByKey<UserId, Due>,
     /// Whether some were taken out and are not announced yet.
     in_flight: bool,
+}
+
+/// A transition that is due to be announced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Due {
+    transition: Transition,
+    /// The user's last end of being online, to be stored: it may be that of an earlier transition,
+    /// which is announced no more.
+    seen: Option<OffsetDateTime>,
+}
+
+impl From<Transition> for Due {
+    fn from(transition: Transition) -> Self {
+        Self { transition, seen: (!transition.online).then_some(transition.at) }
+    }
 }
 
 impl Default for Waiting {
@@ -53,16 +69,20 @@ impl Default for Waiting {
 }
 
 impl Waiting {
-    fn add(&mut self, transition: Transition) {
-        let known = self.newest.get(&transition.user_id);
-        if known.is_none_or(|known| known.decided_at <= transition.decided_at) {
-            self.newest.insert(transition.user_id, transition);
+    fn add(&mut self, mut due: Due) {
+        let user = due.transition.user_id;
+        if let Some(known) = self.newest.get(&user).copied() {
+            let seen = known.seen.max(due.seen);
+            if known.transition.decided_at > due.transition.decided_at {
+                due = known;
+            }
+            due.seen = seen;
         }
+        self.newest.insert(user, due);
     }
 
-    fn take(&mut self, most: usize) -> Vec<Transition> {
-        let some = std::iter::from_fn(|| self.newest.pop()).map(|(_, transition)| transition);
-        let some: Vec<_> = some.take(most).collect();
+    fn take(&mut self, most: usize) -> Vec<Due> {
+        let some: Vec<_> = std::iter::from_fn(|| self.newest.pop()).map(|(_, due)| due).take(most).collect();
         self.in_flight = !some.is_empty();
         some
     }
@@ -83,7 +103,7 @@ impl Announcer {
         if !transitions.is_empty() {
             let mut waiting = self.waiting.lock();
             for transition in transitions {
-                waiting.add(transition);
+                waiting.add(transition.into());
             }
             self.added.notify_one();
         }
@@ -141,28 +161,29 @@ impl Announcer {
         }
     }
 
-    fn take(&self, most: usize) -> Vec<Transition> {
+    fn take(&self, most: usize) -> Vec<Due> {
         self.waiting.lock().take(most)
     }
 
-    fn put_back(&self, some: Vec<Transition>) {
+    fn put_back(&self, some: Vec<Due>) {
         let mut waiting = self.waiting.lock();
-        for transition in some {
-            waiting.add(transition);
+        for due in some {
+            waiting.add(due);
         }
     }
 
-    async fn announce_some(&self, transitions: &[Transition]) -> Result<()> {
-        let gone: Vec<_> = transitions.iter().filter(|t| !t.online).map(|t| (t.user_id, t.at)).collect();
-        if !gone.is_empty() {
-            self.store.set_last_seen(&gone).await?;
+    async fn announce_some(&self, due: &[Due]) -> Result<()> {
+        let seen: Vec<_> = due.iter().filter_map(|due| Some((due.transition.user_id, due.seen?))).collect();
+        if !seen.is_empty() {
+            self.store.set_last_seen(&seen).await?;
         }
-        let pieces = pieces(self.changes(transitions).await?.into_iter());
+        let transitions: Vec<Transition> = due.iter().map(|due| due.transition).collect();
+        let pieces = pieces(self.changes(&transitions).await?.into_iter());
         let publications: Vec<_> = pieces.into_iter().map(|some| Publication::from(&Envelope::Status(some))).collect();
         if !publications.is_empty() {
             self.bus.publish(&publications).await?;
         }
-        if let Err(error) = self.presence.acknowledge(transitions).await {
+        if let Err(error) = self.presence.acknowledge(&transitions).await {
             // They are published again: receivers drop doubles.
             tracing::debug!(%error, "cannot acknowledge transitions of presence");
         }
@@ -213,7 +234,6 @@ fn pieces(changes: impl Iterator<Item = StatusChange>) -> Vec<Vec<StatusChange>>
 mod tests {
     use super::*;
     use messenger_common::id::ChatId;
-    use time::OffsetDateTime;
 
     fn transition(user: i64, decided: i64, online: bool) -> Transition {
         let at = OffsetDateTime::from_unix_timestamp(decided).expect("a time");
@@ -224,9 +244,20 @@ mod tests {
     fn of_a_user_the_newest_decision_waits_whenever_it_came() {
         let mut waiting = Waiting::default();
         for (user, decided, online) in [(1, 10, false), (2, 11, true), (1, 12, true), (1, 9, false)] {
-            waiting.add(transition(user, decided, online));
+            waiting.add(transition(user, decided, online).into());
         }
-        assert_eq!(waiting.take(USERS_PER_CALL), [transition(1, 12, true), transition(2, 11, true)]);
+        let taken = waiting.take(USERS_PER_CALL);
+        let transitions: Vec<_> = taken.iter().map(|due| due.transition).collect();
+        assert_eq!(transitions, [transition(1, 12, true), transition(2, 11, true)]);
+        // The end before it is not announced, but when it was is stored; also after a failure.
+        let seen = |taken: &[Due]| -> Vec<_> { taken.iter().map(|due| due.seen).collect() };
+        let at = Some(transition(1, 10, false).at);
+        assert_eq!(seen(&taken), [at, None]);
+        for due in taken {
+            waiting.add(due);
+        }
+        waiting.add(transition(1, 13, true).into());
+        assert_eq!(seen(&waiting.take(USERS_PER_CALL)), [at, None]);
         assert!(waiting.in_flight);
         assert_eq!(waiting.take(USERS_PER_CALL), []);
         assert!(!waiting.in_flight);
@@ -236,7 +267,7 @@ mod tests {
     fn what_waits_is_bounded() {
         let mut waiting = Waiting::default();
         let most = i64::try_from(WAITING).expect("small");
-        (0..most + 3).for_each(|user| waiting.add(transition(user, 1, true)));
+        (0..most + 3).for_each(|user| waiting.add(transition(user, 1, true).into()));
         assert_eq!(waiting.newest.len(), WAITING);
         assert_eq!(waiting.take(USERS_PER_CALL).len(), USERS_PER_CALL);
     }
