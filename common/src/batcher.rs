@@ -1,16 +1,22 @@
 //! Many questions in one query. A question that comes while a batch runs is answered by the next
-//! one, so that no answer is older than its question.
+//! one, so that no answer is older than its question. Where a batch is slow, the next one does not
+//! wait for it: the fault may be its connection's.
 
 use crate::error::{Error, Result};
 use crate::lifecycle::Lifecycle;
 use crate::once::OncePerCause;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::future::Future;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
 
 /// No answer waits longer: the store bounds its own work to two seconds, and one batch may be in
 /// front.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// Batches that run at once: the second begins where the first has run for [`SLOW`].
+const BATCHES: usize = 2;
+const SLOW: Duration = Duration::from_millis(25);
 /// Questions that may wait; further ones wait for a place, up to [`ANSWER_WITHIN`].
 const QUESTIONS: usize = 32_768;
 
@@ -34,10 +40,15 @@ impl<K: Send + 'static, V: Send + 'static> Batcher<K, V> {
             let stopping = lifecycle.stopping();
             async move {
                 let (mut batch, logged) = (Vec::new(), OncePerCause::default());
+                let (mut running, mut slow_at) = (FuturesUnordered::new(), Instant::now());
                 loop {
+                    let is_slow = Instant::now() >= slow_at;
+                    let has_room = running.is_empty() || (running.len() < BATCHES && is_slow);
                     let count = tokio::select! {
                         () = stopping.cancelled() => return,
-                        count = waiting.recv_many(&mut batch, most) => count,
+                        Some(()) = running.next() => continue,
+                        () = sleep_until(slow_at), if !is_slow && !running.is_empty() => continue,
+                        count = waiting.recv_many(&mut batch, most), if has_room => count,
                     };
                     if count == 0 {
                         return;
@@ -49,22 +60,9 @@ impl<K: Send + 'static, V: Send + 'static> Batcher<K, V> {
                         continue;
                     }
                     let (keys, answers): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
-                    match ask(keys).await {
-                        Ok(values) => {
-                            answers.into_iter().zip(values).for_each(|(answer, value)| drop(answer.send(Ok(value))));
-                        }
-                        Err(error) => {
-                            let text = error.cause();
-                            if logged.is_news(&text, Instant::now()) {
-                                tracing::warn!(loader = name, error = text, "batches of reads fail");
-                            } else {
-                                tracing::debug!(loader = name, error = text, "a batch of reads failed");
-                            }
-                            for answer in answers {
-                                drop(answer.send(Err(Error::unavailable(text.clone()))));
-                            }
-                        }
-                    }
+                    slow_at = Instant::now() + SLOW;
+                    let (asked, logged) = (ask(keys), &logged);
+                    running.push(async move { answer(name, answers, asked.await, logged) });
                 }
             }
         });
@@ -80,5 +78,65 @@ impl<K: Send + 'static, V: Send + 'static> Batcher<K, V> {
             answered.await.map_err(|e| Error::unavailable(e.to_string()))?
         };
         tokio::time::timeout(ANSWER_WITHIN, asked).await.map_err(|e| Error::unavailable(e.to_string()))?
+    }
+}
+
+/// Hands the answers of a batch out, or its failure.
+fn answer<V>(
+    name: &'static str,
+    answers: Vec<oneshot::Sender<Result<V>>>,
+    values: Result<Vec<V>>,
+    logged: &OncePerCause,
+) {
+    match values {
+        Ok(values) => answers.into_iter().zip(values).for_each(|(answer, value)| drop(answer.send(Ok(value)))),
+        Err(error) => {
+            let text = error.cause();
+            if logged.is_news(&text, Instant::now().into_std()) {
+                tracing::warn!(loader = name, error = text, "batches of reads fail");
+            } else {
+                tracing::debug!(loader = name, error = text, "a batch of reads failed");
+            }
+            for answer in answers {
+                drop(answer.send(Err(Error::unavailable(text.clone()))));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use tokio::sync::{Notify, Semaphore};
+
+    #[tokio::test]
+    async fn one_batch_that_hangs_holds_up_no_other_question() {
+        let lifecycle = Lifecycle::new();
+        let (begun, ends) = (Arc::new(Notify::new()), Arc::new(Semaphore::new(0)));
+        let parts = (begun.clone(), ends.clone());
+        let batcher = Batcher::start(&lifecycle, "numbers", 2, move |numbers: Vec<u32>| {
+            let (begun, ends) = parts.clone();
+            async move {
+                if numbers.contains(&0) {
+                    begun.notify_one();
+                    ends.acquire().await.map_err(Error::unavailable)?.forget();
+                }
+                Ok(numbers.iter().map(|number| number + 1).collect())
+            }
+        });
+        let (hung, others) = tokio::join!(batcher.get(0), async {
+            let others = async {
+                begun.notified().await;
+                for number in 1..10 {
+                    assert_eq!(batcher.get(number).await.unwrap(), number + 1);
+                }
+            };
+            let ended = tokio::time::timeout(Duration::from_secs(2), others).await;
+            ends.add_permits(1);
+            ended
+        });
+        assert!(others.is_ok(), "they waited for the batch that hung");
+        assert_eq!(hung.unwrap(), 1);
     }
 }

@@ -36,8 +36,8 @@ pub struct Holders(Arc<Inner>);
 struct Inner {
     known: DashMap<SessionId, Known>,
     rows: Batcher<SessionId, Option<Holder>>,
-    /// The state of the database that they were read in.
-    read_in: AtomicU64,
+    /// The state of the database, as far as it was heard of.
+    state: AtomicU64,
     /// How many there were after the last look for old ones.
     swept: AtomicUsize,
 }
@@ -46,7 +46,14 @@ struct Inner {
 struct Known {
     user_id: UserId,
     key: SessionKey,
-    read_at: Instant,
+    read: Read,
+}
+
+/// When something was read of the database, and in which of its states.
+#[derive(Clone, Copy)]
+pub struct Read {
+    at: Instant,
+    state: u64,
 }
 
 impl Holders {
@@ -57,24 +64,33 @@ impl Holders {
             let store = Arc::clone(&store);
             async move { store.sessions(&sessions).await }
         });
-        let (read_in, swept) = (AtomicU64::default(), AtomicUsize::default());
-        Self(Arc::new(Inner { known: DashMap::new(), rows, read_in, swept }))
+        let (state, swept) = (AtomicU64::default(), AtomicUsize::default());
+        Self(Arc::new(Inner { known: DashMap::new(), rows, state, swept }))
     }
 
-    /// Remembers a session that was just read, opened or rotated.
-    pub fn remember(&self, session: &Session) {
+    /// A read that begins now. What it finds is of this time and state, whatever happens meanwhile.
+    pub fn begin(&self) -> Read {
+        Read { at: Instant::now(), state: self.0.state.load(Ordering::Relaxed) }
+    }
+
+    fn is_believed(&self, read: Read) -> bool {
+        read.at.elapsed() < BELIEVED && read.state == self.0.state.load(Ordering::Relaxed)
+    }
+
+    /// Remembers a session that was read or opened.
+    pub fn remember(&self, session: &Session, read: Read) {
         if self.0.known.len() >= SWEEP_AT.max(2 * self.0.swept.load(Ordering::Relaxed)) {
-            self.0.known.retain(|_, known| known.read_at.elapsed() < BELIEVED);
+            self.0.known.retain(|_, known| self.is_believed(known.read));
             self.0.swept.store(self.0.known.len(), Ordering::Relaxed);
         }
         let Session { id, user_id, key, .. } = *session;
-        self.0.known.insert(id, Known { user_id, key, read_at: Instant::now() });
+        self.0.known.insert(id, Known { user_id, key, read });
     }
 
     /// The database is in that state: where it was in another one, nobody is believed any more.
     /// Says whether it was.
     pub fn as_of(&self, state: u64) -> bool {
-        let is_another = self.0.read_in.swap(state, Ordering::Relaxed) != state;
+        let is_another = self.0.state.swap(state, Ordering::Relaxed) != state;
         if is_another {
             self.0.known.clear();
         }
@@ -93,7 +109,7 @@ impl Holders {
 
     /// The answer for a session that was read lately.
     fn known(&self, session: &Session) -> Option<Result<()>> {
-        let known = self.0.known.get(&session.id).filter(|known| known.read_at.elapsed() < BELIEVED)?;
+        let known = self.0.known.get(&session.id).filter(|known| self.is_believed(known.read))?;
         let fits = known.user_id == session.user_id && known.key == session.key;
         Some(if fits { Ok(()) } else { Err(Error::TokenInvalid) })
     }
@@ -109,6 +125,7 @@ impl Holders {
     }
 
     async fn read(&self, session: &Session) -> Result<()> {
+        let read = self.begin();
         let holder = self.0.rows.get(session.id).await?.ok_or(Error::TokenInvalid)?;
         if holder.user_id != session.user_id || holder.key_hash != Some(session.key.hash()) {
             return Err(Error::TokenInvalid);
@@ -118,7 +135,49 @@ impl Holders {
             let reason = if holder.disabled { disabled } else { RevocationReason::SessionEnded };
             return Err(Error::SessionEnded(reason));
         }
-        self.remember(session);
+        self.remember(session, read);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::NewUser;
+    use crate::store::postgres::PostgresStore;
+    use messenger_testing::postgres;
+    use sqlx::Connection;
+
+    /// The read began before the failover: what it found may be of the history that was lost.
+    #[tokio::test]
+    async fn a_read_over_a_failover_is_believed_no_longer() {
+        let url = postgres::shared_without_fsync().await.new_database().await;
+        let store = PostgresStore::connect(&url.clone().into(), 4).unwrap();
+        store.migrate().await.unwrap();
+        let store: Arc<dyn Store> = Arc::new(store);
+        let user = NewUser { username: "ann".into(), email: "ann@example.org".into(), password_hash: "hash".into() };
+        let user = store.create_user(user).await.unwrap();
+        let key = SessionKey::new([7; 16]);
+        let session = store.create_session(user.id, "hash", key, Duration::from_mins(9), None).await.unwrap();
+        let lifecycle = Lifecycle::new();
+        let holders = Holders::start(&store, &lifecycle);
+
+        let mut other = sqlx::PgConnection::connect(&url).await.unwrap();
+        sqlx::raw_sql("begin; lock table sessions in access exclusive mode").execute(&mut other).await.unwrap();
+        let read = tokio::spawn({
+            let holders = holders.clone();
+            async move { holders.check(&session).await }
+        });
+        let mut watch = sqlx::PgConnection::connect(&url).await.unwrap();
+        let waits = "select count(*) from pg_locks where not granted and relation = 'sessions'::regclass";
+        let mut ticks = tokio::time::interval(Duration::from_millis(5));
+        while sqlx::query_scalar::<_, i64>(waits).fetch_one(&mut watch).await.unwrap() == 0 {
+            ticks.tick().await;
+        }
+        assert!(holders.as_of(1));
+        sqlx::raw_sql("commit").execute(&mut other).await.unwrap();
+        read.await.unwrap().unwrap();
+        sqlx::raw_sql("delete from sessions").execute(&mut other).await.unwrap();
+        assert!(matches!(holders.check(&session).await, Err(Error::TokenInvalid)));
     }
 }

@@ -107,7 +107,7 @@ async fn open(
     let key = SessionKey::new(crate::random::bytes());
     let agent: Option<String> =
         user_agent.map(|agent| agent.chars().filter(|&c| !leaves_line(c)).take(MAX_USER_AGENT).collect());
-    let ttl = ctx.tokens.refresh_ttl();
+    let (ttl, begun) = (ctx.tokens.refresh_ttl(), ctx.holders.begin());
     let opened = ctx.store.create_session(user.id, &password_hash, key, ttl, agent.as_deref()).await;
     let (session, password_hash) = match opened {
         Err(Error::BadCredentials) => {
@@ -117,7 +117,7 @@ async fn open(
         other => (other?, password_hash),
     };
     renew(ctx, user.id, password, &password_hash).await;
-    ctx.holders.remember(&session);
+    ctx.holders.remember(&session, begun);
     Ok((session, pair(ctx, &user, &session)?))
 }
 
