@@ -45,7 +45,9 @@ impl OutboxPayload {
     pub(super) fn size(&self) -> i64 {
         let events: i64 = self.events.iter().map(|(_, first, last)| last.0 - first.0 + 1).sum();
         let notices: usize = self.notices.iter().map(|notice| notice.users.len()).sum();
-        events.saturating_add(i64::try_from(notices).unwrap_or(i64::MAX))
+        let mentioned: usize = self.mentioned.iter().map(|(_, _, users)| users.len()).sum();
+        let others = notices + mentioned + self.settings.len();
+        events.saturating_add(i64::try_from(others).unwrap_or(i64::MAX))
     }
 
     /// The column that it is kept in.

@@ -47,6 +47,8 @@ async fn members_are_found_by_their_names(at: Fixture) {
     at.store.block(ben.id, ann.id, true).await.unwrap();
     let muted = SettingsPatch { muted_until: Some(Some(cem.created_at + HOUR)), ..SettingsPatch::default() };
     assert!(at.store.set_settings(chat, cem.id, muted).await.unwrap().is_some());
+    let counted = "select cast(size as bigint) from outbox order by id desc limit 1";
+    assert_eq!(at.number(counted).await, 1, "a relay counts what it claims");
     let found = mentioned().await;
     assert_eq!(
         found.iter().map(|one| (one.user_id, one.notify)).collect::<Vec<_>>(),
