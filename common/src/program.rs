@@ -138,7 +138,7 @@ async fn start(
         lifecycle.spawn("words of messages", pruning::fill_words(store.clone()));
     }
     // A gateway sends too.
-    lifecycle.spawn("words of new messages", pruning::merge_words(store.clone()));
+    lifecycle.spawn("words of new messages", pruning::merge_words(store.clone(), metrics.word_merge_failures.clone()));
     let app = build(&Started { config, backends: &backends, context: &context, lifecycle, places })?;
     let revocations = Arc::new(context.revocations.clone());
     lifecycle.spawn("bus receiver", Dispatcher::run(backends.bus.clone(), revocations, app.sink.clone()));

@@ -7,6 +7,7 @@
 use crate::error::Error;
 use crate::store::Store;
 use futures_util::FutureExt;
+use prometheus::IntCounter;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -77,8 +78,8 @@ const MERGE_AWAY: Duration = Duration::from_secs(2);
 const MERGE_REFUSED: Duration = Duration::from_secs(10);
 
 /// Merges the words of new messages into the index by which search finds them, for as long as the
-/// process lives. Asks nothing while nothing is written.
-pub async fn merge_words(store: Arc<dyn Store>) {
+/// process lives. Asks nothing while nothing is written. Counts the merges that failed.
+pub async fn merge_words(store: Arc<dyn Store>, failures: IntCounter) {
     let mut failed = false;
     loop {
         store.words_written().await;
@@ -101,8 +102,12 @@ pub async fn merge_words(store: Arc<dyn Store>) {
                     break;
                 }
                 // One that is away is the watch of the database's to report.
-                Err(Error::Unavailable(_)) => pause = MERGE_AWAY,
+                Err(Error::Unavailable(_)) => {
+                    failures.inc();
+                    pause = MERGE_AWAY;
+                }
                 Err(error) => {
+                    failures.inc();
                     pause = MERGE_REFUSED;
                     if !failed {
                         failed = true;

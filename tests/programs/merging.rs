@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
+use crate::programs::metrics::total;
 use crate::support::{Deployment, PgBouncer, Postgres, eventually, json, limited};
 
+const HANDBOOK: &str = include_str!("../../docs/OPERATIONS.md");
 /// A call of the function that merges, in the server's log.
 const MERGE: &str = "select messenger_merge_words";
 /// A beat of a node's watch over its database.
@@ -85,13 +87,11 @@ async fn a_node_that_may_not_merge_says_so_once() {
         let direct = server.new_database().await;
         drop(Deployment::cluster(1, 0).postgres(&server).env("DATABASE_URL", &direct).start().await);
         let mut link = PgConnection::connect(&direct).await.unwrap();
-        for sql in [
-            "create role guest login",
-            "grant select, insert, update, delete on all tables in schema public to guest",
-            "grant usage, select, update on all sequences in schema public to guest",
-        ] {
-            link.execute(sql).await.unwrap();
-        }
+        link.execute("create role guest login").await.unwrap();
+        // As the handbook has them.
+        let grants = HANDBOOK.split("```sql\n").find(|part| part.starts_with("grant ")).expect("the grants");
+        let grants = grants.split("```").next().unwrap_or_default().replace("messenger_app", "guest");
+        link.execute(AssertSqlSafe(grants)).await.unwrap();
         let begun = server.log().len();
         let of_guest = direct.replace("postgres@", "guest@");
         let d = Deployment::cluster(1, 0).postgres(&server).env("DATABASE_URL", of_guest).env("MIGRATE", "off");
@@ -104,6 +104,8 @@ async fn a_node_that_may_not_merge_says_so_once() {
         ann.say(chat_id, "another word").await;
         let said = d.api(0).log().since(0).iter().filter(|line| line.contains("cannot be merged")).count();
         assert_eq!(said, 1, "{}", d.tail(20));
+        let failures = total(std::slice::from_ref(d.api(0)), "messenger_word_merge_failures_total", &[]).await;
+        assert!(failures >= 2.0, "{failures}");
         let errors: Vec<_> = server.log().into_iter().skip(begun).filter(|line| line.contains("ERROR:")).collect();
         assert!(errors.is_empty(), "{errors:?}");
     })

@@ -29,6 +29,7 @@ const API: &[&str] = &[
     "messenger_db_replica_up",
     "messenger_db_replica_lag_bytes",
     "messenger_messages_stored_total",
+    "messenger_word_merge_failures_total",
     "messenger_auth_attempts_total",
     "messenger_rate_limited_total",
     "messenger_trace_spans_total",
@@ -62,6 +63,7 @@ const GATEWAY: &[&str] = &[
     "messenger_db_replica_up",
     "messenger_db_replica_lag_bytes",
     "messenger_messages_stored_total",
+    "messenger_word_merge_failures_total",
     "process_cpu_seconds_total",
 ];
 

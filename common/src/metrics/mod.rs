@@ -129,6 +129,8 @@ table! {
     /// Bytes of the log that the replica had not replayed when it was looked at last, after half a
     /// second in which it might.
     db_replica_lag: IntGauge = "messenger_db_replica_lag_bytes", Both;
+    /// Merges of new messages' words into the index of search that failed.
+    word_merge_failures: IntCounter = "messenger_word_merge_failures_total", Both;
     /// Messages stored by this process.
     messages_stored: IntCounter = "messenger_messages_stored_total", Both;
     /// Attempts to log in, to refresh, to confirm one's password or to come in with a token that

@@ -109,6 +109,10 @@ async fn a_store_that_wrote_nothing_asks_for_no_merge() {
     at.history(chat, &ann).await;
     store.ping().await.unwrap();
     assert!(!wrote(), "once for what was written, and not for reads");
+    let stranger = at.user().await;
+    wrote();
+    assert!(store.edit(message.id, stranger.id, "no".into(), Vec::new()).await.is_err());
+    assert!(!wrote(), "nor for what was refused");
     store.edit(message.id, ann.id, "two".into(), Vec::new()).await.unwrap();
     assert!(wrote());
     at.sql("update messages set words = null").await;
@@ -116,13 +120,22 @@ async fn a_store_that_wrote_nothing_asks_for_no_merge() {
     assert!(wrote());
 }
 
-/// Guarantee G10: no write waits for the index's new setting, and it waits for no write.
+/// What is too much for one merge never gets smaller by itself: it is no outage.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_setting_of_the_index_changes_beside_the_writes() {
-    let (store, at) = unmerged(4).await;
-    let ann = at.user().await;
-    let chat = at.group(&ann, &[]).await.id;
-    // As the release before left it.
+async fn a_merge_that_takes_too_long_is_a_fault() {
+    let (_, at) = unmerged(4).await;
+    at.sql(
+        "create or replace function messenger_merge_words_v1(p_most bigint, p_longest interval, p_written interval)
+         returns boolean language plpgsql as $$
+         begin perform set_config('statement_timeout', '10', true); perform pg_sleep(0.05); raise query_canceled; end $$",
+    )
+    .await;
+    let failed = at.store.merge_words(NOW).await;
+    assert!(matches!(failed, Err(Error::Internal(_))), "{failed:?}");
+}
+
+/// Undoes the migration, as the release before left the database.
+async fn undone(at: &Fixture) {
     for undo in [
         "delete from _sqlx_migrations where version = 42",
         "drop table words_merged",
@@ -131,6 +144,45 @@ async fn the_setting_of_the_index_changes_beside_the_writes() {
     ] {
         at.sql(undo).await;
     }
+}
+
+/// Guarantee G10: a transaction that has read by the index delays the migration. Writes wait behind
+/// it, but never for long.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_of_the_index_holds_the_writes_up_for_two_seconds_at_most() {
+    let (store, at) = unmerged(4).await;
+    let ann = at.user().await;
+    let chat = at.group(&ann, &[]).await.id;
+    undone(&at).await;
+    let mut reader = sqlx::PgConnection::connect(at.url()).await.unwrap();
+    let read = "begin isolation level repeatable read; select count(*) from messages where words @@ 'word'";
+    sqlx::raw_sql(read).execute(&mut reader).await.unwrap();
+    let migrating = tokio::spawn(async move { store.migrate().await });
+    let waits = "select count(*) from pg_locks where relation = 'messages_found'::regclass and not granted";
+    let (mut longest, mut waited) = (Duration::ZERO, 0);
+    let until = tokio::time::Instant::now() + Duration::from_secs(5);
+    while tokio::time::Instant::now() < until {
+        waited += at.number(waits).await;
+        let begun = tokio::time::Instant::now();
+        at.store.send(vec![new(chat, &ann, "beside it")]).await.unwrap();
+        longest = longest.max(begun.elapsed());
+    }
+    println!("the longest send took {longest:?}");
+    assert!(waited > 0, "the migration waits for the reader");
+    assert!(longest < Duration::from_secs(2), "{longest:?}");
+    assert!(!migrating.is_finished());
+    sqlx::raw_sql("commit").execute(&mut reader).await.unwrap();
+    migrating.await.unwrap().unwrap();
+    assert!(!at.store.merge_words(NOW).await.unwrap());
+}
+
+/// Guarantee G10: it waits for no write that another transaction has done.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_setting_of_the_index_changes_beside_the_writes() {
+    let (store, at) = unmerged(4).await;
+    let ann = at.user().await;
+    let chat = at.group(&ann, &[]).await.id;
+    undone(&at).await;
     let mut long = sqlx::PgConnection::connect(at.url()).await.unwrap();
     let write = format!(
         "begin; insert into messages (chat_id, seq, author_id, text, created_at, words)

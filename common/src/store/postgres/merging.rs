@@ -6,7 +6,7 @@
 
 use super::PostgresStore;
 use crate::error::{Error, Result};
-use crate::store::fault::Fault;
+use crate::store::fault::{Fault, code};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -40,8 +40,12 @@ impl PostgresStore {
                 .fetch_one(connection)
                 .await
             };
-            let waits = waits.await;
-            lease.end_transaction(waits.map_err(Fault::Sql)).await
+            let waits = waits.await.map_err(|error| match code(&error).as_deref() {
+                // It may never end in time, and nothing else shows that.
+                Some("57014") => Error::internal(format!("merging took too long: {error}")).into(),
+                _ => Fault::Sql(error),
+            });
+            lease.end_transaction(waits).await
         };
         match timeout(TIMEOUT, merged).await {
             Ok(merged) => {

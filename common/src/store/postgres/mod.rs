@@ -156,9 +156,9 @@ impl PostgresStore {
         self.run(|| async {
             let mut lease = self.pool.begin().await?;
             let changed = change(lease.connection()).await;
-            let changed = lease.end_transaction(changed).await;
+            let changed = lease.end_transaction(changed).await?;
             self.written.notify_one();
-            changed
+            Ok(changed)
         })
         .await
     }
