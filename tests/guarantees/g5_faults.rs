@@ -3,19 +3,12 @@
 use futures_util::future::join_all;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
+use super::crowd::{sockets, users};
 use super::watch::Watch;
-use crate::support::{Deployment, SOON, User, Ws, eventually, limited};
+use crate::support::{Deployment, SOON, Ws, eventually, limited};
 
 /// Buckets of presence, by the user's id.
 const BUCKETS: i64 = 64;
-
-async fn users(d: &Deployment, count: usize) -> Vec<User> {
-    let mut all = Vec::new();
-    while all.len() < count {
-        all.extend(join_all((all.len()..count).take(50).map(|_| d.user())).await);
-    }
-    all
-}
 
 /// The key of that name in a bucket.
 async fn key(d: &Deployment, bucket: i64, name: &str) -> String {
@@ -32,7 +25,7 @@ async fn a_bucket_that_fails_holds_up_no_other() {
         let first = users[0].connect_to(0).await;
         let bad = (users[0].id + 1) % BUCKETS;
         d.redis().command(&["SET", &key(&d, bad, "held").await, "of another kind"]).await;
-        let mut sockets = join_all(users[1..].iter().map(|user| user.connect_to(0))).await;
+        let mut sockets = sockets(&users[1..], 0).await;
         let well = users.iter().filter(|user| user.id % BUCKETS != bad).count() as u64;
         let count = async || users[0].rest.get("/ws/online-users?limit=1").await.ok(200)["count"].as_u64();
         eventually("all others online", SOON, async || (count().await? == well).then_some(())).await;
@@ -52,7 +45,7 @@ async fn a_user_whom_the_store_refuses_keeps_nobody_from_being_announced() {
         let (observer, users) = (d.user().await, users(&d, 12).await);
         let chat_id = observer.group_id(&users.iter().collect::<Vec<_>>()).await;
         let watch = Watch::subscribed(observer.connect_to(0).await, chat_id).await;
-        let sockets = join_all(users.iter().map(|user| user.connect_to(0))).await;
+        let sockets = sockets(&users, 0).await;
         for user in &users {
             watch.expect_status(user, "online", SOON).await;
         }

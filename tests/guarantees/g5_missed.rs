@@ -4,15 +4,12 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
+use super::crowd::{sockets, users};
 use super::watch::{Watch, statuses};
 use crate::support::proxy::Mode;
 use crate::support::{Deployment, Proxy, Redis, SOON, User, Ws, limited};
 
 const OUTAGE: Duration = Duration::from_secs(3);
-
-async fn users(d: &Deployment, count: usize) -> Vec<User> {
-    join_all((0..count).map(|_| d.user())).await
-}
 
 #[tokio::test]
 async fn a_gateway_whose_link_was_away_learns_who_came_and_went() {
@@ -31,10 +28,7 @@ async fn a_gateway_whose_link_was_away_learns_who_came_and_went() {
         for gateway in 0..2 {
             watches.push(Watch::subscribed(observer.connect_to(gateway).await, chat_id).await);
         }
-        let (_stay, gone) = (
-            join_all(staying.iter().map(|user| user.connect_to(1))).await,
-            join_all(going.iter().chain([&twice]).map(|user| user.connect_to(1))).await,
-        );
+        let (_stay, gone) = (sockets(&staying, 1).await, sockets(going.iter().chain([&twice]), 1).await);
         for watch in &watches {
             for user in staying.iter().chain(&going).chain([&twice]) {
                 watch.expect_status(user, "online", SOON).await;
@@ -46,7 +40,7 @@ async fn a_gateway_whose_link_was_away_learns_who_came_and_went() {
         let mut ticks = tokio::time::interval(OUTAGE);
         ticks.tick().await;
         join_all(gone.into_iter().map(Ws::close)).await;
-        let _came = join_all(coming.iter().map(|user| user.connect_to(1))).await;
+        let _came = sockets(&coming, 1).await;
         let flashed = back.connect_to(1).await;
         let [away, near] = &watches[..] else { unreachable!() };
         for user in going.iter().chain([&twice]) {

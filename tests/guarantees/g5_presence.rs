@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
+use super::crowd::{sockets, users};
 use super::watch::{Watch, statuses};
 use crate::support::{Deployment, SOON, User, Ws, eventually, limited};
 
@@ -12,18 +13,9 @@ use crate::support::{Deployment, SOON, User, Ws, eventually, limited};
 const LEASE: Duration = Duration::from_secs(15);
 const MARGIN: Duration = Duration::from_secs(5);
 
-async fn users(d: &Deployment, count: usize) -> Vec<User> {
-    join_all((0..count).map(|_| d.user())).await
-}
-
 /// A group of all of them, the first one's.
 async fn group_of(users: &[&User]) -> i64 {
     users[0].group_id(&users[1..]).await
-}
-
-/// One socket of each of these users on that gateway.
-async fn sockets(users: &[User], gateway: usize) -> Vec<Ws> {
-    join_all(users.iter().map(|user| user.connect_to(gateway))).await
 }
 
 /// A socket of the observer on each of these gateways, subscribed.

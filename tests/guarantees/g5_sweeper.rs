@@ -2,23 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
 use sqlx::{Connection, Executor, PgConnection};
 
+use super::crowd::{sockets, users};
 use super::watch::{Watch, statuses};
-use crate::support::{Deployment, SOON, User, eventually, limited};
+use crate::support::{Deployment, SOON, eventually, limited};
 
 const LEASE: Duration = Duration::from_secs(6);
 const MARGIN: Duration = Duration::from_secs(5);
 const USERS: usize = 240;
-
-async fn users(d: &Deployment, count: usize) -> Vec<User> {
-    let mut all = Vec::new();
-    while all.len() < count {
-        all.extend(join_all((all.len()..count).take(50).map(|_| d.user())).await);
-    }
-    all
-}
 
 /// How many users of one gateway Redis holds for online.
 async fn listed(d: &Deployment) -> u64 {
@@ -38,7 +30,7 @@ async fn the_death_of_the_sweeping_gateway_loses_no_transition() {
         for observer in &observers {
             watches.push(Watch::subscribed(observer.connect_to(2).await, chat_id).await);
         }
-        let _here = join_all(users.iter().map(|user| user.connect_to(0))).await;
+        let _here = sockets(&users, 0).await;
         let told = |watch: &Watch, wanted: &[&str]| {
             let seen = watch.seen();
             users.iter().filter(|user| statuses(&seen, user.id) == wanted).count()

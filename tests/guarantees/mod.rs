@@ -2,6 +2,7 @@
 //! links cut, stalled and refused, servers stopped and started again. The tests of G1 to G3 run a
 //! [`load`] meanwhile and count what became of it; each prints a line.
 
+mod crowd;
 mod figures;
 mod g1_durable;
 mod g2_history;
