@@ -34,6 +34,9 @@ use std::collections::BTreeMap;
 
 /// Events held at most; more are dropped and come from the log.
 const HELD: usize = 256;
+/// No event is held up longer than so many ticks (3 s) because the store does not answer: a gateway
+/// that alone has lost the store goes on by the bus.
+const DOUBT_TICKS: u32 = 6;
 
 /// The outcome of an event that was offered.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,10 +45,8 @@ enum Offer {
     Next,
     /// It was here before.
     Had,
-    /// Something before it is missing; it is held.
+    /// Something before it is missing, or it may be of another history than the head; it is held.
     Held,
-    /// It may be of another history than the head: it comes from the log.
-    Doubted,
 }
 
 /// One chat's state in one shard.
@@ -68,8 +69,10 @@ pub struct Feed<C> {
     /// Whether a gap is being repaired.
     filling: bool,
     head_query: HeadQuery,
-    /// The history may have gone back: until the store has answered, nothing is handed on.
-    in_doubt: bool,
+    /// The history may have gone back: until the store has answered so often, nothing is handed on.
+    doubted: u8,
+    /// The tick at which an event was held up for that.
+    held_up: Option<u32>,
     /// How often the bus has confirmed the channel: what was read before the last time may lack an
     /// event.
     confirmations: u32,
@@ -90,7 +93,8 @@ impl<C: Reader> Feed<C> {
             log_reached: Seq(0),
             filling: false,
             head_query: HeadQuery::Idle,
-            in_doubt: false,
+            doubted: 0,
+            held_up: None,
             confirmations: 0,
             channel_up,
         }
@@ -135,9 +139,15 @@ impl<C: Reader> Feed<C> {
         self.head.get_or_insert(head);
     }
 
-    /// Lets go of the newest events where there was none for `ticks`.
-    pub fn age(&mut self, tick: u32, ticks: u32) {
+    /// Lets go of the newest events where there was none for `ticks`. Says whether an event was
+    /// held up too long: [`Self::go_on`] is due, though the store has yet to answer.
+    pub fn age(&mut self, tick: u32, ticks: u32) -> bool {
         self.ring.age(tick, ticks);
+        let is_late = self.held_up.is_some_and(|since| tick.wrapping_sub(since) >= DOUBT_TICKS);
+        if is_late {
+            self.end_doubt();
+        }
+        is_late
     }
 
     /// Takes an event, whichever way it came.
@@ -145,8 +155,7 @@ impl<C: Reader> Feed<C> {
         self.log_reached = self.log_reached.max(event.seq);
         match self.head {
             Some(head) if event.seq <= head => Offer::Had,
-            _ if self.in_doubt => Offer::Doubted,
-            Some(head) if event.seq == head.next() => {
+            Some(head) if event.seq == head.next() && self.doubted == 0 => {
                 self.advance(event);
                 Offer::Next
             }
@@ -166,7 +175,7 @@ impl<C: Reader> Feed<C> {
 
     /// The next event, if it is among those held.
     fn next_held(&mut self) -> Option<Event> {
-        let head = self.head?;
+        let head = self.head.filter(|_| self.doubted == 0)?;
         while let Some(entry) = self.held.first_entry() {
             if *entry.key() > head.next() {
                 return None;

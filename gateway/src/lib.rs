@@ -7,12 +7,13 @@
 //!
 //! Rooms, top to bottom: `bench, fuzz, start → routes → handshake → state → drain, revocation →
 //! worker → session → commands → subscription → repair → shard → hub → reads, presence, inbox →
-//! conn → paced → newest, feed → protocol → frame`
+//! conn → paced → newest, decisions, feed → protocol → frame`
 
 #[cfg(feature = "bench")]
 pub mod bench;
 mod commands;
 mod conn;
+mod decisions;
 mod drain;
 pub mod feed;
 mod frame;

@@ -30,6 +30,8 @@ use tokio::time::MissedTickBehavior;
 
 /// Users of one call at most.
 pub(crate) const USERS_PER_CALL: usize = 256;
+/// Transitions that may wait to be announced while a sweep goes on at once.
+const ANNOUNCED_AHEAD: usize = 20_000;
 /// How often transitions that time brings are looked for.
 pub(crate) const SWEEP: Duration = Duration::from_millis(500);
 /// The pause before the next look where the last one left users that were due: a gateway that held
@@ -164,7 +166,8 @@ impl PresenceKeeper {
                         parts.metrics.presence_online_users.set(i64::try_from(online).unwrap_or(i64::MAX));
                     }
                     parts.announcer.announce(lead.transitions);
-                    if lead.left {
+                    // The next are taken when these are told, or they would only wait here.
+                    if lead.left && parts.announcer.waiting() < ANNOUNCED_AHEAD {
                         beats.reset_after(SWEEP_ON);
                     }
                 }

@@ -17,6 +17,9 @@ use std::time::Duration;
 /// The pauses after a read that failed or brought nothing.
 pub(crate) const RETRY: Backoff = Backoff { first: Duration::from_millis(50), longest: Duration::from_secs(1) };
 
+/// The longest pause while nothing is delivered for want of an answer.
+const DOUBTED_PAUSE: Duration = Duration::from_millis(100);
+
 /// Starts a repair on the shard's thread.
 pub(crate) fn start(shard: &Rc<Shard>, chat: ChatId, due: Repair) {
     let own = Rc::clone(shard);
@@ -77,7 +80,11 @@ async fn check_head(shard: Rc<Shard>, chat: ChatId, cause: GapCause) {
         let answered = shard.with_feed(chat, |feed| head.ok().map(|head| feed.head_answered(head, cause)));
         match answered {
             None => return,
-            Some(None) => tokio::time::sleep(pauses.pause()).await,
+            Some(None) => {
+                let in_doubt = shard.with_feed(chat, |feed| feed.is_in_doubt()).unwrap_or(false);
+                let pause = pauses.pause();
+                tokio::time::sleep(if in_doubt { pause.min(DOUBTED_PAUSE) } else { pause }).await;
+            }
             Some(Some((due, again))) => {
                 if let Some(due) = due {
                     start(&shard, chat, due);

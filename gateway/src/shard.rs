@@ -113,7 +113,7 @@ impl Shard {
 
     /// Whether the store lost its connections, or has another history, since the last call.
     pub(crate) fn has_lost_the_store(&self) -> bool {
-        let losses = self.hub.ctx.store.losses() + self.hub.ctx.history.changes();
+        let losses = self.losses();
         self.store_losses.replace(losses) != losses
     }
 
@@ -218,12 +218,14 @@ impl Shard {
         self.with_sub(conn, chat, |feed, key| feed.sub(key).is_some_and(Sub::listens)).unwrap_or(false)
     }
 
-    /// Lets go of feeds that nobody wants any more. Returns the chats of the others whose head is
-    /// due to be checked.
+    /// Lets go of feeds that nobody wants any more, and moves on those that were held up too long.
+    /// Returns the chats of the others whose head is due to be checked.
     pub(crate) fn age_feeds(&self, is_due: impl Fn(ChatId) -> bool) -> Vec<ChatId> {
-        let mut due = Vec::new();
+        let (mut due, mut late) = (Vec::new(), Vec::new());
         self.chats.borrow_mut().retain(|id, Chat { feed, idle_ticks, .. }| {
-            feed.age(self.ticks.get(), RING_TICKS);
+            if feed.age(self.ticks.get(), RING_TICKS) {
+                late.push(*id);
+            }
             if feed.is_empty() {
                 *idle_ticks = idle_ticks.saturating_add(1);
                 let unwanted = *idle_ticks > IDLE_TICKS && !feed.is_filling();
@@ -237,7 +239,18 @@ impl Shard {
             }
             true
         });
+        late.into_iter().for_each(|chat| self.go_on(chat));
         due
+    }
+
+    /// The feeds that know something, also those that nobody wants just now.
+    pub(crate) fn known_chats(&self) -> Vec<ChatId> {
+        self.chats.borrow().iter().filter(|(_, chat)| chat.feed.head().is_some()).map(|(id, _)| *id).collect()
+    }
+
+    /// How often the store lost its connections, or had another history.
+    pub(crate) fn losses(&self) -> u64 {
+        self.hub.ctx.store.losses() + self.hub.ctx.history.changes()
     }
 
     /// Counts an event that readers took.

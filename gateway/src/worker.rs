@@ -108,7 +108,7 @@ impl Worker {
                 }
             }
             ToShard::Displace(user, conn) => self.displace(user, conn),
-            ToShard::CompareAll => self.compare_heads(false, |_| true),
+            ToShard::CompareAll => self.compare_heads(|_| true),
             ToShard::Revoke(revocation) => self.revoke(revocation),
             ToShard::Recheck => self.recheck(),
             ToShard::Drain(over) => self.drain(over),

@@ -177,8 +177,8 @@ async fn many_newcomers_cost_more_than_one(builder: Builder) {
         let request = ann.rest.request(Method::POST, "/chats/create");
         request.json(&json!({"name": "x", "member_ids": strangers}))
     };
-    // Half a burst more than the one: two at once are too many, and whoever waits is served. A crowd
-    // may refuse itself whole, since each holds the price of one while it asks for the rest.
+    // Half a burst more than the one: two at once are too many, and whoever waits is served. A
+    // crowd may refuse itself whole: each holds the price of one while it asks for the rest.
     let (refused, others) = at_once(create).await;
     assert!(refused > MANY / 2, "{refused}");
     assert!(others.iter().all(|answer| answer.status == 422), "{others:?}");

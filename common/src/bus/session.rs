@@ -204,9 +204,10 @@ impl Session {
             {
                 let mut life = self.listener.life.lock();
                 // A process that stood still (a paused machine) did not read what came: that is no
-                // word on the link.
-                if now.duration_since(looked) > STANDSTILL {
-                    life.probed = now;
+                // word on the link. Each round counts as one pause, however late it is.
+                let pause = now.duration_since(looked);
+                if pause > STANDSTILL {
+                    life.probed = (life.probed + (pause - PROBE_EVERY)).min(now);
                 }
                 if now.duration_since(life.probed) > PROBE_TIMEOUT {
                     return End::Mute;

@@ -155,16 +155,39 @@ impl RedisPool {
     /// the whole call, is an error. `Error::Unavailable` when Redis is away, slow or refuses.
     pub async fn run(&self, calls: &[ScriptCall<'_>]) -> Result<Vec<Result<Value>>> {
         let groups = script::groups(calls, self.is_one_server());
+        let first = self.run_groups(&groups).await?;
+        let is_apart = |group: &script::Group<'_>, answer: &RedisResult<Value>| group.len() > 1 && is_refused(answer);
+        let refused: Vec<_> = groups.iter().zip(&first).filter(|(group, answer)| is_apart(group, answer)).collect();
+        let alone: Vec<_> = refused.iter().flat_map(|(group, _)| group.each()).collect();
+        let mut alone =
+            if alone.is_empty() { Vec::new() } else { self.run_alone(&alone, refused[0].1).await }.into_iter();
         let mut split = Vec::with_capacity(calls.len());
-        for (group, answer) in groups.iter().zip(self.run_groups(&groups).await?) {
-            if group.len() > 1 && is_refused(&answer) {
-                self.found_spread(answer);
-                split.extend(self.run_groups(&group.each().collect::<Vec<_>>()).await?);
+        for (group, answer) in groups.iter().zip(first) {
+            if is_apart(group, &answer) {
+                split.extend(alone.by_ref().take(group.len()));
             } else {
                 split.extend(group.split(answer));
             }
         }
         Ok(answers(split))
+    }
+
+    /// Runs by themselves calls that were refused together. That they are not refused now shows
+    /// what was wrong.
+    async fn run_alone(&self, calls: &[script::Group<'_>], refusal: &RedisResult<Value>) -> Vec<RedisResult<Value>> {
+        match self.run_groups(calls).await {
+            Ok(answers) => {
+                if answers.iter().any(|answer| !matches!(answer, Err(_) | Ok(Value::ServerError(_)))) {
+                    self.found_spread(refusal.as_ref().ok().cloned().unwrap_or(Value::Nil));
+                }
+                answers
+            }
+            // The others have their answers.
+            Err(error) => {
+                let failed = || Err((redis::ErrorKind::Io, "no answer", error.cause()).into());
+                calls.iter().map(|_| failed()).collect()
+            }
+        }
     }
 
     /// Runs a script with keys of several slots. `None` where that is refused.
@@ -174,7 +197,7 @@ impl RedisPool {
         match answers.into_iter().next() {
             Some(answer) if !is_refused(&answer) => answer.map(Some).map_err(Error::unavailable),
             Some(refusal) => {
-                self.found_spread(refusal);
+                self.found_spread(refusal.unwrap_or(Value::Nil));
                 Ok(None)
             }
             None => Err(Error::unavailable("no answer")),
@@ -182,10 +205,10 @@ impl RedisPool {
     }
 
     /// Whatever a proxy calls it: a refusal of keys of several slots is no fault of the keys.
-    fn found_spread(&self, refusal: RedisResult<Value>) {
+    fn found_spread(&self, refusal: Value) {
         let is_news = self.is_one_server();
         *self.spread.lock() = Some(Instant::now());
-        if is_news && let Err(error) = refusal.and_then(Value::extract_error) {
+        if is_news && let Err(error) = refusal.extract_error() {
             tracing::info!(%error, "Redis refuses a script with keys of several slots: each bucket is asked by itself");
         }
     }
@@ -291,9 +314,12 @@ fn is_unknown_script(answer: &RedisResult<Value>) -> bool {
     matches!(answer, Ok(Value::ServerError(error)) if error.kind() == Some(ServerErrorKind::NoScript))
 }
 
-/// Whether a server that could have run the script refused it.
+/// Whether a server that could have run the script refused it, for a reason that another form of
+/// the call may not have.
 fn is_refused(answer: &RedisResult<Value>) -> bool {
-    matches!(answer, Ok(refusal @ Value::ServerError(_)) if !is_not_primary(refusal))
+    const OF_ANY_CALL: [&str; 6] = ["BUSY", "NOAUTH", "NOPERM", "WRONGPASS", "CLUSTERDOWN", "OOM"];
+    let Ok(refusal @ Value::ServerError(error)) = answer else { return false };
+    !is_not_primary(refusal) && !OF_ANY_CALL.contains(&error.code())
 }
 
 /// The answer of a replica, or of a server that is still loading.
@@ -314,28 +340,4 @@ impl fmt::Debug for RedisPool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use messenger_testing::{Proxy, Redis};
-
-    /// A balancer drops what was idle for minutes, and says nothing of it.
-    #[tokio::test]
-    async fn connections_that_were_forgotten_while_unused_cost_no_call() {
-        let server = Redis::private().await;
-        let proxy = Proxy::to(&server.address());
-        let config = RedisConfig::of(vec![format!("redis://{}", proxy.address()).into()], false);
-        let idle = Duration::from_millis(300);
-        let pool = RedisPool::trusting(&config, Duration::from_secs(1), idle).unwrap();
-        let ask = || async { pool.each(&[redis::cmd("PING")]).await };
-        // All of them, at once.
-        assert!(join_all((0..CONNECTIONS).map(|_| ask())).await.iter().all(Result::is_ok));
-        proxy.forget();
-        tokio::time::sleep(idle).await;
-        for _ in 0..2 {
-            let begun = Instant::now();
-            let answers = join_all((0..CONNECTIONS).map(|_| ask())).await;
-            assert!(answers.iter().all(Result::is_ok), "{answers:?}");
-            assert!(begun.elapsed() < Duration::from_millis(900), "{:?}", begun.elapsed());
-        }
-    }
-}
+mod tests;

@@ -74,7 +74,7 @@ impl<C: Reader> Feed<C> {
             if sub.is_lost {
                 return Step::Lost;
             }
-            if self.in_doubt {
+            if self.doubted > 0 {
                 return Step::Done;
             }
             let cursor = sub.cursor;

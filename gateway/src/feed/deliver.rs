@@ -30,7 +30,12 @@ impl<C: Reader> Feed<C> {
             }
             // Its number is taken by another event: one of both is of a lost history.
             Offer::Had if self.contradicts(event) => return self.doubt(),
-            Offer::Had | Offer::Held | Offer::Doubted => {}
+            Offer::Had => {}
+            Offer::Held => {
+                if self.doubted > 0 {
+                    self.held_up.get_or_insert(tick);
+                }
+            }
         }
         self.gap_due(GapCause::Jump, HOLD)
     }
@@ -44,7 +49,7 @@ impl<C: Reader> Feed<C> {
 
     /// A piece of the log, read because of a gap.
     pub fn on_piece(&mut self, piece: &Piece, tick: u32, handed: &mut impl Handed) -> Progress {
-        let Some(before) = self.head.filter(|_| !self.in_doubt) else { return Progress::Moved };
+        let Some(before) = self.head.filter(|_| self.doubted == 0) else { return Progress::Moved };
         let (mut head, mut jumped) = (before, false);
         loop {
             match piece.next_after(head) {

@@ -18,6 +18,13 @@ pub struct Known {
     histories: u32,
 }
 
+impl Known {
+    /// The log has reached that number too.
+    pub(super) fn has_reached(&mut self, seq: Seq) {
+        self.log_reached = self.log_reached.max(seq);
+    }
+}
+
 impl<C: Reader> Feed<C> {
     /// The knowledge to compare the store's next answer with: take it before you ask.
     pub fn known(&self) -> Known {

@@ -45,7 +45,7 @@ impl<C: Reader> Feed<C> {
 
     /// The repair of a gap, if there is one and none is under way.
     pub(super) fn gap_due(&mut self, cause: GapCause, hold: Duration) -> Option<Repair> {
-        let due = self.has_gap() && !self.filling && !self.in_doubt;
+        let due = self.has_gap() && !self.filling && self.doubted == 0;
         self.filling |= due;
         due.then_some(Repair::Gap(cause, hold))
     }
@@ -54,7 +54,7 @@ impl<C: Reader> Feed<C> {
     /// `None` ends it; where there is a doubt, the answer to that begins it anew.
     pub fn missing(&mut self) -> Option<(Seq, Seq)> {
         let range = self.head.map(|head| (head, self.log_reached));
-        let missing = range.filter(|(head, known)| known > head && !self.in_doubt);
+        let missing = range.filter(|(head, known)| known > head && self.doubted == 0);
         self.filling = missing.is_some();
         missing
     }
@@ -87,18 +87,23 @@ impl<C: Reader> Feed<C> {
     /// events that are held or come meanwhile, so they come from the log.
     pub fn doubt(&mut self) -> Option<Repair> {
         self.held.clear();
-        self.in_doubt = true;
+        self.doubted = if self.head_query == HeadQuery::Idle { 1 } else { 2 };
+        // The question that follows for an earlier reason is this one's too.
+        if let HeadQuery::AskAgain(_, next) = &mut self.head_query {
+            next.has_reached(self.log_reached);
+        }
         self.head_due(GapCause::HeadCheck)
     }
 
-    /// The store has answered: goes on with those that were behind meanwhile.
-    fn end_doubt(&mut self) {
-        if std::mem::take(&mut self.in_doubt) {
-            self.subs
-                .iter()
-                .filter(|(_, sub)| sub.phase == Phase::Behind)
-                .for_each(|(_, sub)| sub.reader.fell_behind());
-        }
+    /// Goes on with those that were behind meanwhile.
+    pub(super) fn end_doubt(&mut self) {
+        (self.doubted, self.held_up) = (0, None);
+        self.subs.iter().filter(|(_, sub)| sub.phase == Phase::Behind).for_each(|(_, sub)| sub.reader.fell_behind());
+    }
+
+    /// Whether it waits for the store's answer, and hands on nothing meanwhile.
+    pub fn is_in_doubt(&self) -> bool {
+        self.doubted > 0
     }
 
     /// The knowledge to compare the query's answer with, if a query is under way.
@@ -117,13 +122,19 @@ impl<C: Reader> Feed<C> {
     /// The log's head, if the chat has one. Says which repair is due, and whether to ask once more.
     /// [`Feed::compare`] comes first.
     pub fn head_answered(&mut self, head: Option<Seq>, cause: GapCause) -> (Option<Repair>, bool) {
-        let again = if let HeadQuery::AskAgain(_, next) = std::mem::take(&mut self.head_query) {
+        let mut again = false;
+        if let HeadQuery::AskAgain(_, next) = std::mem::take(&mut self.head_query) {
             self.head_query = HeadQuery::Asked(next);
-            true
-        } else {
-            self.end_doubt();
-            false
-        };
+            again = true;
+        }
+        match self.doubted {
+            0 => {}
+            1 => {
+                self.held.clear();
+                self.end_doubt();
+            }
+            more => self.doubted = more - 1,
+        }
         let repair = head.and_then(|head| {
             self.reached(head);
             self.gap_due(cause, Duration::ZERO)

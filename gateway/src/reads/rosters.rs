@@ -5,6 +5,7 @@
 //! last. One that was decided before a read is in it already; one that comes after a subscription
 //! began reaches that itself.
 
+use crate::decisions::Decisions;
 use messenger_common::batcher::Batcher;
 use messenger_common::error::Result;
 use messenger_common::event::StatusChange;
@@ -21,6 +22,8 @@ use std::time::{Duration, Instant};
 const ROSTERS_PER_QUERY: usize = 64;
 /// How long a roster serves others after its read began.
 const KEPT_FOR: Duration = Duration::from_millis(1500);
+/// How long a decision about a user is remembered at least: an older one may come late.
+const REMEMBERED_FOR: Duration = Duration::from_mins(1);
 /// Users of all kept rosters at most; beyond it a roster serves only those who asked.
 const KEPT_USERS: usize = 1 << 20;
 /// A subscription waits this long for a roster; then it begins without.
@@ -39,15 +42,17 @@ pub(crate) struct Rosters {
 struct Kept {
     chats: HashMap<ChatId, Entry>,
     users: usize,
+    decisions: Decisions,
+    /// When the present period of the decisions began.
+    period: Option<Instant>,
 }
 
 struct Entry {
     began: Instant,
     /// `None` while it is read.
     roster: Option<Roster>,
-    /// The statuses that came since the read began: when each was decided, and whether it is
-    /// `online`.
-    statuses: HashMap<UserId, (i64, bool)>,
+    /// The users whose status came since the read began, and whether it is `online`.
+    statuses: HashMap<UserId, bool>,
     /// Whether some of them are not in the roster yet.
     is_behind: bool,
 }
@@ -62,11 +67,14 @@ impl Entry {
         if let Some(Some(roster)) = self.roster.as_mut()
             && std::mem::take(&mut self.is_behind)
         {
-            let others = roster.iter().copied().filter(|user| !self.statuses.contains_key(user));
-            let online = self.statuses.iter().filter(|(_, (_, is_online))| *is_online).map(|(user, _)| *user);
-            *roster = others.chain(online).collect();
+            *roster = with(roster, &self.statuses);
         }
     }
+}
+
+fn with(roster: &[UserId], statuses: &HashMap<UserId, bool>) -> Arc<[UserId]> {
+    let others = roster.iter().copied().filter(|user| !statuses.contains_key(user));
+    others.chain(statuses.iter().filter(|(_, is_online)| **is_online).map(|(user, _)| *user)).collect()
 }
 
 impl Kept {
@@ -79,16 +87,21 @@ impl Kept {
     }
 
     fn begin(&mut self, chat: ChatId, now: Instant) {
-        if let Some(entry) = self.chats.remove(&chat) {
-            self.users -= entry.users();
-        }
-        let (roster, statuses) = (None, HashMap::new());
-        self.chats.insert(chat, Entry { began: now, roster, statuses, is_behind: false });
+        let before = self.chats.remove(&chat);
+        self.users -= before.as_ref().map_or(0, Entry::users);
+        // One that is still being read needs them too.
+        let statuses = before.filter(|entry| entry.roster.is_none()).map(|entry| entry.statuses).unwrap_or_default();
+        let is_behind = !statuses.is_empty();
+        self.chats.insert(chat, Entry { began: now, roster: None, statuses, is_behind });
     }
 
-    /// Keeps what was read. Returns it with the statuses that came meanwhile.
-    fn finish(&mut self, chat: ChatId, roster: Roster) -> Roster {
-        let Some(entry) = self.chats.get_mut(&chat).filter(|entry| entry.roster.is_none()) else { return roster };
+    /// Keeps what was read from then on, unless another read has begun since. Returns it with the
+    /// statuses that came meanwhile.
+    fn finish(&mut self, chat: ChatId, began: Instant, roster: Roster) -> Roster {
+        let Some(entry) = self.chats.get_mut(&chat) else { return roster };
+        if entry.began != began || entry.roster.is_some() {
+            return roster.map(|roster| with(&roster, &entry.statuses));
+        }
         entry.roster = Some(roster);
         entry.bring_up();
         if self.users < KEPT_USERS {
@@ -99,17 +112,21 @@ impl Kept {
     }
 
     fn changed(&mut self, user: UserId, decided: i64, is_online: bool, chats: &[ChatId]) {
+        if self.decisions.is_outdated(user, decided) {
+            return;
+        }
         for chat in chats {
             let Some(entry) = self.chats.get_mut(chat) else { continue };
-            let newest = entry.statuses.entry(user).or_insert((i64::MIN, is_online));
-            if decided >= newest.0 {
-                *newest = (decided, is_online);
-                entry.is_behind = true;
-            }
+            entry.statuses.insert(user, is_online);
+            entry.is_behind = true;
         }
     }
 
     fn drop_old(&mut self, now: Instant) {
+        if now.duration_since(*self.period.get_or_insert(now)) >= REMEMBERED_FOR {
+            self.period = Some(now);
+            self.decisions.begin_period();
+        }
         let users_kept = &mut self.users;
         self.chats.retain(|_, entry| {
             let stays = now.duration_since(entry.began) < KEPT_FOR;
@@ -180,7 +197,7 @@ async fn read(ctx: &Context, kept: &Mutex<Kept>, asked: &[ChatId]) -> Result<Vec
             online.map(|(chat, members)| (chat, members.into_iter().map(|online| online.user_id).collect())).collect();
         let mut kept = kept.lock();
         for chat in distinct {
-            let roster = kept.finish(chat, online.get(&chat).cloned());
+            let roster = kept.finish(chat, now, online.get(&chat).cloned());
             rosters.insert(chat, roster);
         }
     }
@@ -202,7 +219,7 @@ mod tests {
         let (mut kept, start) = (Kept::default(), Instant::now());
         kept.begin(CHAT, start);
         assert_eq!(kept.get(CHAT, start), None, "it is being read");
-        assert_eq!(kept.finish(CHAT, Some(roster(3))), Some(roster(3)));
+        assert_eq!(kept.finish(CHAT, start, Some(roster(3))), Some(roster(3)));
         assert_eq!(kept.get(CHAT, start + KEPT_FOR / 2), Some(Some(roster(3))));
         assert_eq!(kept.get(CHAT, start + KEPT_FOR), None);
         kept.drop_old(start + KEPT_FOR);
@@ -220,7 +237,7 @@ mod tests {
         kept.begin(CHAT, start);
         kept.changed(UserId(0), 10, false, &[ChatId(9), CHAT]);
         kept.changed(UserId(7), 11, true, &[CHAT]);
-        assert_eq!(users(Some(kept.finish(CHAT, Some(roster(3))))), [1, 2, 7]);
+        assert_eq!(users(Some(kept.finish(CHAT, start, Some(roster(3))))), [1, 2, 7]);
         for (user, decided, is_online) in [(0, 12, true), (1, 13, false), (7, 9, false), (2, 15, false), (2, 14, true)]
         {
             kept.changed(UserId(user), decided, is_online, &[CHAT]);
@@ -229,9 +246,46 @@ mod tests {
         assert_eq!(kept.users, 2);
         kept.begin(CHAT, start);
         assert_eq!(kept.users, 0);
-        assert_eq!(kept.finish(CHAT, None), None, "a large chat has none");
+        assert_eq!(kept.finish(CHAT, start, None), None, "a large chat has none");
         kept.changed(UserId(1), 20, true, &[CHAT]);
         assert_eq!(kept.get(CHAT, start), Some(None));
+    }
+
+    #[test]
+    fn of_two_reads_at_once_the_younger_is_kept_with_the_statuses_of_both() {
+        let (mut kept, start) = (Kept::default(), Instant::now());
+        let later = start + Duration::from_millis(25);
+        let sorted = |roster: Roster| {
+            let mut users = roster.expect("a roster").to_vec();
+            users.sort_unstable();
+            users
+        };
+        for younger_first in [false, true] {
+            let (offline, online) = (UserId(1), UserId(5));
+            kept.begin(CHAT, start);
+            kept.changed(offline, 10 + i64::from(younger_first), false, &[CHAT]);
+            kept.begin(CHAT, later);
+            kept.changed(online, 10 + i64::from(younger_first), true, &[CHAT]);
+            let (mut reads, seen) = ([start, later], [UserId(0), UserId(2), online]);
+            if younger_first {
+                reads.reverse();
+            }
+            for began in reads {
+                assert_eq!(sorted(kept.finish(CHAT, began, Some(roster(3)))), seen);
+            }
+            assert_eq!(sorted(kept.get(CHAT, later).flatten()), seen);
+            assert_eq!(kept.users, 3);
+        }
+    }
+
+    #[test]
+    fn an_older_decision_that_comes_late_is_not_put_over_a_newer_read() {
+        let (mut kept, start) = (Kept::default(), Instant::now());
+        kept.changed(UserId(1), 11, true, &[CHAT]);
+        kept.begin(CHAT, start);
+        kept.finish(CHAT, start, Some(roster(3)));
+        kept.changed(UserId(1), 10, false, &[CHAT]);
+        assert_eq!(kept.get(CHAT, start), Some(Some(roster(3))));
     }
 
     #[test]
@@ -239,7 +293,7 @@ mod tests {
         let (mut kept, start) = (Kept::default(), Instant::now());
         kept.users = KEPT_USERS;
         kept.begin(CHAT, start);
-        assert_eq!(kept.finish(CHAT, Some(roster(3))), Some(roster(3)));
+        assert_eq!(kept.finish(CHAT, start, Some(roster(3))), Some(roster(3)));
         assert_eq!((kept.get(CHAT, start), kept.users), (None, KEPT_USERS));
     }
 }

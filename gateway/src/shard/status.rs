@@ -2,25 +2,22 @@
 //! decisions about a user the later one holds.
 
 use super::Shard;
+use crate::decisions::Decisions;
 use crate::feed::Reader;
 use crate::inbox::StatusFrame;
 use crate::paced::Paced;
 use messenger_common::event::EventKind;
 use messenger_common::id::{ChatId, UserId};
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// How many ticks a decision is remembered at least: a minute.
 const TICKS_REMEMBERED: u32 = 120;
-/// Users of one period whose decisions are remembered at most; beyond it a new period begins.
-const USERS_REMEMBERED: usize = 50_000;
 
 /// The changes still to be delivered.
 #[derive(Default)]
 pub(super) struct Statuses {
     paced: Paced<UserId, (Arc<[StatusFrame]>, usize)>,
-    /// When the newest change of a user was decided, of the present period and the one before it.
-    decided: [HashMap<UserId, i64>; 2],
+    decisions: Decisions,
     ticks: u32,
 }
 
@@ -30,25 +27,11 @@ impl Statuses {
     fn add(&mut self, changes: &Arc<[StatusFrame]>, concerns: impl Fn(&StatusFrame) -> bool) -> u64 {
         let mut dropped = 0;
         for (at, change) in changes.iter().enumerate() {
-            if !self.is_outdated(change) && concerns(change) {
+            if !self.decisions.is_outdated(change.user_id, change.decided_at_micros) && concerns(change) {
                 dropped += u64::from(self.paced.add(change.user_id, (Arc::clone(changes), at)));
             }
         }
         dropped
-    }
-
-    /// Whether the decision, or a later one about the user, came before: deciders publish in no
-    /// order, and publish again what was not acknowledged.
-    fn is_outdated(&mut self, change: &StatusFrame) -> bool {
-        let known = self.decided.iter().find_map(|of| of.get(&change.user_id)).copied();
-        let outdated = known.is_some_and(|known| change.decided_at_micros <= known);
-        if !outdated {
-            if self.decided[0].len() >= USERS_REMEMBERED {
-                self.begin_period();
-            }
-            self.decided[0].insert(change.user_id, change.decided_at_micros);
-        }
-        outdated
     }
 
     /// A new tick, a new budget. While the bus is down the present period goes on: what was
@@ -60,12 +43,8 @@ impl Statuses {
         }
         self.ticks = self.ticks.wrapping_add(1);
         if self.ticks.is_multiple_of(TICKS_REMEMBERED) {
-            self.begin_period();
+            self.decisions.begin_period();
         }
-    }
-
-    fn begin_period(&mut self) {
-        self.decided[1] = std::mem::take(&mut self.decided[0]);
     }
 
     /// Delivers what the budget allows; `deliver` returns how many frames that took.
@@ -230,15 +209,5 @@ mod tests {
         assert_eq!(statuses.paced.len(), 1);
         statuses.add(&changes([2]), |_| true);
         assert_eq!(statuses.paced.len(), 1, "decided before");
-    }
-
-    #[test]
-    fn what_is_remembered_is_bounded() {
-        let mut statuses = Statuses::default();
-        let most = i64::try_from(USERS_REMEMBERED).expect("small");
-        statuses.add(&changes(0..3 * most), |_| false);
-        assert_eq!(statuses.decided.each_ref().map(HashMap::len), [USERS_REMEMBERED; 2]);
-        statuses.add(&changes([3 * most - 1]), |_| true);
-        assert_eq!(sent(&mut statuses, 1), [] as [i64; 0], "the newest are remembered");
     }
 }

@@ -51,6 +51,8 @@ pub(crate) struct Found {
     confirmations: u32,
     /// The feed's knowledge then.
     known: Known,
+    /// How often the store had lost its connections then.
+    losses: u64,
 }
 
 impl Subscribing<'_> {
@@ -103,12 +105,13 @@ impl Subscribing<'_> {
         }
         let known = self.shard.with_feed(self.chat, |feed| (feed.confirmations(), feed.known()));
         let (confirmations, known) = known.unwrap_or_default();
+        let losses = self.shard.losses();
         let access = self.access().await?;
         if access.role.is_none() {
             return Err(Error::NotAMember);
         }
         let online = self.roster(access.member_count).await;
-        Ok(Found { access, online, confirmations, known })
+        Ok(Found { access, online, confirmations, known, losses })
     }
 
     async fn access(&self) -> Result<Access> {
@@ -164,7 +167,15 @@ impl Subscribing<'_> {
         let online = shard.hub.reads.rosters.kept(chat).flatten().or(found.online);
         self.answer(head, &epoch, begun.recovered, online, begun.resync);
         shard.go_on(chat);
-        let due = shard.with_feed(chat, |feed| feed.repair_after_admission(found.confirmations));
+        // What was read before a loss may be of another history than the feed by now.
+        let is_old = found.losses != shard.losses();
+        let due =
+            shard.with_feed(
+                chat,
+                |feed| {
+                    if is_old { feed.doubt() } else { feed.repair_after_admission(found.confirmations) }
+                },
+            );
         if let Some(due) = due.flatten() {
             repair::start(shard, chat, due);
         }

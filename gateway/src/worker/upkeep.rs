@@ -3,7 +3,8 @@
 //! the bus nor the tail of the log shows. Also revocation and drain.
 
 use super::{TICK, Worker};
-use crate::conn::{Conn, State};
+use crate::conn::{Conn, State, Subscriber};
+use crate::feed::{Feed, Repair};
 use crate::frame;
 use crate::protocol::{CloseCode, RECONNECT_AFTER_MS};
 use crate::repair;
@@ -37,7 +38,7 @@ impl Worker {
         }
         shard.renew_status_budget();
         shard.renew_beside_budget();
-        self.compare_heads(false, |chat| is_due(chat, tick));
+        self.compare_heads(|chat| is_due(chat, tick));
         shard.hub.reads.log.sweep(instant);
         shard.hub.reads.rosters.sweep(instant);
         if tick.is_multiple_of(SLOW_BEAT_TICKS) {
@@ -49,17 +50,18 @@ impl Worker {
     pub(super) fn look_at_the_store(&self) {
         if self.shard.has_lost_the_store() {
             self.shard.forget_all_notices();
-            self.compare_heads(true, |_| true);
+            self.ask_about(self.shard.known_chats(), Feed::doubt);
         }
     }
 
-    /// Compares the heads of feeds with the log's; `in_doubt` where it may lack commits.
-    pub(super) fn compare_heads(&self, in_doubt: bool, is_due: impl Fn(ChatId) -> bool) {
-        for chat in self.shard.age_feeds(is_due) {
-            let due = self
-                .shard
-                .with_feed(chat, |feed| if in_doubt { feed.doubt() } else { feed.head_due(GapCause::HeadCheck) });
-            if let Some(due) = due.flatten() {
+    /// Compares the heads of feeds with the log's.
+    pub(super) fn compare_heads(&self, is_due: impl Fn(ChatId) -> bool) {
+        self.ask_about(self.shard.age_feeds(is_due), |feed| feed.head_due(GapCause::HeadCheck));
+    }
+
+    fn ask_about(&self, chats: Vec<ChatId>, ask: impl Fn(&mut Feed<Subscriber>) -> Option<Repair>) {
+        for chat in chats {
+            if let Some(due) = self.shard.with_feed(chat, &ask).flatten() {
                 repair::start(&self.shard, chat, due);
             }
         }

@@ -164,6 +164,7 @@ fn a_doubt_without_a_reason_costs_a_read_of_the_log() {
     let gap = Repair::Gap(GapCause::HeadCheck, Duration::ZERO);
     for (wanted, again) in [(None, true), (Some(gap), false)] {
         behind.is_behind.set(false);
+        assert!(feed.is_in_doubt());
         assert!(!feed.compare(feed.asked_about().unwrap(), Seq(4), Some(3)));
         assert_eq!(feed.head_answered(Some(Seq(4)), GapCause::HeadCheck), (wanted, again), "the first is older");
         assert_eq!(behind.is_behind.get(), !again);
@@ -173,4 +174,29 @@ fn a_doubt_without_a_reason_costs_a_read_of_the_log() {
     assert_eq!(client.read(), text([4]));
     assert_eq!(catch_up(&mut feed, behind_key, None), Step::Done);
     assert_eq!(behind.read(), text(1..=4));
+}
+
+#[test]
+fn a_doubt_ends_with_its_answer_whatever_is_asked_after_it() {
+    let (mut feed, client, _) = ahead();
+    assert_eq!(feed.doubt(), Some(Repair::Head(GapCause::HeadCheck)));
+    assert_eq!(feed.on_channel_up(), None);
+    assert!(!feed.compare(feed.asked_about().unwrap(), Seq(3), Some(3)));
+    assert_eq!(feed.head_answered(Some(Seq(3)), GapCause::HeadCheck), (None, true));
+    assert_eq!(feed.on_event(&at(4, 4), 0, &mut ignore), None);
+    assert_eq!(client.read(), text([4]));
+}
+
+#[test]
+fn a_store_that_does_not_answer_holds_no_event_up_for_long() {
+    let (mut feed, client, _) = ahead();
+    let _asked = feed.doubt();
+    assert!(!feed.age(100, 9), "nothing is held up");
+    assert_eq!(feed.on_event(&at(4, 4), 100, &mut ignore), None);
+    assert_eq!(feed.on_event(&at(5, 5), 103, &mut ignore), None);
+    assert!(!feed.age(100 + DOUBT_TICKS - 1, 9) && feed.is_in_doubt());
+    assert!(feed.age(100 + DOUBT_TICKS, 9) && !feed.is_in_doubt());
+    feed.go_on(0, &mut ignore);
+    assert_eq!(client.read(), text(4..=5));
+    assert!(feed.compare(feed.asked_about().unwrap(), Seq(5), Some(33)), "its answer still counts");
 }
