@@ -4,7 +4,7 @@
 use super::{Browser, Site};
 use crate::support::Deployment;
 
-both_forms!(calls_are_tried_with_a_name_and_a_password, the_websocket_has_a_page_for_people);
+both_forms!(calls_are_tried_with_a_name_and_a_password, a_link_leads_to_one_call, the_websocket_has_a_page_for_people,);
 
 async fn calls_are_tried_with_a_name_and_a_password(d: &Deployment) {
     let ann = d.user_named("ann").await;
@@ -28,6 +28,15 @@ async fn calls_are_tried_with_a_name_and_a_password(d: &Deployment) {
     page.click("#operations-auth-me .execute").await;
     page.until_text("#operations-auth-me .live-responses-table .response-col_status", "200").await;
     page.until_text("#operations-auth-me .live-responses-table .response-col_description", &ann.email).await;
+    page.assert_clean(&site.url).await;
+}
+
+async fn a_link_leads_to_one_call(d: &Deployment) {
+    let site = Site::of(d).await;
+    let browser = Browser::start().await;
+    let page = browser.window().await;
+    page.goto(&format!("{}/docs#/messages/send_message", site.url)).await;
+    page.until_text("#operations-messages-send_message.is-open .opblock-summary-path", "/messages/send").await;
     page.assert_clean(&site.url).await;
 }
 
