@@ -11,11 +11,12 @@ use crate::support::process;
 use crate::support::{SOON, blocking, eventually, limited, shared};
 
 /// Of every program.
-const COMMON: [&str; 19] = [
+const COMMON: [&str; 20] = [
     "messenger_build_info",
     "messenger_ready",
     "messenger_places",
     "messenger_places_taken",
+    "messenger_word_merge_failures_total",
     "messenger_db_pool_size",
     "messenger_http_requests_total",
     "messenger_http_request_duration_seconds",

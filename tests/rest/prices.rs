@@ -141,7 +141,7 @@ async fn a_handshake_that_a_drain_refuses_costs_nothing(builder: Builder) {
         answer
     }));
     let answers: Vec<_> = answers.await.into_iter().filter(|answer| !answer.is_empty()).collect();
-    // A connection without a request is closed 300 ms after the drain began. On a busy machine fewer
+    // A connection without a request is closed 300 ms after the drain began. On a busy machine few
     // come in time; more than a burst do on any other.
     assert!(!answers.is_empty() && answers.iter().all(|answer| answer.starts_with("HTTP/1.1 503 ")), "{answers:?}");
 }
