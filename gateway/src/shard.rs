@@ -239,7 +239,9 @@ impl Shard {
             }
             true
         });
-        late.into_iter().for_each(|chat| self.go_on(chat));
+        for chat in late {
+            self.go_on(chat);
+        }
         due
     }
 
