@@ -126,7 +126,7 @@ async fn a_gateway_that_stood_still_keeps_its_link() {
         }
         // Beyond the time in which a link without probes is given up.
         tokio::time::sleep(Duration::from_secs(4)).await;
-        assert_eq!(reconnects(&gateways).await, before);
+        assert!(reconnects(&gateways).await <= before, "the link was made anew");
     })
     .await;
 }
