@@ -60,11 +60,12 @@ impl LocalUser {
     /// Chats whose view is remembered, with its frame.
     const VIEWS: usize = 64;
 
-    /// Whether a view of that time before differs from the last one that was delivered.
-    fn is_another_view(&mut self, chat: ChatId, frame: &Bytes, is_past: bool) -> bool {
+    /// Whether a view differs from the last one that was delivered. After an outage the same one is
+    /// read again, and published again by whoever relays it, in any order.
+    fn is_another_view(&mut self, chat: ChatId, frame: &Bytes) -> bool {
         let same = take(&mut self.views, chat).is_some_and(|last| last == *frame);
         put(&mut self.views, Self::VIEWS, chat, frame.clone());
-        !(same && is_past)
+        !same
     }
 
     /// Whether this notice is new. Messages come in any order, and each is delivered. A change of
@@ -144,9 +145,7 @@ impl Shard {
         }
         let mut users = self.users.borrow_mut();
         let Some(local) = users.get_mut(&user) else { return };
-        if !local.is_news(chat, seq, kind)
-            || kind == EventKind::ChatSettings && !local.is_another_view(chat, frame, happened.is_some())
-        {
+        if !local.is_news(chat, seq, kind) || kind == EventKind::ChatSettings && !local.is_another_view(chat, frame) {
             return;
         }
         let chats = self.chats.borrow();
@@ -218,6 +217,13 @@ mod tests {
         assert_eq!(news(&mut user, EventKind::NewMessage, &[5]), [true]);
         assert_eq!(news(&mut user, EventKind::Mentioned, &[5, 5, 4]), [true, false, true]);
         assert_eq!(news(&mut user, EventKind::ChatSettings, &[5, 5]), [true, true]);
+    }
+
+    #[test]
+    fn the_same_view_is_told_once() {
+        let mut user = LocalUser::default();
+        let told = [b"a", b"a", b"b", b"a"].map(|view| user.is_another_view(CHAT, &Bytes::from_static(view)));
+        assert_eq!(told, [true, false, true, true]);
     }
 
     #[test]
