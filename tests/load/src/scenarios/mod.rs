@@ -6,6 +6,7 @@ mod gateway;
 mod growth;
 mod herds;
 mod latency;
+mod search;
 mod sends;
 
 use super::cpu::Watched;
@@ -41,6 +42,7 @@ pub const ALL: &[(&str, &str, Scenario)] = &[
     ("g", "sends into one hot chat", sends::one_chat),
     ("h", "commit to socket on another node, 500 messages/s over 100 chats", latency::commit_to_socket),
     ("i", "history page and chat list, 500 requests/s on 1,000,000 messages in 10,000 chats", latency::reads),
+    ("search", "searches, 20 a second, on 1,000,000 messages in 10,000 chats", search::postgres),
     ("search-insert", "the same as f, with and without the index that search asks", sends::indexed),
     ("growth-subscribers", "deliveries against subscribers of a chat", growth::subscribers),
     ("growth-connections", "memory against connections", growth::connections),
