@@ -7,6 +7,7 @@ use futures_util::{SinkExt, StreamExt};
 use hdrhistogram::Histogram;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socket2::SockRef;
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -266,6 +267,81 @@ async fn only_who_takes_nothing_for_thirty_seconds_is_closed() {
         trickled.extend(read);
         assert_eq!(trickled, flowed.seqs, "a slow reader");
         println!("G7 stalled readers closed with 4409 {since_full:.1?} after the last message; one that read five frames a second lost none of {}", flowed.seqs.len());
+    })
+    .await;
+}
+
+/// Prunes the whole log of a chat, as its retention does.
+async fn prune(d: &Deployment, chat_id: i64) {
+    let mut database = PgConnection::connect(d.database_url()).await.unwrap();
+    let prune = format!(
+        "update chats set floor = seq where id = {chat_id};
+         delete from events where chat_id = {chat_id}"
+    );
+    database.execute(AssertSqlSafe(prune)).await.unwrap();
+    database.close().await.unwrap();
+}
+
+/// The lost events may have been the reader's removal: who goes on is asked of the store (G6).
+#[tokio::test]
+async fn who_stalled_past_the_log_goes_on_as_a_member_and_is_out_as_none() {
+    limited(async {
+        let d = Deployment::cluster(1, 1).env("MAX_SEND_QUEUE_BYTES", QUEUE).start().await;
+        let (author, staying, removed) = (d.user().await, d.user().await, d.user().await);
+        let chat_id = author.group_id(&[&staying, &removed]).await;
+        let mut stays = Reader::open(&d, &staying, chat_id, Link::Narrow).await;
+        let mut leaves = Reader::open(&d, &removed, chat_id, Link::Narrow).await;
+        flow(&author, chat_id, Vec::new(), FILLING).await;
+        author.rest.delete(&format!("/chats/{chat_id}/members/{}", removed.id)).await.ok(204);
+        // More than a feed keeps: the removal stands in the log alone, and then nowhere.
+        let (_, _, flowed) = flow(&author, chat_id, Vec::new(), FILLING / 2).await;
+        prune(&d, chat_id).await;
+
+        let told = async {
+            let mut seqs = Vec::new();
+            loop {
+                let frame: Value = serde_json::from_str(&stays.next().await.expect("a member stays")).unwrap();
+                if frame["type"] == "resync" {
+                    return (seqs, frame);
+                }
+                seqs.extend(frame["seq"].as_i64());
+            }
+        };
+        let (seqs, resync) = tokio::time::timeout(SOON, told).await.expect("a resync");
+        assert_consecutive(&seqs, "what was queued for the member");
+        assert_eq!(resync["seq"], flowed.head(), "{resync}");
+        assert!(*seqs.last().unwrap() < flowed.head() - 64, "the reader had stalled: {:?}", seqs.last());
+
+        let mut seqs = Vec::new();
+        let out = eventually("the removed one's subscription ended", SOON, async || {
+            (total(d.gateways(), "messenger_ws_subscriptions", &[]).await < 1.5).then_some(())
+        });
+        let reading = async {
+            loop {
+                let frame: Value =
+                    serde_json::from_str(&leaves.next().await.expect("a connection outlives its subscription"))
+                        .unwrap();
+                assert_ne!(frame["type"], "resync", "who is out fetches nothing: {frame}");
+                seqs.extend(frame["seq"].as_i64());
+            }
+        };
+        tokio::select! {
+            () = out => {}
+            () = reading => {}
+        }
+        assert_consecutive(&seqs, "what was queued for the removed one");
+        // What comes now is the member's alone.
+        let next = author.say(chat_id, "after all").await;
+        let seq = next["seq"].as_i64().unwrap();
+        assert_eq!(stays.read_up_to(seq).await, [seq]);
+        leaves.stream.send(Message::text(r#"{"type":"ping"}"#)).await.unwrap();
+        loop {
+            let frame: Value = serde_json::from_str(&leaves.next().await.expect("open")).unwrap();
+            assert!(frame["seq"].as_i64().is_none_or(|seq| seq <= flowed.head() - 64), "{frame}");
+            if frame["type"] == "pong" {
+                break;
+            }
+        }
     })
     .await;
 }
