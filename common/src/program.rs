@@ -12,7 +12,7 @@ use crate::auth::{Holders, Keys, Passwords, Revocations, Tokens};
 use crate::backends::{Backends, StartError};
 use crate::config::{Config, Database, Program};
 use crate::dispatch::{Dispatcher, EventSink};
-use crate::http::{self, Places, Toll};
+use crate::http::{self, Places, Toll, Upgrades};
 use crate::lifecycle::{ExitReason, Lifecycle};
 use crate::metrics::{Metrics, PublishResult};
 use crate::pruning;
@@ -48,6 +48,8 @@ pub struct Started<'a> {
 pub struct App {
     /// Its routes, without the layers.
     pub router: Router,
+    /// Takes connections over before the routes see them.
+    pub upgrades: Option<Arc<dyn Upgrades>>,
     /// Where the bus's events go.
     pub sink: Option<Arc<dyn EventSink>>,
     /// The drain's work beyond running requests.
@@ -57,7 +59,7 @@ pub struct App {
 impl App {
     /// An app that holds nothing beyond requests.
     pub fn of(router: Router) -> Self {
-        Self { router, sink: None, drained: Box::pin(std::future::ready(())) }
+        Self { router, upgrades: None, sink: None, drained: Box::pin(std::future::ready(())) }
     }
 }
 
@@ -109,7 +111,7 @@ pub async fn run(
     });
     let router = http::layers(app.router, &config, &metrics, &traces, toll);
     let keep_alive = config.limits.keep_alive;
-    lifecycle.spawn("public", http::serve(listener, router, places, keep_alive, lifecycle.clone()));
+    lifecycle.spawn("public", http::serve(listener, router, app.upgrades, places, keep_alive, lifecycle.clone()));
     started.set(true);
     announce(&config, address.ok(), admin_address.ok());
     let code = lifecycle.run_until_done(app.drained).await;

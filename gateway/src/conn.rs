@@ -218,6 +218,12 @@ impl Conn {
         }
     }
 
+    /// Takes the answer to the handshake, which leaves before all else, also before a close.
+    pub(crate) fn begin_with(&self, answer: Bytes) {
+        self.enqueue(answer);
+        self.begun.set(true);
+    }
+
     /// Takes an answer, full or not: there is one for each command, and no command is read while
     /// much waits.
     pub(crate) fn answer(&self, frame: Bytes) {

@@ -3,9 +3,10 @@
 
 use crate::commands;
 use crate::frame::{self, Kind};
+use crate::handshake;
 
 /// Each parser under the name of its corpus.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[("commands", commands), ("frames", frames)];
+pub const TARGETS: &[(&str, fn(&[u8]))] = &[("commands", commands), ("frames", frames), ("handshakes", handshakes)];
 
 const LIMIT: usize = 4096;
 
@@ -14,6 +15,11 @@ pub fn commands(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes) {
         commands::fuzz(text);
     }
+}
+
+/// The first bytes of a connection.
+pub fn handshakes(bytes: &[u8]) {
+    handshake::fuzz(bytes);
 }
 
 /// Frames, one behind the other, as they stand in a read buffer.

@@ -4,6 +4,12 @@
 //! A token is read from the path, the `Authorization` header or the subprotocols. With a bad one
 //! the handshake succeeds, and a close code follows: a browser can read that.
 
+mod early;
+
+pub(crate) use early::Early;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) use early::fuzz;
+
 use crate::inbox::{Accepted, ToShard};
 use crate::protocol::CloseCode;
 use crate::state::Gateway;
@@ -43,12 +49,15 @@ pub(crate) async fn by_path(
 
 /// `GET /ws/chat`, the token in a header.
 pub(crate) async fn by_header(State(gateway): State<Gateway>, request: Request) -> Result<Response, Error> {
-    let headers = request.headers();
-    let in_header = bearer(headers).ok().map(str::to_owned);
-    // `Sec-WebSocket-Protocol: bearer, <token>`.
-    let token =
-        in_header.or_else(|| subprotocols(headers).skip_while(|name| *name != BEARER).nth(1).map(str::to_owned));
+    let token = token(request.headers()).map(str::to_owned);
     upgrade(&gateway, request, token.as_deref()).await
+}
+
+/// The token in the headers: `Authorization: Bearer <token>`, or `Sec-WebSocket-Protocol: bearer,
+/// <token>`.
+fn token(headers: &HeaderMap) -> Option<&str> {
+    let in_header = bearer(headers).ok();
+    in_header.or_else(|| subprotocols(headers).skip_while(|name| *name != BEARER).nth(1))
 }
 
 fn subprotocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
@@ -75,7 +84,7 @@ fn key(headers: &HeaderMap) -> Result<&[u8], Error> {
 }
 
 /// The client's key, where a handshake can be answered with an upgrade.
-fn check<'a>(gateway: &Gateway, request: &'a Request) -> Result<&'a [u8], Error> {
+fn check<'a, B>(gateway: &Gateway, request: &'a http::Request<B>) -> Result<&'a [u8], Error> {
     let headers = request.headers();
     if request.version() < Version::HTTP_11 {
         return Err(Error::UpgradeRequired);
@@ -108,10 +117,7 @@ async fn upgrade(gateway: &Gateway, mut request: Request, token: Option<&str>) -
             return Err(error);
         }
     };
-    let accept = HeaderValue::from_str(&accept).map_err(Error::internal)?;
-    // A browser that offers subprotocols fails a handshake that takes none of them, and does not
-    // see the close code then.
-    let takes_bearer = subprotocols(headers).any(|name| name == BEARER);
+    let switching = switching(&accept, headers)?;
     let checked = match token {
         Some(token) => gateway.hub.ctx.authenticate(token).await,
         None => Err(Error::TokenInvalid),
@@ -152,19 +158,25 @@ async fn upgrade(gateway: &Gateway, mut request: Request, token: Option<&str>) -
         unbound_sending(&stream);
         match stream.into_std() {
             Ok(stream) => {
-                let accepted = Accepted { stream, read_ahead: parts.read_buf, place, auth, trace };
+                let accepted = Accepted { stream, read_ahead: parts.read_buf, answer: None, place, auth, trace };
                 hub.send(shard, ToShard::Accept(Box::new(accepted))).await;
             }
             Err(error) => tracing::warn!(%error, "cannot hand the connection over to its shard"),
         }
     }));
-    let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
-    let headers = response.headers_mut();
+    Ok((StatusCode::SWITCHING_PROTOCOLS, switching).into_response())
+}
+
+/// The headers of the answer to a handshake.
+fn switching(accept: &str, asked: &HeaderMap) -> Result<HeaderMap, Error> {
+    let mut headers = HeaderMap::new();
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
-    if takes_bearer {
+    headers.insert(SEC_WEBSOCKET_ACCEPT, HeaderValue::from_str(accept).map_err(Error::internal)?);
+    // A browser that offers subprotocols fails a handshake that takes none of them, and does not
+    // see the close code then.
+    if subprotocols(asked).any(|name| name == BEARER) {
         headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(BEARER));
     }
-    Ok(response)
+    Ok(headers)
 }

@@ -39,6 +39,8 @@ pub(crate) struct Accepted {
     pub(crate) stream: TcpStream,
     /// The bytes read behind the handshake.
     pub(crate) read_ahead: Bytes,
+    /// The answer to the handshake, where it was not written yet.
+    pub(crate) answer: Option<Bytes>,
     /// Its place among its address's connections.
     pub(crate) place: Arc<Place>,
     /// The user, or why the connection is refused.

@@ -1,5 +1,6 @@
 //! The assembly: parts, shards, tasks, router.
 
+use crate::handshake::Early;
 use crate::hub::Hub;
 use crate::inbox::INBOX;
 use crate::presence::{Announcer, Parts, PresenceKeeper};
@@ -10,6 +11,7 @@ use axum::Router;
 use messenger_common::backends::StartError;
 use messenger_common::config::Config;
 use messenger_common::dispatch::EventSink;
+use messenger_common::http::Upgrades;
 use messenger_common::lifecycle::Lifecycle;
 use messenger_common::program::{self, App, Started};
 use std::process::ExitCode;
@@ -61,7 +63,8 @@ impl Gateway {
         let gateway = Self::start(started)
             .map_err(|error| StartError::new(format!("the gateway's shards cannot start: {error}")))?;
         let (router, sink) = (gateway.router(), Some(gateway.sink()));
-        Ok(App { router, sink, drained: Box::pin(async move { gateway.drain().await }) })
+        let upgrades = Early::new(&gateway, started.config).map(|early| Arc::new(early) as Arc<dyn Upgrades>);
+        Ok(App { router, upgrades, sink, drained: Box::pin(async move { gateway.drain().await }) })
     }
 
     /// All of `/ws`.

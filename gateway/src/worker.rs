@@ -141,6 +141,9 @@ impl Worker {
             place: Some(accepted.place),
         });
         conn.belongs_to(accepted.trace);
+        if let Some(answer) = accepted.answer {
+            conn.begin_with(answer);
+        }
         // Connections that come at once, after a restart, are not pinged at once for ever.
         let first_ping = messenger_common::random::within(0..=upkeep::millis(ctx.limits.heartbeat));
         conn.next_ping.set(shard.clock.get() + first_ping);

@@ -17,6 +17,7 @@ both_forms!(
     an_address_without_an_upgrade_is_answered,
     a_path_that_is_no_text_is_a_bad_token,
     a_handshake_that_is_none_is_answered_with_what_it_lacks,
+    a_handshake_is_answered_alike_however_it_is_written,
     two_connections_have_two_ids,
     authenticate_takes_a_fresh_token_of_the_same_user,
     authenticate_and_a_logout_at_once_end_the_connection,
@@ -143,6 +144,54 @@ async fn a_handshake_that_is_none_is_answered_with_what_it_lacks(d: &Deployment)
     tokio::time::timeout(SOON, stream.read_to_string(&mut answer)).await.expect("an answer").unwrap();
     assert!(answer.starts_with("HTTP/1.0 426 "), "{answer}");
     ask(&[version]).await.problem(422, "invalid");
+}
+
+/// A handshake that comes whole and is nothing special is read before HTTP's layers; any other goes
+/// through them.
+async fn a_handshake_is_answered_alike_however_it_is_written(d: &Deployment) {
+    let user = d.user().await;
+    let url = url::Url::parse(&d.gateway(0).url()).unwrap();
+    let address = url.socket_addrs(|| None).unwrap()[0];
+    let many = "x-further: y\r\n".repeat(60);
+    let mut answers = Vec::new();
+    for (further, begins_with) in [(String::new(), usize::MAX), (many, usize::MAX), (String::new(), 20)] {
+        let head = format!(
+            "GET /ws/chat HTTP/1.1\r\nhost: {address}\r\norigin: http://{address}\r\nconnection: keep-alive, Upgrade\r\n\
+             upgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+             sec-websocket-protocol: bearer, {}\r\nx-request-id: given\r\n{further}\r\n",
+            user.access
+        );
+        // A ping that the client does not wait with: it belongs to the WebSocket.
+        let bytes = [head.as_bytes(), &[0x89, 0x81, 0, 0, 0, 0, b'!']].concat();
+        let (first, rest) = bytes.split_at(begins_with.min(bytes.len()));
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.write_all(first).await.unwrap();
+        if !rest.is_empty() {
+            // Long enough to be read by itself; whether it is, the answer is the same.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            stream.write_all(rest).await.unwrap();
+        }
+        let mut read = Vec::new();
+        let answer = async {
+            while !read.windows(3).any(|frame| frame == [0x8a, 1, b'!']) {
+                assert_ne!(stream.read_buf(&mut read).await.unwrap(), 0, "{}", String::from_utf8_lossy(&read));
+            }
+        };
+        tokio::time::timeout(SOON, answer).await.expect("a pong");
+        let text = String::from_utf8_lossy(&read).into_owned();
+        let (head, frames) = text.split_once("\r\n\r\n").expect("a head");
+        assert!(frames.contains("\"welcome\""), "{frames}");
+        let mut lines: Vec<_> = head.lines().map(str::to_owned).collect();
+        // Of the layers that concern a page's own reading; a browser reads none of an upgrade.
+        lines.retain(|line| !["date:", "vary:", "access-control-"].iter().any(|name| line.starts_with(name)));
+        lines.sort();
+        answers.push(lines);
+    }
+    assert!(answers[0].contains(&"x-request-id: given".to_owned()), "{:?}", answers[0]);
+    assert!(answers[0].contains(&"sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".to_owned()), "{:?}", answers[0]);
+    assert_eq!(answers[0], answers[1]);
+    assert_eq!(answers[0], answers[2]);
 }
 
 async fn two_connections_have_two_ids(d: &Deployment) {

@@ -24,17 +24,17 @@ pub fn router(metrics: Metrics, readiness: Readiness) -> Router {
         .route("/healthz", get(async || Json(json!({"status": "alive"}))))
         .route("/readyz", get(ready).with_state(readiness))
         .fallback(async || Error::NotFound)
-        .layer(from_fn_with_state(Arc::new(RequestIds::new(crate::random::bits())), through))
+        .layer(from_fn_with_state(Arc::new(RequestIds::default()), through))
 }
 
 async fn through(State(ids): State<Arc<RequestIds>>, mut request: Request, next: Next) -> Response {
-    let id = ids.of(&request);
+    let id = ids.of(request.headers());
     let response = match head::check(&mut request) {
         Ok(()) => next.run(request).await,
         Err(error) => head::refusal(error),
     };
     let mut response = normalise(response);
-    seal(&mut response, &id);
+    seal(response.headers_mut(), &id);
     response
 }
 

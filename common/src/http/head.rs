@@ -2,15 +2,14 @@
 //! its host once: a proxy before us may have taken another of two for the true one.
 
 use crate::error::Error;
-use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
 use http::uri::{Authority, PathAndQuery};
-use http::{HeaderMap, HeaderValue, Method, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
 
 /// Puts the target into origin form and its authority into `Host`. `BadRequest` and
 /// `MethodNotAllowed` for a head that cannot be served.
-pub(super) fn check(request: &mut Request) -> Result<(), Error> {
+pub fn check<B>(request: &mut Request<B>) -> Result<(), Error> {
     if request.method() == Method::CONNECT {
         return Err(Error::MethodNotAllowed);
     }
@@ -42,7 +41,7 @@ pub(super) fn check(request: &mut Request) -> Result<(), Error> {
 }
 
 /// A server ignores `Host` beside an absolute target (RFC 9112, section 3.2.2).
-fn to_origin_form(request: &mut Request) -> Result<(), Error> {
+fn to_origin_form<B>(request: &mut Request<B>) -> Result<(), Error> {
     let target = request.uri();
     let authority = target.authority().map(Authority::as_str).unwrap_or_default();
     let known = matches!(target.scheme_str(), Some("http" | "https"));
@@ -88,7 +87,7 @@ pub(super) fn only<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> Optio
 pub(crate) fn fuzz(target: &[u8], headers: &HeaderMap) {
     for method in [Method::GET, Method::OPTIONS, Method::CONNECT] {
         let Ok(uri) = Uri::try_from(target) else { return };
-        let mut request = Request::default();
+        let mut request = Request::new(());
         *request.method_mut() = method;
         *request.uri_mut() = uri;
         request.headers_mut().clone_from(headers);

@@ -24,7 +24,7 @@ use futures_util::future::BoxFuture;
 use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, REFERRER_POLICY, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderName, HeaderValue, Method, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
@@ -84,7 +84,7 @@ fn layers_with(
         body_limit: config.limits.max_body_bytes,
         timeout,
         trusted_proxies: config.trusted_proxies.clone(),
-        ids: RequestIds::new(crate::random::bits()),
+        ids: RequestIds::default(),
         logged: OncePerCause::default(),
         audit: Audit::default(),
         log_client_addresses: config.log_client_addresses,
@@ -156,14 +156,9 @@ fn cors(allowed: &AllowedOrigins) -> CorsLayer {
         .max_age(Duration::from_mins(10))
 }
 
-/// The layer around every request.
-async fn through(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let id = edge.ids.of(&request);
-    let method = request.method().clone();
-    let matched = request.extensions().get::<MatchedPath>().cloned();
-    let route = matched.as_ref().map_or("unmatched", MatchedPath::as_str);
-    let span = tracing::info_span!(
+/// The span of the log in which a request is served.
+pub fn request_span(id: &RequestId, method: &Method, route: &str) -> tracing::Span {
+    tracing::info_span!(
         "http",
         request.id = %id.0,
         http.method = %method,
@@ -172,7 +167,17 @@ async fn through(State(edge): State<Arc<Edge>>, mut request: Request, next: Next
         user.id = Empty,
         session.id = Empty,
         trace.id = Empty,
-    );
+    )
+}
+
+/// The layer around every request.
+async fn through(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let id = edge.ids.of(request.headers());
+    let method = request.method().clone();
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let route = matched.as_ref().map_or("unmatched", MatchedPath::as_str);
+    let span = request_span(&id, &method, route);
     if let Some(peer) = request.extensions().get::<Peer>().copied() {
         let client = ClientIp::of(peer.0.ip(), request.headers(), &edge.trusted_proxies);
         if edge.log_client_addresses {
@@ -207,7 +212,7 @@ async fn through(State(edge): State<Arc<Edge>>, mut request: Request, next: Next
     }
     let _in_span = span.enter();
     let mut response = normalise(reveal(&edge, answered, &id));
-    seal(&mut response, &id);
+    seal(response.headers_mut(), &id);
     let status = response.status().as_u16();
     edge.metrics.http_request(known_method(&method), route, status, took);
     if let Some(traced) = &mut traced {
@@ -221,8 +226,7 @@ async fn through(State(edge): State<Arc<Edge>>, mut request: Request, next: Next
 }
 
 /// Puts on every answer its request's id, and what a browser may do with it.
-pub(super) fn seal(response: &mut Response, id: &RequestId) {
-    let headers = response.headers_mut();
+pub fn seal(headers: &mut HeaderMap, id: &RequestId) {
     if let Ok(value) = HeaderValue::from_str(&id.0) {
         headers.insert(X_REQUEST_ID, value);
     }
@@ -318,18 +322,22 @@ fn known_method(method: &Method) -> &'static str {
 }
 
 /// Ids that differ between processes by their random start and within one by a counter.
-pub(super) struct RequestIds {
+#[derive(Debug)]
+pub struct RequestIds {
     start: u64,
     count: AtomicU64,
 }
 
-impl RequestIds {
-    pub(super) fn new(start: u64) -> Self {
-        Self { start, count: AtomicU64::new(0) }
+impl Default for RequestIds {
+    fn default() -> Self {
+        Self { start: crate::random::bits(), count: AtomicU64::new(0) }
     }
+}
 
-    pub(super) fn of(&self, request: &Request) -> RequestId {
-        let given = request.headers().get(X_REQUEST_ID).and_then(|value| value.to_str().ok()).filter(|id| is_sane(id));
+impl RequestIds {
+    /// The id that the caller gave its request, or the next.
+    pub fn of(&self, headers: &HeaderMap) -> RequestId {
+        let given = headers.get(X_REQUEST_ID).and_then(|value| value.to_str().ok()).filter(|id| is_sane(id));
         if let Some(id) = given {
             return RequestId(id.into());
         }

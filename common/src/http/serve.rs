@@ -5,6 +5,7 @@
 //! nor spin the loop.
 
 use super::client_ip::Peer;
+use super::opening::{Opening, Upgrades, first_bytes};
 use super::places::{Place, Places, RETRY_AFTER};
 use super::socket::{self, Socket};
 use crate::backoff::Backoff;
@@ -12,6 +13,7 @@ use crate::error::Error;
 use crate::lifecycle::Lifecycle;
 use axum::Router;
 use axum::body::Body;
+use bytes::Bytes;
 use http::header::{CONNECTION, HeaderName};
 use http::{HeaderValue, StatusCode};
 use hyper::body::Incoming;
@@ -27,6 +29,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
@@ -54,13 +57,21 @@ const RETRY: Backoff = Backoff { first: Duration::from_millis(10), longest: Dura
 
 /// Serves the public port until draining. Then it accepts no more, running requests finish, and
 /// idle connections are closed. The drain waits for them. `keep_alive` is the longest pause
-/// between requests, and the time for a later head.
-pub async fn serve(listener: TcpListener, router: Router, places: Places, keep_alive: Duration, lifecycle: Lifecycle) {
+/// between requests, and the time for a later head. `upgrades` may take a connection over before
+/// the router sees it.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    upgrades: Option<Arc<dyn Upgrades>>,
+    places: Places,
+    keep_alive: Duration,
+    lifecycle: Lifecycle,
+) {
     let until = lifecycle.draining();
     // Without it a drain that finds no connection is over before the last ones are taken.
     let _taking = lifecycle.hold_drain();
     let spawn = |connection| drop(lifecycle.spawn_task("connection", connection));
-    accept(listener, router, Some(places), keep_alive, until, spawn).await;
+    accept(listener, router, Some((places, upgrades)), keep_alive, until, spawn).await;
 }
 
 /// Serves the admin port until stopping, so that `/readyz` answers to the last. No drain waits for
@@ -79,23 +90,29 @@ pub async fn serve_admin(listener: TcpListener, router: Router, lifecycle: Lifec
 async fn accept(
     listener: TcpListener,
     router: Router,
-    places: Option<Places>,
+    public: Option<(Places, Option<Arc<dyn Upgrades>>)>,
     keep_alive: Duration,
     until: CancellationToken,
     mut spawn: impl FnMut(std::pin::Pin<Box<dyn Future<Output = ()> + Send>>),
 ) {
-    let most = if places.is_some() { MAX_CONNECTIONS } else { MAX_ADMIN_CONNECTIONS };
+    let most = if public.is_some() { MAX_CONNECTIONS } else { MAX_ADMIN_CONNECTIONS };
     let permits = Arc::new(Semaphore::new(most));
     let mut pauses = RETRY.start();
     let mut take = |stream, peer: SocketAddr, permit: OwnedSemaphorePermit| {
-        let place = match places.as_ref().map(|places| places.admit(peer.ip())) {
+        let place = match public.as_ref().map(|(places, _)| places.admit(peer.ip())) {
             Some(Ok(place)) => Some(Arc::new(place)),
             Some(Err(error)) => return refuse(&stream, &error),
             None => None,
         };
-        let connection = connection(stream, peer, place, router.clone(), keep_alive, until.clone());
+        let upgrades = public.as_ref().and_then(|(_, upgrades)| upgrades.clone());
+        let (router, until) = (router.clone(), until.clone());
         spawn(Box::pin(async move {
-            connection.await;
+            let first_head = Instant::now() + FIRST_HEAD;
+            let begun = begin(stream, peer, place.as_ref(), upgrades, first_head, &until).await;
+            if let Some((stream, read)) = begun {
+                let socket = Socket::new(stream, read);
+                connection(socket, peer, place, router, keep_alive, first_head, until).await;
+            }
             drop(permit);
         }));
     };
@@ -189,19 +206,41 @@ fn leave_after(keep_alive: Duration) -> Option<HeaderValue> {
     (seconds > 0).then(|| HeaderValue::try_from(format!("timeout={seconds}")).ok()).flatten()
 }
 
-async fn connection(
+/// Reads the first bytes and lets `upgrades` take the connection over. `None` where it is over, or
+/// another's.
+async fn begin(
     stream: TcpStream,
     peer: SocketAddr,
-    place: Option<Arc<Place>>,
-    router: Router,
-    keep_alive: Duration,
-    until: CancellationToken,
-) {
-    bound_sending(&stream);
+    place: Option<&Arc<Place>>,
+    upgrades: Option<Arc<dyn Upgrades>>,
+    first_head: Instant,
+    until: &CancellationToken,
+) -> Option<(TcpStream, Bytes)> {
     // Without it an answer may wait for the client's acknowledgement of the last one.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "no TCP_NODELAY");
     }
+    let Some((upgrades, place)) = upgrades.zip(place) else { return Some((stream, Bytes::new())) };
+    let read = tokio::select! {
+        read = first_bytes(&stream) => read.ok().filter(|read| !read.is_empty())?,
+        () = tokio::time::sleep_until(first_head) => return None,
+        // A first request may be on its way.
+        () = until.cancelled() => return Some((stream, Bytes::new())),
+    };
+    let back = upgrades.take(Opening { stream, read, peer, place: Arc::clone(place) }).await?;
+    Some((back.stream, back.read))
+}
+
+async fn connection(
+    socket: Socket,
+    peer: SocketAddr,
+    place: Option<Arc<Place>>,
+    router: Router,
+    keep_alive: Duration,
+    first_head: Instant,
+    until: CancellationToken,
+) {
+    bound_sending(socket.stream());
     let leave_after = leave_after(keep_alive);
     let begun = Arc::new(AtomicBool::new(false));
     let (seen, draining) = (begun.clone(), until.clone());
@@ -233,10 +272,10 @@ async fn connection(
             .max_buf_size(MAX_HEAD_BYTES)
             // A client that sends no more waits for its answer.
             .half_close(true)
-            .serve_connection(TokioIo::new(Socket::new(stream)), service)
+            .serve_connection(TokioIo::new(socket), service)
             .with_upgrades()
     );
-    let mut first_head = pin!(tokio::time::sleep(FIRST_HEAD));
+    let mut first_head = pin!(tokio::time::sleep_until(first_head));
     let mut waiting = true;
     let ended = loop {
         tokio::select! {

@@ -5,6 +5,7 @@
 
 use super::problem::{PROBLEM_JSON, Problem};
 use crate::error::Error;
+use bytes::{Buf, Bytes};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -24,6 +25,8 @@ const REST_BYTES: usize = 1024 * 1024;
 #[derive(Debug)]
 pub struct Socket {
     stream: TcpStream,
+    /// What was read before hyper got it.
+    read: Bytes,
     refusal: Option<Box<Refusal>>,
 }
 
@@ -36,13 +39,18 @@ struct Refusal {
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream) -> Self {
-        Self { stream, refusal: None }
+    /// A socket of which these bytes were read.
+    pub(super) fn new(stream: TcpStream, read: Bytes) -> Self {
+        Self { stream, read, refusal: None }
     }
 
-    /// The bare socket.
+    /// The bare socket. hyper has read a whole head, and so all that was read before.
     pub fn into_stream(self) -> TcpStream {
         self.stream
+    }
+
+    pub(super) fn stream(&self) -> &TcpStream {
+        &self.stream
     }
 
     /// Whether hyper refuses the request by these bytes; the answer is on its way then.
@@ -118,6 +126,12 @@ pub(super) fn answer(error: &Error, retry_after: Option<Duration>) -> Vec<u8> {
 
 impl AsyncRead for Socket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.read.is_empty() {
+            let read = self.read.len().min(buf.remaining());
+            buf.put_slice(&self.read[..read]);
+            self.read.advance(read);
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }

@@ -101,7 +101,7 @@ impl Context {
     /// The user that an access token speaks for. `TokenInvalid`, `TokenExpired`, `SessionEnded`:
     /// REST answers `token_invalid` for it, a gateway closes with a code for each reason.
     pub async fn authenticate(&self, token: &str) -> Result<AuthUser> {
-        self.check(token).await.inspect_err(|error| {
+        self.check_token(token).await.inspect_err(|error| {
             self.count_refused(error);
             if matches!(error, Error::TokenInvalid) {
                 self.audit.note(SecurityEvent::TokenRefused, None, None);
@@ -109,7 +109,8 @@ impl Context {
         })
     }
 
-    async fn check(&self, token: &str) -> Result<AuthUser> {
+    /// The same, but a refusal leaves no trace: whoever gets one asks again.
+    pub async fn check_token(&self, token: &str) -> Result<AuthUser> {
         let claims = self.tokens.verify_access(token)?;
         let AuthUser { session_id: id, user_id, .. } = claims.user;
         // After a failover or in another history the same numbers may be other people's.
@@ -216,6 +217,11 @@ impl Context {
     /// Counts any other request of a user. `RateLimited`.
     pub async fn charge_request(&self, by: &AuthUser) -> Result<()> {
         self.limited(self.requests(), &by.user_id.to_string()).await
+    }
+
+    /// The same, but a refusal leaves no trace: whoever gets one asks again.
+    pub async fn affords_request(&self, by: &AuthUser) -> bool {
+        matches!(self.limiter.check(&self.requests(), &by.user_id.to_string()).await, Decision::Allowed)
     }
 
     /// Counts further requests for one that was counted. `RateLimited`.

@@ -61,7 +61,7 @@ impl Server {
         let places = crate::http::Places::new(10_000, 1000, Vec::new(), metrics.clone());
         lifecycle.spawn(
             "serve",
-            crate::http::serve(listener, router, places, std::time::Duration::from_secs(75), lifecycle.clone()),
+            crate::http::serve(listener, router, None, places, std::time::Duration::from_secs(75), lifecycle.clone()),
         );
         Self { address, metrics }
     }

@@ -19,7 +19,7 @@ async fn server_that_keeps(router: Router, keep_alive: Duration) -> (SocketAddr,
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
     let lifecycle = Lifecycle::with_drain(Duration::from_secs(1));
-    lifecycle.spawn("serve", serve(listener, router, places(100), keep_alive, lifecycle.clone()));
+    lifecycle.spawn("serve", serve(listener, router, None, places(100), keep_alive, lifecycle.clone()));
     let done = tokio::spawn(lifecycle.clone().run_until_done(async {}));
     (address, lifecycle, done)
 }
@@ -113,7 +113,7 @@ async fn connections_that_only_the_kernel_has_accepted_are_served_when_the_drain
     }
     lifecycle.begin_drain();
     let router = router(&Arc::default(), &Arc::default());
-    serve(listener, router, places(100), Duration::from_secs(75), lifecycle.clone()).await;
+    serve(listener, router, None, places(100), Duration::from_secs(75), lifecycle.clone()).await;
     for mut stream in waiting {
         assert!(answer(&mut stream).await.starts_with("HTTP/1.1 200"));
     }
