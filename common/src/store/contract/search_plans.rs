@@ -86,7 +86,7 @@ async fn a_page_of_a_search_reads_few_rows_of_what_is_frequent_elsewhere() {
     const CHATS: usize = 300;
     const OTHERS: i64 = 60_000;
     /// Of the user's own messages, and of those of all chats.
-    const PAGE: i64 = 30_000;
+    const PAGE: i64 = 16_000;
     let at = Fixture::postgres().await;
     let (few, many, ben) = (at.user().await, at.user().await, at.user().await);
     let (own, other) = (at.group(&few, &[]).await.id, at.group(&ben, &[]).await.id);
