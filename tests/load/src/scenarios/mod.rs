@@ -43,7 +43,7 @@ pub const ALL: &[(&str, &str, Scenario)] = &[
     ("h", "commit to socket on another node, 500 messages/s over 100 chats", latency::commit_to_socket),
     ("i", "history page and chat list, 500 requests/s on 1,000,000 messages in 10,000 chats", latency::reads),
     ("search", "searches, 20 a second, on 1,000,000 messages in 10,000 chats", search::postgres),
-    ("search-insert", "the same as f, with and without the index that search asks", sends::indexed),
+    ("search-insert", "the same as f and g, with and without the index that search asks", sends::indexed),
     ("growth-subscribers", "deliveries against subscribers of a chat", growth::subscribers),
     ("growth-connections", "memory against connections", growth::connections),
     ("growth-chats", "sends against chats", growth::chats),

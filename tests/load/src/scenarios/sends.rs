@@ -95,25 +95,28 @@ pub fn many_chats(options: &Options, report: &mut Report) -> Result<(), String> 
     Ok(())
 }
 
-/// What the index of words costs a send: at full throttle, and where latency can be told.
+/// What the index of words costs a send: at full throttle into many chats and into one, and where
+/// latency can be told.
 pub fn indexed(options: &Options, report: &mut Report) -> Result<(), String> {
     const CHATS: usize = 1_000;
     const RATES: [f64; 2] = [1_000.0, 3_000.0];
     for run in 1..=options.runs {
-        for (at, change) in [("with the index", ""), ("without", "drop index messages_found")] {
-            let world = world(CHATS)?;
-            world.sql(change.to_owned())?;
-            let row = full(&world, CHATS, options, "search-insert", run)?;
-            report.add(row.at(at));
-            let senders: Vec<usize> = (1..=CLIENTS).collect();
-            for rate in RATES {
-                let watched = world.watched();
-                let times = watched.now();
-                let (chat, pace, lasts) = (&mut spread(CHATS), Pace::Rate(rate), options.lasts);
-                let sent = Traffic { world: &world, senders: &senders, chat, pace, lasts }.run()?;
-                let times = watched.since(&times);
-                let row = Row::new("search-insert", "messenger", format!("{rate} messages/s, {at}"), run);
-                report.add(figures(row, &sent, sent.seconds).cpu(&times, sent.answered));
+        for (index, change) in [("with the index", ""), ("without", "drop index messages_found")] {
+            for chats in [CHATS, 1] {
+                let world = world(chats)?;
+                world.sql(change.to_owned())?;
+                let row = full(&world, chats, options, "search-insert", run)?;
+                report.add(row.at(&format!("{chats} chats, {index}")));
+                let senders: Vec<usize> = (1..=CLIENTS).collect();
+                for rate in RATES.into_iter().filter(|_| chats > 1) {
+                    let watched = world.watched();
+                    let times = watched.now();
+                    let (chat, pace, lasts) = (&mut spread(chats), Pace::Rate(rate), options.lasts);
+                    let sent = Traffic { world: &world, senders: &senders, chat, pace, lasts }.run()?;
+                    let times = watched.since(&times);
+                    let row = Row::new("search-insert", "messenger", format!("{rate} messages/s, {index}"), run);
+                    report.add(figures(row, &sent, sent.seconds).cpu(&times, sent.answered));
+                }
             }
         }
     }
