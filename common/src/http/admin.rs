@@ -2,8 +2,9 @@
 //! public port.
 
 use super::head;
-use super::middleware::{RequestIds, seal};
+use super::middleware::seal;
 use super::problem::normalise;
+use super::request_id::RequestIds;
 use crate::error::Error;
 use crate::lifecycle::Readiness;
 use crate::metrics::Metrics;

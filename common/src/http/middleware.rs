@@ -9,6 +9,7 @@ use super::extract::BodyLimit;
 use super::head;
 use super::origin;
 use super::problem::{Cause, Problem, Refused, normalise};
+use super::request_id::{RequestId, RequestIds, X_REQUEST_ID};
 use crate::config::{AllowedOrigins, Config};
 use crate::error::{Error, chain};
 use crate::metrics::Metrics;
@@ -29,7 +30,6 @@ use ipnet::IpNet;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tower::ServiceExt;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
@@ -40,12 +40,6 @@ use tracing::field::Empty;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 const NO_PAGE: &str = "default-src 'none'; frame-ancestors 'none'";
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// A request's id: the caller's own if it is sane, else one of ours. On every answer and in every
-/// line of the log.
-#[derive(Clone, Debug)]
-pub struct RequestId(pub Arc<str>);
 
 /// What an address pays for a request that no rule sees: of no route, of no method, a browser's
 /// question beforehand. `RateLimited`.
@@ -319,35 +313,6 @@ fn known_method(method: &Method) -> &'static str {
         Method::OPTIONS => "OPTIONS",
         _ => "other",
     }
-}
-
-/// Ids that differ between processes by their random start and within one by a counter.
-#[derive(Debug)]
-pub struct RequestIds {
-    start: u64,
-    count: AtomicU64,
-}
-
-impl Default for RequestIds {
-    fn default() -> Self {
-        Self { start: crate::random::bits(), count: AtomicU64::new(0) }
-    }
-}
-
-impl RequestIds {
-    /// The id that the caller gave its request, or the next.
-    pub fn of(&self, headers: &HeaderMap) -> RequestId {
-        let given = headers.get(X_REQUEST_ID).and_then(|value| value.to_str().ok()).filter(|id| is_sane(id));
-        if let Some(id) = given {
-            return RequestId(id.into());
-        }
-        let count = self.count.fetch_add(1, Ordering::Relaxed);
-        RequestId(format!("{:016x}-{count:x}", self.start).into())
-    }
-}
-
-fn is_sane(id: &str) -> bool {
-    (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }
 
 #[cfg(test)]

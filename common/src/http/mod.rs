@@ -14,6 +14,7 @@ mod opening;
 pub mod origin;
 pub mod places;
 pub mod problem;
+mod request_id;
 pub mod serve;
 mod socket;
 
@@ -21,8 +22,9 @@ pub use client_ip::ClientIp;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) use head::fuzz as fuzz_head;
 pub use listen::{listen, open_listener};
-pub use middleware::{RequestId, RequestIds, Toll, layers, request_span, seal};
+pub use middleware::{Toll, layers, request_span, seal};
 pub use opening::{Opening, Upgrades};
 pub use places::{Place, Places, places_within};
+pub use request_id::{RequestId, RequestIds};
 pub use serve::{serve, serve_admin, unbound_sending};
 pub use socket::Socket;
