@@ -103,6 +103,8 @@ for target in api gateway messenger; do
     program=$(jq -r '.Entrypoint[0]' <<<"$config")
     jq -r '.Env[]' <<<"$config" >"$work/$target.env"
     store inspect --type image "$image" | jq -r '.Docker.config.Healthcheck.Test[3] // empty' >"$work/$target.health"
+    # An earlier run left a link there, through which this would overwrite the image's own program.
+    rm -f "$work/bin/$program"
     cat >"$work/bin/$program" <<EOF
 #!/bin/bash
 # $program of the image $image
