@@ -7,6 +7,7 @@
 mod early;
 
 pub(crate) use early::Early;
+use early::Verdict;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) use early::fuzz;
 
@@ -118,9 +119,13 @@ async fn upgrade(gateway: &Gateway, mut request: Request, token: Option<&str>) -
         }
     };
     let switching = switching(&accept, headers)?;
-    let checked = match token {
-        Some(token) => gateway.hub.ctx.authenticate(token).await,
-        None => Err(Error::TokenInvalid),
+    // What was found out before the router came to it holds.
+    let known = request.extensions().get::<Arc<Verdict>>().cloned();
+    let known = known.and_then(|known| known.take()).unwrap_or_default();
+    let checked = match (known.checked, token) {
+        (Some(checked), _) => checked.inspect_err(|error| gateway.hub.ctx.note_refused(error)),
+        (None, Some(token)) => gateway.hub.ctx.authenticate(token).await,
+        (None, None) => Err(Error::TokenInvalid),
     };
     let checked = match checked {
         // No fault of the client's, who pays nothing for it.
@@ -128,6 +133,7 @@ async fn upgrade(gateway: &Gateway, mut request: Request, token: Option<&str>) -
         checked => checked,
     };
     match &checked {
+        Ok(_) if known.is_paid => {}
         Ok(by) => gateway.hub.ctx.charge_request(by).await?,
         Err(_) => gateway.hub.ctx.charge_address(from).await?,
     }
@@ -137,6 +143,9 @@ async fn upgrade(gateway: &Gateway, mut request: Request, token: Option<&str>) -
         Err(Error::SessionEnded(reason)) => Err(CloseCode::from(reason)),
         Err(_) => Err(CloseCode::TokenInvalid),
     };
+    if let Some(refused) = known.refused {
+        return Err(refused);
+    }
     let socket = request.extensions().get::<Arc<Place>>().ok_or_else(|| Error::internal("a socket without a place"))?;
     let place = gateway.places.of_client(socket, ClientIp::on(request.extensions()))?;
     let traces = &gateway.hub.ctx.traces;

@@ -4,13 +4,14 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use reqwest::Method;
+use tokio_tungstenite::tungstenite::Error;
 
 use super::figures::{all_answer, backplane_shows, gap_fills, outbox_empties, outbox_rises, reconnects};
 use super::load::{Load, READERS};
 use super::tally::{AGAIN_WITHIN, Tally, ms};
 use crate::support::deployment::Builder;
 use crate::support::proxy::Mode;
-use crate::support::{Answer, Deployment, Postgres, Proxy, Redis, SOON, json, limited};
+use crate::support::{Answer, Deployment, Postgres, Proxy, Redis, SOON, Way, Ws, json, limited, ws};
 
 /// "As fast as ever", on a machine that is busy with other tests.
 const FAST: Duration = Duration::from_secs(1);
@@ -142,6 +143,8 @@ async fn postgres_goes_silent() {
         let url = database.replace(&format!(":{}/", postgres.port()), &format!(":{}/", proxy.port()));
         let d = Deployment::cluster(2, 2).postgres(&postgres).env("DATABASE_URL", url).start().await;
         let user = d.user().await;
+        // No gateway knows the session.
+        let handshake = ws::request(&d.gateway(1).ws_url(), Way::Header, &user.second_session().await.access);
         let mut load = Load::start(&d).await;
         load.fault_begins();
         proxy.set(Mode::Stall);
@@ -151,7 +154,16 @@ async fn postgres_goes_silent() {
             Answer::of(user.rest.on(api).request(Method::GET, path)).await.problem(503, "unavailable");
             asked.elapsed()
         }));
-        let slowest = answers.await.into_iter().max().unwrap();
+        let refused = async {
+            let asked = Instant::now();
+            match Ws::handshake(handshake).await.err().map(|error| *error) {
+                Some(Error::Http(answer)) => assert_eq!(answer.status(), 503),
+                other => panic!("{other:?}"),
+            }
+            asked.elapsed()
+        };
+        let (answers, handshake) = tokio::join!(answers, refused);
+        let slowest = answers.into_iter().fold(handshake, Duration::max);
         all_answer(&d.nodes(), 503).await;
         proxy.set(Mode::Forward);
         load.fault_is_over();

@@ -4,6 +4,7 @@
 use super::places::Place;
 use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
+use http::Extensions;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,11 +23,13 @@ pub struct Opening {
     pub peer: SocketAddr,
     /// Its place.
     pub place: Arc<Place>,
+    /// Stands on its first request, where HTTP serves that.
+    pub known: Extensions,
 }
 
 /// Answers the first requests that it understands whole, and takes their connections over.
 pub trait Upgrades: Send + Sync {
-    /// Answers, or gives the connection back as it was, for HTTP to serve.
+    /// Answers, or gives the connection back for HTTP to serve, with what is known of it by then.
     fn take(&self, opening: Opening) -> BoxFuture<'_, Option<Opening>>;
 }
 

@@ -15,10 +15,11 @@ use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
 use http::header::{CONNECTION, HeaderName};
-use http::{HeaderValue, StatusCode};
+use http::{Extensions, HeaderValue, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -109,9 +110,8 @@ async fn accept(
         spawn(Box::pin(async move {
             let first_head = Instant::now() + FIRST_HEAD;
             let begun = begin(stream, peer, place.as_ref(), upgrades, first_head, &until).await;
-            if let Some((stream, read)) = begun {
-                let socket = Socket::new(stream, read);
-                connection(socket, peer, place, router, keep_alive, first_head, until).await;
+            if let Some(begun) = begun {
+                connection(begun, peer, place, router, keep_alive, first_head, until).await;
             }
             drop(permit);
         }));
@@ -215,24 +215,26 @@ async fn begin(
     upgrades: Option<Arc<dyn Upgrades>>,
     first_head: Instant,
     until: &CancellationToken,
-) -> Option<(TcpStream, Bytes)> {
+) -> Option<(Socket, Extensions)> {
     // Without it an answer may wait for the client's acknowledgement of the last one.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "no TCP_NODELAY");
     }
-    let Some((upgrades, place)) = upgrades.zip(place) else { return Some((stream, Bytes::new())) };
+    let unread = |stream| Some((Socket::new(stream, Bytes::new()), Extensions::new()));
+    let Some((upgrades, place)) = upgrades.zip(place) else { return unread(stream) };
     let read = tokio::select! {
         read = first_bytes(&stream) => read.ok().filter(|read| !read.is_empty())?,
         () = tokio::time::sleep_until(first_head) => return None,
         // A first request may be on its way.
-        () = until.cancelled() => return Some((stream, Bytes::new())),
+        () = until.cancelled() => return unread(stream),
     };
-    let back = upgrades.take(Opening { stream, read, peer, place: Arc::clone(place) }).await?;
-    Some((back.stream, back.read))
+    let opening = Opening { stream, read, peer, place: Arc::clone(place), known: Extensions::new() };
+    let back = upgrades.take(opening).await?;
+    Some((Socket::new(back.stream, back.read), back.known))
 }
 
 async fn connection(
-    socket: Socket,
+    (socket, known): (Socket, Extensions),
     peer: SocketAddr,
     place: Option<Arc<Place>>,
     router: Router,
@@ -244,8 +246,12 @@ async fn connection(
     let leave_after = leave_after(keep_alive);
     let begun = Arc::new(AtomicBool::new(false));
     let (seen, draining) = (begun.clone(), until.clone());
+    let known = Mutex::new(Some(known));
     let service = hyper::service::service_fn(move |mut request: http::Request<Incoming>| {
         seen.store(true, Ordering::Relaxed);
+        if let Some(known) = known.lock().take() {
+            request.extensions_mut().extend(known);
+        }
         request.extensions_mut().insert(Peer(peer));
         if let Some(place) = &place {
             // A WebSocket keeps it when the connection is no longer HTTP's.
@@ -279,6 +285,8 @@ async fn connection(
     let mut waiting = true;
     let ended = loop {
         tokio::select! {
+            // A request that was read already is served, however late it came.
+            biased;
             ended = connection.as_mut() => break ended,
             () = first_head.as_mut(), if waiting => {
                 waiting = false;

@@ -130,6 +130,10 @@ impl AsyncRead for Socket {
             let read = self.read.len().min(buf.remaining());
             buf.put_slice(&self.read[..read]);
             self.read.advance(read);
+            if self.read.is_empty() {
+                // Its memory too.
+                self.read = Bytes::new();
+            }
             return Poll::Ready(Ok(()));
         }
         Pin::new(&mut self.stream).poll_read(cx, buf)

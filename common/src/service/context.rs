@@ -101,15 +101,18 @@ impl Context {
     /// The user that an access token speaks for. `TokenInvalid`, `TokenExpired`, `SessionEnded`:
     /// REST answers `token_invalid` for it, a gateway closes with a code for each reason.
     pub async fn authenticate(&self, token: &str) -> Result<AuthUser> {
-        self.check_token(token).await.inspect_err(|error| {
-            self.count_refused(error);
-            if matches!(error, Error::TokenInvalid) {
-                self.audit.note(SecurityEvent::TokenRefused, None, None);
-            }
-        })
+        self.check_token(token).await.inspect_err(|error| self.note_refused(error))
     }
 
-    /// The same, but a refusal leaves no trace: whoever gets one asks again.
+    /// Counts a refusal of [`Self::check_token`].
+    pub fn note_refused(&self, error: &Error) {
+        self.count_refused(error);
+        if matches!(error, Error::TokenInvalid) {
+            self.audit.note(SecurityEvent::TokenRefused, None, None);
+        }
+    }
+
+    /// The same, but nothing counts a refusal: see [`Self::note_refused`].
     pub async fn check_token(&self, token: &str) -> Result<AuthUser> {
         let claims = self.tokens.verify_access(token)?;
         let AuthUser { session_id: id, user_id, .. } = claims.user;

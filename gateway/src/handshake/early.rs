@@ -1,8 +1,8 @@
 //! A handshake that came whole with the first bytes of its connection, answered before HTTP's
 //! layers see it. The answer leaves with `welcome`, in one write of the shard.
 //!
-//! A handshake that is refused, or that is any different, is given back untouched: the router
-//! answers it, and the rules of both are the same functions.
+//! A handshake that is refused, or that is any different, is given back: the router answers it, by
+//! the same functions, and asks nothing a second time.
 
 use super::{check, switching, token};
 use crate::inbox::{Accepted, ToShard};
@@ -16,16 +16,16 @@ use httparse::Status;
 use ipnet::IpNet;
 use messenger_common::auth::AuthUser;
 use messenger_common::config::Config;
+use messenger_common::error::Error;
 use messenger_common::http::{ClientIp, Opening, Place, RequestIds, Upgrades, head, request_span, seal};
+use parking_lot::Mutex;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tracing::Instrument;
 
 /// Most headers of a handshake here; a browser sends about fifteen.
 const MAX_HEADERS: usize = 48;
-/// The checks of a handshake take no longer; the router has its own limit.
-const CHECKED_WITHIN: Duration = Duration::from_secs(10);
 const BY_HEADER: &str = "/ws/chat";
 const BY_PATH: &str = "/ws/chat/{key}";
 
@@ -34,6 +34,27 @@ pub(crate) struct Early {
     gateway: Gateway,
     trusted_proxies: Vec<IpNet>,
     ids: RequestIds,
+}
+
+/// What is known of a handshake that the router is to refuse.
+#[derive(Default)]
+pub(super) struct Known {
+    /// The user of its token, or why there is none. No refusal was counted.
+    pub(super) checked: Option<Result<AuthUser, Error>>,
+    /// Whether the user has paid for it.
+    pub(super) is_paid: bool,
+    /// The refusal of a place, which was counted.
+    pub(super) refused: Option<Error>,
+}
+
+/// Stands on the request of such a handshake.
+pub(super) struct Verdict(Mutex<Option<Known>>);
+
+impl Verdict {
+    /// Takes it off.
+    pub(super) fn take(&self) -> Option<Known> {
+        self.0.lock().take()
+    }
 }
 
 /// A handshake that stands whole in some bytes.
@@ -97,16 +118,25 @@ impl Early {
         })
     }
 
-    /// The user and the place of a handshake that succeeds; nothing was paid for any other.
-    async fn admit(&self, handshake: &Handshake, opening: &Opening) -> Option<(AuthUser, Arc<Place>)> {
+    /// The user and the place of a handshake that succeeds; of any other what is known by then.
+    async fn admit(&self, handshake: &Handshake, opening: &Opening) -> Result<(AuthUser, Arc<Place>), Known> {
         let ctx = &self.gateway.hub.ctx;
-        let auth = ctx.check_token(handshake.token()?).await.ok()?;
+        let Some(token) = handshake.token() else { return Err(Known::default()) };
+        let auth = match ctx.check_token(token).await {
+            Ok(auth) => auth,
+            Err(error) => return Err(Known { checked: Some(Err(error)), ..Known::default() }),
+        };
+        if !ctx.affords_request(&auth).await {
+            return Err(Known { checked: Some(Ok(auth)), ..Known::default() });
+        }
         let client = ClientIp::of(opening.peer.ip(), handshake.headers(), &self.trusted_proxies);
-        let place = self.gateway.places.of_client(&opening.place, client).ok()?;
-        ctx.affords_request(&auth).await.then_some((auth, place))
+        match self.gateway.places.of_client(&opening.place, client) {
+            Ok(place) => Ok((auth, place)),
+            Err(error) => Err(Known { checked: Some(Ok(auth)), is_paid: true, refused: Some(error) }),
+        }
     }
 
-    async fn answer(&self, opening: Opening) -> Option<Opening> {
+    async fn answer(&self, mut opening: Opening) -> Option<Opening> {
         let began = Instant::now();
         let Some(handshake) = Handshake::read(&opening.read) else { return Some(opening) };
         let Some(accept) = check(&self.gateway, &handshake.request).ok().map(derive_accept_key) else {
@@ -117,8 +147,12 @@ impl Early {
         let route = if handshake.in_path.is_some() { BY_PATH } else { BY_HEADER };
         let span = request_span(&id, &Method::GET, route);
         let admitted = self.admit(&handshake, &opening).instrument(span.clone());
-        let Ok(Some((auth, place))) = tokio::time::timeout(CHECKED_WITHIN, admitted).await else {
-            return Some(opening);
+        let (auth, place) = match admitted.await {
+            Ok(admitted) => admitted,
+            Err(known) => {
+                opening.known.insert(Arc::new(Verdict(Mutex::new(Some(known)))));
+                return Some(opening);
+            }
         };
         seal(&mut headers, &id);
         let Opening { stream, read, .. } = opening;
