@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 use tokio::time::Sleep;
 
 /// Rounds of one poll at most; then the others of the thread have their turn.
-const ROUNDS_PER_POLL: usize = 64;
+const ROUNDS_PER_POLL: usize = 16;
 /// Bytes read that count as a further round.
 const BYTES_PER_ROUND: usize = 4096;
 /// Frames that start no command taken in one round at most.
