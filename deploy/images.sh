@@ -1,12 +1,16 @@
 #!/usr/bin/env bash
-# Builds the images of deploy/Dockerfile and tries them, on a machine without a container engine and without
-# a registry of images: Debian's buildah builds, and debootstrap makes the base images. As root, on Debian.
+# Builds the images of deploy/Dockerfile and tries them, on a machine without a container engine and
+# without a registry of images: Debian's buildah builds, and debootstrap makes the base images. As
+# root, on Debian.
 #
-#   deploy/images.sh [FOLDER]        FOLDER (target/images) gets some 6 GB; a second run goes on from what is there
+#   deploy/images.sh [FOLDER]
 #
-# It takes a release build, so no test runs it. PROGRAMS=target/release takes the programs of that folder in place
-# of the Dockerfile's stage that compiles. It prints the sizes, and ends with 0 where all three programs ran
-# as the image's user on a read-only root, passed the image's own health check, and did their work.
+# FOLDER (target/images) gets some 6 GB; a second run goes on from what is there.
+#
+# It takes a release build, so no test runs it. PROGRAMS=target/release takes the programs of that
+# folder in place of the Dockerfile's stage that compiles. It prints the sizes, and ends with 0
+# where all three programs ran as the image's user on a read-only root, passed the image's own
+# health check, and did their work.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 [ "$(id -u)" = 0 ] || { echo "deploy/images.sh: needs root, for chroot and mounts" >&2; exit 1; }
@@ -38,8 +42,8 @@ if ! has "$runtime"; then
     store commit -q --format docker --rm "$container" "$runtime"
 fi
 
-# The other base: the same with a C compiler and this machine's own toolchain, of the version that the
-# repository names.
+# The other base: the same with a C compiler and this machine's own toolchain, of the version that
+# the repository names.
 if [ -z "${PROGRAMS:-}" ] && ! has "$builder"; then
     sysroot=$(rustc "+$version" --print sysroot)
     container=$(store from --pull-never "$runtime")
@@ -53,8 +57,8 @@ if [ -z "${PROGRAMS:-}" ] && ! has "$builder"; then
     store commit -q --format docker --rm "$container" "$builder"
 fi
 
-# The Dockerfile as it is, up to the stage that compiles. The crates come from this machine's cache or from
-# the registry.
+# The Dockerfile as it is, up to the stage that compiles. The crates come from this machine's cache
+# or from the registry.
 registry=${CARGO_HOME:-$HOME/.cargo}/registry
 mkdir -p "$registry"
 commit=$(git rev-parse HEAD)
@@ -89,7 +93,8 @@ for target in api gateway messenger; do
         build --target "$target" -t "localhost/messenger-$target:$commit" -f "$work/Dockerfile" .
 done
 
-# What runs: each image's files, read-only, under its user, with its variables and those of the caller.
+# What runs: each image's files, read-only, under its user, with its variables and those of the
+# caller.
 umask 022
 mkdir -p "$work/bin" "$work/data"
 for target in api gateway messenger; do
@@ -159,8 +164,9 @@ stop
 healthy && { echo "the health check passes although nothing runs" >&2; exit 1; }
 echo "kept its data over a restart, and its token"
 
-# The cluster, behind both load balancers: the walk of tests/deploy, on the images' programs. The harness also reads
-# the documents of a `messenger` that it configures by itself: without the image's variables.
+# The cluster, behind both load balancers: the walk of tests/deploy, on the images' programs. The
+# harness also reads the documents of a `messenger` that it configures by itself: without the
+# image's variables.
 echo "=== messenger-api and messenger-gateway"
 ln -sf "$work/root-messenger/usr/local/bin/messenger" "$work/bin/messenger"
 MESSENGER_TEST_BIN_DIR="$work/bin" cargo test -p messenger --test messenger -- the_walk_through_goes_through_it

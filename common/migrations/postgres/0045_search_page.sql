@@ -1,5 +1,6 @@
--- A page of frequent words reads fewer messages: for a user of a tenth of a million messages, 8,000 that the index found took 40 ms
--- of a small server's core, and so did 24,000 in their order. Every hundredth page of all kinds took more than 50.
+-- A page of frequent words reads fewer messages. For a user of a tenth of a million messages, 8,000
+-- that the index found took 40 ms of a small server's core; every hundredth page of all kinds took
+-- more than 50.
 do $$
 declare
     v_text text := pg_get_functiondef('messenger_search_v2'::regproc);
