@@ -47,7 +47,7 @@ pub(super) struct Known {
     pub(super) refused: Option<Error>,
 }
 
-/// Stands on the request of such a handshake.
+/// Stands on the request of such a handshake, whose extensions can be cloned and errors cannot.
 pub(super) struct Verdict(Mutex<Option<Known>>);
 
 impl Verdict {
@@ -110,8 +110,8 @@ fn is_plain(token: &str) -> bool {
 impl Early {
     /// `None` where each request is traced, or logged with its address.
     pub(crate) fn new(gateway: &Gateway, config: &Config) -> Option<Self> {
-        let is_plain = !gateway.hub.ctx.traces.is_on() && !config.log_client_addresses;
-        is_plain.then(|| Self {
+        let fits = !gateway.hub.ctx.traces.is_on() && !config.log_client_addresses;
+        fits.then(|| Self {
             gateway: gateway.clone(),
             trusted_proxies: config.trusted_proxies.clone(),
             ids: RequestIds::default(),

@@ -7,6 +7,7 @@ use crate::pgbench;
 use crate::report::{Report, Row, float};
 use crate::sender::{Pace, Sent};
 use crate::world::World;
+use std::time::Duration;
 
 const CLIENTS: usize = 32;
 
@@ -48,20 +49,25 @@ fn figures(row: Row, sent: &Sent, seconds: f64) -> Row {
         .latency("send", &sent.latency)
 }
 
+/// Sends at a rate, where latency can be told from the queue in front of a full server.
+fn at_rate(world: &World, chats: usize, rate: f64, lasts: Duration, row: Row) -> Result<Row, String> {
+    let senders: Vec<usize> = (1..=CLIENTS).collect();
+    let watched = world.watched();
+    let times = watched.now();
+    let (chat, pace) = (&mut spread(chats), Pace::Rate(rate));
+    let sent = Traffic { world, senders: &senders, chat, pace, lasts }.run()?;
+    let times = watched.since(&times);
+    Ok(figures(row, &sent, sent.seconds).cpu(&times, sent.answered))
+}
+
 /// Sends at a rate, where few of them commit together.
 pub fn moderate(options: &Options, report: &mut Report) -> Result<(), String> {
     const CHATS: usize = 500;
     let world = world(CHATS)?;
-    let senders: Vec<usize> = (1..=CLIENTS).collect();
     for run in 1..=options.runs {
         for rate in [500.0, 2_000.0] {
-            let watched = world.watched();
-            let times = watched.now();
-            let (chat, pace, lasts) = (&mut spread(CHATS), Pace::Rate(rate), options.lasts);
-            let sent = Traffic { world: &world, senders: &senders, chat, pace, lasts }.run()?;
-            let times = watched.since(&times);
             let row = Row::new("moderate", "messenger", format!("{rate} messages/s, {CHATS} chats"), run);
-            report.add(figures(row, &sent, sent.seconds).cpu(&times, sent.answered));
+            report.add(at_rate(&world, CHATS, rate, options.lasts, row)?);
         }
     }
     Ok(())
@@ -72,22 +78,12 @@ pub fn many_chats(options: &Options, report: &mut Report) -> Result<(), String> 
     const CHATS: usize = 1_000;
     let world = world(CHATS)?;
     let bench = pgbench::Bench::new(&world, CHATS)?;
-    let senders: Vec<usize> = (1..=CLIENTS).collect();
     for run in 1..=options.runs {
         let row = full(&world, CHATS, options, "f", run)?;
         let half = (row.figure("sends/s").unwrap_or(0.0) / 2.0).round().max(1.0);
         report.add(row);
-        // latency, where it can be told from the queue in front of a full server
-        let sent = Traffic {
-            world: &world,
-            senders: &senders,
-            chat: &mut spread(CHATS),
-            pace: Pace::Rate(half),
-            lasts: options.lasts,
-        }
-        .run()?;
         let row = Row::new("f", "messenger", "half that rate", run);
-        report.add(figures(row, &sent, sent.seconds));
+        report.add(at_rate(&world, CHATS, half, options.lasts, row)?);
         for way in pgbench::Way::ALL {
             report.add(bench.run(&world, "f", way, run, CLIENTS, options.lasts)?);
         }
@@ -107,15 +103,9 @@ pub fn indexed(options: &Options, report: &mut Report) -> Result<(), String> {
                 world.sql(change.to_owned())?;
                 let row = full(&world, chats, options, "search-insert", run)?;
                 report.add(row.at(&format!("{chats} chats, {index}")));
-                let senders: Vec<usize> = (1..=CLIENTS).collect();
                 for rate in RATES.into_iter().filter(|_| chats > 1) {
-                    let watched = world.watched();
-                    let times = watched.now();
-                    let (chat, pace, lasts) = (&mut spread(chats), Pace::Rate(rate), options.lasts);
-                    let sent = Traffic { world: &world, senders: &senders, chat, pace, lasts }.run()?;
-                    let times = watched.since(&times);
                     let row = Row::new("search-insert", "messenger", format!("{rate} messages/s, {index}"), run);
-                    report.add(figures(row, &sent, sent.seconds).cpu(&times, sent.answered));
+                    report.add(at_rate(&world, chats, rate, options.lasts, row)?);
                 }
             }
         }
