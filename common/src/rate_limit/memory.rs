@@ -1,7 +1,7 @@
 //! Limits counted in this process: for one process alone, and for any while Redis is away.
 
 use super::subjects::{Passing, Subjects};
-use super::{Decision, Limit, RateLimiter, interval};
+use super::{Decision, Limit, Price, RateLimiter, interval};
 use async_trait::async_trait;
 use std::time::{Duration, Instant};
 
@@ -38,28 +38,27 @@ impl MemoryLimiter {
         self.start.elapsed()
     }
 
-    /// One more of `subject` at `now` (since any fixed moment).
-    pub(super) fn check_at(&self, limit: &Limit, subject: &str, now: Duration) -> Decision {
+    /// Counts that price of `subject` at `now` (since any fixed moment).
+    pub(super) fn count_at(&self, limit: &Limit, subject: &str, price: Price, now: Duration) -> Decision {
         self.arrivals.with(limit, subject, now, |arrival| {
-            let (decision, next) = gcra(limit, arrival.0.max(now), now);
-            if decision == Decision::Allowed {
-                arrival.0 = next;
-            }
+            let before = arrival.0.saturating_sub(interval(limit) * price.held).max(now);
+            let (decision, next) = gcra(limit, price.count, before, now);
+            arrival.0 = if decision == Decision::Allowed { next } else { before };
             decision
         })
     }
 
-    /// Takes one back that was allowed.
-    pub(super) fn take_back(&self, limit: &Limit, subject: &str) {
-        self.arrivals.with_known(limit, subject, |arrival| arrival.0 = arrival.0.saturating_sub(interval(limit)));
+    /// Takes so many back that were allowed.
+    pub(super) fn take_back(&self, limit: &Limit, subject: &str, held: u32) {
+        self.count_at(limit, subject, Price { held, count: 0 }, self.now());
     }
 }
 
-/// The generic cell rate algorithm. `arrival` is the theoretical time of the next request (not
-/// before `now`); the answer holds the time after it.
-fn gcra(limit: &Limit, arrival: Duration, now: Duration) -> (Decision, Duration) {
+/// The generic cell rate algorithm, for `count` requests at once. `arrival` is the theoretical time
+/// of the first (not before `now`); the answer holds the time after them.
+fn gcra(limit: &Limit, count: u32, arrival: Duration, now: Duration) -> (Decision, Duration) {
     let interval = interval(limit);
-    let next = arrival + interval;
+    let next = arrival + interval * count;
     let allowed_from = next.saturating_sub(interval * limit.burst.max(1));
     match allowed_from.checked_sub(now) {
         Some(wait) if !wait.is_zero() => (Decision::Denied { retry_after: wait }, next),
@@ -70,11 +69,15 @@ fn gcra(limit: &Limit, arrival: Duration, now: Duration) -> (Decision, Duration)
 #[async_trait]
 impl RateLimiter for MemoryLimiter {
     async fn check(&self, limit: &Limit, subject: &str) -> Decision {
-        self.check_at(limit, subject, self.now())
+        self.count_at(limit, subject, Price::ONE, self.now())
+    }
+
+    async fn exchange(&self, limit: &Limit, subject: &str, count: u32) -> Decision {
+        self.count_at(limit, subject, Price { held: 1, count }, self.now())
     }
 
     async fn refund(&self, limit: &Limit, subject: &str) {
-        self.take_back(limit, subject);
+        self.take_back(limit, subject, 1);
     }
 }
 
@@ -88,25 +91,29 @@ mod tests {
         Duration::from_millis(millis)
     }
 
+    fn check_at(limiter: &MemoryLimiter, limit: &Limit, subject: &str, now: Duration) -> Decision {
+        limiter.count_at(limit, subject, Price::ONE, now)
+    }
+
     #[test]
     fn a_burst_passes_and_the_next_waits_its_interval() {
         let limiter = MemoryLimiter::new();
         for _ in 0..40 {
-            assert_eq!(limiter.check_at(&LIMIT, "7", at(1000)), Decision::Allowed);
+            assert_eq!(check_at(&limiter, &LIMIT, "7", at(1000)), Decision::Allowed);
         }
-        assert_eq!(limiter.check_at(&LIMIT, "7", at(1000)), Decision::Denied { retry_after: at(50) });
-        assert_eq!(limiter.check_at(&LIMIT, "8", at(1000)), Decision::Allowed, "subjects do not share");
+        assert_eq!(check_at(&limiter, &LIMIT, "7", at(1000)), Decision::Denied { retry_after: at(50) });
+        assert_eq!(check_at(&limiter, &LIMIT, "8", at(1000)), Decision::Allowed, "subjects do not share");
         let other = Limit { name: "commands", ..LIMIT };
-        assert_eq!(limiter.check_at(&other, "7", at(1000)), Decision::Allowed, "limits do not share");
-        assert_eq!(limiter.check_at(&LIMIT, "7", at(1050)), Decision::Allowed);
-        assert_eq!(limiter.check_at(&LIMIT, "7", at(1050)), Decision::Denied { retry_after: at(50) });
+        assert_eq!(check_at(&limiter, &other, "7", at(1000)), Decision::Allowed, "limits do not share");
+        assert_eq!(check_at(&limiter, &LIMIT, "7", at(1050)), Decision::Allowed);
+        assert_eq!(check_at(&limiter, &LIMIT, "7", at(1050)), Decision::Denied { retry_after: at(50) });
     }
 
     #[test]
     fn what_is_denied_costs_nothing_and_rest_gives_the_burst_back() {
         let limiter = MemoryLimiter::new();
         let allowed = |from: u64, tries: u64| {
-            (0..tries).filter(|_| limiter.check_at(&LIMIT, "7", at(from)) == Decision::Allowed).count()
+            (0..tries).filter(|_| check_at(&limiter, &LIMIT, "7", at(from)) == Decision::Allowed).count()
         };
         assert_eq!(allowed(0, 1000), 40);
         assert_eq!(allowed(500, 1000), 10);
@@ -117,15 +124,27 @@ mod tests {
     fn several_count_all_at_once_or_not_at_all() {
         let limiter = MemoryLimiter::new();
         let many = LIMIT.of_several(20);
-        assert_eq!(limiter.check_at(&many, "7", at(0)), Decision::Allowed);
-        assert_eq!(limiter.check_at(&LIMIT, "7", at(0)), Decision::Allowed);
-        assert_eq!(limiter.check_at(&many, "7", at(0)), Decision::Denied { retry_after: at(50) }, "19 are left");
-        assert_eq!(limiter.check_at(&many, "7", at(50)), Decision::Allowed);
-        assert_eq!(limiter.check_at(&LIMIT, "7", at(50)), Decision::Denied { retry_after: at(50) }, "none is left");
+        assert_eq!(check_at(&limiter, &many, "7", at(0)), Decision::Allowed);
+        assert_eq!(check_at(&limiter, &LIMIT, "7", at(0)), Decision::Allowed);
+        assert_eq!(check_at(&limiter, &many, "7", at(0)), Decision::Denied { retry_after: at(50) }, "19 are left");
+        assert_eq!(check_at(&limiter, &many, "7", at(50)), Decision::Allowed);
+        assert_eq!(check_at(&limiter, &LIMIT, "7", at(50)), Decision::Denied { retry_after: at(50) }, "none is left");
         let beyond = LIMIT.of_several(1000);
-        assert_eq!(limiter.check_at(&beyond, "8", at(0)), Decision::Allowed, "more than a burst are a burst");
-        assert_ne!(limiter.check_at(&LIMIT, "8", at(0)), Decision::Allowed);
+        assert_eq!(check_at(&limiter, &beyond, "8", at(0)), Decision::Allowed, "more than a burst are a burst");
+        assert_ne!(check_at(&limiter, &LIMIT, "8", at(0)), Decision::Allowed);
         assert_eq!(LIMIT.of_several(1), LIMIT);
+    }
+
+    #[test]
+    fn of_a_crowd_that_asks_for_more_the_last_is_served() {
+        let limiter = MemoryLimiter::new();
+        for _ in 0..40 {
+            assert_eq!(check_at(&limiter, &LIMIT, "7", at(0)), Decision::Allowed);
+        }
+        let exchange = |now| limiter.count_at(&LIMIT, "7", Price { held: 1, count: 21 }, at(now));
+        assert_eq!(exchange(0), Decision::Denied { retry_after: at(1000) }, "39 are left, and 21 more are too many");
+        assert_eq!((1..40).filter(|_| exchange(0) == Decision::Allowed).count(), 1);
+        assert_eq!(check_at(&limiter, &LIMIT, "7", at(1000)), Decision::Allowed);
     }
 
     #[tokio::test]
@@ -148,7 +167,7 @@ mod tests {
             let (mut now, mut allowed) = (0, 0_u64);
             for step in steps {
                 now += step;
-                allowed += u64::from(limiter.check_at(&LIMIT, "7", at(now)) == Decision::Allowed);
+                allowed += u64::from(check_at(&limiter, &LIMIT, "7", at(now)) == Decision::Allowed);
                 proptest::prop_assert!(allowed <= 40 + now / 50 + 1);
             }
         }

@@ -2,7 +2,8 @@
 //! them.
 //!
 //! # Obligations of a back end
-//! - A check and its cost are one atomic step. So is a refund.
+//! - A check and its cost are one atomic step. So is a refund, and so is an exchange: of a crowd
+//!   that holds a whole burst, the last one that exchanges is served at the latest.
 //! - A subject may get past its limit by what the leases of the other nodes hold, nine a node, and
 //!   only a limit of at least forty in a second has leases. It waits for that afterwards.
 //! - Away or slow (over 100 ms), it never blocks the request: the limiter counts in this process
@@ -62,11 +63,26 @@ pub enum Decision {
     },
 }
 
+/// What is to be counted: `count` in place of `held` that were allowed. All of them, or none, and
+/// then those no more either.
+#[derive(Clone, Copy, Debug)]
+struct Price {
+    held: u32,
+    count: u32,
+}
+
+impl Price {
+    const ONE: Self = Self { held: 0, count: 1 };
+}
+
 /// Counts against limits; see the module's obligations.
 #[async_trait]
 pub trait RateLimiter: Send + Sync + 'static {
     /// One more of `subject` (a user's id, an address) under `limit`.
     async fn check(&self, limit: &Limit, subject: &str) -> Decision;
+    /// Counts `count` in place of one that was allowed: all of them, or none, and then that one no
+    /// more either.
+    async fn exchange(&self, limit: &Limit, subject: &str, count: u32) -> Decision;
     /// Takes one back that was allowed.
     async fn refund(&self, limit: &Limit, subject: &str);
 }
@@ -78,6 +94,10 @@ pub struct Off;
 #[async_trait]
 impl RateLimiter for Off {
     async fn check(&self, _: &Limit, _: &str) -> Decision {
+        Decision::Allowed
+    }
+
+    async fn exchange(&self, _: &Limit, _: &str, _: u32) -> Decision {
         Decision::Allowed
     }
 

@@ -7,7 +7,7 @@
 
 use super::leases::{self, Leases, Spent};
 use super::memory::MemoryLimiter;
-use super::{Decision, Limit, RateLimiter, interval};
+use super::{Decision, Limit, Price, RateLimiter, interval};
 use crate::config::RedisConfig;
 use crate::error::Result;
 use crate::lifecycle::Lifecycle;
@@ -77,18 +77,20 @@ impl RedisLimiter {
         })
     }
 
-    /// One more after what was spent: the time to wait, and how much of the burst is used.
+    /// That price after what was spent: the time to wait, and how much of the burst is used.
     async fn ask(
         &self,
         connection: &Connection,
         limit: &Limit,
         subject: &str,
         spent: Spent,
+        price: Price,
     ) -> RedisResult<(u64, u64)> {
         let burst = u64::from(limit.burst.max(1));
         let furthest = if leases::is_leased(limit) { burst * OVERDRAWN } else { burst };
         let mut call = self.script.key(self.key(limit, subject));
         call.arg(micros(limit)).arg(burst).arg(furthest).arg(spent.count).arg(spent.ahead_micros);
+        call.arg(price.held).arg(price.count);
         invoke(connection, &call).await
     }
 
@@ -122,14 +124,14 @@ async fn invoke<T: FromRedisValue>(connection: &Connection, call: &redis::Script
 impl RateLimiter for RedisLimiter {
     async fn check(&self, limit: &Limit, subject: &str) -> Decision {
         let now = self.here.now();
-        let here = self.here.check_at(limit, subject, now);
+        let here = self.here.count_at(limit, subject, Price::ONE, now);
         if here != Decision::Allowed {
             return here;
         }
         let Some(connection) = self.link.open.load_full() else { return here };
         let Err(spent) = self.leases.spend(limit, subject, now) else { return here };
         // A report without an answer is lost: to repeat one that arrived would count it twice.
-        match self.within(&connection, self.ask(&connection, limit, subject, spent)).await {
+        match self.within(&connection, self.ask(&connection, limit, subject, spent, Price::ONE)).await {
             Some((0, used)) => {
                 self.leases.grant(limit, subject, now, used);
                 Decision::Allowed
@@ -139,8 +141,27 @@ impl RateLimiter for RedisLimiter {
         }
     }
 
+    /// Redis decides alone: the count of this process may stand higher for a moment, and a flood
+    /// was refused before.
+    async fn exchange(&self, limit: &Limit, subject: &str, count: u32) -> Decision {
+        let here = self.here.count_at(limit, subject, Price { held: 1, count }, self.here.now());
+        let Some(connection) = self.link.open.load_full() else { return here };
+        let held = u32::from(!self.leases.refund(limit, subject));
+        let asked = self.ask(&connection, limit, subject, Spent::default(), Price { held, count });
+        match self.within(&connection, asked).await {
+            Some((0, _)) => Decision::Allowed,
+            Some((micros, _)) => {
+                if here == Decision::Allowed {
+                    self.here.take_back(limit, subject, count);
+                }
+                Decision::Denied { retry_after: Duration::from_micros(micros) }
+            }
+            None => here,
+        }
+    }
+
     async fn refund(&self, limit: &Limit, subject: &str) {
-        self.here.take_back(limit, subject);
+        self.here.take_back(limit, subject, 1);
         if self.leases.refund(limit, subject) {
             return;
         }

@@ -158,7 +158,11 @@ impl Context {
     }
 
     async fn limited_by(&self, limiter: &dyn RateLimiter, limit: Limit, subject: &str) -> Result<()> {
-        match limiter.check(&limit, subject).await {
+        self.decided(limit, limiter.check(&limit, subject).await)
+    }
+
+    fn decided(&self, limit: Limit, decision: Decision) -> Result<()> {
+        match decision {
             Decision::Allowed => Ok(()),
             Decision::Denied { retry_after } => {
                 self.metrics.rate_limited(limit.name).inc();
@@ -194,16 +198,11 @@ impl Context {
     /// that one no more either. So the time until the next attempt is right for the whole. They are
     /// half a burst at most, so that after a rest it is always served.
     async fn limited_further(&self, limit: Limit, by: &AuthUser, count: usize) -> Result<()> {
-        let count = count.min(usize::try_from(limit.burst / 2).unwrap_or(usize::MAX));
+        let count = u32::try_from(count).unwrap_or(u32::MAX).min(limit.burst / 2);
         if count == 0 {
             return Ok(());
         }
-        let subject = by.user_id.to_string();
-        let charged = self.limited(limit.of_several(count), &subject).await;
-        if charged.is_err() {
-            self.limiter.refund(&limit, &subject).await;
-        }
-        charged
+        self.decided(limit, self.limiter.exchange(&limit, &by.user_id.to_string(), count + 1).await)
     }
 
     /// Counts, beside the change itself, the people whom it notifies: a message more for each

@@ -90,6 +90,21 @@ async fn what_is_taken_back_does_not_count() {
 }
 
 #[tokio::test]
+async fn a_crowd_over_two_nodes_that_asks_for_more_does_not_refuse_itself() {
+    let server = Redis::private().await;
+    let nodes = [Node::start(&config(&server)).await, Node::start(&config(&server)).await];
+    for (subject, count) in [("1.2.3.4", 6), ("5.6.7.8", 10)] {
+        for node in &nodes {
+            assert_eq!(node.allowed(subject, 5).await, 5);
+        }
+        let exchange = |n: usize| nodes[n % 2].limiter.exchange(&LOGINS, subject, count);
+        let answers = futures_util::future::join_all((0..10).map(exchange)).await;
+        let allowed = answers.iter().filter(|answer| **answer == Decision::Allowed).count();
+        assert_eq!(allowed, 1, "{count} of the ten that are held in place of one each: {answers:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_count_is_forgotten_once_it_says_nothing_more() {
     let server = Redis::private().await;
     let node = Node::start(&config(&server)).await;
