@@ -189,3 +189,6 @@ fn switching(accept: &str, asked: &HeaderMap) -> Result<HeaderMap, Error> {
     }
     Ok(headers)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,22 +1,17 @@
 //! Other prices than the ordinary one: of pages and documents, of long lists, of an IPv6 site.
 
-use std::sync::Arc;
 use std::time::Instant;
 
-use futures_util::future::join_all;
 use reqwest::Method;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use super::limits::{MANY, assert_limited, at_once, limited};
 use crate::support::deployment::Builder;
-use crate::support::{Answer, Deployment, SOON, blocking, eventually, json};
+use crate::support::{Answer, Deployment, json};
 
 both_forms_alone!(
     a_list_of_many_chats_costs_more,
     pages_and_documents_are_counted_by_address,
     what_is_no_call_has_a_price,
-    a_handshake_that_a_drain_refuses_costs_nothing,
     an_ipv6_site_pays_as_eight_addresses,
 );
 
@@ -102,41 +97,6 @@ async fn what_is_no_call_has_a_price(builder: Builder) {
         assert!(others.iter().all(|answer| answer.status == status), "{others:?}");
     }
     d.user().await.rest.get("/auth/me").await.ok(200);
-}
-
-/// It is no fault of the client's, who comes back elsewhere.
-async fn a_handshake_that_a_drain_refuses_costs_nothing(builder: Builder) {
-    let builder = limited(builder).env("RATE_REQUESTS_PER_SECOND", 1).env("RATE_REQUESTS_BURST", 5);
-    let d = builder.env("DRAIN_SECONDS", 3).start().await;
-    let ann = d.user().await;
-    // Its close makes the drain last.
-    let _held = ann.connect_to(0).await;
-    let node = Arc::clone(d.gateway(0));
-    let url = url::Url::parse(&node.url()).unwrap();
-    let address = url.socket_addrs(|| None).unwrap()[0];
-    let mut waiting = Vec::new();
-    for _ in 0..MANY {
-        waiting.push(TcpStream::connect(address).await.unwrap());
-    }
-    node.sigterm();
-    eventually("a drain", SOON, async || {
-        let node = Arc::clone(&node);
-        blocking(move || node.probe("/readyz")).await.filter(|status| *status == 503)
-    })
-    .await;
-    let head = "GET /ws/chat HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
-                sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    let answers = join_all(waiting.into_iter().map(async |mut stream| {
-        let mut answer = String::new();
-        if stream.write_all(head.as_bytes()).await.is_ok() {
-            drop(stream.read_to_string(&mut answer).await);
-        }
-        answer
-    }));
-    let answers: Vec<_> = answers.await.into_iter().filter(|answer| !answer.is_empty()).collect();
-    // A connection without a request is closed 300 ms after the drain began. On a busy machine few
-    // come in time; more than a burst do on any other.
-    assert!(!answers.is_empty() && answers.iter().all(|answer| answer.starts_with("HTTP/1.1 503 ")), "{answers:?}");
 }
 
 async fn an_ipv6_site_pays_as_eight_addresses(builder: Builder) {

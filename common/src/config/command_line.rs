@@ -5,6 +5,8 @@ use super::flags::command;
 use super::raw::Raw;
 use super::{Config, ConfigError, Program, Task, data_directory, env_file};
 use clap_complete::Shell;
+use std::collections::HashMap;
+use std::ffi::OsString;
 
 /// The command line, the environment and `.env`, not yet validated.
 pub struct CommandLine {
@@ -28,6 +30,13 @@ impl CommandLine {
             std::process::exit(0);
         }
         Ok(Self { program, raw })
+    }
+
+    /// Reads those words alone, and neither the environment nor `.env`: for a program inside
+    /// another. The first is its name.
+    pub fn of(program: Program, words: &[&str]) -> Result<Self, ConfigError> {
+        let raw = Raw::new(program, words.iter().map(OsString::from), |_| None, HashMap::new());
+        Ok(Self { program, raw: raw.map_err(|e| fault(&e))? })
     }
 
     /// The task.
