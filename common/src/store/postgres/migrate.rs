@@ -22,11 +22,12 @@ const OTHER_NODE: Duration = Duration::from_millis(250);
 /// The pauses between tries of a migration. Writes that queued behind a try pass in between.
 const TRIES: Backoff = Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(8) };
 /// Another isolation, as a server may have it by default, would keep the first statement's
-/// snapshot, for whose end an index that is built beside the guard waits. A try outlasts
-/// `deadlock_timeout` (1 s): only then does Postgres cancel an autovacuum that holds the table. A
-/// notice that a table is there already would be a line of the log for each migration.
+/// snapshot, for whose end an index that is built beside the guard waits. Writes may wait for as
+/// long as a try does, and never for two seconds. A try outlasts `deadlock_timeout` (1 s): only
+/// then does Postgres cancel an autovacuum that holds the table. A notice that a table is there
+/// already would be a line of the log for each migration.
 const BEGIN: &str =
-    "begin isolation level read committed; set local lock_timeout = 1500; set local statement_timeout = 0;
+    "begin isolation level read committed; set local lock_timeout = 1100; set local statement_timeout = 0;
     set local idle_in_transaction_session_timeout = 0; set local client_min_messages = warning";
 /// For an index that is built beside the writes, outside a transaction. Nothing waits behind it.
 const BESIDE: &str = "set statement_timeout = 0; set lock_timeout = 0";
