@@ -4,12 +4,13 @@ use std::time::Instant;
 
 use reqwest::Method;
 
-use super::limits::{MANY, assert_limited, at_once, limited};
+use super::limits::{assert_limited, at_once, limited};
 use crate::support::deployment::Builder;
 use crate::support::{Answer, Deployment, json};
 
 both_forms_alone!(
     a_list_of_many_chats_costs_more,
+    long_answers_cost_more,
     pages_and_documents_are_counted_by_address,
     what_is_no_call_has_a_price,
     an_ipv6_site_pays_as_eight_addresses,
@@ -45,6 +46,44 @@ async fn a_list_of_many_chats_costs_more(builder: Builder) {
     let (_, lists) = at_once(|| ann.rest.request(Method::GET, "/chats/?limit=1")).await;
     let listed = lists.len();
     assert!((1..=most(8, 1, asked) / 5).contains(&listed), "{listed} of one who is in 5,000 chats");
+}
+
+/// A hundred messages of 16 KB, and nobody else's.
+async fn fill_with_long_texts(d: &Deployment, chat: i64, user: i64) {
+    let statements = format!(
+        "insert into messages (chat_id, seq, author_id, text, created_at)
+             with recursive i(n) as (select 1 union all select n + 1 from i where n < 100)
+             select {chat}, 1000 + n, {user}, '{}', created_at from i, chats where id = {chat}",
+        "\u{1f600}".repeat(4096)
+    );
+    d.execute(&statements).await;
+}
+
+/// Whatever is served is paid for afterwards.
+async fn long_answers_cost_more(builder: Builder) {
+    let d = limited(builder).env("RATE_REQUESTS_PER_SECOND", 1).env("RATE_REQUESTS_BURST", 8).start().await;
+    let ann = d.user().await;
+    let chat = ann.group_id(&[]).await;
+    fill_with_long_texts(&d, chat, ann.id).await;
+    // Of so many messages: the bytes of a page, and what it costs.
+    for (limit, bytes, price) in [(15, 240_000..262_144, 1), (16, 262_144..280_000, 2), (100, 1_600_000..1_800_000, 7)]
+    {
+        let user = d.user().await;
+        ann.rest.post(&format!("/chats/{chat}/members"), json!({"user_ids": [user.id]})).await.ok(200);
+        let (asked, mut served) = (Instant::now(), 0);
+        let refused = loop {
+            let path = format!("/messages/chat/{chat}?limit={limit}");
+            let answer = user.rest.get(&path).await;
+            if answer.status != 200 {
+                break answer;
+            }
+            assert!(bytes.contains(&answer.body.len()), "{limit} messages are {} bytes", answer.body.len());
+            served += 1;
+        };
+        let (least, most) = (8_usize.div_ceil(price), most(8, 1, asked).div_ceil(price));
+        assert!((least..=most).contains(&served), "{served} pages of {limit} were served");
+        assert_limited(refused);
+    }
 }
 
 /// More of them than of other requests: a page has many files.

@@ -6,6 +6,7 @@
 //! counts too.
 
 use super::client_ip::ClientIp;
+use super::payer::Payer;
 use crate::auth::AuthUser;
 use crate::error::{Error, Result};
 use crate::service::Context;
@@ -92,6 +93,7 @@ async fn identify(ctx: &Context, parts: &Parts) -> Result<AuthUser> {
         ctx.charge_address(ClientIp::on(&parts.extensions).0).await?;
     }
     let by = checked?;
+    Payer::name(&parts.extensions, ctx, by.user_id);
     Span::current().record("user.id", by.user_id.0).record("session.id", by.session_id.0);
     Ok(by)
 }

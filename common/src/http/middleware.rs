@@ -8,6 +8,7 @@ use super::client_ip::{ClientIp, Peer};
 use super::extract::BodyLimit;
 use super::head;
 use super::origin;
+use super::payer::Payer;
 use super::problem::{Cause, Problem, Refused, normalise};
 use super::request_id::{RequestId, RequestIds, X_REQUEST_ID};
 use crate::config::{AllowedOrigins, Config};
@@ -17,6 +18,7 @@ use crate::once::OncePerCause;
 use crate::service::{Audit, SecurityEvent};
 use crate::traces::{Part, Span, Traces};
 use axum::Router;
+use axum::body::HttpBody;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -247,10 +249,11 @@ fn begin(traces: &Traces, method: &Method, route: &str, id: &RequestId, request:
 }
 
 /// The handler's answer, or that of the edge, which has its price.
-async fn answer(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Response {
+async fn answer(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) -> Response {
     let is_matched = request.extensions().get::<MatchedPath>().is_some();
-    let from = ClientIp::on(request.extensions()).0;
+    let (from, payer) = (ClientIp::on(request.extensions()).0, Payer::of(&mut request));
     let response = handle(&edge, request, next).await;
+    payer.pay(response.body().size_hint().lower()).await;
     let is_free = !is_matched || matches!(response.status().as_u16(), 405 | 413);
     if !is_free {
         return response;

@@ -12,6 +12,7 @@ mod listen;
 pub mod middleware;
 mod opening;
 pub mod origin;
+mod payer;
 pub mod places;
 pub mod problem;
 mod request_id;

@@ -1,10 +1,10 @@
 -- Some more under a limit, by the generic cell rate algorithm (ITU-T I.371), on the server's own clock,
--- after what a node allowed by its lease.
+-- after what a node allowed by its lease, or what is owed.
 -- KEYS[1]  the subject's theoretical arrival time, microseconds since the epoch
 -- ARGV[1]  the emission interval, microseconds
 -- ARGV[2]  the burst
--- ARGV[3]  the burst and what leases may have allowed beyond it
--- ARGV[4]  what the node allowed
+-- ARGV[3]  the most that may count
+-- ARGV[4]  what the node allowed, or what is owed
 -- ARGV[5]  the theoretical arrival time after those alone, microseconds from now on; it may be negative
 -- ARGV[6]  how many of those that were counted are taken back first
 -- ARGV[7]  how many more are counted: all of them, or none

@@ -15,7 +15,7 @@ pub(super) const LEASED: u32 = 9;
 const LASTS: Duration = Duration::from_mins(1);
 /// The longest period of a limit with leases: those of a minute and more guard passwords, and are
 /// counted one by one.
-const LONGEST_PERIOD: Duration = Duration::from_secs(1);
+pub(super) const LONGEST_PERIOD: Duration = Duration::from_secs(1);
 /// A lease reaches up to this part of the burst.
 const PART: u32 = 4;
 

@@ -1,7 +1,7 @@
 //! Limits counted in this process: for one process alone, and for any while Redis is away.
 
 use super::subjects::{Passing, Subjects};
-use super::{Decision, Limit, Price, RateLimiter, interval};
+use super::{DEEPEST, Decision, Limit, Price, RateLimiter, interval};
 use async_trait::async_trait;
 use std::time::{Duration, Instant};
 
@@ -48,6 +48,14 @@ impl MemoryLimiter {
         })
     }
 
+    /// Counts so many that were served already.
+    pub(super) fn owe_at(&self, limit: &Limit, subject: &str, count: u32, now: Duration) {
+        let furthest = now + interval(limit) * limit.burst.max(1) * DEEPEST;
+        self.arrivals.with(limit, subject, now, |arrival| {
+            arrival.0 = (arrival.0.max(now) + interval(limit) * count).min(furthest);
+        });
+    }
+
     /// Takes so many back that were allowed.
     pub(super) fn take_back(&self, limit: &Limit, subject: &str, held: u32) {
         self.count_at(limit, subject, Price { held, count: 0 }, self.now());
@@ -74,6 +82,10 @@ impl RateLimiter for MemoryLimiter {
 
     async fn exchange(&self, limit: &Limit, subject: &str, count: u32) -> Decision {
         self.count_at(limit, subject, Price { held: 1, count }, self.now())
+    }
+
+    async fn owe(&self, limit: &Limit, subject: &str, count: u32) {
+        self.owe_at(limit, subject, count, self.now());
     }
 
     async fn refund(&self, limit: &Limit, subject: &str) {
@@ -145,6 +157,18 @@ mod tests {
         assert_eq!(exchange(0), Decision::Denied { retry_after: at(1000) }, "39 are left, and 21 more are too many");
         assert_eq!((1..40).filter(|_| exchange(0) == Decision::Allowed).count(), 1);
         assert_eq!(check_at(&limiter, &LIMIT, "7", at(1000)), Decision::Allowed);
+    }
+
+    #[test]
+    fn what_is_owed_is_waited_for_and_never_for_long() {
+        let limiter = MemoryLimiter::new();
+        limiter.owe_at(&LIMIT, "7", 39, at(0));
+        assert_eq!(check_at(&limiter, &LIMIT, "7", at(0)), Decision::Allowed);
+        limiter.owe_at(&LIMIT, "7", 20, at(0));
+        assert_eq!(check_at(&limiter, &LIMIT, "7", at(0)), Decision::Denied { retry_after: at(1050) });
+        limiter.owe_at(&LIMIT, "7", 1_000_000, at(0));
+        let longest = at(u64::from(40 * (DEEPEST - 1) + 1) * 50);
+        assert_eq!(check_at(&limiter, &LIMIT, "7", at(0)), Decision::Denied { retry_after: longest });
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@
 //! # Obligations of a back end
 //! - A check and its cost are one atomic step. So is a refund, and so is an exchange: of a crowd
 //!   that holds a whole burst, the last one that exchanges is served at the latest.
+//! - What a subject owes is counted when it is known, in one step, whatever else counts by then.
 //! - A subject may get past its limit by what the leases of the other nodes hold, nine a node, and
 //!   only a limit of at least forty in a second has leases. It waits for that afterwards.
 //! - Away or slow (over 100 ms), it never blocks the request: the limiter counts in this process
@@ -46,6 +47,10 @@ impl Limit {
     }
 }
 
+/// In bursts: the most that counts for a subject, whatever it owes or the leases let it have. Of
+/// limits of a second: of no other does anybody owe.
+pub const DEEPEST: u32 = 8;
+
 /// The time that one of a limit takes.
 fn interval(limit: &Limit) -> Duration {
     limit.period / limit.rate.max(1)
@@ -83,6 +88,9 @@ pub trait RateLimiter: Send + Sync + 'static {
     /// Counts `count` in place of one that was allowed: all of them, or none, and then that one no
     /// more either.
     async fn exchange(&self, limit: &Limit, subject: &str, count: u32) -> Decision;
+    /// Counts so many that were served already. The subject waits for them afterwards, for
+    /// [`DEEPEST`] bursts at most.
+    async fn owe(&self, limit: &Limit, subject: &str, count: u32);
     /// Takes one back that was allowed.
     async fn refund(&self, limit: &Limit, subject: &str);
 }
@@ -100,6 +108,8 @@ impl RateLimiter for Off {
     async fn exchange(&self, _: &Limit, _: &str, _: u32) -> Decision {
         Decision::Allowed
     }
+
+    async fn owe(&self, _: &Limit, _: &str, _: u32) {}
 
     async fn refund(&self, _: &Limit, _: &str) {}
 }

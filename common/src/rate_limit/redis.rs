@@ -7,7 +7,7 @@
 
 use super::leases::{self, Leases, Spent};
 use super::memory::MemoryLimiter;
-use super::{Decision, Limit, Price, RateLimiter, interval};
+use super::{DEEPEST, Decision, Limit, Price, RateLimiter, interval};
 use crate::config::RedisConfig;
 use crate::error::Result;
 use crate::lifecycle::Lifecycle;
@@ -25,8 +25,6 @@ use tokio::sync::Notify;
 
 /// No request waits longer for its count.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(100);
-/// In bursts: what a subject has to wait for at most, however much the leases let it have.
-const OVERDRAWN: u64 = 2;
 /// The pause between attempts to connect.
 const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 
@@ -87,7 +85,7 @@ impl RedisLimiter {
         price: Price,
     ) -> RedisResult<(u64, u64)> {
         let burst = u64::from(limit.burst.max(1));
-        let furthest = if leases::is_leased(limit) { burst * OVERDRAWN } else { burst };
+        let furthest = if limit.period <= leases::LONGEST_PERIOD { burst * u64::from(DEEPEST) } else { burst };
         let mut call = self.script.key(self.key(limit, subject));
         call.arg(micros(limit)).arg(burst).arg(furthest).arg(spent.count).arg(spent.ahead_micros);
         call.arg(price.held).arg(price.count);
@@ -158,6 +156,15 @@ impl RateLimiter for RedisLimiter {
             }
             None => here,
         }
+    }
+
+    /// As a report of what this node allowed.
+    async fn owe(&self, limit: &Limit, subject: &str, count: u32) {
+        self.here.owe_at(limit, subject, count, self.here.now());
+        let Some(connection) = self.link.open.load_full() else { return };
+        let ahead_micros = i64::try_from(micros(limit).saturating_mul(count.into())).unwrap_or(i64::MAX);
+        let asked = self.ask(&connection, limit, subject, Spent { count, ahead_micros }, Price { held: 0, count: 0 });
+        self.within(&connection, asked).await;
     }
 
     async fn refund(&self, limit: &Limit, subject: &str) {

@@ -11,7 +11,7 @@ use crate::config::{Limits, Registration};
 use crate::error::{Error, Result};
 use crate::event::{Revocation, RevocationReason};
 use crate::history::History;
-use crate::id::ChatId;
+use crate::id::{ChatId, UserId};
 use crate::metrics::{AuthResult, Metrics};
 use crate::presence::Presence;
 use crate::rate_limit::{Decision, Limit, RateLimiter};
@@ -229,6 +229,11 @@ impl Context {
     /// Counts further requests for one that was counted. `RateLimited`.
     pub(super) async fn charge_further_requests(&self, by: &AuthUser, requests: usize) -> Result<()> {
         self.limited_further(self.requests(), by, requests).await
+    }
+
+    /// Counts further requests of a user for one that was served.
+    pub async fn owe_requests(&self, user: UserId, requests: u32) {
+        self.limiter.owe(&self.requests(), &user.to_string(), requests).await;
     }
 
     /// Counts a public request of an address. `RateLimited`.

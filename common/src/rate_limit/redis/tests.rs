@@ -105,6 +105,26 @@ async fn a_crowd_over_two_nodes_that_asks_for_more_does_not_refuse_itself() {
 }
 
 #[tokio::test]
+async fn what_is_owed_is_waited_for_on_every_node() {
+    let server = Redis::private().await;
+    let (a, b) = (Node::start(&config(&server)).await, Node::start(&config(&server)).await);
+    let requests = Limit { name: "requests", rate: 1, period: Duration::from_secs(1), burst: 10 };
+    assert_eq!(a.allowed_of(&requests, "7", 1).await, 1);
+    a.limiter.owe(&requests, "7", 6).await;
+    assert!((3..=4).contains(&b.allowed_of(&requests, "7", 10).await), "of three that are left");
+    b.limiter.owe(&requests, "7", 20).await;
+    for node in [&a, &b] {
+        let wait = node.limiter.check(&requests, "7").await;
+        let Decision::Denied { retry_after } = wait else { panic!("over the limit") };
+        assert!(retry_after > Duration::from_secs(15), "{retry_after:?}");
+    }
+    a.limiter.owe(&requests, "8", 1_000_000).await;
+    let wait = b.limiter.check(&requests, "8").await;
+    let Decision::Denied { retry_after } = wait else { panic!("over the limit") };
+    assert!(retry_after <= Duration::from_secs(71), "never for longer than eight bursts: {retry_after:?}");
+}
+
+#[tokio::test]
 async fn a_count_is_forgotten_once_it_says_nothing_more() {
     let server = Redis::private().await;
     let node = Node::start(&config(&server)).await;
