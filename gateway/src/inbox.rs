@@ -1,5 +1,5 @@
-//! The messages of a shard's inbox: connections, publications from the bus, revocations and the
-//! drain.
+//! The messages of a shard's inbox: connections, publications from the bus, revocations and
+//! releases.
 
 use crate::feed::Event;
 use crate::protocol::CloseCode;
@@ -31,6 +31,8 @@ pub(crate) enum ToShard {
     Recheck,
     /// Release all connections, evenly over this long.
     Drain(Duration),
+    /// Release so many of the connections that are open longest, evenly over this long.
+    HandOver(usize, Duration),
 }
 
 /// A connection on its way to its shard.

@@ -5,9 +5,9 @@
 //! (presence), G6 (the fence), G7 (bounded queues), G8 (drain). A room imports only rooms that
 //! stand below it:
 //!
-//! Rooms, top to bottom: `bench, fuzz, start → routes → handshake → state → drain, revocation →
-//! worker → session → commands → subscription → repair → shard → hub → reads, presence, inbox →
-//! conn → paced → newest, decisions, feed → protocol → frame`
+//! Rooms, top to bottom: `bench, fuzz, start → routes → handshake → state → drain, rebalance,
+//! revocation → worker → session → commands → subscription → repair → shard → hub → reads,
+//! presence, inbox → conn → paced → newest, decisions, feed → protocol → frame`
 
 #[cfg(feature = "bench")]
 pub mod bench;
@@ -27,6 +27,7 @@ mod paced;
 mod presence;
 mod protocol;
 mod reads;
+mod rebalance;
 mod repair;
 mod revocation;
 mod routes;

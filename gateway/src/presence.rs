@@ -8,9 +8,11 @@
 mod announcer;
 mod changes;
 mod departed;
+mod load;
 mod registration;
 
 pub(crate) use announcer::Announcer;
+pub(crate) use load::Load;
 
 use changes::Changes;
 use messenger_common::error::Result;
@@ -63,6 +65,7 @@ pub(crate) struct Parts {
     pub(crate) presence: Arc<dyn Presence>,
     pub(crate) announcer: Announcer,
     pub(crate) metrics: Metrics,
+    pub(crate) load: Load,
     pub(crate) grace: Duration,
     pub(crate) lease: Duration,
 }
@@ -102,8 +105,8 @@ impl PresenceKeeper {
         wait
     }
 
-    /// The node's last connection of the user ended. `released` by a drain: the user is expected on
-    /// another node.
+    /// The node's last connection of the user ended. `released`: the user is expected on another
+    /// node.
     pub(crate) fn user_disconnected(&self, user: UserId, released: bool) {
         let mut held = self.held.lock();
         held.here.remove(&user);
@@ -141,6 +144,11 @@ impl PresenceKeeper {
         self.parts.announcer.changes(transitions).await
     }
 
+    /// How many connections this gateway and the others hold.
+    pub(crate) fn load(&self) -> &Load {
+        &self.parts.load
+    }
+
     /// Changes that are not registered yet, and transitions that are not announced yet.
     fn pending(&self) -> i64 {
         let changed = self.held.lock().changed.len();
@@ -159,9 +167,10 @@ impl PresenceKeeper {
             if !leads && beat.is_multiple_of(2) {
                 continue;
             }
-            match parts.presence.lead(&parts.node).await {
+            match parts.presence.lead(&parts.node, parts.load.told()).await {
                 Ok(lead) => {
                     leads = lead.sweeps;
+                    parts.load.hear(lead.fleet);
                     if let Some(online) = lead.online {
                         parts.metrics.presence_online_users.set(i64::try_from(online).unwrap_or(i64::MAX));
                     }
@@ -173,6 +182,7 @@ impl PresenceKeeper {
                 }
                 Err(error) => {
                     leads = true;
+                    parts.load.hear(None);
                     tracing::debug!(%error, "cannot sweep presence");
                 }
             }

@@ -160,7 +160,7 @@ impl Shard {
             users.remove(&user);
         }
         drop(users);
-        self.hub.user_disconnected(user, &conn.seat, self.draining.get());
+        self.hub.user_disconnected(user, &conn.seat, self.draining.get() || conn.seat.is_released());
     }
 
     /// Works with a chat's feed, where there is one.

@@ -3,10 +3,10 @@
 use crate::handshake::Early;
 use crate::hub::Hub;
 use crate::inbox::INBOX;
-use crate::presence::{Announcer, Parts, PresenceKeeper};
+use crate::presence::{Announcer, Load, Parts, PresenceKeeper};
 use crate::state::Gateway;
 use crate::worker::Worker;
-use crate::{drain, revocation, routes};
+use crate::{drain, rebalance, revocation, routes};
 use axum::Router;
 use messenger_common::backends::StartError;
 use messenger_common::config::Config;
@@ -39,6 +39,7 @@ impl Gateway {
                     config.limits.status_max_members,
                 ),
                 metrics: backends.metrics.clone(),
+                load: Load::new(backends.metrics.clone(), lifecycle.clone()),
                 grace: config.presence_grace,
                 lease: config.presence_lease,
             },
@@ -55,6 +56,9 @@ impl Gateway {
         lifecycle.spawn("missed statuses", Arc::clone(&hub).read_missed_statuses());
         lifecycle.spawn("missed notices", Arc::clone(&hub).read_missed_notices());
         lifecycle.spawn("tail of the log", Arc::clone(&hub).follow_the_tail());
+        if config.rebalance {
+            lifecycle.spawn("hand-over of connections", rebalance::run(Arc::clone(&hub)));
+        }
         Ok(Self::new(hub, config.allowed_origins.clone(), places.clone(), config.drain))
     }
 

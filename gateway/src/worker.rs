@@ -112,6 +112,7 @@ impl Worker {
             ToShard::Revoke(revocation) => self.revoke(revocation),
             ToShard::Recheck => self.recheck(),
             ToShard::Drain(over) => self.drain(over),
+            ToShard::HandOver(count, over) => self.hand_over(count, over),
         }
     }
 

@@ -148,6 +148,8 @@ pub struct Config {
     pub presence_lease: Duration,
     /// The time over which a stopping gateway closes its connections.
     pub drain: Duration,
+    /// Whether a gateway with many more connections than the others hands some over.
+    pub rebalance: bool,
     /// The pages that may call from a browser.
     pub allowed_origins: AllowedOrigins,
     /// The proxies whose `X-Forwarded-For` counts.
@@ -287,6 +289,7 @@ impl Config {
             presence_grace: seconds("PRESENCE_GRACE_SECONDS", 0.0, 3600.0)?,
             presence_lease: seconds("PRESENCE_LEASE_SECONDS", 0.3, 3600.0)?,
             drain: seconds("DRAIN_SECONDS", 0.0, 3600.0)?,
+            rebalance: parse::switch(raw, "REBALANCE")?,
             allowed_origins: origins::read(raw, "ALLOWED_ORIGINS", debug)?,
             trusted_proxies,
             registration: parse::registration(raw)?,

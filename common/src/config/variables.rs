@@ -214,6 +214,12 @@ pub const VARIABLES: &[Variable] = &[
         "10",
         "Seconds over which a stopping gateway closes its connections, and running requests finish",
     ),
+    variable(
+        "REBALANCE",
+        "on",
+        "off",
+        "on or off; on: a gateway with many more connections than the others hands some over",
+    ),
     Variable {
         name: "ALLOWED_ORIGINS",
         help: "Origins whose pages may connect (CORS and WebSocket), with commas between, or * for all",

@@ -101,6 +101,9 @@ table! {
     ws_delivery_counters: Counters<EventKind> = "messenger_ws_deliveries_total", Gateway;
     /// WebSocket connections ended, by close code.
     ws_disconnect_counters: Counters<Ended> = "messenger_ws_disconnects_total", Gateway;
+    /// WebSocket connections closed with 1012 for their clients to come back to a gateway with
+    /// fewer.
+    ws_handed_over: IntCounter = "messenger_ws_handed_over_total", Gateway;
     /// Seconds from an event's commit, by the database's clock, to its hand-over to the sockets
     /// here.
     delivery_latency: Histogram = "messenger_delivery_latency_seconds", Gateway;

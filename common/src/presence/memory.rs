@@ -127,9 +127,10 @@ impl Presence for MemoryPresence {
         Outcome::default()
     }
 
-    async fn lead(&self, node: &NodeId) -> Result<Lead> {
+    async fn lead(&self, node: &NodeId, _: Option<u64>) -> Result<Lead> {
         let transitions = self.sweep(node).await?;
-        Ok(Lead { sweeps: true, online: Some(self.state.lock().online.len() as u64), left: false, transitions })
+        let online = Some(self.state.lock().online.len() as u64);
+        Ok(Lead { sweeps: true, online, left: false, transitions, fleet: None })
     }
 
     async fn sweep(&self, _: &NodeId) -> Result<Vec<Transition>> {

@@ -83,6 +83,19 @@ pub struct Lead {
     pub left: bool,
     /// The transitions that its sweep returned.
     pub transitions: Vec<Transition>,
+    /// The gateways that said of late how many connections they hold; none where each is alone, or
+    /// where they cannot be known.
+    pub fleet: Option<Fleet>,
+}
+
+/// The gateways together, this one too. Those of the release before say nothing and are not
+/// counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fleet {
+    /// How many there are.
+    pub gateways: u64,
+    /// The connections that they hold.
+    pub connections: u64,
 }
 
 /// The outcome of a call for many users: it may have failed for some of them.
@@ -148,8 +161,9 @@ pub trait Presence: Send + Sync + 'static {
 
     /// Claims the sweeping for this node, for about a second, and sweeps where it has it: of all
     /// nodes that ask one does. It leaves its count of the users online for the others. A node that
-    /// cannot ask sweeps: two that sweep do no harm.
-    async fn lead(&self, node: &NodeId) -> Result<Lead>;
+    /// cannot ask sweeps: two that sweep do no harm. Each says how many connections it holds, for
+    /// the others to compare; one that drains does not.
+    async fn lead(&self, node: &NodeId, connections: Option<u64>) -> Result<Lead>;
 
     /// Takes out the users whose grace is over, and those of nodes whose lease is over. Returns
     /// them, and the transitions that other nodes did not acknowledge within a lease.

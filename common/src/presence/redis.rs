@@ -161,8 +161,8 @@ impl Presence for RedisPresence {
         self.run(self.calls(&self.scripts.forget, node, users, None)).await.outcome
     }
 
-    async fn lead(&self, node: &NodeId) -> Result<Lead> {
-        self.lead_and_sweep(node).await
+    async fn lead(&self, node: &NodeId, connections: Option<u64>) -> Result<Lead> {
+        self.lead_and_sweep(node, connections).await
     }
 
     async fn sweep(&self, node: &NodeId) -> Result<Vec<Transition>> {

@@ -13,11 +13,19 @@ pub(crate) struct Seat {
     /// When something was last read, the same.
     last_read: AtomicU64,
     left: AtomicBool,
+    released: AtomicBool,
 }
 
 impl Seat {
-    pub(super) fn new(shard: usize, conn: u64, now: u64) -> Self {
-        Self { shard, conn, opened: now, last_read: AtomicU64::new(now), left: AtomicBool::new(false) }
+    pub(crate) fn new(shard: usize, conn: u64, now: u64) -> Self {
+        Self {
+            shard,
+            conn,
+            opened: now,
+            last_read: AtomicU64::new(now),
+            left: AtomicBool::default(),
+            released: AtomicBool::default(),
+        }
     }
 
     pub(crate) fn last_read(&self) -> u64 {
@@ -35,5 +43,14 @@ impl Seat {
 
     pub(crate) fn leave(&self) {
         self.left.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether its client was told to come back to another node.
+    pub(crate) fn is_released(&self) -> bool {
+        self.released.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn release(&self) {
+        self.released.store(true, Ordering::Relaxed);
     }
 }

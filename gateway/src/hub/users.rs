@@ -3,6 +3,7 @@
 use super::{Hub, bits, forget_absent};
 use crate::conn::Seat;
 use crate::inbox::ToShard;
+use crate::protocol::EXTRA_GRACE;
 use messenger_common::bus::Topic;
 use messenger_common::event::Revocation;
 use messenger_common::id::UserId;
@@ -28,6 +29,8 @@ pub(super) struct LocalUser {
     seats: Vec<Arc<Seat>>,
     confirmed: bool,
     waiting: Vec<oneshot::Sender<()>>,
+    /// When the last connection ended that was released.
+    released: Option<Instant>,
 }
 
 impl LocalUser {
@@ -43,7 +46,19 @@ impl LocalUser {
     }
 
     fn new(now: Instant) -> Self {
-        Self { since: now, seats: Vec::new(), confirmed: false, waiting: Vec::new() }
+        Self { since: now, seats: Vec::new(), confirmed: false, waiting: Vec::new(), released: None }
+    }
+
+    fn leave(&mut self, seat: &Arc<Seat>, released: bool, now: Instant) {
+        self.seats.retain(|other| !Arc::ptr_eq(other, seat));
+        if released {
+            self.released = Some(now);
+        }
+    }
+
+    /// Whether a client of the user may be on its way to another node.
+    fn is_expected(&self, now: Instant) -> bool {
+        self.released.is_some_and(|at| now < at + EXTRA_GRACE)
     }
 
     /// The channel is delivered from here on. Returns where notices may be missing.
@@ -93,15 +108,17 @@ impl Hub {
         Connected { presence, channel, displaced }
     }
 
-    /// A connection of the user ended. `released` by a drain: the user is expected on another node.
+    /// A connection of the user ended. `released`: its client was told to come back, to another
+    /// node.
     pub(crate) fn user_disconnected(&self, user: UserId, seat: &Arc<Seat>, released: bool) {
         let mut users = self.users.lock();
         let Some(local) = users.get_mut(&user) else { return };
-        local.seats.retain(|other| !Arc::ptr_eq(other, seat));
+        local.leave(seat, released, Instant::now());
         if local.seats.is_empty() {
+            let is_expected = local.is_expected(Instant::now());
             users.remove(&user);
             self.bus.unsubscribe(&[Topic::User(user)]);
-            self.presence.user_disconnected(user, released);
+            self.presence.user_disconnected(user, is_expected);
         }
     }
 
@@ -120,5 +137,26 @@ impl Hub {
         for shard in bits(self.user_shards(revocation.user_id)) {
             self.send(shard, ToShard::Revoke(revocation)).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_that_was_released_is_expected_though_another_one_leaves_after_it() {
+        let (now, seat) = (Instant::now(), |conn| Arc::new(Seat::new(0, conn, 0)));
+        let (first, second) = (seat(1), seat(2));
+        let mut local = LocalUser::new(now);
+        local.seats.extend([Arc::clone(&first), Arc::clone(&second)]);
+        local.leave(&first, true, now);
+        let soon = now + Duration::from_secs(1);
+        local.leave(&second, false, soon);
+        assert!(local.seats.is_empty() && local.is_expected(soon));
+        assert!(!local.is_expected(now + EXTRA_GRACE), "it would be back by now");
+        let mut local = LocalUser::new(now);
+        local.leave(&first, false, now);
+        assert!(!local.is_expected(now));
     }
 }

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 pub(super) struct Change {
     /// Connections that wait for the registration.
     pub(super) waiting: Vec<oneshot::Sender<()>>,
-    /// Whether a drain released the last connection.
+    /// Whether a client of the user was told to come back.
     pub(super) released: bool,
 }
 

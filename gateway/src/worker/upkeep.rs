@@ -119,16 +119,33 @@ impl Worker {
         if self.shard.draining.replace(true) {
             return;
         }
-        let (conns, shard) = (self.conns(), Rc::clone(&self.shard));
-        self.shard.spawn("drain", async move {
+        let conns = self.conns();
+        self.release_evenly("drain", conns, release_over);
+    }
+
+    /// Releases some connections, so that others share the load: those that are open longest. A
+    /// client that came here a moment ago may have been moved by another node.
+    pub(super) fn hand_over(&self, count: usize, release_over: Duration) {
+        let mut conns = self.conns();
+        conns.retain(|conn| conn.state.get() == State::Open);
+        conns.sort_unstable_by_key(|conn| conn.id);
+        conns.truncate(count);
+        self.release_evenly("hand-over", conns, release_over);
+    }
+
+    fn release_evenly(&self, name: &'static str, conns: Vec<Rc<Conn>>, over: Duration) {
+        let shard = Rc::clone(&self.shard);
+        self.shard.spawn(name, async move {
             let (began, total) = (Instant::now(), conns.len());
             for (at, conn) in conns.into_iter().enumerate() {
                 #[expect(clippy::cast_precision_loss, reason = "connections are counted in thousands")]
-                let due = release_over.mul_f64(at as f64 / total as f64);
+                let due = over.mul_f64(at as f64 / total as f64);
                 if let Some(early) = due.checked_sub(began.elapsed()).filter(|early| *early > TICK / 50) {
                     tokio::time::sleep(early).await;
                 }
-                release(&shard, &conn);
+                if release(&shard, &conn) && !shard.draining.get() {
+                    shard.hub.ctx.metrics.ws_handed_over.inc();
+                }
             }
         });
     }
@@ -138,11 +155,17 @@ pub(super) fn millis(period: Duration) -> u64 {
     u64::try_from(period.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Closes a connection because this node drains, with the moment for its client to come back.
-pub(super) fn release(shard: &Shard, conn: &Rc<Conn>) {
+/// Closes a connection with the moment for its client to come back, to another node. Says whether
+/// it was not closing already.
+pub(super) fn release(shard: &Shard, conn: &Rc<Conn>) -> bool {
+    if !conn.is_live() {
+        return false;
+    }
+    conn.seat.release();
     let delay = messenger_common::random::within(RECONNECT_AFTER_MS);
     let reason = format!("{{\"reconnect_after_ms\": {delay}}}");
     shard.close_with(conn, CloseCode::Draining, Some(&reason));
+    true
 }
 
 fn is_due(chat: ChatId, tick: u32) -> bool {

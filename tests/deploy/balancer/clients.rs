@@ -171,6 +171,7 @@ impl Client {
             "new_message" if frame["chat_id"] == self.chat_id => seen.seqs.extend(frame["seq"].as_i64()),
             "subscribed" if frame["resync"] == true => seen.faults.push(frame.to_string()),
             "subscribed" => seen.from = seen.from.or(frame["seq"].as_i64()),
+            "user_status" if frame["status"] == "offline" => seen.faults.push(frame.to_string()),
             "welcome" | "user_status" => {}
             _ => seen.faults.push(frame.to_string()),
         }

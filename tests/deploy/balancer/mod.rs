@@ -2,6 +2,7 @@
 //! addresses in its configuration are the test's own.
 
 mod behaviour;
+mod brought_back;
 mod clients;
 mod haproxy;
 mod nginx;

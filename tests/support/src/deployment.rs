@@ -219,8 +219,9 @@ impl Deployment {
     }
 
     /// `messenger-api` and `messenger-gateway` processes over a database and a Redis of their own.
+    /// No gateway hands connections over: a test chooses the gateway of each client.
     pub fn cluster(apis: usize, gateways: usize) -> Builder {
-        Builder::new(Form::Cluster { apis, gateways })
+        Builder::new(Form::Cluster { apis, gateways }).env("REBALANCE", "off")
     }
 
     pub fn form(&self) -> Form {

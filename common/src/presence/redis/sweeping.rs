@@ -5,7 +5,7 @@ use super::calls::{Call, Ran};
 use super::{BUCKETS, LEAD, RedisPresence, USERS_PER_SWEEP, millis};
 use crate::error::{Error, Result};
 use crate::id::NodeId;
-use crate::presence::{Lead, Transition};
+use crate::presence::{Fleet, Lead, Transition};
 use redis::Value;
 
 /// What this process knows of the sweeping.
@@ -20,10 +20,19 @@ pub(super) struct Leading {
 /// The claim to the sweeping, as a sweep of one server goes with it.
 #[derive(Clone, Copy)]
 enum Claim {
-    /// It is asked for; this many users were counted online by the last sweep.
-    Asked(Option<u64>),
+    /// It is asked for.
+    Asked(Told),
     /// The node has it, or could not ask.
     Past,
+}
+
+/// What a node tells the others as it asks for the claim.
+#[derive(Clone, Copy, Default)]
+struct Told {
+    /// How many users were online by its last sweep.
+    online: Option<u64>,
+    /// How many connections it holds.
+    connections: Option<u64>,
 }
 
 impl Ran {
@@ -52,11 +61,19 @@ impl Ran {
     }
 }
 
+impl Lead {
+    /// Of a node that sweeps and knows of no other.
+    fn alone() -> Self {
+        Self { sweeps: true, online: None, left: false, transitions: Vec::new(), fleet: None }
+    }
+}
+
 impl RedisPresence {
-    pub(super) async fn lead_and_sweep(&self, node: &NodeId) -> Result<Lead> {
+    pub(super) async fn lead_and_sweep(&self, node: &NodeId, connections: Option<u64>) -> Result<Lead> {
         let Leading { sweeps, counted } = std::mem::take(&mut *self.leading.lock());
+        let told = Told { online: counted, connections };
         let together = if sweeps && self.pool.is_one_server() {
-            self.sweep_together(node, Claim::Asked(counted)).await?
+            self.sweep_together(node, Claim::Asked(told)).await?
         } else {
             None
         };
@@ -66,9 +83,9 @@ impl RedisPresence {
             // A node that cannot ask sweeps: the claim's server is another than most buckets'.
             let cannot_ask = |error: Error| {
                 tracing::debug!(%error, "cannot ask which node sweeps presence");
-                Lead { sweeps: true, online: None, left: false, transitions: Vec::new() }
+                Lead::alone()
             };
-            let lead = self.ask_to_lead(node, counted).await.unwrap_or_else(cannot_ask);
+            let lead = self.ask_to_lead(node, told).await.unwrap_or_else(cannot_ask);
             let ran = if lead.sweeps { self.sweep_buckets(node).await? } else { Ran::default() };
             (lead, ran)
         };
@@ -83,9 +100,9 @@ impl RedisPresence {
         Ok(lead)
     }
 
-    async fn ask_to_lead(&self, node: &NodeId, counted: Option<u64>) -> Result<Lead> {
+    async fn ask_to_lead(&self, node: &NodeId, told: Told) -> Result<Lead> {
         let mut call = self.scripts.lead.call(&[&self.leader]);
-        call.arg(&node.0).arg(millis(LEAD)).arg(spelled(counted));
+        call.arg(&node.0).arg(millis(LEAD)).arg(spelled(told.online)).arg(spelled(told.connections));
         let answer = self.pool.run(&[call]).await?.pop().ok_or_else(unreadable)??;
         lead(&answer).ok_or_else(unreadable)
     }
@@ -110,18 +127,19 @@ impl RedisPresence {
     /// the buckets are on several servers after all.
     async fn sweep_together(&self, node: &NodeId, claim: Claim) -> Result<Option<(Lead, Ran)>> {
         let mut ran = Ran::default();
-        let mut leads = Lead { sweeps: true, online: None, left: false, transitions: Vec::new() };
+        let mut leads = Lead::alone();
         let mut first = 0;
         while first < BUCKETS {
             let left = first..BUCKETS;
             let keys: Vec<&str> =
                 std::iter::once(&self.leader).chain(&self.names[left.clone()]).map(String::as_str).collect();
             let mut call = self.scripts.sweep_all.call(&keys);
-            let (lasts, counted) = match claim {
-                Claim::Asked(counted) => (millis(LEAD).to_string(), counted),
-                Claim::Past => (String::new(), None),
+            let (lasts, told) = match claim {
+                Claim::Asked(told) => (millis(LEAD).to_string(), told),
+                Claim::Past => (String::new(), Told::default()),
             };
-            call.arg(&node.0).arg(lasts).arg(spelled(counted)).arg(millis(self.lease)).arg(USERS_PER_SWEEP);
+            call.arg(&node.0).arg(lasts).arg(spelled(told.online)).arg(spelled(told.connections));
+            call.arg(millis(self.lease)).arg(USERS_PER_SWEEP);
             for bucket in left.clone() {
                 call.arg(self.seen[bucket].lock().named(self.lease));
             }
@@ -161,8 +179,9 @@ impl RedisPresence {
 fn lead(answer: &Value) -> Option<Lead> {
     let Value::Array(fields) = answer else { return None };
     let sweeps = fields.first().and_then(number)? == 1;
-    let online = fields.get(1).and_then(number).and_then(|online| u64::try_from(online).ok());
-    Some(Lead { sweeps, online, left: false, transitions: Vec::new() })
+    let count = |at: usize| fields.get(at).and_then(number).and_then(|count| u64::try_from(count).ok());
+    let fleet = count(2).zip(count(3)).map(|(gateways, connections)| Fleet { gateways, connections });
+    Some(Lead { sweeps, online: count(1), fleet, ..Lead::alone() })
 }
 
 fn spelled(counted: Option<u64>) -> String {

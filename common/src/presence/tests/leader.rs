@@ -10,6 +10,7 @@ over_each! {
     cluster: super::BackEnd::cluster().await;
     one_node_sweeps_until_it_asks_no_longer
     a_node_that_cannot_ask_sweeps
+    each_that_asks_says_how_many_connections_it_holds
 }
 
 async fn one_node_sweeps_until_it_asks_no_longer(back_end: BackEnd) {
@@ -58,13 +59,58 @@ async fn a_node_that_cannot_ask_sweeps(back_end: BackEnd) {
     assert_eq!(swept, [(1, false)]);
 }
 
+async fn each_that_asks_says_how_many_connections_it_holds(back_end: BackEnd) {
+    let (a, b) = (back_end.node("a"), back_end.node("b"));
+    let told = async |node: &Node, connections: Option<u64>| {
+        let lead = node.presence.lead(&node.id, connections).await.unwrap();
+        lead.fleet.map(|fleet| (fleet.gateways, fleet.connections))
+    };
+    // The one that sweeps asks by another script than the one that waits.
+    assert_eq!(told(&a, Some(10)).await, Some((1, 10)));
+    assert_eq!(told(&a, Some(11)).await, Some((1, 11)));
+    assert_eq!(told(&b, Some(4)).await, Some((2, 15)));
+    assert_eq!(told(&a, Some(12)).await, Some((2, 16)));
+    assert_eq!(told(&b, None).await, Some((1, 12)), "it drains");
+    assert_eq!(told(&a, Some(12)).await, Some((1, 12)));
+
+    let server = match &back_end {
+        BackEnd::Redis(server) => server,
+        BackEnd::Cluster(cluster) => {
+            let mut holds = None;
+            for server in &cluster.servers {
+                if server.try_command(&["HGET", "m:test:p:leader", "node"]).await.is_ok() {
+                    holds = Some(server);
+                }
+            }
+            holds.expect("the server with the claim")
+        }
+        BackEnd::Memory(_) => unreachable!("it has no claim"),
+    };
+    for (node, value) in [("future", "7:9999999999999"), ("junk", "junk"), ("old", "7:1")] {
+        server.command(&["HSET", "m:test:p:leader", &format!("c:{node}"), value]).await;
+    }
+    assert_eq!(told(&a, Some(12)).await, Some((1, 12)), "of another clock, or long ago");
+    assert_eq!(server.text(&["HLEN", "m:test:p:leader"]).await, "4", "they are forgotten");
+
+    assert_eq!(told(&b, Some(4)).await, Some((2, 16)));
+    let asked = Instant::now();
+    let mut ticks = tokio::time::interval(Duration::from_millis(100));
+    within("a count that is no longer fresh", async {
+        while told(&a, Some(12)).await != Some((1, 12)) {
+            ticks.tick().await;
+        }
+    })
+    .await;
+    assert!(asked.elapsed() > Duration::from_millis(1_500), "{:?}", asked.elapsed());
+}
+
 async fn until_some(node: &Node) -> Vec<(i64, bool)> {
     let mut ticks = tokio::time::interval(Duration::from_millis(100));
     within("a transition", async {
         loop {
             ticks.tick().await;
             // The first that does not get the claim's answer may fail.
-            let Ok(lead) = node.presence.lead(&node.id).await else { continue };
+            let Ok(lead) = node.presence.lead(&node.id, None).await else { continue };
             if !lead.transitions.is_empty() {
                 return node.publish(lead.transitions).await;
             }

@@ -94,7 +94,7 @@ impl Node {
 
     /// Whether the node sweeps, and the number of users online.
     async fn lead(&self) -> (bool, Option<u64>) {
-        let lead = self.presence.lead(&self.id).await.unwrap();
+        let lead = self.presence.lead(&self.id, None).await.unwrap();
         self.publish(lead.transitions).await;
         (lead.sweeps, lead.online)
     }
