@@ -114,6 +114,13 @@ pub async fn register(ctx: &Context, from: IpAddr, body: impl Into<Unchecked<Reg
         Registration::Invite if body.invite.is_some() => {}
         Registration::Invite | Registration::Closed => return Err(Error::RegistrationClosed),
     }
+    // An invitation that lets nobody in says nothing of the names that are taken, in words or in
+    // time. The registration that used it up may be repeated.
+    if let Some(code) = &body.invite
+        && ctx.store.invite(code).await?.is_none()
+    {
+        return repeated(ctx, from, body, Error::InviteNotFound).await;
+    }
     let asker = Asker::Stranger(network::site(from));
     let password_hash = ctx.passwords.hash(body.password.clone(), asker).await?;
     let user = NewUser { username: body.username.clone(), email: body.email.clone(), password_hash };
@@ -127,22 +134,9 @@ pub async fn register(ctx: &Context, from: IpAddr, body: impl Into<Unchecked<Reg
             guesses::remember(ctx, user.id, from).await;
             Ok(user)
         }
-        Err(taken @ (Error::UsernameTaken | Error::EmailTaken)) => {
-            let code = body.invite.clone();
-            match repeated(ctx, from, body, taken).await {
-                Err(taken @ (Error::UsernameTaken | Error::EmailTaken)) => Err(refusal(ctx, code, taken).await?),
-                outcome => outcome,
-            }
-        }
+        Err(taken @ (Error::UsernameTaken | Error::EmailTaken)) => repeated(ctx, from, body, taken).await,
         other => other,
     }
-}
-
-/// An invitation that lets nobody in any more does not say which names are taken.
-async fn refusal(ctx: &Context, invite: Option<String>, taken: Error) -> Result<Error> {
-    let Some(code) = invite else { return Ok(taken) };
-    let lets_in = ctx.store.invite(&code).await?.is_some();
-    Ok(if lets_in { taken } else { Error::InviteNotFound })
 }
 
 async fn by_invite(ctx: &Context, user: NewUser, code: &str) -> Result<User> {
@@ -151,18 +145,20 @@ async fn by_invite(ctx: &Context, user: NewUser, code: &str) -> Result<User> {
     Ok(user)
 }
 
-/// The account of the same registration a moment ago: its answer may have been lost. Where name
-/// and address are taken, databases differ in which one they find first: here it is the name.
-async fn repeated(ctx: &Context, from: IpAddr, body: Register, taken: Error) -> Result<User> {
-    let Some(known) = ctx.store.credentials(&body.username).await? else { return Err(taken) };
+/// The account of the same registration a moment ago: its answer may have been lost. Any other is
+/// refused. Where name and address are taken, databases differ in which one they find first: here
+/// it is the name.
+async fn repeated(ctx: &Context, from: IpAddr, body: Register, refusal: Error) -> Result<User> {
+    let Some(known) = ctx.store.credentials(&body.username).await? else { return Err(refusal) };
+    let refusal = if matches!(refusal, Error::EmailTaken) { Error::UsernameTaken } else { refusal };
     let user = known.user;
     let is_same = user.username == body.username && user.email == body.email && user.is_active;
     if !is_same || ctx.clock.now() - user.created_at > REPEATED_WITHIN {
-        return Err(Error::UsernameTaken);
+        return Err(refusal);
     }
     let guess = Guess::begin(ctx, &body.username, Some(user.id), from).await?;
     if !ctx.passwords.verify(body.password, Some(known.password_hash), guess.asker()).await? {
-        return Err(Error::UsernameTaken);
+        return Err(refusal);
     }
     guess.was_right(ctx, user.id).await;
     Ok(user)
