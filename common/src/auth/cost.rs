@@ -39,14 +39,6 @@ pub(super) fn work(params: &Params) -> u64 {
     u64::from(params.m_cost()) * u64::from(params.t_cost())
 }
 
-/// A computation of about that much work, in no more memory than `most` takes.
-pub(super) fn computation(work: u64, most: &Params) -> Option<Params> {
-    let memory = u32::try_from(work / u64::from(most.t_cost())).unwrap_or(u32::MAX).min(most.m_cost());
-    let passes = u32::try_from(work / u64::from(memory.max(1))).unwrap_or(u32::MAX);
-    // Less than 8 KiB is no computation, and nothing that anybody measures.
-    Params::new(memory, passes, 1, None).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,18 +73,5 @@ mod tests {
         assert!(params_of(&phc("argon2id", 19, MOST_KIB + 1)).is_err());
         assert!(params_of(&phc("argon2id", 19, 64).replace("t=2", "t=65")).is_err());
         assert!(params_of("plain").is_err());
-    }
-
-    #[test]
-    fn the_difference_is_worked_off_in_the_memory_of_one_computation() {
-        let most = params(19_456, 2);
-        for weaker in [8192, 19_000, 19_448] {
-            let left = work(&most) - work(&params(weaker, 2));
-            let rest = computation(left, &most).expect("a computation");
-            assert!(rest.m_cost() <= most.m_cost() && work(&rest).abs_diff(left) <= left / 100, "{weaker}: {rest:?}");
-        }
-        assert!(computation(0, &most).is_none());
-        let rest = computation(1_000_000, &most).expect("a computation");
-        assert_eq!((rest.m_cost(), rest.t_cost()), (19_456, 51), "more passes, not more memory");
     }
 }

@@ -5,12 +5,13 @@ use super::cost;
 use crate::error::{Error, Result};
 use crate::random;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
+use nix::time::ClockId;
 use parking_lot::Mutex;
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::sync::Semaphore;
 
 /// Passes over the memory; with 19 MiB and one lane the strength that OWASP recommends for
@@ -20,6 +21,10 @@ const LANES: u32 = 1;
 /// Of the configured work: a check of a stronger hash costs more, and the others do not follow. A
 /// configuration that was lowered would else change nothing.
 const MOST_WORK: u64 = 4;
+/// The memory of a computation that draws a check out.
+const PIECE_KIB: u32 = 256;
+/// The last checks whose time is known.
+const TIMES: usize = 15;
 /// RFC 9106, section 3.1.
 const SALT_BYTES: usize = 16;
 
@@ -51,13 +56,35 @@ struct Inner {
     /// The hash that an unknown user's password is checked against, so that the answer takes as
     /// long as for a known user.
     nobody: String,
-    /// The most work that one check has cost here, up to [`MOST_WORK`]. Every check costs as much,
-    /// so that none says how strong a hash is, or that there is none.
-    most_work: AtomicU64,
+    /// Every check takes as long as this one, so that none says how strong a hash is, or that there
+    /// is none.
+    dearest: Mutex<Dearest>,
     running: Arc<Semaphore>,
     /// Strangers come to `running` one a thread: who is known waits for so many at most.
     strangers: Arc<Semaphore>,
     waiting: Mutex<Waiting>,
+}
+
+/// The check that has cost the most work here, up to [`MOST_WORK`].
+struct Dearest {
+    work: u64,
+    /// The CPU time of the last ones. It is measured: half of the memory takes less than half of
+    /// the time.
+    times: VecDeque<Duration>,
+}
+
+impl Dearest {
+    fn took(&mut self, time: Duration) {
+        self.times.truncate(TIMES - 1);
+        self.times.push_front(time);
+    }
+
+    /// As long as half of them took: a few take much longer.
+    fn takes(&self) -> Duration {
+        let mut times: Vec<_> = self.times.iter().copied().collect();
+        times.sort_unstable();
+        times.get(times.len() / 2).copied().unwrap_or_default()
+    }
 }
 
 /// The askers that wait for the pool, and their bound.
@@ -86,12 +113,16 @@ impl Passwords {
         let fault = |source| PasswordFault { memory_kib, source };
         let params = Params::new(memory_kib, PASSES, LANES, None).map_err(|e| fault(e.into()))?;
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        // The first one finds its memory cold.
+        hash(&argon2, "nobody").map_err(fault)?;
+        let begun = cpu_time();
         let nobody = hash(&argon2, "nobody has this password").map_err(fault)?;
+        let times = VecDeque::from([cpu_time() - begun]);
+        let dearest = Mutex::new(Dearest { work: cost::work(argon2.params()), times });
         let running = Arc::new(Semaphore::new(threads.max(1)));
         let strangers = Arc::new(Semaphore::new(threads.max(1)));
         let waiting = Mutex::new(Waiting { known: 0, strangers: 0, by_address: HashMap::new(), most });
-        let most_work = AtomicU64::new(cost::work(argon2.params()));
-        Ok(Self { inner: Arc::new(Inner { argon2, nobody, most_work, running, strangers, waiting }) })
+        Ok(Self { inner: Arc::new(Inner { argon2, nobody, dearest, running, strangers, waiting }) })
     }
 
     /// A PHC string with a fresh salt. `Unavailable` when too many wait.
@@ -103,18 +134,7 @@ impl Passwords {
     /// and is false; so does a hash of other strength. `Unavailable` when too many wait.
     pub async fn verify(&self, password: String, phc: Option<String>, asker: Asker) -> Result<bool> {
         let known = phc.is_some();
-        let outcome = self
-            .run(asker, move |inner| {
-                let phc = phc.as_deref().unwrap_or(&inner.nobody);
-                let work = cost::work(&cost::params_of(phc)?);
-                let bound = MOST_WORK * cost::work(inner.argon2.params());
-                let most = inner.most_work.fetch_max(work.min(bound), Ordering::Relaxed);
-                let outcome = inner.argon2.verify_password(password.as_bytes(), phc);
-                spend(most.saturating_sub(work), inner.argon2.params());
-                outcome
-            })
-            .await?;
-        match outcome {
+        match self.run(asker, move |inner| inner.verify(&password, phc.as_deref())).await? {
             Ok(()) => Ok(known),
             Err(argon2::password_hash::Error::PasswordInvalid) => Ok(false),
             Err(error) => Err(Error::internal(error)),
@@ -145,6 +165,47 @@ impl Passwords {
         });
         task.await.map_err(Error::internal)
     }
+}
+
+impl Inner {
+    fn verify(&self, password: &str, phc: Option<&str>) -> argon2::password_hash::Result<()> {
+        let phc = phc.unwrap_or(&self.nobody);
+        let work = cost::work(&cost::params_of(phc)?);
+        let begun = cpu_time();
+        let outcome = self.argon2.verify_password(password.as_bytes(), phc);
+        self.draw_out(work, begun, cpu_time() - begun);
+        outcome
+    }
+
+    /// Makes a check of so much work, which has taken so long, as long as the dearest.
+    fn draw_out(&self, work: u64, begun: Duration, took: Duration) {
+        let bound = MOST_WORK * cost::work(self.argon2.params());
+        let (most, takes) = {
+            let mut dearest = self.dearest.lock();
+            if work.min(bound) > dearest.work {
+                let times = u32::try_from(work.div_ceil(bound)).unwrap_or(u32::MAX);
+                *dearest = Dearest { work: work.min(bound), times: VecDeque::from([took / times]) };
+            } else if work == dearest.work {
+                dearest.took(took);
+            }
+            if work >= dearest.work {
+                return;
+            }
+            (dearest.work, dearest.takes())
+        };
+        // Bounded, though a clock stood still.
+        for _ in 0..4 * most / u64::from(PIECE_KIB) {
+            if cpu_time() - begun >= takes {
+                break;
+            }
+            spend_a_piece();
+        }
+    }
+}
+
+/// The CPU time of this thread: whatever else the machine does is not counted.
+fn cpu_time() -> Duration {
+    nix::time::clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from).unwrap_or_default()
 }
 
 /// A place in the queue, given back when dropped.
@@ -187,9 +248,9 @@ impl Drop for Place<'_> {
     }
 }
 
-/// Takes as long as that much work.
-fn spend(work: u64, most: &Params) {
-    let Some(params) = cost::computation(work, most) else { return };
+/// A fraction of a millisecond of the same work.
+fn spend_a_piece() {
+    let Ok(params) = Params::new(PIECE_KIB, 1, LANES, None) else { return };
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
     // Without the memory for it there was none for the check either.
     argon2.hash_password_into(b"", &[0; SALT_BYTES], &mut [0; 32]).unwrap_or_default();

@@ -126,5 +126,26 @@ async fn one_strong_hash_does_not_make_every_check_dear() {
     let passwords = Passwords::new(SMALL, 1).unwrap();
     let configured = u64::from(SMALL) * u64::from(PASSES);
     assert!(passwords.verify("pw".into(), Some(strong), ASKER).await.unwrap());
-    assert_eq!(passwords.inner.most_work.load(Ordering::Relaxed), MOST_WORK * configured);
+    assert_eq!(passwords.inner.dearest.lock().work, MOST_WORK * configured);
+}
+
+/// Half of the memory takes less than half of the time: what is left is measured, not reckoned.
+#[test]
+fn a_check_of_a_weaker_hash_takes_as_long_as_any() {
+    let passwords = Passwords::new(19_456, 1).unwrap().inner;
+    let weaker = [8192, 12_288, 16_384].map(|kib| hash(&Passwords::new(kib, 1).unwrap().inner.argon2, "pw").unwrap());
+    let mut took: [Vec<Duration>; 4] = Default::default();
+    for _ in 0..15 {
+        for (phc, took) in std::iter::once(None).chain(weaker.iter().map(|phc| Some(phc.as_str()))).zip(&mut took) {
+            let begun = cpu_time();
+            assert!(passwords.verify("wrong", phc).is_err());
+            took.push(cpu_time() - begun);
+        }
+    }
+    let medians = took.map(|mut took| *took.select_nth_unstable(7).1);
+    println!("nobody, and weaker hashes: {medians:?}");
+    let [nobody, weaker @ ..] = medians;
+    for weaker in weaker {
+        assert!((0.93..1.07).contains(&weaker.div_duration_f64(nobody)), "{weaker:?}, and {nobody:?} for nobody");
+    }
 }
