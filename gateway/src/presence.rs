@@ -10,6 +10,7 @@ mod changes;
 mod departed;
 mod load;
 mod registration;
+mod waiting;
 
 pub(crate) use announcer::Announcer;
 pub(crate) use load::Load;

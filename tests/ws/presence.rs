@@ -9,6 +9,7 @@ both_forms!(
     coming_online_is_told_once,
     one_is_not_told_of_oneself,
     status_goes_only_to_chats_that_the_user_is_in,
+    the_status_of_one_in_many_chats_waits_for_nobody,
     those_online_are_listed_at_any_gateway,
     a_chats_members_online_are_listed_for_members,
     the_list_of_those_online_is_paged,
@@ -101,6 +102,32 @@ async fn online(user: &User, path: &str, n: usize) -> (Vec<Value>, i64) {
 
 fn entry_of<'a>(items: &'a [Value], user: &User) -> Option<&'a Value> {
     items.iter().find(|item| item["user_id"] == user.id)
+}
+
+/// Such users are announced apart from the others.
+async fn the_status_of_one_in_many_chats_waits_for_nobody(d: &Deployment) {
+    let (ann, bob, eve) = (d.user().await, d.user().await, d.user().await);
+    let chat_id = ann.group_id(&[&bob, &eve]).await;
+    for (user, chats) in [(&bob, 1100), (&eve, 110)] {
+        let statements = format!(
+            "insert into chats (is_group, name, created_at, active_at, member_count)
+                 with recursive i(n) as (select 1 union all select n + 1 from i where n < {chats})
+                 select is_group, 'of {0}', created_at, active_at, 1 from i, chats where id = {chat_id};
+             insert into members (chat_id, user_id, role, joined_at)
+                 select id, {0}, 1, active_at from chats where name = 'of {0}'",
+            user.id
+        );
+        d.execute(&statements).await;
+    }
+    let mut ws = ann.connect_to(0).await;
+    ws.subscribe(chat_id).await;
+    for user in [&bob, &eve] {
+        let _connection = user.connect_to(1).await;
+        expect_status(&mut ws, user, "online").await;
+    }
+    for user in [&bob, &eve] {
+        expect_status(&mut ws, user, "offline").await;
+    }
 }
 
 async fn those_online_are_listed_at_any_gateway(d: &Deployment) {

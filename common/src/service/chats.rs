@@ -190,8 +190,9 @@ impl Default for ChatCounts {
 /// thousand chats costs a request more.
 pub async fn list(ctx: &Context, by: &AuthUser, query: impl Into<Unchecked<PageQuery>>) -> Result<Page<Chat>> {
     let page = page(query)?;
-    let counted = ctx.chat_counts.0.try_get_with(by.user_id, ctx.store.count_chats(by.user_id, MOST_COUNTED));
-    ctx.charge_further_requests(by, counted.await.map_err(shared)? / CHATS_PER_REQUEST).await?;
+    let count = async { Ok(ctx.store.count_chats(&[by.user_id], MOST_COUNTED).await?.pop().unwrap_or_default()) };
+    let counted = ctx.chat_counts.0.try_get_with(by.user_id, count).await.map_err(shared)?;
+    ctx.charge_further_requests(by, counted / CHATS_PER_REQUEST).await?;
     ctx.store.chats_of(by.user_id, &page).await
 }
 

@@ -49,8 +49,9 @@ pub trait Chats: Send + Sync + 'static {
     async fn private_chat(&self, user: UserId, other: UserId) -> Result<(Chat, bool, Committed)>;
     /// The user's chats, last active first. `unread_count` stops at 1,000.
     async fn chats_of(&self, user: UserId, page: &PageRequest) -> Result<Page<Chat>>;
-    /// How many chats the user is in, deleted ones too, counted up to `most`.
-    async fn count_chats(&self, user: UserId, most: usize) -> Result<usize>;
+    /// For each user, in the order asked, in how many chats they are, deleted ones too, counted up
+    /// to `most`.
+    async fn count_chats(&self, users: &[UserId], most: usize) -> Result<Vec<usize>>;
     /// A chat as that user sees it. Only members see its content. `None`: it does not exist for
     /// that user.
     async fn chat(&self, chat: ChatId, viewer: UserId) -> Result<Option<Chat>>;
@@ -111,10 +112,6 @@ impl NewChat<'_> {
         }
     }
 }
-
-/// Counts the chats of the user $1, up to $2 of them.
-pub(super) const COUNT_CHATS: &str =
-    "select count(*) from (select 1 as one from members where user_id = $1 limit $2) counted";
 
 /// Finds the private chat of two users, the lower id first.
 pub(super) const PRIVATE_CHAT_OF: &str =

@@ -4,10 +4,11 @@
 //!
 //! A task of its own, so that a store that is slow or away delays neither the leases nor anybody's
 //! `welcome`. Transitions that could not be announced are announced when the store is back: of
-//! each user the newest.
+//! each user the newest. A user in ten thousand chats costs what a thousand others do: those who
+//! are in few are announced first ([`super::waiting`]).
 
+use super::waiting::{Due, Waiting};
 use super::{SWEEP, USERS_PER_CALL};
-use crate::newest::NewestByKey;
 use messenger_common::bus::{Bus, Publication};
 use messenger_common::error::{Error, Result};
 use messenger_common::event::{Envelope, StatusChange, micros};
@@ -20,7 +21,6 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use time::OffsetDateTime;
 use tokio::sync::Notify;
 
 /// Transitions are gathered for this long, or up to [`USERS_PER_CALL`]: a crowd that arrives costs
@@ -28,8 +28,13 @@ use tokio::sync::Notify;
 const GATHER: Duration = Duration::from_millis(20);
 /// Chats named in one publication, about: the last user may bring all of theirs.
 const CHATS_PER_PUBLICATION: usize = 4096;
-/// Users whose transition waits at most; beyond it the oldest is dropped.
-const WAITING: usize = 100_000;
+/// Chats of one question to the store, about: Postgres reads them in 40 ms.
+const CHATS_PER_QUESTION: usize = 20_000;
+/// A user's chats are counted up to this number. One who is in as many is asked for alone.
+const MOST_COUNTED: usize = 1_000;
+
+/// Those that could not be announced, and why.
+type Failed = (Vec<Due>, Error);
 
 /// See the module.
 pub(crate) struct Announcer {
@@ -39,53 +44,6 @@ pub(crate) struct Announcer {
     status_max_members: i64,
     waiting: Mutex<Waiting>,
     added: Notify,
-}
-
-struct Waiting {
-    newest: NewestByKey<UserId, Due>,
-    /// Whether some were taken out and are not announced yet.
-    in_flight: bool,
-}
-
-/// A transition that is due to be announced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Due {
-    transition: Transition,
-    /// The user's last end of being online, to be stored: it may be that of an earlier transition,
-    /// which is announced no more.
-    seen: Option<OffsetDateTime>,
-}
-
-impl From<Transition> for Due {
-    fn from(transition: Transition) -> Self {
-        Self { transition, seen: (!transition.online).then_some(transition.at) }
-    }
-}
-
-impl Default for Waiting {
-    fn default() -> Self {
-        Self { newest: NewestByKey::new(WAITING), in_flight: false }
-    }
-}
-
-impl Waiting {
-    fn add(&mut self, mut due: Due) {
-        let user = due.transition.user_id;
-        if let Some(known) = self.newest.get(&user).copied() {
-            let seen = known.seen.max(due.seen);
-            if known.transition.decided_at > due.transition.decided_at {
-                due = known;
-            }
-            due.seen = seen;
-        }
-        self.newest.insert(user, due);
-    }
-
-    fn take(&mut self, most: usize) -> Vec<Due> {
-        let some: Vec<_> = std::iter::from_fn(|| self.newest.pop()).map(|(_, due)| due).take(most).collect();
-        self.in_flight = !some.is_empty();
-        some
-    }
 }
 
 impl Announcer {
@@ -111,13 +69,12 @@ impl Announcer {
 
     /// Whether nothing is left to announce.
     pub(super) fn is_idle(&self) -> bool {
-        let waiting = self.waiting.lock();
-        waiting.newest.is_empty() && !waiting.in_flight
+        self.waiting.lock().is_idle()
     }
 
     /// How many transitions wait to be announced.
     pub(super) fn waiting(&self) -> usize {
-        self.waiting.lock().newest.len()
+        self.waiting.lock().len()
     }
 
     /// Announces what comes; notifies `settled` at each pause.
@@ -125,16 +82,25 @@ impl Announcer {
         // A publication while the bus is down reaches nobody.
         let mut bus_up = self.bus.up();
         let (mut most, logged) = (USERS_PER_CALL, OncePerCause::default());
+        let mut dear = false;
         loop {
             if bus_up.wait_for(|up| *up).await.is_err() {
                 return;
             }
-            let some = self.take(most);
+            // In turn, so that neither waits for all of the others.
+            dear = !dear;
+            let some = if dear { self.waiting.lock().take_dear(CHATS_PER_QUESTION) } else { self.take(most) };
             if some.is_empty() {
+                if self.waiting() > 0 {
+                    continue;
+                }
                 settled.notify_waiters();
                 self.added.notified().await;
                 self.gather(most).await;
-            } else if let Err(error) = self.announce_some(&some).await {
+                continue;
+            }
+            let announced = if dear { self.announce_some(some).await } else { self.announce_cheap(some).await };
+            if let Err((some, error)) = announced {
                 let (users, cause) = (some.len(), error.cause());
                 if logged.is_news(&cause, Instant::now()) {
                     tracing::warn!(error = cause, users, "cannot announce transitions of presence; retrying");
@@ -142,8 +108,8 @@ impl Announcer {
                     tracing::debug!(error = cause, users, "cannot announce transitions of presence; retrying");
                 }
                 // The fault may be one user's: the others must not share it for ever.
-                most = (some.len() / 2).max(1);
-                let pause = some.len() == 1 || matches!(error, Error::Unavailable(_));
+                most = (users / 2).max(1);
+                let pause = users == 1 || matches!(error, Error::Unavailable(_));
                 self.put_back(some);
                 if pause {
                     tokio::time::sleep(SWEEP).await;
@@ -172,13 +138,29 @@ impl Announcer {
         }
     }
 
-    async fn announce_some(&self, due: &[Due]) -> Result<()> {
+    /// Announces those of users in few chats; the others wait for their turn.
+    async fn announce_cheap(&self, some: Vec<Due>) -> Result<(), Failed> {
+        let ids: Vec<UserId> = some.iter().map(|due| due.transition.user_id).collect();
+        match self.weights(&ids).await {
+            Ok(weights) => {
+                let cheap = self.waiting.lock().sort(some.into_iter().zip(weights));
+                if cheap.is_empty() { Ok(()) } else { self.announce_some(cheap).await }
+            }
+            Err(error) => Err((some, error)),
+        }
+    }
+
+    async fn announce_some(&self, some: Vec<Due>) -> Result<(), Failed> {
+        self.publish(&some).await.map_err(|error| (some, error))
+    }
+
+    async fn publish(&self, due: &[Due]) -> Result<()> {
         let seen: Vec<_> = due.iter().filter_map(|due| Some((due.transition.user_id, due.seen?))).collect();
         if !seen.is_empty() {
             self.store.set_last_seen(&seen).await?;
         }
         let transitions: Vec<Transition> = due.iter().map(|due| due.transition).collect();
-        let pieces = pieces(self.changes(&transitions).await?.into_iter());
+        let pieces = pieces(self.changes_of(&transitions).await?.into_iter());
         let publications: Vec<_> = pieces.into_iter().map(|some| Publication::from(&Envelope::Status(some))).collect();
         if !publications.is_empty() {
             self.bus.publish(&publications).await?;
@@ -190,9 +172,29 @@ impl Announcer {
         Ok(())
     }
 
+    /// How many chats each user counts for.
+    async fn weights(&self, users: &[UserId]) -> Result<Vec<usize>> {
+        let counted = self.store.count_chats(users, MOST_COUNTED).await?;
+        Ok(counted.into_iter().map(|count| if count < MOST_COUNTED { count } else { CHATS_PER_QUESTION }).collect())
+    }
+
     /// These transitions with the chats whose subscribers are notified; without those of users who
     /// have none.
     pub(super) async fn changes(&self, transitions: &[Transition]) -> Result<Vec<StatusChange>> {
+        let ids: Vec<UserId> = transitions.iter().map(|transition| transition.user_id).collect();
+        let (mut changes, mut begun, mut chats) = (Vec::new(), 0, 0);
+        for (at, weight) in self.weights(&ids).await?.into_iter().enumerate() {
+            chats += weight;
+            if chats >= CHATS_PER_QUESTION || at + 1 == transitions.len() {
+                changes.append(&mut self.changes_of(&transitions[begun..=at]).await?);
+                (begun, chats) = (at + 1, 0);
+            }
+        }
+        Ok(changes)
+    }
+
+    /// The same by one question for all.
+    async fn changes_of(&self, transitions: &[Transition]) -> Result<Vec<StatusChange>> {
         let ids: Vec<UserId> = transitions.iter().map(|t| t.user_id).collect();
         let users: HashMap<UserId, _> =
             self.store.users(&ids).await?.into_iter().map(|row| (row.user.id, row)).collect();
@@ -234,43 +236,6 @@ fn pieces(changes: impl Iterator<Item = StatusChange>) -> Vec<Vec<StatusChange>>
 mod tests {
     use super::*;
     use messenger_common::id::ChatId;
-
-    fn transition(user: i64, decided: i64, online: bool) -> Transition {
-        let at = OffsetDateTime::from_unix_timestamp(decided).expect("a time");
-        Transition { user_id: UserId(user), online, at, decided_at: at }
-    }
-
-    #[test]
-    fn of_a_user_the_newest_decision_waits_whenever_it_came() {
-        let mut waiting = Waiting::default();
-        for (user, decided, online) in [(1, 10, false), (2, 11, true), (1, 12, true), (1, 9, false)] {
-            waiting.add(transition(user, decided, online).into());
-        }
-        let taken = waiting.take(USERS_PER_CALL);
-        let transitions: Vec<_> = taken.iter().map(|due| due.transition).collect();
-        assert_eq!(transitions, [transition(1, 12, true), transition(2, 11, true)]);
-        // The end before it is not announced, but when it was is stored; also after a failure.
-        let seen = |taken: &[Due]| -> Vec<_> { taken.iter().map(|due| due.seen).collect() };
-        let at = Some(transition(1, 10, false).at);
-        assert_eq!(seen(&taken), [at, None]);
-        for due in taken {
-            waiting.add(due);
-        }
-        waiting.add(transition(1, 13, true).into());
-        assert_eq!(seen(&waiting.take(USERS_PER_CALL)), [at, None]);
-        assert!(waiting.in_flight);
-        assert_eq!(waiting.take(USERS_PER_CALL), []);
-        assert!(!waiting.in_flight);
-    }
-
-    #[test]
-    fn what_waits_is_bounded() {
-        let mut waiting = Waiting::default();
-        let most = i64::try_from(WAITING).expect("small");
-        (0..most + 3).for_each(|user| waiting.add(transition(user, 1, true).into()));
-        assert_eq!(waiting.newest.len(), WAITING);
-        assert_eq!(waiting.take(USERS_PER_CALL).len(), USERS_PER_CALL);
-    }
 
     #[test]
     fn a_publication_names_a_bounded_number_of_chats() {

@@ -151,9 +151,10 @@ async fn chats_are_counted_up_to_a_bound(at: Fixture) {
         at.group(&ann, &[&ben]).await;
     }
     at.group(&ben, &[]).await;
-    for (user, most, count) in [(&ann, 100, 3), (&ben, 100, 4), (&ben, 2, 2), (&at.user().await, 100, 0)] {
-        assert_eq!(at.store.count_chats(user.id, most).await.unwrap(), count);
-    }
+    let users = [at.user().await.id, ben.id, UserId(0), ann.id, ben.id];
+    assert_eq!(at.store.count_chats(&users, 100).await.unwrap(), [0, 4, 0, 3, 4]);
+    assert_eq!(at.store.count_chats(&users, 3).await.unwrap(), [0, 3, 0, 3, 3]);
+    assert!(at.store.count_chats(&[], 3).await.unwrap().is_empty());
 }
 
 async fn what_is_unread_is_counted(at: Fixture) {

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::id::{ChatId, UserId};
 use crate::model::{Chat, Page};
 use crate::store::changes::chats as changes;
-use crate::store::chats::{COUNT_CHATS, PRIVATE_CHAT_OF, ViewRow};
+use crate::store::chats::{PRIVATE_CHAT_OF, ViewRow};
 use crate::store::stored_time::Time;
 use crate::store::{ChatPatch, Chats, Committed, NewGroup, PageRequest, cursor};
 use async_trait::async_trait;
@@ -93,10 +93,20 @@ impl Chats for PostgresStore {
         Ok(cursor::page(rows, page.limit, |row: &ViewRow| cursor::of_chat(row.active_at.0, row.id)))
     }
 
-    async fn count_chats(&self, user: UserId, most: usize) -> Result<usize> {
+    async fn count_chats(&self, users: &[UserId], most: usize) -> Result<Vec<usize>> {
+        let ids: Vec<i64> = users.iter().map(|id| id.0).collect();
         let most = i64::try_from(most).unwrap_or(i64::MAX);
-        let counted: Vec<(i64,)> = self.listed(|| sqlx::query_as(COUNT_CHATS).bind(user).bind(most)).await?;
-        Ok(counted.first().and_then(|(count,)| usize::try_from(*count).ok()).unwrap_or_default())
+        let counted: Vec<(i64,)> = self
+            .listed(|| {
+                sqlx::query_as(
+                    "select (select count(*) from (select from members where user_id = u.id limit $2) counted)
+                     from unnest($1) with ordinality u (id, place) order by u.place",
+                )
+                .bind(&ids)
+                .bind(most)
+            })
+            .await?;
+        Ok(counted.into_iter().map(|(count,)| usize::try_from(count).unwrap_or_default()).collect())
     }
 
     async fn chat(&self, chat: ChatId, viewer: UserId) -> Result<Option<Chat>> {

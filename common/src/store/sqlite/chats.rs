@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::id::{ChatId, UserId};
 use crate::model::{Chat, Page};
 use crate::store::changes::chats as changes;
-use crate::store::chats::{COUNT_CHATS, PRIVATE_CHAT_OF, ViewRow};
+use crate::store::chats::{PRIVATE_CHAT_OF, ViewRow};
 use crate::store::fault::Fault;
 use crate::store::{ChatPatch, Chats, Committed, NewGroup, PageRequest, cursor};
 use async_trait::async_trait;
@@ -71,10 +71,14 @@ impl Chats for SqliteStore {
         Ok(cursor::page(rows, page.limit, |row: &ViewRow| cursor::of_chat(row.active_at.0, row.id)))
     }
 
-    async fn count_chats(&self, user: UserId, most: usize) -> Result<usize> {
+    async fn count_chats(&self, users: &[UserId], most: usize) -> Result<Vec<usize>> {
         let most = i64::try_from(most).unwrap_or(i64::MAX);
-        let counted: Option<(i64,)> = self.row(sqlx::query_as(COUNT_CHATS).bind(user).bind(most)).await?;
-        Ok(counted.and_then(|(count,)| usize::try_from(count).ok()).unwrap_or_default())
+        let statement = sqlx::query_as(
+            "select (select count(*) from (select 1 from members where user_id = u.value limit $2))
+             from json_each($1) u order by u.key",
+        );
+        let counted: Vec<(i64,)> = self.rows(statement.bind(json(&users)?).bind(most)).await?;
+        Ok(counted.into_iter().map(|(count,)| usize::try_from(count).unwrap_or_default()).collect())
     }
 
     async fn chat(&self, chat: ChatId, viewer: UserId) -> Result<Option<Chat>> {
