@@ -269,7 +269,7 @@ const words = {
   'connection.again': 'Connect again',
 
   'closed.1006': 'The connection was lost.',
-  'closed.1012': 'This server is being restarted.',
+  'closed.1012': 'This server asked to connect anew.',
   'closed.4401': 'Your access has to be renewed.',
   'closed.4408': 'The connection was silent for too long.',
   'closed.4409': 'The connection was too slow.',

@@ -14,7 +14,9 @@ pub(crate) async fn drain(hub: &Hub, over: Duration) {
     hub.send_all(|| ToShard::Drain(releasing)).await;
     let deadline = tokio::time::Instant::now() + over + GOODBYE;
     let mut looks = tokio::time::interval(Duration::from_millis(50));
-    while hub.ctx.metrics.ws_connections.get() > 0 && tokio::time::Instant::now() < deadline {
+    // In this order: a connection is counted before its arrival is over.
+    let is_left = || hub.has_arrivals() || hub.ctx.metrics.ws_connections.get() > 0;
+    while is_left() && tokio::time::Instant::now() < deadline {
         looks.tick().await;
     }
     hub.presence.settled(Duration::from_secs(1)).await;

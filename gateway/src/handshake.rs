@@ -109,6 +109,8 @@ fn check<'a, B>(gateway: &Gateway, request: &'a http::Request<B>) -> Result<&'a 
 
 async fn upgrade(gateway: &Gateway, mut request: Request, token: Option<&str>) -> Result<Response, Error> {
     let (headers, from) = (request.headers(), ClientIp::on(request.extensions()).0);
+    // Before it is asked whether the node drains.
+    let arrival = gateway.hub.arrival();
     let accept = match check(gateway, &request) {
         Ok(key) => derive_accept_key(key),
         // No fault of the client's, who pays nothing for it.
@@ -167,7 +169,8 @@ async fn upgrade(gateway: &Gateway, mut request: Request, token: Option<&str>) -
         unbound_sending(&stream);
         match stream.into_std() {
             Ok(stream) => {
-                let accepted = Accepted { stream, read_ahead: parts.read_buf, answer: None, place, auth, trace };
+                let accepted =
+                    Accepted { stream, read_ahead: parts.read_buf, answer: None, place, auth, trace, arrival };
                 hub.send(shard, ToShard::Accept(Box::new(accepted))).await;
             }
             Err(error) => tracing::warn!(%error, "cannot hand the connection over to its shard"),

@@ -60,6 +60,8 @@ pub(crate) struct Hub {
     missed_users: MissedUsers,
     hearing: Hearing,
     was_subscribed: AtomicBool,
+    /// One clone a handshake that is on its way to its shard.
+    arrivals: Arc<()>,
     /// Where the milliseconds of the shards begin: they compare them.
     pub(crate) started: Instant,
     /// The causes that were logged: each concerns many chats and commands.
@@ -91,6 +93,7 @@ impl Hub {
             missed_users: MissedUsers::default(),
             hearing: Hearing::new(Instant::now()),
             was_subscribed: AtomicBool::new(false),
+            arrivals: Arc::default(),
             started: Instant::now(),
             logged: OncePerCause::default(),
         })
@@ -104,6 +107,16 @@ impl Hub {
     ) -> JoinHandle<T> {
         let _entered = self.runtime.enter();
         self.lifecycle.spawn_task(name, work)
+    }
+
+    /// A handshake began. A drain waits until what is returned is dropped.
+    pub(crate) fn arrival(&self) -> Arc<()> {
+        Arc::clone(&self.arrivals)
+    }
+
+    /// Whether a handshake is on its way to its shard.
+    pub(crate) fn has_arrivals(&self) -> bool {
+        Arc::strong_count(&self.arrivals) > 1
     }
 
     /// How many shards there are.

@@ -49,6 +49,8 @@ pub(crate) struct Accepted {
     pub(crate) auth: Result<AuthUser, CloseCode>,
     /// The trace that the client named in its handshake.
     pub(crate) trace: Option<TraceContext>,
+    /// Dropped when the connection counts.
+    pub(crate) arrival: Arc<()>,
 }
 
 /// A publication for one shard.

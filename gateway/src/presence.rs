@@ -13,7 +13,7 @@ mod registration;
 mod waiting;
 
 pub(crate) use announcer::Announcer;
-pub(crate) use load::Load;
+pub(crate) use load::{ARRIVED_AFTER, Load};
 
 use changes::Changes;
 use messenger_common::error::Result;
@@ -27,7 +27,7 @@ use registration::Registration;
 use std::collections::HashSet;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::MissedTickBehavior;
 
@@ -168,7 +168,7 @@ impl PresenceKeeper {
             if !leads && beat.is_multiple_of(2) {
                 continue;
             }
-            match parts.presence.lead(&parts.node, parts.load.told()).await {
+            match parts.presence.lead(&parts.node, parts.load.own(Instant::now())).await {
                 Ok(lead) => {
                     leads = lead.sweeps;
                     parts.load.hear(lead.fleet);

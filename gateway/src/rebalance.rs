@@ -2,12 +2,12 @@
 //! moves no socket that stands, so after a node died, or one was added, it evens out nothing.
 //!
 //! Each gateway says with its claim in Redis how many it holds, and hears what all hold. A client
-//! that is handed over is told when to come back, as by a drain. Where the balancer brings it to
-//! the same node again, the next try waits longer.
+//! that is handed over is told when to come back, as by a drain. First come a few, to see where the
+//! balancer brings them; where that is here again, the next try waits longer.
 
 use crate::hub::Hub;
 use crate::inbox::ToShard;
-use crate::protocol::RECONNECT_AFTER_MS;
+use crate::presence::ARRIVED_AFTER;
 use messenger_common::presence::Fleet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,18 +16,21 @@ use std::time::{Duration, Instant};
 const FULLER: f64 = 1.25;
 /// Fewer above the mean are not worth a reconnection.
 const LEAST: u64 = 10;
+/// The first hand-over is of one connection in so many, and of [`LEAST`] at least.
+const TRIED: u64 = 100;
+/// A hand-over helped where one connection in so many of it did not come back.
+const HELPED: u64 = 8;
 /// For so long there must be too many. Longer than the count of a node that died stays fresh (2 s),
 /// whose clients are here already.
 const LASTING: Duration = Duration::from_secs(4);
+/// Two looks are a second apart at most, or what was seen before says nothing.
+const GAP: Duration = Duration::from_secs(2);
 /// Connections that all gateways together hand over a second, so that those who get them keep up.
 const BY_ALL_A_SECOND: u64 = 1_000;
 /// One gateway of very many hands over so many a second at least.
 const LEAST_A_SECOND: u64 = 5;
 /// It hands over for so long at most before it looks again.
 const STEP: Duration = Duration::from_secs(10);
-/// After so long all clients are back: the longest delay, and two seconds for the handshake and for
-/// the counts.
-const BACK: Duration = Duration::from_millis(*RECONNECT_AFTER_MS.end() + 2_000);
 /// The pause after a hand-over whose clients came back here; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_mins(1);
 const LONGEST_PAUSE: Duration = Duration::from_hours(1);
@@ -37,7 +40,8 @@ pub(crate) async fn run(hub: Arc<Hub>) {
     let (draining, load) = (hub.lifecycle.draining(), hub.presence.load());
     let (mut fleet, mut balance) = (load.fleet(), Balance::default());
     while let Some(Ok(())) = draining.run_until_cancelled(fleet.changed()).await {
-        let known = *fleet.borrow_and_update();
+        // Where this gateway is not ready, the others may not be either.
+        let known = fleet.borrow_and_update().filter(|_| hub.lifecycle.readiness().is_ready());
         match balance.look(load.held(), known, Instant::now()) {
             Verdict::Wait => {}
             Verdict::HandOver { count, over } => {
@@ -47,9 +51,7 @@ pub(crate) async fn run(hub: Arc<Hub>) {
                     hub.send(shard, ToShard::HandOver((count + shard) / shards, over)).await;
                 }
             }
-            Verdict::Settled => load.all_arrived(),
             Verdict::CameBack { again_after, is_first } => {
-                load.all_arrived();
                 let again_after_seconds = again_after.as_secs();
                 if is_first {
                     tracing::warn!(
@@ -74,9 +76,7 @@ enum Verdict {
         count: u64,
         over: Duration,
     },
-    /// The last hand-over is over; it helped.
-    Settled,
-    /// The last hand-over is over, and this gateway is as full as before.
+    /// The last hand-over did not help.
     CameBack {
         again_after: Duration,
         is_first: bool,
@@ -86,29 +86,36 @@ enum Verdict {
 /// The decisions of one gateway: no clock, no socket.
 #[derive(Debug, Default)]
 struct Balance {
+    looked: Option<Instant>,
     /// Since when there are too many.
     since: Option<Instant>,
     /// The hand-over whose clients are not back yet.
     step: Option<Step>,
+    /// Among so many gateways a hand-over helped.
+    helped_among: Option<u64>,
     /// No hand-over until then.
     rests_until: Option<Instant>,
     pause: Duration,
 }
 
+/// A hand-over, and what was so before it.
 #[derive(Debug)]
 struct Step {
-    /// Connections before it.
-    held: u64,
+    surplus: u64,
+    fleet: Fleet,
     count: u64,
     ends: Instant,
 }
 
 impl Balance {
     fn look(&mut self, held: u64, fleet: Option<Fleet>, now: Instant) -> Verdict {
-        if let Some(step) = self.step.take_if(|step| now >= step.ends) {
-            return self.judge(&step, held, now);
+        if self.looked.replace(now).is_none_or(|before| now - before > GAP) {
+            self.since = None;
         }
-        let Some(surplus) = fleet.and_then(|fleet| surplus(held, fleet)) else {
+        if let Some(step) = self.step.take_if(|step| now >= step.ends) {
+            return self.judge(&step, held, fleet, now);
+        }
+        let Some((fleet, surplus)) = fleet.and_then(|fleet| Some((fleet, surplus(held, fleet)?))) else {
             self.since = None;
             return Verdict::Wait;
         };
@@ -117,19 +124,27 @@ impl Balance {
         if is_resting || now - since < LASTING {
             return Verdict::Wait;
         }
-        let a_second = fleet.map_or(1, |fleet| BY_ALL_A_SECOND / fleet.gateways).max(LEAST_A_SECOND);
-        let count = surplus.min(a_second * STEP.as_secs());
+        let a_second = (BY_ALL_A_SECOND / fleet.gateways).max(LEAST_A_SECOND);
+        let most =
+            if self.helped_among == Some(fleet.gateways) { a_second * STEP.as_secs() } else { LEAST.max(held / TRIED) };
+        let count = surplus.min(most);
         let over = Duration::from_millis(count * 1_000 / a_second);
-        self.step = Some(Step { held, count, ends: now + over + BACK });
+        self.step = Some(Step { surplus, fleet, count, ends: now + over + ARRIVED_AFTER });
         Verdict::HandOver { count, over }
     }
 
-    fn judge(&mut self, step: &Step, held: u64, now: Instant) -> Verdict {
-        self.since = None;
-        // A balancer that chooses at random brings some back.
-        if held + step.count / 4 <= step.held {
+    fn judge(&mut self, step: &Step, held: u64, fleet: Option<Fleet>, now: Instant) -> Verdict {
+        (self.since, self.helped_among) = (None, None);
+        // Where gateways came or went meanwhile, so did their clients.
+        let Some(fleet) = fleet.filter(|fleet| fleet.gateways == step.fleet.gateways) else { return Verdict::Wait };
+        let moved = step.count / HELPED;
+        let is_less = held.saturating_sub(mean(fleet)) + moved <= step.surplus;
+        // A balancer that chooses at random brings some back, and some of the other gateways'.
+        let has_more = fleet.fewest >= step.fleet.fewest + moved;
+        if is_less || has_more || surplus(held, fleet).is_none() {
             (self.rests_until, self.pause) = (None, Duration::ZERO);
-            return Verdict::Settled;
+            self.helped_among = Some(fleet.gateways);
+            return Verdict::Wait;
         }
         let is_first = self.pause.is_zero();
         self.pause = (self.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
@@ -138,13 +153,19 @@ impl Balance {
     }
 }
 
-/// How many connections a gateway has too many.
+fn mean(fleet: Fleet) -> u64 {
+    fleet.connections.div_ceil(fleet.gateways.max(1))
+}
+
+/// How many connections a gateway has too many: it is fuller than the mean, or another one is far
+/// from it.
 fn surplus(held: u64, fleet: Fleet) -> Option<u64> {
-    let mean = fleet.connections.div_ceil(fleet.gateways.max(1));
+    let mean = mean(fleet);
     let surplus = held.checked_sub(mean)?;
     #[expect(clippy::cast_precision_loss, reason = "connections are counted in thousands")]
     let is_fuller = held as f64 > mean as f64 * FULLER;
-    (is_fuller && surplus >= LEAST).then_some(surplus)
+    let is_another_empty = fleet.fewest < mean / 2;
+    ((is_fuller || is_another_empty) && surplus >= LEAST).then_some(surplus)
 }
 
 #[cfg(test)]
@@ -152,20 +173,28 @@ mod tests {
     use super::*;
 
     fn fleet(connections: &[u64]) -> Fleet {
-        Fleet { gateways: connections.len() as u64, connections: connections.iter().sum() }
+        let fewest = connections.iter().min().copied().expect("one");
+        Fleet { gateways: connections.len() as u64, connections: connections.iter().sum(), fewest }
+    }
+
+    fn with(held: u64, others: &[u64]) -> Fleet {
+        fleet(&[&[held], others].concat())
     }
 
     /// Looks twice a second until it does something, for a minute at most.
     fn until_it_acts(balance: &mut Balance, now: &mut Instant, held: u64, others: &[u64]) -> Verdict {
-        let all: Vec<u64> = std::iter::once(held).chain(others.iter().copied()).collect();
         for _ in 0..120 {
-            let verdict = balance.look(held, Some(fleet(&all)), *now);
+            *now += Duration::from_millis(500);
+            let verdict = balance.look(held, Some(with(held, others)), *now);
             if verdict != Verdict::Wait {
                 return verdict;
             }
-            *now += Duration::from_millis(500);
         }
         Verdict::Wait
+    }
+
+    fn of(count: u64, over_ms: u64) -> Verdict {
+        Verdict::HandOver { count, over: Duration::from_millis(over_ms) }
     }
 
     #[test]
@@ -182,32 +211,44 @@ mod tests {
             (1_000_000, vec![], None),
             (11_000, vec![10_000; 9], None),
             (100_000, vec![0; 99], Some(99_000)),
+            // Another one is far from the mean.
+            (100, [vec![100; 8], vec![0]].concat(), Some(10)),
+            (1_000, [vec![1_000; 18], vec![474]].concat(), Some(26)),
+            (1_000, [vec![1_000; 18], vec![490]].concat(), None),
+            (90, [vec![91; 9], vec![0]].concat(), None),
         ] {
-            let all: Vec<u64> = std::iter::once(held).chain(others.iter().copied()).collect();
-            assert_eq!(surplus(held, fleet(&all)), expected, "{held} beside {others:?}");
+            assert_eq!(surplus(held, with(held, &others)), expected, "{held} beside {others:?}");
         }
-        assert_eq!(surplus(50, Fleet { gateways: 0, connections: 0 }), Some(50), "no division by zero");
+        let nobody = Fleet { gateways: 0, connections: 0, fewest: 0 };
+        assert_eq!(surplus(50, nobody), Some(50), "no division by zero");
     }
 
     #[test]
-    fn it_hands_over_once_that_lasted_and_rests_until_all_are_back() {
+    fn it_tries_a_few_then_hands_over_the_rest_and_rests_until_all_are_back() {
         let (mut balance, begun) = (Balance::default(), Instant::now());
         let mut now = begun;
-        let verdict = until_it_acts(&mut balance, &mut now, 100, &[0]);
-        assert_eq!(verdict, Verdict::HandOver { count: 50, over: Duration::from_millis(100) });
-        assert_eq!(now - begun, LASTING);
+        assert_eq!(until_it_acts(&mut balance, &mut now, 5_000, &[0]), of(50, 100));
+        assert_eq!(now - begun, LASTING + Duration::from_millis(500));
         // While they are on their way, the other one has none of them yet.
-        let handed_over = now;
-        assert_eq!(until_it_acts(&mut balance, &mut now, 50, &[0]), Verdict::Settled);
-        assert_eq!(now - handed_over, Duration::from_millis(5_500), "a look every half second");
-        assert_eq!(until_it_acts(&mut balance, &mut now, 50, &[50]), Verdict::Wait);
+        for _ in 0..10 {
+            now += Duration::from_millis(500);
+            assert_eq!(balance.look(4_950, Some(with(4_950, &[50])), now), Verdict::Wait);
+        }
+        let settled = now;
+        assert_eq!(until_it_acts(&mut balance, &mut now, 4_950, &[50]), of(2_450, 4_900));
+        assert!(now - settled >= LASTING, "{:?}", now - settled);
+        for _ in 0..20 {
+            now += Duration::from_millis(500);
+            assert_eq!(balance.look(2_500, Some(with(2_500, &[2_500])), now), Verdict::Wait);
+        }
+        assert_eq!(until_it_acts(&mut balance, &mut now, 2_500, &[2_500]), Verdict::Wait);
     }
 
     #[test]
     fn what_is_not_known_or_does_not_last_is_not_acted_on() {
         let (mut balance, mut now) = (Balance::default(), Instant::now());
         for look in 0..100 {
-            let known = if look % 7 == 6 { None } else { Some(fleet(&[100, 0])) };
+            let known = (look % 7 != 6).then(|| fleet(&[100, 0]));
             assert_eq!(balance.look(100, known, now), Verdict::Wait, "{look}");
             now += Duration::from_millis(500);
         }
@@ -216,18 +257,21 @@ mod tests {
             assert_eq!(balance.look(100, Some(fleet(&[100, others])), now), Verdict::Wait, "{look}");
             now += Duration::from_millis(500);
         }
+        // It stood still between two looks.
+        for look in 0..100 {
+            assert_eq!(balance.look(100, Some(fleet(&[100, 0])), now), Verdict::Wait, "{look}");
+            now += Duration::from_millis(2_500);
+        }
     }
 
     #[test]
     fn all_gateways_together_hand_over_a_thousand_a_second() {
-        let (mut balance, mut now) = (Balance::default(), Instant::now());
-        let mut others = vec![20_000; 49];
-        others.extend([0; 50]);
-        let verdict = until_it_acts(&mut balance, &mut now, 20_000, &others);
-        assert_eq!(verdict, Verdict::HandOver { count: 100, over: Duration::from_secs(10) });
-        let mut balance = Balance::default();
-        let verdict = until_it_acts(&mut balance, &mut now, 10_000, &[0; 999]);
-        assert_eq!(verdict, Verdict::HandOver { count: 50, over: Duration::from_secs(10) });
+        let now = &mut Instant::now();
+        let others = [vec![20_000; 49], vec![0; 50]].concat();
+        let mut balance = Balance { helped_among: Some(100), ..Balance::default() };
+        assert_eq!(until_it_acts(&mut balance, now, 20_000, &others), of(100, 10_000));
+        let mut balance = Balance { helped_among: Some(1_000), ..Balance::default() };
+        assert_eq!(until_it_acts(&mut balance, now, 10_000, &[0; 999]), of(50, 10_000));
     }
 
     #[test]
@@ -236,22 +280,57 @@ mod tests {
         let mut pauses = Vec::new();
         for round in 0..9 {
             let verdict = loop {
-                let verdict = until_it_acts(&mut balance, &mut now, 100, &[0]);
+                let verdict = until_it_acts(&mut balance, &mut now, 1_000, &[0]);
                 if verdict != Verdict::Wait {
                     break verdict;
                 }
             };
-            assert!(matches!(verdict, Verdict::HandOver { .. }), "{verdict:?}");
-            let Verdict::CameBack { again_after, is_first } = until_it_acts(&mut balance, &mut now, 100, &[0]) else {
+            assert_eq!(verdict, of(10, 20), "a few");
+            let Verdict::CameBack { again_after, is_first } = until_it_acts(&mut balance, &mut now, 1_000, &[0]) else {
                 panic!("round {round}");
             };
             assert_eq!(is_first, round == 0);
             pauses.push(again_after.as_secs() / 60);
         }
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
-        // One that helps begins anew.
-        while until_it_acts(&mut balance, &mut now, 100, &[0]) == Verdict::Wait {}
-        assert_eq!(until_it_acts(&mut balance, &mut now, 60, &[40]), Verdict::Settled);
-        assert_eq!(balance.pause, Duration::ZERO);
+    }
+
+    /// The look at which a hand-over of ten is judged.
+    fn judged(before: &[u64], after: &[u64]) -> (Verdict, Balance) {
+        let (mut balance, mut now) = (Balance::default(), Instant::now());
+        assert_eq!(
+            until_it_acts(&mut balance, &mut now, before[0], &before[1..]),
+            of(10, 10_000 * before.len() as u64 / 1_000)
+        );
+        for _ in 0..20 {
+            now += Duration::from_millis(500);
+            let verdict = balance.look(after[0], Some(fleet(after)), now);
+            if balance.step.is_none() {
+                return (verdict, balance);
+            }
+        }
+        panic!("it is judged after five seconds");
+    }
+
+    #[test]
+    fn a_hand_over_helped_where_there_is_less_to_share_or_the_emptiest_got_some() {
+        for (before, after) in [
+            (vec![100, 0], vec![90, 10]),
+            // At random: some come back, some of another one's come here.
+            (vec![50, 50, 0], vec![48, 47, 5]),
+            (vec![50, 50, 0], vec![50, 48, 2]),
+            // Others came meanwhile, and nothing is left to do.
+            (vec![100, 0], vec![110, 100]),
+        ] {
+            let (verdict, balance) = judged(&before, &after);
+            assert_eq!((verdict, balance.helped_among), (Verdict::Wait, Some(before.len() as u64)), "{before:?}");
+        }
+        let (verdict, balance) = judged(&[100, 0], &[100, 0]);
+        assert!(matches!(verdict, Verdict::CameBack { is_first: true, .. }) && balance.helped_among.is_none());
+        // Another gateway came, or went: nothing can be said.
+        for after in [vec![100, 0, 0], vec![100]] {
+            let (verdict, balance) = judged(&[100, 0], &after);
+            assert_eq!((verdict, balance.helped_among, balance.pause), (Verdict::Wait, None, Duration::ZERO));
+        }
     }
 }

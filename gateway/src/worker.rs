@@ -149,6 +149,7 @@ impl Worker {
         let first_ping = messenger_common::random::within(0..=upkeep::millis(ctx.limits.heartbeat));
         conn.next_ping.set(shard.clock.get() + first_ping);
         conn.key.set(shard.conns.borrow_mut().insert(Rc::clone(&conn)));
+        drop(accepted.arrival);
         let mut opening = None;
         if let Some(code) = refused {
             shard.close(&conn, code);

@@ -120,7 +120,8 @@ async fn after_a_drain_the_page_comes_back_when_told(builder: Builder) {
     let said = noted.iter().filter(|(code, _)| code == "1012").map(|(_, text)| text.trim());
     for text in said {
         // nothing at all where the wait is too short to be worth a word
-        let fits = ["", "This server is being restarted.", "Connecting…"].iter().any(|start| text.starts_with(start));
+        let fits =
+            ["", "This server asked to connect anew.", "Connecting…"].iter().any(|start| text.starts_with(start));
         assert!(fits, "{noted:?}");
     }
     for node in d.gateways() {

@@ -13,10 +13,14 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::watch::{Flow, Watch, assert_consecutive};
+use crate::support::proxy::Mode;
 use crate::support::ws::request;
-use crate::support::{Answer, Deployment, Node, SOON, User, Value, Way, Ws, eventually, json, limited};
+use crate::support::{
+    Answer, Deployment, Node, Postgres, Proxy, SOON, User, Value, Way, Ws, eventually, json, limited,
+};
 
 const DRAIN: Duration = Duration::from_secs(3);
+const IN_USE: &str = "messenger_db_pool_connections{state=\"in_use\"}";
 
 /// The record of a client that follows a chat through restarts.
 #[derive(Default)]
@@ -276,6 +280,45 @@ async fn a_second_sigterm_and_the_deadline_end_it_hard_with_codes_of_their_own()
         assert_eq!(exit.code(), Some(3), "{exit}");
         assert!(late > Duration::from_secs(5), "it was given its time, not {late:?}");
         println!("G8 a second SIGTERM: exit 130 after {hard:.1?}; a request that does not end, DRAIN_SECONDS 1: exit 3 after {late:.1?}");
+    })
+    .await;
+}
+
+/// The session of each handshake is asked for when the drain of a node without connections begins.
+#[tokio::test]
+async fn handshakes_that_a_drain_overtakes_are_answered() {
+    limited(async {
+        let postgres = Postgres::private().await;
+        let proxy = Proxy::to(&format!("127.0.0.1:{}", postgres.port()));
+        let database = postgres.new_database().await;
+        let url = database.replace(&format!(":{}/", postgres.port()), &format!(":{}/", proxy.port()));
+        let d = Deployment::cluster(1, 1).postgres(&postgres).env("DATABASE_URL", url).start().await;
+        let (user, node) = (d.user().await, d.gateway(0));
+        proxy.set(Mode::Stall);
+        let token = user.access.clone();
+        let handshakes = join_all((0..10).map(|_| Ws::handshake(request(&node.ws_url(), Way::Header, &token))));
+        let drain = async {
+            eventually("the handshakes' query", SOON, async || {
+                let page = reqwest::get(format!("{}/metrics", node.admin_url())).await.ok()?.text().await.ok()?;
+                let used = page.lines().find_map(|line| line.strip_prefix(IN_USE)?.trim().parse::<u32>().ok());
+                (used > Some(0)).then_some(())
+            })
+            .await;
+            let mark = node.log().mark();
+            node.sigterm();
+            eventually("the drain", SOON, async || {
+                node.log().since(mark).iter().any(|line| line.contains("draining")).then_some(())
+            })
+            .await;
+            proxy.set(Mode::Forward);
+        };
+        let (answered, ()) = tokio::join!(handshakes, drain);
+        for socket in answered {
+            let (code, reason) = socket.unwrap().expect_close(SOON).await;
+            assert_eq!(code, 1012, "{reason}");
+        }
+        let exit = node.wait_exit(SOON).await;
+        assert_eq!(exit.code(), Some(0), "{exit}");
     })
     .await;
 }

@@ -18,7 +18,7 @@ export const CLOSE_CODES = Object.freeze({
   1007: 'A frame was not UTF-8.',
   1009: 'A frame was larger than the server takes.',
   1011: 'The server failed.',
-  1012: 'This server is being restarted.',
+  1012: 'This server asked to connect anew.',
   4401: 'The access token has expired.',
   4408: 'No sign of life from this client in time.',
   4409: 'This client read nothing for too long.',

@@ -1,7 +1,7 @@
 //! Presence within one process: the same rules as in Redis, under one lock, by the process's own
 //! steady clock.
 
-use super::{Lead, Online, Outcome, Presence, REMEMBERED_FOR, Transition, newest};
+use super::{Lead, Online, Outcome, Own, Presence, REMEMBERED_FOR, Transition, newest};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::id::{NodeId, UserId};
@@ -127,7 +127,7 @@ impl Presence for MemoryPresence {
         Outcome::default()
     }
 
-    async fn lead(&self, node: &NodeId, _: Option<u64>) -> Result<Lead> {
+    async fn lead(&self, node: &NodeId, _: Own) -> Result<Lead> {
         let transitions = self.sweep(node).await?;
         let online = Some(self.state.lock().online.len() as u64);
         Ok(Lead { sweeps: true, online, left: false, transitions, fleet: None })

@@ -83,19 +83,30 @@ pub struct Lead {
     pub left: bool,
     /// The transitions that its sweep returned.
     pub transitions: Vec<Transition>,
-    /// The gateways that said of late how many connections they hold; none where each is alone, or
-    /// where they cannot be known.
+    /// The gateways that said so of late; none where no one takes connections, and where they
+    /// cannot be known.
     pub fleet: Option<Fleet>,
+}
+
+/// A gateway's word about itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Own {
+    /// The connections that it holds.
+    pub connections: u64,
+    /// Whether it takes new ones.
+    pub is_open: bool,
 }
 
 /// The gateways together, this one too. Those of the release before say nothing and are not
 /// counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fleet {
-    /// How many there are.
+    /// How many take new connections; one at least.
     pub gateways: u64,
-    /// The connections that they hold.
+    /// The connections that all hold, those too that take no new ones.
     pub connections: u64,
+    /// The fewest that one holds which takes new ones.
+    pub fewest: u64,
 }
 
 /// The outcome of a call for many users: it may have failed for some of them.
@@ -162,8 +173,8 @@ pub trait Presence: Send + Sync + 'static {
     /// Claims the sweeping for this node, for about a second, and sweeps where it has it: of all
     /// nodes that ask one does. It leaves its count of the users online for the others. A node that
     /// cannot ask sweeps: two that sweep do no harm. Each says how many connections it holds, for
-    /// the others to compare; one that drains does not.
-    async fn lead(&self, node: &NodeId, connections: Option<u64>) -> Result<Lead>;
+    /// the others to compare.
+    async fn lead(&self, node: &NodeId, own: Own) -> Result<Lead>;
 
     /// Takes out the users whose grace is over, and those of nodes whose lease is over. Returns
     /// them, and the transitions that other nodes did not acknowledge within a lease.

@@ -12,7 +12,7 @@ mod renewal;
 mod scripts;
 mod sweeping;
 
-use super::{Lead, Online, Outcome, Presence, REMEMBERED_FOR, Transition, newest};
+use super::{Lead, Online, Outcome, Own, Presence, REMEMBERED_FOR, Transition, newest};
 use crate::error::{Error, Result};
 use crate::event;
 use crate::id::{NodeId, UserId};
@@ -161,8 +161,8 @@ impl Presence for RedisPresence {
         self.run(self.calls(&self.scripts.forget, node, users, None)).await.outcome
     }
 
-    async fn lead(&self, node: &NodeId, connections: Option<u64>) -> Result<Lead> {
-        self.lead_and_sweep(node, connections).await
+    async fn lead(&self, node: &NodeId, own: Own) -> Result<Lead> {
+        self.lead_and_sweep(node, own).await
     }
 
     async fn sweep(&self, node: &NodeId) -> Result<Vec<Transition>> {

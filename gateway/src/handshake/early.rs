@@ -139,6 +139,7 @@ impl Early {
     async fn answer(&self, mut opening: Opening) -> Option<Opening> {
         let began = Instant::now();
         let Some(handshake) = Handshake::read(&opening.read) else { return Some(opening) };
+        let arrival = self.gateway.hub.arrival();
         let Some(accept) = check(&self.gateway, &handshake.request).ok().map(derive_accept_key) else {
             return Some(opening);
         };
@@ -162,7 +163,7 @@ impl Early {
         match stream.into_std() {
             Ok(stream) => {
                 let (read_ahead, answer) = (read.slice(handshake.length..), Some(bytes_of(&headers)));
-                let accepted = Accepted { stream, read_ahead, answer, place, auth: Ok(auth), trace: None };
+                let accepted = Accepted { stream, read_ahead, answer, place, auth: Ok(auth), trace: None, arrival };
                 hub.send(self.gateway.next_shard(), ToShard::Accept(Box::new(accepted))).await;
             }
             Err(error) => tracing::warn!(%error, "cannot hand the connection over to its shard"),

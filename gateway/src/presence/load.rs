@@ -1,24 +1,31 @@
 //! How many connections this gateway and all gateways together hold. Each says so with its claim to
 //! the sweeping, and hears of the others.
 
+use crate::protocol::RECONNECT_AFTER_MS;
 use messenger_common::lifecycle::Lifecycle;
 use messenger_common::metrics::Metrics;
-use messenger_common::presence::Fleet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use messenger_common::presence::{Fleet, Own};
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
+
+/// A client that was handed over is counted elsewhere after so long: the longest delay, and two
+/// seconds for the handshake and the count.
+pub(crate) const ARRIVED_AFTER: Duration = Duration::from_millis(*RECONNECT_AFTER_MS.end() + 2_000);
 
 /// See the module.
 pub(crate) struct Load {
     metrics: Metrics,
     lifecycle: Lifecycle,
     fleet: watch::Sender<Option<Fleet>>,
-    /// Of the connections that were handed over: those that are counted elsewhere by now.
-    arrived: AtomicU64,
+    /// How many connections were handed over by each look within [`ARRIVED_AFTER`].
+    handed_over: Mutex<VecDeque<(Instant, u64)>>,
 }
 
 impl Load {
     pub(crate) fn new(metrics: Metrics, lifecycle: Lifecycle) -> Self {
-        Self { metrics, lifecycle, fleet: watch::Sender::new(None), arrived: AtomicU64::new(0) }
+        Self { metrics, lifecycle, fleet: watch::Sender::new(None), handed_over: Mutex::default() }
     }
 
     /// The connections here.
@@ -26,17 +33,17 @@ impl Load {
         u64::try_from(self.metrics.ws_connections.get()).unwrap_or(0)
     }
 
-    /// The connections to tell the others of; none of a node that drains. Those on their way to
-    /// another node count here until they have arrived, or the others would think that there is
-    /// less to share.
-    pub(super) fn told(&self) -> Option<u64> {
-        let on_their_way = self.metrics.ws_handed_over.get().saturating_sub(self.arrived.load(Ordering::Relaxed));
-        (!self.lifecycle.draining().is_cancelled()).then(|| self.held() + on_their_way)
-    }
-
-    /// Those that were handed over have come to where they go.
-    pub(crate) fn all_arrived(&self) {
-        self.arrived.store(self.metrics.ws_handed_over.get(), Ordering::Relaxed);
+    /// This gateway's word to the others. Connections on their way to another one count here until
+    /// they have arrived, or the others would think that there is less to share.
+    pub(super) fn own(&self, now: Instant) -> Own {
+        let total = self.metrics.ws_handed_over.get();
+        let mut looks = self.handed_over.lock();
+        while looks.front().is_some_and(|(at, _)| now.duration_since(*at) > ARRIVED_AFTER) {
+            looks.pop_front();
+        }
+        looks.push_back((now, total));
+        let arrived = looks.front().map_or(total, |(_, by_then)| *by_then);
+        Own { connections: self.held() + (total - arrived), is_open: self.lifecycle.readiness().is_ready() }
     }
 
     /// What all hold; `None` where that is not known just now.
@@ -56,15 +63,22 @@ mod tests {
     use messenger_common::config::Program;
 
     #[test]
-    fn connections_on_their_way_are_told_of_until_they_arrived_and_none_while_it_drains() {
-        let (metrics, lifecycle) = (Metrics::new(Program::Gateway), Lifecycle::new());
+    fn connections_on_their_way_count_until_they_arrived_and_a_node_that_drains_is_not_open() {
+        let (metrics, lifecycle, now) = (Metrics::new(Program::Gateway), Lifecycle::new(), Instant::now());
         let load = Load::new(metrics.clone(), lifecycle.clone());
-        metrics.ws_connections.set(50);
+        let (second, own) = (Duration::from_secs(1), |connections| Own { connections, is_open: true });
+        metrics.ws_handed_over.inc_by(1_000);
+        metrics.ws_connections.set(80);
+        assert_eq!(load.own(now), own(80), "of long ago nothing is known");
         metrics.ws_handed_over.inc_by(30);
-        assert_eq!((load.held(), load.told()), (50, Some(80)));
-        load.all_arrived();
-        assert_eq!(load.told(), Some(50));
+        metrics.ws_connections.set(50);
+        assert_eq!(load.own(now + second), own(80));
+        metrics.ws_handed_over.inc_by(5);
+        metrics.ws_connections.set(45);
+        assert_eq!(load.own(now + 4 * second), own(80));
+        assert_eq!(load.own(now + 6 * second), own(50), "the thirty have arrived");
+        assert_eq!(load.own(now + 60 * second), own(45));
         lifecycle.begin_drain();
-        assert_eq!(load.told(), None);
+        assert_eq!(load.own(now + 61 * second), Own { connections: 45, is_open: false });
     }
 }

@@ -120,7 +120,7 @@ impl Worker {
             return;
         }
         let conns = self.conns();
-        self.release_evenly("drain", conns, release_over);
+        self.release_evenly("drain", &conns, release_over, |_| true);
     }
 
     /// Releases some connections, so that others share the load: those that are open longest. A
@@ -130,10 +130,19 @@ impl Worker {
         conns.retain(|conn| conn.state.get() == State::Open);
         conns.sort_unstable_by_key(|conn| conn.id);
         conns.truncate(count);
-        self.release_evenly("hand-over", conns, release_over);
+        // Where this node is not ready, or drains, they are better off here.
+        self.release_evenly("hand-over", &conns, release_over, |shard| shard.hub.lifecycle.readiness().is_ready());
     }
 
-    fn release_evenly(&self, name: &'static str, conns: Vec<Rc<Conn>>, over: Duration) {
+    fn release_evenly(
+        &self,
+        name: &'static str,
+        conns: &[Rc<Conn>],
+        over: Duration,
+        goes_on: impl Fn(&Shard) -> bool + 'static,
+    ) {
+        // One that ends by itself meanwhile is held by nothing.
+        let conns: Vec<_> = conns.iter().map(Rc::downgrade).collect();
         let shard = Rc::clone(&self.shard);
         self.shard.spawn(name, async move {
             let (began, total) = (Instant::now(), conns.len());
@@ -143,6 +152,10 @@ impl Worker {
                 if let Some(early) = due.checked_sub(began.elapsed()).filter(|early| *early > TICK / 50) {
                     tokio::time::sleep(early).await;
                 }
+                if !goes_on(&shard) {
+                    return;
+                }
+                let Some(conn) = conn.upgrade() else { continue };
                 if release(&shard, &conn) && !shard.draining.get() {
                     shard.hub.ctx.metrics.ws_handed_over.inc();
                 }

@@ -5,7 +5,7 @@ use super::calls::{Call, Ran};
 use super::{BUCKETS, LEAD, RedisPresence, USERS_PER_SWEEP, millis};
 use crate::error::{Error, Result};
 use crate::id::NodeId;
-use crate::presence::{Fleet, Lead, Transition};
+use crate::presence::{Fleet, Lead, Own, Transition};
 use redis::Value;
 
 /// What this process knows of the sweeping.
@@ -31,8 +31,7 @@ enum Claim {
 struct Told {
     /// How many users were online by its last sweep.
     online: Option<u64>,
-    /// How many connections it holds.
-    connections: Option<u64>,
+    own: Own,
 }
 
 impl Ran {
@@ -69,9 +68,9 @@ impl Lead {
 }
 
 impl RedisPresence {
-    pub(super) async fn lead_and_sweep(&self, node: &NodeId, connections: Option<u64>) -> Result<Lead> {
+    pub(super) async fn lead_and_sweep(&self, node: &NodeId, own: Own) -> Result<Lead> {
         let Leading { sweeps, counted } = std::mem::take(&mut *self.leading.lock());
-        let told = Told { online: counted, connections };
+        let told = Told { online: counted, own };
         let together = if sweeps && self.pool.is_one_server() {
             self.sweep_together(node, Claim::Asked(told)).await?
         } else {
@@ -102,7 +101,8 @@ impl RedisPresence {
 
     async fn ask_to_lead(&self, node: &NodeId, told: Told) -> Result<Lead> {
         let mut call = self.scripts.lead.call(&[&self.leader]);
-        call.arg(&node.0).arg(millis(LEAD)).arg(spelled(told.online)).arg(spelled(told.connections));
+        call.arg(&node.0).arg(millis(LEAD)).arg(spelled(told.online));
+        call.arg(told.own.connections).arg(u8::from(told.own.is_open));
         let answer = self.pool.run(&[call]).await?.pop().ok_or_else(unreadable)??;
         lead(&answer).ok_or_else(unreadable)
     }
@@ -138,7 +138,8 @@ impl RedisPresence {
                 Claim::Asked(told) => (millis(LEAD).to_string(), told),
                 Claim::Past => (String::new(), Told::default()),
             };
-            call.arg(&node.0).arg(lasts).arg(spelled(told.online)).arg(spelled(told.connections));
+            call.arg(&node.0).arg(lasts).arg(spelled(told.online));
+            call.arg(told.own.connections).arg(u8::from(told.own.is_open));
             call.arg(millis(self.lease)).arg(USERS_PER_SWEEP);
             for bucket in left.clone() {
                 call.arg(self.seen[bucket].lock().named(self.lease));
@@ -180,7 +181,10 @@ fn lead(answer: &Value) -> Option<Lead> {
     let Value::Array(fields) = answer else { return None };
     let sweeps = fields.first().and_then(number)? == 1;
     let count = |at: usize| fields.get(at).and_then(number).and_then(|count| u64::try_from(count).ok());
-    let fleet = count(2).zip(count(3)).map(|(gateways, connections)| Fleet { gateways, connections });
+    let fleet = match (count(2), count(3), count(4)) {
+        (Some(gateways @ 1..), Some(connections), Some(fewest)) => Some(Fleet { gateways, connections, fewest }),
+        _ => None,
+    };
     Some(Lead { sweeps, online: count(1), fleet, ..Lead::alone() })
 }
 

@@ -69,13 +69,13 @@ async fn what_a_sweep_leaves_the_next_takes_at_once(back_end: BackEnd) {
     within("the next beat", async {
         while told.is_empty() {
             ticks.tick().await;
-            told.extend(b.presence.lead(&b.id, None).await.unwrap().transitions);
+            told.extend(b.presence.lead(&b.id, Own::default()).await.unwrap().transitions);
         }
     })
     .await;
     assert!(told.len() <= SWEPT, "{}", told.len());
     for _ in 0..USERS / SWEPT {
-        told.extend(b.presence.lead(&b.id, None).await.unwrap().transitions);
+        told.extend(b.presence.lead(&b.id, Own::default()).await.unwrap().transitions);
     }
     let once: BTreeSet<i64> = told.iter().map(|transition| transition.user_id.0).collect();
     assert_eq!((once.len(), told.len()), (USERS, USERS));

@@ -99,7 +99,7 @@ async fn a_sweep_with_much_to_do_is_several_commands_and_returns_each_transition
     let mut ticks = tokio::time::interval(Duration::from_millis(250));
     while told.len() < users.len() {
         ticks.tick().await;
-        told.extend(b.presence.lead(&b.id, None).await.unwrap().transitions);
+        told.extend(b.presence.lead(&b.id, Own::default()).await.unwrap().transitions);
         let sent = monitor.commands().await;
         commands += sent.iter().filter(|command| command.name == "evalsha").count();
         assert!(begun.elapsed() < SOON, "{} of {USERS}", told.len());
@@ -109,7 +109,7 @@ async fn a_sweep_with_much_to_do_is_several_commands_and_returns_each_transition
     assert!(commands >= COMMANDS, "{commands} commands for {USERS} users");
     assert_eq!(b.count().await, 1);
     b.publish(told).await;
-    assert_eq!(b.presence.lead(&b.id, None).await.unwrap().transitions, []);
+    assert_eq!(b.presence.lead(&b.id, Own::default()).await.unwrap().transitions, []);
 }
 
 /// One bucket is broken: the others are swept by the same command.

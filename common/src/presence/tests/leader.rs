@@ -61,17 +61,17 @@ async fn a_node_that_cannot_ask_sweeps(back_end: BackEnd) {
 
 async fn each_that_asks_says_how_many_connections_it_holds(back_end: BackEnd) {
     let (a, b) = (back_end.node("a"), back_end.node("b"));
-    let told = async |node: &Node, connections: Option<u64>| {
-        let lead = node.presence.lead(&node.id, connections).await.unwrap();
-        lead.fleet.map(|fleet| (fleet.gateways, fleet.connections))
+    let told = async |node: &Node, connections: u64, is_open: bool| {
+        let lead = node.presence.lead(&node.id, Own { connections, is_open }).await.unwrap();
+        lead.fleet.map(|fleet| (fleet.gateways, fleet.connections, fleet.fewest))
     };
+    assert_eq!(told(&a, 10, false).await, None, "no one takes connections");
     // The one that sweeps asks by another script than the one that waits.
-    assert_eq!(told(&a, Some(10)).await, Some((1, 10)));
-    assert_eq!(told(&a, Some(11)).await, Some((1, 11)));
-    assert_eq!(told(&b, Some(4)).await, Some((2, 15)));
-    assert_eq!(told(&a, Some(12)).await, Some((2, 16)));
-    assert_eq!(told(&b, None).await, Some((1, 12)), "it drains");
-    assert_eq!(told(&a, Some(12)).await, Some((1, 12)));
+    assert_eq!(told(&a, 11, true).await, Some((1, 11, 11)));
+    assert_eq!(told(&b, 4, true).await, Some((2, 15, 4)));
+    assert_eq!(told(&a, 12, true).await, Some((2, 16, 4)));
+    assert_eq!(told(&b, 3, false).await, Some((1, 15, 12)), "it drains: its connections are to be shared");
+    assert_eq!(told(&a, 12, true).await, Some((1, 15, 12)));
 
     let server = match &back_end {
         BackEnd::Redis(server) => server,
@@ -86,17 +86,17 @@ async fn each_that_asks_says_how_many_connections_it_holds(back_end: BackEnd) {
         }
         BackEnd::Memory(_) => unreachable!("it has no claim"),
     };
-    for (node, value) in [("future", "7:9999999999999"), ("junk", "junk"), ("old", "7:1")] {
+    for (node, value) in [("future", "7:9999999999999:1"), ("junk", "junk"), ("old", "7:1:1")] {
         server.command(&["HSET", "m:test:p:leader", &format!("c:{node}"), value]).await;
     }
-    assert_eq!(told(&a, Some(12)).await, Some((1, 12)), "of another clock, or long ago");
-    assert_eq!(server.text(&["HLEN", "m:test:p:leader"]).await, "4", "they are forgotten");
+    assert_eq!(told(&a, 12, true).await, Some((1, 15, 12)), "of another clock, or long ago");
+    assert_eq!(server.text(&["HLEN", "m:test:p:leader"]).await, "5", "they are forgotten");
 
-    assert_eq!(told(&b, Some(4)).await, Some((2, 16)));
+    assert_eq!(told(&b, 4, true).await, Some((2, 16, 4)));
     let asked = Instant::now();
     let mut ticks = tokio::time::interval(Duration::from_millis(100));
     within("a count that is no longer fresh", async {
-        while told(&a, Some(12)).await != Some((1, 12)) {
+        while told(&a, 12, true).await != Some((1, 12, 12)) {
             ticks.tick().await;
         }
     })
@@ -110,7 +110,7 @@ async fn until_some(node: &Node) -> Vec<(i64, bool)> {
         loop {
             ticks.tick().await;
             // The first that does not get the claim's answer may fail.
-            let Ok(lead) = node.presence.lead(&node.id, None).await else { continue };
+            let Ok(lead) = node.presence.lead(&node.id, Own::default()).await else { continue };
             if !lead.transitions.is_empty() {
                 return node.publish(lead.transitions).await;
             }

@@ -14,7 +14,7 @@ mod spread;
 
 use super::memory::MemoryPresence;
 use super::redis::RedisPresence;
-use super::{Presence, Transition};
+use super::{Own, Presence, Transition};
 use crate::clock::Clock;
 use crate::id::{NodeId, UserId};
 use crate::redis::pool::RedisPool;
@@ -94,7 +94,7 @@ impl Node {
 
     /// Whether the node sweeps, and the number of users online.
     async fn lead(&self) -> (bool, Option<u64>) {
-        let lead = self.presence.lead(&self.id, None).await.unwrap();
+        let lead = self.presence.lead(&self.id, Own::default()).await.unwrap();
         self.publish(lead.transitions).await;
         (lead.sweeps, lead.online)
     }
