@@ -45,26 +45,24 @@ pub trait Search: Send + Sync + 'static {
     async fn merge_words(&self, written: Duration) -> Result<bool>;
 }
 
-/// A message that was found.
+/// A message that was found, if any was, and from where the search goes on if it ended early.
 #[derive(FromRow)]
 pub(super) struct FoundRow {
-    chat_id: ChatId,
+    below: Option<MessageId>,
+    id: Option<MessageId>,
+    chat_id: Option<ChatId>,
     #[sqlx(flatten)]
     message: MessageRow,
 }
 
 impl FoundRow {
-    pub(super) fn messages(rows: Vec<Self>) -> Vec<Message> {
-        rows.into_iter().filter_map(|row| row.message.into_message(row.chat_id)).collect()
-    }
-
     /// A page of these rows, of which there is one more than `limit` where there are more.
-    pub(super) fn page(rows: Vec<Self>, limit: usize) -> Page<Message> {
-        let mut items = Self::messages(rows);
-        let more = items.len() > limit;
-        items.truncate(limit);
-        let next_cursor = items.last().filter(|_| more).map(|last| super::cursor::of_found(last.id));
-        Page { items, next_cursor }
+    pub(super) fn page(mut rows: Vec<Self>, limit: usize) -> Page<Message> {
+        let more = rows.len() > limit;
+        rows.truncate(limit);
+        let below = rows.last().and_then(|last| if more { last.id } else { last.below });
+        let items = rows.into_iter().filter_map(|row| row.message.into_message(row.chat_id?)).collect();
+        Page { items, next_cursor: below.map(super::cursor::of_found) }
     }
 }
 

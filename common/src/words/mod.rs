@@ -8,12 +8,14 @@
 //! - A script that writes no spaces has a word for each character. Neighbours of a question are
 //!   looked for as neighbours, so any piece of such a text is found.
 
+mod fts5;
 mod query;
 mod script;
 mod stem;
 #[cfg(test)]
 mod tests;
 
+pub use self::fts5::Fts5Term;
 pub use self::query::{Query, Refused};
 pub use self::stem::Language;
 

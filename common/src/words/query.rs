@@ -1,5 +1,6 @@
 //! A question: words that all must occur, phrases in quotes, a last word by its beginning.
 
+use super::fts5::Fts5Term;
 use super::stem::{Language, beginning};
 use super::{Word, words};
 
@@ -87,14 +88,9 @@ impl Query {
         self.terms.iter().map(term).collect()
     }
 
-    /// In the form of SQLite's FTS5, over that column.
-    pub fn fts5(&self, column: &str) -> String {
-        let term = |term: &Term| {
-            let (words, begun) = term.asked();
-            let words: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
-            format!("{column} : {}{}", words.join(" + "), if begun { " *" } else { "" })
-        };
-        self.terms.iter().map(term).collect::<Vec<_>>().join(" AND ")
+    /// In the form of SQLite's FTS5, each term by itself.
+    pub fn fts5(&self) -> Vec<Fts5Term> {
+        self.terms.iter().map(Term::asked).map(|(words, is_begun)| Fts5Term { words, is_begun }).collect()
     }
 
     /// Where a text answers the question: pieces `[start, end)` in Unicode scalar values, in order

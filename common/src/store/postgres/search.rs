@@ -3,33 +3,21 @@
 use super::PostgresStore;
 use super::seen::seen_columns;
 use crate::error::Result;
-use crate::id::{ChatId, MessageId, UserId};
+use crate::id::UserId;
 use crate::model::{Message, Page};
 use crate::store::fault::is_of_the_value;
-use crate::store::messages::MessageRow;
-use crate::store::search::Wordless;
+use crate::store::search::{FoundRow, Wordless};
 use crate::store::{PageRequest, Search, SearchFor, cursor};
 use crate::words;
 use async_trait::async_trait;
-use sqlx::FromRow;
 use std::time::Duration;
-
-/// A message that a search found, if it found any, and from where it goes on if it ended early.
-#[derive(FromRow)]
-struct Newest {
-    below: Option<MessageId>,
-    id: Option<MessageId>,
-    chat_id: Option<ChatId>,
-    #[sqlx(flatten)]
-    message: MessageRow,
-}
 
 #[async_trait]
 impl Search for PostgresStore {
     async fn search(&self, by: UserId, wanted: &SearchFor, page: &PageRequest) -> Result<Page<Message>> {
         let before = cursor::found(page.cursor.as_deref())?;
         // In one statement: two could see two states, of two servers.
-        let mut newest: Vec<Newest> = self
+        let newest = self
             .listed(|| {
                 sqlx::query_as(concat!(
                     "select s.below, f.id, x.chat_id, ",
@@ -52,11 +40,7 @@ impl Search for PostgresStore {
                 .bind(cursor::one_more(page.limit))
             })
             .await?;
-        let more = newest.len() > page.limit;
-        newest.truncate(page.limit);
-        let below = newest.last().and_then(|last| if more { last.id } else { last.below });
-        let items = newest.into_iter().filter_map(|one| one.message.into_message(one.chat_id?)).collect();
-        Ok(Page { items, next_cursor: below.map(cursor::of_found) })
+        Ok(FoundRow::page(newest, page.limit))
     }
 
     async fn fill_words(&self, limit: usize) -> Result<usize> {

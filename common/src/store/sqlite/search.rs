@@ -8,14 +8,33 @@ use crate::id::{ChatId, MessageId, UserId};
 use crate::model::{Message, Page};
 use crate::store::search::{FoundRow, Wordless};
 use crate::store::{PageRequest, Search, SearchFor, cursor};
-use crate::words;
+use crate::words::{self, Fts5Term, Query};
 use async_trait::async_trait;
-use sqlx::SqliteConnection;
+use sqlx::query::QueryAs;
+use sqlx::{AssertSqlSafe, SqliteConnection};
 use std::time::Duration;
 
 /// Up to so many chats are part of the question to the index. The messages of more are a good part
 /// of all, and are told apart one by one.
 const CHATS_ASKED: usize = 200;
+/// Messages that one page reads.
+const READ: i64 = 8_000;
+/// Entries of beginnings that one page merges. A small server's core merges ten thousand in a
+/// millisecond.
+const MERGED: i64 = 100_000;
+/// Messages that are looked at to say how frequent a beginning is, and how many of them stand
+/// together.
+const SAMPLE: i64 = 512;
+const TOGETHER: i64 = 8;
+/// The parameter of the first line that is compared.
+const FIRST_COMPARED: usize = 8;
+
+/// What FTS5 is asked, and what is compared with each line of words that it finds.
+#[derive(Debug, Default)]
+struct Question {
+    asked: Vec<String>,
+    compared: Vec<String>,
+}
 
 #[async_trait]
 impl Search for SqliteStore {
@@ -31,25 +50,44 @@ impl Search for SqliteStore {
         if chats.is_empty() {
             return Ok(Page { items: Vec::new(), next_cursor: None });
         }
-        let mut asked = wanted.query.fts5("words");
+        let Question { mut asked, compared } = self.question(&wanted.query).await?;
         if chats.len() <= CHATS_ASKED {
             let chats: Vec<_> = chats.iter().map(|(chat,)| format!("c{chat}")).collect();
-            asked = format!("{asked} AND chat : ({})", chats.join(" OR "));
+            asked.push(format!("chat : ({})", chats.join(" OR ")));
         }
-        let statement = sqlx::query_as(concat!(
-            "select x.chat_id, ",
-            seen_columns!("$1"),
-            " from message_words w
-             cross join messages x on x.id = w.rowid and x.deleted_at is null
-             cross join members me on me.chat_id = x.chat_id and me.user_id = $1
-             cross join chats c on c.id = x.chat_id and c.deleted_at is null
-             cross join users a on a.id = x.author_id
-             where w.message_words match $2 and w.rowid < $3
-               and ($4 is null or x.chat_id = $4) and ($5 is null or x.author_id = $5)
-             order by w.rowid desc limit $6"
-        ));
-        let statement = statement.bind(by).bind(asked).bind(before).bind(wanted.chat).bind(wanted.author);
-        Ok(FoundRow::page(self.rows(statement.bind(cursor::one_more(page.limit))).await?, page.limit))
+        // FTS5 gives the newest first and no more than are wanted. The last one that a page may
+        // read is answered even where it is not found.
+        let places = (FIRST_COMPARED..).take(compared.len());
+        let statement = format!(
+            concat!(
+                "with walked as (
+                     select f.id, f.words, row_number() over () as n
+                     from (
+                         select w.rowid as id, w.words from message_words w
+                         where {matching} w.rowid < $3 order by w.rowid desc limit $2
+                     ) f
+                 )
+                 select case when w.n = $2 then w.id end as below, w.id, x.chat_id, ",
+                seen_columns!("$1"),
+                " from walked w
+                 left join messages x on x.id = w.id and x.deleted_at is null
+                     and ($4 is null or x.chat_id = $4) and ($5 is null or x.author_id = $5) {compared}
+                     and exists (
+                         select 1 from members me join chats c on c.id = me.chat_id and c.deleted_at is null
+                         where me.chat_id = x.chat_id and me.user_id = $1
+                     )
+                 left join users a on a.id = x.author_id
+                 where x.id is not null or w.n = $2
+                 limit $6"
+            ),
+            matching = if asked.is_empty() { "" } else { "w.message_words match $7 and" },
+            compared = places.map(|n| format!("and instr(' ' || w.words, ${n}) > 0 ")).collect::<Vec<_>>().concat(),
+        );
+        let statement = sqlx::query_as(AssertSqlSafe(statement)).bind(by).bind(READ).bind(before);
+        let statement = statement.bind(wanted.chat).bind(wanted.author).bind(cursor::one_more(page.limit));
+        let statement = statement.bind(asked.join(" AND "));
+        let statement = compared.into_iter().fold(statement, QueryAs::bind);
+        Ok(FoundRow::page(self.rows(statement).await?, page.limit))
     }
 
     async fn fill_words(&self, limit: usize) -> Result<usize> {
@@ -88,6 +126,49 @@ impl Search for SqliteStore {
     }
 }
 
+impl SqliteStore {
+    /// FTS5 gives the messages of a word newest first, and as few as are wanted. For a beginning it
+    /// merges the entries of all words that begin so, wherever they are, before it gives one. So it
+    /// is not asked for beginnings of very many messages: reading the newest soon finds these.
+    async fn question(&self, query: &Query) -> Result<Question> {
+        let terms = query.fts5();
+        let beginnings: Vec<_> = terms.iter().map(Fts5Term::beginning).collect();
+        let likely = if beginnings.iter().any(Option::is_some) { self.likely(&beginnings).await? } else { Vec::new() };
+        let mut question = Question::default();
+        let mut merged = 0;
+        for (term, likely) in terms.iter().zip(likely.into_iter().chain(std::iter::repeat(0))) {
+            if merged + likely > MERGED {
+                question.asked.extend(term.rest("words"));
+                question.compared.push(term.line());
+            } else {
+                merged += likely;
+                question.asked.push(term.whole("words"));
+            }
+        }
+        Ok(question)
+    }
+
+    /// How many messages are likely to have words that begin so; none where nothing is asked.
+    async fn likely(&self, beginnings: &[Option<String>]) -> Result<Vec<i64>> {
+        let counts = sqlx::query_as(
+            "with recursive place (n) as (select 1 union all select n + 1 from place where n < $2 / $3),
+                  last (id) as (select max(id) from messages),
+                  sample as materialized (
+                      select ' ' || w.words as line from last cross join place p cross join message_words w
+                      where w.rowid in (
+                          select s.rowid from message_words s where s.rowid <= last.id * p.n * $3 / $2
+                          order by s.rowid desc limit $3
+                      )
+                  )
+             select (select count(*) from sample s where instr(s.line, t.value) > 0) * last.id / $2
+             from json_each($1) t cross join last order by t.key",
+        );
+        let counts = counts.bind(json(&beginnings)?).bind(SAMPLE).bind(TOGETHER);
+        let counts: Vec<(Option<i64>,)> = self.rows(counts).await?;
+        Ok(counts.into_iter().map(|(count,)| count.unwrap_or(0)).collect())
+    }
+}
+
 /// Keeps the words of a message that is stored as one that has them.
 pub(super) async fn keep_words(
     connection: &mut SqliteConnection,
@@ -115,3 +196,6 @@ pub(super) async fn keep_missing_words(
     let kept = sqlx::query("update messages set worded = 1 where id = $1");
     kept.bind(message).execute(connection).await.map(drop)
 }
+
+#[cfg(test)]
+mod tests;
