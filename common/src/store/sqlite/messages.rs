@@ -3,7 +3,7 @@
 use super::SqliteStore;
 use super::database::{commit, json};
 use super::marks::{insert_mentions, is_blocked_in};
-use super::search::keep_words;
+use super::search::{Said, keep_words};
 use super::seen::seen_columns;
 use super::transaction::insert_outbox;
 use crate::error::{Error, Result};
@@ -57,9 +57,11 @@ impl Messages for SqliteStore {
             let mut places: BTreeMap<ChatId, Option<Place>> = BTreeMap::new();
             let mut payload = OutboxPayload::default();
             let mut outcomes = Vec::with_capacity(batch.len());
+            let mut said: Vec<Said<'_>> = Vec::with_capacity(batch.len());
             for entry in &batch {
                 let outcome = send_one(&mut transaction, entry, &mut places, now).await?;
                 if let Outcome::Stored(stored, _) = &outcome {
+                    said.push((stored.id, entry.chat_id, &entry.text));
                     let notified = send::notified(&entry.mentions, entry.author_id, &stored.mentions);
                     if !notified.is_empty() {
                         payload.mentioned.push((entry.chat_id, stored.seq, notified));
@@ -73,6 +75,7 @@ impl Messages for SqliteStore {
             }
             let mut outbox = None;
             if !payload.events.is_empty() {
+                keep_words(&mut transaction, &said).await?;
                 for (chat, _, last) in &payload.events {
                     sqlx::query("update chats set seq = $2, active_at = $3 where id = $1")
                         .bind(chat)
@@ -271,7 +274,6 @@ async fn insert_message(
     .bind(stored_users(mentions))
     .fetch_one(&mut *connection)
     .await?;
-    keep_words(connection, id, entry.chat_id, &entry.text).await?;
     sqlx::query("update members set read_seq = $3 where chat_id = $1 and user_id = $2")
         .bind(entry.chat_id)
         .bind(entry.author_id)

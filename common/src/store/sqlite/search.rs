@@ -6,6 +6,7 @@ use super::seen::seen_columns;
 use crate::error::Result;
 use crate::id::{ChatId, MessageId, UserId};
 use crate::model::{Message, Page};
+use crate::store::fault::Fault;
 use crate::store::search::{FoundRow, Wordless};
 use crate::store::{PageRequest, Search, SearchFor, cursor};
 use crate::words::{self, Fts5Term, Query};
@@ -108,9 +109,9 @@ impl Search for SqliteStore {
             );
             let pairs: Vec<_> = found.iter().map(|one| (one.id, &one.text)).collect();
             let same: Vec<MessageId> = same.bind(json(&pairs)?).fetch_all(&mut *transaction).await?;
-            for one in found.iter().filter(|one| same.contains(&one.id)) {
-                keep_missing_words(&mut transaction, one.id, one.chat_id, &one.text).await?;
-            }
+            let same = found.iter().filter(|one| same.contains(&one.id));
+            let same: Vec<Said<'_>> = same.map(|one| (one.id, one.chat_id, one.text.as_str())).collect();
+            keep_missing_words(&mut transaction, &same).await?;
             commit(transaction, found.len()).await
         })
         .await
@@ -169,32 +170,28 @@ impl SqliteStore {
     }
 }
 
-/// Keeps the words of a message that is stored as one that has them.
-pub(super) async fn keep_words(
-    connection: &mut SqliteConnection,
-    message: MessageId,
-    chat: ChatId,
-    text: &str,
-) -> Result<(), sqlx::Error> {
-    sqlx::query("insert into message_words (rowid, words, chat) values ($1, $2, $3)")
-        .bind(message)
-        .bind(words::line(text))
-        .bind(format!("c{chat}"))
-        .execute(connection)
-        .await
-        .map(drop)
+/// A message whose words are to be kept.
+pub(super) type Said<'a> = (MessageId, ChatId, &'a str);
+
+/// Keeps the words of messages that are stored as ones that have them. One statement: each costs a
+/// turn between two threads.
+pub(super) async fn keep_words(connection: &mut SqliteConnection, said: &[Said<'_>]) -> Result<(), Fault> {
+    let rows: Vec<_> = said.iter().map(|(id, chat, text)| (id, words::line(text), format!("c{chat}"))).collect();
+    let kept = sqlx::query(
+        "insert into message_words (rowid, words, chat)
+         select value ->> 0, value ->> 1, value ->> 2 from json_each($1)",
+    );
+    kept.bind(json(&rows)?).execute(connection).await?;
+    Ok(())
 }
 
-/// Keeps the words of a text that is stored since longer.
-pub(super) async fn keep_missing_words(
-    connection: &mut SqliteConnection,
-    message: MessageId,
-    chat: ChatId,
-    text: &str,
-) -> Result<(), sqlx::Error> {
-    keep_words(connection, message, chat, text).await?;
-    let kept = sqlx::query("update messages set worded = 1 where id = $1");
-    kept.bind(message).execute(connection).await.map(drop)
+/// Keeps the words of texts that are stored since longer.
+pub(super) async fn keep_missing_words(connection: &mut SqliteConnection, said: &[Said<'_>]) -> Result<(), Fault> {
+    keep_words(connection, said).await?;
+    let ids: Vec<_> = said.iter().map(|(id, ..)| id).collect();
+    let kept = sqlx::query("update messages set worded = 1 where id in (select value from json_each($1))");
+    kept.bind(json(&ids)?).execute(connection).await?;
+    Ok(())
 }
 
 #[cfg(test)]

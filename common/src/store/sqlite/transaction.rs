@@ -251,7 +251,7 @@ impl Transaction for Writing {
         // The trigger forgot the words of the text before.
         let chat = sqlx::query_scalar("select chat_id from messages where id = $1");
         let chat = chat.bind(message).fetch_one(&mut *self.inner).await?;
-        Ok(keep_missing_words(&mut self.inner, message, chat, text).await?)
+        keep_missing_words(&mut self.inner, &[(message, chat, text)]).await
     }
 
     async fn erase_text(&mut self, message: MessageId, at: Time) -> Result<(), Fault> {
