@@ -18,6 +18,7 @@
 mod bare;
 mod clock;
 mod cpu;
+mod embedded;
 mod fleet;
 mod peers;
 mod pgbench;
@@ -126,7 +127,8 @@ fn with_programs() -> Result<String, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let target = own.ancestors().nth(2).ok_or("this program lies outside a target folder")?;
     let mut cargo = messenger_testing::process::cargo();
-    cargo.args(["build", "--release", "-p", "messenger-api", "-p", "messenger-gateway", "--target-dir"]).arg(target);
+    cargo.args(["build", "--release", "-p", "messenger", "-p", "messenger-api", "-p", "messenger-gateway", "--bins"]);
+    cargo.arg("--target-dir").arg(target);
     let built = cargo.current_dir(&root).status().map_err(|error| format!("cargo: {error}"))?;
     if !built.success() {
         return Err(format!("cargo: {built}"));

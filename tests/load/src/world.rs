@@ -14,7 +14,7 @@ use messenger_testing::{Node, Postgres, Program, Redis};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::runtime::Runtime;
@@ -38,6 +38,9 @@ pub struct World {
 const TOKENS_LIVE: Duration = Duration::from_hours(24);
 /// The random part of every token here.
 const KEY: SessionKey = SessionKey::new([1; 16]);
+/// Its hash in hexadecimal digits, as sessions bear it.
+pub static KEY_HASH: LazyLock<String> =
+    LazyLock::new(|| KEY.hash().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}")));
 
 impl World {
     pub fn start() -> Result<Self, String> {
@@ -52,26 +55,14 @@ impl World {
             let database = postgres.new_database().await;
             (postgres, redis, database)
         });
-        let mut env: BTreeMap<String, String> = [
-            ("HOST", "127.0.0.1"),
-            ("SECRET_KEY", SECRET_KEY),
-            ("RATE_LIMITS", "off"),
-            ("ACCESS_TOKEN_TTL_SECONDS", &TOKENS_LIVE.as_secs().to_string()),
-            ("MAX_CONNECTIONS_PER_ADDRESS", "1000000"),
-            ("RUST_LOG", "warn"),
-            ("DATABASE_URL", database.as_str()),
-            ("REDIS_URL", redis.url().as_str()),
-        ]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .into();
+        let mut env = self::settings(&[("DATABASE_URL", database.as_str()), ("REDIS_URL", redis.url().as_str())]);
         env.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let api = Node::start("api", Program::Api, env.clone())?;
         api.wait_ready()?;
         let gateway = Node::start("gateway", Program::Gateway, env)?;
         gateway.wait_ready()?;
         let issuer = runtime.block_on(deployment(&database)).map_err(|error| error.to_string())?;
-        let keys = Keys::of_secret(SECRET_KEY.as_bytes());
-        let tokens = Tokens::new(keys, &issuer, TOKENS_LIVE, TOKENS_LIVE, Clock::system());
+        let tokens = tokens(&issuer);
         let namespace = Namespace::new(&issuer);
         Ok(Self { api, gateway, postgres, redis, runtime, tokens, namespace, database })
     }
@@ -154,7 +145,7 @@ impl World {
     /// Users 1 to `users`, groups 1 to `chats`, and the memberships that the query `members` gives
     /// as `(chat_id, user_id)`. Nothing was said in them.
     pub fn seed(&self, users: usize, chats: usize, members: &str) -> Result<(), String> {
-        let key_hash = KEY.hash().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+        let key_hash = &*KEY_HASH;
         self.sql(format!(
             "insert into users (username, username_lower, email, email_lower, password_hash)
              select 'user' || n, 'user' || n, 'user' || n || '@example.org', 'user' || n || '@example.org', '!'
@@ -172,17 +163,7 @@ impl World {
 
     /// An access token of the nth user, counted from 1.
     pub fn token(&self, user: usize) -> String {
-        let user = User {
-            id: UserId(i64::try_from(user).unwrap_or(0)),
-            username: format!("user{user}"),
-            email: String::new(),
-            display_name: None,
-            bio: None,
-            is_active: true,
-            created_at: OffsetDateTime::UNIX_EPOCH,
-        };
-        let session = Session { id: SessionId(user.id.0), user_id: user.id, key: KEY, generation: 0 };
-        self.tokens.issue_access(&user, &session).map_or_else(|error| error.to_string(), |(token, _)| token)
+        access_token(&self.tokens, user)
     }
 
     /// A socket of that user that subscribes to that chat.
@@ -198,6 +179,70 @@ impl World {
             ]),
         }
     }
+}
+
+/// A messenger that answers requests.
+pub trait Served {
+    /// Where it answers.
+    fn server(&self) -> SocketAddr;
+    /// Its processes.
+    fn watched(&self) -> Watched;
+    /// An access token of the nth user, counted from 1.
+    fn token(&self, user: usize) -> String;
+    /// The complaints of its programs.
+    fn complaints(&self) -> String;
+}
+
+impl Served for World {
+    fn server(&self) -> SocketAddr {
+        self.api()
+    }
+
+    fn watched(&self) -> Watched {
+        self.watched()
+    }
+
+    fn token(&self, user: usize) -> String {
+        self.token(user)
+    }
+
+    fn complaints(&self) -> String {
+        self.complaints()
+    }
+}
+
+/// The settings of a measured program, and these beside them.
+pub fn settings(more: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let lives = TOKENS_LIVE.as_secs().to_string();
+    let all = [
+        ("HOST", "127.0.0.1"),
+        ("SECRET_KEY", SECRET_KEY),
+        ("RATE_LIMITS", "off"),
+        ("ACCESS_TOKEN_TTL_SECONDS", &lives),
+        ("MAX_CONNECTIONS_PER_ADDRESS", "1000000"),
+        ("RUST_LOG", "warn"),
+    ];
+    all.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+/// Issues the tokens of a deployment.
+pub fn tokens(issuer: &str) -> Tokens {
+    Tokens::new(Keys::of_secret(SECRET_KEY.as_bytes()), issuer, TOKENS_LIVE, TOKENS_LIVE, Clock::system())
+}
+
+/// An access token of the nth user, whose only session has that number too.
+pub fn access_token(tokens: &Tokens, user: usize) -> String {
+    let user = User {
+        id: UserId(i64::try_from(user).unwrap_or(0)),
+        username: format!("user{user}"),
+        email: String::new(),
+        display_name: None,
+        bio: None,
+        is_active: true,
+        created_at: OffsetDateTime::UNIX_EPOCH,
+    };
+    let session = Session { id: SessionId(user.id.0), user_id: user.id, key: KEY, generation: 0 };
+    tokens.issue_access(&user, &session).map_or_else(|error| error.to_string(), |(token, _)| token)
 }
 
 /// The id of the deployment, which all tokens name.

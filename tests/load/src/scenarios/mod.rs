@@ -12,7 +12,7 @@ mod sends;
 use super::cpu::Watched;
 use super::report::{Report, float};
 use super::sender::{self, Pace, Plan, Sent};
-use super::world::World;
+use super::world::Served;
 use super::{clock, fleet::Fleet};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -43,7 +43,9 @@ pub const ALL: &[(&str, &str, Scenario)] = &[
     ("h", "commit to socket on another node, 500 messages/s over 100 chats", latency::commit_to_socket),
     ("i", "history page and chat list, 500 requests/s on 1,000,000 messages in 10,000 chats", latency::reads),
     ("search", "searches, 20 a second, on 1,000,000 messages in 10,000 chats", search::postgres),
+    ("search-sqlite", "the same searches of `messenger` on a SQLite file", search::sqlite),
     ("search-insert", "the same as f and g, with and without the index that search asks", sends::indexed),
+    ("search-insert-sqlite", "the same of `messenger` on a SQLite file", sends::indexed_sqlite),
     ("growth-subscribers", "deliveries against subscribers of a chat", growth::subscribers),
     ("growth-connections", "memory against connections", growth::connections),
     ("growth-chats", "sends against chats", growth::chats),
@@ -68,7 +70,7 @@ fn message(chat: usize, moment: u64, text: usize) -> String {
 /// Sends messages through the api: the nth goes to the chat that `chat` names, from the user of
 /// its connection.
 struct Traffic<'a> {
-    world: &'a World,
+    world: &'a dyn Served,
     /// The user whose token each connection bears.
     senders: &'a [usize],
     chat: &'a mut dyn FnMut(u64) -> usize,
@@ -80,7 +82,7 @@ impl Traffic<'_> {
     fn run(self) -> Result<Sent, String> {
         let tokens: Vec<String> = self.senders.iter().map(|user| self.world.token(*user)).collect();
         let sent = sender::run(Plan {
-            server: self.world.api(),
+            server: self.world.server(),
             connections: tokens.len(),
             pace: self.pace,
             lasts: self.lasts,

@@ -1,12 +1,11 @@
 //! Searches over 1,000,000 messages in 10,000 chats, by users of few chats and of all.
 
 use super::Options;
-use crate::cpu::Watched;
+use crate::embedded::Embedded;
 use crate::report::{Report, Row, float};
 use crate::sender::{self, Pace, Sent};
 use crate::tally::histogram;
-use crate::world::World;
-use std::net::SocketAddr;
+use crate::world::{Served, World};
 
 const CHATS: usize = 10_000;
 const MESSAGES: usize = 1_000_000;
@@ -74,26 +73,31 @@ fn spelled(rank: usize) -> String {
 /// The same in SQL, of the expression `rank`.
 const SPELLED: &str = "translate(lpad(to_hex(rank * 7919 % 65536), 4, '0'), '0123456789', 'ghijklmnop')";
 
+/// Who is in which chat: `(chat, user)`.
+fn members() -> Vec<(usize, usize)> {
+    const STEP: usize = CHATS / EACH + 1;
+    let few = (1..=USERS).flat_map(|user| (0..EACH).map(move |k| (1 + (user * EACH + k * STEP) % CHATS, user)));
+    let many =
+        (USERS + 1..).zip(STEPS).flat_map(|(user, step)| (step..=CHATS).step_by(step).map(move |chat| (chat, user)));
+    few.chain(many).collect()
+}
+
 pub fn postgres(options: &Options, report: &mut Report) -> Result<(), String> {
     let world = World::start()?;
     seed(&world)?;
-    let asked = Asked { server: world.api(), watched: world.watched(), token: &|user| world.token(user) };
-    for run in 1..=options.runs {
-        asked.all("search", options, report, run).map_err(|error| format!("{error}\n{}", world.complaints()))?;
-    }
-    Ok(())
+    all("search", &world, options, report)
+}
+
+pub fn sqlite(options: &Options, report: &mut Report) -> Result<(), String> {
+    let world = Embedded::start()?;
+    seed_sqlite(&world)?;
+    println!("  the file: {} MB", world.size() / 1_000_000);
+    all("search-sqlite", &world, options, report)
 }
 
 fn seed(world: &World) -> Result<(), String> {
-    const STEP: usize = CHATS / EACH + 1;
-    let many = STEPS.iter().enumerate().map(|(n, step)| {
-        format!(" union all select c, {} from generate_series({step}, {CHATS}, {step}) c", USERS + 1 + n)
-    });
-    let members = format!(
-        "select 1 + (u * {EACH} + k * {STEP}) % {CHATS}, u
-         from generate_series(1, {USERS}) u, generate_series(0, {EACH} - 1) k {}",
-        many.collect::<String>()
-    );
+    let members = serde_json::to_string(&members()).map_err(|error| error.to_string())?;
+    let members = format!("select (m ->> 0)::bigint, (m ->> 1)::bigint from jsonb_array_elements('{members}') m");
     world.seed(USERS + STEPS.len(), CHATS, &members)?;
     // an index that is made afterwards is made sooner
     world.sql(format!(
@@ -116,24 +120,41 @@ fn seed(world: &World) -> Result<(), String> {
     Ok(())
 }
 
-/// A messenger that is asked.
-struct Asked<'a> {
-    server: SocketAddr,
-    watched: Watched,
-    token: &'a dyn Fn(usize) -> String,
+/// In transactions of some messages each, as they come.
+fn seed_sqlite(world: &Embedded) -> Result<(), String> {
+    const BATCH: usize = 1_000;
+    world.seed(USERS + STEPS.len(), CHATS, &members())?;
+    let mut dice = Dice(0);
+    let mut said = || (0..WORDS).map(|_| dice.word()).collect::<Vec<_>>().join(" ");
+    for first in (0..MESSAGES).step_by(BATCH) {
+        let texts: Vec<String> = (0..BATCH).map(|_| said()).collect();
+        let texts = serde_json::to_string(&texts).map_err(|error| error.to_string())?;
+        world.sql(format!(
+            "begin immediate;
+             insert into messages (chat_id, seq, author_id, text, created_at, worded)
+             select 1 + n % {CHATS}, 1 + n / {CHATS}, 1 + n % {USERS}, text,
+                    (unixepoch() * 1000 - ({MESSAGES} - n)) * 1000, 1
+             from (select {first} + key as n, value as text from json_each('{texts}')) order by n;
+             insert into message_words (rowid, words, chat)
+             select id, text, 'c' || chat_id from messages where id > {first};
+             commit;"
+        ))?;
+    }
+    world.sql(format!("update chats set seq = {MESSAGES} / {CHATS}; pragma wal_checkpoint(truncate);"))
 }
 
-impl Asked<'_> {
-    /// Each kind of question by each kind of user.
-    fn all(&self, scenario: &str, options: &Options, report: &mut Report, run: usize) -> Result<(), String> {
+/// Each kind of question by each kind of user.
+fn all(scenario: &str, world: &dyn Served, options: &Options, report: &mut Report) -> Result<(), String> {
+    for run in 1..=options.runs {
         let mut every = histogram();
         for (of, users) in askers() {
-            let tokens: Vec<String> = users.iter().cycle().take(CONNECTIONS).map(|user| (self.token)(*user)).collect();
+            let tokens: Vec<String> = users.iter().cycle().take(CONNECTIONS).map(|user| world.token(*user)).collect();
             for (what, query) in QUESTIONS {
-                let before = self.watched.now();
+                let watched = world.watched();
+                let before = watched.now();
                 let mut dice = Dice(run as u64);
-                let sent = self.asked(options, &tokens, &mut || query(&mut dice))?;
-                let times = self.watched.since(&before);
+                let sent = asked(world, options, &tokens, &mut || query(&mut dice))?;
+                let times = watched.since(&before);
                 every.add(&sent.latency).map_err(|error| error.to_string())?;
                 report.add(
                     Row::new(scenario, "messenger", format!("{what}, of {of}"), run)
@@ -144,23 +165,28 @@ impl Asked<'_> {
             }
         }
         report.add(Row::new(scenario, "messenger", "all of these", run).latency("answer", &every));
-        Ok(())
     }
+    Ok(())
+}
 
-    fn asked(&self, options: &Options, tokens: &[String], query: &mut dyn FnMut() -> String) -> Result<Sent, String> {
-        let plan = sender::Plan {
-            server: self.server,
-            connections: tokens.len(),
-            pace: Pace::Rate(SEARCHES_PER_SECOND),
-            lasts: options.lasts,
-            request: &mut |out, connection, _, _| {
-                sender::get(out, &format!("/messages/search?{}", query()), &tokens[connection]);
-            },
-        };
-        let sent = sender::run(plan).map_err(|error| format!("the searches: {error}"))?;
-        if sent.refused > 0 {
-            println!("  !! refused: {}", sent.first_refusal);
-        }
-        Ok(sent)
+fn asked(
+    world: &dyn Served,
+    options: &Options,
+    tokens: &[String],
+    query: &mut dyn FnMut() -> String,
+) -> Result<Sent, String> {
+    let plan = sender::Plan {
+        server: world.server(),
+        connections: tokens.len(),
+        pace: Pace::Rate(SEARCHES_PER_SECOND),
+        lasts: options.lasts,
+        request: &mut |out, connection, _, _| {
+            sender::get(out, &format!("/messages/search?{}", query()), &tokens[connection]);
+        },
+    };
+    let sent = sender::run(plan).map_err(|error| format!("the searches: {error}\n{}", world.complaints()))?;
+    if sent.refused > 0 {
+        println!("  !! refused: {}", sent.first_refusal);
     }
+    Ok(sent)
 }

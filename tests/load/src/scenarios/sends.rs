@@ -2,11 +2,12 @@
 
 use super::{Options, Traffic, measure};
 use crate::clock;
+use crate::embedded::Embedded;
 use crate::fleet::Fleet;
 use crate::pgbench;
 use crate::report::{Report, Row, float};
 use crate::sender::{Pace, Sent};
-use crate::world::World;
+use crate::world::{Served, World};
 use std::time::Duration;
 
 const CLIENTS: usize = 32;
@@ -20,7 +21,13 @@ pub(super) fn world(chats: usize) -> Result<World, String> {
 }
 
 /// Sends as fast as they are answered.
-pub(super) fn full(world: &World, chats: usize, options: &Options, scenario: &str, run: usize) -> Result<Row, String> {
+pub(super) fn full(
+    world: &dyn Served,
+    chats: usize,
+    options: &Options,
+    scenario: &str,
+    run: usize,
+) -> Result<Row, String> {
     let watched = world.watched();
     let senders: Vec<usize> = (1..=CLIENTS).collect();
     let (times, begin) = (watched.now(), clock::now());
@@ -50,7 +57,7 @@ fn figures(row: Row, sent: &Sent, seconds: f64) -> Row {
 }
 
 /// Sends at a rate, where latency can be told from the queue in front of a full server.
-fn at_rate(world: &World, chats: usize, rate: f64, lasts: Duration, row: Row) -> Result<Row, String> {
+fn at_rate(world: &dyn Served, chats: usize, rate: f64, lasts: Duration, row: Row) -> Result<Row, String> {
     let senders: Vec<usize> = (1..=CLIENTS).collect();
     let watched = world.watched();
     let times = watched.now();
@@ -94,18 +101,52 @@ pub fn many_chats(options: &Options, report: &mut Report) -> Result<(), String> 
 /// What the index of words costs a send: at full throttle into many chats and into one, and where
 /// latency can be told.
 pub fn indexed(options: &Options, report: &mut Report) -> Result<(), String> {
+    beside_words("search-insert", [1_000.0, 3_000.0], options, report, &|chats, is_indexed| {
+        let world = world(chats)?;
+        if !is_indexed {
+            world.sql("drop index messages_found".to_owned())?;
+        }
+        Ok(Box::new(world))
+    })
+}
+
+/// The same of `messenger` on a SQLite file.
+pub fn indexed_sqlite(options: &Options, report: &mut Report) -> Result<(), String> {
+    beside_words("search-insert-sqlite", [500.0, 1_000.0], options, report, &|chats, is_indexed| {
+        let world = Embedded::start()?;
+        let members = (1..=chats).flat_map(|chat| (1..=CLIENTS).map(move |user| (chat, user)));
+        world.seed(CLIENTS, chats, &members.collect::<Vec<_>>())?;
+        if !is_indexed {
+            world.sql(
+                "drop table message_words;
+                 create view message_words (rowid, words, chat) as select 0, '', '' where false;
+                 create trigger words_are_not_kept instead of insert on message_words begin select 1; end;"
+                    .to_owned(),
+            )?;
+        }
+        Ok(Box::new(world))
+    })
+}
+
+type Start<'a> = &'a dyn Fn(usize, bool) -> Result<Box<dyn Served>, String>;
+
+fn beside_words(
+    scenario: &str,
+    rates: [f64; 2],
+    options: &Options,
+    report: &mut Report,
+    start: Start<'_>,
+) -> Result<(), String> {
     const CHATS: usize = 1_000;
-    const RATES: [f64; 2] = [1_000.0, 3_000.0];
     for run in 1..=options.runs {
-        for (index, change) in [("with the index", ""), ("without", "drop index messages_found")] {
+        for (index, is_indexed) in [("with the index", true), ("without", false)] {
             for chats in [CHATS, 1] {
-                let world = world(chats)?;
-                world.sql(change.to_owned())?;
-                let row = full(&world, chats, options, "search-insert", run)?;
+                let world = start(chats, is_indexed)?;
+                let row = full(&*world, chats, options, scenario, run)?;
                 report.add(row.at(&format!("{chats} chats, {index}")));
-                for rate in RATES.into_iter().filter(|_| chats > 1) {
-                    let row = Row::new("search-insert", "messenger", format!("{rate} messages/s, {index}"), run);
-                    report.add(at_rate(&world, chats, rate, options.lasts, row)?);
+                for rate in rates.into_iter().filter(|_| chats > 1) {
+                    let row = Row::new(scenario, "messenger", format!("{rate} messages/s, {index}"), run);
+                    report.add(at_rate(&*world, chats, rate, options.lasts, row)?);
                 }
             }
         }
