@@ -6,6 +6,9 @@ use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::path::Path;
 
+/// Bytes of all values together at most: `${NAME}` can make them twice as long line by line.
+const MAX_BYTES: usize = 1 << 20;
+
 /// The values of `.env` in that directory; none without the file. Of a name that stands there
 /// twice, the last counts. `${NAME}` is what the environment has, else an earlier line.
 pub(super) fn read(
@@ -34,7 +37,7 @@ pub(super) fn parse(
 ) -> Result<HashMap<String, String>, ConfigError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut values = HashMap::new();
-    let mut reader = Reader { text, at: 0 };
+    let (mut reader, mut room) = (Reader { text, at: 0 }, MAX_BYTES);
     loop {
         reader.skip(char::is_whitespace);
         if reader.rest().is_empty() {
@@ -46,7 +49,9 @@ pub(super) fn parse(
         let entry = reader.entry().ok_or_else(|| bad(&format!("line {} is not NAME=value", line())))?;
         if let Some(value) = entry.value {
             let known = |name: &str| environment(name).or_else(|| values.get(name).cloned());
-            let value = expanded(&value, known);
+            let value = expanded(&value, room, known);
+            let value = value.ok_or_else(|| bad(&format!("line {} makes its values longer than 1 MiB", line())))?;
+            room -= value.len();
             values.insert(entry.name.to_owned(), value);
         }
     }
@@ -170,8 +175,8 @@ fn meaning(escaped: char, quote: char) -> Option<char> {
 }
 
 /// Each `${NAME}` and `${NAME:-default}` replaced, between quotes of any kind too. Any other `$`
-/// stands for itself.
-fn expanded(value: &str, known: impl Fn(&str) -> Option<String>) -> String {
+/// stands for itself. `None`: it takes more than the room.
+fn expanded(value: &str, room: usize, known: impl Fn(&str) -> Option<String>) -> Option<String> {
     let mut expanded = String::with_capacity(value.len());
     let mut rest = value;
     while let Some((before, after)) = rest.split_once("${") {
@@ -190,8 +195,12 @@ fn expanded(value: &str, known: impl Fn(&str) -> Option<String>) -> String {
             expanded.push_str("${");
             after
         };
+        if expanded.len() > room {
+            return None;
+        }
     }
-    expanded + rest
+    expanded.push_str(rest);
+    (expanded.len() <= room).then_some(expanded)
 }
 
 #[cfg(test)]

@@ -2,12 +2,17 @@
 //! second, or for `FUZZ_SECONDS`. The mutations follow from `FUZZ_SEED`, so a run can be repeated.
 
 use nix::time::{ClockId, clock_gettime};
+use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 /// The longest time of a processor that a parser may take for one input, without optimisation.
 const READ_WITHIN: Duration = Duration::from_secs(2);
+/// A parser that has one input for so long does not return: the process is ended with the input.
+const HANGS: Duration = Duration::from_mins(2);
 const LONGEST: usize = 64 * 1024;
 /// Pieces that parsers look for.
 const PIECES: &[&[u8]] = &[
@@ -88,26 +93,58 @@ fn variable(name: &str, default: u64) -> u64 {
 }
 
 /// Runs each parser over its corpus, then over mutations of it. Panics with the input that made a
-/// parser panic, or take too long.
+/// parser panic, or take too long; ends the process where one does not return.
 pub fn drive(targets: &[(&str, fn(&[u8]))]) {
+    let (over, is_over) = channel();
+    let reads = &Mutex::default();
+    std::thread::scope(|scope| {
+        scope.spawn(move || watch(reads, &is_over));
+        // Dropped by a panic too, which ends the watch.
+        let _over = over;
+        drive_each(targets, reads);
+    });
+}
+
+/// The input that is read, and how many were before it.
+type Reads = Mutex<(u64, Vec<u8>)>;
+
+fn watch(reads: &Reads, is_over: &Receiver<()>) {
+    let mut before = 0;
+    while is_over.recv_timeout(HANGS) == Err(RecvTimeoutError::Timeout) {
+        let (count, input) = &*reads.lock().unwrap();
+        if *count == before {
+            let words = format!("a parser does not return from b\"{}\"\n", input.escape_ascii());
+            // Whatever a test prints is kept back until it ends.
+            std::io::stderr().write_all(words.as_bytes()).unwrap();
+            std::process::abort();
+        }
+        before = *count;
+    }
+}
+
+fn drive_each(targets: &[(&str, fn(&[u8]))], reads: &Reads) {
     let lasts = Duration::from_secs(variable("FUZZ_SECONDS", 1));
     let only = std::env::var("FUZZ_TARGET").ok();
     for (name, target) in targets.iter().filter(|(name, _)| only.as_deref().is_none_or(|only| only == *name)) {
         let corpus = corpus(name);
         let mut dice = Dice(variable("FUZZ_SEED", 0x9e37_79b9_7f4a_7c15));
         for input in &corpus {
-            feed(name, *target, input);
+            feed(name, *target, input, reads);
         }
         let (began, mut count) = (Instant::now(), 0_u64);
         while began.elapsed() < lasts {
-            feed(name, *target, &mutated(&corpus, &mut dice));
+            feed(name, *target, &mutated(&corpus, &mut dice), reads);
             count += 1;
         }
         println!("{name}: {} of the corpus, {count} mutations in {:.1?}", corpus.len(), began.elapsed());
     }
 }
 
-fn feed(name: &str, target: fn(&[u8]), input: &[u8]) {
+fn feed(name: &str, target: fn(&[u8]), input: &[u8], reads: &Reads) {
+    let mut read = reads.lock().unwrap();
+    read.0 += 1;
+    input.clone_into(&mut read.1);
+    drop(read);
     let spent = || Duration::from(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap());
     let before = spent();
     let done = catch_unwind(AssertUnwindSafe(|| target(input)));

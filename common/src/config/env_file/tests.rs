@@ -71,3 +71,17 @@ fn another_line_is_named_and_not_quoted() {
         assert!(!fault.contains("hunter2"), "{fault}");
     }
 }
+
+/// Each line makes a value twice as long: 40 of them would be a terabyte.
+#[test]
+fn values_that_grow_without_end_are_refused() {
+    let doubled = |lines: usize| format!("A=0123456789abcdef\n{}", "A=${A}${A}\n".repeat(lines));
+    let longest = values(&doubled(15)).unwrap();
+    assert_eq!(longest["A"].len(), 16 << 15);
+    for lines in [16, 40] {
+        let fault = values(&doubled(lines)).unwrap_err();
+        assert!(fault.contains("line 17 makes its values longer than 1 MiB"), "{fault}");
+    }
+    let of_others = format!("A={}\nB=${{A}}${{A}}\nC=${{B}}", "a".repeat(400_000));
+    assert!(values(&of_others).unwrap_err().contains("line 2 "), "all values together count");
+}
