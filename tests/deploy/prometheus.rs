@@ -34,12 +34,13 @@ const COMMON: [&str; 20] = [
     "process_resident_memory_bytes",
 ];
 const API: [&str; 1] = ["messenger_outbox_pending"];
-const GATEWAY: [&str; 9] = [
+const GATEWAY: [&str; 10] = [
     "messenger_ws_connections",
     "messenger_ws_subscriptions",
     "messenger_ws_commands_total",
     "messenger_ws_deliveries_total",
     "messenger_ws_disconnects_total",
+    "messenger_ws_handed_over_total",
     "messenger_delivery_latency_seconds",
     "messenger_gap_fills_total",
     "messenger_presence_online_users",
