@@ -1,15 +1,16 @@
--- Some more under a limit, by the generic cell rate algorithm (ITU-T I.371), on the server's own clock,
--- after what a node allowed by its lease, or what is owed.
+-- Some more under a limit, by the generic cell rate algorithm (ITU-T I.371), on the server's own
+-- clock, after what a node allowed by its lease, or what is owed.
 -- KEYS[1]  the subject's theoretical arrival time, microseconds since the epoch
 -- ARGV[1]  the emission interval, microseconds
 -- ARGV[2]  the burst
 -- ARGV[3]  the most that may count
 -- ARGV[4]  what the node allowed, or what is owed
--- ARGV[5]  the theoretical arrival time after those alone, microseconds from now on; it may be negative
+-- ARGV[5]  the theoretical arrival time after those alone, microseconds from now on; it may be
+--          negative
 -- ARGV[6]  how many of those that were counted are taken back first
 -- ARGV[7]  how many more are counted: all of them, or none
--- Answers two numbers. First how many microseconds to wait; 0: allowed, and counted. Then how much of
--- the burst is used.
+-- Answers two numbers. First how many microseconds to wait; 0: allowed, and counted. Then how much
+-- of the burst is used.
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local interval = tonumber(ARGV[1])

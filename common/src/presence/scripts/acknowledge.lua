@@ -5,7 +5,8 @@
 -- ARGV[2]  how many publications are remembered; beyond it the oldest are forgotten
 -- ARGV[3…] user, when it was decided (µs), user, when, …
 --
--- A later decision about a user stays pending. `published` has what was published, `user 1 at decided` (0: offline), score = when (ms).
+-- A later decision about a user stays pending. `published` has what was published, `user 1 at
+-- decided` (0: offline), score = when (ms).
 local pending, claims, published = KEYS[1] .. ':pending', KEYS[1] .. ':claims', KEYS[1] .. ':published'
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

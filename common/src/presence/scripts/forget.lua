@@ -1,5 +1,5 @@
--- The node does not hold these users, and their departure was reported long ago: a Redis that came back from a snapshot, or a
--- replica that lagged, believes it still.
+-- The node does not hold these users, and their departure was reported long ago: a Redis that came
+-- back from a snapshot, or a replica that lagged, believes it still.
 --
 -- ARGV[3]  the node
 -- ARGV[4…] the users

@@ -1,18 +1,26 @@
--- The head of every presence script: a bucket's keys, the time, and whether the bucket was emptied since the caller last saw it.
+-- The head of every presence script: a bucket's keys, the time, and whether the bucket was emptied
+-- since the caller last saw it.
 --
--- KEYS[1]  the bucket, `{m:<deployment>:p:<number>}`: every key used here begins with it and so is of its slot
+-- KEYS[1]  the bucket, `{m:<deployment>:p:<number>}`: every key used here begins with it and so is
+--          of its slot
 -- ARGV[1]  how long a lease lasts, ms
 -- ARGV[2]  the epoch by which the caller knows the bucket; '' when it never saw it
 --
--- Keys: `held` user -> nodes that hold it, comma-separated · `online` users, score = id, for paging · `since` user -> ms
---       `grace` user -> when it is to be told offline · `gone` user -> when its last connection went
---       `leases` node -> when its lease ends · `n:<node>` users that the node holds · `state` epoch, healing, beat, decided, the longest grace
---       `d:<node>` the digest of the users that the node holds: the bucket was compared with them, and nothing changed them since
---       `pending` user -> the last decision that was not published yet: `1 at decided node` (0: offline) · `claims` user -> when that claim ends
+-- Keys: `held` user -> nodes that hold it, comma-separated · `online` users, score = id, for paging
+--       · `since` user -> ms
+--       `grace` user -> when it is to be told offline · `gone` user -> when its last connection
+--       went
+--       `leases` node -> when its lease ends · `n:<node>` users that the node holds · `state`
+--       epoch, healing, beat, decided, the longest grace
+--       `d:<node>` the digest of the users that the node holds: the bucket was compared with them,
+--       and nothing changed them since
+--       `pending` user -> the last decision that was not published yet: `1 at decided node` (0:
+--       offline) · `claims` user -> when that claim ends
 --
--- Every answer begins with the epoch and with a number, which each script has for itself. Then come the transitions that the caller
--- has to publish and to acknowledge: user, 1 online or 0 offline, since when (ms), when decided (µs, finer than all else, for of
--- two transitions of a user the later holds).
+-- Every answer begins with the epoch and with a number, which each script has for itself. Then come
+-- the transitions that the caller has to publish and to acknowledge: user, 1 online or 0 offline,
+-- since when (ms), when decided (µs, finer than all else, for of two transitions of a user the
+-- later holds).
 local bucket, lease = KEYS[1], tonumber(ARGV[1])
 local held, online, since = bucket .. ':held', bucket .. ':online', bucket .. ':since'
 local grace, gone, leases, state = bucket .. ':grace', bucket .. ':gone', bucket .. ':leases', bucket .. ':state'
@@ -28,12 +36,13 @@ if not epoch then
 end
 heals = tonumber(heals or '0')
 if ARGV[2] ~= '' and ARGV[2] ~= epoch then
-    -- Emptied: for one lease, until every node has registered its users anew, nobody is told offline.
+    -- Emptied: for one lease, until every node has registered its users anew, nobody is told
+    -- offline.
     heals = now + lease
     call('HSET', state, 'healing', heals)
 end
--- A server whose clock stepped back, or a failover to one that is behind, must move nothing: what stands further ahead than
--- it can is pulled back, and of two decisions the later is the greater.
+-- A server whose clock stepped back, or a failover to one that is behind, must move nothing: what
+-- stands further ahead than it can is pulled back, and of two decisions the later is the greater.
 if heals > now + lease then
     heals = now + lease
     call('HSET', state, 'healing', heals)
@@ -83,7 +92,8 @@ local function add(user, is_online, at, when)
     answer[n + 1], answer[n + 2], answer[n + 3], answer[n + 4] = user, is_online, at, when
 end
 
--- The user came or went: it stays pending, claimed by the node that is to publish it, until it is acknowledged.
+-- The user came or went: it stays pending, claimed by the node that is to publish it, until it is
+-- acknowledged.
 local function decide(user, is_online, at, node)
     if not has_decided then call('HSET', state, 'decided', decision) end
     has_decided = true
@@ -92,7 +102,8 @@ local function decide(user, is_online, at, node)
     add(user, is_online, at, decision)
 end
 
--- Adds a pending decision: the caller's own, whose answer it may not have got; or, with `claim`, any, which becomes the caller's.
+-- Adds a pending decision: the caller's own, whose answer it may not have got; or, with `claim`,
+-- any, which becomes the caller's.
 local function add_pending(user, node, claim)
     local is_online, at, when, by = string.match(call('HGET', pending, user) or '', '^(%d) (%d+) (%d+) (.+)$')
     if claim then

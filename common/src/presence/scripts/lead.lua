@@ -1,15 +1,18 @@
--- One node sweeps for all: the first that asks, for as long as it asks on. Each that asks says how many connections it holds.
+-- One node sweeps for all: the first that asks, for as long as it asks on. Each that asks says how
+-- many connections it holds.
 --
--- KEYS[1]  the claim: `node`, `until` (ms), `online` the users online as that node counted them; of each gateway `c:NODE`, its
---          connections, when it said so (ms), and whether it takes new ones (1 or 0), with colons between
+-- KEYS[1]  the claim: `node`, `until` (ms), `online` the users online as that node counted them; of
+--          each gateway `c:NODE`, its connections, when it said so (ms), and whether it takes new
+--          ones (1 or 0), with colons between
 -- ARGV[1]  the node that asks
 -- ARGV[2]  how long a claim lasts, ms; a count of connections is as fresh for twice as long
 -- ARGV[3]  how many users it counted online; '' when it did not count
 -- ARGV[4]  how many connections it holds
 -- ARGV[5]  1 where it takes new ones, else 0
 --
--- Answers 1 where that node has the claim, else 0; the users online, where they were counted; how many gateways take connections,
--- how many all hold together, and the fewest that one of those holds.
+-- Answers 1 where that node has the claim, else 0; the users online, where they were counted; how
+-- many gateways take connections, how many all hold together, and the fewest that one of those
+-- holds.
 local key, own = KEYS[1], 'c:' .. ARGV[1]
 local time = redis.call('TIME')
 local now, lasts = time[1] * 1000 + math.floor(time[2] / 1000), tonumber(ARGV[2])

@@ -1,8 +1,9 @@
--- A key of the bucket may be lost by itself, evicted for want of memory. The others still say what it was. Each user online is held
--- by a node or in grace, and nothing else is online: that is asked at each sweep, and mended. What is lost beyond that the nodes
--- bring back: they see a new epoch.
+-- A key of the bucket may be lost by itself, evicted for want of memory. The others still say what
+-- it was. Each user online is held by a node or in grace, and nothing else is online: that is asked
+-- at each sweep, and mended. What is lost beyond that the nodes bring back: they see a new epoch.
 --
--- `leases` bears a node that never ends, '*': without it the key was lost, whatever nodes have renewed since.
+-- `leases` bears a node that never ends, '*': without it the key was lost, whatever nodes have
+-- renewed since.
 
 local function is_torn()
     local all = call('ZCARD', online)

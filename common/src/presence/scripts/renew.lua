@@ -7,9 +7,10 @@
 -- ARGV[7]  how many users it registers at most, where they are named
 -- ARGV[8…] the users; none where the digest is to do
 --
--- The number is how many users the bucket lists for the node. It is -1 where the users are needed, and -n where the call ended
--- after the first n that were named: many were unknown, and nobody else is served meanwhile. Answers those that came online by it:
--- nobody while the bucket heals, for then they were online before.
+-- The number is how many users the bucket lists for the node. It is -1 where the users are needed,
+-- and -n where the call ended after the first n that were named: many were unknown, and nobody else
+-- is served meanwhile. Answers those that came online by it: nobody while the bucket heals, for
+-- then they were online before.
 local list, digest, count = bucket .. ':n:' .. ARGV[3], bucket .. ':d:' .. ARGV[3], tonumber(ARGV[4])
 -- Of another epoch it says nothing: the bucket lost keys since, and the users bring them back.
 local value = epoch .. ' ' .. ARGV[5]

@@ -3,9 +3,10 @@
 -- ARGV[3]  the node that asks
 -- ARGV[4]  how many users at most
 --
--- The number is how many users are online, or -1 minus it where some are left for another sweep, which may follow at once. Answers
--- those that went offline, and the transitions of others that were not acknowledged in time. `answer.work` is how many users it
--- worked on, for `sweep_all.lua`; it does not leave the server.
+-- The number is how many users are online, or -1 minus it where some are left for another sweep,
+-- which may follow at once. Answers those that went offline, and the transitions of others that
+-- were not acknowledged in time. `answer.work` is how many users it worked on, for `sweep_all.lua`;
+-- it does not leave the server.
 local room, mended = tonumber(ARGV[4]), 0
 
 local function answered()
@@ -22,7 +23,8 @@ local beat = tonumber(call('HGET', state, 'beat') or '0')
 if now >= beat and now - beat < 200 then return answered() end
 call('HSET', state, 'beat', now)
 if now - beat > math.max(lease / 2, 2000) then
-    -- Nobody swept for long, so nobody could renew either: Redis was away (or frozen), or all nodes were. Who lives renews by the next lease.
+    -- Nobody swept for long, so nobody could renew either: Redis was away (or frozen), or all nodes
+    -- were. Who lives renews by the next lease.
     for _, node in ipairs(call('ZRANGE', leases, 0, -1)) do call('ZADD', leases, 'GT', now + lease, node) end
     -- And a snapshot may have brought back what was published: the nodes correct it first.
     for _, user in ipairs(call('ZRANGE', claims, 0, -1)) do call('ZADD', claims, 'GT', now + lease, user) end

@@ -1,4 +1,5 @@
--- One node sweeps for all, all buckets by one command. `claim` is `lead.lua`, `sweep` the script of one bucket.
+-- One node sweeps for all, all buckets by one command. `claim` is `lead.lua`, `sweep` the script of
+-- one bucket.
 --
 -- KEYS[1]  the claim
 -- KEYS[2…] the buckets
@@ -11,8 +12,9 @@
 -- ARGV[7]  how many users at most
 -- ARGV[8…] the epochs by which it knows the buckets
 --
--- Answers what the claim does, then what the sweep of each bucket does; no bucket where the claim is another's. It leaves buckets
--- out once so many users were worked on: nobody else is served meanwhile. What it swept is always answered.
+-- Answers what the claim does, then what the sweep of each bucket does; no bucket where the claim
+-- is another's. It leaves buckets out once so many users were worked on: nobody else is served
+-- meanwhile. What it swept is always answered.
 local answers = { { 1, false } }
 if ARGV[2] ~= '' then answers[1] = claim({ KEYS[1] }, { ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5] }) end
 if answers[1][1] == 0 then return answers end
