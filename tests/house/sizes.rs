@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::source::files;
+use super::source::{files, files_of};
 
 const LINES_PER_FILE: usize = 350;
 const COLUMNS_PER_COMMENT: usize = 100;
@@ -16,21 +16,22 @@ pub(super) fn faults(root: &Path, product: &[&str]) -> Vec<String> {
             faults.push(format!("{}: {lines} lines", path.display()));
         }
     }
-    for path in product.iter().copied().chain(["tests"]).flat_map(|name| files(&root.join(name))) {
-        let text = std::fs::read_to_string(&path).unwrap();
-        faults.extend(
-            wide_comments(&text).map(|(line, columns)| format!("{}:{line}: {columns} columns", path.display())),
-        );
+    for (language, mark) in [("rs", "//"), ("lua", "--")] {
+        for path in product.iter().copied().chain(["tests"]).flat_map(|name| files_of(&root.join(name), language)) {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let wide = wide_comments(&text, mark);
+            faults.extend(wide.map(|(line, columns)| format!("{}:{line}: {columns} columns", path.display())));
+        }
     }
     faults
 }
 
 /// The lines that are nothing but a comment, and their width, where that is too much. The row of a
 /// table cannot be wrapped.
-fn wide_comments(text: &str) -> impl Iterator<Item = (usize, usize)> {
-    let comments = (1..).zip(text.lines()).filter(|(_, line)| {
+fn wide_comments(text: &str, mark: &str) -> impl Iterator<Item = (usize, usize)> {
+    let comments = (1..).zip(text.lines()).filter(move |(_, line)| {
         line.trim_start()
-            .strip_prefix("//")
+            .strip_prefix(mark)
             .is_some_and(|text| !text.trim_start_matches(['/', '!', ' ']).starts_with('|'))
     });
     comments.map(|(line, text)| (line, text.chars().count())).filter(|(_, columns)| *columns > COLUMNS_PER_COMMENT)
@@ -44,7 +45,8 @@ mod tests {
     fn code_may_be_wider_than_a_comment() {
         let text = format!("// {}\n    /// {}\n{}", "ä".repeat(97), "x".repeat(93), "x".repeat(110));
         let row = format!("//! | {} |", "x".repeat(110));
-        assert_eq!(wide_comments(&row).count(), 0);
-        assert_eq!(wide_comments(&text).collect::<Vec<_>>(), [(2, 101)]);
+        assert_eq!(wide_comments(&row, "//").count(), 0);
+        assert_eq!(wide_comments(&text, "//").collect::<Vec<_>>(), [(2, 101)]);
+        assert_eq!(wide_comments(&format!("-- {}", "x".repeat(98)), "--").count(), 1);
     }
 }

@@ -50,12 +50,17 @@ impl Source {
 
 /// All sources below a folder, in order.
 pub(super) fn files(folder: &Path) -> Vec<PathBuf> {
+    files_of(folder, "rs")
+}
+
+/// The same of another language, by its files' extension.
+pub(super) fn files_of(folder: &Path, language: &str) -> Vec<PathBuf> {
     let mut all = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            all.extend(files(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            all.extend(files_of(&path, language));
+        } else if path.extension().is_some_and(|extension| extension == language) {
             all.push(path);
         }
     }

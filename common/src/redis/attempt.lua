@@ -1,4 +1,5 @@
--- Runs a script's body, a function, for one of several calls. A fault costs that call alone: it is its answer.
+-- Runs a script's body, a function, for one of several calls. A fault costs that call alone: it is
+-- its answer.
 local function attempt(body, keys, arguments)
     local ran, answer = pcall(body, keys, arguments)
     if ran then

@@ -1,4 +1,5 @@
--- Several calls of one script, each with its own KEYS and ARGV, as one command. Answers for each, in their order.
+-- Several calls of one script, each with its own KEYS and ARGV, as one command. Answers for each,
+-- in their order.
 --
 -- KEYS  those of all calls, one after the other
 -- ARGV  of each call: how many keys, how many arguments, the arguments
