@@ -24,6 +24,7 @@ use crate::routes::pages::{self, About, Home};
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use messenger_common::config::Config;
+use messenger_common::http::Bound;
 use messenger_common::http::idempotency::{self, Keyed};
 use messenger_common::lifecycle::Lifecycle;
 use messenger_common::program::{self, App, Started};
@@ -53,9 +54,9 @@ pub fn router(context: Context, config: &Config, lifecycle: &Lifecycle) -> Route
 }
 
 /// The REST server, from its listeners to its exit code.
-pub async fn run(config: Config, listener: TcpListener, admin: TcpListener, lifecycle: Lifecycle) -> ExitCode {
+pub async fn run(config: Config, public: Bound, admin: TcpListener, lifecycle: Lifecycle) -> ExitCode {
     let build = |started: &Started<'_>| Ok(App::of(router(started.context.clone(), started.config, started.lifecycle)));
-    program::run(config, listener, admin, lifecycle, build).await
+    program::run(config, public, admin, lifecycle, build).await
 }
 
 fn json(path: &str, document: &Value) -> Asset {

@@ -12,7 +12,7 @@ use crate::auth::{Holders, Keys, Passwords, Revocations, Tokens};
 use crate::backends::{Backends, StartError};
 use crate::config::{Config, Database, Program};
 use crate::dispatch::{Dispatcher, EventSink};
-use crate::http::{self, Places, Toll, Upgrades};
+use crate::http::{self, Bound, Places, Toll, Upgrades};
 use crate::lifecycle::{ExitReason, Lifecycle};
 use crate::metrics::{Metrics, PublishResult};
 use crate::pruning;
@@ -66,7 +66,7 @@ impl App {
 /// A whole program: from its listeners to its exit code.
 pub async fn run(
     config: Config,
-    listener: TcpListener,
+    public: Bound,
     admin: TcpListener,
     lifecycle: Lifecycle,
     build: impl FnOnce(&Started<'_>) -> Result<App, StartError>,
@@ -103,7 +103,15 @@ pub async fn run(
             return lifecycle.run_until_done(async {}).await;
         }
     };
-    let address = listener.local_addr();
+    let address = public.local_addr();
+    let listener = match public.listen() {
+        Ok(listener) => listener,
+        Err(error) => {
+            complain(config.program, &error);
+            lifecycle.stop(ExitReason::Failed("start"));
+            return lifecycle.run_until_done(async {}).await;
+        }
+    };
     let payee = context.clone();
     let toll: Toll = Arc::new(move |from| {
         let ctx = payee.clone();

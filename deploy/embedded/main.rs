@@ -3,6 +3,7 @@
 
 use messenger_common::backends::StartError;
 use messenger_common::config::{Config, Program};
+use messenger_common::http::Bound;
 use messenger_common::lifecycle::Lifecycle;
 use messenger_common::program::{self, App, Started};
 use messenger_gateway::Gateway;
@@ -17,8 +18,8 @@ fn main() -> ExitCode {
     program::main(Program::Messenger, run)
 }
 
-async fn run(config: Config, listener: TcpListener, admin: TcpListener, lifecycle: Lifecycle) -> ExitCode {
-    program::run(config, listener, admin, lifecycle, build).await
+async fn run(config: Config, public: Bound, admin: TcpListener, lifecycle: Lifecycle) -> ExitCode {
+    program::run(config, public, admin, lifecycle, build).await
 }
 
 /// Both servers' routes on one listener, over one set of back ends.

@@ -11,7 +11,7 @@ use axum::Router;
 use messenger_common::backends::StartError;
 use messenger_common::config::Config;
 use messenger_common::dispatch::EventSink;
-use messenger_common::http::Upgrades;
+use messenger_common::http::{Bound, Upgrades};
 use messenger_common::lifecycle::Lifecycle;
 use messenger_common::program::{self, App, Started};
 use std::process::ExitCode;
@@ -88,6 +88,6 @@ impl Gateway {
 }
 
 /// The WebSocket server, from its listeners to its exit code.
-pub async fn run(config: Config, listener: TcpListener, admin: TcpListener, lifecycle: Lifecycle) -> ExitCode {
-    program::run(config, listener, admin, lifecycle, Gateway::app).await
+pub async fn run(config: Config, public: Bound, admin: TcpListener, lifecycle: Lifecycle) -> ExitCode {
+    program::run(config, public, admin, lifecycle, Gateway::app).await
 }

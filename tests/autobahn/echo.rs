@@ -6,8 +6,8 @@ use messenger_gateway::Gateway;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    program::main(Program::Messenger, |config, listener, admin, lifecycle| {
-        program::run(config, listener, admin, lifecycle, |started| {
+    program::main(Program::Messenger, |config, public, admin, lifecycle| {
+        program::run(config, public, admin, lifecycle, |started| {
             let gateway = Gateway::app(started)?;
             let api = messenger_api::router(started.context.clone(), started.config, started.lifecycle);
             Ok(App { router: api.merge(gateway.router), ..gateway })

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::support::deployment::{Builder, SECRET_KEY};
 use crate::support::node::Env;
+use crate::support::ports::free_port;
 use crate::support::process::{self, Log};
 use crate::support::proxy::Mode;
 use crate::support::{Deployment, Postgres, Program, Proxy, Redis, SOON, blocking, json, limited, programs};
@@ -82,12 +83,13 @@ async fn a_key_that_differs_from_the_deployments_is_named() {
     .await;
 }
 
-/// Runs `program` until it has written a line with `word`, then lets `heal` act and waits until it
-/// is ready.
+/// Runs `program` until it has written a line with `word`, when it takes no connection yet: a
+/// balancer goes on to another node. Then lets `heal` act and waits until it is ready.
 async fn waits_for(program: Program, database: String, redis: String, word: &str, heal: impl FnOnce()) {
+    let port = free_port();
     let env: Env = [
         ("HOST", "127.0.0.1"),
-        ("PORT", "0"),
+        ("PORT", &port.to_string()),
         ("ADMIN_PORT", "0"),
         ("SECRET_KEY", SECRET_KEY),
         ("DATABASE_URL", &database),
@@ -110,8 +112,11 @@ async fn waits_for(program: Program, database: String, redis: String, word: &str
     };
     find(word.to_owned()).await;
     assert!(process.exited().is_none(), "{:?}", log.since(0));
+    let connect = async || tokio::net::TcpStream::connect(("127.0.0.1", port)).await.map(drop);
+    assert_eq!(connect().await.unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
     heal();
     find(format!("{} listening on http://", program.name())).await;
+    connect().await.unwrap();
     drop(process);
     process::remove_dir(&dir);
 }

@@ -22,7 +22,7 @@ mod socket;
 pub use client_ip::ClientIp;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) use head::fuzz as fuzz_head;
-pub use listen::{listen, open_listener};
+pub use listen::{Bound, open_listener};
 pub use middleware::{Toll, layers, request_span, seal};
 pub use opening::{Opening, Upgrades};
 pub use places::{Place, Places, places_within};

@@ -2,7 +2,7 @@
 
 use super::{complain, say};
 use crate::config::{CommandLine, Config, ConfigError, Program, Task, completions};
-use crate::http::listen;
+use crate::http::Bound;
 use crate::lifecycle::{Lifecycle, Signals};
 use crate::telemetry;
 use crate::tools::{self, doctor};
@@ -16,7 +16,7 @@ const BAD_CONFIGURATION: u8 = 2;
 const LAST_MOMENT: Duration = Duration::from_millis(500);
 
 /// Runs the program, or does the task of its sub-command.
-pub fn main<F>(program: Program, run: impl FnOnce(Config, TcpListener, TcpListener, Lifecycle) -> F) -> ExitCode
+pub fn main<F>(program: Program, run: impl FnOnce(Config, Bound, TcpListener, Lifecycle) -> F) -> ExitCode
 where
     F: Future<Output = ExitCode>,
 {
@@ -44,7 +44,7 @@ where
 async fn begin<F>(
     program: Program,
     mut signals: Signals,
-    run: impl FnOnce(Config, TcpListener, TcpListener, Lifecycle) -> F,
+    run: impl FnOnce(Config, Bound, TcpListener, Lifecycle) -> F,
 ) -> ExitCode
 where
     F: Future<Output = ExitCode>,
@@ -84,16 +84,17 @@ fn cut_short(program: Program) -> ExitCode {
 async fn serve<F>(
     config: Config,
     signals: Signals,
-    run: impl FnOnce(Config, TcpListener, TcpListener, Lifecycle) -> F,
+    run: impl FnOnce(Config, Bound, TcpListener, Lifecycle) -> F,
 ) -> ExitCode
 where
     F: Future<Output = ExitCode>,
 {
     telemetry::init(&config);
     raise_descriptors();
-    let public = listen("HOST", "PORT", config.listen);
-    let both = public.and_then(|public| Ok((public, listen("ADMIN_HOST", "ADMIN_PORT", config.admin_listen)?)));
-    let (public, admin) = match both {
+    // The admin port answers while the program starts.
+    let public = Bound::new("HOST", "PORT", config.listen);
+    let admin = || Bound::new("ADMIN_HOST", "ADMIN_PORT", config.admin_listen)?.listen();
+    let (public, admin) = match public.and_then(|public| Ok((public, admin()?))) {
         Ok(listeners) => listeners,
         Err(error) => {
             complain(config.program, &error);

@@ -3,7 +3,7 @@
 use super::*;
 use axum::body::Body;
 use messenger_common::config::{CommandLine, Program};
-use messenger_common::http::{Opening, Upgrades};
+use messenger_common::http::{Bound, Opening, Upgrades};
 use messenger_common::lifecycle::Lifecycle;
 use messenger_common::program::{self, App, Started};
 use messenger_common::service::accounts::{self, Register};
@@ -43,7 +43,8 @@ async fn a_handshake_that_a_drain_refuses_costs_nothing() {
         drop(tell.send((gateway, early, place)));
         Ok(app)
     };
-    let program = program::run(config, listener().await, listener().await, lifecycle.clone(), build);
+    let public = Bound::new("HOST", "PORT", ([127, 0, 0, 1], 0).into()).expect("a free port");
+    let program = program::run(config, public, listener().await, lifecycle.clone(), build);
     let test = async {
         let (gateway, early, place) = told.await.expect("started");
         let (ctx, from) = (&gateway.hub.ctx, ClientIp::on(&http::Extensions::new()).0);
