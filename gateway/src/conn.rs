@@ -72,8 +72,8 @@ pub(crate) struct Conn {
     pub(crate) subs: RefCell<Vec<(ChatId, usize)>>,
     /// Whether any of them is behind.
     pub(crate) behind: Cell<bool>,
-    /// Whether it waits in the shard's list of connections to be flushed.
-    pub(crate) dirty: Cell<bool>,
+    /// When what a delivery has queued is written.
+    turn: batch::Turn,
     /// The last batch of status changes that it was given one of.
     pub(crate) status_stamp: Cell<u64>,
     /// Its seat among its user's connections. Knows when something was last read.
@@ -129,7 +129,7 @@ impl Conn {
             key: Cell::new(usize::MAX),
             subs: RefCell::default(),
             behind: Cell::new(false),
-            dirty: Cell::new(false),
+            turn: batch::Turn::default(),
             status_stamp: Cell::new(0),
             seat: Arc::new(Seat::new(new.shard, new.id, now)),
             next_ping: Cell::new(now),
@@ -300,6 +300,10 @@ impl Conn {
     /// Begins to close: nothing more is delivered, what waits is dropped but for a frame that has
     /// begun to leave. `until`: when it is let go of though the client does not close.
     pub(crate) fn close(&self, code: CloseCode, reason: Option<&str>, until: Instant) {
+        // A socket that takes it is not behind.
+        if self.is_put_off() {
+            self.flush();
+        }
         if !self.is_live() {
             return;
         }

@@ -44,7 +44,9 @@ impl Worker {
         std::thread::Builder::new().name(format!("shard-{id}")).spawn(move || {
             let worker = Self { shard: Rc::new(Shard::new(id, hub)), next_id: Cell::new(0) };
             let local = tokio::task::LocalSet::new();
+            let batch = Rc::clone(&worker.shard.batch);
             local.block_on(&runtime, worker.run(inbox));
+            batch.forget();
             // Connections that are left go with the local set. Nobody waits once the process stops.
             ended.send(()).unwrap_or(());
         })?;
@@ -80,12 +82,22 @@ impl Worker {
                     self.shard.look_at_the_clock();
                     self.look_at_the_store();
                     self.take(&mut turn);
+                    if self.shard.batch.is_owing() {
+                        // However many messages come, the connections' own tasks have their turn.
+                        tokio::task::yield_now().await;
+                    }
+                }
+                () = self.shard.batch.owes() => {
+                    self.shard.look_at_the_clock();
+                    self.shard.batch.write_slice();
+                    tokio::task::yield_now().await;
                 }
             }
         }
     }
 
     fn take(&self, turn: &mut Vec<ToShard>) {
+        let is_owing = self.shard.batch.is_owing();
         let several =
             turn.len() > 1 || turn.iter().any(|message| matches!(message, ToShard::Deliver(all) if all.len() > 1));
         let mut take_all = || turn.drain(..).for_each(|message| self.take_one(message));
@@ -93,6 +105,9 @@ impl Worker {
             self.shard.batch.run(take_all);
         } else {
             take_all();
+        }
+        if is_owing {
+            self.shard.batch.write_slice();
         }
         self.shard.end_traces();
     }

@@ -6,6 +6,7 @@ mod crowd;
 mod figures;
 mod g1_durable;
 mod g2_history;
+mod g2_large;
 mod g2_order;
 mod g2_replica;
 mod g2_standby;

@@ -105,7 +105,7 @@ table! {
     /// fewer.
     ws_handed_over: IntCounter = "messenger_ws_handed_over_total", Gateway;
     /// Seconds from an event's commit, by the database's clock, to its hand-over to the sockets
-    /// here.
+    /// here: to the first 512 of a thread, where one event goes to more.
     delivery_latency: Histogram = "messenger_delivery_latency_seconds", Gateway;
     /// Publications handed to the bus, by what came of them.
     backplane_published_counters: Counters<PublishResult> = "messenger_backplane_published_total", Both;

@@ -5,9 +5,12 @@ use bytes::Bytes;
 use messenger_common::config::Program;
 use messenger_common::metrics::{Held, Metrics};
 use std::rc::Rc;
+use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Mutex;
+
+const SOON: Duration = Duration::from_secs(5);
 
 pub(super) struct Pair {
     pub(super) conn: Rc<Conn>,
@@ -22,11 +25,16 @@ pub(super) fn frame(text: &str) -> Bytes {
 impl Pair {
     /// An open connection whose queue takes so many bytes.
     pub(super) async fn new(most_queued: usize) -> Self {
+        Self::of(Rc::default(), most_queued).await
+    }
+
+    /// The same, of a shard with that batch.
+    pub(super) async fn of(batch: Rc<Batch>, most_queued: usize) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
         stream.writable().await.unwrap();
-        let (batch, metrics) = (Rc::<Batch>::default(), Metrics::new(Program::Gateway));
+        let metrics = Metrics::new(Program::Gateway);
         let conn = Conn::new(NewConn {
             id: 1,
             shard: 0,
@@ -45,7 +53,8 @@ impl Pair {
     /// The next bytes that the client reads.
     pub(super) async fn read(&self, count: usize) -> Vec<u8> {
         let mut bytes = vec![0; count];
-        self.client.lock().await.read_exact(&mut bytes).await.unwrap();
+        let mut client = self.client.lock().await;
+        tokio::time::timeout(SOON, client.read_exact(&mut bytes)).await.expect("that many in time").unwrap();
         bytes
     }
 }

@@ -9,6 +9,7 @@ use messenger_common::metrics::GapCause;
 impl Shard {
     /// Delivers a publication. Returns the repair that its feed is due.
     pub(crate) fn deliver(&self, delivery: Delivery) -> Option<(ChatId, Repair)> {
+        self.batch.begin_fan_out();
         match delivery {
             Delivery::Log(chat, event) => {
                 let mut handed = |event: &Event, readers| self.handed(chat, event, readers);
@@ -49,6 +50,7 @@ impl Shard {
             self.traces.borrow_mut().handed(None, chat, event.seq, readers);
             self.count(event, readers);
         }
+        self.batch.begin_fan_out();
     }
 
     /// Delivers what is held in a feed and whose turn has come.

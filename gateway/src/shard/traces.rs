@@ -43,8 +43,8 @@ impl Expected {
 }
 
 impl Shard {
-    /// Ends the spans of what was handed on: its frames are written by now, or queued behind a slow
-    /// reader.
+    /// Ends the spans of what was handed on: its frames are written by now, but for those behind a
+    /// slow reader and those of a large fan-out's later slices.
     pub(crate) fn end_traces(&self) {
         let mut traces = self.traces.borrow_mut();
         for (TracedArrival { user_id, traced, at }, readers) in traces.handed.drain(..) {

@@ -76,7 +76,9 @@ impl Worker {
         let limits = &self.shard.hub.ctx.limits;
         if conn.queued() > 0 && now.saturating_sub(conn.moved.get()) >= SLOW_READER_MS {
             self.shard.close(conn, CloseCode::SlowReader);
-        } else if now.saturating_sub(conn.seat.last_read()) >= millis(limits.idle_timeout) && conn.queued() == 0 {
+        } else if now.saturating_sub(conn.seat.last_read()) >= millis(limits.idle_timeout)
+            && (conn.queued() == 0 || conn.is_put_off())
+        {
             self.shard.close(conn, CloseCode::Silent);
         } else if now >= conn.next_ping.get() {
             conn.next_ping.set(now + millis(limits.heartbeat));
