@@ -109,6 +109,21 @@ impl Fleet {
         }
     }
 
+    /// Waits until all of its connections have ended.
+    pub fn wait_until_over(&self, limit: Duration) -> Result<(), String> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let ended = self.sum(|shared| shared.ended.load(Ordering::Relaxed));
+            if ended == self.size {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(format!("{ended} of {} connections have ended in time", self.size));
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     /// Events that all have been given since they were connected.
     pub fn events(&self) -> u64 {
         self.shared.iter().map(|shared| shared.events.load(Ordering::Relaxed)).sum()

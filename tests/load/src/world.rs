@@ -25,6 +25,8 @@ const SECRET_KEY: &str = "a secret of the measurements, 0123456789abcdef";
 pub struct World {
     api: Node,
     gateway: Node,
+    /// The settings of its programs.
+    env: BTreeMap<String, String>,
     pub postgres: Arc<Postgres>,
     pub redis: Arc<Redis>,
     runtime: Runtime,
@@ -59,12 +61,12 @@ impl World {
         env.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let api = Node::start("api", Program::Api, env.clone())?;
         api.wait_ready()?;
-        let gateway = Node::start("gateway", Program::Gateway, env)?;
+        let gateway = Node::start("gateway", Program::Gateway, env.clone())?;
         gateway.wait_ready()?;
         let issuer = runtime.block_on(deployment(&database)).map_err(|error| error.to_string())?;
         let tokens = tokens(&issuer);
         let namespace = Namespace::new(&issuer);
-        Ok(Self { api, gateway, postgres, redis, runtime, tokens, namespace, database })
+        Ok(Self { api, gateway, env, postgres, redis, runtime, tokens, namespace, database })
     }
 
     /// Where messages are sent.
@@ -75,6 +77,14 @@ impl World {
     /// Where sockets are opened.
     pub fn gateway(&self) -> SocketAddr {
         ([127, 0, 0, 1], self.gateway.port()).into()
+    }
+
+    /// Puts another gateway in the place of the one that sockets are opened at. That one, which is
+    /// returned, goes on.
+    pub fn replace_gateway(&mut self) -> Result<Node, String> {
+        let next = Node::start("next-gateway", Program::Gateway, self.env.clone())?;
+        next.wait_ready()?;
+        Ok(std::mem::replace(&mut self.gateway, next))
     }
 
     /// The servers' processes.

@@ -1,8 +1,10 @@
-//! What a gateway costs beside its deliveries: while nothing happens, and when all come back.
+//! What a gateway costs beside its deliveries: while nothing happens, when all come, and when all
+//! move to another one.
 
 use super::growth::calls;
 use super::{Options, connections};
 use crate::clock;
+use crate::cpu::Part;
 use crate::fleet::{Fleet, source};
 use crate::report::{Report, Row, float};
 use crate::socket::{Spec, Step, handshake, text_frame};
@@ -100,6 +102,35 @@ pub fn arrivals(options: &Options, report: &mut Report) -> Result<(), String> {
             Row::new("arrivals", "messenger", format!("{} connections with limits on", fleet.size), run)
                 .cpu(&times, fleet.size as u64)
                 .with("connections/s", float(fleet.size as u64) / seconds),
+        );
+    }
+    Ok(())
+}
+
+/// A gateway is drained, and all of its clients come to another one as fast as it takes them.
+pub fn deploy(options: &Options, report: &mut Report) -> Result<(), String> {
+    /// Both of each one's sockets are open at once, and a process may have 20,000.
+    const CLIENTS: usize = 9_500;
+    const DRAIN: Duration = Duration::from_secs(10);
+    for run in 1..=options.runs {
+        let seconds = DRAIN.as_secs().to_string();
+        let mut world = connections::world_with(CLIENTS, &[("RATE_LIMITS", "on"), ("DRAIN_SECONDS", &seconds)])?;
+        let leaving = connections::open(&world, 1..=CLIENTS)?;
+        connections::settle();
+        let old = world.replace_gateway()?;
+        let watched = world.watched().with("old gateway", Part::Alone(old.pid().unwrap_or(0)));
+        let (times, begin) = (watched.now(), clock::now());
+        old.sigterm();
+        let fleet = connections::open(&world, 1..=CLIENTS)?;
+        let moved = float(clock::now() - begin) / 1e9;
+        leaving.wait_until_over(DRAIN * 2)?;
+        let times = watched.since(&times);
+        fleet.check()?;
+        report.add(
+            Row::new("deploy", "messenger", format!("{CLIENTS} connections move to another gateway"), run)
+                .cpu(&times, CLIENTS as u64)
+                .with("all are back after s", moved)
+                .with("all had left after s", float(clock::now() - begin) / 1e9),
         );
     }
     Ok(())

@@ -41,6 +41,7 @@ pub const ALL: &[(&str, &str, Scenario)] = &[
     ("f", "durable sends: 32 keep-alive clients, 1,000 chats", sends::many_chats),
     ("g", "sends into one hot chat", sends::one_chat),
     ("h", "commit to socket on another node, 500 messages/s over 100 chats", latency::commit_to_socket),
+    ("large", "the delay of small chats beside one of 10,000 sockets", latency::beside_a_large_chat),
     ("i", "history page and chat list, 500 requests/s on 1,000,000 messages in 10,000 chats", latency::reads),
     ("search", "searches, 20 a second, on 1,000,000 messages in 10,000 chats", search::postgres),
     ("search-sqlite", "the same searches of `messenger` on a SQLite file", search::sqlite),
@@ -51,6 +52,7 @@ pub const ALL: &[(&str, &str, Scenario)] = &[
     ("growth-chats", "sends against chats", growth::chats),
     ("moderate", "durable sends at a rate: 500 chats, 500 and 2,000 messages/s", sends::moderate),
     ("idle", "what is asked of Redis and Postgres while nothing happens, up to 40,000 chats followed", gateway::idle),
+    ("deploy", "a gateway is drained, and its 9,500 clients come to another one", gateway::deploy),
     ("arrivals", "5,000 connect at once, with limits and statuses on", gateway::arrivals),
     (
         "subscriptions",
