@@ -20,7 +20,7 @@ pub(super) const LONGEST_PERIOD: Duration = Duration::from_secs(1);
 const PART: u32 = 4;
 
 /// The leases of one process.
-pub(super) struct Leases(Subjects<Lease>);
+pub struct Leases(Subjects<Lease>);
 
 #[derive(Default)]
 struct Lease {
@@ -42,11 +42,11 @@ impl Passing for Lease {
 
 /// What was allowed and is to be reported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Spent {
+pub struct Spent {
     /// Checks.
-    pub(super) count: u32,
+    pub count: u32,
     /// The theoretical time of the next arrival after them, from now on; it may have passed.
-    pub(super) ahead_micros: i64,
+    pub ahead_micros: i64,
 }
 
 /// Whether a limit has leases.
@@ -56,12 +56,13 @@ pub(super) fn is_leased(limit: &Limit) -> bool {
 
 impl Leases {
     /// No lease yet.
-    pub(super) fn new() -> Self {
+    #[expect(clippy::new_without_default, reason = "a lease is of a limiter, which starts without any")]
+    pub fn new() -> Self {
         Self(Subjects::new())
     }
 
     /// Spends one of the subject's lease. `Err`: there is none, ask and report that.
-    pub(super) fn spend(&self, limit: &Limit, subject: &str, now: Duration) -> Result<(), Spent> {
+    pub fn spend(&self, limit: &Limit, subject: &str, now: Duration) -> Result<(), Spent> {
         if !is_leased(limit) {
             return Err(Spent::default());
         }
@@ -81,7 +82,7 @@ impl Leases {
     }
 
     /// A new lease, after a check that was allowed; `used` is how much of the burst is spent.
-    pub(super) fn grant(&self, limit: &Limit, subject: &str, now: Duration, used: u64) {
+    pub fn grant(&self, limit: &Limit, subject: &str, now: Duration, used: u64) {
         if !is_leased(limit) {
             return;
         }
@@ -95,7 +96,7 @@ impl Leases {
     }
 
     /// Takes one back that was spent and not reported; whether there was one.
-    pub(super) fn refund(&self, limit: &Limit, subject: &str) -> bool {
+    pub fn refund(&self, limit: &Limit, subject: &str) -> bool {
         let refund = |lease: &mut Lease| {
             let had = lease.spent > 0;
             if had {

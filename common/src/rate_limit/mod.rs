@@ -10,7 +10,7 @@
 //! - Away or slow (over 100 ms), it never blocks the request: the limiter counts in this process
 //!   alone, and returns to Redis by itself.
 
-mod leases;
+pub mod leases;
 pub mod memory;
 pub mod redis;
 mod subjects;

@@ -26,6 +26,7 @@ mod plot;
 mod report;
 mod scenarios;
 mod sender;
+mod simulation;
 mod socket;
 mod tally;
 mod world;
@@ -63,6 +64,8 @@ struct Arguments {
     /// Write the summary as Markdown to this file
     #[arg(long)]
     markdown: Option<PathBuf>,
+    #[command(flatten)]
+    simulation: simulation::Size,
 }
 
 fn scenario_help() -> String {
@@ -91,7 +94,9 @@ fn measure(arguments: &Arguments) -> Result<(), String> {
             return Err(format!("no scenario `{asked}`\n{}", scenario_help()));
         }
     }
-    if std::env::var_os(PROGRAMS).is_none() {
+    // A simulation starts no program.
+    let is_simulated = arguments.scenarios.iter().all(|asked| asked == scenarios::SIMULATION);
+    if std::env::var_os(PROGRAMS).is_none() && !is_simulated {
         return Err(with_programs()?);
     }
     let options = scenarios::Options {
@@ -99,6 +104,7 @@ fn measure(arguments: &Arguments) -> Result<(), String> {
         lasts: Duration::from_secs_f64(arguments.seconds),
         peers: arguments.peers,
         plots: arguments.plots.clone(),
+        simulation: arguments.simulation,
     };
     let mut report = report::Report::default();
     println!("{}", report::machine());

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 
 /// The figures of one run of one subject.
+#[derive(Debug)]
 pub struct Row {
     pub scenario: String,
     /// The subject: `messenger`, `bare write`, `nchan`, …

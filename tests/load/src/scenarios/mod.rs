@@ -12,6 +12,7 @@ mod sends;
 use super::cpu::Watched;
 use super::report::{Report, float};
 use super::sender::{self, Pace, Plan, Sent};
+use super::simulation::{Size, simulate};
 use super::world::Served;
 use super::{clock, fleet::Fleet};
 use std::path::PathBuf;
@@ -27,7 +28,11 @@ pub struct Options {
     pub peers: bool,
     /// Where curves are drawn.
     pub plots: Option<PathBuf>,
+    /// How large a simulated fleet is.
+    pub simulation: Size,
 }
+
+pub const SIMULATION: &str = "simulation";
 
 type Scenario = fn(&Options, &mut Report) -> Result<(), String>;
 
@@ -61,6 +66,7 @@ pub const ALL: &[(&str, &str, Scenario)] = &[
     ),
     ("replays", "10,000 come back and have missed 20: sends beside them; replays that nobody reads", herds::all_replay),
     ("redis-commands", "commands to Redis per message", growth::redis_commands),
+    (SIMULATION, "a fleet of gateways on simulated time, through faults and a deploy", simulate),
 ];
 
 /// The body of a message with its moment in it, so that an event of it has `text` characters.
