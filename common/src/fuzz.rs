@@ -1,6 +1,7 @@
 //! The parsers of bytes from outside, one function each: any bytes are read or refused, within a
 //! moment. `fuzz/` drives them by coverage, the tests of this room by mutations of its corpora.
 
+use crate::address;
 use crate::auth::{Keys, Tokens};
 use crate::clock::Clock;
 use crate::config::{self, AllowedOrigins};
@@ -59,10 +60,12 @@ pub fn cursors(bytes: &[u8]) {
     service::fuzz_online_cursor(text);
 }
 
-/// The texts in which something is looked for: mentions and emoji; names; passwords.
+/// The texts in which something is looked for: mentions and emoji; names; addresses; passwords.
 pub fn texts(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     service::fuzz_texts(text);
+    let spelled = address::spelling(text);
+    assert_eq!(address::spelling(&text.to_lowercase()), spelled, "it is of the lower case");
     if let Some(emoji) = emojis::get(text) {
         assert_eq!(emojis::get(emoji.as_str()), Some(emoji), "one spelling is kept");
     }

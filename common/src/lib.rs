@@ -37,10 +37,12 @@
 //! - `clock`, `random`, `backoff`: time, randomness and pauses as arguments
 //! - `once`: one line of the log a cause
 //! - `words`: the words of a text, as search compares them
+//! - `address`: the one spelling of an e-mail address
 //! - `id`: newtypes
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "a test starts and ends what it needs"))]
 
+pub mod address;
 pub mod admin;
 pub mod auth;
 pub mod backends;

@@ -1,6 +1,7 @@
 //! The rules of each field. Lengths count Unicode scalar values.
 
 use super::passwords;
+use crate::address;
 use crate::error::{Error, FieldError, Result};
 use crate::id::UserId;
 use icu_properties::props::DefaultIgnorableCodePoint;
@@ -20,8 +21,6 @@ const MAX_BIO: usize = 280;
 const MAX_DESCRIPTION: usize = 1024;
 /// Without quotes no address holds these (RFC 5322, section 3.2.3).
 const NEVER_IN_EMAIL: &str = "<>()[],:;\\\"";
-/// RFC 5321, section 4.5.3.1.3, less the angle brackets (erratum 1690).
-const MAX_EMAIL: usize = 254;
 const MAX_CLIENT_MESSAGE_ID: usize = 64;
 /// Users that one request may name: its commit notifies all of them at once.
 const MAX_USERS: usize = 1000;
@@ -63,7 +62,7 @@ impl Faults {
                 && !domain.contains("..")
                 && !value.chars().any(|c| is_blank(c) || NEVER_IN_EMAIL.contains(c))
         });
-        if value.chars().count() > MAX_EMAIL {
+        if value.chars().count() > address::LONGEST {
             self.add(field, "must have at most 254 characters");
         } else if !plausible {
             self.add(field, "is not an e-mail address");
