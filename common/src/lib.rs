@@ -13,7 +13,8 @@
 //! - `telemetry`: the log
 //! - `service`: the rules
 //! - `backends`: connects store, bus, presence and limits
-//! - `pruning`: retention of the log, words of messages that lack them, words that wait
+//! - `pruning`: retention of the log, words of messages and spellings of addresses that lack them,
+//!   words that wait
 //! - `relay`: from commit to bus
 //! - `auth`: tokens, passwords, revocations
 //! - `presence`: the users who are online

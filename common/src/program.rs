@@ -146,6 +146,7 @@ async fn start(
         Relay::start(bus, store.clone(), lifecycle, metrics.outbox_pending.clone());
         lifecycle.spawn("log pruning", pruning::run(store.clone(), config.limits.event_retention));
         lifecycle.spawn("words of messages", pruning::fill_words(store.clone()));
+        lifecycle.spawn("spellings of addresses", pruning::spell_addresses(store.clone()));
     }
     // A gateway sends too.
     lifecycle.spawn("words of new messages", pruning::merge_words(store.clone(), metrics.word_merge_failures.clone()));

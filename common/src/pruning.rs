@@ -1,11 +1,13 @@
 //! Upkeep of the store, a few rows at a time. Events that are older than `EVENT_RETENTION_DAYS`
-//! leave the log. Messages of an older release get the words by which search finds them. Words of
-//! new messages are merged into the index.
+//! leave the log. Messages of an older release get the words by which search finds them, and
+//! addresses of one the spelling by which they are compared. Words of new messages are merged into
+//! the index.
 //!
 //! Imports `store`. Any number of processes may do so at once.
 
 use crate::error::Error;
-use crate::store::Store;
+use crate::id::UserId;
+use crate::store::{Spelled, Store};
 use futures_util::FutureExt;
 use prometheus::IntCounter;
 use std::sync::Arc;
@@ -64,6 +66,40 @@ pub async fn fill_words(store: Arc<dyn Store>) {
             }
             Err(error) => {
                 tracing::debug!(%error, "messages could not be made searchable");
+                FILL_EVERY
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Accounts whose addresses get their spelling in one statement.
+const SPELLED: usize = 500;
+
+/// Gives addresses that an older release stored the spelling by which they are compared, those of
+/// the oldest accounts first, for as long as the process lives.
+pub async fn spell_addresses(store: Arc<dyn Store>) {
+    let mut said = false;
+    let (mut after, mut apart) = (UserId(0), 0);
+    loop {
+        let pause = match store.spell_addresses(after, SPELLED).await {
+            Ok(Spelled { last: Some(last), apart: more }) => {
+                apart += more;
+                after = last;
+                FILL_PAUSE
+            }
+            Ok(Spelled { last: None, .. }) => {
+                if apart > 0 && !std::mem::replace(&mut said, true) {
+                    tracing::warn!(
+                        accounts = apart,
+                        "older accounts have the addresses of some accounts in another spelling; each logs in by its own"
+                    );
+                }
+                (after, apart) = (UserId(0), 0);
+                FILL_EVERY
+            }
+            Err(error) => {
+                tracing::debug!(%error, "addresses could not be given their spelling");
                 FILL_EVERY
             }
         };

@@ -13,6 +13,7 @@ pub mod metrics;
 mod outage;
 mod pooler;
 mod schemathesis;
+mod spellings;
 mod start;
 mod tools;
 mod traces;

@@ -1,6 +1,7 @@
 //! The REST contract, by its wire form, on both forms of the messenger.
 
 mod accounts;
+mod addresses;
 mod blocks;
 mod chat_list;
 mod chats;

@@ -11,6 +11,7 @@ use crate::support::{Answer, Deployment, Rest, Value, json, limited};
 both_forms_alone!(
     a_stranger_who_guesses_does_not_slow_the_owner,
     guesses_at_nobody_are_limited_alike,
+    spellings_of_one_address_are_guessed_as_one,
     right_passwords_do_not_count,
     an_owner_is_known_where_they_registered_and_refreshed,
     a_known_network_has_a_limit_of_its_own,
@@ -77,6 +78,21 @@ async fn a_stranger_who_guesses_does_not_slow_the_owner(builder: Builder) {
 async fn guesses_at_nobody_are_limited_alike(builder: Builder) {
     let d = behind_a_proxy(builder).await;
     guess(&d, &fresh_name("nobody")).await;
+}
+
+async fn spellings_of_one_address_are_guessed_as_one(builder: Builder) {
+    let d = behind_a_proxy(builder).await;
+    let rest = d.rest();
+    let mut checked = 0;
+    for n in 0..100_u32 {
+        // Each letter narrow or wide.
+        let wide = |(at, c): (u32, char)| if n >> at & 1 == 1 { char::from_u32(c as u32 + 0xfee0).unwrap() } else { c };
+        let name: String = (0..).zip("address".chars()).map(wide).collect();
+        let from = format!("203.0.113.{}", n + 1);
+        let answer = login(&rest, &from, &format!("{name}@example.org"), "not the password").await;
+        checked += usize::from(answer.status == 401);
+    }
+    assert!((20..=20 * counts(&d)).contains(&checked), "{checked} tries, {} counts", counts(&d));
 }
 
 async fn right_passwords_do_not_count(builder: Builder) {

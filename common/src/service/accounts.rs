@@ -28,7 +28,7 @@ pub struct Register {
     /// Letters, digits, `_`, `.` and `-`; unique without case.
     #[schema(min_length = 3, max_length = 32, pattern = "^[A-Za-z0-9_.-]+$", example = "cat")]
     pub username: String,
-    /// Unique without case.
+    /// Unique, in whatever case and form of Unicode it is spelled.
     #[schema(max_length = 254, format = "email", example = "cat@example.org")]
     pub email: String,
     /// Kept as an argon2id hash only.

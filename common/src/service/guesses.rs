@@ -7,6 +7,7 @@
 //! ones do.
 
 use super::{Context, network};
+use crate::address::spelling;
 use crate::auth::Asker;
 use crate::error::Result;
 use crate::id::UserId;
@@ -41,8 +42,9 @@ impl Guess {
         let (rate, subject) = if is_known {
             (strangers.saturating_mul(KNOWN_RATES), format!("{user}@{network}"))
         } else {
-            // Not the name itself: it may be an e-mail address, or very long.
-            (strangers, URL_SAFE_NO_PAD.encode(Sha256::digest(name.to_lowercase())))
+            // Not the name itself: it may be an e-mail address, or very long. All that find the
+            // account count together.
+            (strangers, URL_SAFE_NO_PAD.encode(Sha256::digest(spelling(name))))
         };
         let limit = Limit { name: "passwords", rate, period: Duration::from_hours(1), burst: rate };
         ctx.limited(limit, &subject).await?;

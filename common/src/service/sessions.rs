@@ -24,7 +24,7 @@ const LOGINS: &str = "logins";
 /// The credentials of a login.
 #[derive(Clone, ToSchema)]
 pub struct Login {
-    /// The username or the e-mail address, without case.
+    /// The username, without case, or the e-mail address, in any spelling.
     #[schema(example = "ann")]
     pub username: String,
     /// The password.

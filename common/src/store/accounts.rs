@@ -79,9 +79,9 @@ pub struct UserRow {
 /// Accounts. See the store's obligations.
 #[async_trait]
 pub trait Accounts: Send + Sync + 'static {
-    /// `UsernameTaken`, `EmailTaken`.
+    /// `UsernameTaken`, `EmailTaken`: in any spelling.
     async fn create_user(&self, user: NewUser) -> Result<User>;
-    /// Finds an account by username or e-mail, without case.
+    /// Finds an account by username, without case, or by e-mail, in any spelling.
     async fn credentials(&self, login: &str) -> Result<Option<Credentials>>;
     /// Finds an account by id.
     async fn credentials_of(&self, user: UserId) -> Result<Option<Credentials>>;
@@ -124,6 +124,16 @@ macro_rules! account_columns {
     };
 }
 pub(super) use account_columns;
+
+/// Finds an account by a username or an address, $1 in lower case, or by an address' spelling, $2.
+/// A username has no @ and an address has one. Two older accounts may have one address in two
+/// spellings: each is found by its own.
+pub(super) const CREDENTIALS: &str = concat!(
+    "select ",
+    account_columns!(),
+    " from users where username_lower = $1 or email_lower = $1 or email_spelling = $2
+     order by email_lower = $1 desc limit 1"
+);
 
 /// A row of `users`.
 #[derive(FromRow)]

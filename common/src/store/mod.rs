@@ -22,6 +22,7 @@
 //! - Constraints decide races, never a check before an insert.
 
 mod accounts;
+mod addresses;
 mod changes;
 mod chats;
 #[cfg(test)]
@@ -49,6 +50,7 @@ pub mod sqlite;
 mod stored_time;
 
 pub use self::accounts::{Accounts, Credentials, Kept, NewUser, ProfilePatch, REPEATED_WITHIN, UserPatch, UserRow};
+pub use self::addresses::{Addresses, Spelled};
 pub use self::chats::{ChatPatch, Chats, NewGroup};
 pub use self::cursor::PageRequest;
 #[cfg(any(test, feature = "fuzz"))]
@@ -75,6 +77,7 @@ use async_trait::async_trait;
 pub trait Store:
     Identity
     + Accounts
+    + Addresses
     + Host
     + People
     + Sessions

@@ -58,8 +58,9 @@ impl Embedded {
         self.sql(format!(
             "begin immediate;
              {numbers} {users})
-             insert into users (username, username_lower, email, email_lower, password_hash, created_at)
-             select 'user' || n, 'user' || n, 'user' || n || '@example.org', 'user' || n || '@example.org', '!', {now}
+             insert into users (username, username_lower, email, email_lower, email_spelling, password_hash, created_at)
+             select 'user' || n, 'user' || n, 'user' || n || '@example.org', 'user' || n || '@example.org',
+                 'user' || n || '@example.org', '!', {now}
              from number;
              {numbers} {users})
              insert into sessions (user_id, key_hash, created_at, expires_at)

@@ -157,8 +157,9 @@ impl World {
     pub fn seed(&self, users: usize, chats: usize, members: &str) -> Result<(), String> {
         let key_hash = &*KEY_HASH;
         self.sql(format!(
-            "insert into users (username, username_lower, email, email_lower, password_hash)
-             select 'user' || n, 'user' || n, 'user' || n || '@example.org', 'user' || n || '@example.org', '!'
+            "insert into users (username, username_lower, email, email_lower, email_spelling, password_hash)
+             select 'user' || n, 'user' || n, 'user' || n || '@example.org', 'user' || n || '@example.org',
+                 'user' || n || '@example.org', '!'
              from generate_series(1, {users}) n order by n;
              insert into sessions (user_id, key_hash, expires_at)
              select n, '\\x{key_hash}', now() + interval '1 day' from generate_series(1, {users}) n order by n;

@@ -1,6 +1,7 @@
 //! One contract suite over both back ends: SQLite in a temporary directory, and a real Postgres.
 
 mod accounts;
+mod addresses;
 mod chats;
 mod host;
 mod idempotency;

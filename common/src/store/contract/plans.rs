@@ -90,6 +90,8 @@ async fn every_question_reads_few_rows(analysed: bool) {
         at.store.message(message, ben.id).await.unwrap();
         at.store.mark_read(chat, ben.id, Seq(1)).await.unwrap();
         at.store.fill_words(100).await.unwrap();
+        at.store.spell_addresses(UserId(0), 100).await.unwrap();
+        at.store.credentials("u700@x").await.unwrap();
         at.store.sessions_of(ann.id, &page).await.unwrap();
     }
     // A session's counters are seen a second after it took them, with its next statement.

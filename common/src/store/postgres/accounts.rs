@@ -1,11 +1,13 @@
 //! Accounts.
 
 use super::PostgresStore;
+use super::addresses::{is_new, keep_spelling, taken};
 use super::connection::ServerConnection;
+use crate::address::spelling;
 use crate::error::{Error, Result};
 use crate::id::{SessionId, UserId};
 use crate::model::{Page, User};
-use crate::store::accounts::{AccountRow, NETWORK_KEPT, NETWORK_SEEN_EVERY, account_columns, fold};
+use crate::store::accounts::{AccountRow, CREDENTIALS, NETWORK_KEPT, NETWORK_SEEN_EVERY, account_columns, fold};
 use crate::store::fault::Fault;
 use crate::store::members::left_without_owner;
 use crate::store::{Accounts, Credentials, Kept, NewUser, PageRequest, UserPatch, UserRow, cursor};
@@ -28,17 +30,8 @@ impl Accounts for PostgresStore {
         if login.contains('\0') {
             return Ok(None);
         }
-        // A username has no @ and an address has one: at most one row.
-        let row: Option<AccountRow> = self
-            .row(|| {
-                sqlx::query_as(concat!(
-                    "select ",
-                    account_columns!(),
-                    " from users where username_lower = $1 or email_lower = $1"
-                ))
-                .bind(fold(login))
-            })
-            .await?;
+        let row: Option<AccountRow> =
+            self.row(|| sqlx::query_as(CREDENTIALS).bind(fold(login)).bind(spelling(login))).await?;
         Ok(row.map(Credentials::from))
     }
 
@@ -95,11 +88,15 @@ impl Accounts for PostgresStore {
             let mut lease = self.pool.begin().await?;
             let connection = lease.connection();
             let updated = async {
-                if is_taken(connection, user, &patch).await? {
-                    return Err(Error::EmailTaken.into());
-                }
+                let new_address = match &patch.email {
+                    Some(email) if is_new(connection, user, email).await? => Some(email),
+                    _ => None,
+                };
                 let row = write_user(connection, user, verified, &patch).await?;
                 let Some(row) = row else { return Ok(None) };
+                if let Some(email) = new_address {
+                    keep_spelling(connection, user, email).await?;
+                }
                 let ended = match patch.password_hash {
                     Some(_) => {
                         forget_networks(connection, user, keep.network).await?;
@@ -225,8 +222,8 @@ async fn insert_row(
     user: &NewUser,
 ) -> Result<Result<AccountRow, Error>, sqlx::Error> {
     let row: Option<AccountRow> = sqlx::query_as(concat!(
-        "insert into users (username, username_lower, email, email_lower, password_hash)
-         values ($1, $2, $3, $4, $5)
+        "insert into users (username, username_lower, email, email_lower, email_spelling, password_hash)
+         select $1, $2, $3, $4, $5, $6 where not exists (select from users where email_lower = $5)
          on conflict do nothing returning ",
         account_columns!()
     ))
@@ -234,6 +231,7 @@ async fn insert_row(
     .bind(fold(&user.username))
     .bind(&user.email)
     .bind(fold(&user.email))
+    .bind(spelling(&user.email))
     .bind(&user.password_hash)
     .fetch_optional(&mut *connection)
     .await?;
@@ -250,26 +248,6 @@ async fn insert_row(
 /// Inserts an account within a transaction. `UsernameTaken`, `EmailTaken`.
 pub(super) async fn insert_user(connection: &mut ServerConnection, user: &NewUser) -> Result<User, Fault> {
     Ok(insert_row(connection, user).await?.map(User::from)?)
-}
-
-/// Names what a unique constraint found taken.
-fn taken(fault: Fault) -> Fault {
-    match fault.constraint() {
-        Some("users_username_key") => Error::UsernameTaken.into(),
-        Some("users_email_key") => Error::EmailTaken.into(),
-        _ => fault,
-    }
-}
-
-/// Whether another account has that address. The constraint decides between two at once; alone it
-/// would write the address to the server's log each time.
-async fn is_taken(connection: &mut ServerConnection, user: UserId, patch: &UserPatch) -> Result<bool, sqlx::Error> {
-    let Some(email) = &patch.email else { return Ok(false) };
-    sqlx::query_scalar("select exists (select from users where email_lower = $1 and id <> $2)")
-        .bind(fold(email))
-        .bind(user)
-        .fetch_one(connection)
-        .await
 }
 
 async fn write_user(

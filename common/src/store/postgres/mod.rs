@@ -4,6 +4,7 @@
 //! lost its connection is retried.
 
 mod accounts;
+mod addresses;
 mod chats;
 mod connection;
 mod deployment;

@@ -1,11 +1,13 @@
 //! Accounts.
 
 use super::SqliteStore;
+use super::addresses::{is_new, keep_spelling};
 use super::database::{commit, json};
+use crate::address::spelling;
 use crate::error::{Error, Result};
 use crate::id::{SessionId, UserId};
 use crate::model::{Page, User};
-use crate::store::accounts::{AccountRow, NETWORK_KEPT, NETWORK_SEEN_EVERY, account_columns, fold};
+use crate::store::accounts::{AccountRow, CREDENTIALS, NETWORK_KEPT, NETWORK_SEEN_EVERY, account_columns, fold};
 use crate::store::fault::Fault;
 use crate::store::members::left_without_owner;
 use crate::store::stored_time::Time;
@@ -29,13 +31,8 @@ impl Accounts for SqliteStore {
         if login.contains('\0') {
             return Ok(None);
         }
-        // A username has no @ and an address has one: at most one row.
-        let statement = sqlx::query_as(concat!(
-            "select ",
-            account_columns!(),
-            " from users where username_lower = $1 or email_lower = $1"
-        ));
-        let row: Option<AccountRow> = self.row(statement.bind(fold(login))).await?;
+        let statement = sqlx::query_as(CREDENTIALS).bind(fold(login)).bind(spelling(login));
+        let row: Option<AccountRow> = self.row(statement).await?;
         Ok(row.map(Credentials::from))
     }
 
@@ -83,6 +80,10 @@ impl Accounts for SqliteStore {
     ) -> Result<Option<(User, Vec<SessionId>)>> {
         self.run(async {
             let mut transaction = self.database.begin().await?;
+            let new_address = match &patch.email {
+                Some(email) if is_new(&mut transaction, user, email).await? => Some(email),
+                _ => None,
+            };
             let row: Option<AccountRow> = sqlx::query_as(concat!(
                 "update users set email = coalesce($2, email), email_lower = coalesce($3, email_lower),
                      password_hash = coalesce($4, password_hash),
@@ -105,6 +106,9 @@ impl Accounts for SqliteStore {
             .await
             .map_err(taken)?;
             let Some(row) = row else { return Ok(None) };
+            if let Some(email) = new_address {
+                keep_spelling(&mut transaction, user, email).await?;
+            }
             let ended = match patch.password_hash {
                 Some(_) => {
                     sqlx::query("delete from networks where user_id = $1 and network <> $2")
@@ -206,9 +210,9 @@ impl Accounts for SqliteStore {
 
 /// Inserts an account within a transaction. `UsernameTaken`, `EmailTaken`.
 pub(super) async fn insert_user(connection: &mut SqliteConnection, user: &NewUser, now: Time) -> Result<User, Fault> {
-    let row: AccountRow = sqlx::query_as(concat!(
-        "insert into users (username, username_lower, email, email_lower, password_hash, created_at)
-         values ($1, $2, $3, $4, $5, $6)
+    let row: Option<AccountRow> = sqlx::query_as(concat!(
+        "insert into users (username, username_lower, email, email_lower, email_spelling, password_hash, created_at)
+         select $1, $2, $3, $4, $5, $6, $7 where not exists (select 1 from users where email_lower = $5)
          returning ",
         account_columns!()
     ))
@@ -216,12 +220,13 @@ pub(super) async fn insert_user(connection: &mut SqliteConnection, user: &NewUse
     .bind(fold(&user.username))
     .bind(&user.email)
     .bind(fold(&user.email))
+    .bind(spelling(&user.email))
     .bind(&user.password_hash)
     .bind(now)
-    .fetch_one(connection)
+    .fetch_optional(connection)
     .await
     .map_err(taken)?;
-    Ok(row.into())
+    Ok(row.ok_or(Error::EmailTaken)?.into())
 }
 
 /// Names what a unique constraint found taken. SQLite names the columns, not the constraint.
@@ -230,7 +235,7 @@ fn taken(error: sqlx::Error) -> Fault {
         error.as_database_error().filter(|error| error.is_unique_violation()).map(sqlx::error::DatabaseError::message);
     match message {
         Some(message) if message.contains("users.username_lower") => Error::UsernameTaken.into(),
-        Some(message) if message.contains("users.email_lower") => Error::EmailTaken.into(),
+        Some(message) if message.contains("users.email_") => Error::EmailTaken.into(),
         _ => error.into(),
     }
 }

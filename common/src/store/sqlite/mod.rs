@@ -6,6 +6,7 @@
 //! Several connections read beside it, each statement in a snapshot of its own.
 
 mod accounts;
+mod addresses;
 mod chats;
 mod copies;
 mod database;
