@@ -36,10 +36,7 @@ impl Marks for PostgresStore {
                          select p.seq as pin_seq, ",
                     seen_columns!("$2"),
                     "    from pins p
-                         -- By its key, whatever is known of tables that were never analysed.
-                         cross join lateral (
-                             select m.* from messages m where m.id = p.message_id and m.deleted_at is null limit 1
-                         ) x
+                         join messages x on x.id = p.message_id and x.deleted_at is null
                          join users a on a.id = x.author_id
                          where p.chat_id = c.id and p.seq < $3
                          order by p.seq desc limit $4
@@ -127,12 +124,8 @@ impl MarkStatements for ServerConnection {
     async fn pins_of(&mut self, chat: ChatId, message: MessageId) -> Result<(i64, bool), Fault> {
         let pins = sqlx::query_as(
             "select count(*), coalesce(bool_or(p.message_id = $2), false)
-                 from pins p
-                 -- By its key, as above.
-                 cross join lateral (
-                     select from messages m where m.id = p.message_id and m.deleted_at is null limit 1
-                 ) x
-                 where p.chat_id = $1",
+                 from pins p join messages x on x.id = p.message_id
+                 where p.chat_id = $1 and x.deleted_at is null",
         );
         Ok(pins.bind(chat).bind(message).fetch_one(self).await?)
     }

@@ -26,11 +26,9 @@ const FOUND: &str = "
     select 3, x.chat_id, x.seq, null, format('[%s,%s]', c.pair_low, c.pair_high), null, x.created_at
     from messages x
     cross join lateral (
-        -- Beside the ranges, the index of live messages would be read as a whole where it was never analysed.
-        select y.pair_low, y.pair_high from chats y
-        where y.id = x.chat_id and y.pair_low is not null and x.deleted_at is null limit 1
+        select y.pair_low, y.pair_high from chats y where y.id = x.chat_id and y.pair_low is not null limit 1
     ) c
-    where x.id >= $3 and x.id < $4 and x.created_at >= $1 and x.created_at < $2
+    where x.id >= $3 and x.id < $4 and x.created_at >= $1 and x.created_at < $2 and x.deleted_at is null
     union all
     select 4, x.chat_id, x.seq, x.author_id, x.mentions, x.id, x.created_at
     from messages x
