@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use crate::support::user::id;
+use crate::support::user::{PASSWORD, fresh_name, id};
 use crate::support::{Deployment, Rest, SOON, User, Ws, eventually, json};
 use crate::{before, once_built};
 
 /// An ended session is dead on every node within this (G6).
 const ENDED_WITHIN: Duration = Duration::from_secs(1);
+/// Two looks of an api at the addresses that lack their spelling, and a moment.
+const SPELLED_WITHIN: Duration = Duration::from_secs(25);
 pub const OLD: usize = 0;
 pub const NEW: usize = 1;
 
@@ -178,6 +180,45 @@ async fn a_session_is_one_on_both() {
                     (user.rest.on(at).get("/auth/me").await.status == 401).then_some(())
                 })
                 .await;
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_address_that_the_old_api_stores_is_compared_as_the_new_one_does() {
+    once_built(async {
+        let d = both().await;
+        let name = fresh_name("spelled");
+        let email = |word: &str| format!("{name}.{word}@example.org");
+        let register = async |at: usize, email: &str| {
+            let account = json!({"username": fresh_name("spelled"), "email": email, "password": PASSWORD});
+            d.rest().on(at).post("/auth/register", account).await
+        };
+        let login = async |at: usize, email: &str| {
+            d.rest().on(at).post("/auth/login", json!({"username": email, "password": PASSWORD})).await
+        };
+        let found = async |email: &str| {
+            eventually("the address has its spelling", SPELLED_WITHIN, || async {
+                (login(NEW, email).await.status == 200).then_some(())
+            })
+            .await;
+            register(NEW, email).await.problem(409, "email_taken");
+        };
+        register(OLD, &email("straße")).await.ok(201);
+        found(&email("strasse")).await;
+        // What the old one changes, too.
+        let bearer = login(OLD, &email("straße")).await.ok(200)["access_token"].as_str().unwrap().to_owned();
+        let change = json!({"email": email("café"), "current_password": PASSWORD});
+        d.rest().on(OLD).with_bearer(&bearer).patch("/auth/me", change).await.ok(200);
+        found(&email("cafe\u{301}")).await;
+        register(NEW, &email("strasse")).await.ok(201);
+        // The old one knows nothing of spellings: each of its two accounts is found by its own.
+        register(OLD, &email("straße")).await.ok(201);
+        for at in [OLD, NEW] {
+            for own in ["strasse", "straße", "café"] {
+                login(at, &email(own)).await.ok(200);
             }
         }
     })
