@@ -95,17 +95,9 @@ pub async fn run(
         // A signal came while a back end was waited for.
         () = draining.cancelled() => return lifecycle.run_until_done(async {}).await,
     };
-    let (app, context) = match app {
-        Ok(started) => started,
-        Err(error) => {
-            complain(config.program, &error);
-            lifecycle.stop(ExitReason::Failed("start"));
-            return lifecycle.run_until_done(async {}).await;
-        }
-    };
     let address = public.local_addr();
-    let listener = match public.listen() {
-        Ok(listener) => listener,
+    let (app, context, listener) = match app.and_then(|(app, context)| Ok((app, context, public.listen()?))) {
+        Ok(started) => started,
         Err(error) => {
             complain(config.program, &error);
             lifecycle.stop(ExitReason::Failed("start"));
