@@ -113,6 +113,50 @@ async fn every_question_reads_few_rows_of_analysed_tables() {
     every_question_reads_few_rows(true).await;
 }
 
+/// Whoever deletes all that was said leaves a run of deleted messages: no list, page of history or
+/// count reads through it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_of_deleted_messages_is_skipped() {
+    const DELETED: i64 = 20_000;
+    for analysed in [false, true] {
+        let at = Fixture::postgres().await;
+        at.sql("alter table messages set (autovacuum_enabled = off)").await;
+        let (ann, ben) = (at.user().await, at.user().await);
+        let chat = at.group(&ann, &[&ben]).await.id;
+        let oldest = at.send(chat, &ann, "the last one left").await;
+        let from = oldest.seq.0 + 1;
+        let to = from + DELETED - 1;
+        at.sql(&format!(
+            "insert into messages (chat_id, seq, author_id, text, created_at)
+             select {chat}, n, {}, '', now() from generate_series({from}, {to}) n",
+            ann.id
+        ))
+        .await;
+        at.sql(&format!("update messages set deleted_at = now() where seq >= {from}")).await;
+        at.sql(&format!("update chats set seq = {to} where id = {chat}")).await;
+        if analysed {
+            at.sql("vacuum analyze messages").await;
+        }
+        at.store.create_session(ann.id, HASH, KEY, HOUR, None).await.unwrap();
+        let round = async || {
+            let asked = at.number(ASKED).await;
+            let page = at.store.chats_of(ben.id, &first(10)).await.unwrap();
+            assert_eq!(page.items[0].last_message.as_ref().map(|last| last.id), Some(oldest.id));
+            assert_eq!(page.items[0].unread_count, Some(1));
+            let seen = at.store.chat(chat, ben.id).await.unwrap().unwrap();
+            assert_eq!(seen.last_message.map(|last| last.id), Some(oldest.id));
+            assert_eq!(at.history(chat, &ben).await.len(), 1);
+            at.store.sessions_of(ann.id, &first(10)).await.unwrap();
+            within(async || at.store.ping().await.is_ok() && at.number(ASKED).await > asked).await;
+            at.number(READ).await
+        };
+        // Until they are vacuumed, the first to come marks their entries as dead.
+        let before = round().await;
+        let read = round().await - before;
+        assert!(read < 1_000, "{read} entries of indexes were read");
+    }
+}
+
 /// A page of a list costs as many questions, however many chats one has.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_page_of_a_thousand_chats_costs_the_questions_of_one_of_ten() {

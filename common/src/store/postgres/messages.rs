@@ -27,7 +27,7 @@ macro_rules! history {
                  select ",
             seen_columns!("$2"),
             "    from messages x join users a on a.id = x.author_id
-                 where x.chat_id = c.id and x.deleted_at is null and x.seq ",
+                 where x.chat_id = c.id and x.deleted_at is null and x.seq + 0 > 0 and x.seq ",
             $compare,
             " coalesce(origin.seq, $4)
                  order by x.seq ",
