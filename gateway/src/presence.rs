@@ -89,7 +89,7 @@ impl PresenceKeeper {
         };
         start("presence registration", |keeper| Box::pin(async move { Registration::new(&keeper).run().await }));
         start("presence announcements", |keeper| {
-            Box::pin(async move { keeper.parts.announcer.run(&keeper.settled).await })
+            Box::pin(async move { keeper.parts.announcer.run(&keeper.settled, &keeper.parts.load).await })
         });
         start("presence sweep", |keeper| Box::pin(async move { keeper.sweep(&keeper.parts).await }));
         keeper

@@ -8,7 +8,7 @@
 //! are in few are announced first ([`super::waiting`]).
 
 use super::waiting::{Due, Waiting};
-use super::{SWEEP, USERS_PER_CALL};
+use super::{Load, SWEEP, USERS_PER_CALL};
 use messenger_common::bus::{Bus, Publication};
 use messenger_common::error::{Error, Result};
 use messenger_common::event::{Envelope, StatusChange, micros};
@@ -23,9 +23,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
-/// Transitions are gathered for this long, or up to [`USERS_PER_CALL`]: a crowd that arrives costs
-/// a few queries and publications, not some a user.
+/// Transitions are gathered for so long for each gateway that hears of them, or up to
+/// [`USERS_PER_CALL`]: a crowd that arrives costs a few queries and publications, not some a user.
+/// All gateways hear of all, since one publication of many users costs Redis less than one for each
+/// of their chats does (`docs/SCALE.md`).
 const GATHER: Duration = Duration::from_millis(20);
+const LONGEST_GATHER: Duration = Duration::from_millis(500);
 /// Chats named in one publication, about: the last user may bring all of theirs.
 const CHATS_PER_PUBLICATION: usize = 4096;
 /// Chats of one question to the store, about: Postgres reads them in 40 ms.
@@ -78,7 +81,7 @@ impl Announcer {
     }
 
     /// Announces what comes; notifies `settled` at each pause.
-    pub(super) async fn run(&self, settled: &Notify) {
+    pub(super) async fn run(&self, settled: &Notify, load: &Load) {
         // A publication while the bus is down reaches nobody.
         let mut bus_up = self.bus.up();
         let (mut most, logged) = (USERS_PER_CALL, OncePerCause::default());
@@ -96,7 +99,7 @@ impl Announcer {
                 }
                 settled.notify_waiters();
                 self.added.notified().await;
-                self.gather(most).await;
+                self.gather(most, load.gateways()).await;
                 continue;
             }
             let announced = if dear { self.announce_some(some).await } else { self.announce_cheap(some).await };
@@ -116,14 +119,14 @@ impl Announcer {
                 }
             } else {
                 most = (most * 2).min(USERS_PER_CALL);
-                self.gather(most).await;
+                self.gather(most, load.gateways()).await;
             }
         }
     }
 
-    async fn gather(&self, most: usize) {
+    async fn gather(&self, most: usize, gateways: u32) {
         if self.waiting() < most {
-            tokio::time::sleep(GATHER).await;
+            tokio::time::sleep(gathering(gateways)).await;
         }
     }
 
@@ -215,6 +218,11 @@ impl Announcer {
     }
 }
 
+/// How long transitions are gathered that so many gateways hear of.
+fn gathering(gateways: u32) -> Duration {
+    GATHER.saturating_mul(gateways).min(LONGEST_GATHER)
+}
+
 /// Splits changes so that no publication names many more than [`CHATS_PER_PUBLICATION`] chats.
 fn pieces(changes: impl Iterator<Item = StatusChange>) -> Vec<Vec<StatusChange>> {
     let (mut pieces, mut piece, mut chats) = (Vec::new(), Vec::new(), 0);
@@ -236,6 +244,12 @@ fn pieces(changes: impl Iterator<Item = StatusChange>) -> Vec<Vec<StatusChange>>
 mod tests {
     use super::*;
     use messenger_common::id::ChatId;
+
+    #[test]
+    fn the_more_hear_of_a_transition_the_longer_it_is_gathered_up_to_half_a_second() {
+        let millis = [1, 2, 25, 26, u32::MAX].map(|gateways| gathering(gateways).as_millis());
+        assert_eq!(millis, [20, 40, 500, 500, 500]);
+    }
 
     #[test]
     fn a_publication_names_a_bounded_number_of_chats() {

@@ -51,6 +51,11 @@ impl Load {
         self.fleet.send_replace(fleet);
     }
 
+    /// How many gateways there are, as far as that is known.
+    pub(super) fn gateways(&self) -> u32 {
+        self.fleet.borrow().map_or(1, |fleet| u32::try_from(fleet.gateways).unwrap_or(u32::MAX))
+    }
+
     /// What is heard of the others, as often as it is heard.
     pub(crate) fn fleet(&self) -> watch::Receiver<Option<Fleet>> {
         self.fleet.subscribe()
@@ -70,6 +75,9 @@ mod tests {
         metrics.ws_handed_over.inc_by(1_000);
         metrics.ws_connections.set(80);
         assert_eq!(load.own(now), own(80), "of long ago nothing is known");
+        assert_eq!(load.gateways(), 1);
+        load.hear(Some(Fleet { gateways: 3, connections: 240, fewest: 80 }));
+        assert_eq!(load.gateways(), 3);
         metrics.ws_handed_over.inc_by(30);
         metrics.ws_connections.set(50);
         assert_eq!(load.own(now + second), own(80));

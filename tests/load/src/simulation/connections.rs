@@ -6,7 +6,7 @@ use super::costs::{ACCESS, ARRIVAL, CHECK, HANDSHAKE, MILLISECOND, QUERY, SECOND
 use super::gateway::{Chat, Pending, Question, RETRY, Subscriber, Topic, Wanted};
 use super::happening::{At, Happening};
 use super::server::Work;
-use super::upkeep::{BUCKETS, GATHER, IDLE_TICKS};
+use super::upkeep::{BUCKETS, IDLE_TICKS};
 use super::world::World;
 use messenger_common::id::{ChatId, Seq};
 use messenger_gateway::feed::{Admission, Feed, Piece, Step, Sub};
@@ -47,7 +47,7 @@ impl World {
             place.came += 1;
             if place.came == 1 {
                 let at = self.at(gateway);
-                self.calendar.plan(self.now + GATHER, Happening::Announce(at));
+                self.calendar.plan(self.gathered(), Happening::Announce(at));
             }
         }
         let checked = self.postgres.serve(self.now, Work::Connections, TOKEN) + 2 * WAY;

@@ -27,7 +27,9 @@ const TAIL_READS: u64 = 500_000;
 /// Presence: buckets of users, a third of a lease, and how statuses are gathered.
 pub const BUCKETS: u32 = 64;
 const RENEW_EVERY: u64 = 5 * SECOND;
-pub const GATHER: u64 = 20 * MILLISECOND;
+/// For each gateway that hears of them, up to so long.
+const GATHER: u64 = 20 * MILLISECOND;
+const LONGEST_GATHER: u64 = 500 * MILLISECOND;
 const USERS_PER_CALL: usize = 256;
 
 impl World {
@@ -166,13 +168,18 @@ impl World {
         self.calendar.plan(self.now + RENEW_EVERY, Happening::Renew(at));
     }
 
+    /// When those who come now are published.
+    pub fn gathered(&self) -> u64 {
+        self.now + (GATHER * self.ready.len() as u64).clamp(GATHER, LONGEST_GATHER)
+    }
+
     /// Publishes who came, to all gateways.
     pub fn announce(&mut self, at: At) {
         let is_away = self.redis.is_away;
         let Some(place) = self.alive(at) else { return };
         place.came = if is_away { place.came } else { place.came.saturating_sub(USERS_PER_CALL) };
         if place.came > 0 {
-            self.calendar.plan(self.now + GATHER, Happening::Announce(at));
+            self.calendar.plan(self.gathered(), Happening::Announce(at));
         }
         if !is_away {
             let running = self.gateways.iter_mut().filter(|place| place.stage != Stage::Away);
