@@ -130,7 +130,7 @@ async fn one_strong_hash_does_not_make_every_check_dear() {
 }
 
 /// Half of the memory takes less than half of the time: what is left is measured, not reckoned. How
-/// long the dearest takes is given here, since beside other programs it takes longer than just before.
+/// long the dearest takes is given here: beside other programs it takes longer than just before.
 #[test]
 fn a_check_of_a_weaker_hash_takes_as_long_as_any() {
     let passwords = Passwords::new(19_456, 1).unwrap().inner;
