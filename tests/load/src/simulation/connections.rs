@@ -52,7 +52,7 @@ impl World {
         }
         let checked = self.postgres.serve(self.now, Work::Connections, TOKEN) + 2 * WAY;
         if !self.redis.is_away {
-            self.redis.server.serve(self.now, Work::Connections, ARRIVAL);
+            self.redis.serve(self.now, client as usize, Work::Connections, ARRIVAL);
         }
         self.want(gateway, Topic::User(client));
         let is_up = self.gateways[gateway as usize].link.is_up();
@@ -68,7 +68,7 @@ impl World {
         comer.opened(self.now);
         // One command subscribes to all. So many count together, and no lease covers them.
         if !self.redis.is_away {
-            self.redis.server.serve(self.now, Work::Limits, CHECK);
+            self.redis.serve(self.now, client as usize, Work::Limits, CHECK);
         }
         for slot in 0..self.clients[client as usize].slots.len() {
             self.subscribe(Pending { client, life, slot: slot as u8 });

@@ -33,7 +33,7 @@ impl World {
     /// Begins the next part of the time line.
     pub fn next_phase(&mut self) {
         let now = self.now;
-        let spent = Spent::of(&self.redis.server, &self.postgres, &self.gateways);
+        let spent = Spent::of(&self.redis.primaries, &self.postgres, &self.gateways);
         self.phase().end(now, &spent);
         let Some(name) = self.to_come.pop_front() else {
             self.is_over = true;

@@ -42,14 +42,9 @@ pub struct Spent {
 }
 
 impl Spent {
-    pub fn of(redis: &Server, postgres: &Server, gateways: &[Gateway]) -> Self {
-        let mut spent = Self { redis: redis.by_work, postgres: postgres.by_work, ..Self::default() };
-        for gateway in gateways {
-            for (all, one) in spent.gateways.iter_mut().zip(gateway.cpu.by_work) {
-                *all += one;
-            }
-        }
-        spent
+    pub fn of(redis: &[Server], postgres: &Server, gateways: &[Gateway]) -> Self {
+        let gateways = all(gateways.iter().map(|gateway| &gateway.cpu));
+        Self { redis: all(redis.iter()), postgres: postgres.by_work, gateways }
     }
 
     fn since(&self, before: &Self) -> Self {
@@ -60,6 +55,11 @@ impl Spent {
             gateways: less(self.gateways, &before.gateways),
         }
     }
+}
+
+/// What these servers spent together.
+fn all<'a>(servers: impl Iterator<Item = &'a Server>) -> [u64; Work::ALL.len()] {
+    servers.fold([0; Work::ALL.len()], |all, server| std::array::from_fn(|at| all[at] + server.by_work[at]))
 }
 
 impl Phase {
@@ -115,12 +115,13 @@ impl Phase {
             .with("replayed", float(self.replayed))
             .latency("delivery", &self.latency)
             .with("held up for s", float(self.late_until - self.begins) / float(SECOND));
-        for (name, server, spent) in
-            [("redis", &world.redis.server, &self.spent.redis), ("postgres", &world.postgres, &self.spent.postgres)]
+        let postgres = std::slice::from_ref(&world.postgres);
+        for (name, servers, spent) in
+            [("redis", &*world.redis.primaries, &self.spent.redis), ("postgres", postgres, &self.spent.postgres)]
         {
-            let seconds = self.seconds(server);
-            let most = |of: fn(&Second) -> u64| float(seconds.iter().map(of).max().unwrap_or(0));
-            let asked = seconds.iter().map(|second| second.asked).sum();
+            let seconds = || servers.iter().flat_map(|server| self.seconds(server));
+            let most = |of: fn(&Second) -> u64| float(seconds().map(of).max().unwrap_or(0));
+            let asked = seconds().map(|second| second.asked).sum();
             row = self
                 .cores(row, name, spent)
                 .with(format!("{name} cores, busiest second"), most(|second| second.busy) / float(SECOND))

@@ -31,6 +31,7 @@ mod world;
 
 use super::report::{Report, float};
 use super::scenarios::Options;
+use clap::builder::RangedU64ValueParser;
 use costs::SECOND;
 use faults::{DEATH, DEPLOY, FAILOVER, QUIET, STEADY, STEADY_AGAIN};
 use world::World;
@@ -40,16 +41,19 @@ use world::World;
 #[command(next_help_heading = "The simulation")]
 pub struct Size {
     /// Connections
-    #[arg(long, default_value_t = 100_000)]
+    #[arg(long, default_value_t = 100_000, value_parser = some())]
     connections: usize,
     /// Gateways
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = some())]
     gateways: usize,
     /// Apis, which commit what clients send
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 4, value_parser = some())]
     apis: usize,
+    /// Primaries of Redis
+    #[arg(long, default_value_t = 1, value_parser = some())]
+    primaries: usize,
     /// Cores of Postgres
-    #[arg(long, default_value_t = 16)]
+    #[arg(long, default_value_t = 16, value_parser = some())]
     cores: usize,
     /// The seed of all that is random
     #[arg(long, default_value_t = 1)]
@@ -65,12 +69,18 @@ pub struct Size {
     replace: Option<usize>,
 }
 
+/// One or more.
+fn some() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..)
+}
+
 /// What is simulated.
 #[derive(Clone)]
 pub struct Plan {
     connections: usize,
     gateways: usize,
     senders: usize,
+    primaries: usize,
     cores: usize,
     seed: u64,
     /// All connect within this time.
@@ -93,6 +103,7 @@ impl Plan {
             connections: size.connections,
             gateways: size.gateways,
             senders: size.apis,
+            primaries: size.primaries,
             cores: size.cores,
             seed: size.seed,
             arrive: size.arrive * SECOND,

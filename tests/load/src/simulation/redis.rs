@@ -13,23 +13,52 @@ const SILENT: u64 = 3 * SECOND;
 const PROBE_EVERY: u64 = SECOND;
 
 pub struct Redis {
-    pub server: Server,
+    /// One thread each; keys and topics are spread over them.
+    pub primaries: Vec<Server>,
     pub is_away: bool,
     /// The gateways that are subscribed to each chat.
     pub subscribers: Vec<Vec<u32>>,
 }
 
 impl Redis {
-    pub fn new(chats: usize) -> Self {
-        Self { server: Server::new(1), is_away: false, subscribers: vec![Vec::new(); chats] }
+    pub fn new(primaries: usize, chats: usize) -> Self {
+        let primaries = (0..primaries).map(|_| Server::new(1)).collect();
+        Self { primaries, is_away: false, subscribers: vec![Vec::new(); chats] }
+    }
+
+    /// The primary of a key serves something. Returns when it is done.
+    pub fn serve(&mut self, now: u64, key: usize, work: Work, cost: u64) -> u64 {
+        let primary = key % self.primaries.len();
+        self.primaries[primary].serve(now, work, cost)
+    }
+
+    /// Each primary serves something. Returns when the last is done.
+    fn serve_by_all(&mut self, now: u64, work: Work, each: u64) -> u64 {
+        self.primaries.iter_mut().map(|primary| primary.serve(now, work, each)).max().unwrap_or(now)
+    }
+
+    /// The primaries share something. Returns when the last is done.
+    pub fn share(&mut self, now: u64, work: Work, cost: u64) -> u64 {
+        self.serve_by_all(now, work, cost / self.primaries.len() as u64)
+    }
+
+    /// The primaries of these topics, and how many topics each has of them.
+    fn spread(&self, topics: &[Topic]) -> Vec<(usize, u64)> {
+        let mut counts = vec![0; self.primaries.len()];
+        for topic in topics {
+            let (Topic::Chat(key) | Topic::User(key)) = *topic;
+            counts[key as usize % self.primaries.len()] += 1;
+        }
+        counts.into_iter().enumerate().filter(|(_, count)| *count > 0).collect()
     }
 
     /// Takes a publication. Returns when it is done, and the links that get it then.
     pub fn publish(&mut self, now: u64, work: Work, chat: u32, gateways: &[Gateway]) -> (u64, Box<[(u32, u32)]>) {
         let subscribed = &self.subscribers[chat as usize];
-        let done = self.server.serve(now, work, PUBLISH + RECEIVER * subscribed.len() as u64);
+        let cost = PUBLISH + RECEIVER * subscribed.len() as u64;
         let links = subscribed.iter().map(|gateway| (*gateway, gateways[*gateway as usize].link.session));
-        (done, links.collect())
+        let links = links.collect();
+        (self.serve(now, chat as usize, work, cost), links)
     }
 }
 
@@ -71,7 +100,10 @@ impl World {
             if topics.is_empty() {
                 continue;
             }
-            done = self.redis.server.serve(self.now, Work::Topics, SUBSCRIBE + TOPIC * topics.len() as u64);
+            for (primary, count) in self.redis.spread(topics) {
+                let cost = SUBSCRIBE + TOPIC * count;
+                done = done.max(self.redis.serve(self.now, primary, Work::Topics, cost));
+            }
             for topic in topics {
                 let Topic::Chat(chat) = *topic else { continue };
                 let subscribers = &mut self.redis.subscribers[chat as usize];
@@ -121,8 +153,8 @@ impl World {
             return;
         }
         let is_up = link.is_up();
-        self.redis.server.serve(self.now, Work::Presence, CHECK);
-        let done = self.redis.server.serve(self.now, Work::Topics, PROBE);
+        self.redis.serve(self.now, 0, Work::Presence, CHECK);
+        let done = self.redis.serve_by_all(self.now, Work::Topics, PROBE);
         if done - self.now > SILENT {
             return self.calendar.plan(self.now + SILENT, Happening::Mute(gateway, session));
         }
@@ -176,17 +208,18 @@ impl World {
         link.unconfirmed.clear();
         if !self.redis.is_away {
             let topics = (place.chats.len() + place.connections) as u64;
-            self.redis.server.serve(self.now, Work::Topics, TOPIC_DROPPED * topics);
+            self.redis.share(self.now, Work::Topics, TOPIC_DROPPED * topics);
             for chat in place.chats.keys() {
                 self.redis.subscribers[*chat as usize].retain(|other| *other != gateway);
             }
         }
     }
 
-    /// The server dies: nothing that it was asked is done, and it knows nothing when it is back.
+    /// All its primaries die: nothing that they were asked is done, and they know nothing when they
+    /// are back.
     pub fn redis_dies(&mut self) {
         self.redis.is_away = true;
-        self.redis.server.forget(self.now);
+        self.redis.primaries.iter_mut().for_each(|primary| primary.forget(self.now));
         self.redis.subscribers.iter_mut().for_each(Vec::clear);
         for gateway in 0..self.gateways.len() as u32 {
             let link = &self.gateways[gateway as usize].link;

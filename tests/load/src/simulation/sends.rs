@@ -55,12 +55,12 @@ impl Sender {
 
 /// Counts one against a limit, by the leases of the process that is asked. Returns when it goes on.
 fn counted(leases: &Leases, redis: &mut Redis, now: u64, limit: &Limit, subject: usize) -> u64 {
-    let (at, subject) = (Duration::from_nanos(now), subject.to_string());
-    if redis.is_away || leases.spend(limit, &subject, at).is_ok() {
+    let (at, name) = (Duration::from_nanos(now), subject.to_string());
+    if redis.is_away || leases.spend(limit, &name, at).is_ok() {
         return now;
     }
-    leases.grant(limit, &subject, at, 1);
-    (redis.server.serve(now, Work::Limits, CHECK) + 2 * WAY).min(now + PATIENCE)
+    leases.grant(limit, &name, at, 1);
+    (redis.serve(now, subject, Work::Limits, CHECK) + 2 * WAY).min(now + PATIENCE)
 }
 
 impl World {

@@ -6,8 +6,8 @@ use super::world::World;
 use super::{Plan, Size, float};
 
 fn small(seed: u64) -> Plan {
-    let (connections, gateways, apis, cores) = (2_000, 10, 2, 4);
-    Plan::of(Size { connections, gateways, apis, cores, seed, arrive: 30, part: 20, replace: None })
+    let (connections, gateways, apis, primaries, cores) = (2_000, 10, 2, 1, 4);
+    Plan::of(Size { connections, gateways, apis, primaries, cores, seed, arrive: 30, part: 20, replace: None })
 }
 
 fn run(plan: Plan) -> World {
@@ -22,8 +22,14 @@ fn faults(world: &World) -> u64 {
 
 #[test]
 fn a_fleet_loses_nothing_whatever_fails() {
-    let world = run(small(1));
-    assert_eq!((faults(&world), world.missing()), (0, 0));
+    let worlds = [1, 3].map(|primaries| run(Plan { primaries, ..small(1) }));
+    worlds.iter().for_each(loses_nothing);
+    let busy = |world: &World| world.redis.primaries.iter().filter(|primary| primary.seconds.len() > 60).count();
+    assert_eq!(worlds.each_ref().map(busy), [1, 3]);
+}
+
+fn loses_nothing(world: &World) {
+    assert_eq!((faults(world), world.missing()), (0, 0));
     assert!(world.clients.iter().all(|client| client.open), "all are back");
     let messages: u64 = world.phases.iter().map(|phase| phase.messages).sum();
     let deliveries: u64 = world.phases.iter().map(|phase| phase.deliveries).sum();

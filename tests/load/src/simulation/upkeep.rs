@@ -163,7 +163,7 @@ impl World {
         if users > 0 && !is_away {
             let changed = u64::from(std::mem::take(&mut place.changed).count_ones());
             let cost = RENEWAL + DIGESTED * users + NAMED * users * changed / u64::from(BUCKETS);
-            self.redis.server.serve(self.now, Work::Presence, cost);
+            self.redis.share(self.now, Work::Presence, cost);
         }
         self.calendar.plan(self.now + RENEW_EVERY, Happening::Renew(at));
     }
@@ -184,14 +184,14 @@ impl World {
         if !is_away {
             let running = self.gateways.iter_mut().filter(|place| place.stage != Stage::Away);
             let count = running.map(|place| place.cpu.serve(self.now, Work::Statuses, STATUSES_TAKEN)).count();
-            self.redis.server.serve(self.now, Work::Statuses, PUBLISH + RECEIVER * count as u64);
+            self.redis.serve(self.now, 0, Work::Statuses, PUBLISH + RECEIVER * count as u64);
         }
     }
 
     /// One gateway sweeps for all.
     pub fn sweep(&mut self) {
         if !self.redis.is_away {
-            self.redis.server.serve(self.now, Work::Presence, SWEEP);
+            self.redis.share(self.now, Work::Presence, SWEEP);
         }
         self.calendar.plan(self.now + TICK, Happening::Sweep);
     }

@@ -53,7 +53,7 @@ impl World {
     pub fn new(plan: Plan) -> Self {
         let mut random = Random(plan.seed);
         let (clients, chats) = clients::clients(plan.connections, &mut random);
-        let (redis, postgres) = (Redis::new(chats), Server::new(plan.cores));
+        let (redis, postgres) = (Redis::new(plan.primaries, chats), Server::new(plan.cores));
         let first = Phase::new("arrivals", 0, &Spent::default());
         let mut world = Self {
             now: 0,
