@@ -250,7 +250,7 @@ async fn signalled_while_it_reads(
         // Opens once the program does.
         let mut writes = std::fs::OpenOptions::new().write(true).open(&pipe).unwrap();
         started.signal(nix::sys::signal::Signal::SIGTERM);
-        if let Some(value) = value {
+        let code = if let Some(value) = value {
             std::io::Write::write_all(&mut writes, value.as_bytes()).unwrap();
             drop(writes);
             started.wait(SOON).unwrap().code()
@@ -258,7 +258,9 @@ async fn signalled_while_it_reads(
             let ended = started.wait(SOON).unwrap().code();
             drop(writes);
             ended
-        }
+        };
+        to.ended(SOON);
+        code
     })
     .await;
     process::remove_dir(&dir);

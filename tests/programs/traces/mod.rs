@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 
 use crate::programs::metrics::total;
 use crate::support::ws::{Way, Ws, request};
-use crate::support::{Answer, Deployment, User, eventually, json, limited};
+use crate::support::{Answer, Deployment, SOON, User, eventually, json, limited};
 use collector::{Collector, Taken};
 
 /// A `traceparent` of that trace.
@@ -173,8 +173,10 @@ async fn a_collector_away_is_noticed_by_nobody(url: String, why: &str) {
         (failed > 0.0).then_some(())
     })
     .await;
-    let lines = api.log().since(0);
-    let said: Vec<&String> = lines.iter().filter(|line| line.contains("collector of traces")).collect();
+    let lines = || -> Vec<String> {
+        api.log().since(0).into_iter().filter(|line| line.contains("collector of traces")).collect()
+    };
+    let said = eventually("the log's word", SOON, async || Some(lines()).filter(|said| !said.is_empty())).await;
     assert_eq!(said.len(), 1, "{said:#?}");
     assert!(said[0].contains(why), "{}", said[0]);
     // What waits for it holds up the end of no program.
