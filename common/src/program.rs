@@ -96,8 +96,16 @@ pub async fn run(
         () = draining.cancelled() => return lifecycle.run_until_done(async {}).await,
     };
     let address = public.local_addr();
-    let (app, context, listener) = match app.and_then(|(app, context)| Ok((app, context, public.listen()?))) {
-        Ok(started) => started,
+    let started_app = app.and_then(|(app, context)| match public.listen() {
+        Ok(listener) => Ok((app, context, listener)),
+        Err(error) => {
+            // Before what has started is dropped: its tasks end as those of a program that stops.
+            lifecycle.stop(ExitReason::Failed("start"));
+            Err(error)
+        }
+    });
+    let (app, context, listener) = match started_app {
+        Ok(parts) => parts,
         Err(error) => {
             complain(config.program, &error);
             lifecycle.stop(ExitReason::Failed("start"));

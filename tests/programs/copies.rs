@@ -318,8 +318,13 @@ async fn a_backup_that_a_signal_ends_leaves_nothing() {
             let mut backup = launched.await.unwrap();
             eventually("a draft", SOON, async || (!names(&folder).is_empty()).then_some(())).await;
             backup.signal(signal);
-            let status = blocking(move || backup.wait(SOON)).await.unwrap();
-            assert_eq!(status.code(), Some(1), "{:?}", log.since(0));
+            let of = Arc::clone(&log);
+            let status = blocking(move || {
+                let status = backup.wait(SOON);
+                of.ended(SOON);
+                status
+            });
+            assert_eq!(status.await.unwrap().code(), Some(1), "{:?}", log.since(0));
             assert!(log.since(0).iter().any(|line| line.contains("a signal ended it")), "{:?}", log.since(0));
             assert!(names(&folder).is_empty(), "{:?}", names(&folder));
         }

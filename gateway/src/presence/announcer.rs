@@ -25,8 +25,8 @@ use tokio::sync::Notify;
 
 /// Transitions are gathered for so long for each gateway that hears of them, or up to
 /// [`USERS_PER_CALL`]: a crowd that arrives costs a few queries and publications, not some a user.
-/// All gateways hear of all, since one publication of many users costs Redis less than one for each
-/// of their chats does (`docs/SCALE.md`).
+/// All gateways hear of all: one publication of many users costs Redis less than one for each of
+/// their chats (`docs/SCALE.md`).
 const GATHER: Duration = Duration::from_millis(20);
 const LONGEST_GATHER: Duration = Duration::from_millis(500);
 /// Chats named in one publication, about: the last user may bring all of theirs.
@@ -119,15 +119,21 @@ impl Announcer {
                 }
             } else {
                 most = (most * 2).min(USERS_PER_CALL);
-                self.gather(most, load.gateways()).await;
+                if self.waiting.lock().is_cheap() {
+                    self.gather(most, load.gateways()).await;
+                }
             }
         }
     }
 
     async fn gather(&self, most: usize, gateways: u32) {
-        if self.waiting() < most {
-            tokio::time::sleep(gathering(gateways)).await;
-        }
+        let enough = async {
+            while self.waiting() < most {
+                self.added.notified().await;
+            }
+        };
+        // What came by then is announced.
+        tokio::time::timeout(gathering(gateways), enough).await.unwrap_or(());
     }
 
     fn take(&self, most: usize) -> Vec<Due> {

@@ -7,6 +7,7 @@ use messenger_common::metrics::Metrics;
 use messenger_common::presence::{Fleet, Own};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -19,13 +20,21 @@ pub(crate) struct Load {
     metrics: Metrics,
     lifecycle: Lifecycle,
     fleet: watch::Sender<Option<Fleet>>,
+    /// How many gateways there were when that was last known.
+    gateways: AtomicU32,
     /// How many connections were handed over by each look within [`ARRIVED_AFTER`].
     handed_over: Mutex<VecDeque<(Instant, u64)>>,
 }
 
 impl Load {
     pub(crate) fn new(metrics: Metrics, lifecycle: Lifecycle) -> Self {
-        Self { metrics, lifecycle, fleet: watch::Sender::new(None), handed_over: Mutex::default() }
+        Self {
+            metrics,
+            lifecycle,
+            fleet: watch::Sender::new(None),
+            gateways: AtomicU32::new(1),
+            handed_over: Mutex::default(),
+        }
     }
 
     /// The connections here.
@@ -48,12 +57,16 @@ impl Load {
 
     /// What all hold; `None` where that is not known just now.
     pub(super) fn hear(&self, fleet: Option<Fleet>) {
+        if let Some(fleet) = fleet {
+            self.gateways.store(u32::try_from(fleet.gateways).unwrap_or(u32::MAX), Ordering::Relaxed);
+        }
         self.fleet.send_replace(fleet);
     }
 
-    /// How many gateways there are, as far as that is known.
+    /// For how many gateways it pays to gather: all that there are, as far as that is known. One
+    /// that drains has no time for it.
     pub(super) fn gateways(&self) -> u32 {
-        self.fleet.borrow().map_or(1, |fleet| u32::try_from(fleet.gateways).unwrap_or(u32::MAX))
+        if self.lifecycle.draining().is_cancelled() { 1 } else { self.gateways.load(Ordering::Relaxed) }
     }
 
     /// What is heard of the others, as often as it is heard.
@@ -77,7 +90,8 @@ mod tests {
         assert_eq!(load.own(now), own(80), "of long ago nothing is known");
         assert_eq!(load.gateways(), 1);
         load.hear(Some(Fleet { gateways: 3, connections: 240, fewest: 80 }));
-        assert_eq!(load.gateways(), 3);
+        load.hear(None);
+        assert_eq!(load.gateways(), 3, "as many as there were");
         metrics.ws_handed_over.inc_by(30);
         metrics.ws_connections.set(50);
         assert_eq!(load.own(now + second), own(80));
@@ -88,5 +102,6 @@ mod tests {
         assert_eq!(load.own(now + 60 * second), own(45));
         lifecycle.begin_drain();
         assert_eq!(load.own(now + 61 * second), Own { connections: 45, is_open: false });
+        assert_eq!(load.gateways(), 1, "it gathers for nobody");
     }
 }

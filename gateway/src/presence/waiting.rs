@@ -80,6 +80,12 @@ impl Waiting {
         some
     }
 
+    /// Whether some wait, and none of them for users in many chats: nothing is gathered beside
+    /// these, which are announced one after the other.
+    pub(super) fn is_cheap(&self) -> bool {
+        self.dear.is_empty() && !self.newest.is_empty()
+    }
+
     pub(super) fn is_idle(&self) -> bool {
         self.newest.is_empty() && self.dear.is_empty() && !self.in_flight
     }

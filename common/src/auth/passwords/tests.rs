@@ -135,7 +135,7 @@ async fn one_strong_hash_does_not_make_every_check_dear() {
 fn a_check_of_a_weaker_hash_takes_as_long_as_any() {
     let passwords = Passwords::new(19_456, 1).unwrap().inner;
     let weaker = [8192, 12_288, 16_384].map(|kib| hash(&Passwords::new(kib, 1).unwrap().inner.argon2, "pw").unwrap());
-    let any = 2 * passwords.dearest.lock().takes();
+    let any = passwords.dearest.lock().takes() * 3 / 2;
     passwords.dearest.lock().times = VecDeque::from([any; TIMES]);
     for phc in weaker {
         let mut took = [(); 5].map(|()| {
@@ -158,7 +158,7 @@ fn any_check_takes_as_long_as_half_of_the_last_dearest_ones() {
     assert!(passwords.verify("wrong", None).is_err());
     let longest = cpu_time() - begun;
     let dearest = passwords.dearest.lock();
-    assert!(!dearest.times[0].is_zero() && dearest.times[0] <= longest, "{:?}", dearest.times);
+    assert!((longest / 2..=longest).contains(&dearest.times[0]), "{:?} of {longest:?}", dearest.times);
     assert!(
         dearest.times.iter().copied().skip(1).eq((2..=TIMES as u64).rev().map(Duration::from_secs)),
         "the oldest goes"

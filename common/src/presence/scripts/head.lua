@@ -67,12 +67,11 @@ end
 -- The node holds the user from now on; true when that brings the user online.
 local function register(user, node)
     call('SADD', bucket .. ':n:' .. node, user)
-    local nodes = call('HGET', held, user)
-    if nodes then
+    if call('HSETNX', held, user, node) == 0 then
+        local nodes = call('HGET', held, user)
         if not is_among(nodes, node) then call('HSET', held, user, nodes .. ',' .. node) end
         return false
     end
-    call('HSET', held, user, node)
     if call('ZREM', grace, user) == 1 then
         call('HDEL', gone, user)
         return false

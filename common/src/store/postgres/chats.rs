@@ -13,7 +13,7 @@ use crate::store::{ChatPatch, Chats, Committed, NewGroup, PageRequest, cursor};
 use async_trait::async_trait;
 
 // The newest message of a chat `c`. `x.seq + 0 > 0`, here and wherever a run of deleted messages is
-// skipped, is what the index `messages_live` asks for: other questions would read all of it by
+// skipped, is what the index `messages_undeleted` asks for: other questions would read all of it by
 // plans that were made while the tables were small. Of `x.seq > 0` alone the planner would think
 // that the index of all messages reads fewer.
 macro_rules! newest_message {

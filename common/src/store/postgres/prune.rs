@@ -142,7 +142,7 @@ async fn erase_deleted_chats(connection: &mut ServerConnection, limit: i64) -> R
     let Some(chat) = chat else { return Ok(0) };
     let found: Vec<(i64, bool, Option<String>)> = sqlx::query_as(
         "select id, reactions is not null, mentions from messages
-         where chat_id = $1 and deleted_at is null order by seq limit $2",
+         where chat_id = $1 and deleted_at is null and seq + 0 > 0 order by seq limit $2",
     )
     .bind(chat)
     .bind(limit)

@@ -107,7 +107,9 @@ impl Phase {
     }
 
     pub fn row(&self, world: &World) -> Row {
-        let at = format!("{} connections, {} gateways", world.plan.connections, world.plan.gateways);
+        let plan = &world.plan;
+        let redis = if plan.primaries > 1 { format!(", {} primaries of Redis", plan.primaries) } else { String::new() };
+        let at = format!("{} connections, {} gateways{redis}", plan.connections, plan.gateways);
         let mut row = Row::new("simulation", self.name, at, 1)
             .with("seconds", self.lasts())
             .with("messages/s", float(self.messages) / self.lasts())

@@ -150,9 +150,8 @@ impl World {
             let count = self.outbox.iter().take(ENTRIES_PER_CLAIM).take_while(|entry| is_old(entry)).count();
             let claimed: Vec<Entry> = self.outbox.drain(..count).collect();
             self.postgres.serve(self.now, Work::Relay, QUERY + CLAIMED * count as u64);
-            for entry in claimed {
-                again = self.publish(sender, Work::Relay, entry).max(self.now) + 2 * WAY;
-            }
+            let done = claimed.into_iter().map(|entry| self.publish(sender, Work::Relay, entry)).max();
+            again = done.map_or(again, |done| done.max(self.now) + 2 * WAY);
         }
         self.calendar.plan(again, Happening::Relay(sender));
     }

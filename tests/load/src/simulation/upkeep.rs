@@ -179,7 +179,8 @@ impl World {
         let Some(place) = self.alive(at) else { return };
         place.came = if is_away { place.came } else { place.came.saturating_sub(USERS_PER_CALL) };
         if place.came > 0 {
-            self.calendar.plan(self.gathered(), Happening::Announce(at));
+            let next = if place.came < USERS_PER_CALL { self.gathered() } else { self.now };
+            self.calendar.plan(next, Happening::Announce(at));
         }
         if !is_away {
             let running = self.gateways.iter_mut().filter(|place| place.stage != Stage::Away);
