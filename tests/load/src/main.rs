@@ -52,6 +52,9 @@ struct Arguments {
     /// Seconds that one lasts
     #[arg(long, default_value_t = 4.0)]
     seconds: f64,
+    /// A variable of the measured programs, over the one that they have; may be repeated
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = assignment)]
+    settings: Vec<(String, String)>,
     /// Measure others' servers too, installing what is missing
     #[arg(long)]
     peers: bool,
@@ -66,6 +69,11 @@ struct Arguments {
     markdown: Option<PathBuf>,
     #[command(flatten)]
     simulation: simulation::Size,
+}
+
+fn assignment(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("is not NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 fn scenario_help() -> String {
@@ -99,6 +107,7 @@ fn measure(arguments: &Arguments) -> Result<(), String> {
     if std::env::var_os(PROGRAMS).is_none() && !is_simulated {
         return Err(with_programs()?);
     }
+    world::set(arguments.settings.clone());
     let options = scenarios::Options {
         runs: arguments.runs.max(1),
         lasts: Duration::from_secs_f64(arguments.seconds),

@@ -14,7 +14,7 @@ use messenger_testing::{Node, Postgres, Program, Redis};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::runtime::Runtime;
@@ -57,8 +57,9 @@ impl World {
             let database = postgres.new_database().await;
             (postgres, redis, database)
         });
-        let mut env = self::settings(&[("DATABASE_URL", database.as_str()), ("REDIS_URL", redis.url().as_str())]);
-        env.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let redis_url = redis.url();
+        let own = [("DATABASE_URL", database.as_str()), ("REDIS_URL", redis_url.as_str())];
+        let env = self::settings(&[&own, settings].concat());
         let api = Node::start("api", Program::Api, env.clone())?;
         api.wait_ready()?;
         let gateway = Node::start("gateway", Program::Gateway, env.clone())?;
@@ -222,6 +223,14 @@ impl Served for World {
     }
 }
 
+/// What the command line sets over all else.
+static SET: OnceLock<Vec<(String, String)>> = OnceLock::new();
+
+/// Sets variables of all programs that start from now on; once.
+pub fn set(variables: Vec<(String, String)>) {
+    SET.get_or_init(|| variables);
+}
+
 /// The settings of a measured program, and these beside them.
 pub fn settings(more: &[(&str, &str)]) -> BTreeMap<String, String> {
     let lives = TOKENS_LIVE.as_secs().to_string();
@@ -233,7 +242,8 @@ pub fn settings(more: &[(&str, &str)]) -> BTreeMap<String, String> {
         ("MAX_CONNECTIONS_PER_ADDRESS", "1000000"),
         ("RUST_LOG", "warn"),
     ];
-    all.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    let own = all.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    own.chain(SET.get().cloned().unwrap_or_default()).collect()
 }
 
 /// Issues the tokens of a deployment.
