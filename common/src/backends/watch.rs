@@ -18,6 +18,8 @@ const BEAT: Duration = Duration::from_secs(2);
 const PART_AWAY: Duration = Duration::from_secs(5);
 /// The pause between looks at a bus of which a part is away.
 const PART_BEAT: Duration = Duration::from_millis(500);
+/// The pause between looks at the pool.
+const POOL_BEAT: Duration = Duration::from_millis(500);
 /// The pause between looks at the replica.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -37,15 +39,28 @@ pub(super) async fn history(store: Arc<dyn Store>, history: History, lifecycle: 
 }
 
 pub(super) async fn store(store: Arc<dyn Store>, ready: ReadyFlag, metrics: Metrics) {
-    let mut beat = interval(BEAT);
+    tokio::join!(show_pool(&*store, &metrics), probe(&*store, &ready));
+}
+
+/// Beside the probe: a database that hangs is when the pool is looked at.
+async fn show_pool(store: &dyn Store, metrics: &Metrics) {
+    let mut beat = interval(POOL_BEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut was_up = true;
     loop {
         beat.tick().await;
         let pool = store.pool();
         metrics.db_pool(PoolUse::InUse).set(pool.in_use.into());
         metrics.db_pool(PoolUse::Idle).set(pool.idle.into());
         metrics.db_pool_size.set(pool.size.into());
+    }
+}
+
+async fn probe(store: &dyn Store, ready: &ReadyFlag) {
+    let mut beat = interval(BEAT);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut was_up = true;
+    loop {
+        beat.tick().await;
         let answer = store.ping().await;
         match &answer {
             Ok(()) => ready.set(true),

@@ -126,7 +126,7 @@ pub struct ReplicaState {
 /// The state of the connection pool.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PoolState {
-    /// Connections in use.
+    /// Connections in use, those too that are being opened.
     pub in_use: u32,
     /// Connections open and idle.
     pub idle: u32,

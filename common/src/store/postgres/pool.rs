@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use sqlx::postgres::PgConnectOptions;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
@@ -41,7 +41,6 @@ pub(super) struct Pool {
     idle: Mutex<Vec<Idle>>,
     /// Places of connections that were cut, each until its server has noticed.
     cut: Mutex<Vec<(Instant, OwnedSemaphorePermit)>>,
-    open: AtomicU32,
     /// Raised when a connection was lost. Connections of an older generation are probed before they
     /// are used.
     generation: AtomicU64,
@@ -62,7 +61,6 @@ impl Pool {
             permits: Arc::new(Semaphore::new(size)),
             idle: Mutex::new(Vec::new()),
             cut: Mutex::new(Vec::new()),
-            open: AtomicU32::new(0),
             generation: AtomicU64::new(0),
         })
     }
@@ -79,11 +77,7 @@ impl Pool {
 
     /// Closes the connections that were idle for that long.
     pub(super) fn trim(&self, longest: Duration) {
-        let mut idle = self.idle.lock();
-        let before = idle.len();
-        idle.retain(|one| one.since.elapsed() < longest);
-        let closed = u32::try_from(before - idle.len()).unwrap_or(u32::MAX);
-        self.open.fetch_sub(closed, Ordering::Relaxed);
+        self.idle.lock().retain(|one| one.since.elapsed() < longest);
     }
 
     /// How often connections were lost, each outage once.
@@ -92,9 +86,10 @@ impl Pool {
     }
 
     pub(super) fn state(&self) -> PoolState {
-        let idle = u32::try_from(self.idle.lock().len()).unwrap_or(u32::MAX);
-        let size = u32::try_from(self.size).unwrap_or(u32::MAX);
-        PoolState { in_use: self.open.load(Ordering::Relaxed).saturating_sub(idle), idle, size }
+        let number = |count| u32::try_from(count).unwrap_or(u32::MAX);
+        let free = self.permits.available_permits() + self.cut.lock().len();
+        let (in_use, idle) = (number(self.size.saturating_sub(free)), number(self.idle.lock().len()));
+        PoolState { in_use, idle, size: number(self.size) }
     }
 
     /// A connection for one statement, or for several that may be one transaction.
@@ -146,7 +141,6 @@ impl Pool {
         // The lease holds the place while the connection opens: who goes away leaves one behind.
         let mut lease = Lease::new(self, None, generation, Some(permit));
         lease.connection = Some(self.server.connect().await?);
-        self.open.fetch_add(1, Ordering::Relaxed);
         lease.clean = true;
         Ok(lease)
     }
@@ -296,7 +290,6 @@ impl Drop for Lease {
                 return;
             }
             Some(connection) => {
-                self.pool.open.fetch_sub(1, Ordering::Relaxed);
                 // Only the socket is closed: a server that is away would not read a goodbye.
                 if connection.watched {
                     NOTICED
