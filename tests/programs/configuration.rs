@@ -50,9 +50,8 @@ async fn outcome(
         let log: Arc<Log> = Arc::default();
         let mut process = programs::launch(program, &dir, &env, arguments, &log).unwrap();
         let status = process
-            .wait(LIMIT)
+            .ended(LIMIT)
             .unwrap_or_else(|error| panic!("{}: {error}\n{}", program.name(), log.since(0).join("\n")));
-        log.ended(LIMIT);
         process::remove_dir(&dir);
         (status.success(), log.since(0))
     })

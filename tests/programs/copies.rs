@@ -22,8 +22,7 @@ async fn run(program: Program, url: &str, arguments: &[&str]) -> (i32, String) {
         let (dir, log) = (process::new_dir("copies"), Arc::<Log>::default());
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let mut process = programs::launch(program, &dir, &env, &arguments, &log).unwrap();
-        let status = process.wait(SOON).unwrap();
-        log.ended(SOON);
+        let status = process.ended(SOON).unwrap();
         process::remove_dir(&dir);
         let lines = log.since(0);
         assert_eq!(lines.len(), 1, "one line: {lines:?}");
@@ -318,12 +317,7 @@ async fn a_backup_that_a_signal_ends_leaves_nothing() {
             let mut backup = launched.await.unwrap();
             eventually("a draft", SOON, async || (!names(&folder).is_empty()).then_some(())).await;
             backup.signal(signal);
-            let of = Arc::clone(&log);
-            let status = blocking(move || {
-                let status = backup.wait(SOON);
-                of.ended(SOON);
-                status
-            });
+            let status = blocking(move || backup.ended(SOON));
             assert_eq!(status.await.unwrap().code(), Some(1), "{:?}", log.since(0));
             assert!(log.since(0).iter().any(|line| line.contains("a signal ended it")), "{:?}", log.since(0));
             assert!(names(&folder).is_empty(), "{:?}", names(&folder));

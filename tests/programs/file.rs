@@ -59,14 +59,7 @@ async fn second_is_refused(url: String) {
 
 async fn is_refused(url: &str, words: &'static [&'static str]) {
     let (mut refused, log, dir) = launched(url, "on", words).await;
-    let of = Arc::clone(&log);
-    let status = blocking(move || {
-        let status = refused.wait(SOON);
-        of.ended(SOON);
-        status
-    })
-    .await
-    .unwrap();
+    let status = blocking(move || refused.ended(SOON)).await.unwrap();
     assert_eq!(status.code(), Some(1));
     let said = log.since(0);
     let about: Vec<_> = said.iter().filter(|line| line.starts_with("messenger: ")).collect();

@@ -250,17 +250,15 @@ async fn signalled_while_it_reads(
         // Opens once the program does.
         let mut writes = std::fs::OpenOptions::new().write(true).open(&pipe).unwrap();
         started.signal(nix::sys::signal::Signal::SIGTERM);
-        let code = if let Some(value) = value {
+        if let Some(value) = value {
             std::io::Write::write_all(&mut writes, value.as_bytes()).unwrap();
             drop(writes);
-            started.wait(SOON).unwrap().code()
+            started.ended(SOON).unwrap().code()
         } else {
-            let ended = started.wait(SOON).unwrap().code();
+            let ended = started.ended(SOON).unwrap().code();
             drop(writes);
             ended
-        };
-        to.ended(SOON);
-        code
+        }
     })
     .await;
     process::remove_dir(&dir);

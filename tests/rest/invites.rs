@@ -276,9 +276,7 @@ async fn host_invite(d: &Deployment, arguments: &'static [&'static str]) -> (boo
     let status = blocking(move || {
         let all: Vec<&str> = ["invite"].iter().chain(arguments).copied().collect();
         let mut process = programs::launch(program, &of, &env, &all, &to)?;
-        let status = process.wait(SOON);
-        to.ended(SOON);
-        status
+        process.ended(SOON)
     })
     .await
     .unwrap();

@@ -156,7 +156,7 @@ impl Log {
     }
 
     /// Waits until the streams have ended and all that was written is here.
-    pub fn ended(&self, limit: Duration) {
+    fn ended(&self, limit: Duration) {
         let deadline = Instant::now() + limit;
         let mut lines = self.lines.lock();
         while lines.open > 0 {
@@ -184,6 +184,7 @@ impl Log {
 /// A running child: its standard streams go to a [`Log`], and it is killed when dropped.
 pub struct Process {
     child: Child,
+    log: Arc<Log>,
     exit: Option<ExitStatus>,
 }
 
@@ -197,7 +198,7 @@ impl Process {
         let mut child = child.recv().unwrap().map_err(|error| format!("{shown}: {error}"))?;
         log.follow(child.stdout.take().unwrap());
         log.follow(child.stderr.take().unwrap());
-        Ok(Self { child, exit: None })
+        Ok(Self { child, log: Arc::clone(log), exit: None })
     }
 
     pub fn pid(&self) -> u32 {
@@ -234,6 +235,13 @@ impl Process {
     pub fn wait(&mut self, limit: Duration) -> Result<ExitStatus, String> {
         let pid = self.pid();
         super::eventually_blocking(&format!("the end of process {pid}"), limit, || self.exited())
+    }
+
+    /// The same, once its log has all that it said.
+    pub fn ended(&mut self, limit: Duration) -> Result<ExitStatus, String> {
+        let status = self.wait(limit)?;
+        self.log.ended(limit);
+        Ok(status)
     }
 }
 
