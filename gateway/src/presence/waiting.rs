@@ -151,6 +151,9 @@ mod tests {
         let ids = |some: Vec<Due>| -> Vec<i64> { some.iter().map(|due| due.transition.user_id.0).collect() };
         assert_eq!(ids(waiting.sort(counted)), [1, 3]);
         assert!(waiting.len() == 3 && !waiting.is_idle());
+        waiting.add(transition(6, 10, true).into());
+        assert!(!waiting.is_cheap(), "nobody is gathered beside those in many chats");
+        assert_eq!(ids(waiting.take(256)), [6]);
         assert_eq!(ids(waiting.take_dear(1000)), [2, 4]);
         // An older one that is counted later changes nothing.
         let older = waiting.sort([(transition(5, 9, false).into(), 10_000)]);
@@ -158,6 +161,8 @@ mod tests {
         let last = waiting.take_dear(1000);
         assert_eq!(last.iter().map(|due| due.transition).collect::<Vec<_>>(), [transition(5, 10, true)]);
         assert_eq!(last[0].seen, Some(transition(5, 9, false).at));
-        assert!(waiting.take_dear(1000).is_empty() && waiting.is_idle());
+        assert!(waiting.take_dear(1000).is_empty() && waiting.is_idle() && !waiting.is_cheap());
+        waiting.add(transition(6, 11, true).into());
+        assert!(waiting.is_cheap());
     }
 }

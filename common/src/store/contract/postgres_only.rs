@@ -21,6 +21,23 @@ async fn many_nodes_bring_the_schema_up_at_once() {
     nodes.join_all().await;
 }
 
+/// A server that takes connections and says nothing is when an operator looks at the pool.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_is_being_opened_is_in_use() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("postgres://nobody@{}/none", silent.local_addr().unwrap());
+    let store = Arc::new(PostgresStore::connect(&url.into(), 2).unwrap());
+    assert_eq!((store.pool().in_use, store.pool().idle), (0, 0));
+    let asked = tokio::spawn({
+        let store = Arc::clone(&store);
+        async move { store.ping().await }
+    });
+    within(async || store.pool().in_use == 1 || asked.is_finished()).await;
+    assert!(!asked.is_finished() && store.pool().idle == 0);
+    assert_eq!(code(asked.await.unwrap()), "unavailable");
+    assert_eq!((store.pool().in_use, store.pool().idle), (0, 0));
+}
+
 /// A node of an earlier release erases the texts of a deleted group and leaves its name.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn names_that_an_earlier_release_left_are_forgotten() {
