@@ -1,7 +1,8 @@
 //! The house keeps its own order: which room may import which, how long a file is, how wide a
-//! comment. It reads the sources and starts nothing.
+//! comment, which files stay as they are. It reads the sources and starts nothing.
 
 mod cycle;
+mod migrations;
 mod paths;
 mod rooms;
 mod sizes;
@@ -48,6 +49,11 @@ fn no_crate_includes_anothers_file() {
         let text = std::fs::read_to_string(&file).unwrap();
         assert!(!text.lines().any(|line| line.trim_start().starts_with("#[path")), "{}", file.display());
     }
+}
+
+#[tokio::test]
+async fn migrations_keep_their_bytes() {
+    none(&migrations::faults(root()).await);
 }
 
 #[test]
