@@ -272,7 +272,10 @@ export class Thread {
     this.#store.marks.react(message, emoji, add).catch((error) => this.#say(wordsFor(error)));
   }
 
-  /** Brings a message of the open chat into sight, wherever in its history it is. @param {number} id */
+  /**
+   * Brings a message of the open chat into sight, wherever in its history it is.
+   * @param {number} id
+   */
   async jump(id) {
     await this.#arriving;
     await this.#jumpTo(id);

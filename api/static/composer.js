@@ -81,7 +81,10 @@ export class Composer {
     this.#store.drafts.set(id, more);
   }
 
-  /** What another tab sent or gave up is gone here, too, unless it was changed here. @param {StorageEvent} event */
+  /**
+   * What another tab sent or gave up is gone here, too, unless it was changed here.
+   * @param {StorageEvent} event
+   */
   #elsewhere(event) {
     const [was, is] = (this.#id && this.#store.drafts.changed(this.#id, event)) || [NONE, NONE];
     const own = this.#draft;

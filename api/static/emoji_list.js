@@ -230,7 +230,11 @@ export const GROUPS = Object.fromEntries(Object.entries(LINES).map(([name, lines
 
 const ALL = new Map(Object.values(GROUPS).flat().map((one) => [one.emoji, one]));
 
-/** What an emoji is called; the emoji itself where it is not in the list. @param {string} emoji @param {string} language */
+/**
+ * What an emoji is called; the emoji itself where it is not in the list.
+ * @param {string} emoji
+ * @param {string} language
+ */
 export const nameOf = (emoji, language) => ALL.get(emoji)?.words[language]?.split(',')[0] ?? emoji;
 
 /**

@@ -21,7 +21,8 @@ export const entry = (chat, me) => ({
   /** @type {Message[]} */ messages: [], loaded: false, /** @type {string|null} */ older: null,
   /** Where a jump left off before the newest messages. @type {string|null} */ newer: null,
   /** The last pinned first; null: not asked for. @type {Message[]|null} */ pins: null,
-  /** @type {Promise<void>|null} */ loading: null, /** @type {any[]} */ missed: [], dropped: new Set(),
+  /** @type {Promise<void>|null} */ loading: null,
+  /** @type {any[]} */ missed: [], dropped: new Set(),
   /** @type {Map<number, Message|null|undefined>} */ originals: new Map(),
   typing: new Map(), readSeq: 0, /** @type {any[]|null} */ members: null, /** @type {any[]|null} */ invites: null,
 });
@@ -49,7 +50,11 @@ function withOwn(message, before) {
   return { ...message, reactions: (message.reactions ?? []).map((one) => ({ ...one, me: one.me ?? mine.has(one.emoji) })) };
 }
 
-/** One emoji under one message. @param {Entry} chat @param {any} frame its `count` is the one after it */
+/**
+ * One emoji under one message.
+ * @param {Entry} chat
+ * @param {any} frame its `count` is the one after it
+ */
 function react(chat, { type, message_id, user_id, emoji, count }) {
   const at = chat.messages.findIndex((message) => message.id === message_id);
   if (at < 0) return;

@@ -71,7 +71,8 @@ export function format(kind, options = {}) {
 
 /**
  * A sentence in pieces, so that its values may be elements.
- * @param {string} key @param {Record<string, any>} [values] a number is written as the language does
+ * @param {string} key
+ * @param {Record<string, any>} [values] a number is written as the language does
  * @returns {(string|Node)[]}
  */
 export function parts(key, values = {}) {

@@ -1,5 +1,8 @@
 // @ts-check
-/** Letters as people see them: an emoji or a letter with its marks is one, however it is written. @module */
+/**
+ * Letters as people see them: an emoji or a letter with its marks is one, however it is written.
+ * @module
+ */
 
 /** Older browsers have none. */
 const LETTERS = typeof Intl.Segmenter === 'function' ? new Intl.Segmenter() : null;

@@ -47,7 +47,10 @@ export class Marks {
     if (chat && !chat.pins) await this.#load(chat);
   }
 
-  /** Somebody pinned or unpinned: the list is asked for soon and once. @param {import('./history.js').Entry} chat */
+  /**
+   * Somebody pinned or unpinned: the list is asked for soon and once.
+   * @param {import('./history.js').Entry} chat
+   */
   pinsChanged(chat) {
     if (!chat.loaded && !chat.pins) return;
     clearTimeout(this.#due.get(chat.id));

@@ -21,7 +21,11 @@ export class MentionList {
   /** Where the `@` stands that the reader wants no names for. */
   #refused = -1;
 
-  /** @param {Store} store @param {HTMLTextAreaElement} field @param {() => void} changed the field's text was changed */
+  /**
+   * @param {Store} store
+   * @param {HTMLTextAreaElement} field
+   * @param {() => void} changed the field's text was changed
+   */
   constructor(store, field, changed) {
     this.#store = store;
     this.#field = field;

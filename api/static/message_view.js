@@ -8,8 +8,8 @@ import { withLinks } from './links.js';
 import { withMentions } from './mentions.js';
 
 /**
- * @typedef {{first: boolean, last: boolean, mine: boolean, edited: boolean, pinned: boolean, author: string,
- *   people: import('./people.js').People}} Look
+ * @typedef {{first: boolean, last: boolean, mine: boolean, edited: boolean, pinned: boolean,
+ *   author: string, people: import('./people.js').People}} Look
  * @typedef {'reply'|'edit'|'remove'|'jump'|'retry'|'discard'|'pick'|'pin'} Act
  * @typedef {Record<Act, () => void> & {profile: (id: number) => void}} Acts
  */
@@ -49,7 +49,11 @@ export function messageView(chat, message, look, original, acts) {
 /** One tick: the server has it. Two: somebody else has read it. */
 const tick = () => el('span', { class: 'tick', 'aria-live': 'off' }, el('span', { 'aria-hidden': 'true' }, '✓'), el('span', { class: 'hidden-label' }, t('message.sent')));
 
-/** Changes the tick in place: a message that was read is no new one. @param {any} node @param {boolean} read */
+/**
+ * Changes the tick in place: a message that was read is no new one.
+ * @param {any} node
+ * @param {boolean} read
+ */
 export function showRead(node, read) {
   const mark = node.querySelector('.tick');
   if (!mark || mark.classList.contains('read') === read) return;

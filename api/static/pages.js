@@ -55,7 +55,10 @@ export class Pages {
     if (chat?.newer) await this.#load(chat, () => this.#newest(chat));
   }
 
-  /** What a jump fetched is let go of: the chat opens at its end the next time. @param {number} id */
+  /**
+   * What a jump fetched is let go of: the chat opens at its end the next time.
+   * @param {number} id
+   */
   leave(id) {
     const chat = this.#store.chats.get(id);
     if (!chat?.newer) return;
@@ -105,7 +108,8 @@ export class Pages {
   /**
    * Fetches history. Events that arrive meanwhile are newer than the answer may be, so they are
    * applied again after it.
-   * @param {Entry} chat @param {() => Promise<number>} work gives the number up to which it is whole
+   * @param {Entry} chat
+   * @param {() => Promise<number>} work gives the number up to which it is whole
    */
   #load(chat, work) {
     chat.loading ??= (async () => {
@@ -248,7 +252,10 @@ export class Pages {
   #told = new Map();
   #telling = new Set();
 
-  /** Whether the server has yet to hear what was read here: its own count is older. @param {number} id */
+  /**
+   * Whether the server has yet to hear what was read here: its own count is older.
+   * @param {number} id
+   */
   telling(id) { return this.#told.has(id) || this.#telling.has(id); }
 
   /** The server hears of it soon and once, however fast one scrolls. */

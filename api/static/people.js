@@ -1,5 +1,8 @@
 // @ts-check
-/** What is known of other people: who is in a chat, who is here at all, who was here when. @module */
+/**
+ * What is known of other people: who is in a chat, who is here at all, who was here when.
+ * @module
+ */
 
 /** Beyond this a list is of no use to a person. */
 const MEMBERS = 1000;
@@ -25,7 +28,11 @@ export class People {
   /** What a message says of its author. @param {import('./history.js').Message} message */
   meet({ author_id, author_username, author_display_name }) { this.learn(author_id, author_username, author_display_name); }
 
-  /** @param {number} id @param {string} username @param {string|null} [name] undefined: not known */
+  /**
+   * @param {number} id
+   * @param {string} username
+   * @param {string|null} [name] undefined: not known
+   */
   learn(id, username, name) {
     this.ids.set(username.toLowerCase(), id);
     this.#usernames.set(id, username);

@@ -1,5 +1,8 @@
 // @ts-check
-/** The pinned messages of the open chat: the last one above its messages, and a list of all. @module */
+/**
+ * The pinned messages of the open chat: the last one above its messages, and a list of all.
+ * @module
+ */
 import { avatar, byId, el, iconButton, moment, setText } from './dom.js';
 import { t } from './i18n.js';
 import { line } from './letters.js';
@@ -7,7 +10,10 @@ import { mayPin } from './marks.js';
 import { shortOf } from './message_view.js';
 import { wordsFor } from './words.js';
 
-/** @typedef {{jump: (id: number) => void, say: (text: string) => void, store: import('./store.js').Store}} Way */
+/**
+ * @typedef {{jump: (id: number) => void, say: (text: string) => void,
+ *   store: import('./store.js').Store}} Way
+ */
 
 const bar = byId('pinned');
 const dialog = byId('pins');

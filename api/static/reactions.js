@@ -1,5 +1,8 @@
 // @ts-check
-/** The reactions under a message: one button an emoji, pressed where it is the reader's too. @module */
+/**
+ * The reactions under a message: one button an emoji, pressed where it is the reader's too.
+ * @module
+ */
 import { el, setText } from './dom.js';
 import { format, t } from './i18n.js';
 

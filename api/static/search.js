@@ -134,7 +134,8 @@ onLanguage(() => { if (dialog.open) search(false); });
 
 /**
  * @param {import('./store.js').Store} inStore @param {number} inChat the open one, 0 for none
- * @param {(chatId: number, id: number) => void} whenChosen @param {string} [words] all chats' messages by these
+ * @param {(chatId: number, id: number) => void} whenChosen
+ * @param {string} [words] all chats' messages by these
  */
 export function searchMessages(inStore, inChat, whenChosen, words = '') {
   [store, chatId, opened] = [inStore, inChat, whenChosen];

@@ -44,7 +44,9 @@ self.addEventListener('fetch', (event) => {
   }
 });
 
-/** The server's page, always: a new release shows at once. Without a server there is the last one. */
+/**
+ * The server's page, always: a new release shows at once. Without a server there is the last one.
+ */
 async function page(request) {
   try {
     const answer = await fetch(request);

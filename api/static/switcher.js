@@ -108,7 +108,11 @@ input.addEventListener('keydown', (event) => {
   }
 });
 
-/** @param {import('./store.js').Store} inStore @param {(id: number) => void} whenOpened @param {(words: string) => void} whenMessages */
+/**
+ * @param {import('./store.js').Store} inStore
+ * @param {(id: number) => void} whenOpened
+ * @param {(words: string) => void} whenMessages
+ */
 export function quickSwitcher(inStore, whenOpened, whenMessages) {
   store = inStore;
   opened = whenOpened;

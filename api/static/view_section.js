@@ -1,5 +1,8 @@
 // @ts-check
-/** The part of a chat's details that is the reader's own: mute it, put it away, keep it on top. @module */
+/**
+ * The part of a chat's details that is the reader's own: mute it, put it away, keep it on top.
+ * @module
+ */
 import { el, moment } from './dom.js';
 import { t } from './i18n.js';
 import { FOREVER, isArchived, isMuted, isOnTop } from './views.js';

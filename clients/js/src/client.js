@@ -84,11 +84,18 @@ export class Messenger {
 
   /**
    * Goes on with tokens from elsewhere.
-   * @param {string} accessToken @param {string|null} [refreshToken] @param {number} [expiresIn] seconds
+   * @param {string} accessToken
+   * @param {string|null} [refreshToken]
+   * @param {number} [expiresIn] seconds
    */
   adopt(accessToken, refreshToken = null, expiresIn = 86_400) { this.session.adopt(accessToken, refreshToken, expiresIn); }
 
-  /** A REST call in the name of the login. @param {string} method @param {string} path @param {unknown} [body] */
+  /**
+   * A REST call in the name of the login.
+   * @param {string} method
+   * @param {string} path
+   * @param {unknown} [body]
+   */
   request(method, path, body) { return this.session.request(method, path, body); }
 
   /**
@@ -136,7 +143,11 @@ export class Messenger {
     return sent;
   }
 
-  /** Shows that you type; lost while there is no connection. @param {number} chatId @param {boolean} [isTyping] */
+  /**
+   * Shows that you type; lost while there is no connection.
+   * @param {number} chatId
+   * @param {boolean} [isTyping]
+   */
   typing(chatId, isTyping = true) { this.#connection.send({ type: 'typing', chat_id: chatId, is_typing: isTyping }); }
 
   /**
@@ -180,13 +191,18 @@ export class Messenger {
     }
   }
 
-  /** A loop that is left early has not handled its last event. @returns {Promise<IteratorResult<any, undefined>>} */
+  /**
+   * A loop that is left early has not handled its last event.
+   * @returns {Promise<IteratorResult<any, undefined>>}
+   */
   async return() {
     this.#handled = null;
     return { done: true, value: undefined };
   }
 
-  /** Ends everything; nothing of it keeps the process alive. The event at hand counts as handled. */
+  /**
+   * Ends everything; nothing of it keeps the process alive. The event at hand counts as handled.
+   */
   close() {
     this.#settle();
     this.#queue = [];

@@ -18,7 +18,8 @@ const SILENT_MS = 40_000;
 const NUDGE_MS = 1000;
 /**
  * Between two subscriptions: half the rate at which a server answers `rate_limited`. A full batch
- * counts as five commands there; a thousand chats fit into its burst, and beyond that its word counts.
+ * counts as five commands there; a thousand chats fit into its burst, and beyond that its word
+ * counts.
  */
 const PACE_MS = 35;
 /** A server takes so many chats at once. */
@@ -298,7 +299,10 @@ export class Connection extends Emitter {
     this.send({ type: 'subscribe_chats', chats, request_id });
   }
 
-  /** @param {{request_id: string, chat_id?: number}} answer without a chat: of all @param {ApiError|null} error */
+  /**
+   * @param {{request_id: string, chat_id?: number}} answer without a chat: of all
+   * @param {ApiError|null} error
+   */
   #answered({ request_id, chat_id }, error) {
     const batch = this.#batches.get(request_id);
     if (!batch) return;

@@ -23,7 +23,10 @@ export class WebStore extends MemoryStore {
   #storage;
   #key;
 
-  /** @param {{getItem(key: string): string|null, setItem(key: string, value: string): void}} storage @param {string} [key] */
+  /**
+   * @param {{getItem(key: string): string|null, setItem(key: string, value: string): void}} storage
+   * @param {string} [key]
+   */
   constructor(storage, key = 'messenger.cursors') {
     super();
     this.#storage = storage;

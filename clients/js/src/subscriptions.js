@@ -5,10 +5,16 @@
  * @module
  */
 
-/** The kinds of event that bear the chat's consecutive `seq`; a test holds them against the server's. */
+/**
+ * The kinds of event that bear the chat's consecutive `seq`; a test holds them against the
+ * server's.
+ */
 export const SEQUENCED = new Set(['new_message', 'message_edited', 'message_deleted', 'member_joined', 'member_left', 'member_updated', 'chat_updated', 'chat_deleted', 'reaction_added', 'reaction_removed', 'message_pinned', 'message_unpinned', 'unknown']);
 
-/** The other frames that bear a chat and a `seq`. A frame of neither list may be a newer server's event. */
+/**
+ * The other frames that bear a chat and a `seq`. A frame of neither list may be a newer server's
+ * event.
+ */
 const NOT_SEQUENCED = new Set(['message_read', 'mentioned']);
 
 /**
@@ -23,7 +29,12 @@ export class Subscriptions {
   #queue = [];
   #preferred = 0;
 
-  /** @param {number} chatId @param {number|null} seq @param {any} epoch @returns {boolean} whether it is new */
+  /**
+   * @param {number} chatId
+   * @param {number|null} seq
+   * @param {any} epoch
+   * @returns {boolean} whether it is new
+   */
   add(chatId, seq, epoch) {
     if (this.#all.has(chatId)) return false;
     this.#all.set(chatId, { seq, epoch, live: false, skipped: new Set() });
@@ -67,7 +78,10 @@ export class Subscriptions {
     return fields;
   }
 
-  /** @param {number} chatId @returns {{seq: number|null, epoch: any, live: boolean}|null} null: not followed */
+  /**
+   * @param {number} chatId
+   * @returns {{seq: number|null, epoch: any, live: boolean}|null} null: not followed
+   */
   cursor(chatId) {
     const subscription = this.#all.get(chatId);
     return subscription ? { seq: subscription.seq, epoch: subscription.epoch, live: subscription.live } : null;

@@ -117,7 +117,8 @@ class Subscriptions:
             before += 1
         subscription.skipped.clear()
         if seq > before + 1:
-            # A gap is against the contract; asking anew from the cursor heals it whatever its cause.
+            # A gap is against the contract; asking anew from the cursor heals it whatever its
+            # cause.
             subscription.cursor, subscription.live = cursor._replace(seq=before), False
             self._queue[chat_id] = None
             return [], True
