@@ -2,10 +2,11 @@
 //! of queries.
 //!
 //! A [`Batcher`] asks many questions in one query. [`LogReads`] lets all who want the same piece
-//! of a chat's log wait for one read.
+//! of a chat's log wait for one read, and reads pieces of many logs together.
 
 mod log;
 mod rosters;
+mod together;
 
 use log::LogReads;
 use messenger_common::batcher::Batcher;

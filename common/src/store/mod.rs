@@ -59,7 +59,9 @@ pub use self::deployment::{Deployment, Identity};
 pub use self::host::{Erased, Host};
 pub use self::idempotency::{Claimed, Idempotency, KEY_KEPT, KEY_LEASE, KeptAnswer, KeyClaim};
 pub use self::invites::{Invites, NewInvite};
-pub use self::log::{CLAIM_LEASE, Committed, Log, LogHead, LogPage, NoticeBody, OutboxId, Tail, TailMark, UserNotice};
+pub use self::log::{
+    CLAIM_LEASE, Committed, Log, LogAfter, LogHead, LogPage, NoticeBody, OutboxId, Tail, TailMark, UserNotice,
+};
 pub use self::marks::Marks;
 pub use self::members::{Access, Members, ReadMark, SettingsPatch};
 pub use self::messages::{HistoryFrom, Mention, Messages, NewMessage, Sent, SentBatch};

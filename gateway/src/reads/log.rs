@@ -6,25 +6,24 @@
 
 use crate::feed::{Event, Piece};
 use crate::frame;
+use crate::reads::together::{EVENTS_PER_READ, Together};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use messenger_common::error::{Error, Result};
 use messenger_common::event::{LogEvent, micros};
 use messenger_common::id::{ChatId, Seq};
 use messenger_common::lifecycle::Lifecycle;
-use messenger_common::store::Store;
+use messenger_common::store::{LogAfter, Store};
 use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 
-/// Events that one read brings at most.
-const EVENTS_PER_READ: usize = 256;
-/// A read waits this long for its turn.
-const TURN_WITHIN: Duration = Duration::from_secs(5);
+/// Events that a read of those that are known asks for beside them: some may have been committed
+/// since.
+const BEYOND: usize = 3;
 /// How long a read serves others after it began.
 const KEPT_FOR: Duration = Duration::from_secs(1);
 /// Bytes of all kept pieces at most; beyond it the oldest are dropped.
@@ -38,31 +37,30 @@ type Place = (ChatId, Seq);
 
 /// Reads of chats' logs, each made once for all who want it.
 pub(crate) struct LogReads {
-    store: Arc<dyn Store>,
-    /// Reads that may run at once: those behind a herd of replays wait here, not for the store's
-    /// connections, which sends need.
-    turns: Arc<Semaphore>,
+    together: Arc<Together>,
     sharing: Sharing,
 }
 
 impl LogReads {
     pub(crate) fn new(store: Arc<dyn Store>, lifecycle: Lifecycle) -> Self {
-        let turns = Arc::new(Semaphore::new(store.log_readers()));
-        Self { store, turns, sharing: Sharing { lifecycle, runtime: Handle::current(), kept: Arc::default() } }
+        let turns = store.log_readers();
+        let ask = move |asked: Vec<LogAfter>| {
+            let store = Arc::clone(&store);
+            async move { store.logs_after(&asked).await }.boxed()
+        };
+        let sharing = Sharing { lifecycle, runtime: Handle::current(), kept: Arc::default() };
+        Self { together: Arc::new(Together::new(turns, Box::new(ask))), sharing }
     }
 
     /// The log from some number not after `after` on. The log has certainly reached `known`: a kept
     /// read that ends before `after` is not served.
     pub(crate) async fn load(&self, chat: ChatId, after: Seq, known: Seq) -> Result<Arc<Piece>, Arc<Error>> {
-        let far = known.0 - after.0 > ALIGNMENT;
-        let from = if far { Seq(after.0 - after.0 % ALIGNMENT) } else { after };
-        let (store, turns) = (Arc::clone(&self.store), Arc::clone(&self.turns));
+        let asked = asked(chat, after, known);
+        let (from, together) = (asked.after, Arc::clone(&self.together));
         let read = async move {
-            let turn = tokio::time::timeout(TURN_WITHIN, turns.acquire_owned()).await;
-            let _turn = turn.map_err(Error::unavailable)?.map_err(Error::unavailable)?;
-            let page = store.log_after(chat, from, EVENTS_PER_READ).await?.ok_or(Error::ChatNotFound)?;
+            let page = together.read(asked).await?;
             let events = page.events.iter().map(Event::from_log).collect();
-            Ok(Piece::new(from, EVENTS_PER_READ, events, page.head, page.floor))
+            Ok(Piece::new(from, asked.limit, events, page.head, page.floor))
         };
         let load = self.sharing.load((chat, from), after, Instant::now(), read);
         load.await
@@ -77,6 +75,15 @@ impl LogReads {
     pub(crate) fn forget(&self, chat: ChatId) {
         self.sharing.kept.lock().forget(chat);
     }
+}
+
+/// What is asked of the store by one who has all up to `after`, of a log that reaches `known`.
+fn asked(chat_id: ChatId, after: Seq, known: Seq) -> LogAfter {
+    let lacks = known.0.saturating_sub(after.0);
+    if lacks > ALIGNMENT {
+        return LogAfter { chat_id, after: Seq(after.0 - after.0 % ALIGNMENT), limit: EVENTS_PER_READ };
+    }
+    LogAfter { chat_id, after, limit: BEYOND + usize::try_from(lacks).unwrap_or(0) }
 }
 
 /// Starts reads, and lets others wait for them.
@@ -232,6 +239,17 @@ mod tests {
         while sharing.kept.lock().reads.values().any(|read| read.bytes == 0) {
             tokio::task::yield_now().await;
         }
+    }
+
+    #[test]
+    fn who_lacks_little_asks_for_little_and_who_lacks_much_shares_its_reads() {
+        let asked = |after, known| {
+            let LogAfter { after, limit, .. } = asked(CHAT, Seq(after), Seq(known));
+            (after.0, limit)
+        };
+        assert_eq!([asked(7, 8), asked(7, 7), asked(9, 7)], [(7, 4), (7, 3), (9, 3)]);
+        assert_eq!(asked(100, 164), (100, 67));
+        assert_eq!([asked(100, 165), asked(127, i64::MAX)], [(64, EVENTS_PER_READ); 2]);
     }
 
     #[tokio::test]

@@ -239,7 +239,7 @@ async fn a_deleted_group_is_gone_but_its_log(at: Fixture) {
         let sent = at.store.send(vec![new(chat, user, "x")]).await.unwrap();
         assert_eq!(code(sent.results.into_iter().next().unwrap()), "chat_not_found");
     }
-    let page = at.store.log_after(chat, Seq(0), 10).await.unwrap().unwrap();
+    let page = at.log_after(chat, Seq(0), 10).await.unwrap().unwrap();
     assert_eq!(page.head, Seq(2));
     let EventBody::NewMessage { message } = &page.events[0].body else { panic!("{page:?}") };
     assert_eq!((message.text.as_str(), message.is_deleted), ("", true));

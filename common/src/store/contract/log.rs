@@ -5,6 +5,7 @@ use crate::event::{Effect, EventKind};
 
 contract!(
     the_log_is_read_in_pieces,
+    many_logs_are_read_at_once,
     the_tail_says_which_chats_moved,
     the_outbox_keeps_what_nobody_published,
     a_dead_relays_entries_come_back,
@@ -28,17 +29,51 @@ async fn the_log_is_read_in_pieces(at: Fixture) {
     }
     let (_, committed) = at.store.join(chat, ben.id, MANY).await.unwrap();
     all.extend(committed.events);
-    let page = at.store.log_after(chat, Seq(0), 100).await.unwrap().unwrap();
+    let page = at.log_after(chat, Seq(0), 100).await.unwrap().unwrap();
     assert_eq!(page, LogPage { events: all.clone(), head: Seq(7), floor: Seq(0) });
-    let page = at.store.log_after(chat, Seq(2), 3).await.unwrap().unwrap();
+    let page = at.log_after(chat, Seq(2), 3).await.unwrap().unwrap();
     assert_eq!(page, LogPage { events: all[2..5].to_vec(), head: Seq(7), floor: Seq(0) });
     for beyond in [7, 8, i64::MAX] {
-        let page = at.store.log_after(chat, Seq(beyond), 3).await.unwrap().unwrap();
+        let page = at.log_after(chat, Seq(beyond), 3).await.unwrap().unwrap();
         assert_eq!(page, LogPage { events: vec![], head: Seq(7), floor: Seq(0) });
     }
-    assert_eq!(at.store.log_after(ChatId(0), Seq(0), 3).await.unwrap(), None);
-    let fresh = at.store.log_after(at.store.private_chat(ann.id, ben.id).await.unwrap().0.id, Seq(0), 3).await;
+    assert_eq!(at.log_after(ChatId(0), Seq(0), 3).await.unwrap(), None);
+    let fresh = at.log_after(at.store.private_chat(ann.id, ben.id).await.unwrap().0.id, Seq(0), 3).await;
     assert_eq!(fresh.unwrap(), Some(LogPage { events: vec![], head: Seq(0), floor: Seq(0) }));
+}
+
+/// Each question has its own answer, also where a chat is asked about twice or is none.
+async fn many_logs_are_read_at_once(at: Fixture) {
+    let ann = at.user().await;
+    let [one, two, silent] = [at.group(&ann, &[]).await.id, at.group(&ann, &[]).await.id, at.group(&ann, &[]).await.id];
+    for n in 0..5 {
+        at.send(one, &ann, &format!("one {n}")).await;
+        at.send(two, &ann, &format!("two {n}")).await;
+    }
+    let asked = [(two, 1, 2), (ChatId(0), 0, 9), (one, 4, 9), (silent, 0, 9), (two, 3, 1), (one, 0, 1), (one, 5, 3)];
+    let asked = asked.map(|(chat_id, after, limit)| LogAfter { chat_id, after: Seq(after), limit });
+    let pages = at.store.logs_after(&asked).await.unwrap();
+    let seqs = |page: &LogPage| page.events.iter().map(|event| (event.chat_id, event.seq.0)).collect::<Vec<_>>();
+    let seqs: Vec<_> = pages.iter().map(|page| page.as_ref().map(seqs)).collect();
+    let (none, there) = (None, Some);
+    assert_eq!(
+        seqs,
+        [
+            there(vec![(two, 2), (two, 3)]),
+            none,
+            there(vec![(one, 5)]),
+            there(vec![]),
+            there(vec![(two, 4)]),
+            there(vec![(one, 1)]),
+            there(vec![])
+        ]
+    );
+    let heads: Vec<_> = pages.iter().flatten().map(|page| page.head.0).collect();
+    assert_eq!(heads, [5, 5, 0, 5, 5, 5]);
+    for (asked, page) in asked.iter().zip(pages) {
+        assert_eq!(at.log_after(asked.chat_id, asked.after, asked.limit).await.unwrap(), page);
+    }
+    assert_eq!(at.store.logs_after(&[]).await.unwrap(), []);
 }
 
 async fn the_tail_says_which_chats_moved(at: Fixture) {
@@ -138,14 +173,14 @@ async fn the_log_is_pruned_from_its_oldest(at: Fixture) {
     }
     assert_eq!(at.store.prune(HOUR, 100).await.unwrap(), 0);
     assert_eq!(at.store.prune(Duration::ZERO, 3).await.unwrap(), 3);
-    let page = at.store.log_after(one, Seq(0), 9).await.unwrap().unwrap();
+    let page = at.log_after(one, Seq(0), 9).await.unwrap().unwrap();
     assert_eq!((page.floor, page.head), (Seq(2), Seq(3)));
     assert_eq!(page.events.iter().map(|event| event.seq.0).collect::<Vec<_>>(), [3]);
     assert_eq!(at.store.access(&[(two, ann.id)]).await.unwrap()[0].as_ref().unwrap().floor, Seq(1));
-    assert_eq!(at.store.log_after(two, Seq(1), 9).await.unwrap().unwrap().events.len(), 2);
+    assert_eq!(at.log_after(two, Seq(1), 9).await.unwrap().unwrap().events.len(), 2);
     while at.store.prune(Duration::ZERO, 2).await.unwrap() > 0 {}
     for chat in [one, two] {
-        let page = at.store.log_after(chat, Seq(0), 9).await.unwrap().unwrap();
+        let page = at.log_after(chat, Seq(0), 9).await.unwrap().unwrap();
         assert_eq!(page, LogPage { events: vec![], head: Seq(3), floor: Seq(3) });
         // The messages stay, and the sequence goes on.
         assert_eq!(at.history(chat, &ann).await.len(), 3);
@@ -180,7 +215,7 @@ async fn later_event(at: &Fixture, chat: ChatId, kind: u8) {
 }
 
 async fn bodies(at: &Fixture, chat: ChatId, after: i64, limit: usize) -> Vec<(i64, EventBody)> {
-    let page = at.store.log_after(chat, Seq(after), limit).await.unwrap().unwrap();
+    let page = at.log_after(chat, Seq(after), limit).await.unwrap().unwrap();
     page.events.into_iter().map(|event| (event.seq.0, event.body)).collect()
 }
 
@@ -200,7 +235,7 @@ async fn an_event_of_a_later_release_keeps_its_number(at: Fixture) {
         // A piece begins and ends with one.
         assert_eq!(bodies(&at, chat, 1, 1).await, all[1..2]);
         assert_eq!(bodies(&at, chat, 3, 100).await, all[3..]);
-        let page = at.store.log_after(chat, Seq(3), 1).await.unwrap().unwrap();
+        let page = at.log_after(chat, Seq(3), 1).await.unwrap().unwrap();
         assert_eq!((page.head, at.head(chat).await), (Seq(4), Seq(4)));
         let event = &page.events[0];
         assert_eq!((event.kind(), event.effect()), (EventKind::Unknown(kind), Effect::None));

@@ -223,7 +223,7 @@ async fn an_author_edits(at: Fixture) {
     assert_eq!((kinds(&committed), committed.events[0].seq), (vec!["message_edited"], Seq(2)));
     assert_eq!(at.history(chat, &ann).await, [edited.clone()]);
     // The log has it as it stands now, and never what it was.
-    let page = at.store.log_after(chat, Seq(0), 9).await.unwrap().unwrap();
+    let page = at.log_after(chat, Seq(0), 9).await.unwrap().unwrap();
     assert_eq!(page.events[0].body, EventBody::NewMessage { message: edited.clone() });
     assert_eq!(page.events[1].body, EventBody::MessageEdited { message: edited });
     at.store.leave(chat, ben.id).await.unwrap();
@@ -246,7 +246,7 @@ async fn an_author_or_owner_deletes(at: Fixture) {
     assert_eq!(at.history(chat, &ann).await, []);
     assert_eq!(at.store.chat(chat, ann.id).await.unwrap().unwrap().last_message, None);
     assert_eq!(at.number("select count(*) from messages where text <> '' or text_digest is not null").await, 0);
-    let page = at.store.log_after(chat, Seq(0), 1).await.unwrap().unwrap();
+    let page = at.log_after(chat, Seq(0), 1).await.unwrap().unwrap();
     let EventBody::NewMessage { message } = &page.events[0].body else { panic!("{page:?}") };
     assert_eq!((message.id, message.text.as_str(), message.is_deleted), (one.id, "", true));
     // In a private chat nobody rules: only the author.

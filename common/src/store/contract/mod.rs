@@ -175,6 +175,10 @@ impl Fixture {
         sent.results.into_iter().next().unwrap().unwrap().message
     }
 
+    pub(super) async fn log_after(&self, chat_id: ChatId, after: Seq, limit: usize) -> Result<Option<LogPage>> {
+        Ok(self.store.logs_after(&[LogAfter { chat_id, after, limit }]).await?.pop().flatten())
+    }
+
     /// Sends, and checks that the batch's word is what the log and the outbox keep.
     pub(super) async fn send_batch(&self, batch: Vec<NewMessage>) -> SentBatch {
         let sent = self.store.send(batch).await.unwrap();
@@ -186,7 +190,7 @@ impl Fixture {
     /// publisher died now.
     pub(super) async fn recorded(&self, committed: &Committed) {
         for event in &committed.events {
-            let page = self.store.log_after(event.chat_id, Seq(event.seq.0 - 1), 1).await.unwrap().unwrap();
+            let page = self.log_after(event.chat_id, Seq(event.seq.0 - 1), 1).await.unwrap().unwrap();
             assert_eq!(page.events, [event.clone()]);
         }
         let mut claimed = self.store.outbox_claim(Duration::ZERO, 500).await.unwrap();

@@ -204,7 +204,7 @@ async fn hot_statements_use_their_indexes() {
         at.history(chat, &ann).await;
         at.store.chat(chat, ann.id).await.unwrap();
         at.store.access(&[(chat, ann.id)]).await.unwrap();
-        at.store.log_after(chat, Seq(0), 10).await.unwrap();
+        at.log_after(chat, Seq(0), 10).await.unwrap();
         at.store.mark_read(chat, ann.id, Seq(1)).await.unwrap();
         at.store.credentials("u77").await.unwrap();
         at.store.search_users("u77", &first(10)).await.unwrap();

@@ -243,7 +243,7 @@ async fn a_pooler_in_transaction_mode_serves_and_keeps_nothing() {
                 store.history(chat, user.id, HistoryFrom::Newest, 10).await.unwrap();
                 store.chats_of(user.id, &first(10)).await.unwrap();
                 store.search_users("pooled", &first(10)).await.unwrap();
-                store.log_after(chat, Seq(0), 10).await.unwrap();
+                store.logs_after(&[LogAfter { chat_id: chat, after: Seq(0), limit: 10 }]).await.unwrap();
                 store.outbox_claim(Duration::ZERO, 10).await.unwrap();
                 store.ping().await.unwrap();
             }

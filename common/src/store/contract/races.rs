@@ -98,7 +98,7 @@ async fn numbers_have_no_gap_and_readers_see_none(at: Fixture) {
     let total = i64::try_from((0..WRITERS).map(|n| (1 + n % 3) * EACH).sum::<usize>()).unwrap();
     let (mut cursor, began) = (Seq(0), std::time::Instant::now());
     while cursor < Seq(total) {
-        let page = at.store.log_after(chat, cursor, 7).await.unwrap().unwrap();
+        let page = at.log_after(chat, cursor, 7).await.unwrap().unwrap();
         assert!(page.head >= cursor);
         // A writer that failed leaves the log short for ever.
         assert!(
@@ -311,7 +311,7 @@ async fn pruning_disturbs_no_writer(at: Fixture) {
     let mut cursor = Seq(0);
     while cursor < Seq(200) {
         at.store.prune(Duration::ZERO, 10).await.unwrap();
-        let page = at.store.log_after(chat, cursor, 7).await.unwrap().unwrap();
+        let page = at.log_after(chat, cursor, 7).await.unwrap().unwrap();
         // A reader goes on from the floor where the log no longer reaches back; from there on it
         // sees no gap.
         cursor = cursor.max(page.floor);

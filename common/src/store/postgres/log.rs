@@ -12,40 +12,54 @@ use crate::store::fault::{Fault, is_lost};
 use crate::store::log::{TAIL, in_the_order_asked};
 use crate::store::outbox::{EVENTS_PER_CLAIM, OutboxPayload, rebuilt};
 use crate::store::stored_time::Time;
-use crate::store::{CLAIM_LEASE, Committed, Log, LogHead, LogPage, OutboxId, Tail, TailMark};
+use crate::store::{CLAIM_LEASE, Committed, Log, LogAfter, LogHead, LogPage, OutboxId, Tail, TailMark};
 use async_trait::async_trait;
+use sqlx::FromRow;
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
+/// A row of the piece that was asked for at this place, counted from one.
+#[derive(FromRow)]
+struct Placed {
+    place: i64,
+    #[sqlx(flatten)]
+    row: LogRow,
+}
+
 #[async_trait]
 impl Log for PostgresStore {
-    async fn log_after(&self, chat: ChatId, after: Seq, limit: usize) -> Result<Option<LogPage>> {
-        let rows: Vec<LogRow> = self
+    async fn logs_after(&self, asked: &[LogAfter]) -> Result<Vec<Option<LogPage>>> {
+        let chats: Vec<i64> = asked.iter().map(|one| one.chat_id.0).collect();
+        let after: Vec<i64> = asked.iter().map(|one| one.after.0).collect();
+        let limits: Vec<i64> = asked.iter().map(|one| i64::try_from(one.limit).unwrap_or(i64::MAX)).collect();
+        let rows: Vec<Placed> = self
             .rows(|| {
                 sqlx::query_as(concat!(
-                    "select ",
+                    "select p.place, ",
                     log_columns!(),
-                    " from chats c
+                    " from unnest($1::bigint[], $2::bigint[], $3::bigint[]) with ordinality as p (chat_id, after, most, place)
+                     join chats c on c.id = p.chat_id
                      left join lateral (
-                         select * from log o where o.chat_id = c.id and o.seq > greatest($2, c.floor)
-                         order by o.seq limit $3
+                         select * from log o where o.chat_id = c.id and o.seq > greatest(p.after, c.floor)
+                         order by o.seq limit p.most
                      ) e on true
                      left join messages x on x.id = e.message_id and e.kind in ",
                     kinds!(of_a_message),
                     " left join users a on a.id = x.author_id
                      left join users u on u.id = e.user_id
-                     where c.id = $1
-                     order by e.seq"
+                     order by p.place, e.seq"
                 ))
-                .bind(chat)
-                .bind(after)
-                .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+                .bind(&chats)
+                .bind(&after)
+                .bind(&limits)
             })
             .await?;
-        let Some((head, floor)) = rows.first().map(|row| (row.head, row.floor)) else {
-            return Ok(None);
-        };
-        Ok(Some(LogPage { events: rows.into_iter().filter_map(LogRow::into_event).collect(), head, floor }))
+        let mut rows = rows.into_iter().peekable();
+        let pages = (1..).take(asked.len()).map(|place| {
+            let own = std::iter::from_fn(|| rows.next_if(|placed| placed.place == place));
+            LogPage::of(own.map(|placed| placed.row))
+        });
+        Ok(pages.collect())
     }
 
     async fn heads(&self, asked: &[(ChatId, Seq)]) -> Result<Vec<Option<LogHead>>> {

@@ -11,7 +11,7 @@ use crate::store::fault::{Fault, is_lost};
 use crate::store::log::{TAIL, in_the_order_asked};
 use crate::store::outbox::{EVENTS_PER_CLAIM, OutboxPayload, rebuilt};
 use crate::store::stored_time::Time;
-use crate::store::{CLAIM_LEASE, Committed, Log, LogHead, LogPage, OutboxId, Tail, TailMark};
+use crate::store::{CLAIM_LEASE, Committed, Log, LogAfter, LogHead, LogPage, OutboxId, Tail, TailMark};
 use async_trait::async_trait;
 use sqlx::SqliteConnection;
 use std::collections::{BTreeSet, HashMap};
@@ -19,17 +19,16 @@ use std::time::Duration;
 
 #[async_trait]
 impl Log for SqliteStore {
-    async fn log_after(&self, chat: ChatId, after: Seq, limit: usize) -> Result<Option<LogPage>> {
-        let rows = self
-            .run(async {
-                let mut reader = self.database.reader.acquire().await?;
-                Ok(log_rows(&mut reader, chat, after, Seq(i64::MAX), limit).await?)
-            })
-            .await?;
-        let Some((head, floor)) = rows.first().map(|row| (row.head, row.floor)) else {
-            return Ok(None);
-        };
-        Ok(Some(LogPage { events: rows.into_iter().filter_map(LogRow::into_event).collect(), head, floor }))
+    async fn logs_after(&self, asked: &[LogAfter]) -> Result<Vec<Option<LogPage>>> {
+        self.run(async {
+            let mut reader = self.database.reader.acquire().await?;
+            let mut pages = Vec::with_capacity(asked.len());
+            for LogAfter { chat_id, after, limit } in asked {
+                pages.push(LogPage::of(log_rows(&mut reader, *chat_id, *after, Seq(i64::MAX), *limit).await?));
+            }
+            Ok(pages)
+        })
+        .await
     }
 
     async fn heads(&self, asked: &[(ChatId, Seq)]) -> Result<Vec<Option<LogHead>>> {
