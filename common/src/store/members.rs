@@ -31,6 +31,19 @@ pub struct Access {
     pub epoch: Arc<str>,
 }
 
+/// Who comes or goes, and in which chats that is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForStatus {
+    /// The user.
+    pub user_id: UserId,
+    /// The user's name.
+    pub username: String,
+    /// When the user was last online, before now.
+    pub last_seen_at: Option<OffsetDateTime>,
+    /// By id; `None`: the user is in more than were asked for.
+    pub chats: Option<Vec<ChatId>>,
+}
+
 /// A member's read mark after it was to move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadMark {
@@ -97,8 +110,9 @@ pub trait Members: Send + Sync + 'static {
     async fn member_ids(&self, chats: &[ChatId], max: i64) -> Result<Vec<(ChatId, Vec<UserId>)>>;
     /// Those of these users who are members of the chat, by id.
     async fn members_among(&self, chat: ChatId, users: &[UserId]) -> Result<Vec<UserId>>;
-    /// For each user, in the order asked, those of their chats that have at most `max` members.
-    async fn chats_for_status(&self, users: &[UserId], max: i64) -> Result<Vec<(UserId, Vec<ChatId>)>>;
+    /// Those of these users whom there is, in any order, with those of their chats that have at most
+    /// `max` members. The chats of one who is in more than `most` are not read.
+    async fn for_status(&self, users: &[UserId], max: i64, most: usize) -> Result<Vec<ForStatus>>;
 }
 
 // The groups of the user $1 in which nobody else is an active owner, at most $2.

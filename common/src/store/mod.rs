@@ -63,7 +63,7 @@ pub use self::log::{
     CLAIM_LEASE, Committed, Log, LogAfter, LogHead, LogPage, NoticeBody, OutboxId, Tail, TailMark, UserNotice,
 };
 pub use self::marks::Marks;
-pub use self::members::{Access, Members, ReadMark, SettingsPatch};
+pub use self::members::{Access, ForStatus, Members, ReadMark, SettingsPatch};
 pub use self::messages::{HistoryFrom, Mention, Messages, NewMessage, Sent, SentBatch};
 pub use self::notices::{Notices, NoticesFrom, NoticesPage, PastNotice};
 pub use self::people::People;

@@ -7,7 +7,7 @@
 //! each user the newest. A user in ten thousand chats costs what a thousand others do: those who
 //! are in few are announced first ([`super::waiting`]).
 
-use super::waiting::{Due, Waiting};
+use super::waiting::{Due, FEW_CHATS, Waiting};
 use super::{Load, SWEEP, USERS_PER_CALL};
 use messenger_common::bus::{Bus, Publication};
 use messenger_common::error::{Error, Result};
@@ -16,7 +16,7 @@ use messenger_common::id::UserId;
 use messenger_common::model::Status;
 use messenger_common::once::OncePerCause;
 use messenger_common::presence::{Presence, Transition};
-use messenger_common::store::Store;
+use messenger_common::store::{ForStatus, Store};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -102,7 +102,7 @@ impl Announcer {
                 self.gather(most, load.gateways()).await;
                 continue;
             }
-            let announced = if dear { self.announce_some(some).await } else { self.announce_cheap(some).await };
+            let announced = if dear { self.announce_dear(some).await } else { self.announce_cheap(some).await };
             if let Err((some, error)) = announced {
                 let (users, cause) = (some.len(), error.cause());
                 if logged.is_news(&cause, Instant::now()) {
@@ -149,27 +149,46 @@ impl Announcer {
 
     /// Announces those of users in few chats; the others wait for their turn.
     async fn announce_cheap(&self, some: Vec<Due>) -> Result<(), Failed> {
-        let ids: Vec<UserId> = some.iter().map(|due| due.transition.user_id).collect();
-        match self.weights(&ids).await {
-            Ok(weights) => {
-                let cheap = self.waiting.lock().sort(some.into_iter().zip(weights));
-                if cheap.is_empty() { Ok(()) } else { self.announce_some(cheap).await }
+        match self.read_cheap(&some).await {
+            Ok((read, weights)) => {
+                let weight = |due: &Due| weights.get(&due.transition.user_id).copied().unwrap_or_default();
+                let weighed = some.into_iter().map(|due| (due, weight(&due)));
+                let cheap = self.waiting.lock().sort(weighed);
+                if cheap.is_empty() {
+                    return Ok(());
+                }
+                self.publish(&cheap, read).await.map_err(|error| (cheap, error))
             }
             Err(error) => Err((some, error)),
         }
     }
 
-    async fn announce_some(&self, some: Vec<Due>) -> Result<(), Failed> {
-        self.publish(&some).await.map_err(|error| (some, error))
+    /// Those of users in few chats, with these; the weight of each of the others.
+    async fn read_cheap(&self, due: &[Due]) -> Result<(Vec<ForStatus>, HashMap<UserId, usize>)> {
+        let ids: Vec<UserId> = due.iter().map(|due| due.transition.user_id).collect();
+        let read = self.store.for_status(&ids, self.status_max_members, FEW_CHATS).await?;
+        let many: Vec<UserId> = read.iter().filter(|one| one.chats.is_none()).map(|one| one.user_id).collect();
+        let weights = if many.is_empty() { Vec::new() } else { self.weights(&many).await? };
+        // Who left chats since then waits behind the others once.
+        let weights = weights.into_iter().map(|weight| weight.max(FEW_CHATS + 1));
+        Ok((read, many.into_iter().zip(weights).collect()))
     }
 
-    async fn publish(&self, due: &[Due]) -> Result<()> {
+    async fn announce_dear(&self, some: Vec<Due>) -> Result<(), Failed> {
+        let ids: Vec<UserId> = some.iter().map(|due| due.transition.user_id).collect();
+        match self.store.for_status(&ids, self.status_max_members, usize::MAX).await {
+            Ok(read) => self.publish(&some, read).await.map_err(|error| (some, error)),
+            Err(error) => Err((some, error)),
+        }
+    }
+
+    async fn publish(&self, due: &[Due], read: Vec<ForStatus>) -> Result<()> {
         let seen: Vec<_> = due.iter().filter_map(|due| Some((due.transition.user_id, due.seen?))).collect();
         if !seen.is_empty() {
             self.store.set_last_seen(&seen).await?;
         }
         let transitions: Vec<Transition> = due.iter().map(|due| due.transition).collect();
-        let pieces = pieces(self.changes_of(&transitions).await?.into_iter());
+        let pieces = pieces(changes_of(&transitions, read).into_iter());
         let publications: Vec<_> = pieces.into_iter().map(|some| Publication::from(&Envelope::Status(some))).collect();
         if !publications.is_empty() {
             self.bus.publish(&publications).await?;
@@ -195,33 +214,32 @@ impl Announcer {
         for (at, weight) in self.weights(&ids).await?.into_iter().enumerate() {
             chats += weight;
             if chats >= CHATS_PER_QUESTION || at + 1 == transitions.len() {
-                changes.append(&mut self.changes_of(&transitions[begun..=at]).await?);
+                let some = &transitions[begun..=at];
+                let read = self.store.for_status(&ids[begun..=at], self.status_max_members, usize::MAX).await?;
+                changes.append(&mut changes_of(some, read));
                 (begun, chats) = (at + 1, 0);
             }
         }
         Ok(changes)
     }
+}
 
-    /// The same by one question for all.
-    async fn changes_of(&self, transitions: &[Transition]) -> Result<Vec<StatusChange>> {
-        let ids: Vec<UserId> = transitions.iter().map(|t| t.user_id).collect();
-        let users: HashMap<UserId, _> =
-            self.store.users(&ids).await?.into_iter().map(|row| (row.user.id, row)).collect();
-        let mut chats: HashMap<UserId, _> =
-            self.store.chats_for_status(&ids, self.status_max_members).await?.into_iter().collect();
-        let changes = transitions.iter().filter_map(|transition| {
-            let row = users.get(&transition.user_id)?;
-            Some(StatusChange {
-                user_id: transition.user_id,
-                username: row.user.username.clone(),
-                status: if transition.online { Status::Online } else { Status::Offline },
-                last_seen_at: if transition.online { row.last_seen_at } else { Some(transition.at) },
-                decided_at_micros: micros(transition.decided_at),
-                chats: chats.remove(&transition.user_id).unwrap_or_default(),
-            })
-        });
-        Ok(changes.filter(|change| !change.chats.is_empty()).collect())
-    }
+/// What is told of these transitions, by what was read of their users. Of one whom there is not, or
+/// whose chats hear of nobody, nothing is.
+fn changes_of(transitions: &[Transition], read: Vec<ForStatus>) -> Vec<StatusChange> {
+    let mut read: HashMap<UserId, _> = read.into_iter().map(|one| (one.user_id, one)).collect();
+    let changes = transitions.iter().filter_map(|transition| {
+        let ForStatus { user_id, username, last_seen_at, chats } = read.remove(&transition.user_id)?;
+        Some(StatusChange {
+            user_id,
+            username,
+            status: if transition.online { Status::Online } else { Status::Offline },
+            last_seen_at: if transition.online { last_seen_at } else { Some(transition.at) },
+            decided_at_micros: micros(transition.decided_at),
+            chats: chats.filter(|chats| !chats.is_empty())?,
+        })
+    });
+    changes.collect()
 }
 
 /// How long transitions are gathered that so many gateways hear of.

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 /// Users whose transition waits at most, in either queue; beyond it the oldest is dropped.
 const WAITING: usize = 100_000;
 /// A user in more chats than this waits behind those who are in fewer.
-const FEW_CHATS: usize = 100;
+pub(super) const FEW_CHATS: usize = 100;
 
 /// See the module.
 pub(super) struct Waiting {

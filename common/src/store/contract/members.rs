@@ -1,6 +1,7 @@
 //! Members.
 
 use super::*;
+use time::macros::datetime;
 
 contract!(
     one_joins_and_leaves,
@@ -13,6 +14,7 @@ contract!(
     an_owner_removes_members,
     access_is_told_for_pairs,
     member_lists_are_told_for_many,
+    who_comes_or_goes_is_read_with_the_chats_that_hear_of_it,
     an_active_member_is_the_heir,
     a_group_never_stays_with_a_deactivated_owner,
     a_deactivated_member_becomes_no_owner,
@@ -270,7 +272,34 @@ async fn member_lists_are_told_for_many(at: Fixture) {
     assert_eq!(among, ids(&[&ann, &ben]));
     assert_eq!(at.store.members_among(pair, &[]).await.unwrap(), []);
     assert_eq!(at.store.member_ids(&[pair, three], 2).await.unwrap(), [(pair, ids(&[&ann, &ben]))]);
-    let found = at.store.chats_for_status(&[cem.id, UserId(0), ann.id], 3).await.unwrap();
-    assert_eq!(found, [(cem.id, vec![three]), (UserId(0), vec![]), (ann.id, vec![pair, three])]);
-    assert_eq!(at.store.chats_for_status(&[ann.id], 2).await.unwrap(), [(ann.id, vec![pair])]);
+}
+
+async fn who_comes_or_goes_is_read_with_the_chats_that_hear_of_it(at: Fixture) {
+    let (ann, ben, cem, dan) = (at.user().await, at.user().await, at.user().await, at.user().await);
+    let pair = at.group(&ann, &[&ben]).await.id;
+    let three = at.group(&ann, &[&ben, &cem]).await.id;
+    let gone = at.group(&ann, &[]).await.id;
+    at.store.delete_chat(gone, ann.id).await.unwrap();
+    let seen = datetime!(2026-11-27 21:00 UTC);
+    at.store.set_last_seen(&[(cem.id, seen)]).await.unwrap();
+    let found = async |users: &[UserId], max, most| {
+        let mut found = at.store.for_status(users, max, most).await.unwrap();
+        found.sort_by_key(|one| one.user_id);
+        found
+    };
+    let told = |user: &User, chats: Option<&[ChatId]>| ForStatus {
+        user_id: user.id,
+        username: user.username.clone(),
+        last_seen_at: (user.id == cem.id).then_some(seen),
+        chats: chats.map(<[ChatId]>::to_vec),
+    };
+    let all = [ann.id, UserId(0), cem.id, dan.id];
+    let (three_and_pair, none): (&[ChatId], &[ChatId]) = (&[pair, three], &[]);
+    let expected = [told(&ann, Some(three_and_pair)), told(&cem, Some(&[three])), told(&dan, Some(none))];
+    for most in [3, 100, usize::MAX] {
+        assert_eq!(found(&all, 3, most).await, expected, "{most}");
+    }
+    assert_eq!(found(&all, 2, 100).await, [told(&ann, Some(&[pair])), told(&cem, Some(none)), told(&dan, Some(none))]);
+    assert_eq!(found(&all, 3, 1).await, [told(&ann, None), told(&cem, Some(&[three])), told(&dan, Some(none))]);
+    assert_eq!(found(&[], 3, 1).await, []);
 }

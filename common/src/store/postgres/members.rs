@@ -8,9 +8,9 @@ use crate::model::{Chat, Member, Page, Role};
 use crate::store::changes::{heirs, members as changes};
 use crate::store::chats::may_read;
 use crate::store::members::{MemberListRow, left_without_owner, role};
-use crate::store::{Access, Committed, Members, PageRequest, ReadMark, SettingsPatch, cursor};
+use crate::store::stored_time::Time;
+use crate::store::{Access, Committed, ForStatus, Members, PageRequest, ReadMark, SettingsPatch, cursor};
 use async_trait::async_trait;
-use std::collections::HashMap;
 
 #[async_trait]
 impl Members for PostgresStore {
@@ -177,27 +177,40 @@ impl Members for PostgresStore {
         Ok(rows.into_iter().map(|(user,)| user).collect())
     }
 
-    async fn chats_for_status(&self, users: &[UserId], max: i64) -> Result<Vec<(UserId, Vec<ChatId>)>> {
+    async fn for_status(&self, users: &[UserId], max: i64, most: usize) -> Result<Vec<ForStatus>> {
         let ids: Vec<i64> = users.iter().map(|id| id.0).collect();
-        let rows: Vec<(i64, Vec<i64>)> = self
+        let too_many = i64::try_from(most).unwrap_or(i64::MAX).saturating_add(1);
+        let rows: Vec<(UserId, String, Option<Time>, Option<Vec<i64>>)> = self
             .rows(|| {
                 sqlx::query_as(
-                    "select m.user_id, array_agg(m.chat_id order by m.chat_id)
-                     from members m
-                     -- By its key, whatever is known of tables that were never analysed.
-                     cross join lateral (
-                         select from chats c
-                         where c.id = m.chat_id and c.member_count <= $2 and c.deleted_at is null limit 1
-                     ) c
-                     where m.user_id = any ($1)
-                     group by m.user_id",
+                    "select u.id, u.username, u.last_seen_at, f.chats
+                     from users u cross join lateral (
+                         select case when count(*) < $3 then
+                             coalesce(array_agg(m.chat_id order by m.chat_id) filter (where m.is_told), '{}')
+                         end as chats
+                         from (
+                             select o.chat_id, c.is_told from members o
+                             -- By its key, whatever is known of tables that were never analysed.
+                             left join lateral (
+                                 select true as is_told from chats c
+                                 where c.id = o.chat_id and c.member_count <= $2 and c.deleted_at is null limit 1
+                             ) c on true
+                             where o.user_id = u.id limit $3
+                         ) m
+                     ) f
+                     where u.id = any ($1)",
                 )
                 .bind(&ids)
                 .bind(max)
+                .bind(too_many)
             })
             .await?;
-        let mut found: HashMap<i64, Vec<i64>> = rows.into_iter().collect();
-        let mut chats_of = |user: &UserId| found.remove(&user.0).unwrap_or_default().into_iter().map(ChatId).collect();
-        Ok(users.iter().map(|user| (*user, chats_of(user))).collect())
+        let read = |(user_id, username, seen, chats): (_, _, Option<Time>, Option<Vec<i64>>)| ForStatus {
+            user_id,
+            username,
+            last_seen_at: seen.map(|time| time.0),
+            chats: chats.map(|chats| chats.into_iter().map(ChatId).collect()),
+        };
+        Ok(rows.into_iter().map(read).collect())
     }
 }

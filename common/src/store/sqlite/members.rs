@@ -8,9 +8,9 @@ use crate::model::{Chat, Member, Page, Role};
 use crate::store::changes::{heirs, members as changes};
 use crate::store::chats::may_read;
 use crate::store::members::{MemberListRow, left_without_owner, role};
-use crate::store::{Access, Committed, Members, PageRequest, ReadMark, SettingsPatch, cursor};
+use crate::store::stored_time::Time;
+use crate::store::{Access, Committed, ForStatus, Members, PageRequest, ReadMark, SettingsPatch, cursor};
 use async_trait::async_trait;
-use std::collections::HashMap;
 
 #[async_trait]
 impl Members for SqliteStore {
@@ -167,18 +167,25 @@ impl Members for SqliteStore {
         Ok(rows.into_iter().map(|(user,)| user).collect())
     }
 
-    async fn chats_for_status(&self, users: &[UserId], max: i64) -> Result<Vec<(UserId, Vec<ChatId>)>> {
+    async fn for_status(&self, users: &[UserId], max: i64, most: usize) -> Result<Vec<ForStatus>> {
         let statement = sqlx::query_as(
-            "select m.user_id, m.chat_id
-             from members m join chats c on c.id = m.chat_id
-             where m.user_id in (select value from json_each($1)) and c.member_count <= $2 and c.deleted_at is null
-             order by m.user_id, m.chat_id",
+            "select u.id, u.username, u.last_seen_at,
+                    case when (select count(*) from (select 1 from members m where m.user_id = u.id limit $3)) < $3 then (
+                        select json_group_array(m.chat_id) from (
+                            select m.chat_id from members m join chats c on c.id = m.chat_id
+                            where m.user_id = u.id and c.member_count <= $2 and c.deleted_at is null
+                            order by m.chat_id
+                        ) m
+                    ) end
+             from users u where u.id in (select value from json_each($1))",
         );
-        let rows: Vec<(UserId, ChatId)> = self.rows(statement.bind(json(&users)?).bind(max)).await?;
-        let mut found: HashMap<UserId, Vec<ChatId>> = HashMap::new();
-        for (user, chat) in rows {
-            found.entry(user).or_default().push(chat);
-        }
-        Ok(users.iter().map(|user| (*user, found.remove(user).unwrap_or_default())).collect())
+        let too_many = i64::try_from(most).unwrap_or(i64::MAX).saturating_add(1);
+        let rows: Vec<(UserId, String, Option<Time>, Option<String>)> =
+            self.rows(statement.bind(json(&users)?).bind(max).bind(too_many)).await?;
+        let read = |(user_id, username, seen, chats): (_, _, Option<Time>, Option<String>)| {
+            let chats = chats.map(|chats| serde_json::from_str(&chats)).transpose().map_err(Error::internal)?;
+            Ok(ForStatus { user_id, username, last_seen_at: seen.map(|time| time.0), chats })
+        };
+        rows.into_iter().map(read).collect()
     }
 }
