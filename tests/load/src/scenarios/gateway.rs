@@ -2,11 +2,12 @@
 //! move to another one.
 
 use super::growth::calls;
-use super::{Options, connections};
+use super::{Options, Traffic, connections};
 use crate::clock;
 use crate::cpu::Part;
 use crate::fleet::{Fleet, source};
 use crate::report::{Report, Row, float};
+use crate::sender::Pace;
 use crate::socket::{Spec, Step, handshake, text_frame};
 use crate::world::World;
 use std::sync::Arc;
@@ -131,6 +132,41 @@ pub fn deploy(options: &Options, report: &mut Report) -> Result<(), String> {
                 .cpu(&times, CLIENTS as u64)
                 .with("all are back after s", moved)
                 .with("all had left after s", float(clock::now() - begin) / 1e9),
+        );
+    }
+    Ok(())
+}
+
+/// Redis stands still while messages come to chats of one reader each: every chat's log has to be
+/// read by itself.
+pub fn outage(options: &Options, report: &mut Report) -> Result<(), String> {
+    const CHATS: usize = 9_500;
+    const SENDER: usize = CHATS + 1;
+    const RATE: f64 = 1_500.0;
+    let world = World::start()?;
+    let members = format!("select n, u from generate_series(1, {CHATS}) n, lateral (values (n), ({SENDER})) v (u)");
+    world.seed(SENDER, CHATS, &members)?;
+    let fleet = Fleet::open((1..=CHATS).map(|n| world.subscriber(n, n)).collect(), false)?;
+    let senders = [SENDER; 32];
+    let mut chat = |n: u64| 1 + n as usize % CHATS;
+    for run in 1..=options.runs {
+        let (watched, events) = (world.watched(), fleet.events());
+        world.redis.freeze();
+        let (pace, lasts) = (Pace::Rate(RATE), options.lasts);
+        let sent = Traffic { world: &world, senders: &senders, chat: &mut chat, pace, lasts }.run();
+        let (early, times, begin) = (fleet.events() - events, watched.now(), clock::now());
+        world.redis.thaw();
+        let sent = sent?;
+        let complete = fleet.wait_for(events + sent.answered, Duration::from_secs(5));
+        let seconds = float(clock::now() - begin) / 1e9;
+        let times = watched.since(&times);
+        fleet.check()?;
+        let missed = sent.answered - early;
+        report.add(
+            Row::new("outage", "messenger", format!("{RATE} messages/s to {CHATS} chats of one reader"), run)
+                .with("missed", float(missed))
+                .with("all have all after s", if complete { seconds } else { f64::NAN })
+                .cpu(&times, missed),
         );
     }
     Ok(())

@@ -59,6 +59,7 @@ pub const ALL: &[(&str, &str, Scenario)] = &[
     ("idle", "what is asked of Redis and Postgres while nothing happens, up to 40,000 chats followed", gateway::idle),
     ("deploy", "a gateway is drained, and its 9,500 clients come to another one", gateway::deploy),
     ("arrivals", "5,000 connect at once, with limits and statuses on", gateway::arrivals),
+    ("outage", "Redis stands still beside sends to 9,500 chats of one reader: until all have all", gateway::outage),
     (
         "subscriptions",
         "10,000 clients subscribe to 3 chats of 1,000, a few at a time, all at once",

@@ -42,8 +42,9 @@ pub const ACCESS: u64 = 4 * MICROSECOND;
 /// A chat's head, and a message in the tail.
 pub const HEAD: u64 = 2 * MICROSECOND;
 pub const TAIL: u64 = MICROSECOND;
-/// A read of a chat's log, and each of its events.
-pub const LOG: u64 = 60 * MICROSECOND;
+/// A query for pieces of chats' logs, each piece, and each of its events.
+pub const LOG_QUERY: u64 = 45 * MICROSECOND;
+pub const LOG: u64 = 12 * MICROSECOND;
 pub const LOGGED: u64 = 2 * MICROSECOND;
 /// An entry of the outbox that a relay claims and removes.
 pub const CLAIMED: u64 = 10 * MICROSECOND;

@@ -2,7 +2,7 @@
 
 use super::batches::Batches;
 use super::costs::SECOND;
-use super::logs::number;
+use super::logs::{EVENTS_PER_READ, number};
 use super::server::Server;
 use bytes::Bytes;
 use messenger_common::backoff::{Backoff, Pauses};
@@ -24,7 +24,7 @@ const HEADS_PER_QUERY: usize = 1000;
 /// nothing.
 const RECONNECT: Backoff = Backoff { first: Duration::from_millis(20), longest: Duration::from_millis(500) };
 pub const RETRY: Backoff = Backoff { first: Duration::from_millis(50), longest: Duration::from_secs(1) };
-/// Reads of logs that one gateway makes at once: a quarter of its eight connections.
+/// Queries for logs that one gateway makes at once: a quarter of its eight connections.
 pub const LOG_READERS: usize = 2;
 /// A read serves others for so long.
 pub const KEPT_FOR: u64 = SECOND;
@@ -130,6 +130,8 @@ pub enum Topic {
 /// A read of a log.
 pub struct LogRead {
     pub place: (u32, i64),
+    /// Events at most.
+    pub limit: usize,
     pub began: u64,
     pub piece: Option<Rc<Piece>>,
     /// Whether it was answered.
@@ -137,7 +139,8 @@ pub struct LogRead {
     pub wanted: Vec<Wanted>,
 }
 
-/// Reads of logs, each made once for all who want it, as in `gateway/src/reads/log.rs`.
+/// Reads of logs, each made once for all who want it, those that wait together, as in
+/// `gateway/src/reads`.
 #[derive(Default)]
 pub struct LogReads {
     pub reads: Map<u32, LogRead>,
@@ -152,6 +155,26 @@ impl LogReads {
     /// Forgets what was read of a chat.
     pub fn forget(&mut self, chat: u32) {
         self.kept.retain(|(of, _), _| *of != chat);
+    }
+
+    /// The reads of the next query, if one may begin.
+    pub fn begin(&mut self) -> Option<Vec<u32>> {
+        if self.running >= LOG_READERS {
+            return None;
+        }
+        let (mut some, mut room) = (Vec::new(), EVENTS_PER_READ);
+        while let Some(number) = self.queue.front().copied() {
+            if let Some(read) = self.reads.get(&number) {
+                if read.limit > room && !some.is_empty() {
+                    break;
+                }
+                room = room.saturating_sub(read.limit);
+                some.push(number);
+            }
+            self.queue.pop_front();
+        }
+        self.running += usize::from(!some.is_empty());
+        (!some.is_empty()).then_some(some)
     }
 
     /// Drops what has served its time.

@@ -30,7 +30,7 @@ pub enum Happening {
     Heads(At, Vec<(HeadQuestion, Head)>),
     MoreHeads(At),
     Gap(At, u32),
-    Piece(At, u32),
+    Pieces(At, Vec<u32>),
     ReplayAgain(Pending),
     /// An event comes to the gateways that were subscribed, each by its link of then.
     Published(Box<[(u32, u32)]>, u32, i64),

@@ -5,7 +5,7 @@ use messenger_common::event::{Effect, EventKind};
 use messenger_common::id::Seq;
 use messenger_gateway::feed::{Event, Piece};
 
-/// Events that one read brings at most.
+/// Events that one query brings at most.
 pub const EVENTS_PER_READ: usize = 256;
 
 /// When each event of each chat was committed, in microseconds, and a frame for each number.
@@ -51,11 +51,11 @@ impl Logs {
         }
     }
 
-    /// The log after some number.
-    pub fn piece(&self, chat: u32, after: i64) -> Piece {
+    /// The log after some number, up to `limit` events.
+    pub fn piece(&self, chat: u32, after: i64, limit: usize) -> Piece {
         let head = self.head(chat);
-        let events = (after + 1..=head).take(EVENTS_PER_READ).map(|seq| self.event(chat, seq)).collect();
-        Piece::new(Seq(after), EVENTS_PER_READ, events, Seq(head), Seq(0))
+        let events = (after + 1..=head).take(limit).map(|seq| self.event(chat, seq)).collect();
+        Piece::new(Seq(after), limit, events, Seq(head), Seq(0))
     }
 }
 

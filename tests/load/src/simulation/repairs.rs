@@ -1,7 +1,7 @@
 //! The reads that make a feed whole, as `gateway/src/repair.rs` and `gateway/src/reads` make them.
 
-use super::costs::{COMPARED, HEAD, LOG, LOGGED, QUERY, WAY};
-use super::gateway::{HeadQuestion, KEPT_FOR, LOG_READERS, LogRead, Wanted};
+use super::costs::{COMPARED, HEAD, LOG, LOG_QUERY, LOGGED, QUERY, WAY};
+use super::gateway::{HeadQuestion, KEPT_FOR, LogRead, Wanted};
 use super::happening::{At, Happening, Head};
 use super::logs::EVENTS_PER_READ;
 use super::server::Work;
@@ -13,6 +13,8 @@ use std::rc::Rc;
 
 /// Further from the head than this, reads begin at multiples of it, so that clients share them.
 const ALIGNMENT: i64 = 64;
+/// Events that a read of those that are known asks for beside them.
+const BEYOND: usize = 3;
 
 impl World {
     pub fn start_repair(&mut self, gateway: u32, chat: u32, due: Option<Repair>) {
@@ -89,7 +91,12 @@ impl World {
     /// Reads the log after a number, or waits for a read of it that runs.
     pub fn read_log(&mut self, gateway: u32, chat: u32, after: i64, wanted: Wanted) {
         let head = self.with_feed(gateway, chat, |feed, _| feed.head().map_or(after, |head| head.0)).unwrap_or(after);
-        let from = if head - after > ALIGNMENT { after - after % ALIGNMENT } else { after };
+        let lacks = head - after;
+        let (from, limit) = if lacks > ALIGNMENT {
+            (after - after % ALIGNMENT, EVENTS_PER_READ)
+        } else {
+            (after, BEYOND + usize::try_from(lacks).unwrap_or(0))
+        };
         let (place, log) = ((chat, from), &mut self.gateways[gateway as usize].log);
         if let Some(read) = log.kept.get(&place).and_then(|number| log.reads.get_mut(number))
             && self.now - read.began < KEPT_FOR
@@ -104,7 +111,8 @@ impl World {
         log.begun += 1;
         let number = log.begun;
         log.kept.insert(place, number);
-        log.reads.insert(number, LogRead { place, began: self.now, piece: None, came: false, wanted: vec![wanted] });
+        let (began, wanted) = (self.now, vec![wanted]);
+        log.reads.insert(number, LogRead { place, limit, began, piece: None, came: false, wanted });
         log.order.push_back(number);
         log.queue.push_back(number);
         self.read_some(self.at(gateway));
@@ -112,30 +120,34 @@ impl World {
 
     fn read_some(&mut self, at: At) {
         let log = &mut self.gateways[at.gateway as usize].log;
-        while log.running < LOG_READERS
-            && let Some(number) = log.queue.pop_front()
-        {
-            let Some(read) = log.reads.get_mut(&number) else { continue };
-            log.running += 1;
-            let (chat, from) = read.place;
-            let piece = self.logs.piece(chat, from);
-            let events = (piece.head().0 - from).clamp(0, EVENTS_PER_READ as i64) as u64;
-            read.piece = Some(Rc::new(piece));
-            let done = self.postgres.serve(self.now, Work::Log, LOG + LOGGED * events) + 2 * WAY;
-            self.calendar.plan(done, Happening::Piece(at, number));
+        while let Some(numbers) = log.begin() {
+            let mut cost = LOG_QUERY;
+            for number in &numbers {
+                let Some(read) = log.reads.get_mut(number) else { continue };
+                let (chat, from) = read.place;
+                let piece = self.logs.piece(chat, from, read.limit);
+                let events = (piece.head().0 - from).clamp(0, read.limit as i64) as u64;
+                cost += LOG + LOGGED * events;
+                read.piece = Some(Rc::new(piece));
+            }
+            let done = self.postgres.serve(self.now, Work::Log, cost) + 2 * WAY;
+            self.calendar.plan(done, Happening::Pieces(at, numbers));
         }
     }
 
-    pub fn piece_came(&mut self, at: At, number: u32) {
+    pub fn pieces_came(&mut self, at: At, numbers: &[u32]) {
         let Some(place) = self.alive(at) else { return };
         place.log.running -= 1;
-        if let Some(read) = place.log.reads.get_mut(&number)
-            && let Some(piece) = read.piece.clone()
-        {
-            read.came = true;
-            let (chat, wanted) = (read.place.0, std::mem::take(&mut read.wanted));
-            for wanted in wanted {
-                self.serve_piece(at.gateway, chat, &piece, wanted);
+        for number in numbers {
+            let log = &mut self.gateways[at.gateway as usize].log;
+            if let Some(read) = log.reads.get_mut(number)
+                && let Some(piece) = read.piece.clone()
+            {
+                read.came = true;
+                let (chat, wanted) = (read.place.0, std::mem::take(&mut read.wanted));
+                for wanted in wanted {
+                    self.serve_piece(at.gateway, chat, &piece, wanted);
+                }
             }
         }
         self.read_some(at);

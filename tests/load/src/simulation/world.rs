@@ -147,7 +147,7 @@ impl World {
             Happening::Heads(at, answers) => self.heads_answered(at, answers),
             Happening::MoreHeads(at) => self.ask_heads(at),
             Happening::Gap(at, chat) => self.fill_gap(at, chat),
-            Happening::Piece(at, number) => self.piece_came(at, number),
+            Happening::Pieces(at, numbers) => self.pieces_came(at, &numbers),
             Happening::ReplayAgain(pending) => self.replay(pending, None),
             Happening::Published(links, chat, seq) => self.published(&links, chat, seq),
             Happening::Link(at) => self.link(at),
