@@ -12,6 +12,7 @@ mod users;
 
 use self::hearing::Hearing;
 use self::missed::MissedUsers;
+use self::tail::Mark;
 use self::users::{LocalUser, Unheard};
 use crate::feed::Event;
 use crate::frame;
@@ -59,6 +60,8 @@ pub(crate) struct Hub {
     missed: Notify,
     missed_users: MissedUsers,
     hearing: Hearing,
+    /// Where the next look at the tail begins.
+    marked: Mutex<Option<Mark>>,
     was_subscribed: AtomicBool,
     /// One clone a handshake that is on its way to its shard.
     arrivals: Arc<()>,
@@ -92,6 +95,7 @@ impl Hub {
             missed: Notify::new(),
             missed_users: MissedUsers::default(),
             hearing: Hearing::new(Instant::now()),
+            marked: Mutex::default(),
             was_subscribed: AtomicBool::new(false),
             arrivals: Arc::default(),
             started: Instant::now(),

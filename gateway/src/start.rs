@@ -56,6 +56,7 @@ impl Gateway {
         lifecycle.spawn("missed statuses", Arc::clone(&hub).read_missed_statuses());
         lifecycle.spawn("missed notices", Arc::clone(&hub).read_missed_notices());
         lifecycle.spawn("tail of the log", Arc::clone(&hub).follow_the_tail());
+        lifecycle.spawn("tail while the bus is away", Arc::clone(&hub).follow_an_outage());
         if config.rebalance {
             lifecycle.spawn("hand-over of connections", rebalance::run(Arc::clone(&hub)));
         }

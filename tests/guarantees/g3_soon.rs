@@ -65,6 +65,38 @@ async fn redis_is_stopped_and_comes_back_empty() {
     .await;
 }
 
+/// The tail is read each second then; and some for a busy machine.
+const BY_THE_TAIL_WITHIN: Duration = Duration::from_secs(4);
+
+#[tokio::test]
+async fn what_is_sent_while_redis_is_away_comes_a_little_late() {
+    limited(async {
+        let d = Deployment::cluster(1, 1).start().await;
+        let (ann, bob, cem) = (d.user().await, d.user().await, d.user().await);
+        let chat_id = ann.group_id(&[&bob]).await;
+        let mut ws = bob.connect().await;
+        ws.subscribe(chat_id).await;
+        d.redis().stop().await;
+        backplane_shows(&d.nodes(), false).await;
+        let mut expect = async |kind: &str, seq: i64| {
+            let came = |frame: &serde_json::Value| frame["type"] == kind && frame["chat_id"] == chat_id;
+            let frame = ws.expect_where(kind, BY_THE_TAIL_WITHIN, came).await;
+            assert_eq!(frame["seq"], seq, "{frame}");
+        };
+        for seq in 1..=4 {
+            ann.say(chat_id, "still here").await;
+            expect("new_message", seq).await;
+        }
+        cem.join(chat_id).await;
+        expect("member_joined", 5).await;
+        d.redis().start().await;
+        backplane_shows(&d.nodes(), true).await;
+        ann.say(chat_id, "and again").await;
+        expect("new_message", 6).await;
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn redis_freezes_and_thaws() {
     limited(async {

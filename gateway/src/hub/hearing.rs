@@ -48,6 +48,11 @@ impl Hearing {
         }
     }
 
+    /// Whether publications may be missing yet: the link is away, or was until lately.
+    pub(super) fn is_away(&self, now: Instant) -> bool {
+        self.0.lock().away.as_ref().is_some_and(|away| away.counts(now))
+    }
+
     /// Since when publications of a topic that is subscribed anew may be missing.
     pub(super) fn missing_since(&self, now: Instant) -> Instant {
         let state = self.0.lock();
@@ -91,6 +96,18 @@ mod tests {
         assert_eq!(missing(&[&outage[..], &[(21, true), (23, true), (25, true)]].concat()), 23);
         let later: Vec<_> = (21..=40).map(|second| (second, true)).collect();
         assert_eq!(missing(&[&outage[..], &later].concat()), 0);
+    }
+
+    #[test]
+    fn an_outage_is_over_when_every_topic_is_subscribed_anew() {
+        let start = Instant::now();
+        let hearing = Hearing::new(start);
+        let at = |second| start + Duration::from_secs(second);
+        assert!(!hearing.is_away(at(0)));
+        hearing.look(at(1), false);
+        assert!(hearing.is_away(at(1)) && hearing.is_away(at(300)));
+        hearing.look(at(2), true);
+        assert!(hearing.is_away(at(11)) && !hearing.is_away(at(12)));
     }
 
     #[test]

@@ -4,9 +4,13 @@
 //! Ids are given in the order of sends, and seen in the order of commits. So a look begins at a
 //! mark that was taken [`SETTLED`] before the last look: a transaction that had an id by then was
 //! over at that look.
+//!
+//! While the bus is away the tail is read each second, from [`COMMITTED`] before the last look on:
+//! what is sent then comes a second late, and not when the bus is back. A write that takes longer
+//! is left to the looks in between.
 
 use super::{Delivery, Hub, ToShard, bits};
-use messenger_common::error::Result;
+use messenger_common::error::{Error, Result};
 use messenger_common::id::{ChatId, Seq};
 use messenger_common::store::TailMark;
 use std::sync::Arc;
@@ -16,34 +20,84 @@ use std::time::{Duration, Instant};
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// More than a write may take.
 const SETTLED: Duration = Duration::from_secs(3);
+/// The time between two looks while the bus is away.
+const LOOK_CLOSELY_EVERY: Duration = Duration::from_secs(1);
+/// Longer than most writes take.
+const COMMITTED: Duration = Duration::from_millis(250);
 /// What was committed when the tail was read has come by the bus within this time, if it comes.
 const ON_ITS_WAY: Duration = Duration::from_millis(250);
 
 /// A mark, and the time at which it was taken.
-type Mark = (TailMark, Instant);
+pub(super) type Mark = (TailMark, Instant);
 
 impl Hub {
     /// Compares the feeds with the tail; ends with the process.
     pub(crate) async fn follow_the_tail(self: Arc<Self>) {
-        let (stopping, mut from) = (self.lifecycle.stopping(), None);
+        let stopping = self.lifecycle.stopping();
+        if let Ok(mark) = self.mark().await {
+            *self.marked.lock() = Some(mark);
+        }
         loop {
+            let from = *self.marked.lock();
             let round = async {
                 tokio::time::sleep(LOOK_EVERY.saturating_sub(SETTLED)).await;
                 let next = self.mark().await?;
                 tokio::time::sleep(SETTLED).await;
                 if let Some(from) = from {
-                    self.look(from).await?;
+                    match self.moved(from, SETTLED, ON_ITS_WAY).await? {
+                        Some(moved) => self.reached(moved).await,
+                        None => self.send_all(|| ToShard::CompareAll).await,
+                    }
                 }
-                Ok::<_, messenger_common::error::Error>(next)
+                Ok::<_, Error>(next)
             };
             tokio::select! {
                 () = stopping.cancelled() => return,
                 next = round => match next {
-                    Ok(next) => from = Some(next),
+                    Ok(next) => *self.marked.lock() = Some(next),
                     Err(error) => tracing::debug!(%error, "cannot read the tail of the log; the next look reads it"),
                 }
             }
         }
+    }
+
+    /// Looks closely while the bus is away, and until what it lost is known to be here; ends with
+    /// the process.
+    pub(crate) async fn follow_an_outage(self: Arc<Self>) {
+        let (stopping, mut up) = (self.lifecycle.stopping(), self.bus.up());
+        loop {
+            let outage = async {
+                if up.wait_for(|up| !up).await.is_err() {
+                    // The bus has ended.
+                    return std::future::pending().await;
+                }
+                // What was lost before that was noticed, too.
+                let mut from = *self.marked.lock();
+                while !*self.bus.up().borrow() || self.hearing.is_away(Instant::now()) {
+                    tokio::time::sleep(LOOK_CLOSELY_EVERY.saturating_sub(COMMITTED)).await;
+                    if let Err(error) = self.look_closely(&mut from).await {
+                        tracing::debug!(%error, "cannot read the tail of the log; the next look reads it");
+                    }
+                }
+            };
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                () = outage => {}
+            }
+        }
+    }
+
+    async fn look_closely(&self, from: &mut Option<Mark>) -> Result<()> {
+        let next = self.mark().await?;
+        tokio::time::sleep(COMMITTED).await;
+        if let Some(from) = *from {
+            let on_its_way = if *self.bus.up().borrow() { ON_ITS_WAY } else { Duration::ZERO };
+            // Where too much happened the other looks compare all.
+            let moved = self.moved(from, COMMITTED, on_its_way).await?;
+            self.reached(moved.unwrap_or_default()).await;
+        }
+        *from = Some(next);
+        Ok(())
     }
 
     async fn mark(&self) -> Result<Mark> {
@@ -51,14 +105,16 @@ impl Hub {
         Ok((self.ctx.store.tail(None, Duration::ZERO).await?.mark, now))
     }
 
-    async fn look(&self, (mark, taken): Mark) -> Result<()> {
-        let tail = self.ctx.store.tail(Some(mark), taken.elapsed() + SETTLED).await?;
-        tokio::time::sleep(ON_ITS_WAY).await;
-        match tail.moved {
-            Some(moved) => self.reached(moved).await,
-            None => self.send_all(|| ToShard::CompareAll).await,
-        }
-        Ok(())
+    /// Which chats moved since a mark, once what is on its way has come.
+    async fn moved(
+        &self,
+        (mark, taken): Mark,
+        settled: Duration,
+        on_its_way: Duration,
+    ) -> Result<Option<Vec<(ChatId, Seq)>>> {
+        let tail = self.ctx.store.tail(Some(mark), taken.elapsed() + settled).await?;
+        tokio::time::sleep(on_its_way).await;
+        Ok(tail.moved)
     }
 
     /// Chats' logs have these numbers.
