@@ -222,6 +222,8 @@ pub struct Gateway {
     pub moved: VecDeque<(u64, u32)>,
     /// When the last looks' marks were taken.
     pub marks: VecDeque<u64>,
+    /// When that of the last close look was.
+    pub closely: Option<u64>,
     /// Buckets of presence whose users changed here since the last renewal.
     pub changed: u64,
     /// Users who came online and are to be announced.
@@ -252,6 +254,7 @@ impl Gateway {
             idle: VecDeque::new(),
             moved: VecDeque::new(),
             marks: VecDeque::new(),
+            closely: None,
             changed: 0,
             came: 0,
         }

@@ -47,6 +47,7 @@ pub enum Happening {
     Tick(At),
     Mark(At),
     Look(At),
+    LookClosely(At),
     Moved(At, Vec<(u32, i64)>),
     CompareAll(At),
     Renew(At),

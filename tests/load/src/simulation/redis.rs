@@ -4,6 +4,7 @@ use super::costs::{CHECK, PROBE, PUBLISH, RECEIVER, SECOND, SUBSCRIBE, TOPIC, TO
 use super::gateway::{Carries, Gateway, Topic};
 use super::happening::{At, Happening};
 use super::server::{Server, Work};
+use super::upkeep::LOOK_CLOSELY_EVERY;
 use super::world::World;
 
 /// Topics that one round trip subscribes.
@@ -16,6 +17,8 @@ pub struct Redis {
     /// One thread each; keys and topics are spread over them.
     pub primaries: Vec<Server>,
     pub is_away: bool,
+    /// When it was back last.
+    pub back: u64,
     /// The gateways that are subscribed to each chat.
     pub subscribers: Vec<Vec<u32>>,
 }
@@ -23,7 +26,7 @@ pub struct Redis {
 impl Redis {
     pub fn new(primaries: usize, chats: usize) -> Self {
         let primaries = (0..primaries).map(|_| Server::new(1)).collect();
-        Self { primaries, is_away: false, subscribers: vec![Vec::new(); chats] }
+        Self { primaries, is_away: false, back: 0, subscribers: vec![Vec::new(); chats] }
     }
 
     /// The primary of a key serves something. Returns when it is done.
@@ -225,6 +228,8 @@ impl World {
             let link = &self.gateways[gateway as usize].link;
             if link.carries != Carries::Nothing {
                 self.link_lost(gateway, link.session);
+                let first = self.now + LOOK_CLOSELY_EVERY;
+                self.calendar.plan(first, Happening::LookClosely(self.at(gateway)));
             }
         }
     }

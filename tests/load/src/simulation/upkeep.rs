@@ -22,6 +22,10 @@ const PARTS: u32 = 60;
 const LOOK_EVERY: u64 = 10 * SECOND;
 const SETTLED: u64 = 3 * SECOND;
 const ON_ITS_WAY: u64 = 250 * MILLISECOND;
+/// While Redis is away, and for so long after: between two looks, longer than most writes take.
+pub const LOOK_CLOSELY_EVERY: u64 = SECOND;
+const COMMITTED: u64 = 250 * MILLISECOND;
+const REMEMBERED: u64 = 10 * SECOND;
 /// A look reads so many messages at most.
 const TAIL_READS: u64 = 500_000;
 /// Presence: buckets of users, a third of a lease, and how statuses are gathered.
@@ -124,14 +128,8 @@ impl World {
             while place.moved.front().is_some_and(|(committed, _)| *committed < from) {
                 place.moved.pop_front();
             }
-            let mut chats: Vec<u32> = place.moved.iter().map(|(_, chat)| *chat).collect();
-            chats.sort_unstable();
-            chats.dedup();
-            let moved = chats.into_iter().map(|chat| (chat, self.logs.head(chat))).collect();
-            let all: u64 = self.phases.iter().map(|phase| phase.messages).sum();
-            let count = all - self.commits[(from / SECOND) as usize];
-            let cost = QUERY + TAIL * count.min(TAIL_READS);
-            next = self.postgres.serve(now, Work::Tails, cost) + 2 * WAY + ON_ITS_WAY;
+            let (moved, count, read) = self.tail(at, from);
+            next = read + ON_ITS_WAY;
             match count {
                 _ if compares_nothing => {}
                 0..=TAIL_READS => self.calendar.plan(next, Happening::Moved(at, moved)),
@@ -139,6 +137,36 @@ impl World {
             }
         }
         self.calendar.plan(next + LOOK_EVERY - SETTLED, Happening::Mark(at));
+    }
+
+    /// The same each second while Redis is away, and for a while after.
+    pub fn look_closely(&mut self, at: At) {
+        let now = self.now;
+        let is_due = self.redis.is_away || now < self.redis.back + REMEMBERED;
+        let compares_nothing = self.plan.compares_nothing;
+        let Some(place) = self.alive(at) else { return };
+        if !is_due || compares_nothing {
+            place.closely = None;
+            return;
+        }
+        let from = place.closely.replace(now - COMMITTED).or(place.marks.back().copied()).unwrap_or(now);
+        let (moved, _, read) = self.tail(at, from);
+        self.calendar.plan(read, Happening::Moved(at, moved));
+        self.calendar.plan(now + LOOK_CLOSELY_EVERY, Happening::LookClosely(at));
+    }
+
+    /// The chats that moved since a time, how many messages were sent, and when that was read.
+    fn tail(&mut self, at: At, from: u64) -> (Vec<(u32, i64)>, u64, u64) {
+        let moved = self.gateways[at.gateway as usize].moved.iter().rev();
+        let mut chats: Vec<u32> =
+            moved.take_while(|(committed, _)| *committed >= from).map(|(_, chat)| *chat).collect();
+        chats.sort_unstable();
+        chats.dedup();
+        let moved = chats.into_iter().map(|chat| (chat, self.logs.head(chat))).collect();
+        let all: u64 = self.phases.iter().map(|phase| phase.messages).sum();
+        let count = all - self.commits[(from / SECOND) as usize];
+        let cost = QUERY + TAIL * count.min(TAIL_READS);
+        (moved, count, self.postgres.serve(self.now, Work::Tails, cost) + 2 * WAY)
     }
 
     /// A feed that is elsewhere than the log compares its head.
