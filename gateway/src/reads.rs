@@ -5,8 +5,8 @@
 //! of a chat's log wait for one read, and reads pieces of many logs together.
 
 mod log;
+mod pieces;
 mod rosters;
-mod together;
 
 use log::LogReads;
 use messenger_common::batcher::Batcher;

@@ -6,7 +6,7 @@
 
 use crate::feed::{Event, Piece};
 use crate::frame;
-use crate::reads::together::{EVENTS_PER_READ, Together};
+use crate::reads::pieces::{EVENTS_PER_QUERY, Pieces};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use messenger_common::error::{Error, Result};
@@ -23,7 +23,7 @@ use tokio::runtime::Handle;
 
 /// Events that a read of those that are known asks for beside them: some may have been committed
 /// since.
-const BEYOND: usize = 3;
+const EVENTS_BEYOND_KNOWN: usize = 3;
 /// How long a read serves others after it began.
 const KEPT_FOR: Duration = Duration::from_secs(1);
 /// Bytes of all kept pieces at most; beyond it the oldest are dropped.
@@ -37,7 +37,7 @@ type Place = (ChatId, Seq);
 
 /// Reads of chats' logs, each made once for all who want it.
 pub(crate) struct LogReads {
-    together: Arc<Together>,
+    pieces: Arc<Pieces>,
     sharing: Sharing,
 }
 
@@ -49,20 +49,20 @@ impl LogReads {
             async move { store.logs_after(&asked).await }.boxed()
         };
         let sharing = Sharing { lifecycle, runtime: Handle::current(), kept: Arc::default() };
-        Self { together: Arc::new(Together::new(turns, Box::new(ask))), sharing }
+        Self { pieces: Arc::new(Pieces::new(turns, Box::new(ask))), sharing }
     }
 
     /// The log from some number not after `after` on. The log has certainly reached `known`: a kept
     /// read that ends before `after` is not served.
     pub(crate) async fn load(&self, chat: ChatId, after: Seq, known: Seq) -> Result<Arc<Piece>, Arc<Error>> {
         let asked = asked(chat, after, known);
-        let (from, together) = (asked.after, Arc::clone(&self.together));
+        let pieces = Arc::clone(&self.pieces);
         let read = async move {
-            let page = together.read(asked).await?;
+            let page = pieces.read(asked).await?;
             let events = page.events.iter().map(Event::from_log).collect();
-            Ok(Piece::new(from, asked.limit, events, page.head, page.floor))
+            Ok(Piece::new(asked.after, asked.limit, events, page.head, page.floor))
         };
-        let load = self.sharing.load((chat, from), after, Instant::now(), read);
+        let load = self.sharing.load(asked, after, Instant::now(), read);
         load.await
     }
 
@@ -81,9 +81,9 @@ impl LogReads {
 fn asked(chat_id: ChatId, after: Seq, known: Seq) -> LogAfter {
     let lacks = known.0.saturating_sub(after.0);
     if lacks > ALIGNMENT {
-        return LogAfter { chat_id, after: Seq(after.0 - after.0 % ALIGNMENT), limit: EVENTS_PER_READ };
+        return LogAfter { chat_id, after: Seq(after.0 - after.0 % ALIGNMENT), limit: EVENTS_PER_QUERY };
     }
-    LogAfter { chat_id, after, limit: BEYOND + usize::try_from(lacks).unwrap_or(0) }
+    LogAfter { chat_id, after, limit: EVENTS_BEYOND_KNOWN + usize::try_from(lacks).unwrap_or(0) }
 }
 
 /// Starts reads, and lets others wait for them.
@@ -99,11 +99,12 @@ impl Sharing {
     /// which is kept then.
     fn load(
         &self,
-        place: Place,
+        LogAfter { chat_id, after: from, limit }: LogAfter,
         after: Seq,
         now: Instant,
         read: impl Future<Output = Result<Piece>> + Send + 'static,
     ) -> Load {
+        let place = (chat_id, from);
         let mut kept = self.kept.lock();
         if let Some(load) = kept.get(place, after, now) {
             return load;
@@ -119,13 +120,15 @@ impl Sharing {
         let load = async move { reading.await.map_err(|gone| Arc::new(Error::internal(gone)))?.map_err(Arc::new) }
             .boxed()
             .shared();
-        kept.insert(place, Read { number, at: now, bytes: 0, load: load.clone() });
+        kept.insert(place, Read { number, limit, at: now, bytes: 0, load: load.clone() });
         load
     }
 }
 
 struct Read {
     number: u64,
+    /// Events that it asked for.
+    limit: usize,
     at: Instant,
     /// Once it is finished.
     bytes: usize,
@@ -144,8 +147,10 @@ struct Kept {
 
 impl Kept {
     fn get(&self, place: Place, after: Seq, now: Instant) -> Option<Load> {
-        let Read { at, load, .. } = self.reads.get(&place)?;
+        let Read { at, limit, load, .. } = self.reads.get(&place)?;
+        let asked = i64::try_from(*limit).unwrap_or(i64::MAX);
         let serves = now.duration_since(*at) < KEPT_FOR
+            && after.0 - place.1.0 < asked
             && load.peek().is_none_or(|done| done.as_ref().is_ok_and(|piece| piece.reaches(after)));
         serves.then(|| load.clone())
     }
@@ -218,6 +223,10 @@ mod tests {
 
     const CHAT: ChatId = ChatId(1);
 
+    fn all_after(from: i64) -> LogAfter {
+        LogAfter { chat_id: CHAT, after: Seq(from), limit: EVENTS_PER_QUERY }
+    }
+
     fn sharing() -> Sharing {
         Sharing { lifecycle: Lifecycle::new(), runtime: Handle::current(), kept: Arc::default() }
     }
@@ -231,7 +240,7 @@ mod tests {
             committed_at_micros: 0,
             frame: Bytes::from(vec![0; bytes]),
         };
-        Piece::new(Seq(after), EVENTS_PER_READ, vec![event], Seq(after + 1), Seq(0))
+        Piece::new(Seq(after), EVENTS_PER_QUERY, vec![event], Seq(after + 1), Seq(0))
     }
 
     /// Lets all that was spawned on this thread's runtime run.
@@ -249,7 +258,7 @@ mod tests {
         };
         assert_eq!([asked(7, 8), asked(7, 7), asked(9, 7)], [(7, 4), (7, 3), (9, 3)]);
         assert_eq!(asked(100, 164), (100, 67));
-        assert_eq!([asked(100, 165), asked(127, i64::MAX)], [(64, EVENTS_PER_READ); 2]);
+        assert_eq!([asked(100, 165), asked(127, i64::MAX)], [(64, EVENTS_PER_QUERY); 2]);
     }
 
     #[tokio::test]
@@ -257,7 +266,7 @@ mod tests {
         let (sharing, start) = (sharing(), Instant::now());
         for from in 0..100 {
             // The client is gone before its replay is read.
-            drop(sharing.load((CHAT, Seq(from)), Seq(from), start, async move { Ok(piece(from, 1000)) }));
+            drop(sharing.load(all_after(from), Seq(from), start, async move { Ok(piece(from, 1000)) }));
         }
         settle(&sharing).await;
         assert_eq!(sharing.kept.lock().reads.len(), 100);
@@ -270,8 +279,7 @@ mod tests {
     async fn the_bytes_that_are_kept_are_bounded() {
         let (sharing, start) = (sharing(), Instant::now());
         for from in 0..10 {
-            let load =
-                sharing.load((CHAT, Seq(from)), Seq(from), start, async move { Ok(piece(from, KEPT_BYTES / 4)) });
+            let load = sharing.load(all_after(from), Seq(from), start, async move { Ok(piece(from, KEPT_BYTES / 4)) });
             assert!(load.await.is_ok());
         }
         let kept = sharing.kept.lock();
@@ -286,7 +294,7 @@ mod tests {
         let (sharing, start) = (sharing(), Instant::now());
         let load = |after: i64, millis| {
             let read = async move { Ok(piece(0, 10)) };
-            sharing.load((CHAT, Seq(0)), Seq(after), start + Duration::from_millis(millis), read)
+            sharing.load(all_after(0), Seq(after), start + Duration::from_millis(millis), read)
         };
         let first = load(0, 0).await.expect("a piece");
         assert!(Arc::ptr_eq(&first, &load(0, 999).await.expect("a piece")));
@@ -294,9 +302,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_short_read_that_runs_serves_nobody_who_is_beyond_it() {
+        let (sharing, start) = (sharing(), Instant::now());
+        let short = LogAfter { limit: 4, ..all_after(64) };
+        let [first, near, beyond] = [64, 67, 68].map(|after| {
+            let load = sharing.load(short, Seq(after), start, async move { Ok(piece(after, 10)) });
+            assert!(load.peek().is_none(), "it runs");
+            load
+        });
+        let (first, near, beyond) = tokio::join!(first, near, beyond);
+        let first = first.expect("a piece");
+        assert!(Arc::ptr_eq(&first, &near.expect("a piece")) && !Arc::ptr_eq(&first, &beyond.expect("a piece")));
+    }
+
+    #[tokio::test]
     async fn a_kept_read_that_ends_too_early_or_was_forgotten_is_made_anew() {
         let (sharing, start) = (sharing(), Instant::now());
-        let load = |after: i64| sharing.load((CHAT, Seq(0)), Seq(after), start, async move { Ok(piece(0, 10)) });
+        let load = |after: i64| sharing.load(all_after(0), Seq(after), start, async move { Ok(piece(0, 10)) });
         let first = load(0).await.expect("a piece");
         let second = load(1).await.expect("a piece");
         assert!(!Arc::ptr_eq(&first, &second), "it says nothing of what comes after 1");

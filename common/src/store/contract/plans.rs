@@ -86,6 +86,9 @@ async fn every_question_reads_few_rows(analysed: bool) {
         at.store.search_users("u77", &page).await.unwrap();
         at.store.all_users("u77", &page).await.unwrap();
         at.store.users(&[ann.id, ben.id]).await.unwrap();
+        at.store.for_status(&[ann.id, ben.id], 1_000, 100).await.unwrap();
+        let logs: Vec<_> = (1..=8).map(|n| LogAfter { chat_id: ChatId(n), after: Seq(0), limit: 4 }).collect();
+        at.store.logs_after(&logs).await.unwrap();
         at.history(chat, &ann).await;
         at.store.message(message, ben.id).await.unwrap();
         at.store.mark_read(chat, ben.id, Seq(1)).await.unwrap();

@@ -38,15 +38,19 @@ impl Log for PostgresStore {
                     "select p.place, ",
                     log_columns!(),
                     " from unnest($1::bigint[], $2::bigint[], $3::bigint[]) with ordinality as p (chat_id, after, most, place)
-                     join chats c on c.id = p.chat_id
+                     cross join lateral (select * from chats c where c.id = p.chat_id limit 1) c
                      left join lateral (
                          select * from log o where o.chat_id = c.id and o.seq > greatest(p.after, c.floor)
                          order by o.seq limit p.most
                      ) e on true
-                     left join messages x on x.id = e.message_id and e.kind in ",
+                     -- Each by its key, whatever the plan expects of so many chats.
+                     left join lateral (
+                         select * from messages x where x.id = e.message_id and e.kind in ",
                     kinds!(of_a_message),
-                    " left join users a on a.id = x.author_id
-                     left join users u on u.id = e.user_id
+                    " limit 1
+                     ) x on true
+                     left join lateral (select * from users a where a.id = x.author_id limit 1) a on true
+                     left join lateral (select * from users u where u.id = e.user_id limit 1) u on true
                      order by p.place, e.seq"
                 ))
                 .bind(&chats)

@@ -1,0 +1,327 @@
+//! Pieces of chats' logs. Those that wait for their turn are read by one query: after an outage of
+//! Redis each feed lacks an event or two, and a query for each would cost the database four times
+//! as much (`docs/SCALE.md`).
+
+use futures_util::future::BoxFuture;
+use messenger_common::error::{Error, Result};
+use messenger_common::store::{LogAfter, LogPage};
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::time::Duration;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::Instant;
+
+/// Events that one query brings at most, and that one piece may ask for.
+pub(super) const EVENTS_PER_QUERY: usize = 256;
+/// A piece waits this long for its turn.
+const TURN_WITHIN: Duration = Duration::from_secs(5);
+
+type Pages = Result<Vec<Option<LogPage>>>;
+type Ask = Box<dyn Fn(Vec<LogAfter>) -> BoxFuture<'static, Pages> + Send + Sync>;
+
+/// See the module.
+pub(super) struct Pieces {
+    ask: Ask,
+    /// Queries that may run at once: those behind a herd of replays wait here, not for the store's
+    /// connections, which sends need.
+    turns: Semaphore,
+    queue: Mutex<Queue>,
+}
+
+/// Those that wait, each for as long as its reader does.
+struct Queue {
+    waiting: VecDeque<Waiting>,
+    /// Names the next one.
+    next: u64,
+    /// Events of the next query at most.
+    room: usize,
+}
+
+struct Waiting {
+    number: u64,
+    asked: LogAfter,
+    answer: oneshot::Sender<Result<LogPage>>,
+}
+
+impl Pieces {
+    /// With so many queries at once, which `ask` makes. It answers in the order asked.
+    pub(super) fn new(turns: usize, ask: Ask) -> Self {
+        let queue = Queue { waiting: VecDeque::new(), next: 0, room: EVENTS_PER_QUERY };
+        Self { ask, turns: Semaphore::new(turns), queue: Mutex::new(queue) }
+    }
+
+    /// Reads a piece of [`EVENTS_PER_QUERY`] events at most. `ChatNotFound`; `Unavailable` where
+    /// its turn does not come within five seconds.
+    pub(super) async fn read(&self, asked: LogAfter) -> Result<LogPage> {
+        let (answer, mut answered) = oneshot::channel();
+        let number = self.queue.lock().add(asked, answer);
+        let until = Instant::now() + TURN_WITHIN;
+        loop {
+            let turn = tokio::select! {
+                // Another one's query brought it.
+                biased;
+                answer = &mut answered => return answer.map_err(Error::unavailable)?,
+                turn = tokio::time::timeout_at(until, self.turns.acquire()) => turn,
+            };
+            let Ok(turn) = turn else {
+                if self.queue.lock().remove(number) {
+                    return Err(Error::unavailable("no turn to read the log came in time"));
+                }
+                break;
+            };
+            let turn = turn.map_err(Error::unavailable)?;
+            let some = self.queue.lock().take();
+            if some.is_empty() {
+                break;
+            }
+            self.ask(some).await;
+            drop(turn);
+        }
+        // Another one is asking for it.
+        answered.await.map_err(Error::unavailable)?
+    }
+
+    async fn ask(&self, some: Vec<Waiting>) {
+        let asked: Vec<LogAfter> = some.iter().map(|one| one.asked).collect();
+        let is_alone = asked.len() == 1;
+        match (self.ask)(asked).await {
+            Ok(pages) => {
+                self.queue.lock().succeeded();
+                some.into_iter().zip(pages).for_each(|(one, page)| one.answer(page.ok_or(Error::ChatNotFound)));
+            }
+            Err(error) if is_alone => {
+                if let Some(one) = some.into_iter().next() {
+                    one.answer(Err(error));
+                }
+            }
+            // It may have been too much.
+            Err(error @ Error::Unavailable(_)) => {
+                self.queue.lock().failed();
+                for one in some {
+                    one.answer(Err(Error::unavailable(error.cause())));
+                }
+            }
+            // The fault may be one chat's, and the others must not share it.
+            Err(_) => self.ask_each(some).await,
+        }
+    }
+
+    async fn ask_each(&self, some: Vec<Waiting>) {
+        let mut away: Option<String> = None;
+        for one in some.into_iter().filter(|one| !one.answer.is_closed()) {
+            if let Some(cause) = &away {
+                one.answer(Err(Error::unavailable(cause.as_str())));
+                continue;
+            }
+            let alone = (self.ask)(vec![one.asked]).await;
+            if let Err(error @ Error::Unavailable(_)) = &alone {
+                away = Some(error.cause());
+            }
+            one.answer(alone.and_then(|mut pages| pages.pop().flatten().ok_or(Error::ChatNotFound)));
+        }
+    }
+}
+
+impl Waiting {
+    fn answer(self, page: Result<LogPage>) {
+        // Nobody may wait for it any more.
+        drop(self.answer.send(page));
+    }
+}
+
+impl Queue {
+    fn add(&mut self, asked: LogAfter, answer: oneshot::Sender<Result<LogPage>>) -> u64 {
+        self.next += 1;
+        self.waiting.push_back(Waiting { number: self.next, asked, answer });
+        self.next
+    }
+
+    /// Takes one out that waits no longer; false where it was taken to be asked for.
+    fn remove(&mut self, number: u64) -> bool {
+        let at = self.waiting.iter().position(|one| one.number == number);
+        at.and_then(|at| self.waiting.remove(at)).is_some()
+    }
+
+    /// Takes the first of those that wait, as many as one query brings.
+    fn take(&mut self) -> Vec<Waiting> {
+        let (mut some, mut room) = (Vec::new(), self.room);
+        while let Some(next) = self.waiting.pop_front() {
+            if next.answer.is_closed() {
+                continue;
+            }
+            if next.asked.limit > room && !some.is_empty() {
+                self.waiting.push_front(next);
+                break;
+            }
+            room = room.saturating_sub(next.asked.limit);
+            some.push(next);
+        }
+        some
+    }
+
+    fn succeeded(&mut self) {
+        self.room = (self.room * 2).min(EVENTS_PER_QUERY);
+    }
+
+    /// A query for several took too long, or the store was away.
+    fn failed(&mut self) {
+        self.room = (self.room / 2).max(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use messenger_common::id::{ChatId, Seq};
+    use messenger_common::lifecycle::Lifecycle;
+    use std::sync::Arc;
+
+    /// The chat whose rows nobody can read, the one that is none, the one of a store that is away.
+    const TORN: ChatId = ChatId(1013);
+    const NONE: ChatId = ChatId(1014);
+    const AWAY: ChatId = ChatId(1015);
+
+    fn asked(chat: i64, limit: usize) -> LogAfter {
+        LogAfter { chat_id: ChatId(chat), after: Seq(0), limit }
+    }
+
+    /// A store of empty logs, whose head is the chat's number; how many logs each query asked for.
+    struct Store {
+        reads: Arc<Pieces>,
+        queries: Arc<Mutex<Vec<usize>>>,
+        /// A query takes one of them.
+        go: Arc<Semaphore>,
+    }
+
+    fn store(turns: usize) -> Store {
+        let (queries, go) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Semaphore::new(0)));
+        let parts = (Arc::clone(&queries), Arc::clone(&go));
+        let ask = move |asked: Vec<LogAfter>| -> BoxFuture<'static, Pages> {
+            let (queries, go) = parts.clone();
+            Box::pin(async move {
+                queries.lock().push(asked.len());
+                go.acquire().await.map_err(Error::unavailable)?.forget();
+                if asked.iter().any(|one| one.chat_id == TORN) {
+                    return Err(Error::internal("torn"));
+                }
+                if asked.iter().any(|one| one.chat_id == AWAY) {
+                    return Err(Error::unavailable("away"));
+                }
+                let page = |one: LogAfter| LogPage { events: vec![], head: Seq(one.chat_id.0), floor: Seq(0) };
+                Ok(asked.into_iter().map(|one| (one.chat_id != NONE).then(|| page(one))).collect())
+            })
+        };
+        Store { reads: Arc::new(Pieces::new(turns, Box::new(ask))), queries, go }
+    }
+
+    impl Store {
+        fn read(&self, chat: i64, limit: usize) -> tokio::task::JoinHandle<Result<LogPage>> {
+            let reads = Arc::clone(&self.reads);
+            Lifecycle::new().spawn_task("read", async move { reads.read(asked(chat, limit)).await })
+        }
+
+        async fn waiting(&self, count: usize) {
+            while self.reads.queue.lock().waiting.len() < count {
+                tokio::task::yield_now().await;
+            }
+        }
+
+        async fn asks(&self, queries: usize) {
+            while self.queries.lock().len() < queries {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_a_turn_is_read_together_as_much_as_one_query_brings() {
+        let store = store(2);
+        let mut reads: Vec<_> = (0..2).map(|chat| store.read(chat, EVENTS_PER_QUERY)).collect();
+        store.asks(2).await;
+        reads.extend((2..102).map(|chat| store.read(chat, 4)));
+        store.waiting(100).await;
+        reads.push(store.read(102, EVENTS_PER_QUERY));
+        store.waiting(101).await;
+        // Nobody waits for this one when its turn comes.
+        reads[50].abort();
+        while !reads[50].is_finished() {
+            tokio::task::yield_now().await;
+        }
+        store.go.add_permits(10);
+        for (chat, read) in (0..).zip(reads) {
+            if chat != 50 {
+                assert_eq!(read.await.unwrap().unwrap().head, Seq(chat));
+            }
+        }
+        assert_eq!(*store.queries.lock(), [1, 1, 64, 35, 1]);
+        assert!(store.reads.queue.lock().waiting.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_log_that_cannot_be_read_holds_up_no_other() {
+        let store = store(1);
+        let first = store.read(1, 4);
+        store.asks(1).await;
+        let reads = [2, TORN.0, NONE.0, 3].map(|chat| store.read(chat, 4));
+        store.waiting(4).await;
+        store.go.add_permits(10);
+        first.await.unwrap().unwrap();
+        let [two, torn, none, three] = reads;
+        assert_eq!(two.await.unwrap().unwrap().head, Seq(2));
+        assert!(matches!(torn.await.unwrap(), Err(Error::Internal(_))));
+        assert!(matches!(none.await.unwrap(), Err(Error::ChatNotFound)));
+        assert_eq!(three.await.unwrap().unwrap().head, Seq(3));
+        assert_eq!(*store.queries.lock(), [1, 4, 1, 1, 1, 1]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_read_does_not_wait_for_ever_and_leaves_nothing_behind() {
+        let store = store(1);
+        let first = store.read(1, 4);
+        store.asks(1).await;
+        let begun = Instant::now();
+        assert!(matches!(store.read(2, 4).await.unwrap(), Err(Error::Unavailable(_))));
+        assert_eq!(begun.elapsed().as_secs(), TURN_WITHIN.as_secs());
+        store.go.add_permits(2);
+        first.await.unwrap().unwrap();
+        store.read(3, 4).await.unwrap().unwrap();
+        assert_eq!(*store.queries.lock(), [1, 1]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_read_that_is_being_asked_for_is_waited_for() {
+        let store = store(1);
+        let first = store.read(1, EVENTS_PER_QUERY);
+        store.asks(1).await;
+        tokio::time::advance(TURN_WITHIN - Duration::from_millis(1)).await;
+        let reads = [2, 3].map(|chat| store.read(chat, 4));
+        store.waiting(2).await;
+        store.go.add_permits(1);
+        first.await.unwrap().unwrap();
+        store.asks(2).await;
+        // The second asked for both; the turn of the third would have come too late.
+        tokio::time::advance(TURN_WITHIN * 2).await;
+        store.go.add_permits(1);
+        for read in reads {
+            read.await.unwrap().unwrap();
+        }
+        assert_eq!(*store.queries.lock(), [1, 2]);
+    }
+
+    #[tokio::test]
+    async fn a_query_that_is_too_much_is_followed_by_smaller_ones() {
+        let store = store(1);
+        store.go.add_permits(100);
+        for chat in [AWAY, AWAY, ChatId(2)] {
+            let held = store.reads.turns.acquire().await.unwrap();
+            let reads: Vec<_> = (0..64).map(|_| store.read(chat.0, 4)).collect();
+            store.waiting(64).await;
+            drop(held);
+            for read in reads {
+                assert_eq!(read.await.unwrap().is_ok(), chat != AWAY);
+            }
+        }
+        let (first, second, third) = ([64], [32, 16, 8, 4, 2, 1, 1], [1, 2, 4, 8, 16, 32, 1]);
+        assert_eq!(*store.queries.lock(), [&first[..], &second, &third].concat());
+    }
+}
