@@ -31,7 +31,7 @@ pub struct Access {
     pub epoch: Arc<str>,
 }
 
-/// Who comes or goes, and in which chats that is told.
+/// A user who comes or goes, and the chats that hear of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForStatus {
     /// The user.
@@ -40,7 +40,7 @@ pub struct ForStatus {
     pub username: String,
     /// When the user was last online, before now.
     pub last_seen_at: Option<OffsetDateTime>,
-    /// By id; `None`: the user is in more than were asked for.
+    /// By id; `None`: the user is in more chats than were asked for.
     pub chats: Option<Vec<ChatId>>,
 }
 
@@ -110,8 +110,8 @@ pub trait Members: Send + Sync + 'static {
     async fn member_ids(&self, chats: &[ChatId], max: i64) -> Result<Vec<(ChatId, Vec<UserId>)>>;
     /// Those of these users who are members of the chat, by id.
     async fn members_among(&self, chat: ChatId, users: &[UserId]) -> Result<Vec<UserId>>;
-    /// Those of these users whom there is, in any order, with those of their chats that have at most
-    /// `max` members. The chats of one who is in more than `most` are not read.
+    /// The users of these whom there is, in any order, with those of their chats that have at most
+    /// `max` members. A user in more than `most` has none here.
     async fn for_status(&self, users: &[UserId], max: i64, most: usize) -> Result<Vec<ForStatus>>;
 }
 

@@ -163,13 +163,13 @@ impl Announcer {
         }
     }
 
-    /// Those of users in few chats, with these; the weight of each of the others.
+    /// The users in few chats, with these; the weight of each of the others.
     async fn read_cheap(&self, due: &[Due]) -> Result<(Vec<ForStatus>, HashMap<UserId, usize>)> {
         let ids: Vec<UserId> = due.iter().map(|due| due.transition.user_id).collect();
         let read = self.store.for_status(&ids, self.status_max_members, FEW_CHATS).await?;
         let many: Vec<UserId> = read.iter().filter(|one| one.chats.is_none()).map(|one| one.user_id).collect();
         let weights = if many.is_empty() { Vec::new() } else { self.weights(&many).await? };
-        // Who left chats since then waits behind the others once.
+        // One who left chats since then waits behind the others once.
         let weights = weights.into_iter().map(|weight| weight.max(FEW_CHATS + 1));
         Ok((read, many.into_iter().zip(weights).collect()))
     }
@@ -182,10 +182,15 @@ impl Announcer {
         }
     }
 
-    async fn publish(&self, due: &[Due], read: Vec<ForStatus>) -> Result<()> {
+    async fn publish(&self, due: &[Due], mut read: Vec<ForStatus>) -> Result<()> {
         let seen: Vec<_> = due.iter().filter_map(|due| Some((due.transition.user_id, due.seen?))).collect();
         if !seen.is_empty() {
             self.store.set_last_seen(&seen).await?;
+            // They were read before.
+            let seen: HashMap<UserId, _> = seen.into_iter().collect();
+            for user in &mut read {
+                user.last_seen_at = user.last_seen_at.max(seen.get(&user.user_id).copied());
+            }
         }
         let transitions: Vec<Transition> = due.iter().map(|due| due.transition).collect();
         let pieces = pieces(changes_of(&transitions, read).into_iter());
@@ -224,8 +229,8 @@ impl Announcer {
     }
 }
 
-/// What is told of these transitions, by what was read of their users. Of one whom there is not, or
-/// whose chats hear of nobody, nothing is.
+/// The changes that these transitions are to their users' chats. There is none where the user is
+/// gone, or in no chat that hears of it.
 fn changes_of(transitions: &[Transition], read: Vec<ForStatus>) -> Vec<StatusChange> {
     let mut read: HashMap<UserId, _> = read.into_iter().map(|one| (one.user_id, one)).collect();
     let changes = transitions.iter().filter_map(|transition| {

@@ -186,13 +186,13 @@ impl Members for PostgresStore {
                     "select u.id, u.username, u.last_seen_at, f.chats
                      from users u cross join lateral (
                          select case when count(*) < $3 then
-                             coalesce(array_agg(m.chat_id order by m.chat_id) filter (where m.is_told), '{}')
+                             coalesce(array_agg(m.chat_id order by m.chat_id) filter (where m.hears), '{}')
                          end as chats
                          from (
-                             select o.chat_id, c.is_told from members o
+                             select o.chat_id, c.hears from members o
                              -- By its key, whatever is known of tables that were never analysed.
                              left join lateral (
-                                 select true as is_told from chats c
+                                 select true as hears from chats c
                                  where c.id = o.chat_id and c.member_count <= $2 and c.deleted_at is null limit 1
                              ) c on true
                              where o.user_id = u.id limit $3
