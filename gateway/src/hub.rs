@@ -61,7 +61,7 @@ pub(crate) struct Hub {
     missed_users: MissedUsers,
     hearing: Hearing,
     /// Where the next look at the tail begins.
-    marked: Mutex<Option<Mark>>,
+    tail_mark: Mutex<Option<Mark>>,
     was_subscribed: AtomicBool,
     /// One clone a handshake that is on its way to its shard.
     arrivals: Arc<()>,
@@ -95,7 +95,7 @@ impl Hub {
             missed: Notify::new(),
             missed_users: MissedUsers::default(),
             hearing: Hearing::new(Instant::now()),
-            marked: Mutex::default(),
+            tail_mark: Mutex::default(),
             was_subscribed: AtomicBool::new(false),
             arrivals: Arc::default(),
             started: Instant::now(),

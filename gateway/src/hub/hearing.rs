@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_is_over_when_every_topic_is_subscribed_anew() {
+    fn an_outage_counts_as_one_for_a_while_after() {
         let start = Instant::now();
         let hearing = Hearing::new(start);
         let at = |second| start + Duration::from_secs(second);

@@ -5,13 +5,14 @@
 //! mark that was taken [`SETTLED`] before the last look: a transaction that had an id by then was
 //! over at that look.
 //!
-//! While the bus is away the tail is read each second, from [`COMMITTED`] before the last look on:
-//! what is sent then comes a second late, and not when the bus is back. A write that takes longer
-//! is left to the looks in between.
+//! While the bus is away the tail is read each second, from [`COMMITTED_WITHIN`] before the last
+//! look on: a message comes a second late then, and not when the bus is back. A write that takes
+//! longer is left to the other looks.
 
 use super::{Delivery, Hub, ToShard, bits};
 use messenger_common::error::{Error, Result};
 use messenger_common::id::{ChatId, Seq};
+use messenger_common::random;
 use messenger_common::store::TailMark;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,7 +24,9 @@ const SETTLED: Duration = Duration::from_secs(3);
 /// The time between two looks while the bus is away.
 const LOOK_CLOSELY_EVERY: Duration = Duration::from_secs(1);
 /// Longer than most writes take.
-const COMMITTED: Duration = Duration::from_millis(250);
+const COMMITTED_WITHIN: Duration = Duration::from_millis(500);
+/// Close looks that failed for so long begin anew: the other looks read what is older.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(30);
 /// What was committed when the tail was read has come by the bus within this time, if it comes.
 const ON_ITS_WAY: Duration = Duration::from_millis(250);
 
@@ -34,17 +37,18 @@ impl Hub {
     /// Compares the feeds with the tail; ends with the process.
     pub(crate) async fn follow_the_tail(self: Arc<Self>) {
         let stopping = self.lifecycle.stopping();
-        if let Ok(mark) = self.mark().await {
-            *self.marked.lock() = Some(mark);
+        match self.mark().await {
+            Ok(mark) => *self.tail_mark.lock() = Some(mark),
+            Err(error) => tracing::debug!(%error, "cannot read where the log ends; the first look says it"),
         }
         loop {
-            let from = *self.marked.lock();
+            let from = *self.tail_mark.lock();
             let round = async {
                 tokio::time::sleep(LOOK_EVERY.saturating_sub(SETTLED)).await;
                 let next = self.mark().await?;
                 tokio::time::sleep(SETTLED).await;
                 if let Some(from) = from {
-                    match self.moved(from, SETTLED, ON_ITS_WAY).await? {
+                    match self.moved(from, SETTLED).await? {
                         Some(moved) => self.reached(moved).await,
                         None => self.send_all(|| ToShard::CompareAll).await,
                     }
@@ -54,15 +58,14 @@ impl Hub {
             tokio::select! {
                 () = stopping.cancelled() => return,
                 next = round => match next {
-                    Ok(next) => *self.marked.lock() = Some(next),
+                    Ok(next) => *self.tail_mark.lock() = Some(next),
                     Err(error) => tracing::debug!(%error, "cannot read the tail of the log; the next look reads it"),
                 }
             }
         }
     }
 
-    /// Looks closely while the bus is away, and until what it lost is known to be here; ends with
-    /// the process.
+    /// Looks closely while the bus is away and for a while after; ends with the process.
     pub(crate) async fn follow_an_outage(self: Arc<Self>) {
         let (stopping, mut up) = (self.lifecycle.stopping(), self.bus.up());
         loop {
@@ -71,13 +74,16 @@ impl Hub {
                     // The bus has ended.
                     return std::future::pending().await;
                 }
-                // What was lost before that was noticed, too.
-                let mut from = *self.marked.lock();
+                // All nodes see it go at once, and are not to ask at once each second.
+                tokio::time::sleep(random::within(Duration::ZERO..LOOK_CLOSELY_EVERY / 2)).await;
+                // Publications were lost before that was noticed, too.
+                let mut from = *self.tail_mark.lock();
                 while !*self.bus.up().borrow() || self.hearing.is_away(Instant::now()) {
-                    tokio::time::sleep(LOOK_CLOSELY_EVERY.saturating_sub(COMMITTED)).await;
                     if let Err(error) = self.look_closely(&mut from).await {
                         tracing::debug!(%error, "cannot read the tail of the log; the next look reads it");
+                        from = from.filter(|(_, taken)| taken.elapsed() < GIVEN_UP_AFTER);
                     }
+                    tokio::time::sleep(LOOK_CLOSELY_EVERY.saturating_sub(COMMITTED_WITHIN)).await;
                 }
             };
             tokio::select! {
@@ -89,11 +95,10 @@ impl Hub {
 
     async fn look_closely(&self, from: &mut Option<Mark>) -> Result<()> {
         let next = self.mark().await?;
-        tokio::time::sleep(COMMITTED).await;
+        tokio::time::sleep(COMMITTED_WITHIN).await;
         if let Some(from) = *from {
-            let on_its_way = if *self.bus.up().borrow() { ON_ITS_WAY } else { Duration::ZERO };
             // Where too much happened the other looks compare all.
-            let moved = self.moved(from, COMMITTED, on_its_way).await?;
+            let moved = self.moved(from, COMMITTED_WITHIN).await?;
             self.reached(moved.unwrap_or_default()).await;
         }
         *from = Some(next);
@@ -105,15 +110,10 @@ impl Hub {
         Ok((self.ctx.store.tail(None, Duration::ZERO).await?.mark, now))
     }
 
-    /// Which chats moved since a mark, once what is on its way has come.
-    async fn moved(
-        &self,
-        (mark, taken): Mark,
-        settled: Duration,
-        on_its_way: Duration,
-    ) -> Result<Option<Vec<(ChatId, Seq)>>> {
+    /// The chats that moved since a mark, once what is on its way has come.
+    async fn moved(&self, (mark, taken): Mark, settled: Duration) -> Result<Option<Vec<(ChatId, Seq)>>> {
         let tail = self.ctx.store.tail(Some(mark), taken.elapsed() + settled).await?;
-        tokio::time::sleep(on_its_way).await;
+        tokio::time::sleep(ON_ITS_WAY).await;
         Ok(tail.moved)
     }
 
