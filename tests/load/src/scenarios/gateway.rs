@@ -2,7 +2,7 @@
 //! move to another one.
 
 use super::growth::calls;
-use super::{Options, Traffic, connections};
+use super::{Options, Traffic, connections, measure};
 use crate::clock;
 use crate::cpu::Part;
 use crate::fleet::{Fleet, source};
@@ -150,23 +150,26 @@ pub fn outage(options: &Options, report: &mut Report) -> Result<(), String> {
     let senders = [SENDER; 32];
     let mut chat = |n: u64| 1 + n as usize % CHATS;
     for run in 1..=options.runs {
-        let (watched, events) = (world.watched(), fleet.events());
-        world.redis.freeze();
-        let (pace, lasts) = (Pace::Rate(RATE), options.lasts);
-        let sent = Traffic { world: &world, senders: &senders, chat: &mut chat, pace, lasts }.run();
-        let (early, times, begin) = (fleet.events() - events, watched.now(), clock::now());
-        world.redis.thaw();
-        let sent = sent?;
-        let complete = fleet.wait_for(events + sent.answered, Duration::from_secs(5));
-        let seconds = float(clock::now() - begin) / 1e9;
-        let times = watched.since(&times);
-        fleet.check()?;
-        let missed = sent.answered - early;
+        let (mut late, mut begin) = (0, 0);
+        let measured = measure(&world.watched(), &fleet, 1, || {
+            let events = fleet.events();
+            world.redis.freeze();
+            let (pace, lasts) = (Pace::Rate(RATE), options.lasts);
+            let sent = Traffic { world: &world, senders: &senders, chat: &mut chat, pace, lasts }.run();
+            world.redis.thaw();
+            begin = clock::now();
+            let sent = sent?;
+            late = (events + sent.answered).saturating_sub(fleet.events());
+            fleet.wait_for(events + sent.answered, Duration::from_secs(5));
+            Ok(sent)
+        })?;
+        let at = format!("{RATE} messages/s to {CHATS} chats of one reader");
         report.add(
-            Row::new("outage", "messenger", format!("{RATE} messages/s to {CHATS} chats of one reader"), run)
-                .with("missed", float(missed))
-                .with("all have all after s", if complete { seconds } else { f64::NAN })
-                .cpu(&times, missed),
+            Row::new("outage", "messenger", at, run)
+                .with("not there when Redis is back", float(late))
+                .with("until all are s", float(clock::now() - begin) / 1e9)
+                .cpu(&measured.times, measured.sent.answered)
+                .tally(&measured.tally, measured.expected, measured.seconds),
         );
     }
     Ok(())

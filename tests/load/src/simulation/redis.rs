@@ -228,7 +228,8 @@ impl World {
             let link = &self.gateways[gateway as usize].link;
             if link.carries != Carries::Nothing {
                 self.link_lost(gateway, link.session);
-                let first = self.now + LOOK_CLOSELY_EVERY;
+                // Each at a moment of its own.
+                let first = self.now + LOOK_CLOSELY_EVERY / 2 + self.random.up_to(LOOK_CLOSELY_EVERY / 2);
                 self.calendar.plan(first, Happening::LookClosely(self.at(gateway)));
             }
         }
