@@ -1,5 +1,6 @@
 //! An entry of the log and the row that keeps it: one codec, the same for both back ends.
 
+use super::log::LogPage;
 use super::members::{role, role_number};
 use super::messages::MessageRow;
 use super::stored_time::Time;
@@ -125,6 +126,13 @@ pub(super) struct LogRow {
     chat_member_count: Option<i64>,
     #[sqlx(flatten)]
     message: MessageRow,
+}
+
+/// The page of a piece's rows, which name its chat even where it is empty; `None` without any.
+pub(super) fn page(rows: impl IntoIterator<Item = LogRow>) -> Option<LogPage> {
+    let mut rows = rows.into_iter().peekable();
+    let (head, floor) = rows.peek().map(|row| (row.head, row.floor))?;
+    Some(LogPage { events: rows.filter_map(LogRow::into_event).collect(), head, floor })
 }
 
 impl LogRow {

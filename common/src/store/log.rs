@@ -4,7 +4,6 @@ use crate::error::Result;
 use crate::event::{LogEvent, Traced};
 use crate::id::{ChatId, Seq, UserId};
 use crate::model::{Chat, ChatSettings, Message};
-use crate::store::entry::LogRow;
 use crate::store::stored_time::Time;
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -111,8 +110,8 @@ pub(super) const TAIL: i64 = 500_000;
 /// The log and its outbox. See the store's obligations.
 #[async_trait]
 pub trait Log: Send + Sync + 'static {
-    /// Pieces of chats' logs, in the order asked. `None`: no such chat. The log of a deleted chat is
-    /// still read.
+    /// Pieces of chats' logs, in the order asked. `None`: no such chat. The log of a deleted chat
+    /// is still read.
     async fn logs_after(&self, asked: &[LogAfter]) -> Result<Vec<Option<LogPage>>>;
     /// For each chat the head of its log, and the commit of its entry of that number. In the order
     /// asked, deleted chats too; `None` where there is no such chat. Never from a replica.
@@ -133,15 +132,6 @@ pub trait Log: Send + Sync + 'static {
     /// chats' floors. Erases as many texts of deleted chats. Answers how many; 0 when nothing is
     /// left to do. Blocks no writer.
     async fn prune(&self, older_than: Duration, limit: usize) -> Result<usize>;
-}
-
-impl LogPage {
-    /// The page of a piece's rows, which name its chat even where it is empty; `None` without any.
-    pub(super) fn of(rows: impl IntoIterator<Item = LogRow>) -> Option<Self> {
-        let mut rows = rows.into_iter().peekable();
-        let (head, floor) = rows.peek().map(|row| (row.head, row.floor))?;
-        Some(Self { events: rows.filter_map(LogRow::into_event).collect(), head, floor })
-    }
 }
 
 /// The heads of rows that bear the place of their question, counted from one.

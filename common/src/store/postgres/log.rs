@@ -7,7 +7,7 @@ use super::prune::prune;
 use crate::error::Result;
 use crate::event::LogEvent;
 use crate::id::{ChatId, Seq, UserId};
-use crate::store::entry::{LogRow, kinds, log_columns};
+use crate::store::entry::{LogRow, kinds, log_columns, page};
 use crate::store::fault::{Fault, is_lost};
 use crate::store::log::{TAIL, in_the_order_asked};
 use crate::store::outbox::{EVENTS_PER_CLAIM, OutboxPayload, rebuilt};
@@ -61,7 +61,7 @@ impl Log for PostgresStore {
         let mut rows = rows.into_iter().peekable();
         let pages = (1..).take(asked.len()).map(|place| {
             let own = std::iter::from_fn(|| rows.next_if(|placed| placed.place == place));
-            LogPage::of(own.map(|placed| placed.row))
+            page(own.map(|placed| placed.row))
         });
         Ok(pages.collect())
     }

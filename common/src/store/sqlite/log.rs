@@ -6,7 +6,7 @@ use super::database::{commit, json, moved};
 use super::prune::prune;
 use crate::error::Result;
 use crate::id::{ChatId, Seq, UserId};
-use crate::store::entry::{LogRow, kinds, log_columns};
+use crate::store::entry::{LogRow, kinds, log_columns, page};
 use crate::store::fault::{Fault, is_lost};
 use crate::store::log::{TAIL, in_the_order_asked};
 use crate::store::outbox::{EVENTS_PER_CLAIM, OutboxPayload, rebuilt};
@@ -24,7 +24,7 @@ impl Log for SqliteStore {
             let mut reader = self.database.reader.acquire().await?;
             let mut pages = Vec::with_capacity(asked.len());
             for LogAfter { chat_id, after, limit } in asked {
-                pages.push(LogPage::of(log_rows(&mut reader, *chat_id, *after, Seq(i64::MAX), *limit).await?));
+                pages.push(page(log_rows(&mut reader, *chat_id, *after, Seq(i64::MAX), *limit).await?));
             }
             Ok(pages)
         })
