@@ -26,6 +26,18 @@ pub struct Redis {
     process: Mutex<Option<Process>>,
 }
 
+/// A free port. A node of a cluster listens on one more, 10,000 above it, which must be no port that
+/// the system gives to whoever connects.
+fn port() -> u16 {
+    const TO_THE_BUS: u16 = 10_000;
+    const FIRST_GIVEN: u16 = 32_768;
+    let is_free = |port: u16| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
+    std::iter::repeat_with(free_port)
+        .take(usize::from(u16::MAX))
+        .find(|port| port + TO_THE_BUS < FIRST_GIVEN && is_free(port + TO_THE_BUS))
+        .expect("a free loopback port with another one above it")
+}
+
 impl Redis {
     /// A new, empty server.
     pub async fn private() -> Arc<Self> {
@@ -43,7 +55,7 @@ impl Redis {
         let server = Self {
             program: program()?,
             dir: process::new_dir("redis"),
-            port: free_port(),
+            port: port(),
             options,
             log: Arc::default(),
             process: Mutex::new(None),

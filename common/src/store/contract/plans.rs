@@ -158,10 +158,15 @@ async fn a_run_of_deleted_messages_is_skipped() {
             assert!(newer.items.is_empty());
             read().await
         };
-        // Until they are vacuumed, the first to come marks their entries as dead.
-        let before = round().await;
-        let most = round().await - before;
-        assert!(most < 1_000, "{most} entries of indexes were read");
+        // Until they are vacuumed, the first to come marks their entries as dead, once nobody's
+        // snapshot is older: one of an automatic analyze may be.
+        within(async || {
+            let before = round().await;
+            let most = round().await - before;
+            println!("{most} entries of indexes were read");
+            most < 1_000
+        })
+        .await;
         // What is left behind the run is found when the chat is erased.
         at.sql(&format!("update messages set deleted_at = null where seq = {to}")).await;
         at.sql(&format!("update chats set deleted_at = now() where id = {chat}")).await;
