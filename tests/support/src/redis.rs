@@ -26,8 +26,8 @@ pub struct Redis {
     process: Mutex<Option<Process>>,
 }
 
-/// A free port. A node of a cluster listens on one more, 10,000 above it, which must be no port that
-/// the system gives to whoever connects.
+/// A free port. A node of a cluster listens on one more, 10,000 above it, which must be no port
+/// that the system gives to whoever connects.
 fn port() -> u16 {
     const TO_THE_BUS: u16 = 10_000;
     const FIRST_GIVEN: u16 = 32_768;
