@@ -6,10 +6,10 @@ use super::source::{files, files_of};
 
 const LINES_PER_FILE: usize = 350;
 const COLUMNS_PER_COMMENT: usize = 100;
-/// How a line that is a comment begins, by the extension of its file. SQL is not among them: a
-/// migration keeps its bytes.
+/// How a line that is a comment begins, by the extension of its file; in Rust those of its SQL too.
+/// Files of SQL are not among them: a migration keeps its bytes.
 const COMMENTS: [(&str, &[&str]); 10] = [
-    ("rs", &["//"]),
+    ("rs", &["//", "--"]),
     ("lua", &["--"]),
     ("js", &["//", "/*", "* "]),
     ("css", &["/*"]),

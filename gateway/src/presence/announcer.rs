@@ -182,18 +182,13 @@ impl Announcer {
         }
     }
 
-    async fn publish(&self, due: &[Due], mut read: Vec<ForStatus>) -> Result<()> {
+    async fn publish(&self, due: &[Due], read: Vec<ForStatus>) -> Result<()> {
         let seen: Vec<_> = due.iter().filter_map(|due| Some((due.transition.user_id, due.seen?))).collect();
         if !seen.is_empty() {
             self.store.set_last_seen(&seen).await?;
-            // They were read before.
-            let seen: HashMap<UserId, _> = seen.into_iter().collect();
-            for user in &mut read {
-                user.last_seen_at = user.last_seen_at.max(seen.get(&user.user_id).copied());
-            }
         }
         let transitions: Vec<Transition> = due.iter().map(|due| due.transition).collect();
-        let pieces = pieces(changes_of(&transitions, read).into_iter());
+        let pieces = pieces(changes_of(due, read).into_iter());
         let publications: Vec<_> = pieces.into_iter().map(|some| Publication::from(&Envelope::Status(some))).collect();
         if !publications.is_empty() {
             self.bus.publish(&publications).await?;
@@ -219,9 +214,9 @@ impl Announcer {
         for (at, weight) in self.weights(&ids).await?.into_iter().enumerate() {
             chats += weight;
             if chats >= CHATS_PER_QUESTION || at + 1 == transitions.len() {
-                let some = &transitions[begun..=at];
+                let some: Vec<Due> = transitions[begun..=at].iter().map(|transition| Due::from(*transition)).collect();
                 let read = self.store.for_status(&ids[begun..=at], self.status_max_members, usize::MAX).await?;
-                changes.append(&mut changes_of(some, read));
+                changes.append(&mut changes_of(&some, read));
                 (begun, chats) = (at + 1, 0);
             }
         }
@@ -230,16 +225,16 @@ impl Announcer {
 }
 
 /// The changes that these transitions are to their users' chats. There is none where the user is
-/// gone, or in no chat that hears of it.
-fn changes_of(transitions: &[Transition], read: Vec<ForStatus>) -> Vec<StatusChange> {
+/// gone, or in no chat that hears of it. An end that was stored since the user was read counts.
+fn changes_of(due: &[Due], read: Vec<ForStatus>) -> Vec<StatusChange> {
     let mut read: HashMap<UserId, _> = read.into_iter().map(|one| (one.user_id, one)).collect();
-    let changes = transitions.iter().filter_map(|transition| {
+    let changes = due.iter().filter_map(|Due { transition, seen }| {
         let ForStatus { user_id, username, last_seen_at, chats } = read.remove(&transition.user_id)?;
         Some(StatusChange {
             user_id,
             username,
             status: if transition.online { Status::Online } else { Status::Offline },
-            last_seen_at: if transition.online { last_seen_at } else { Some(transition.at) },
+            last_seen_at: if transition.online { last_seen_at.max(*seen) } else { Some(transition.at) },
             decided_at_micros: micros(transition.decided_at),
             chats: chats.filter(|chats| !chats.is_empty())?,
         })
@@ -273,11 +268,35 @@ fn pieces(changes: impl Iterator<Item = StatusChange>) -> Vec<Vec<StatusChange>>
 mod tests {
     use super::*;
     use messenger_common::id::ChatId;
+    use time::OffsetDateTime;
 
     #[test]
     fn the_more_hear_of_a_transition_the_longer_it_is_gathered_up_to_half_a_second() {
         let millis = [1, 2, 25, 26, u32::MAX].map(|gateways| gathering(gateways).as_millis());
         assert_eq!(millis, [20, 40, 500, 500, 500]);
+    }
+
+    /// The end that waited behind the return was stored after the user was read.
+    #[test]
+    fn who_is_back_was_last_seen_when_the_last_connection_ended() {
+        let at = |second| OffsetDateTime::from_unix_timestamp(second).expect("a time");
+        let last_seen = |online, read: Option<i64>, seen: Option<i64>| {
+            let transition = Transition { user_id: UserId(1), online, at: at(9), decided_at: at(9) };
+            let due = Due { transition, seen: seen.map(at) };
+            let read = ForStatus {
+                user_id: UserId(1),
+                username: "ann".into(),
+                last_seen_at: read.map(at),
+                chats: Some(vec![ChatId(1)]),
+            };
+            let changes = changes_of(&[due], vec![read]);
+            changes.first().and_then(|change| change.last_seen_at).map(OffsetDateTime::unix_timestamp)
+        };
+        assert_eq!(last_seen(true, Some(3), Some(7)), Some(7));
+        assert_eq!(last_seen(true, None, Some(7)), Some(7));
+        assert_eq!(last_seen(true, Some(8), Some(7)), Some(8), "another node stored a later one");
+        assert_eq!(last_seen(true, Some(3), None), Some(3));
+        assert_eq!(last_seen(false, Some(3), Some(9)), Some(9));
     }
 
     #[test]

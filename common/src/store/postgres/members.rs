@@ -97,7 +97,7 @@ impl Members for PostgresStore {
                          from place p where m.chat_id = $1 and m.user_id = p.user_id and p.read_seq < p.to_seq
                          returning m.read_seq
                      ), seen as (
-                         -- An edit mentions at its own number, above that of the message that is read.
+                         -- An edit mentions at its own number, above that of the message.
                          delete from mentions o using messages x
                          where o.user_id = $2 and o.chat_id = $1 and o.seq > $3 and x.id = o.message_id and x.seq <= $3
                      )
