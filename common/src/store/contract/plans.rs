@@ -234,3 +234,50 @@ async fn a_page_of_a_thousand_chats_costs_the_questions_of_one_of_ten() {
     assert!(questions[0] == questions[1] && questions[0] > 0, "{questions:?}");
     println!("{questions:?} questions for pages of 10 and 100 of 1,000 chats");
 }
+
+/// Many pieces of long chats by one query: each row by its key, whatever the plan expects of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_ends_of_long_logs_are_read_by_their_ends() {
+    const LONG: i64 = 3_000;
+    const CHATS: i64 = 8;
+    for analysed in [false, true] {
+        let at = Fixture::postgres().await;
+        for table in ["users", "messages"] {
+            at.sql(&format!("alter table {table} set (autovacuum_enabled = off)")).await;
+        }
+        let ann = at.user().await;
+        let mut logs = Vec::new();
+        for _ in 0..CHATS {
+            let chat_id = at.group(&ann, &[]).await.id;
+            logs.push(LogAfter { chat_id, after: Seq(LONG - 2), limit: 4 });
+            at.sql(&format!(
+                "insert into messages (chat_id, seq, author_id, text, created_at)
+                 select {chat_id}, n, {}, '', now() from generate_series(1, {LONG}) n",
+                ann.id
+            ))
+            .await;
+            at.sql(&format!("update chats set seq = {LONG} where id = {chat_id}")).await;
+        }
+        at.sql(
+            "insert into users (username, username_lower, email, email_lower, password_hash)
+             select 'u' || n, 'u' || n, 'u' || n || '@x', 'u' || n || '@x', '' from generate_series(1, 3000) n",
+        )
+        .await;
+        if analysed {
+            at.sql("vacuum analyze").await;
+        }
+        at.store.create_session(ann.id, HASH, KEY, HOUR, None).await.unwrap();
+        let read = async || {
+            let asked = at.number(ASKED).await;
+            at.store.sessions_of(ann.id, &first(10)).await.unwrap();
+            within(async || at.store.ping().await.is_ok() && at.number(ASKED).await > asked).await;
+            (at.number(READ).await, at.number(SCANNED).await)
+        };
+        let before = read().await;
+        let pages = at.store.logs_after(&logs).await.unwrap();
+        assert!(pages.iter().all(|page| page.as_ref().unwrap().events.len() == 2));
+        let after = read().await;
+        let (entries, scanned) = (after.0 - before.0, after.1 - before.1);
+        assert!(entries < 300 && scanned == 0, "{entries} entries of indexes, {scanned} rows by scans");
+    }
+}
