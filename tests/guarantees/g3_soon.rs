@@ -11,7 +11,7 @@ use super::load::{Load, READERS};
 use super::tally::{AGAIN_WITHIN, Tally, ms};
 use crate::support::deployment::Builder;
 use crate::support::proxy::Mode;
-use crate::support::{Answer, Deployment, Postgres, Proxy, Redis, SOON, Way, Ws, json, limited, ws};
+use crate::support::{Answer, Deployment, Postgres, Proxy, Redis, SOON, Way, Ws, json, limited, limited_alone, ws};
 
 /// "As fast as ever", on a machine that is busy with other tests.
 const FAST: Duration = Duration::from_secs(1);
@@ -215,7 +215,7 @@ async fn postgres_goes_silent() {
 /// measured is printed.
 #[tokio::test]
 async fn an_event_comes_at_once() {
-    limited(async {
+    limited_alone(async {
         let d = Deployment::cluster(2, 2).start().await;
         let (ann, bob) = (d.user().await, d.user().await);
         let chat_id = ann.group_id(&[&bob]).await;

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use super::watch::Watch;
-use crate::support::{Deployment, Node, SOON, Ws, json, limited};
+use crate::support::{Deployment, Node, SOON, Ws, json, limited, limited_alone};
 
 /// Sockets of each flood.
 const SOCKETS: usize = 4;
@@ -146,7 +146,7 @@ async fn every_flood_harms_nobody(d: &Deployment) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_harms_nobody_in_one_process() {
-    limited(async {
+    limited_alone(async {
         let wide = ("RATE_LOGINS_PER_MINUTE", "RATE_REGISTRATIONS_PER_MINUTE");
         let d = Deployment::embedded().env("RATE_LIMITS", "on").env(wide.0, 1000).env(wide.1, 1000).start().await;
         every_flood_harms_nobody(&d).await;
@@ -156,7 +156,7 @@ async fn a_flood_harms_nobody_in_one_process() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_harms_nobody_on_a_gateway() {
-    limited(async {
+    limited_alone(async {
         let wide = ("RATE_LOGINS_PER_MINUTE", "RATE_REGISTRATIONS_PER_MINUTE");
         let d = Deployment::cluster(1, 1).env("RATE_LIMITS", "on").env(wide.0, 1000).env(wide.1, 1000).start().await;
         every_flood_harms_nobody(&d).await;
@@ -167,7 +167,7 @@ async fn a_flood_harms_nobody_on_a_gateway() {
 /// A connection that the server closes gets a moment to end, and nothing else.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_after_the_close_loses_its_connection() {
-    limited(async {
+    limited_alone(async {
         let d = Deployment::cluster(1, 1).start().await;
         let begun = Instant::now();
         let bytes = frame(0x82, &vec![0; 60_000]);
@@ -182,7 +182,7 @@ async fn a_flood_after_the_close_loses_its_connection() {
 /// Without limits a flood is not paused, and no turn of it is long.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_without_limits_takes_turns() {
-    limited(async {
+    limited_alone(async {
         let d = Deployment::cluster(1, 1).start().await;
         harms_nobody(&d, "pings, no limits", Vec::new(), frame(0x89, b"")).await;
     })

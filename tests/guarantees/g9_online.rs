@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Deployment, User, Value, limited};
+use crate::support::{Deployment, User, Value, limited_alone};
 
 /// As many members as a group may have.
 const MEMBERS: usize = 100_000;
@@ -80,10 +80,10 @@ async fn a_large_group_costs_what_is_online(d: &Deployment) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_large_group_costs_what_is_online_in_one_process() {
-    limited(async { a_large_group_costs_what_is_online(&Deployment::embedded().start().await).await }).await;
+    limited_alone(async { a_large_group_costs_what_is_online(&Deployment::embedded().start().await).await }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_large_group_costs_what_is_online_on_a_gateway() {
-    limited(async { a_large_group_costs_what_is_online(&Deployment::cluster(1, 1).start().await).await }).await;
+    limited_alone(async { a_large_group_costs_what_is_online(&Deployment::cluster(1, 1).start().await).await }).await;
 }

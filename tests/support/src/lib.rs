@@ -67,7 +67,7 @@ pub use pgbouncer::PgBouncer;
 pub use postgres::Postgres;
 pub use programs::Program;
 pub use proxy::Proxy;
-pub use wait::{SOON, TEST_LIMIT, blocking, eventually, eventually_blocking, limited, until, within};
+pub use wait::{SOON, TEST_LIMIT, blocking, eventually, eventually_blocking, limited, limited_alone, until, within};
 
 #[cfg(feature = "deployment")]
 pub use self::{

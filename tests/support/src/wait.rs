@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use tokio::sync::RwLock;
+
 /// How long a test waits for what should come at once, on a machine that is busy with other tests.
 pub const SOON: Duration = Duration::from_secs(20);
 
@@ -18,8 +20,24 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
     }
 }
 
+/// Held by every test: shared with others, or by one that must be alone.
+static MACHINE: RwLock<()> = RwLock::const_new(());
+
 /// Awaits `test` and panics when it takes longer than [`TEST_LIMIT`].
 pub async fn limited<T>(test: impl Future<Output = T>) -> T {
+    let _beside_others = MACHINE.read().await;
+    in_time(test).await
+}
+
+/// The same for a test that asserts how long something takes: it begins when those that run have
+/// ended, and none begins before it has ended. What the others use of the machine would be measured
+/// with it.
+pub async fn limited_alone<T>(test: impl Future<Output = T>) -> T {
+    let _alone = MACHINE.write().await;
+    in_time(test).await
+}
+
+async fn in_time<T>(test: impl Future<Output = T>) -> T {
     let Ok(value) = tokio::time::timeout(TEST_LIMIT, test).await else {
         panic!("the test took longer than {TEST_LIMIT:?}");
     };
