@@ -19,8 +19,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-/// The most that is read of a rest.
-const REST_BYTES: usize = 4 * 1024 * 1024;
+/// The most that is read of a body that no handler reads.
+const BODY_REST_BYTES: usize = 4 * 1024 * 1024;
 /// The longest time for a rest.
 const REST_WITHIN: Duration = Duration::from_secs(2);
 
@@ -93,7 +93,7 @@ async fn discard(mut body: Body) -> bool {
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else { return false };
         read += frame.data_ref().map_or(0, Bytes::len);
-        if read > REST_BYTES {
+        if read > BODY_REST_BYTES {
             return false;
         }
     }

@@ -19,7 +19,7 @@ const REST_WITHIN: Duration = Duration::from_secs(2);
 /// The most that is read of a rest at one go.
 const REST_AT_ONCE: usize = 64 * 1024;
 /// The most that is read of a rest.
-const REST_BYTES: usize = 1024 * 1024;
+const REFUSED_REST_BYTES: usize = 1024 * 1024;
 
 /// A connection's socket. After an upgrade it is taken out with [`Socket::into_stream`].
 #[derive(Debug)]
@@ -80,7 +80,7 @@ impl Socket {
         let Some(refusal) = &mut self.refusal else { return Poll::Ready(()) };
         let mut buffer = [0; 8 * 1024];
         let go_on = refusal.read + REST_AT_ONCE;
-        while refusal.until.as_mut().poll(cx).is_pending() && refusal.read < REST_BYTES {
+        while refusal.until.as_mut().poll(cx).is_pending() && refusal.read < REFUSED_REST_BYTES {
             let mut bytes = ReadBuf::new(&mut buffer);
             match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut bytes)) {
                 Ok(()) if !bytes.filled().is_empty() => refusal.read += bytes.filled().len(),

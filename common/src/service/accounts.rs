@@ -11,7 +11,7 @@ use crate::event::{Revocation, RevocationReason};
 use crate::id::UserId;
 use crate::model::{Page, PublicUser, User};
 use crate::rate_limit::Limit;
-use crate::store::{Committed, Kept, NewUser, ProfilePatch, REPEATED_WITHIN, Store, UserPatch, UserRow};
+use crate::store::{Committed, Kept, NewUser, ProfilePatch, REGISTRATION_REPEATED_WITHIN, Store, UserPatch, UserRow};
 use std::net::IpAddr;
 use std::time::Duration;
 use utoipa::ToSchema;
@@ -153,7 +153,7 @@ async fn repeated(ctx: &Context, from: IpAddr, body: Register, refusal: Error) -
     let refusal = if matches!(refusal, Error::EmailTaken) { Error::UsernameTaken } else { refusal };
     let user = known.user;
     let is_same = user.username == body.username && user.email == body.email && user.is_active;
-    if !is_same || ctx.clock.now() - user.created_at > REPEATED_WITHIN {
+    if !is_same || ctx.clock.now() - user.created_at > REGISTRATION_REPEATED_WITHIN {
         return Err(refusal);
     }
     let guess = Guess::begin(ctx, &body.username, Some(user.id), from).await?;

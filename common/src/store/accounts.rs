@@ -21,7 +21,7 @@ pub struct ProfilePatch {
 
 /// How long after a registration the same one is answered with its account. An invitation that
 /// ended is kept as long.
-pub const REPEATED_WITHIN: Duration = Duration::from_mins(10);
+pub const REGISTRATION_REPEATED_WITHIN: Duration = Duration::from_mins(10);
 /// How long an account knows a network after a login or a refresh from it.
 pub(super) const NETWORK_KEPT: Duration = Duration::from_hours(90 * 24);
 /// A login or a refresh writes again that its network was seen after this time.

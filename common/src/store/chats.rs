@@ -37,6 +37,42 @@ pub struct ChatPatch {
     pub description: Option<Option<String>>,
 }
 
+// How many messages of others, and how many mentions, a member of a chat `c` has not read: `$read`
+// is the alias whose `read_seq` counts. Both stop at 1,000. `y.seq + 0 > 0` is what the index of
+// undeleted messages of Postgres asks for, as for the newest message.
+macro_rules! unread_messages {
+    ($viewer:literal, $read:literal) => {
+        concat!(
+            "select count(*) as count from (
+                 select 1 from messages y
+                 where y.chat_id = c.id and y.seq > ",
+            $read,
+            ".read_seq and y.author_id <> ",
+            $viewer,
+            " and y.deleted_at is null and y.seq + 0 > 0
+                 limit 1000
+             ) counted"
+        )
+    };
+}
+pub(super) use unread_messages;
+
+macro_rules! unread_mentions {
+    ($viewer:literal, $read:literal) => {
+        concat!(
+            "select count(*) as count from (
+                 select 1 from mentions n
+                 where n.user_id = ",
+            $viewer,
+            " and n.chat_id = c.id and n.seq > ",
+            $read,
+            ".read_seq limit 1000
+             ) counted"
+        )
+    };
+}
+pub(super) use unread_mentions;
+
 /// Chats. See the store's obligations.
 #[async_trait]
 pub trait Chats: Send + Sync + 'static {

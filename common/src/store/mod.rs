@@ -49,7 +49,9 @@ mod sessions;
 pub mod sqlite;
 mod stored_time;
 
-pub use self::accounts::{Accounts, Credentials, Kept, NewUser, ProfilePatch, REPEATED_WITHIN, UserPatch, UserRow};
+pub use self::accounts::{
+    Accounts, Credentials, Kept, NewUser, ProfilePatch, REGISTRATION_REPEATED_WITHIN, UserPatch, UserRow,
+};
 pub use self::addresses::{Addresses, Spelled};
 pub use self::chats::{ChatPatch, Chats, NewGroup};
 pub use self::cursor::PageRequest;

@@ -17,7 +17,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 /// A spent refresh token is taken once more within this time: its answer may have been lost.
-pub(super) const REPEATED_WITHIN: Duration = Duration::from_secs(30);
+pub(super) const REFRESH_REPEATED_WITHIN: Duration = Duration::from_secs(30);
 /// A session ends this long after its login, however often it is refreshed.
 pub(super) const LONGEST: Duration = Duration::from_hours(90 * 24);
 

@@ -23,11 +23,11 @@ const ROSTERS_PER_QUERY: usize = 64;
 /// How long a roster serves others after its read began.
 const KEPT_FOR: Duration = Duration::from_millis(1500);
 /// How long a decision about a user is remembered at least: an older one may come late.
-const REMEMBERED_FOR: Duration = Duration::from_mins(1);
+const DECISION_KEPT_FOR: Duration = Duration::from_mins(1);
 /// Users of all kept rosters at most; beyond it a roster serves only those who asked.
 const KEPT_USERS: usize = 1 << 20;
 /// A subscription waits this long for a roster; then it begins without.
-const PATIENCE: Duration = Duration::from_millis(100);
+const KNOWN_WITHIN: Duration = Duration::from_millis(100);
 
 /// The users online in a chat; `None` where it is too large, or gone.
 pub(crate) type Roster = Option<Arc<[UserId]>>;
@@ -123,7 +123,7 @@ impl Kept {
     }
 
     fn drop_old(&mut self, now: Instant) {
-        if now.duration_since(*self.period.get_or_insert(now)) >= REMEMBERED_FOR {
+        if now.duration_since(*self.period.get_or_insert(now)) >= DECISION_KEPT_FOR {
             self.period = Some(now);
             self.decisions.begin_period();
         }
@@ -152,7 +152,7 @@ impl Rosters {
         if let Some(roster) = self.kept(chat) {
             return roster;
         }
-        let asked = tokio::time::timeout(PATIENCE, self.batches.get(chat)).await;
+        let asked = tokio::time::timeout(KNOWN_WITHIN, self.batches.get(chat)).await;
         asked.ok()?.ok()?
     }
 

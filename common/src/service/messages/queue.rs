@@ -36,7 +36,7 @@ const SILENT: Duration = Duration::from_secs(1);
 /// not finish within G3's two seconds.
 const ANOTHER_TRY: Duration = Duration::from_millis(200);
 /// The store answers within two seconds (its obligation). This bounds a store that does not.
-const PATIENCE: Duration = Duration::from_secs(5);
+const COMMITTED_WITHIN: Duration = Duration::from_secs(5);
 
 /// The queue of sends that wait for a commit. A full queue refuses (`Unavailable`). When the store
 /// is away, all waiting sends fail together, so that none waits for more than one attempt.
@@ -110,7 +110,7 @@ impl SendQueue {
         self.entries
             .try_send(Entry { message, came: Instant::now(), span, answer })
             .map_err(|_| Error::unavailable("the queue of sends is full"))?;
-        match tokio::time::timeout(PATIENCE, answered).await {
+        match tokio::time::timeout(COMMITTED_WITHIN, answered).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(Error::unavailable("the program is stopping")),
             Err(_) => Err(Error::unavailable("the commit took too long")),
@@ -290,7 +290,7 @@ fn messages(batch: &[Entry]) -> Vec<NewMessage> {
 }
 
 async fn within_patience(commit: impl Future<Output = Result<SentBatch>>) -> Result<SentBatch> {
-    match tokio::time::timeout(PATIENCE, commit).await {
+    match tokio::time::timeout(COMMITTED_WITHIN, commit).await {
         Ok(outcome) => outcome,
         Err(_) => Err(Error::unavailable("the store did not answer")),
     }

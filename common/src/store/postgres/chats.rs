@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::id::{ChatId, UserId};
 use crate::model::{Chat, Page};
 use crate::store::changes::chats as changes;
-use crate::store::chats::{PRIVATE_CHAT_OF, ViewRow};
+use crate::store::chats::{PRIVATE_CHAT_OF, ViewRow, unread_mentions, unread_messages};
 use crate::store::stored_time::Time;
 use crate::store::{ChatPatch, Chats, Committed, NewGroup, PageRequest, cursor};
 use async_trait::async_trait;
@@ -71,20 +71,12 @@ impl Chats for PostgresStore {
                      left join lateral (",
                     newest_message!("$1"),
                     ") last on true
-                     left join lateral (
-                         select count(*) as count from (
-                             select from messages x
-                             where x.chat_id = c.id and x.seq > c.read_seq and x.author_id <> $1
-                               and x.deleted_at is null and x.seq + 0 > 0
-                             limit 1000
-                         ) counted
-                     ) unread on true
-                     left join lateral (
-                         select count(*) as count from (
-                             select from mentions n
-                             where n.user_id = $1 and n.chat_id = c.id and n.seq > c.read_seq limit 1000
-                         ) counted
-                     ) mentioned on true
+                     left join lateral (",
+ unread_messages!("$1", "c"),
+") unread on true
+                     left join lateral (",
+unread_mentions!("$1", "c"),
+") mentioned on true
                      order by c.active_at desc, c.id desc"
                 ))
                 .bind(user)
@@ -150,20 +142,12 @@ pub(super) async fn views(
          left join lateral (",
         newest_message!("asked.user_id"),
         ") last on m.user_id is not null
-         left join lateral (
-             select count(*) as count from (
-                 select from messages x
-                 where x.chat_id = c.id and x.seq > m.read_seq and x.author_id <> asked.user_id
-                   and x.deleted_at is null and x.seq + 0 > 0
-                 limit 1000
-             ) counted
-         ) unread on m.user_id is not null
-         left join lateral (
-             select count(*) as count from (
-                 select from mentions n
-                 where n.user_id = asked.user_id and n.chat_id = c.id and n.seq > m.read_seq limit 1000
-             ) counted
-         ) mentioned on m.user_id is not null
+         left join lateral (",
+ unread_messages!("asked.user_id", "m"),
+") unread on m.user_id is not null
+         left join lateral (",
+unread_mentions!("asked.user_id", "m"),
+") mentioned on m.user_id is not null
          where c.is_group and c.is_public or m.user_id is not null"
     ))
     .bind(chats)

@@ -8,7 +8,7 @@
 use super::connection::ServerConnection;
 use super::pool::Pool;
 use crate::id::ChatId;
-use crate::store::accounts::{NETWORK_KEPT, REPEATED_WITHIN};
+use crate::store::accounts::{NETWORK_KEPT, REGISTRATION_REPEATED_WITHIN};
 use crate::store::fault::Fault;
 use crate::store::idempotency::KEY_KEPT;
 use crate::store::messages::read_users;
@@ -216,7 +216,7 @@ async fn forget_invites(connection: &mut ServerConnection, limit: i64) -> Result
              order by expires_at limit $2
          ))",
     )
-    .bind(REPEATED_WITHIN.as_secs_f64())
+    .bind(REGISTRATION_REPEATED_WITHIN.as_secs_f64())
     .bind(limit)
     .execute(connection)
     .await

@@ -9,7 +9,8 @@ use crate::model::Page;
 use crate::store::accounts::{AccountRow, account_columns};
 use crate::store::fault::Fault;
 use crate::store::sessions::{
-    ENDED_BY_A_LOGIN, HolderRow, LONGEST, MOST_SESSIONS, OpenSessionRow, REPEATED_WITHIN, SessionRow, Step, in_order,
+    ENDED_BY_A_LOGIN, HolderRow, LONGEST, MOST_SESSIONS, OpenSessionRow, REFRESH_REPEATED_WITHIN, SessionRow, Step,
+    in_order,
 };
 use crate::store::{EndedSession, Holder, OpenSession, PageRequest, Rotation, Session, SessionKey, Sessions, cursor};
 use async_trait::async_trait;
@@ -211,7 +212,7 @@ async fn lock_session(
          from sessions where id = $1 for no key update",
     )
     .bind(session)
-    .bind(REPEATED_WITHIN.as_secs_f64())
+    .bind(REFRESH_REPEATED_WITHIN.as_secs_f64())
     .fetch_optional(connection)
     .await
 }

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::id::{ChatId, UserId};
 use crate::model::{Chat, Page};
 use crate::store::changes::chats as changes;
-use crate::store::chats::{PRIVATE_CHAT_OF, ViewRow};
+use crate::store::chats::{PRIVATE_CHAT_OF, ViewRow, unread_mentions, unread_messages};
 use crate::store::fault::Fault;
 use crate::store::{ChatPatch, Chats, Committed, NewGroup, PageRequest, cursor};
 use async_trait::async_trait;
@@ -39,19 +39,12 @@ impl Chats for SqliteStore {
         let statement = sqlx::query_as(concat!(
             "select $1 as viewer_id, c.id, c.is_group, c.is_public, c.name, c.description, c.created_at,
                     c.active_at, c.seq, c.member_count, c.role, p.id as peer_id, p.username as peer_username,
-                    (
-                        select count(*) from (
-                            select 1 from messages y
-                            where y.chat_id = c.id and y.seq > c.read_seq and y.author_id <> $1 and y.deleted_at is null
-                            limit 1000
-                        )
-                    ) as unread_count,
-                    (
-                        select count(*) from (
-                            select 1 from mentions n
-                            where n.user_id = $1 and n.chat_id = c.id and n.seq > c.read_seq limit 1000
-                        )
-                    ) as mention_count, c.muted_until, c.archived, c.pinned, ",
+                    (",
+            unread_messages!("$1", "c"),
+            ") as unread_count,
+                    (",
+            unread_mentions!("$1", "c"),
+            ") as mention_count, c.muted_until, c.archived, c.pinned, ",
             seen_columns!("$1"),
             " from (
                  select c.*, m.role, m.read_seq, m.muted_until, m.archived, m.pinned
@@ -106,20 +99,12 @@ pub(super) async fn views(
     let rows: Vec<ViewRow> = sqlx::query_as(concat!(
         "select asked.user_id as viewer_id, c.id, c.is_group, c.is_public, c.name, c.description, c.created_at,
                 c.active_at, c.seq, c.member_count, m.role, p.id as peer_id, p.username as peer_username,
-                case when m.user_id is not null then (
-                    select count(*) from (
-                        select 1 from messages y
-                        where y.chat_id = c.id and y.seq > m.read_seq and y.author_id <> asked.user_id
-                          and y.deleted_at is null
-                        limit 1000
-                    )
-                ) end as unread_count,
-                case when m.user_id is not null then (
-                    select count(*) from (
-                        select 1 from mentions n
-                        where n.user_id = asked.user_id and n.chat_id = c.id and n.seq > m.read_seq limit 1000
-                    )
-                ) end as mention_count, m.muted_until, m.archived, m.pinned, ",
+                case when m.user_id is not null then (",
+        unread_messages!("asked.user_id", "m"),
+        ") end as unread_count,
+                case when m.user_id is not null then (",
+        unread_mentions!("asked.user_id", "m"),
+        ") end as mention_count, m.muted_until, m.archived, m.pinned, ",
         seen_columns!("asked.user_id"),
         " from (select value ->> 0 as chat_id, value ->> 1 as user_id from json_each($1)) asked
          join chats c on c.id = asked.chat_id and c.deleted_at is null

@@ -21,7 +21,7 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 
 /// A reader waits so long for a writer that holds the whole file.
-const PATIENCE: Duration = Duration::from_secs(5);
+const UNLOCKED_WITHIN: Duration = Duration::from_secs(5);
 
 /// Copies the database to a file of that name, readable by its owner alone. A file that is there
 /// already is replaced only with `replace`. Sends go on meanwhile.
@@ -91,7 +91,7 @@ pub async fn restore(database: &Path, from: &Path, now: OffsetDateTime) -> Resul
 
 /// A connection that changes nothing of the file but what the connection itself needs.
 fn options(path: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new().filename(path).busy_timeout(PATIENCE).disable_statement_logging()
+    SqliteConnectOptions::new().filename(path).busy_timeout(UNLOCKED_WITHIN).disable_statement_logging()
 }
 
 /// Copies a sound database of a messenger, without what was deleted from it.

@@ -3,7 +3,7 @@
 
 use super::database::{Database, commit};
 use crate::id::{ChatId, MessageId, Seq};
-use crate::store::accounts::{NETWORK_KEPT, REPEATED_WITHIN};
+use crate::store::accounts::{NETWORK_KEPT, REGISTRATION_REPEATED_WITHIN};
 use crate::store::fault::Fault;
 use crate::store::idempotency::KEY_KEPT;
 use crate::store::stored_time::Time;
@@ -60,7 +60,7 @@ pub(super) async fn prune(database: &Database, older_than: Duration, limit: usiz
     sqlx::query(
         "delete from invites where id in (select id from invites where expires_at < $1 order by expires_at limit $2)",
     )
-    .bind(database.before(REPEATED_WITHIN))
+    .bind(database.before(REGISTRATION_REPEATED_WITHIN))
     .bind(limit)
     .execute(&mut *transaction)
     .await?;

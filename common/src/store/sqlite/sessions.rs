@@ -9,7 +9,8 @@ use crate::model::Page;
 use crate::store::accounts::{AccountRow, account_columns};
 use crate::store::fault::Fault;
 use crate::store::sessions::{
-    ENDED_BY_A_LOGIN, HolderRow, LONGEST, MOST_SESSIONS, OpenSessionRow, REPEATED_WITHIN, SessionRow, Step, in_order,
+    ENDED_BY_A_LOGIN, HolderRow, LONGEST, MOST_SESSIONS, OpenSessionRow, REFRESH_REPEATED_WITHIN, SessionRow, Step,
+    in_order,
 };
 use crate::store::stored_time::Time;
 use crate::store::{EndedSession, Holder, OpenSession, PageRequest, Rotation, Session, SessionKey, Sessions, cursor};
@@ -63,7 +64,7 @@ impl Sessions for SqliteStore {
             let times = Times {
                 now: self.database.now(),
                 expires_at: self.database.after(ttl),
-                repeated_after: self.database.before(REPEATED_WITHIN),
+                repeated_after: self.database.before(REFRESH_REPEATED_WITHIN),
             };
             let rotation = rotate(&mut transaction, token, times).await?;
             commit(transaction, rotation).await
