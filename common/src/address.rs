@@ -19,7 +19,7 @@ const MOST_BYTES: usize = 2_000;
 /// form alone.
 pub fn spelling(address: &str) -> String {
     let lower = address.to_lowercase();
-    // What is longer is nobody's, and a domain takes the longer the more labels it has.
+    // A longer address is nobody's, and a domain takes the longer the more labels it has.
     if lower.chars().nth(2 * LONGEST).is_some() {
         return lower;
     }

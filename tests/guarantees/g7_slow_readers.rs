@@ -330,7 +330,7 @@ async fn who_stalled_past_the_log_goes_on_as_a_member_and_is_out_as_none() {
             () = reading => {}
         }
         assert_consecutive(&seqs, "what was queued for the removed one");
-        // What comes now is the member's alone.
+        // From now on all is the member's alone.
         let next = author.say(chat_id, "after all").await;
         let seq = next["seq"].as_i64().unwrap();
         assert_eq!(stays.read_up_to(seq).await, [seq]);

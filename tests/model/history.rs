@@ -28,7 +28,7 @@ enum Flaw {
     NothingCompared,
     /// Only heads are compared, not the commit of an entry.
     HeadsOnly,
-    /// What was known is looked up when the answer comes.
+    /// The known state is looked up when the answer comes.
     KnownTooLate,
     /// While the store is asked, events go on as before.
     NothingHeldUp,
@@ -165,7 +165,7 @@ impl World {
         if self.flaw != Some(Flaw::NothingCompared) {
             self.went_back += u32::from(self.feed.compare(known, Seq(answer.head), commit));
         }
-        // What is due is done when the schedule comes to it.
+        // A due read is done when the schedule comes to it.
         let _due = self.feed.head_answered(Some(Seq(answer.head)), GapCause::HeadCheck);
         self.feed.go_on(0, &mut ignore);
     }

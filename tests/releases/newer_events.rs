@@ -68,7 +68,7 @@ async fn a_node_of_the_release_before_passes_on_each_newer_event() {
             newer.expect_in(kind, chat_id).await;
         }
 
-        // What the older node wrote is found by its words of now, and not by those before.
+        // The text that the older node wrote is found by its words of now, and not by those before.
         let found = async |q: &str| -> Vec<Value> {
             let page = ben.rest.on(NEW).get(&format!("/messages/search?q={q}")).await.ok(200);
             page["items"].as_array().unwrap().iter().map(|item| item["id"].clone()).collect()

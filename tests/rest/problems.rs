@@ -51,7 +51,7 @@ async fn an_unknown_path_is_not_found(d: &Deployment) {
     }
 }
 
-/// What a proxy or a log compares is what is served.
+/// A proxy or a log compares the path that is served.
 async fn a_number_has_one_spelling(d: &Deployment) {
     let user = d.user().await;
     let chat_id = user.group_id(&[]).await;

@@ -102,7 +102,7 @@ impl Revocations {
     }
 
     /// Forgets all, because the database may be in another history: the same numbers may be other
-    /// people's there. Who asks reads the store until the next beat has read what ended in it.
+    /// people's there. A caller reads the store until the next beat has read what ended in it.
     pub fn forget_all(&self) {
         self.inner.sessions.clear();
         self.inner.users.clear();

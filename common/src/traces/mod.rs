@@ -147,7 +147,7 @@ impl Traces {
     pub async fn shut_down(self) {
         let Some(on) = self.0 else { return };
         let provider = on.provider.clone();
-        // What the collector does not take by then is lost, and was counted.
+        // Spans that the collector does not take by then are lost, and were counted.
         drop(tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(LAST_EXPORT_WITHIN)).await);
     }
 }

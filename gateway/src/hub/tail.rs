@@ -27,7 +27,8 @@ const LOOK_CLOSELY_EVERY: Duration = Duration::from_secs(1);
 const COMMITTED_WITHIN: Duration = Duration::from_millis(500);
 /// Close looks that failed for so long begin anew: the other looks read what is older.
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(30);
-/// What was committed when the tail was read has come by the bus within this time, if it comes.
+/// An event that was committed when the tail was read has come by the bus within this time, if it
+/// comes.
 const ON_ITS_WAY: Duration = Duration::from_millis(250);
 
 /// A mark, and the time at which it was taken.

@@ -176,7 +176,7 @@ impl Socket {
                 }
                 1 => {
                     if let Some(seq) = super::tally::number_after(payload, b"\"seq\":") {
-                        // What is replayed comes first.
+                        // The replay comes first.
                         let recovered = super::tally::number_after(payload, b"\"recovered\":").unwrap_or(0);
                         self.seq = seq.saturating_sub(recovered);
                     }

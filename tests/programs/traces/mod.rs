@@ -179,7 +179,7 @@ async fn a_collector_away_is_noticed_by_nobody(url: String, why: &str) {
     let said = eventually("the log's word", SOON, async || Some(lines()).filter(|said| !said.is_empty())).await;
     assert_eq!(said.len(), 1, "{said:#?}");
     assert!(said[0].contains(why), "{}", said[0]);
-    // What waits for it holds up the end of no program.
+    // Spans that wait for it hold up the end of no program.
     let stopping = Instant::now();
     api.sigterm();
     assert!(api.wait_exit(Duration::from_secs(20)).await.success());

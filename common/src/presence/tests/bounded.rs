@@ -40,7 +40,7 @@ async fn a_renewal_into_an_emptied_bucket_is_many_small_scripts() {
         assert_eq!(a.renew(&users).await, []);
         assert_eq!(scripts(&mut monitor).await, 1);
     }
-    // What is watched takes longer.
+    // A watched server takes longer.
     drop(monitor);
     server.command(&["FLUSHDB"]).await;
     let cost = super::idle::cost(&server, async { assert_eq!(a.renew(&users).await, []) }).await;

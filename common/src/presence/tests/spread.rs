@@ -67,7 +67,7 @@ async fn an_address_that_has_no_key_beside_another_is_asked_bucket_by_bucket() {
         assert_eq!(a.lead().await, (true, Some(200)), "{words}");
         a.depart(&users[..100]).await;
         assert_eq!(a.sweep_until(&users[100..], 100).await.len(), 100, "{words}");
-        // What finds out may be a sweep.
+        // A sweep may be what finds out.
         let b = node("b", address);
         assert!(b.presence.sweep(&b.id).await.is_ok(), "{words}");
         let c = node(&format!("c{n}"), address);

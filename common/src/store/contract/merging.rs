@@ -120,7 +120,7 @@ async fn a_store_that_wrote_nothing_asks_for_no_merge() {
     assert!(wrote());
 }
 
-/// What is too much for one merge never gets smaller by itself: it is no outage.
+/// A load that is too much for one merge never gets smaller by itself: it is no outage.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_merge_that_takes_too_long_is_a_fault() {
     let (_, at) = unmerged(4).await;

@@ -167,7 +167,7 @@ async fn a_run_of_deleted_messages_is_skipped() {
             most < 1_000
         })
         .await;
-        // What is left behind the run is found when the chat is erased.
+        // Messages that are left behind the run are found when the chat is erased.
         at.sql(&format!("update messages set deleted_at = null where seq = {to}")).await;
         at.sql(&format!("update chats set deleted_at = now() where id = {chat}")).await;
         let before = read().await;

@@ -88,7 +88,7 @@ impl PostgresStore {
         let ids: Vec<i64> = found.iter().map(|one| one.id.0).collect();
         let texts: Vec<&str> = found.iter().map(|one| one.text.as_str()).collect();
         let words: Vec<String> = texts.iter().map(|text| words_of(text)).collect();
-        // What another node fills, or a writer holds, is the next turn's. A text that changed
+        // A row that another node fills, or a writer holds, is the next turn's. A text that changed
         // meanwhile is not this one.
         let _: Vec<(bool,)> = self
             .rows(|| {

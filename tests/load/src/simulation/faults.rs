@@ -24,7 +24,7 @@ const OUTAGE: u64 = 10 * SECOND;
 const READY_AFTER: u64 = 8 * SECOND;
 const PRE_STOP: u64 = 5 * SECOND;
 const DRAIN: u64 = 10 * SECOND;
-/// What is late shows within this time: the tail is read every ten seconds.
+/// A late event shows within this time: the tail is read every ten seconds.
 const SETTLES: u64 = 20 * SECOND;
 /// An api connects to Redis again within this time.
 const RECONNECTS: u64 = 500 * MILLISECOND;

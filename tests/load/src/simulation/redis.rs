@@ -202,7 +202,7 @@ impl World {
         self.calendar.plan(again, Happening::Link(self.at(gateway)));
     }
 
-    /// What was on its way on the link is lost, and Redis forgets its topics.
+    /// Publications on their way on the link are lost, and Redis forgets its topics.
     pub fn close_link(&mut self, gateway: u32) {
         let place = &mut self.gateways[gateway as usize];
         let link = &mut place.link;

@@ -68,7 +68,7 @@ impl Server {
         self.second(now).asked += 1;
         let longest = &mut self.second(now).waited;
         *longest = (*longest).max(begins - now);
-        // What is long is busy in all of its seconds.
+        // A long question is busy in all of its seconds.
         let mut from = begins;
         while from < done {
             let until = done.min((from / SECOND + 1) * SECOND);

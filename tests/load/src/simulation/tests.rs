@@ -38,7 +38,7 @@ fn loses_nothing(world: &World) {
     let messages: u64 = world.phases.iter().map(|phase| phase.messages).sum();
     let deliveries: u64 = world.phases.iter().map(|phase| phase.deliveries).sum();
     println!("{messages} messages, {deliveries} deliveries");
-    // Who had yet to come when a message was sent begins behind it.
+    // A client that had yet to come when a message was sent begins behind it.
     assert!(deliveries > messages * 4 && deliveries <= messages * 5);
     let named = |name| world.phases.iter().find(|phase| phase.name == name).expect("it was run");
     assert!(named(DEATH).replayed > 0 && named(DEPLOY).replayed > 0, "what was missed came when they were back");

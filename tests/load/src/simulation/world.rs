@@ -209,7 +209,7 @@ impl World {
         Some(done)
     }
 
-    /// What readers were given reaches them, once the gateway has had the time for it.
+    /// Events that readers were given reach them, once the gateway has had the time for it.
     fn hand_over(&mut self, gateway: u32) {
         let mut given = self.given.borrow_mut();
         if given.is_empty() {

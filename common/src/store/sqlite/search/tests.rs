@@ -8,7 +8,7 @@ use crate::words::Language;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What the others say. More than one page merges the entries of.
+/// Messages of others: more than one page merges the entries of.
 const OTHERS: i64 = 120_000;
 const CHATS: usize = 300;
 
