@@ -57,10 +57,8 @@ pub(crate) fn document(about: &About, limits: &Limits, openapi: &Value) -> Value
             "action": "receive", "channel": channel(), "title": name, "summary": first_sentence(summary),
             "description": summary, "messages": [in_channel(&id)],
         });
-        if !replies.is_empty() {
-            let messages: Vec<_> = replies.iter().copied().chain(["error"]).map(in_channel).collect();
-            operation["reply"] = json!({"channel": channel(), "messages": messages});
-        }
+        let answers: Vec<_> = replies.iter().copied().chain(["error"]).map(in_channel).collect();
+        operation["reply"] = json!({"channel": channel(), "messages": answers});
         operations.insert((*name).to_owned(), operation);
     }
     for (sent, answer) in answers.iter().map(|frame| (frame, true)).chain(events.iter().map(|frame| (frame, false))) {

@@ -158,7 +158,7 @@ fn add_problems(path: &str, operation: &mut Value) {
         let comma = if description.is_empty() { "" } else { ", " };
         response["description"] = format!("{description}{comma}`{}`", error.code()).into();
         response["content"]["application/problem+json"]["examples"][error.code()] = json!({"value": problem(error)});
-        if let Error::RateLimited { .. } = error {
+        if let Error::RateLimited { .. } | Error::Unavailable(_) = error {
             response["headers"] = json!({"Retry-After": {"description": "Seconds", "schema": {"type": "integer"}}});
         }
     }

@@ -27,7 +27,7 @@ pub async fn run(store: Arc<dyn Store>, retention: Duration) {
     loop {
         let pause = match store.prune(retention, ENTRIES).await {
             Ok(pruned) if pruned > 0 => {
-                tracing::debug!(log.entries = pruned, "pruned the log");
+                tracing::debug!(rows = pruned, "pruned");
                 PAUSE
             }
             Ok(_) => EVERY,

@@ -23,7 +23,7 @@ use async_trait::async_trait;
 use messenger_common::bus::{Bus, Topic};
 use messenger_common::dispatch::{EventSink, SinkEvent};
 use messenger_common::error::Error;
-use messenger_common::event::{Envelope, EventKind, Notice, StatusChange};
+use messenger_common::event::{Envelope, Notice, StatusChange};
 use messenger_common::id::{ChatId, NodeId, Seq, UserId};
 use messenger_common::lifecycle::Lifecycle;
 use messenger_common::once::OncePerCause;
@@ -249,10 +249,7 @@ impl Hub {
                 })
             }
             SinkEvent::Envelope(Envelope::Ephemeral { chat_id, user_id, kind, json }) => {
-                let mut shards = self.chat_shards(chat_id);
-                if kind == EventKind::MessageRead {
-                    shards |= self.user_shards(user_id);
-                }
+                let shards = self.chat_shards(chat_id);
                 (shards != 0)
                     .then(|| (shards, Delivery::Ephemeral { chat_id, user_id, kind, frame: frame::text(&json) }))
             }

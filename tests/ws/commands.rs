@@ -6,6 +6,7 @@ both_forms!(
     a_message_sent_is_answered_and_reaches_the_subscribers,
     sending_obeys_the_rules_of_rest,
     a_retry_over_either_way_is_one_message,
+    every_fault_of_a_command_is_told_at_once,
     every_answer_carries_the_request_id,
     an_unknown_type_is_told,
     json_that_is_none_is_told,
@@ -36,6 +37,28 @@ async fn a_message_sent_is_answered_and_reaches_the_subscribers(d: &Deployment) 
     let sent = sender.command(reply).await;
     assert_eq!(sent["message"]["reply_to_id"], message["id"]);
     assert_eq!(bob.history(chat_id).await["items"], json!([message, sent["message"]]));
+}
+
+async fn every_fault_of_a_command_is_told_at_once(d: &Deployment) {
+    let mut ws = d.user().await.connect().await;
+    let content = json!({"text": " ", "client_message_id": ""});
+    for (kind, mut command, named) in [
+        ("send_message", content.clone(), "chat_id"),
+        ("private_message", content, "recipient_id"),
+        ("subscribe_chat", json!({"after_seq": -1}), "chat_id"),
+        ("read", json!({"seq": -1}), "chat_id"),
+    ] {
+        command["type"] = kind.into();
+        command[named] = "x".into();
+        let mut faulty: Vec<String> =
+            command.as_object().unwrap().keys().filter(|name| *name != "type").cloned().collect();
+        let refused = ws.refused(command, "invalid").await;
+        let mut told: Vec<&str> =
+            refused["errors"].as_array().unwrap().iter().map(|one| one["field"].as_str().unwrap()).collect();
+        faulty.sort();
+        told.sort_unstable();
+        assert_eq!(told, faulty, "{kind}: {refused}");
+    }
 }
 
 async fn sending_obeys_the_rules_of_rest(d: &Deployment) {

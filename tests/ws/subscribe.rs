@@ -93,18 +93,23 @@ async fn subscribing_again_is_answered_and_replays_nothing(d: &Deployment) {
 }
 
 async fn after_unsubscribing_no_event_comes(d: &Deployment) {
-    let ann = d.user().await;
-    let (chat_id, other) = (ann.group_id(&[]).await, ann.group_id(&[]).await);
-    let mut ws = ann.connect().await;
+    let (ann, bob) = (d.user().await, d.user().await);
+    let (chat_id, other) = (ann.group_id(&[&bob]).await, ann.group_id(&[]).await);
+    let mut ws = ann.connect_to(0).await;
     ws.subscribe(chat_id).await;
     ws.subscribe(other).await;
     let answer = ws.command(json!({"type": "unsubscribe_chat", "chat_id": chat_id})).await;
     assert_eq!((&answer["type"], &answer["chat_id"]), (&json!("unsubscribed"), &json!(chat_id)));
-    ann.say(chat_id, "unheard").await;
+    // The node follows the chat still, for others.
+    let mut others = bob.connect_to(0).await;
+    others.subscribe(chat_id).await;
+    let unheard = bob.say(chat_id, "unheard").await;
+    ann.rest.post(&format!("/chats/{chat_id}/read"), json!({"seq": unheard["seq"]})).await.ok(204);
+    others.expect("message_read").await;
     ann.say(other, "heard").await;
     let event = ws.expect("new_message").await;
     assert_eq!(event["chat_id"], other);
-    ws.none_of(&["new_message"]).await;
+    ws.none_of(&["new_message", "message_read"]).await;
     let again = ws.command(json!({"type": "unsubscribe_chat", "chat_id": chat_id})).await;
     assert!(["unsubscribed", "error"].contains(&again["type"].as_str().unwrap()), "{again}");
     // coming back with the last number seen brings what was missed

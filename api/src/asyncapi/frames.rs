@@ -67,7 +67,8 @@ fn command(kind: CommandType, limits: &Limits) -> Option<Command> {
         ),
         CommandType::SubscribeChats => (
             "Subscribe to up to 100 chats at once, as after a reconnect. Each is answered in this order, as if you had asked for it \
-             alone: by `subscribed` and what you missed, or by an `error` with its `chat_id`. It counts as one command.",
+             alone: by `subscribed` and what you missed, or by an `error` with its `chat_id`. It counts as one command \
+             for each twenty chats.",
             vec![always(
                 "chats",
                 json!({
@@ -94,8 +95,8 @@ fn command(kind: CommandType, limits: &Limits) -> Option<Command> {
             &["message_sent"],
         ),
         CommandType::Typing => (
-            "Tell the chat's other subscribers that you are typing. Send it at most every two seconds; more are dropped. It has \
-             no answer.",
+            "Tell the chat's other subscribers that you are typing. Send it at most every two seconds; more are dropped. It \
+             has no answer, unless it is refused.",
             vec![chat_id(), maybe("is_typing", json!({"type": "boolean", "default": true}))],
             &[],
         ),

@@ -256,11 +256,8 @@ pub async fn mark_read_to(
 
 /// Moves the caller's read mark. It is published if it moved: above `STATUS_MAX_MEMBERS`, and in a
 /// private chat whose other user blocked the caller, to the caller's own connections only.
-/// `ChatNotFound`, `NotAMember`, `Invalid`.
+/// `ChatNotFound`, `NotAMember`.
 pub async fn mark_read(ctx: &Context, by: &AuthUser, chat: ChatId, seq: Seq) -> Result<ReadMark> {
-    if seq < Seq(0) {
-        return Err(Error::invalid("seq", "must not be negative"));
-    }
     let mark = ctx.store.mark_read(chat, by.user_id, seq).await?;
     if mark.moved {
         let read = Notice::MessageRead { chat_id: chat, user_id: by.user_id, seq: mark.seq };

@@ -204,7 +204,17 @@ macro_rules! integer {
         }
     )*};
 }
-integer!(ChatId, MessageId, Seq, SessionId, UserId);
+integer!(ChatId, MessageId, SessionId, UserId);
+
+impl FieldType for Seq {
+    const EXPECTED: &'static str = "must be an integer of at least 0";
+    fn from_value(value: &Value) -> Option<Self> {
+        i64::from_value(value).filter(|&seq| seq >= 0).map(Seq)
+    }
+    fn from_text(text: &str) -> Option<Self> {
+        i64::from_text(text).filter(|&seq| seq >= 0).map(Seq)
+    }
+}
 
 impl FieldType for Vec<UserId> {
     const EXPECTED: &'static str = "must be a list of integers";

@@ -129,8 +129,9 @@ pub trait Log: Send + Sync + 'static {
     /// How many entries there are; the count stops at 10,000.
     async fn outbox_pending(&self) -> Result<i64>;
     /// Removes up to `limit` log entries older than the retention, oldest first, and raises the
-    /// chats' floors. Erases as many texts of deleted chats. Answers how many; 0 when nothing is
-    /// left to do. Blocks no writer.
+    /// chats' floors. Erases as many texts of deleted chats, and deletes as many sessions long
+    /// over, idempotency keys, invitations and networks each. Answers how many in all; 0 when
+    /// nothing is left to do. Blocks no writer.
     async fn prune(&self, older_than: Duration, limit: usize) -> Result<usize>;
 }
 

@@ -38,7 +38,21 @@ struct Term {
     /// Whether the last word is wanted by its beginning.
     is_begun: bool,
     /// Of a single word that may have other endings.
-    stem: Option<String>,
+    stem: Option<Stem>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Stem {
+    stem: String,
+    /// How all words begin that have it.
+    beginning: String,
+}
+
+impl Stem {
+    fn of(word: &str, language: Language) -> Option<Self> {
+        let stem = language.stem(word)?;
+        Some(Self { beginning: beginning(word, &stem)?, stem })
+    }
 }
 
 impl Query {
@@ -136,7 +150,7 @@ fn terms_of(piece: &str, is_phrase: bool, language: Language) -> Vec<Term> {
     // A phrase is wanted as it is written.
     for term in terms.iter_mut().filter(|_| !is_phrase) {
         if let [word] = term.words.as_slice() {
-            term.stem = language.stem(word);
+            term.stem = Stem::of(word, language);
         }
     }
     terms
@@ -152,7 +166,7 @@ impl Term {
     /// The words that the store is asked for, and whether the last one by its beginning.
     fn asked(&self) -> (Vec<String>, bool) {
         match (&self.stem, self.words.as_slice()) {
-            (Some(stem), [word]) => (vec![beginning(word, stem)], true),
+            (Some(stem), [word]) => (vec![stem.beginning.clone()], true),
             _ => (self.words.clone(), self.is_begun),
         }
     }
@@ -163,7 +177,7 @@ impl Term {
         self.words.iter().zip(place).enumerate().all(|(number, (wanted, word))| {
             *wanted == word.folded
                 || (self.is_begun && number == last && word.folded.starts_with(wanted.as_str()))
-                || (self.stem.is_some() && self.stem.as_deref() == stem)
+                || self.stem.as_ref().is_some_and(|wanted| Some(wanted.stem.as_str()) == stem)
         })
     }
 }

@@ -55,9 +55,12 @@ impl Language {
 }
 
 /// How all words with this stem begin. Some languages change the last letter of a stem (`happy`,
-/// `happi`).
-pub(super) fn beginning(word: &str, stem: &str) -> String {
+/// `happi`); of a short one where it is `i` or `y` (`fli`, `fly`). `None`: the language cuts the
+/// beginning too, as Arabic does, so that no beginning finds them all.
+pub(super) fn beginning(word: &str, stem: &str) -> Option<String> {
     let common = word.chars().zip(stem.chars()).take_while(|(a, b)| a == b).count();
-    let kept = if stem.chars().count() > 3 { common.min(stem.chars().count() - 1) } else { common };
-    word.chars().take(kept.max(1)).collect()
+    let length = stem.chars().count();
+    let changes = length > 3 || (length == 3 && stem.ends_with(['i', 'y']));
+    let kept = if changes { common.min(length - 1) } else { common };
+    (kept > 0).then(|| word.chars().take(kept).collect())
 }

@@ -134,6 +134,11 @@ fn a_language_minds_no_endings() {
     assert!(!finds("simple", "собаки", "Две собаке"));
     assert!(finds("english", "happy", "happiness is") || finds("english", "happy", "happily ever"));
     assert!(finds("english", "flies", "it flies") && finds("english", "running", "we run daily"));
+    for (a, b) in [("flies", "fly"), ("tries", "try"), ("skies", "sky"), ("dogs", "dog"), ("cats", "cat")] {
+        assert!(finds("english", a, b) && finds("english", b, a), "{a} and {b}");
+    }
+    // Its beginning is an article, which the language cuts.
+    assert!(finds("arabic", "الكتاب", "الكتاب") && !finds("arabic", "الكتاب", "كتاب"));
     assert!(!finds("english", "\"running\"", "we run"), "a phrase is as written");
     assert!(finds("english", "runn", "running"), "the last word by its beginning too");
     assert_eq!(Language::named("klingon"), None);

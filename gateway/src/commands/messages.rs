@@ -3,9 +3,7 @@
 use super::call::Call;
 use crate::protocol::Reply;
 use messenger_common::error::Result;
-use messenger_common::id::UserId;
-use messenger_common::service::messages::{self as rules, SendMessage};
-use messenger_common::service::{Fields, FromFields};
+use messenger_common::service::messages::{self as rules, SendMessage, SendPrivate};
 
 pub(super) async fn send(mut call: Call<'_>) -> Result<()> {
     let command = call.unchecked::<SendMessage>();
@@ -19,28 +17,12 @@ pub(super) async fn send(mut call: Call<'_>) -> Result<()> {
     Ok(())
 }
 
-struct PrivateMessage {
-    recipient_id: UserId,
-    text: String,
-    client_message_id: Option<String>,
-}
-
-impl FromFields for PrivateMessage {
-    fn read(fields: &mut Fields) -> Self {
-        Self {
-            recipient_id: fields.required("recipient_id"),
-            text: fields.required("text"),
-            client_message_id: fields.optional("client_message_id"),
-        }
-    }
-}
-
 pub(super) async fn private(mut call: Call<'_>) -> Result<()> {
-    let PrivateMessage { recipient_id, text, client_message_id } = call.read()?;
+    let command = call.unchecked::<SendPrivate>();
     let sent = call
         .run(|ctx, by| async move {
             ctx.charge_message(&by).await?;
-            rules::send_private(&ctx, &by, recipient_id, text, client_message_id).await
+            rules::send_private(&ctx, &by, command).await
         })
         .await?;
     call.answer(&Reply::MessageSent { message: &sent.message });

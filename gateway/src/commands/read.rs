@@ -2,7 +2,7 @@
 
 use super::call::Call;
 use crate::protocol::Reply;
-use messenger_common::error::{Error, Result};
+use messenger_common::error::Result;
 use messenger_common::id::{ChatId, Seq};
 use messenger_common::service::{Fields, FromFields, chats};
 use std::time::Instant;
@@ -20,9 +20,6 @@ impl FromFields for Read {
 
 pub(super) async fn read(mut call: Call<'_>) -> Result<()> {
     let Read { chat_id, seq } = call.read()?;
-    if seq < Seq(0) {
-        return Err(Error::invalid("seq", "must not be negative"));
-    }
     // The publication may overtake the answer; for this connection the answer is enough.
     call.conn.read_answered(chat_id, Instant::now());
     let outcome = call.run(|ctx, by| async move { chats::mark_read(&ctx, &by, chat_id, seq).await }).await;

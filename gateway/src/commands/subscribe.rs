@@ -35,13 +35,6 @@ impl FromFields for SubscribeChat {
 }
 
 impl SubscribeChat {
-    fn check(self) -> Result<Self> {
-        if self.after_seq.is_some_and(|after| after < Seq(0)) {
-            return Err(Error::invalid("after_seq", "must not be negative"));
-        }
-        Ok(self)
-    }
-
     fn of<'a>(&self, call: &Call<'a>) -> Subscribing<'a> {
         Subscribing {
             shard: call.shard,
@@ -57,7 +50,7 @@ impl SubscribeChat {
 
 pub(super) async fn subscribe(mut call: Call<'_>) -> Result<()> {
     let asked: SubscribeChat = call.read()?;
-    asked.check()?.of(&call).begin().await
+    asked.of(&call).begin().await
 }
 
 struct SubscribeChats {
@@ -87,10 +80,10 @@ pub(super) async fn subscribe_all(mut call: Call<'_>) -> Result<()> {
     for object in chats {
         let chat = object.peek("chat_id").and_then(Value::as_i64).map(ChatId);
         let (asked, faults) = Unchecked::<SubscribeChat>::from_object(object).split();
-        match (faults.none().and_then(|()| asked.check()), chat) {
+        match (faults.none(), chat) {
             (Err(error), None) => return Err(error),
             (Err(error), Some(chat)) => all.push((chat, Err(error))),
-            (Ok(asked), _) => all.push((asked.chat_id, Ok(asked))),
+            (Ok(()), _) => all.push((asked.chat_id, Ok(asked))),
         }
     }
     let distinct: HashSet<ChatId> = all.iter().map(|(chat, _)| *chat).collect();
@@ -153,6 +146,6 @@ pub(super) fn fuzz(fields: &Object) {
     drop(Unchecked::<SubscribeChat>::from_object(fields.clone()));
     let (SubscribeChats { chats }, _) = Unchecked::from_object(fields.clone()).split();
     for chat in chats {
-        drop(Unchecked::<SubscribeChat>::from_object(chat).split().0.check());
+        drop(Unchecked::<SubscribeChat>::from_object(chat));
     }
 }

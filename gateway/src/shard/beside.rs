@@ -27,22 +27,26 @@ impl Shard {
         });
     }
 
+    /// To those who follow the chat. A user's own typing is no news to them, nor is a read mark to
+    /// the connection that set it.
     fn deliver_one(&self, kind: EventKind, chat: ChatId, user: UserId, frame: &Bytes) -> u64 {
-        let (mut delivered, subject) = (0, (kind, chat, user));
+        let (mut delivered, now) = (0, Instant::now());
         if let Some(followed) = self.chats.borrow().get(&chat) {
-            for reader in followed.feed.listeners().filter(|reader| reader.user() != user) {
-                reader.conn.deliver_newest(subject, frame);
+            for reader in followed.feed.listeners() {
+                let is_own = reader.user() == user;
+                if is_own && (kind != EventKind::MessageRead || reader.conn.is_read_echo(chat, now)) {
+                    continue;
+                }
+                reader.conn.deliver_newest((kind, chat, user), frame);
                 delivered += 1;
             }
-        }
-        if kind == EventKind::MessageRead {
-            delivered += self.deliver_to_reader(chat, user, frame);
         }
         self.hub.ctx.metrics.ws_deliveries(kind).inc_by(delivered);
         delivered
     }
 
-    /// A user's own read mark, to the connections that did not set it.
+    /// A user's own read mark of a chat whose other members do not hear of it, to the connections
+    /// that did not set it.
     pub(super) fn deliver_to_reader(&self, chat: ChatId, user: UserId, frame: &Bytes) -> u64 {
         let (users, now) = (self.users.borrow(), Instant::now());
         let mut delivered = 0;

@@ -46,6 +46,27 @@ impl FromFields for SendMessage {
     }
 }
 
+/// A new message to a user.
+#[derive(Clone, Debug, Default)]
+pub struct SendPrivate {
+    /// Another user.
+    pub recipient_id: UserId,
+    /// As of [`SendMessage`].
+    pub text: String,
+    /// As of [`SendMessage`].
+    pub client_message_id: Option<String>,
+}
+
+impl FromFields for SendPrivate {
+    fn read(fields: &mut Fields) -> Self {
+        Self {
+            recipient_id: fields.required("recipient_id"),
+            text: fields.required("text"),
+            client_message_id: fields.optional("client_message_id"),
+        }
+    }
+}
+
 /// A message's new text.
 #[derive(Clone, Debug, Default, ToSchema)]
 pub struct EditMessage {
@@ -102,14 +123,8 @@ pub async fn send(ctx: &Context, by: &AuthUser, body: impl Into<Unchecked<SendMe
 
 /// Sends a message to a user; makes their private chat if there is none. `Invalid`,
 /// `UserNotFound`, `ClientMessageIdReused`, `Unavailable`.
-pub async fn send_private(
-    ctx: &Context,
-    by: &AuthUser,
-    recipient_id: UserId,
-    text: String,
-    client_message_id: Option<String>,
-) -> Result<Sent> {
-    let mut faults = Faults::default();
+pub async fn send_private(ctx: &Context, by: &AuthUser, body: impl Into<Unchecked<SendPrivate>>) -> Result<Sent> {
+    let (SendPrivate { recipient_id, text, client_message_id }, mut faults) = body.into().split();
     content(ctx, &mut faults, &text, client_message_id.as_deref());
     if recipient_id == by.user_id {
         faults.add("recipient_id", "must not be yourself");

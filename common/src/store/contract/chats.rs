@@ -252,3 +252,24 @@ async fn a_deleted_group_is_gone_but_its_log(at: Fixture) {
     assert_eq!(at.number("select count(*) from invites").await, 0);
     assert_eq!(at.number("select count(*) from chats where name <> '' or description is not null").await, 0);
 }
+
+/// The writer of SQLite is one, and nobody sends while it erases.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn long_texts_of_a_deleted_chat_are_erased_few_at_a_time() {
+    let at = Fixture::sqlite().await;
+    let ann = at.user().await;
+    let chat = at.group(&ann, &[]).await.id;
+    let text = |n: usize| (0..500).map(|word| format!("w{n}x{word}")).collect::<Vec<_>>().join(" ");
+    for n in 0..20 {
+        at.store.send(vec![new(chat, &ann, &text(n))]).await.unwrap().results.remove(0).unwrap();
+    }
+    at.store.delete_chat(chat, ann.id).await.unwrap();
+    let left = async || at.number("select count(*) from messages where text <> ''").await;
+    let mut before = left().await;
+    while before > 0 {
+        at.store.prune(HOUR, 1000).await.unwrap();
+        let after = left().await;
+        assert!((1..=6).contains(&(before - after)), "{before} to {after}");
+        before = after;
+    }
+}

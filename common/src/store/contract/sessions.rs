@@ -14,6 +14,7 @@ contract!(
     a_session_is_ended_by_its_user_alone,
     all_but_one_end_together,
     of_too_many_the_ones_used_least_end,
+    a_login_beside_as_many_as_one_may_have_is_kept,
 );
 
 async fn of_too_many_the_ones_used_least_end(at: Fixture) {
@@ -47,6 +48,21 @@ async fn of_too_many_the_ones_used_least_end(at: Fixture) {
         assert_eq!(at.store.sessions_ended_within(HOUR).await.unwrap().len(), ended);
     }
     assert!(at.store.sessions(&[first.id]).await.unwrap()[0].is_some_and(|holder| !holder.ended));
+}
+
+async fn a_login_beside_as_many_as_one_may_have_is_kept(at: Fixture) {
+    let ann = at.user().await;
+    let open = async || at.store.create_session(ann.id, HASH, KEY, HOUR, None).await.unwrap();
+    let first = open().await;
+    for _ in 1..MOST_SESSIONS {
+        open().await;
+    }
+    // All were used since, the first of them longest ago.
+    at.sql("update sessions set rotated_at = created_at").await;
+    let last = open().await;
+    let ended = EndedSession { id: first.id, user_id: ann.id, disabled: false };
+    assert_eq!(at.store.sessions_ended_within(HOUR).await.unwrap(), [ended]);
+    assert!(matches!(at.store.rotate_session(last, HOUR).await.unwrap(), Rotation::Rotated(..)));
 }
 
 async fn a_refresh_token_is_spent_once(at: Fixture) {

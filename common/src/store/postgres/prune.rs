@@ -12,6 +12,7 @@ use crate::store::accounts::{NETWORK_KEPT, REGISTRATION_REPEATED_WITHIN};
 use crate::store::fault::Fault;
 use crate::store::idempotency::KEY_KEPT;
 use crate::store::messages::read_users;
+use sqlx::postgres::PgQueryResult;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,20 +24,20 @@ pub(super) async fn prune(pool: &Arc<Pool>, older_than: Duration, limit: usize) 
     let pruned = async {
         let removed = remove_events(connection, older_than, limit).await?;
         connection.step().await?;
-        let passed = pass_messages(connection, older_than, limit - removed).await?;
+        let mut done = removed + pass_messages(connection, older_than, limit - removed).await?;
         connection.step().await?;
-        let erased = erase_deleted_chats(connection, limit).await?;
+        done += erase_deleted_chats(connection, limit).await?;
         connection.step().await?;
-        forget_names(connection, limit).await?;
+        done += forget_names(connection, limit).await?;
         connection.step().await?;
-        forget_sessions(connection, limit).await?;
+        done += forget_sessions(connection, limit).await?;
         connection.step().await?;
-        forget_keys(connection, limit).await?;
+        done += forget_keys(connection, limit).await?;
         connection.step().await?;
-        forget_invites(connection, limit).await?;
+        done += forget_invites(connection, limit).await?;
         connection.step().await?;
-        forget_networks(connection, limit).await?;
-        Ok(usize::try_from(removed + passed + erased).unwrap_or_default())
+        done += forget_networks(connection, limit).await?;
+        Ok(usize::try_from(done).unwrap_or_default())
     }
     .await;
     lease.end(pruned).await
@@ -180,7 +181,7 @@ async fn erase_deleted_chats(connection: &mut ServerConnection, limit: i64) -> R
 
 /// Deletes the names of deleted groups whose texts a node of an earlier release erased: it left
 /// them. The index of the migration that came with this holds such groups only.
-async fn forget_names(connection: &mut ServerConnection, limit: i64) -> Result<(), sqlx::Error> {
+async fn forget_names(connection: &mut ServerConnection, limit: i64) -> Result<i64, sqlx::Error> {
     sqlx::query(
         "update chats set name = '', description = null where id = any (array(
              select id from chats where erased and (name <> '' or description is not null) order by id limit $1
@@ -190,11 +191,11 @@ async fn forget_names(connection: &mut ServerConnection, limit: i64) -> Result<(
     .bind(limit)
     .execute(connection)
     .await
-    .map(drop)
+    .map(rows)
 }
 
 /// Deletes idempotency keys with their answers.
-async fn forget_keys(connection: &mut ServerConnection, limit: i64) -> Result<(), sqlx::Error> {
+async fn forget_keys(connection: &mut ServerConnection, limit: i64) -> Result<i64, sqlx::Error> {
     sqlx::query(
         "delete from idempotency_keys where ctid = any (array(
              select ctid from idempotency_keys
@@ -205,11 +206,11 @@ async fn forget_keys(connection: &mut ServerConnection, limit: i64) -> Result<()
     .bind(limit)
     .execute(connection)
     .await
-    .map(drop)
+    .map(rows)
 }
 
 /// Deletes invitations that expired, once no registration by them is repeated any more.
-async fn forget_invites(connection: &mut ServerConnection, limit: i64) -> Result<(), sqlx::Error> {
+async fn forget_invites(connection: &mut ServerConnection, limit: i64) -> Result<i64, sqlx::Error> {
     sqlx::query(
         "delete from invites where id = any (array(
              select id from invites where expires_at < clock_timestamp() - make_interval(secs => $1)
@@ -220,10 +221,10 @@ async fn forget_invites(connection: &mut ServerConnection, limit: i64) -> Result
     .bind(limit)
     .execute(connection)
     .await
-    .map(drop)
+    .map(rows)
 }
 
-async fn forget_networks(connection: &mut ServerConnection, limit: i64) -> Result<(), sqlx::Error> {
+async fn forget_networks(connection: &mut ServerConnection, limit: i64) -> Result<i64, sqlx::Error> {
     sqlx::query(
         "delete from networks where ctid = any (array(
              select ctid from networks
@@ -234,11 +235,11 @@ async fn forget_networks(connection: &mut ServerConnection, limit: i64) -> Resul
     .bind(limit)
     .execute(connection)
     .await
-    .map(drop)
+    .map(rows)
 }
 
 /// Deletes sessions that expired more than a day ago. None of their tokens is valid.
-async fn forget_sessions(connection: &mut ServerConnection, limit: i64) -> Result<(), sqlx::Error> {
+async fn forget_sessions(connection: &mut ServerConnection, limit: i64) -> Result<i64, sqlx::Error> {
     sqlx::query(
         "delete from sessions where id = any (array(
              select id from sessions where expires_at < clock_timestamp() - interval '1 day' order by expires_at limit $1
@@ -247,5 +248,9 @@ async fn forget_sessions(connection: &mut ServerConnection, limit: i64) -> Resul
     .bind(limit)
     .execute(connection)
     .await
-    .map(drop)
+    .map(rows)
+}
+
+fn rows(done: PgQueryResult) -> i64 {
+    i64::try_from(done.rows_affected()).unwrap_or(i64::MAX)
 }

@@ -1,15 +1,21 @@
 //! Pruning: the log beyond its retention, the texts of deleted chats, sessions long over, old
 //! idempotency keys, expired invitations, old networks.
 
-use super::database::{Database, commit};
+use super::database::{Database, commit, json};
 use crate::id::{ChatId, MessageId, Seq};
 use crate::store::accounts::{NETWORK_KEPT, REGISTRATION_REPEATED_WITHIN};
 use crate::store::fault::Fault;
 use crate::store::idempotency::KEY_KEPT;
 use crate::store::stored_time::Time;
 use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteQueryResult;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+
+/// Characters of texts that are erased in one transaction, and the message that passes them. The
+/// index of words overwrites each of their words where it stands (FTS5's `secure-delete`), and
+/// nobody writes meanwhile.
+const ERASED_CHARACTERS: i64 = 16 * 1024;
 
 pub(super) async fn prune(database: &Database, older_than: Duration, limit: usize) -> Result<usize, Fault> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
@@ -22,7 +28,7 @@ pub(super) async fn prune(database: &Database, older_than: Duration, limit: usiz
             .fetch_all(&mut *transaction)
             .await?;
     let chats: BTreeSet<ChatId> = old.iter().map(|(chat, _)| *chat).collect();
-    let mut removed = 0;
+    let mut done = 0;
     for chat in chats {
         let top = old.iter().filter(|(id, _)| *id == chat).map(|(_, seq)| *seq).max().unwrap_or_default();
         sqlx::query("update chats set floor = max(floor, $2) where id = $1")
@@ -35,20 +41,20 @@ pub(super) async fn prune(database: &Database, older_than: Duration, limit: usiz
             .bind(top)
             .execute(&mut *transaction)
             .await?;
-        removed += usize::try_from(gone.rows_affected()).unwrap_or(usize::MAX);
+        done += rows(&gone);
     }
-    let left = limit - i64::try_from(removed).unwrap_or(limit);
-    removed += pass_messages(&mut transaction, before, left.max(0)).await?;
-    removed += erase_deleted_chats(&mut transaction, limit, database.now()).await?;
+    let left = limit - i64::try_from(done).unwrap_or(limit);
+    done += pass_messages(&mut transaction, before, left.max(0)).await?;
     // Sessions that expired more than a day ago: none of their tokens is valid.
-    sqlx::query(
+    let forgotten = sqlx::query(
         "delete from sessions where id in (select id from sessions where expires_at < $1 order by expires_at limit $2)",
     )
     .bind(database.before(Duration::from_secs(86_400)))
     .bind(limit)
     .execute(&mut *transaction)
     .await?;
-    sqlx::query(
+    done += rows(&forgotten);
+    let forgotten = sqlx::query(
         "delete from idempotency_keys where (user_id, key) in (
              select user_id, key from idempotency_keys where created_at <= $1 order by created_at limit $2
          )",
@@ -57,14 +63,16 @@ pub(super) async fn prune(database: &Database, older_than: Duration, limit: usiz
     .bind(limit)
     .execute(&mut *transaction)
     .await?;
-    sqlx::query(
+    done += rows(&forgotten);
+    let forgotten = sqlx::query(
         "delete from invites where id in (select id from invites where expires_at < $1 order by expires_at limit $2)",
     )
     .bind(database.before(REGISTRATION_REPEATED_WITHIN))
     .bind(limit)
     .execute(&mut *transaction)
     .await?;
-    sqlx::query(
+    done += rows(&forgotten);
+    let forgotten = sqlx::query(
         "delete from networks where (user_id, network) in (
              select user_id, network from networks where seen_at <= $1 order by seen_at limit $2
          )",
@@ -73,7 +81,13 @@ pub(super) async fn prune(database: &Database, older_than: Duration, limit: usiz
     .bind(limit)
     .execute(&mut *transaction)
     .await?;
-    commit(transaction, removed).await
+    done += rows(&forgotten);
+    let done = commit(transaction, done).await?;
+    Ok(done + erase_deleted_chats(database, limit).await?)
+}
+
+fn rows(done: &SqliteQueryResult) -> usize {
+    usize::try_from(done.rows_affected()).unwrap_or(usize::MAX)
 }
 
 /// Messages stay, but a replay no longer reaches them. Raises the floors of their chats, from
@@ -106,46 +120,56 @@ async fn pass_messages(connection: &mut SqliteConnection, before: Time, limit: i
     Ok(passed)
 }
 
-/// Erases the texts of deleted chats, one batch. Nobody can read them before that either. Answers
-/// how many; a chat that is done counts as one, and 0 means that none is left.
-async fn erase_deleted_chats(connection: &mut SqliteConnection, limit: i64, now: Time) -> Result<usize, sqlx::Error> {
+/// Erases the texts of deleted chats, one batch in a transaction of its own. Nobody can read them
+/// before that either. Answers how many; a chat that is done counts as one, and 0 means that none
+/// is left.
+async fn erase_deleted_chats(database: &Database, limit: i64) -> Result<usize, Fault> {
+    let mut transaction = database.begin().await?;
     let chat: Option<ChatId> =
         sqlx::query_scalar("select id from chats where deleted_at is not null and not erased order by id limit 1")
-            .fetch_optional(&mut *connection)
+            .fetch_optional(&mut *transaction)
             .await?;
     let Some(chat) = chat else { return Ok(0) };
-    for hung in [
-        "delete from reactions where message_id in (
-             select id from messages where chat_id = $1 and deleted_at is null order by seq limit $2
-         )",
-        "delete from mentions where (user_id, chat_id, seq, message_id) in (
-             select u.value, x.chat_id, n.seq, x.id
+    let batch: Vec<i64> = sqlx::query_scalar(
+        "select id from (
+             select id, seq, sum(length(text)) over (order by seq) - length(text) as before
              from (
-                 select id, chat_id, mentions from messages
-                 where chat_id = $1 and deleted_at is null order by seq limit $2
-             ) x, json_each(x.mentions) u
-             join mentions n on n.user_id = u.value and n.chat_id = x.chat_id and n.message_id = x.id
-         )",
-    ] {
-        sqlx::query(hung).bind(chat).bind(limit).execute(&mut *connection).await?;
-    }
-    let erased = sqlx::query(
-        "update messages set text = '', text_digest = null, reactions = null, mentions = null, deleted_at = $3
-         where id in (select id from messages where chat_id = $1 and deleted_at is null order by seq limit $2)",
+                 select id, seq, text from messages where chat_id = $1 and deleted_at is null order by seq limit $2
+             )
+         ) where before < $3 order by seq",
     )
     .bind(chat)
     .bind(limit)
-    .bind(now)
-    .execute(&mut *connection)
+    .bind(ERASED_CHARACTERS)
+    .fetch_all(&mut *transaction)
     .await?;
-    if erased.rows_affected() == 0 {
+    let erased = json(&batch)?;
+    for hung in [
+        "delete from reactions where message_id in (select value from json_each($1))",
+        "delete from mentions where (user_id, chat_id, seq, message_id) in (
+             select u.value, x.chat_id, n.seq, x.id
+             from json_each($1) e join messages x on x.id = e.value, json_each(x.mentions) u
+             join mentions n on n.user_id = u.value and n.chat_id = x.chat_id and n.message_id = x.id
+         )",
+    ] {
+        sqlx::query(hung).bind(&erased).execute(&mut *transaction).await?;
+    }
+    sqlx::query(
+        "update messages set text = '', text_digest = null, reactions = null, mentions = null, deleted_at = $2
+         where id in (select value from json_each($1))",
+    )
+    .bind(&erased)
+    .bind(database.now())
+    .execute(&mut *transaction)
+    .await?;
+    if batch.is_empty() {
         for hung in ["delete from pins where chat_id = $1", "delete from invites where chat_id = $1"] {
-            sqlx::query(hung).bind(chat).execute(&mut *connection).await?;
+            sqlx::query(hung).bind(chat).execute(&mut *transaction).await?;
         }
         sqlx::query("update chats set erased = 1, name = '', description = null where id = $1")
             .bind(chat)
-            .execute(connection)
+            .execute(&mut *transaction)
             .await?;
     }
-    Ok(usize::try_from(erased.rows_affected()).unwrap_or(usize::MAX).max(1))
+    commit(transaction, batch.len().max(1)).await
 }

@@ -41,6 +41,7 @@ impl Sessions for SqliteStore {
                 Some((true, false)) => return Err(Error::BadCredentials.into()),
                 Some((false, _)) | None => return Err(Error::AccountDisabled.into()),
             }
+            end_surplus(&mut transaction, user, self.database.now()).await?;
             let id = sqlx::query_scalar(
                 "insert into sessions (user_id, created_at, expires_at, key_hash, user_agent)
                  values ($1, $2, $3, $4, $5) returning id",
@@ -52,7 +53,6 @@ impl Sessions for SqliteStore {
             .bind(user_agent)
             .fetch_one(&mut *transaction)
             .await?;
-            end_surplus(&mut transaction, user, self.database.now()).await?;
             commit(transaction, Session { id, user_id: user, key, generation: 0 }).await
         })
         .await
@@ -141,7 +141,8 @@ impl Sessions for SqliteStore {
     }
 }
 
-/// Some of too many sessions, those that were used least first.
+/// Ends some of too many sessions, those that were used least, so that there is a place for one
+/// more.
 async fn end_surplus(connection: &mut SqliteConnection, user: UserId, now: Time) -> Result<(), sqlx::Error> {
     let ended = sqlx::query(
         "update sessions set ended_at = $2 where id in (
@@ -149,7 +150,7 @@ async fn end_surplus(connection: &mut SqliteConnection, user: UserId, now: Time)
              order by rotated_at is not null desc, coalesce(rotated_at, created_at) desc, id desc limit $4 offset $3
          )",
     );
-    ended.bind(user).bind(now).bind(MOST_SESSIONS).bind(ENDED_BY_A_LOGIN).execute(connection).await.map(drop)
+    ended.bind(user).bind(now).bind(MOST_SESSIONS - 1).bind(ENDED_BY_A_LOGIN).execute(connection).await.map(drop)
 }
 
 /// The times that a rotation compares with and stores.
