@@ -77,6 +77,7 @@ async fn refuses_each(program: Program) {
         ("DEBUG", "perhaps"),
         ("DATABASE_URL", "mysql://localhost/x"),
         ("REDIS_URL", "http://localhost"),
+        ("RUST_LOG", "warning"),
         ("MIGRATE", "perhaps"),
         ("REGISTRATION", "perhaps"),
         ("SEARCH_LANGUAGE", "klingon"),
