@@ -249,7 +249,7 @@ impl Config {
         let read_url = read_url.map(|url| database::replica(&database, &url)).transpose()?;
         let traces = traces::read(program, raw)?;
         let (also, collected) = (redis.as_ref(), traces.as_ref());
-        let authorities = authorities::read(raw, &database, also, collected, &mut warnings)?;
+        let authorities = authorities::read(raw, &database, read_url.as_ref(), also, collected, &mut warnings)?;
         if let Some(redis) = &mut redis {
             redis.authorities.clone_from(&authorities);
         }
