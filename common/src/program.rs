@@ -13,7 +13,7 @@ use crate::backends::{Backends, StartError};
 use crate::config::{Config, Database, Program};
 use crate::dispatch::{Dispatcher, EventSink};
 use crate::http::{self, Bound, Places, Toll, Upgrades};
-use crate::lifecycle::{ExitReason, Lifecycle};
+use crate::lifecycle::{ExitReason, Lifecycle, STARTED};
 use crate::metrics::{Metrics, PublishResult};
 use crate::pruning;
 use crate::relay::{Publisher, Relay};
@@ -73,7 +73,7 @@ pub async fn run(
 ) -> ExitCode {
     let metrics = Metrics::new(config.program);
     // Down until everything has started: the admin port answers before that.
-    let started = lifecycle.readiness().register("started");
+    let started = lifecycle.readiness().register(STARTED);
     let admin_address = admin.local_addr();
     let admin_router = http::admin::router(metrics.clone(), lifecycle.readiness().clone());
     lifecycle.spawn("admin", http::serve_admin(admin, admin_router, lifecycle.clone()));

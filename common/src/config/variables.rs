@@ -180,7 +180,7 @@ pub const VARIABLES: &[Variable] = &[
     },
     Variable {
         name: "ADMIN_HOST",
-        help: "IP address that the listener of /metrics, /healthz and /readyz binds to",
+        help: "IP address that the listener of /metrics, /healthz, /servez and /readyz binds to",
         example: "127.0.0.1",
         default: Default::Said(|program| match program {
             Program::Messenger => "the loopback",
@@ -189,7 +189,7 @@ pub const VARIABLES: &[Variable] = &[
     },
     Variable {
         name: "ADMIN_PORT",
-        help: "TCP port of the listener of /metrics, /healthz and /readyz; 0: any free port",
+        help: "TCP port of the listener of /metrics, /healthz, /servez and /readyz; 0: any free port",
         example: "9000",
         default: Default::Said(|_| "PORT + 1000"),
     },
