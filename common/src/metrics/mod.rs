@@ -153,6 +153,7 @@ impl Metrics {
     #[expect(clippy::expect_used, reason = "the table is fixed: a test makes it for every program")]
     pub fn new(program: Program) -> Self {
         let table = Table::new(program).expect("the table of metrics is sound");
+        table.build_info.tell(program);
         Self(Arc::new(table))
     }
 
@@ -263,6 +264,7 @@ mod tests {
             }
         }
         assert!(all.contains("process_resident_memory_bytes"));
+        assert!(gateway.contains(r#"program="messenger-gateway""#) && all.contains(r#"program="messenger""#));
     }
 
     #[test]
