@@ -222,7 +222,7 @@ pub const VARIABLES: &[Variable] = &[
     ),
     Variable {
         name: "ALLOWED_ORIGINS",
-        help: "Origins whose pages may connect (CORS and WebSocket), with commas between, or * for all",
+        help: "Origins whose pages may connect (CORS, WebSocket), with commas between; https://*.example.org: subdomains; *: all",
         example: "https://chat.example.org,https://www.example.org",
         default: Default::Said(|_| "none, with DEBUG: *"),
     },
