@@ -13,7 +13,7 @@ use crate::backends::{Backends, StartError};
 use crate::config::{Config, Database, Program};
 use crate::dispatch::{Dispatcher, EventSink};
 use crate::http::{self, Bound, Places, Toll, Upgrades};
-use crate::lifecycle::{ExitReason, Lifecycle};
+use crate::lifecycle::{ExitReason, Lifecycle, STARTED};
 use crate::metrics::{Metrics, PublishResult};
 use crate::pruning;
 use crate::relay::{Publisher, Relay};
@@ -73,7 +73,7 @@ pub async fn run(
 ) -> ExitCode {
     let metrics = Metrics::new(config.program);
     // Down until everything has started: the admin port answers before that.
-    let started = lifecycle.readiness().register("started");
+    let started = lifecycle.readiness().register(STARTED);
     let admin_address = admin.local_addr();
     let admin_router = http::admin::router(metrics.clone(), lifecycle.readiness().clone());
     lifecycle.spawn("admin", http::serve_admin(admin, admin_router, lifecycle.clone()));
@@ -177,7 +177,8 @@ async fn context(
         config.refresh_token_ttl,
         clock.clone(),
     );
-    let passwords = Passwords::new(config.argon2_memory_kib, hashing_threads())
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let passwords = Passwords::new(config.argon2_memory_kib, hashes_at_once(config.argon2_memory_kib, cores))
         .map_err(|fault| StartError::new(fault.to_string()))?;
     let dropped = metrics.backplane_published(PublishResult::Dropped).clone();
     let publisher = Publisher::start(backends.bus.clone(), store.clone(), lifecycle, dropped, traces.clone());
@@ -231,10 +232,15 @@ async fn compare_keys(program: Program, store: &dyn Store, keys: &Keys) {
     }
 }
 
+/// The memory of all passwords that are hashed at once. It is no part of the machine's, of which a
+/// container may have little while it sees all cores.
+const HASHING_KIB: u32 = 256 * 1024;
+
 /// Passwords that are hashed at once: on all cores but one, which a flood of logins leaves to the
-/// other requests.
-fn hashing_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1))
+/// other requests, and in no more memory than [`HASHING_KIB`]; one at least.
+fn hashes_at_once(memory_kib: u32, cores: usize) -> usize {
+    let fit = usize::try_from(HASHING_KIB / memory_kib.max(1)).unwrap_or(usize::MAX);
+    cores.saturating_sub(1).min(fit).max(1)
 }
 
 /// Prints the program's addresses to stdout, for people and for a parent process that asked for
@@ -279,4 +285,16 @@ fn say(lines: &str) -> io::Result<()> {
 fn complain(program: Program, error: &dyn Display) {
     let line = format!("{}: {error}\n", program.name());
     drop(std::io::stderr().write_all(line.as_bytes()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::hashes_at_once;
+
+    #[test]
+    fn passwords_are_hashed_on_all_cores_but_one_as_far_as_their_memory_allows() {
+        let kib = 19_456;
+        assert_eq!([1, 2, 8, 14, 15, 32, 256].map(|cores| hashes_at_once(kib, cores)), [1, 1, 7, 13, 13, 13, 13]);
+        assert_eq!([8, 65_536, 262_144, 4_194_304].map(|kib| hashes_at_once(kib, 32)), [31, 4, 1, 1]);
+    }
 }

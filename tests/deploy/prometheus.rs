@@ -11,9 +11,10 @@ use crate::support::process;
 use crate::support::{SOON, blocking, eventually, limited, shared};
 
 /// Of every program.
-const COMMON: [&str; 20] = [
+const COMMON: [&str; 21] = [
     "messenger_build_info",
     "messenger_ready",
+    "messenger_serving",
     "messenger_places",
     "messenger_places_taken",
     "messenger_word_merge_failures_total",

@@ -113,7 +113,8 @@ async fn takes_nobody_in(node: &Arc<Node>, token: &str) -> Option<String> {
     let probed = Arc::clone(node);
     eventually("not ready", Duration::from_secs(1), async || {
         let node = Arc::clone(&probed);
-        (crate::support::blocking(move || node.probe("/readyz")).await == Some(503)).then_some(())
+        let answers = crate::support::blocking(move || ["/readyz", "/servez"].map(|page| node.probe(page))).await;
+        (answers == [Some(503); 2]).then_some(())
     })
     .await;
     Ws::handshake(request(&node.ws_url(), Way::Header, token)).await.ok().map(|_| "it took a connection".to_owned())

@@ -49,7 +49,7 @@ async fn a_crowd_takes_neither_the_admin_port_nor_the_node(builder: Builder) {
     })
     .await;
     let admin = reqwest::Client::builder().pool_max_idle_per_host(0).timeout(Duration::from_secs(5)).build().unwrap();
-    for page in ["healthz", "readyz", "metrics"] {
+    for page in ["healthz", "servez", "readyz", "metrics"] {
         let answer = admin.get(format!("{}/{page}", node.admin_url())).send().await.unwrap();
         assert_eq!(answer.status(), 200, "{page}");
     }

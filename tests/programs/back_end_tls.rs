@@ -69,3 +69,22 @@ async fn a_private_authority_is_trusted_where_it_is_named() {
     })
     .await;
 }
+
+/// The address says nothing of certificates, and nothing else is spoken to over TLS.
+#[tokio::test]
+async fn the_systems_authorities_count_where_libpqs_variable_asks_for_a_check() {
+    limited(async {
+        let authority = Authority::new().await;
+        let postgres = postgres_with(&authority).await;
+        let database = postgres.new_database().await.replace("127.0.0.1", "localhost");
+        let d = Deployment::cluster(1, 1)
+            .postgres(&postgres)
+            .env("DATABASE_URL", &database)
+            .env("PGSSLMODE", "verify-full")
+            .env("SSL_CERT_FILE", authority.ca().display())
+            .start()
+            .await;
+        d.user().await;
+    })
+    .await;
+}

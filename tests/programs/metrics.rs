@@ -18,6 +18,7 @@ both_forms_alone!(
 const API: &[&str] = &[
     "messenger_build_info",
     "messenger_ready",
+    "messenger_serving",
     "messenger_places",
     "messenger_places_taken",
     "messenger_http_requests_total",
@@ -42,6 +43,7 @@ const API: &[&str] = &[
 const GATEWAY: &[&str] = &[
     "messenger_build_info",
     "messenger_ready",
+    "messenger_serving",
     "messenger_places",
     "messenger_places_taken",
     "messenger_http_requests_total",
@@ -171,7 +173,7 @@ async fn the_admin_port_alone_tells_health_and_metrics(builder: Builder) {
             let client = reqwest::Client::new();
             Answer::of(client.request(Method::GET, format!("{base}{path}"))).await
         };
-        for path in ["/healthz", "/readyz", "/metrics"] {
+        for path in ["/healthz", "/servez", "/readyz", "/metrics"] {
             let answer = get(node.admin_url(), path).await;
             assert_eq!(answer.status, 200, "{} {path}", node.name());
             for header in ["x-request-id", "x-content-type-options", "referrer-policy", "content-security-policy"] {

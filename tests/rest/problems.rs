@@ -46,7 +46,7 @@ async fn an_unknown_path_is_not_found(d: &Deployment) {
         user.rest.get(path).await.problem(404, "not_found");
         d.rest().get(path).await.problem(404, "not_found");
     }
-    for path in ["/healthz", "/readyz"] {
+    for path in ["/healthz", "/servez", "/readyz"] {
         d.rest().get(path).await.problem(404, "not_found");
     }
 }

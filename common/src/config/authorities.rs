@@ -2,13 +2,13 @@
 //! traces are checked against.
 
 use super::raw::Raw;
-use super::{ConfigError, Database, RedisConfig, TracesConfig};
+use super::{ConfigError, Database, RedisConfig, TracesConfig, database};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use std::fmt;
 use std::sync::Arc;
 
@@ -37,6 +37,7 @@ impl fmt::Debug for Authorities {
 pub(super) fn read(
     raw: &Raw,
     database: &Database,
+    replica: Option<&SecretString>,
     redis: Option<&RedisConfig>,
     traces: Option<&TracesConfig>,
     warnings: &mut Vec<String>,
@@ -57,7 +58,7 @@ pub(super) fn read(
         }
     }
     let collector = traces.is_some_and(TracesConfig::uses_tls);
-    if named.is_none() && !collector && !checks_certificates(database, redis) {
+    if named.is_none() && !collector && !checks_certificates(database, replica, redis) {
         return Ok(None);
     }
     let system = rustls_native_certs::load_native_certs();
@@ -71,12 +72,16 @@ pub(super) fn read(
     Ok((!all.0.is_empty()).then(|| Authorities(all.0.into_bytes().into())))
 }
 
-fn checks_certificates(database: &Database, redis: Option<&RedisConfig>) -> bool {
+fn checks_certificates(database: &Database, replica: Option<&SecretString>, redis: Option<&RedisConfig>) -> bool {
     let redis = redis.is_some_and(|redis| {
         let servers = redis.nodes.iter().chain(redis.sentinel.as_ref().map(|sentinel| &sentinel.server));
         servers.into_iter().any(|url| url.expose_secret().starts_with("rediss:"))
     });
-    redis || matches!(database, Database::Postgres(url) if url.expose_secret().to_ascii_lowercase().contains("verify-"))
+    let primary = match database {
+        Database::Postgres(url) => Some(url),
+        Database::Sqlite(_) => None,
+    };
+    redis || primary.into_iter().chain(replica).any(database::checks_certificate)
 }
 
 #[derive(Default)]
@@ -119,5 +124,17 @@ mod tests {
         }
         let line = fault("/nowhere/at/all.pem");
         assert!(line.contains("cannot be read"), "{line}");
+    }
+
+    #[test]
+    fn the_systems_authorities_are_read_where_any_certificate_is_checked() {
+        let (plain, checked) = ("postgres://db/m?sslmode=require", "postgres://replica/m?sslmode=verify-full");
+        for (primary, replica, is_checked) in
+            [(plain, plain, false), (checked, plain, true), (plain, checked, true), (plain, "", false)]
+        {
+            let given = cluster(&[("DATABASE_URL", primary), ("DATABASE_READ_URL", replica)]);
+            let config = read(Program::Api, &given).expect("starts");
+            assert_eq!(config.authorities.is_some(), is_checked, "{primary} {replica}");
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! `DATABASE_URL`: a Postgres address, or a SQLite file in any form that its users write.
 
 use super::{ConfigError, Database, Program};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use url::Url;
@@ -66,10 +67,16 @@ fn address(name: &'static str, url: &str) -> Result<SecretString, ConfigError> {
     if mode.is_some_and(|(_, mode)| !SSL_MODES.contains(&mode.to_ascii_lowercase().as_str())) {
         return fault(&format!("has a sslmode that is none of {}", SSL_MODES.join(", ")));
     }
-    if sqlx::postgres::PgConnectOptions::from_str(&url).is_err() {
+    if PgConnectOptions::from_str(&url).is_err() {
         return fault("is no valid Postgres address");
     }
     Ok(url.into())
+}
+
+/// Whether the certificate of that server is checked, as the address or `PGSSLMODE` says.
+pub(super) fn checks_certificate(url: &SecretString) -> bool {
+    let options = PgConnectOptions::from_str(url.expose_secret());
+    options.is_ok_and(|options| matches!(options.get_ssl_mode(), PgSslMode::VerifyCa | PgSslMode::VerifyFull))
 }
 
 /// `postgresql://user:password@/db?host=/run/postgresql` has no host, which the standard of URLs
@@ -180,8 +187,7 @@ mod tests {
             ("postgresql:///m?host=db.example.org&user=u", "db.example.org", "u", "m"),
         ] {
             let Ok(Database::Postgres(read)) = read(Program::Api, url, None) else { panic!("{url}") };
-            let options =
-                sqlx::postgres::PgConnectOptions::from_str(secrecy::ExposeSecret::expose_secret(&read)).unwrap();
+            let options = PgConnectOptions::from_str(secrecy::ExposeSecret::expose_secret(&read)).unwrap();
             assert_eq!(
                 (options.get_host(), options.get_username(), options.get_database()),
                 (host, user, Some(database)),
@@ -190,8 +196,7 @@ mod tests {
         }
         let socket = read(Program::Api, "postgresql://u:a+b@/m?host=/run/postgresql", None).unwrap();
         let Database::Postgres(socket) = socket else { panic!("it is a server") };
-        let options =
-            sqlx::postgres::PgConnectOptions::from_str(secrecy::ExposeSecret::expose_secret(&socket)).unwrap();
+        let options = PgConnectOptions::from_str(secrecy::ExposeSecret::expose_secret(&socket)).unwrap();
         assert_eq!(options.get_socket().map(PathBuf::as_path), Some(Path::new("/run/postgresql")));
         assert_eq!(options.get_username(), "u");
         for (url, said) in [

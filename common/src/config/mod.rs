@@ -249,7 +249,7 @@ impl Config {
         let read_url = read_url.map(|url| database::replica(&database, &url)).transpose()?;
         let traces = traces::read(program, raw)?;
         let (also, collected) = (redis.as_ref(), traces.as_ref());
-        let authorities = authorities::read(raw, &database, also, collected, &mut warnings)?;
+        let authorities = authorities::read(raw, &database, read_url.as_ref(), also, collected, &mut warnings)?;
         if let Some(redis) = &mut redis {
             redis.authorities.clone_from(&authorities);
         }
@@ -282,7 +282,7 @@ impl Config {
             description: parse::text(raw, "DESCRIPTION")?,
             version: parse::text(raw, "VERSION")?,
             debug,
-            log: log_directives(raw)?,
+            log: parse::log(raw)?,
             migrate: parse::switch(raw, "MIGRATE")?,
             access_token_ttl,
             refresh_token_ttl,
@@ -321,12 +321,4 @@ fn data_directory() -> Option<PathBuf> {
 fn whole_seconds(raw: &Raw, name: &'static str) -> Result<Duration, ConfigError> {
     // A hundred years: far from where adding to the present time overflows.
     parse::number(raw, name, 1, 3_153_600_000).map(Duration::from_secs)
-}
-
-fn log_directives(raw: &Raw) -> Result<String, ConfigError> {
-    let log = parse::text(raw, "RUST_LOG")?;
-    match tracing_subscriber::EnvFilter::builder().parse(&log) {
-        Ok(_) => Ok(log),
-        Err(e) => Err(ConfigError::of("RUST_LOG", format!("{} cannot be read: {e}", parse::quoted(&log)))),
-    }
 }

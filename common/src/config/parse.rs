@@ -8,6 +8,8 @@ use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 use std::time::Duration;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 type Result<T> = std::result::Result<T, ConfigError>;
 
@@ -104,4 +106,73 @@ pub(super) fn language(raw: &Raw) -> Result<Language> {
         let known = Language::names().collect::<Vec<_>>().join(", ");
         ConfigError::of("SEARCH_LANGUAGE", format!("{} is none of {known}", quoted(&value)))
     })
+}
+
+/// The directives of the log, without the blanks around them.
+pub(super) fn log(raw: &Raw) -> Result<String> {
+    let log = text(raw, "RUST_LOG")?;
+    let fault = |fault: String| ConfigError::of("RUST_LOG", fault);
+    // The library does not expect blanks, and cuts the last letters off a module behind one.
+    let directives: Vec<&str> = list(&log).collect();
+    if directives.is_empty() {
+        return Err(fault(format!("{} names no level", quoted(&log))));
+    }
+    for directive in &directives {
+        // The library takes a word that is no level for a module, and logs nothing but that one.
+        let level = directive.rsplit_once('=').map_or(*directive, |(_, level)| level);
+        if level.is_empty() || !directive.contains('[') && level.parse::<LevelFilter>().is_err() {
+            let levels = "no level (error, warn, info, debug, trace, off)";
+            return Err(fault(format!("{} has {levels}", quoted(directive))));
+        }
+    }
+    let log = directives.join(",");
+    match EnvFilter::builder().parse(&log) {
+        Ok(_) => Ok(log),
+        Err(e) => Err(fault(format!("{} cannot be read: {e}", quoted(&log)))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Program;
+    use crate::config::tests::{cluster, fault, read};
+
+    /// The library takes such a word for a module, and would log nothing else, faults least of all.
+    #[test]
+    fn a_log_that_would_be_silent_by_mistake_is_refused() {
+        let bad = [
+            "warning",
+            "fatal",
+            "messenger_api",
+            "info,verbose",
+            "messenger=",
+            "info=",
+            "=info",
+            "6",
+            "-1",
+            ",",
+            " , ",
+        ];
+        for value in bad.into_iter().chain(["info debug", "messenger=loud", "[{}", "messenger[", "info;debug"]) {
+            let line = fault(Program::Api, &[("RUST_LOG", value)]);
+            assert!(line.starts_with("RUST_LOG: "), "{value}: {line}");
+        }
+        let line = fault(Program::Api, &[("RUST_LOG", "info, warning")]);
+        let said = "RUST_LOG: \"warning\" has no level (error, warn, info, debug, trace, off) (in the environment); \
+                    for example RUST_LOG=info,messenger_gateway=debug";
+        assert_eq!(line, said);
+        for (value, log) in [
+            ("INFO ", "INFO"),
+            ("info,,debug,", "info,debug"),
+            (" warn, messenger_gateway=debug", "warn,messenger_gateway=debug"),
+            ("3", "3"),
+            ("off", "off"),
+            ("info,[handshake]=debug", "info,[handshake]=debug"),
+            ("warn,messenger_api[send{user.id}]=trace", "warn,messenger_api[send{user.id}]=trace"),
+            ("info,sqlx::query=off", "info,sqlx::query=off"),
+        ] {
+            let config = read(Program::Api, &cluster(&[("RUST_LOG", value)])).expect(value);
+            assert_eq!(config.log, log);
+        }
+    }
 }

@@ -35,7 +35,7 @@ pub(super) fn cluster<'a>(more: &[(&'static str, &'a str)]) -> Vec<(&'static str
     all
 }
 
-fn fault(program: Program, more: &[(&'static str, &str)]) -> String {
+pub(super) fn fault(program: Program, more: &[(&'static str, &str)]) -> String {
     read(program, &cluster(more)).expect_err("must not start").to_string()
 }
 

@@ -180,7 +180,7 @@ pub const VARIABLES: &[Variable] = &[
     },
     Variable {
         name: "ADMIN_HOST",
-        help: "IP address that the listener of /metrics, /healthz and /readyz binds to",
+        help: "IP address that the listener of /metrics, /healthz, /servez and /readyz binds to",
         example: "127.0.0.1",
         default: Default::Said(|program| match program {
             Program::Messenger => "the loopback",
@@ -189,7 +189,7 @@ pub const VARIABLES: &[Variable] = &[
     },
     Variable {
         name: "ADMIN_PORT",
-        help: "TCP port of the listener of /metrics, /healthz and /readyz; 0: any free port",
+        help: "TCP port of the listener of /metrics, /healthz, /servez and /readyz; 0: any free port",
         example: "9000",
         default: Default::Said(|_| "PORT + 1000"),
     },
@@ -222,7 +222,7 @@ pub const VARIABLES: &[Variable] = &[
     ),
     Variable {
         name: "ALLOWED_ORIGINS",
-        help: "Origins whose pages may connect (CORS and WebSocket), with commas between, or * for all",
+        help: "Origins whose pages may connect (CORS, WebSocket), with commas between; https://*.example.org: subdomains; *: all",
         example: "https://chat.example.org,https://www.example.org",
         default: Default::Said(|_| "none, with DEBUG: *"),
     },

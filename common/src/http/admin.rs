@@ -1,12 +1,12 @@
-//! The admin port: `/metrics`, `/healthz` (alive), `/readyz` (may be sent work). Never on the
-//! public port.
+//! The admin port: `/metrics`, `/healthz` (alive), `/servez` (serves, whatever its back ends do)
+//! and `/readyz` (its back ends answer too). Never on the public port.
 
 use super::head;
 use super::middleware::seal;
 use super::problem::normalise;
 use super::request_id::RequestIds;
 use crate::error::Error;
-use crate::lifecycle::Readiness;
+use crate::lifecycle::{DATABASE, Readiness};
 use crate::metrics::Metrics;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
@@ -23,6 +23,7 @@ pub fn router(metrics: Metrics, readiness: Readiness) -> Router {
     Router::new()
         .route("/metrics", get(render).with_state((metrics, readiness.clone())))
         .route("/healthz", get(async || Json(json!({"status": "alive"}))))
+        .route("/servez", get(serves).with_state(readiness.clone()))
         .route("/readyz", get(ready).with_state(readiness))
         .fallback(async || Error::NotFound)
         .layer(from_fn_with_state(Arc::new(RequestIds::default()), through))
@@ -41,16 +42,25 @@ async fn through(State(ids): State<Arc<RequestIds>>, mut request: Request, next:
 
 async fn render(State((metrics, readiness)): State<(Metrics, Readiness)>) -> impl IntoResponse {
     metrics.ready.set(readiness.is_ready().into());
+    metrics.serving.set((readiness.serves() && readiness.is_up(DATABASE)).into());
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.render())
+}
+
+async fn serves(State(readiness): State<Readiness>) -> impl IntoResponse {
+    let (serves, draining) = (readiness.serves(), readiness.is_draining());
+    (status(serves), Json(json!({"serves": serves, "draining": draining})))
+}
+
+fn status(is_well: bool) -> StatusCode {
+    if is_well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
 }
 
 async fn ready(State(readiness): State<Readiness>) -> impl IntoResponse {
     let ready = readiness.is_ready();
     let checks: serde_json::Map<_, _> =
         readiness.checks().into_iter().map(|(name, up)| (name.to_owned(), up.into())).collect();
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let causes: serde_json::Map<_, _> =
         readiness.causes().into_iter().map(|(name, cause)| (name.to_owned(), cause.into())).collect();
     let draining = readiness.is_draining();
-    (status, Json(json!({"ready": ready, "draining": draining, "checks": checks, "causes": causes})))
+    (status(ready), Json(json!({"ready": ready, "draining": draining, "checks": checks, "causes": causes})))
 }

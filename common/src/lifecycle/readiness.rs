@@ -5,6 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio_util::sync::CancellationToken;
 
+/// The part that is up once the program has connected its back ends and listens.
+pub const STARTED: &str = "started";
+/// The part that is up while the database answers.
+pub const DATABASE: &str = "database";
+
 type Flag = (&'static str, Arc<State>);
 
 #[derive(Default)]
@@ -34,7 +39,18 @@ impl Readiness {
         ReadyFlag(flag)
     }
 
-    /// Whether a load balancer may send new work.
+    /// Whether the program serves what it is sent: it has started and does not drain, whatever its
+    /// back ends do. Before its start it listens on no public port.
+    pub fn serves(&self) -> bool {
+        !self.is_draining() && self.is_up(STARTED)
+    }
+
+    /// Whether the part of that name is up.
+    pub fn is_up(&self, part: &str) -> bool {
+        self.flags.lock().iter().any(|(name, state)| *name == part && state.up.load(Ordering::Relaxed))
+    }
+
+    /// Whether all parts are up and nothing drains.
     pub fn is_ready(&self) -> bool {
         !self.is_draining() && self.flags.lock().iter().all(|(_, state)| state.up.load(Ordering::Relaxed))
     }
@@ -78,6 +94,22 @@ impl ReadyFlag {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_started_program_serves_whatever_its_back_ends_do() {
+        let draining = CancellationToken::new();
+        let readiness = Readiness::new(draining.clone());
+        assert!(!readiness.serves());
+        let (started, bus) = (readiness.register(STARTED), readiness.register("bus"));
+        bus.set(true);
+        assert!(!readiness.serves(), "before its start");
+        started.set(true);
+        bus.down("not connected".into());
+        assert!(readiness.serves() && !readiness.is_ready());
+        assert!(readiness.is_up(STARTED) && !readiness.is_up("bus"));
+        draining.cancel();
+        assert!(!readiness.serves());
+    }
 
     #[test]
     fn ready_means_every_flag_is_up() {

@@ -1,7 +1,7 @@
 //! Families over closed label sets: made whole at the start, looked up by index, no hashing on the
 //! hot path.
 
-use crate::config::commit;
+use crate::config::{Program, commit};
 use crate::label::Label;
 use prometheus::core::Collector;
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts};
@@ -129,12 +129,19 @@ impl Build for HttpDuration {
 
 /// Which build this is: always 1.
 #[derive(Clone)]
-pub struct BuildInfo;
+pub struct BuildInfo(IntGaugeVec);
+
+impl BuildInfo {
+    /// Says which program runs here.
+    pub(super) fn tell(&self, program: Program) {
+        let labels = [program.name(), env!("CARGO_PKG_VERSION"), commit().unwrap_or_default()];
+        self.0.with_label_values(&labels).set(1);
+    }
+}
 
 impl Build for BuildInfo {
     fn build(name: &str, help: &str) -> prometheus::Result<(Self, Box<dyn Collector>)> {
-        let family = IntGaugeVec::new(Opts::new(name, help), &["version", "commit"])?;
-        family.with_label_values(&[env!("CARGO_PKG_VERSION"), commit().unwrap_or_default()]).set(1);
-        Ok((Self, Box::new(family)))
+        let family = IntGaugeVec::new(Opts::new(name, help), &["program", "version", "commit"])?;
+        Ok((Self(family.clone()), Box::new(family)))
     }
 }

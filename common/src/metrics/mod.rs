@@ -81,8 +81,11 @@ impl Deref for Metrics {
 table! {
     /// The build that runs here; always 1.
     build_info: BuildInfo = "messenger_build_info", Both;
-    /// Whether the node would be sent work: what `/readyz` answers.
+    /// Whether the node is ready: what `/readyz` answers.
     ready: IntGauge = "messenger_ready", Both;
+    /// Whether the node serves requests: it has started, does not drain, and its database answers.
+    /// Redis may be away.
+    serving: IntGauge = "messenger_serving", Both;
     /// HTTP requests answered, by method, matched path and status.
     http_requests: HttpRequests = "messenger_http_requests_total", Both;
     /// Seconds from an HTTP request's head to its answer's head, by method and matched path.
@@ -150,6 +153,7 @@ impl Metrics {
     #[expect(clippy::expect_used, reason = "the table is fixed: a test makes it for every program")]
     pub fn new(program: Program) -> Self {
         let table = Table::new(program).expect("the table of metrics is sound");
+        table.build_info.tell(program);
         Self(Arc::new(table))
     }
 
@@ -260,6 +264,7 @@ mod tests {
             }
         }
         assert!(all.contains("process_resident_memory_bytes"));
+        assert!(gateway.contains(r#"program="messenger-gateway""#) && all.contains(r#"program="messenger""#));
     }
 
     #[test]

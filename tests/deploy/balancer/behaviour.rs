@@ -122,7 +122,7 @@ async fn it_hides_tokens_and_admin_ports_and_speaks_the_contracts_errors(kind: K
     .await;
     balancer.assert_tells_no_token(&[&ann]);
 
-    for path in ["/metrics", "/healthz", "/readyz", "/ws/metrics"] {
+    for path in ["/metrics", "/healthz", "/servez", "/readyz", "/ws/metrics"] {
         balancer.rest().get(path).await.problem(404, "not_found");
     }
 
@@ -185,6 +185,9 @@ async fn nodes_that_miss_redis_still_serve(kind: Kind) {
             (blocking(move || node.probe("/readyz")).await == Some(503)).then_some(())
         })
         .await;
+        // What Kubernetes asks, whose Service would be without a pod else.
+        let probed = Arc::clone(&node);
+        assert_eq!(blocking(move || probed.probe("/servez")).await, Some(200), "{}", node.name());
     }
     // Longer than a balancer takes to ask all of them twice.
     let until = Instant::now() + Duration::from_secs(3);

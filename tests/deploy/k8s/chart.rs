@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::kubectl::helm;
 use super::super::python::documents;
-use super::{assert_valid, of_kind, overlay};
+use super::{assert_valid, find, of_kind, overlay};
 use crate::deploy::root;
 use crate::support::{Value, blocking, process};
 
@@ -16,6 +16,18 @@ pub(super) async fn templated(settings: &[&str]) -> Result<String, String> {
         command.args(["--set", setting]);
     }
     blocking(|| process::run(command)).await
+}
+
+/// The same with a values file.
+async fn templated_with(values: &str) -> Result<String, String> {
+    let dir = process::new_dir("chart");
+    let file = dir.join("my-values.yaml");
+    std::fs::write(&file, values).unwrap();
+    let mut command = helm().await;
+    command.args(["template", "messenger"]).arg(root().join("k8s/chart")).arg("--values").arg(file);
+    let objects = blocking(|| process::run(command)).await;
+    process::remove_dir(&dir);
+    objects
 }
 
 /// The objects by kind and name, without what each way says of itself: the hash in the name of
@@ -43,6 +55,35 @@ async fn the_chart_is_the_production_overlay() {
     for (name, object) in &chart {
         assert_eq!(object, &kustomize[name], "{name}");
     }
+}
+
+/// Helm reads a number of a values file as a fraction: from a million on it would have an exponent.
+#[tokio::test]
+async fn numbers_of_a_values_file_are_written_as_they_are() {
+    let given = [
+        ("REFRESH_TOKEN_TTL_SECONDS", "1209600"),
+        ("MAX_SEND_QUEUE_BYTES", "4294967296"),
+        ("DRAIN_SECONDS", "40"),
+        ("EVENT_RETENTION_DAYS", "0.5"),
+        ("OTEL_TRACES_SAMPLER_ARG", "0"),
+    ];
+    let mut values =
+        "tag: 20260101\nmigrateJob: { enabled: true }\nconfig:\n  MIGRATE: off\n  RATE_LIMITS: false\n".to_owned();
+    values.extend(given.map(|(name, value)| format!("  {name}: {value}\n")));
+    let objects = documents(&templated_with(&values).await.unwrap()).await;
+    let config = &of_kind(&objects, "ConfigMap")[0]["data"];
+    let job = &find(&objects, "Job", "messenger-migrate")["spec"]["template"]["spec"]["containers"][0];
+    let of_job = job["env"].as_array().unwrap();
+    for (name, value) in given.into_iter().chain([("RATE_LIMITS", "false")]) {
+        assert_eq!(config[name], value, "{name}");
+        let variable = of_job.iter().find(|variable| variable["name"] == name).unwrap();
+        assert_eq!(variable["value"], value, "{name}");
+    }
+    for deployment in of_kind(&objects, "Deployment") {
+        let image = &deployment["spec"]["template"]["spec"]["containers"][0]["image"];
+        assert!(image.as_str().unwrap().ends_with(":20260101"), "{image}");
+    }
+    assert!(job["image"].as_str().unwrap().ends_with(":20260101"));
 }
 
 #[tokio::test]

@@ -102,7 +102,7 @@ async fn pods_are_probed_on_the_admin_port() {
         assert_eq!(port(container, "http"), Some(public));
         assert_eq!(port(container, "admin"), Some(admin));
         for (probe, path) in
-            [("startupProbe", "/healthz"), ("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")]
+            [("startupProbe", "/healthz"), ("livenessProbe", "/healthz"), ("readinessProbe", "/servez")]
         {
             assert_eq!(container[probe]["httpGet"]["path"], path, "{program} {probe}");
             assert_eq!(container[probe]["httpGet"]["port"], "admin", "{program} {probe}");

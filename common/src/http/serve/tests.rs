@@ -1,5 +1,5 @@
 use super::*;
-use crate::lifecycle::ExitReason;
+use crate::lifecycle::{DATABASE, ExitReason, STARTED};
 use axum::routing::get;
 use std::process::ExitCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -139,7 +139,8 @@ async fn the_admin_port_answers_while_draining() {
     let metrics = crate::metrics::Metrics::new(crate::config::Program::Api);
     let admin = crate::http::admin::router(metrics, lifecycle.readiness().clone());
     lifecycle.spawn("admin", serve_admin(listener, admin, lifecycle.clone()));
-    let flag = lifecycle.readiness().register("database");
+    let flag = lifecycle.readiness().register(DATABASE);
+    let started = lifecycle.readiness().register(STARTED);
 
     let status = async |path: &str| {
         let mut stream = TcpStream::connect(address).await.expect("accepted");
@@ -152,13 +153,20 @@ async fn the_admin_port_answers_while_draining() {
     assert!(status("/healthz").await.starts_with("HTTP/1.1 200"));
     let down = status("/readyz").await;
     assert!(down.starts_with("HTTP/1.1 503") && down.contains(r#""database":false"#), "{down}");
+    assert!(status("/servez").await.starts_with("HTTP/1.1 503"), "nothing is sent to it before its start");
+    started.set(true);
+    assert!(status("/servez").await.starts_with("HTTP/1.1 200"));
+    assert!(status("/readyz").await.starts_with("HTTP/1.1 503"));
+    assert!(status("/metrics").await.contains("messenger_serving 0"), "the database is away");
     flag.set(true);
+    assert!(status("/metrics").await.contains("messenger_serving 1"));
     assert!(status("/readyz").await.starts_with("HTTP/1.1 200"));
     assert!(status("/metrics").await.contains("messenger_build_info{"));
     assert!(status("/nothing").await.contains(r#""code":"not_found""#));
     lifecycle.begin_drain();
     let draining = status("/readyz").await;
     assert!(draining.starts_with("HTTP/1.1 503") && draining.contains(r#""draining":true"#), "{draining}");
+    assert!(status("/servez").await.starts_with("HTTP/1.1 503"));
     assert!(status("/healthz").await.starts_with("HTTP/1.1 200"));
     assert_eq!(bounded(lifecycle.run_until_done(async {})).await, ExitCode::SUCCESS);
 }
