@@ -165,9 +165,9 @@ impl Term {
 
     /// The words that the store is asked for, and whether the last one by its beginning.
     fn asked(&self) -> (Vec<String>, bool) {
-        match (&self.stem, self.words.as_slice()) {
-            (Some(stem), [word]) => (vec![stem.beginning.clone()], true),
-            _ => (self.words.clone(), self.is_begun),
+        match &self.stem {
+            Some(stem) => (vec![stem.beginning.clone()], true),
+            None => (self.words.clone(), self.is_begun),
         }
     }
 
