@@ -24,6 +24,7 @@ mod reactions;
 mod reading;
 mod recovery;
 mod search;
+mod store;
 mod tabs;
 mod under_a_path;
 mod views;
