@@ -9,6 +9,8 @@ use crate::support::Deployment;
 both_forms!(
     one_chats_messages_keep_their_order_over_an_outage,
     what_a_closed_tab_left_goes_first,
+    a_chat_between_two_pages_of_the_list_is_kept,
+    a_history_that_went_back_is_counted_from_there,
 );
 
 /// Runs the body of an async function on a page of the server's own, after [`TOOLS`].
@@ -141,4 +143,71 @@ async fn what_a_closed_tab_left_goes_first(d: &Deployment) {
     let ends = outcome(d, script).await;
     assert_eq!(ends["texts"], json!(["of the closed tab", "of the other", "of the closed tab as well"]));
     assert_eq!(ends["kept"], json!([]));
+}
+
+/// A chat that becomes active while the list is read page by page is on none of them. The server
+/// is asked for it before anything of it is thrown away, and not for all at once.
+async fn a_chat_between_two_pages_of_the_list_is_kept(d: &Deployment) {
+    let script = r"
+        let listed = Array.from({ length: 40 }, (_, n) => group(n + 1));
+        const { store, connection, asked } = await started({
+          'GET /chats/?': () => ({ items: listed, next_cursor: null }),
+          'GET /chats/': () => { throw new ApiError(403, 'not_a_member', 'gone'); },
+          'GET /chats/2': (path) => { if (path !== '/chats/2') throw new ApiError(404, 'chat_not_found', 'gone'); return group(2); },
+          'POST /messages/send': away,
+        });
+        const gone = [];
+        store.on('gone', ({ id }) => gone.push(id));
+        store.outbox.send(2, 'kept');
+        listed = [group(1)];
+        connection.emit('event', { type: 'welcome', user_id: 1 });
+        await until('all asked for', () => asked.some(({ call }) => call === 'GET /chats/2') && gone.length >= 38);
+        await turn();
+        const times = asked.filter(({ call }) => /^GET .chats.[0-9]+$/.test(call)).map(({ at }) => at);
+        const ends = { left: [...store.chats.keys()], unsent: store.outbox.of(2).length, asked: times.length, tookMs: Math.max(...times) - Math.min(...times) };
+        store.forgetAll();
+        store.close();
+        return ends;";
+    let ends = outcome(d, script).await;
+    assert_eq!((&ends["left"], &ends["unsent"], &ends["asked"]), (&json!([1, 2]), &json!(1), &json!(39)), "{ends}");
+    assert!(ends["tookMs"].as_f64().unwrap() > 1000.0, "{ends}");
+}
+
+/// After a standby that lacked the last commits was promoted, or a backup restored, numbers and ids
+/// come once more.
+async fn a_history_that_went_back_is_counted_from_there(d: &Deployment) {
+    let script = r"
+        let now = group(7, { seq: 80, unread_count: 1, last_message: message(90, 80) });
+        let items = [message(90, 80)];
+        const { store, connection, asked } = await started({
+          'GET /chats/?': () => ({ items: [now], next_cursor: null }),
+          'GET /chats/7': () => now,
+          'GET /chats/7/pins': () => ({ items: [], next_cursor: null }),
+          'GET /messages/chat/7': () => ({ items, next_cursor: null, seq: now.seq }),
+          'POST /chats/7/read': () => null,
+        });
+        const marks = () => asked.filter(({ call }) => call === 'POST /chats/7/read').map(({ body }) => body.seq);
+        const told = [];
+        store.on('message', (event) => told.push(event.message.id));
+        await store.look(7);
+        store.pages.read(7, 80);
+        await until('read', () => marks().length === 1);
+        connection.emit('event', { type: 'new_message', chat_id: 7, seq: 81, message: message(91, 81) });
+        connection.emit('event', { type: 'message_deleted', chat_id: 7, seq: 82, message_id: 91 });
+
+        now = group(7, { seq: 50, last_message: message(60, 50) });
+        items = [message(60, 50)];
+        connection.emit('resync', { chat_id: 7, seq: 50 });
+        const chat = store.chats.get(7);
+        await until('the last message of now', () => chat.last?.id === 60 && chat.loaded);
+        connection.emit('event', { type: 'new_message', chat_id: 7, seq: 51, message: message(91, 51) });
+        const ends = { unread: chat.unread, last: chat.last.id, here: chat.messages.map(({ id }) => id), told };
+        store.pages.read(7, 51);
+        await until('read anew', () => marks().length === 2);
+        ends.marks = marks();
+        store.close();
+        return ends;";
+    let ends = outcome(d, script).await;
+    let wanted = json!({"unread": 1, "last": 91, "here": [60, 91], "told": [91, 91], "marks": [80, 51]});
+    assert_eq!(ends, wanted);
 }
