@@ -141,7 +141,9 @@ export class Pages {
     this.#store.ticks.clear(id);
     chat.originals.clear();
     chat.dropped.clear();
-    Object.assign(chat, { loaded: false, newer: null, members: null, pins: null, countedSeq: 0, readSeq: 0 });
+    Object.assign(chat, { loaded: false, newer: null, pins: null, countedSeq: 0, readSeq: 0 });
+    if (id !== this.#store.looked) chat.members = null;
+    this.#store.people.membersChanged(chat);
     if (opened) await this.open(id);
     if (opened) this.#store.marks.pinsChanged(chat);
     this.#store.refresh(id);

@@ -68,6 +68,7 @@ export class Store extends Emitter {
     for (const id of this.chats.keys()) this.#connection.unsubscribe(id);
     this.outbox.close();
     this.pages.close();
+    this.people.close();
     this.marks.close();
     this.views.close();
     this.chats.clear();

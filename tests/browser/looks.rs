@@ -10,6 +10,7 @@ both_forms!(
     no_letter_is_cut_in_two,
     colours_are_chosen_or_the_systems,
     notifications_are_offered_once,
+    a_large_group_is_counted_whole,
 );
 
 async fn text_of_any_direction_and_links_stand_right(d: &Deployment) {
@@ -130,5 +131,25 @@ async fn notifications_are_offered_once(d: &Deployment) {
     bob.say(chat, "seen on the desktop").await;
     let shown = page.until("a notification", "shown.length === 1 && shown", &[]).await;
     assert_eq!(shown[0], json!([format!("{} in First", bob.username), "seen on the desktop"]));
+    page.assert_clean(&site.url).await;
+}
+
+/// The list of members ends at a thousand; a group does not.
+async fn a_large_group_is_counted_whole(d: &Deployment) {
+    let (ann, bob) = (d.user_named("ann").await, d.user_named("bob").await);
+    ann.group("Crowd", &[&bob]).await;
+    let site = Site::of(d).await;
+    let browser = Browser::start().await;
+    let page = chat_page(&browser, &site, &ann).await;
+    open_chat(&page, "Crowd").await;
+    let crowd = "const text = Response.prototype.text;
+        Response.prototype.text = async function () { return (await text.call(this)).replaceAll('\"member_count\":2', '\"member_count\":1234'); };";
+    page.devtools("Page.addScriptToEvaluateOnNewDocument", json!({"source": crowd})).await;
+    page.reload().await;
+    page.until_connected().await;
+    page.click("#show-details").await;
+    page.until_text("#members", &bob.username).await;
+    page.until_text("#members-count", "1,234").await;
+    page.until_text("#chat-about", "1,234 members").await;
     page.assert_clean(&site.url).await;
 }

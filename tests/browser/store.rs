@@ -11,6 +11,7 @@ both_forms!(
     what_a_closed_tab_left_goes_first,
     a_chat_between_two_pages_of_the_list_is_kept,
     a_history_that_went_back_is_counted_from_there,
+    a_crowd_of_joins_is_one_question,
 );
 
 /// Runs the body of an async function on a page of the server's own, after [`TOOLS`].
@@ -210,4 +211,51 @@ async fn a_history_that_went_back_is_counted_from_there(d: &Deployment) {
     let ends = outcome(d, script).await;
     let wanted = json!({"unread": 1, "last": 91, "here": [60, 91], "told": [91, 91], "marks": [80, 51]});
     assert_eq!(ends, wanted);
+}
+
+/// The whole list is asked for once after a crowd, an older answer does not come after a newer, and
+/// what is shown stays while the server is away.
+async fn a_crowd_of_joins_is_one_question(d: &Deployment) {
+    let script = r"
+        let people = ['ann'];
+        let answer = async () => ({ items: people.map((username, n) => ({ user_id: n + 1, username, role: 'member' })), next_cursor: null });
+        const real = answer;
+        const { store, connection, asked } = await started({
+          'GET /chats/?': () => ({ items: [group(7)], next_cursor: null }),
+          'GET /chats/7': () => group(7),
+          'GET /chats/7/members': () => answer(),
+        });
+        const lists = () => asked.filter(({ call }) => call.startsWith('GET /chats/7/members')).length;
+        const shown = () => store.chats.get(7).members?.map(({ username }) => username).join();
+        const join = (seq) => connection.emit('event', { type: 'member_joined', chat_id: 7, seq, user_id: seq, username: `user${seq}`, role: 'member' });
+        await store.people.members(7);
+        people = ['ann', 'bob'];
+        for (let seq = 2; seq < 302; seq += 1) join(seq);
+        await until('both', () => shown() === 'ann,bob');
+        await turn();
+        const ends = { lists: lists() };
+
+        answer = away;
+        people = ['ann', 'bob', 'carl'];
+        join(302);
+        await until('asked', () => lists() === 3);
+        await turn();
+        ends.away = shown();
+        answer = real;
+        await until('all three', () => shown() === 'ann,bob,carl');
+
+        let late;
+        answer = () => { const old = real(); return new Promise((done) => { late = () => done(old); }); };
+        const older = store.people.members(7, true);
+        await until('asked', () => late);
+        answer = real;
+        people = ['ann'];
+        await store.people.members(7, true);
+        late();
+        await older;
+        ends.late = shown();
+        store.close();
+        return ends;";
+    let ends = outcome(d, script).await;
+    assert_eq!(ends, json!({"lists": 2, "away": "ann,bob", "late": "ann"}));
 }
