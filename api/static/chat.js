@@ -6,7 +6,7 @@
  * @module
  */
 import { Connection, Session } from './messenger.js';
-import { batched, byId, confirmed, name, setText } from './dom.js';
+import { batched, byId, confirmed, name, onNewDay, setText } from './dom.js';
 import { showAccount } from './account.js';
 import { BASE, ours } from './site.js';
 import { Store } from './store.js';
@@ -209,6 +209,8 @@ onLanguage(() => {
   thread.rewrite();
   details.rewrite();
 });
+
+onNewDay(() => store?.emit('chats'));
 
 let toastTimer = 0;
 

@@ -75,7 +75,7 @@ export class Details {
     if (byId('members-count')) setText(byId('members-count'), this.#count(chat));
     const online = (chat.members ?? []).map((member) => this.#isOnline(member.user_id));
     const names = (chat.members ?? []).map((member) => this.#store.people.nameOf(member.user_id, member.username));
-    const signature = JSON.stringify([names, this.#store.people.chatName(chat), chat.info.description, chat.info.role, chat.members, online, chat.info.peer && this.#isOnline(chat.info.peer.id), viewOf(chat), chat.invites ?? []]);
+    const signature = JSON.stringify([names, this.#store.people.chatName(chat), chat.info.description, chat.info.role, new Date().toDateString(), chat.members, online, chat.info.peer && this.#isOnline(chat.info.peer.id), viewOf(chat), chat.invites ?? []]);
     if (signature === this.#signature) return;
     // A field that is being used is not taken away under the fingers.
     if (this.#signature && body.contains(document.activeElement) && /** @type {any} */ (document.activeElement).matches('input:not([type=checkbox], [readonly])')) return;
