@@ -17,6 +17,7 @@ mod keyboard;
 mod languages;
 mod looks;
 mod mentions;
+mod notifications;
 mod page;
 mod pins;
 mod profiles;
