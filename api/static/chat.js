@@ -6,7 +6,7 @@
  * @module
  */
 import { Connection, Session } from './messenger.js';
-import { batched, byId, confirmed, name, setText } from './dom.js';
+import { batched, byId, confirmed, name, onNewDay, setText } from './dom.js';
 import { showAccount } from './account.js';
 import { BASE, ours } from './site.js';
 import { Store } from './store.js';
@@ -58,7 +58,7 @@ async function enter() {
   store.on('people', render);
   store.on('chat', render);
   store.on('fault', toast);
-  store.on('message', (event) => notifyOf(event, mine, go));
+  store.on('message', (event) => notifyOf(event, mine, go).catch(() => {})); // the browser shows none
   store.on('profile', (id) => showProfile(mine, id, go, toast));
   store.on('gone', ({ id, name: gone }) => {
     if (id !== addressed()) return;
@@ -210,6 +210,8 @@ onLanguage(() => {
   details.rewrite();
 });
 
+onNewDay(() => store?.emit('chats'));
+
 let toastTimer = 0;
 
 /** @param {...(string|Node)} words */
@@ -232,4 +234,5 @@ else showEntrance();
 // Without a network the page opens all the same. A browser may have no such workers, or refuse.
 const trusted = /** @type {any} */ (window).trustedTypes?.createPolicy('messenger', { createScriptURL: (/** @type {string} */ url) => url });
 const worker = `${BASE}sw.js`;
+navigator.serviceWorker?.addEventListener('message', ({ data }) => { if (store?.chats.has(data.chat)) go(data.chat); });
 navigator.serviceWorker?.register(trusted?.createScriptURL(worker) ?? worker).catch(() => {});

@@ -1,6 +1,6 @@
 // @ts-check
 /** The panel beside an open chat: its members, and what a member or an owner may do. @module */
-import { avatar, byId, confirmed, el, iconButton, name as nameOf } from './dom.js';
+import { avatar, byId, confirmed, el, iconButton, name as nameOf, setText } from './dom.js';
 import { parts, t } from './i18n.js';
 import { inviteSection, loadInvites } from './invite_section.js';
 import { peopleSearch } from './people_search.js';
@@ -72,9 +72,10 @@ export class Details {
   render() {
     const chat = this.#store.chats.get(this.#id);
     if (panel.hidden || !chat) return;
+    if (byId('members-count')) setText(byId('members-count'), this.#count(chat));
     const online = (chat.members ?? []).map((member) => this.#isOnline(member.user_id));
     const names = (chat.members ?? []).map((member) => this.#store.people.nameOf(member.user_id, member.username));
-    const signature = JSON.stringify([names, this.#store.people.chatName(chat), chat.info.description, chat.info.role, chat.members, online, chat.info.peer && this.#isOnline(chat.info.peer.id), viewOf(chat), chat.invites ?? []]);
+    const signature = JSON.stringify([names, this.#store.people.chatName(chat), chat.info.description, chat.info.role, new Date().toDateString(), chat.members, online, chat.info.peer && this.#isOnline(chat.info.peer.id), viewOf(chat), chat.invites ?? []]);
     if (signature === this.#signature) return;
     // A field that is being used is not taken away under the fingers.
     if (this.#signature && body.contains(document.activeElement) && /** @type {any} */ (document.activeElement).matches('input:not([type=checkbox], [readonly])')) return;
@@ -95,6 +96,7 @@ export class Details {
   async #do(work) {
     try {
       await work();
+      this.#store.refresh(this.#id);
       await this.#store.people.members(this.#id, true);
     } catch (error) {
       this.#say(wordsFor(error));
@@ -125,7 +127,7 @@ export class Details {
       chat.info.description ? el('p', { class: 'about', dir: 'auto' }, chat.info.description) : null,
       chat.info.is_public === false ? el('p', { class: 'about' }, t('details.closed')) : el('p', { class: 'about' }, ...parts('details.number', { number: el('strong', { id: 'group-number' }, String(chat.id)) })));
     const members = chat.members ?? [];
-    const heading = el('h3', {}, chat.members ? t('details.members_count', { count: members.length }) : t('details.members'));
+    const heading = el('h3', { id: 'members-count' }, this.#count(chat));
     const list = el('section', {}, heading, el('ul', { class: 'people', id: 'members' }, ...members.map((member) => this.#member(chat, member, owner))));
     const sections = [about, this.#view(chat), list];
     if (owner) sections.splice(2, 0, this.#add(chat), inviteSection(this.#store, chat, this.#say));
@@ -136,6 +138,11 @@ export class Details {
       last.append(el('button', { type: 'button', id: 'delete-group', onclick: () => this.#delete(chat) }, t('details.delete')));
     }
     return [...sections, last];
+  }
+
+  /** Of all members: the list ends before a large group does. */
+  #count({ members, info }) {
+    return members ? t('details.members_count', { count: info.member_count ?? members.length }) : t('details.members');
   }
 
   #member(chat, member, owner) {
@@ -176,10 +183,7 @@ export class Details {
     form.addEventListener('submit', async (event) => {
       event.preventDefault();
       /** @type {any} */ (document.activeElement)?.blur();
-      await this.#do(async () => {
-        await this.#store.call('PATCH', `/chats/${chat.id}`, { name: name.value.trim(), description: description.value.trim() });
-        this.#store.refresh(chat.id);
-      });
+      await this.#do(() => this.#store.call('PATCH', `/chats/${chat.id}`, { name: name.value.trim(), description: description.value.trim() }));
     });
     return el('details', { id: 'rename' }, el('summary', {}, t('details.rename')), form);
   }

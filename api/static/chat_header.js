@@ -22,7 +22,8 @@ function personWords(store, userId) {
 }
 
 function groupWords(store, chat) {
-  const count = chat.members?.length ?? chat.info.member_count;
+  // The list ends before a large group does.
+  const count = chat.info.member_count ?? chat.members?.length;
   const here = chat.members?.filter((member) => store.online.has(member.user_id)).length ?? 0;
   const members = count ? t('chat.members', { count }) : '';
   return here > 0 ? t('and', { first: members, second: t('chat.online', { count: here }) }) : members;

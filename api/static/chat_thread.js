@@ -206,7 +206,8 @@ export class Thread {
       const after = all[index + 1];
       const day = new Date(message.created_at).toDateString();
       if (!before || new Date(before.created_at).toDateString() !== day) {
-        wanted.push(this.#keep(`day ${day}`, day, () => el('li', { class: 'day' }, longDay(message.created_at))));
+        const words = longDay(message.created_at);
+        wanted.push(this.#keep(`day ${day}`, words, () => el('li', { class: 'day' }, words)));
       }
       const divided = message.id !== undefined && message.id === this.#divider;
       if (divided) wanted.push(this.#keep('unread', '', () => el('li', { class: 'unread-line' }, el('span', {}, t('chat.unread_line')))));

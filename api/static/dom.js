@@ -119,6 +119,13 @@ const midnight = (date) => new Date(date.getFullYear(), date.getMonth(), date.ge
 /** @param {Date} date */
 export const daysAgo = (date) => Math.round((midnight(new Date()) - midnight(date)) / 86_400_000);
 
+/** Runs when a day begins: what is called today is no longer. @param {() => void} listener */
+export function onNewDay(listener) {
+  const now = new Date();
+  const begins = new Date(now.getFullYear(), now.getMonth(), now.getDate() + 1);
+  setTimeout(() => { listener(); onNewDay(listener); }, begins.getTime() - now.getTime());
+}
+
 /** @param {string} iso */
 export const clock = (iso) => written(new Date(iso), TIME);
 

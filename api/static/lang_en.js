@@ -31,6 +31,7 @@ const words = {
   'field.user_ids': 'People',
   'field.optional': 'optional',
   'field.q': 'Words',
+  'field.role': 'Role',
 
   'close': 'Close',
   'cancel': 'Cancel',
@@ -298,6 +299,11 @@ const words = {
   'fault.own_name': 'must be more than your name or your e-mail address',
   'fault.yourself': 'must not name yourself',
   'fault.nobody': 'names a user who does not exist',
+  'fault.required': 'is required',
+  'fault.too_many_people': 'must be at most {to} people',
+  'fault.too_many_words': 'must have at most {to} words and phrases',
+  'fault.inactive': 'an owner needs an active account, and this one is deactivated',
+  'fault.last_owner': 'name another owner first: this is the last one',
 
   'error.offline': 'The server cannot be reached.',
   'error.timeout': 'No answer in time.',
@@ -329,6 +335,8 @@ const words = {
   'error.too_large': 'That is too large.',
   'error.too_many_reactions': 'This message has as many different reactions as it can take.',
   'error.too_many_pins': 'The chat has as many pinned messages as it can take.',
+  'error.too_many_invites': 'The group has as many open invitations as it can have: revoke one.',
+  'error.request_timeout': 'The request did not arrive in time. Try again.',
 };
 
 export default { name: 'English', words };

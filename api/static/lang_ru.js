@@ -31,6 +31,7 @@ const words = {
   'field.user_ids': 'Люди',
   'field.optional': 'необязательно',
   'field.q': 'Слова',
+  'field.role': 'Роль',
 
   'close': 'Закрыть',
   'cancel': 'Отмена',
@@ -303,6 +304,11 @@ const words = {
   'fault.own_name': 'нужно больше, чем ваше имя или адрес почты',
   'fault.yourself': 'себя указывать не нужно',
   'fault.nobody': 'такого пользователя нет',
+  'fault.required': 'нужно заполнить',
+  'fault.too_many_people': 'не больше {to} человек',
+  'fault.too_many_words': 'не больше {to} слов и фраз',
+  'fault.inactive': 'владельцу нужен действующий аккаунт, а этот отключён',
+  'fault.last_owner': 'сначала назначьте другого владельца: этот последний',
 
   'error.offline': 'Сервер недоступен.',
   'error.timeout': 'Ответ не пришёл вовремя.',
@@ -334,6 +340,8 @@ const words = {
   'error.too_large': 'Это слишком много.',
   'error.too_many_reactions': 'Больше разных реакций это сообщение не вмещает.',
   'error.too_many_pins': 'Больше закреплённых сообщений в этом чате быть не может.',
+  'error.too_many_invites': 'Больше открытых приглашений в этой группе быть не может: отзовите одно из них.',
+  'error.request_timeout': 'Запрос не дошёл вовремя. Попробуйте ещё раз.',
 };
 
 export default { name: 'Русский', words };

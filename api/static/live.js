@@ -110,7 +110,7 @@ export class Live {
     const mine = frame.user_id === store.me.id;
     if (mine && frame.type === 'member_left') return store.forget(chat.id);
     if (mine && frame.role) chat.info = { ...chat.info, role: frame.role };
-    if (chat.members) store.people.members(chat.id, true).catch(() => { chat.members = null; });
+    store.people.membersChanged(chat);
     if (frame.type !== 'member_updated') store.refresh(chat.id);
   }
 

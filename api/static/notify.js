@@ -32,17 +32,14 @@ async function attended() {
   if (looked()) return true;
   if (!tabs) return false;
   return new Promise((done) => {
-    tabs.onmessage = ({ data }) => {
-      if (data === 'looked at') done(true);
-      else answer(data);
-    };
+    const heard = ({ data }) => { if (data === 'looked at') done(true); };
+    tabs.addEventListener('message', heard);
     tabs.postMessage('anyone?');
-    setTimeout(() => { tabs.onmessage = ({ data }) => answer(data); done(false); }, ASK_MS);
+    setTimeout(() => { tabs.removeEventListener('message', heard); done(false); }, ASK_MS);
   });
 }
 
-const answer = (data) => { if (data === 'anyone?' && looked()) tabs?.postMessage('looked at'); };
-if (tabs) tabs.onmessage = ({ data }) => answer(data);
+tabs?.addEventListener('message', ({ data }) => { if (data === 'anyone?' && looked()) tabs.postMessage('looked at'); });
 
 /** Of several tabs one makes the sound: the one that holds the lock, as long as it lives. */
 let loud = !navigator.locks;
@@ -74,8 +71,15 @@ export async function notifyOf({ chat, message }, store, open) {
   const mine = message.mentions?.includes(chat.me);
   const title = !chat.info.is_group ? names.name : mine ? t('notify.mention', names) : t('notify.group', names);
   // One notification a chat, also of several tabs: the newer takes the place of the older.
-  const shown = new Notification(title, { body: cut(message.text, 200), tag: `${ours('messenger.chat')}.${chat.id}`, icon: new URL('icon.svg', import.meta.url).href });
-  shown.onclick = () => { shown.close(); window.focus(); open(chat.id); };
+  const look = { body: cut(message.text, 200), tag: `${ours('messenger.chat')}.${chat.id}`, icon: new URL('icon.svg', import.meta.url).href };
+  try {
+    const shown = new Notification(title, look);
+    shown.onclick = () => { shown.close(); window.focus(); open(chat.id); };
+  } catch {
+    // Chrome on Android leaves them to the page's worker, which hears of the touch (`sw.js`).
+    const worker = await navigator.serviceWorker?.ready;
+    await worker?.showNotification(title, { ...look, data: chat.id });
+  }
 }
 
 /** The right moment to offer it: the user comes back to something that was missed. */

@@ -2,7 +2,8 @@
 /**
  * Messages on their way. Each has its `client_message_id` from the start, so trying again, also
  * after a reload, can never send twice. One chat's messages go one after the other, so they keep
- * their order.
+ * their order: one that waits for the server holds up those behind it, one that was refused does
+ * not.
  * @module
  */
 import { backoff, randomId } from './messenger.js';
@@ -10,13 +11,14 @@ import { ours } from './site.js';
 import { shared } from './storage.js';
 import { wordsFor } from './words.js';
 
-const TRIES = 6;
+/** So many failures are told. While only the server is away the next try comes all the same. */
+const TOLD_TRIES = 6;
 const KEY = `${ours('messenger.unsent')}.`;
 
 /**
  * @typedef {{client_message_id: string, chat_id: number, author_id: number, text: string,
  * reply_to_id: number|null, created_at: string, order: number, state: 'sending'|'failed', fault:
- * string, code?: string, transient?: boolean}} Pending
+ * string, code?: string, tries?: number, transient?: boolean}} Pending
  */
 
 export class Outbox {
@@ -29,8 +31,8 @@ export class Outbox {
   #author = 0;
   #last = 0;
   #stop = new AbortController();
-  /** @type {Set<() => void>} */
-  #waiting = new Set();
+  /** What ends the pause of a chat's next message. @type {Map<number, () => void>} */
+  #waiting = new Map();
   #closed = false;
 
   /**
@@ -53,9 +55,20 @@ export class Outbox {
   /** Takes up what this user's earlier visit left unsent. @param {number} author */
   resume(author) {
     this.#author = author;
-    /** @type {Pending[]} */
-    const kept = shared.keys(this.#prefix).map((key) => shared.read(key)).filter(Boolean);
-    for (const pending of kept.sort((a, b) => a.order - b.order)) this.#add({ ...pending, state: 'sending' });
+    this.#takeUp();
+  }
+
+  /**
+   * Takes up what is kept and not here, of an earlier visit or of a tab that is closed. A tab that
+   * still lives may send the same: each sends all of a chat in one order, and no id twice.
+   */
+  #takeUp() {
+    const here = new Set(this.#all.map((one) => one.client_message_id));
+    for (const key of shared.keys(this.#prefix)) {
+      /** @type {Pending|null} */
+      const kept = shared.read(key);
+      if (kept && !here.has(kept.client_message_id)) this.#add({ ...kept, state: 'sending' });
+    }
     for (const chatId of this.#pending.keys()) this.#run(chatId);
   }
 
@@ -65,11 +78,13 @@ export class Outbox {
   #elsewhere({ key, newValue }) {
     if (newValue !== null || !key?.startsWith(this.#prefix)) return;
     const id = key.slice(this.#prefix.length);
-    for (const one of [...this.#pending.values()].flat()) if (one.client_message_id === id) this.settled(one.chat_id, id);
+    for (const one of this.#all) if (one.client_message_id === id) this.settled(one.chat_id, id);
   }
 
+  get #all() { return [...this.#pending.values()].flat(); }
+
   /** How many messages the server does not have yet. */
-  get size() { return [...this.#pending.values()].flat().length; }
+  get size() { return this.#all.length; }
 
   /**
    * @param {number} chatId
@@ -84,7 +99,9 @@ export class Outbox {
     };
     this.#add(pending);
     shared.setItem(this.#prefix + pending.client_message_id, JSON.stringify(pending));
-    this.#run(chatId);
+    const held = this.#next(chatId);
+    if (held?.state === 'failed') this.retry(held);
+    else this.#run(chatId);
   }
 
   /** Two messages of one millisecond keep their order over a reload too. */
@@ -95,15 +112,16 @@ export class Outbox {
 
   /** Tries a failed message again, with the same id. @param {Pending} pending */
   retry(pending) {
-    pending.state = 'sending';
+    Object.assign(pending, { state: 'sending', tries: 0 });
     this.#changed(pending.chat_id);
-    this.#run(pending.chat_id);
+    this.#go(pending.chat_id);
   }
 
   /** The server is there again: whatever only its absence held up is tried now. */
   again() {
-    for (const pending of [...this.#pending.values()].flat()) if (pending.state === 'failed' && pending.transient) this.retry(pending);
-    for (const go of this.#waiting) go();
+    this.#takeUp();
+    for (const pending of this.#all) if (pending.state === 'failed' && pending.transient) this.retry(pending);
+    for (const chatId of this.#pending.keys()) this.#go(chatId);
   }
 
   /**
@@ -116,6 +134,7 @@ export class Outbox {
     if (left.length === this.of(chatId).length) return;
     shared.removeItem(this.#prefix + clientMessageId);
     this.#set(chatId, left);
+    this.#go(chatId);
   }
 
   /** @param {number} chatId */
@@ -136,7 +155,7 @@ export class Outbox {
     this.#stop.abort();
   }
 
-  #add(pending) { this.#set(pending.chat_id, [...this.of(pending.chat_id), pending]); }
+  #add(pending) { this.#set(pending.chat_id, [...this.of(pending.chat_id), pending].sort((a, b) => a.order - b.order)); }
 
   #set(chatId, list) {
     if (list.length > 0) this.#pending.set(chatId, list);
@@ -144,21 +163,31 @@ export class Outbox {
     this.#changed(chatId);
   }
 
+  /** Whatever is due in this chat waits no longer. @param {number} chatId */
+  #go(chatId) {
+    this.#waiting.get(chatId)?.();
+    this.#run(chatId);
+  }
+
   async #run(chatId) {
     if (this.#running.has(chatId)) return;
     this.#running.add(chatId);
     for (;;) {
-      const next = this.of(chatId).find((one) => one.state === 'sending');
+      const next = this.#next(chatId);
       if (!next || !this.#session.signedIn || this.#closed) break;
       await this.#deliver(next);
     }
     this.#running.delete(chatId);
   }
 
+  /** The first that was not refused: it holds up those behind it. @param {number} chatId */
+  #next(chatId) { return this.of(chatId).find((one) => one.state === 'sending' || one.transient); }
+
+  /** Tries until the server has it or refuses it, or another one is due before it. */
   async #deliver(pending) {
     const { chat_id, text, client_message_id } = pending;
     const answered = () => (pending.reply_to_id ? { reply_to_id: pending.reply_to_id } : {});
-    for (let attempt = 0; ; attempt += 1) {
+    for (;;) {
       try {
         const message = await this.#session.request('POST', '/messages/send', { chat_id, text, client_message_id, ...answered() });
         this.#sent(chat_id, message);
@@ -170,26 +199,25 @@ export class Outbox {
           pending.reply_to_id = null;
           continue;
         }
-        if (!error.transient || attempt + 1 >= TRIES || !this.#session.signedIn) {
-          pending.state = 'failed';
-          pending.fault = wordsFor(error);
-          pending.code = error.code;
-          pending.transient = error.transient;
-          return this.#changed(chat_id);
+        pending.tries = (pending.tries ?? 0) + 1;
+        pending.transient = error.transient && this.#session.signedIn;
+        if (!pending.transient || pending.tries >= TOLD_TRIES) {
+          Object.assign(pending, { state: 'failed', fault: wordsFor(error), code: error.code });
+          this.#changed(chat_id);
         }
-        await this.#pause(Math.max(error.retryAfterMs, 300 + backoff(attempt + 1)), error.retryAfterMs > 0);
+        if (!pending.transient) return;
+        await this.#pause(chat_id, Math.max(error.retryAfterMs, 300 + backoff(pending.tries)), error.retryAfterMs > 0);
+        if (this.#closed || this.#next(chat_id) !== pending) return;
       }
     }
   }
 
-  /** Waits; unless the server has set the time, no longer than until it is there {@link again}. */
-  async #pause(ms, set) {
-    let go = () => {};
+  /** Waits; unless the server has set the time, no longer than until the chat is to {@link #go}. */
+  async #pause(chatId, ms, set) {
     await new Promise((done) => {
-      go = () => done(null);
-      setTimeout(go, ms);
-      if (!set) this.#waiting.add(go);
+      setTimeout(done, ms);
+      if (!set) this.#waiting.set(chatId, () => done(null));
     });
-    this.#waiting.delete(go);
+    this.#waiting.delete(chatId);
   }
 }

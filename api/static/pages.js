@@ -129,6 +129,7 @@ export class Pages {
 
   /**
    * The server no longer keeps what was missed: what is here may be wrong, so it is fetched anew.
+   * The history may have gone back too: numbers and ids that were counted may come once more.
    * @param {number} id
    */
   async reload(id) {
@@ -139,10 +140,10 @@ export class Pages {
     chat.messages = [];
     this.#store.ticks.clear(id);
     chat.originals.clear();
-    chat.loaded = false;
-    chat.newer = null;
-    chat.members = null;
-    chat.pins = null;
+    chat.dropped.clear();
+    Object.assign(chat, { loaded: false, newer: null, pins: null, countedSeq: 0, readSeq: 0 });
+    if (id !== this.#store.looked) chat.members = null;
+    this.#store.people.membersChanged(chat);
     if (opened) await this.open(id);
     if (opened) this.#store.marks.pinsChanged(chat);
     this.#store.refresh(id);
@@ -263,6 +264,7 @@ export class Pages {
     if (this.#told.has(chat.id)) return;
     const tell = () => {
       this.#told.delete(chat.id);
+      if (chat.readSeq === 0) return; // fetched anew since: what is shown of it is read again
       this.#telling.add(chat.id);
       this.#store.call('POST', `/chats/${chat.id}/read`, { seq: chat.readSeq })
         .catch(() => { chat.readSeq = Math.min(before, chat.readSeq); })

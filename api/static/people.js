@@ -3,12 +3,15 @@
  * What is known of other people: who is in a chat, who is here at all, who was here when.
  * @module
  */
+import { backoff } from './messenger.js';
 
 /** Beyond this a list is of no use to a person. */
 const MEMBERS = 1000;
 
 export class People {
   #store;
+  /** The lists of members that are on their way, or to be asked for. @type {Map<number, any>} */
+  #due = new Map();
   /** When users who are offline were last online. @type {Map<number, string|null>} */
   lastSeen = new Map();
   /** The names for people of users who have one. @type {Map<number, string>} */
@@ -114,17 +117,48 @@ export class People {
   async members(id, again = false) {
     const chat = this.#store.chats.get(id);
     if (!chat || (chat.members && !again)) return;
-    const items = [];
-    let cursor = null;
-    do {
-      const page = await this.#store.call('GET', `/chats/${id}/members?limit=100${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ''}`);
-      items.push(...page.items);
-      cursor = page.next_cursor;
-    } while (cursor && items.length < MEMBERS);
-    chat.members = items;
-    for (const { user_id, username } of items) this.learn(user_id, username);
-    this.#store.emit('chat', id);
+    clearTimeout(this.#due.get(id)?.timer);
+    const mine = { changed: false };
+    this.#due.set(id, mine);
+    try {
+      const items = [];
+      let cursor = null;
+      do {
+        const page = await this.#store.call('GET', `/chats/${id}/members?limit=100${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ''}`);
+        items.push(...page.items);
+        cursor = page.next_cursor;
+      } while (cursor && items.length < MEMBERS);
+      if (this.#due.get(id) !== mine) return; // asked for again since
+      chat.members = items;
+      for (const { user_id, username } of items) this.learn(user_id, username);
+      this.#store.emit('chat', id);
+    } finally {
+      if (this.#due.get(id) === mine) this.#due.delete(id);
+      if (mine.changed) this.membersChanged(chat);
+    }
   }
+
+  /**
+   * Somebody came, left or has another role: the list is asked for soon, and a crowd is one
+   * question.
+   * @param {import('./history.js').Entry} chat @param {number} [attempt]
+   */
+  membersChanged(chat, attempt = 0) {
+    const due = this.#due.get(chat.id);
+    if (due) due.changed = true;
+    if (due || !chat.members) return;
+    const timer = setTimeout(() => {
+      this.#due.delete(chat.id);
+      this.members(chat.id, true).catch((error) => {
+        // What is shown stays while only the server is away.
+        if (error.transient) this.membersChanged(chat, attempt + 1);
+        else chat.members = null;
+      });
+    }, 200 + backoff(attempt));
+    this.#due.set(chat.id, { timer });
+  }
+
+  close() { for (const { timer } of this.#due.values()) clearTimeout(timer); }
 
   /**
    * Other users whose names begin so; all of them without a beginning.

@@ -19,6 +19,9 @@ import { Views, isArchived, isOnTop } from './views.js';
 
 /** @typedef {import('./history.js').Message} Message */
 
+/** Chats that a list lacks are asked for one by one: less often than a server answers. */
+const PACE_MS = 50;
+
 export class Store extends Emitter {
   /** @type {any} */ me = null;
   /** @type {Map<number, import('./history.js').Entry>} */ chats = new Map();
@@ -65,6 +68,7 @@ export class Store extends Emitter {
     for (const id of this.chats.keys()) this.#connection.unsubscribe(id);
     this.outbox.close();
     this.pages.close();
+    this.people.close();
     this.marks.close();
     this.views.close();
     this.chats.clear();
@@ -90,8 +94,8 @@ export class Store extends Emitter {
   }
 
   /**
-   * Fetches the list anew; chats that are no longer in it are forgotten. The newest first, so the
-   * first are followed first.
+   * Fetches the list anew. The newest first, so the first are followed first. A chat that it lacks
+   * may have become active between two pages: the server says of each whether it is gone.
    */
   async loadChats() {
     const seen = new Set();
@@ -107,7 +111,9 @@ export class Store extends Emitter {
       cursor = page.next_cursor;
       this.emit('chats');
     } while (cursor && seen.size < 1000);
-    if (!cursor) for (const id of known) if (!seen.has(id)) this.forget(id);
+    if (cursor) return;
+    const missing = known.filter((id) => !seen.has(id));
+    missing.forEach((id, n) => setTimeout(() => { if (this.chats.has(id)) this.refresh(id); }, n * PACE_MS));
   }
 
   /** Takes in what an answer or an event says of a chat, and follows it. @param {any} chat */

@@ -9,6 +9,8 @@ const OURS = `messenger.files@${HERE.pathname}#`;
 const CACHE = OURS + RELEASE;
 const ADDRESSES = FILES.map((file) => new URL(file, HERE).href);
 const [SHELL] = ADDRESSES;
+const plain = (url) => url.replace(/[?#].*$/, '');
+const isPage = (url) => [HERE.href, SHELL].includes(plain(url));
 /** Answers of a proxy whose servers are away. */
 const AWAY = [502, 503, 504];
 
@@ -36,9 +38,9 @@ self.addEventListener('activate', (event) => {
 self.addEventListener('fetch', (event) => {
   const { request } = event;
   if (request.method !== 'GET') return;
-  const address = request.url.replace(/[?#].*$/, '');
+  const address = plain(request.url);
   if (request.mode === 'navigate') {
-    if (address === HERE.href || address === SHELL) event.respondWith(page(request));
+    if (isPage(address)) event.respondWith(page(request));
   } else if (address !== SHELL && ADDRESSES.includes(address)) {
     event.respondWith(kept(address, request));
   }
@@ -62,3 +64,16 @@ async function kept(address, request) {
 async function match(address) {
   return (await caches.open(CACHE)).match(address);
 }
+
+/** A notification leads to its chat: in the page that was last looked at, else in a new one. */
+self.addEventListener('notificationclick', (event) => {
+  const { notification } = event;
+  notification.close();
+  event.waitUntil((async () => {
+    const pages = await self.clients.matchAll({ type: 'window', includeUncontrolled: true });
+    const open = pages.find(({ url }) => isPage(url));
+    if (!open) return self.clients.openWindow(new URL(`#/chat/${notification.data}`, HERE).href);
+    open.postMessage({ chat: notification.data });
+    return open.focus();
+  })());
+});

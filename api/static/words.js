@@ -21,8 +21,13 @@ const FAULTS = [
   [/^must not be one character /, 'fault.one_character'],
   [/^is one of the most used passwords$/, 'fault.most_used'],
   [/^must be more than your name /, 'fault.own_name'],
-  [/^names a user who does not exist/, 'fault.nobody'],
+  [/^names a user who does not exist| is not a user$/, 'fault.nobody'],
   [/^must not (?:name|be) yourself$/, 'fault.yourself'],
+  [/^must name at most (?<to>\d+) users$/, 'fault.too_many_people'],
+  [/^must have at most (?<to>\d+) words and phrases$/, 'fault.too_many_words'],
+  [/^is required$/, 'fault.required'],
+  [/^of an owner needs an active account/, 'fault.inactive'],
+  [/^of the last owner cannot change/, 'fault.last_owner'],
 ];
 
 /** @param {{field: string, message: string}} error */

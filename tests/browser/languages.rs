@@ -1,17 +1,66 @@
 //! The page in the reader's language: the browser's choice, or the one made in the page.
 
+use std::path::Path;
+
+use messenger_common::error::Error;
 use serde_json::json;
 
 use super::{Browser, Site, chat_page, open_chat};
+use crate::house::source::files;
 use crate::support::Deployment;
 
 both_forms!(
     the_page_speaks_the_browsers_language_or_the_chosen_one,
     words_and_place_stay_when_the_language_changes,
     every_language_has_every_sentence,
+    every_fault_of_the_server_has_words,
 );
 
 const ENTER: &str = "\u{e007}";
+
+/// Faults of a program, which the page does not make.
+const PROGRAMS_CODES: [&str; 17] = [
+    "bad_json",
+    "bad_request",
+    "client_message_id_reused",
+    "headers_too_large",
+    "idempotency_key_reused",
+    "in_progress",
+    "invalid", // its fields have words
+    "method_not_allowed",
+    "not_found",
+    "not_subscribed",
+    "origin_not_allowed",
+    "session_not_found",
+    "too_many_subscriptions",
+    "unknown_type",
+    "unsupported_media_type",
+    "upgrade_required",
+    "uri_too_long",
+];
+const PROGRAMS_FAULTS: [&str; 19] = [
+    "cannot be used together with after",
+    "cannot be used together with before",
+    "is not a cursor of this list",
+    "is not a cursor that this list gave out",
+    "is not a message of this chat", // the composer sends the words without what they answer
+    "is not one emoji of Unicode's list",
+    "must be a list of integers",
+    "must be a string",
+    "must be a time of RFC 3339, as 2026-12-24T18:00:00Z",
+    "must be an array of objects",
+    "must be an integer",
+    "must be from 1 to 100",
+    "must be from 1 to 7 seconds, or null", // the form offers what fits
+    "must be from 1 to 7, or null",
+    "must be true or false",
+    "must name at least one user",
+    "must name exactly one other user for a private chat",
+    "must not be negative",
+    "must not stand there twice",
+];
+/// How a fault of a field begins, after the field's name.
+const BEGINNINGS: [&str; 7] = ["cannot ", "is ", "may ", "must ", "names ", "needs ", "of "];
 
 async fn the_page_speaks_the_browsers_language_or_the_chosen_one(d: &Deployment) {
     let (ann, bob) = (d.user_named("ann").await, d.user_named("bob").await);
@@ -151,4 +200,64 @@ async fn every_language_has_every_sentence(d: &Deployment) {
     assert_eq!(faults["faults"], json!([]));
     assert!(faults["files"].as_i64().unwrap() > 20 && faults["asked"].as_i64().unwrap() > 100, "{faults}");
     page.assert_clean(&site.url).await;
+}
+
+/// What the rules say of a field, as it stands in their sources; a number is 7.
+fn faults_of_fields() -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("common/src");
+    let rules = ["service", "store/changes"].map(|folder| files(&root.join(folder))).concat();
+    let rules = rules.into_iter().filter(|path| !path.components().any(|part| part.as_os_str() == "tests"));
+    let mut faults = Vec::new();
+    for path in rules.chain(["store/send.rs", "store/cursor.rs"].map(|file| root.join(file))) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let text = text.split("#[cfg(test)]").next().unwrap();
+        for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
+            for said in line.split('"').skip(1).step_by(2).map(filled) {
+                let fault = BEGINNINGS.iter().any(|one| said.trim_start_matches("7 ").starts_with(one));
+                // The types of JSON have quotes of their own in their faults.
+                if fault && !said.ends_with('\\') {
+                    faults.push(said);
+                }
+            }
+        }
+    }
+    faults
+}
+
+/// A literal with a number for each value in it.
+fn filled(literal: &str) -> String {
+    literal.split(['{', '}']).enumerate().map(|(n, part)| if n % 2 == 0 { part } else { "7" }).collect()
+}
+
+/// Each code and each fault of a field is either said in the reader's language, or a program's.
+async fn every_fault_of_the_server_has_words(d: &Deployment) {
+    let codes: Vec<&str> = Error::one_of_each().iter().map(Error::code).collect();
+    let faults = faults_of_fields();
+    assert!(faults.len() > 40, "{faults:#?}");
+    let site = Site::of(d).await;
+    let browser = Browser::start().await;
+    let page = browser.window_in("ru-RU").await;
+    page.goto(&format!("{}/", site.url)).await;
+    page.until_text("#entrance-title", "Вход").await;
+    let script = format!(
+        "const {{ wordsFor }} = await import('/static/words.js');
+         const {{ ApiError }} = await import('/static/messenger.js');
+         const english = (text) => /[a-z]{{2,}} [a-z]{{2,}}/i.test(text);
+         const said = (code, errors) => wordsFor(new ApiError(400, code, 'in English words', {{ errors }}));
+         const codes = {}.filter((code) => english(said(code)));
+         const faults = {}.filter((message) => english(said('invalid', [{{ field: 'text', message }}])));
+         const fields = ['role', 'user_ids', 'text', 'q'].filter((field) => said('invalid', [{{ field, message: 'is required' }}]).startsWith(field));
+         return [codes, faults, fields].map((list) => [...new Set(list)].sort());",
+        json!(codes),
+        json!(faults)
+    );
+    let unsaid = page.js_async(&script).await;
+    assert_eq!(unsaid, json!([sorted(&PROGRAMS_CODES), sorted(&PROGRAMS_FAULTS), []]));
+    page.assert_clean(&site.url).await;
+}
+
+fn sorted<'a>(list: &[&'a str]) -> Vec<&'a str> {
+    let mut list = list.to_vec();
+    list.sort_unstable();
+    list
 }

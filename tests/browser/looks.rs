@@ -10,6 +10,8 @@ both_forms!(
     no_letter_is_cut_in_two,
     colours_are_chosen_or_the_systems,
     notifications_are_offered_once,
+    at_midnight_today_becomes_yesterday,
+    a_large_group_is_counted_whole,
 );
 
 async fn text_of_any_direction_and_links_stand_right(d: &Deployment) {
@@ -130,5 +132,60 @@ async fn notifications_are_offered_once(d: &Deployment) {
     bob.say(chat, "seen on the desktop").await;
     let shown = page.until("a notification", "shown.length === 1 && shown", &[]).await;
     assert_eq!(shown[0], json!([format!("{} in First", bob.username), "seen on the desktop"]));
+    page.assert_clean(&site.url).await;
+}
+
+/// A page that stays open over midnight, and on which nothing happens then.
+async fn at_midnight_today_becomes_yesterday(d: &Deployment) {
+    let (ann, bob) = (d.user_named("ann").await, d.user_named("bob").await);
+    let chat = ann.group("First", &[&bob]).await["id"].as_i64().unwrap();
+    bob.say(chat, "before").await;
+    let site = Site::of(d).await;
+    let browser = Browser::start().await;
+    let page = chat_page(&browser, &site, &ann).await;
+    open_chat(&page, "First").await;
+    // A clock that can be set, and the timers that go off at its next midnight.
+    let clock = "const Real = Date;
+        window.aheadMs = 0;
+        window.atMidnight = [];
+        window.Date = class extends Real {
+            constructor(...given) { if (given.length > 0) super(...given); else super(Real.now() + aheadMs); }
+            static now() { return Real.now() + aheadMs; }
+        };
+        const set = window.setTimeout;
+        window.setTimeout = (work, ms, ...more) => {
+            const [now, due] = [new Date(), new Date(Date.now() + ms)];
+            if (due.getDate() !== now.getDate() && due.getHours() === 0 && due.getMinutes() === 0) atMidnight.push(work);
+            return set(work, ms, ...more);
+        };";
+    page.devtools("Page.addScriptToEvaluateOnNewDocument", json!({"source": clock})).await;
+    page.reload().await;
+    page.until_text(".day", "Today").await;
+    page.until_connected().await;
+    page.js("aheadMs = 86_400_000; for (const work of atMidnight.splice(0)) work()", vec![]).await;
+    page.until_text(".day", "Yesterday").await;
+    bob.say(chat, "after").await;
+    page.until_text(".message .text", "after").await;
+    assert_eq!(page.texts(".day").await, ["Yesterday"]);
+    page.assert_clean(&site.url).await;
+}
+
+/// The list of members ends at a thousand; a group does not.
+async fn a_large_group_is_counted_whole(d: &Deployment) {
+    let (ann, bob) = (d.user_named("ann").await, d.user_named("bob").await);
+    ann.group("Crowd", &[&bob]).await;
+    let site = Site::of(d).await;
+    let browser = Browser::start().await;
+    let page = chat_page(&browser, &site, &ann).await;
+    open_chat(&page, "Crowd").await;
+    let crowd = "const text = Response.prototype.text;
+        Response.prototype.text = async function () { return (await text.call(this)).replaceAll('\"member_count\":2', '\"member_count\":1234'); };";
+    page.devtools("Page.addScriptToEvaluateOnNewDocument", json!({"source": crowd})).await;
+    page.reload().await;
+    page.until_connected().await;
+    page.click("#show-details").await;
+    page.until_text("#members", &bob.username).await;
+    page.until_text("#members-count", "1,234").await;
+    page.until_text("#chat-about", "1,234 members").await;
     page.assert_clean(&site.url).await;
 }

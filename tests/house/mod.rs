@@ -6,7 +6,7 @@ mod migrations;
 mod paths;
 mod rooms;
 mod sizes;
-mod source;
+pub(crate) mod source;
 
 use std::path::Path;
 

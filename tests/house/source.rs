@@ -49,7 +49,7 @@ impl Source {
 }
 
 /// All sources below a folder, in order.
-pub(super) fn files(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     files_of(folder, "rs")
 }
 
