@@ -57,6 +57,7 @@ pub use self::cursor::PageRequest;
 pub(crate) use self::cursor::fuzz as fuzz_cursors;
 pub use self::deployment::{Deployment, Identity};
 pub use self::host::{Erased, Host};
+pub(crate) use self::host::ERASED_ADDRESS;
 pub use self::idempotency::{Claimed, Idempotency, KEY_KEPT, KEY_LEASE, KeptAnswer, KeyClaim};
 pub use self::invites::{Invites, NewInvite};
 pub use self::log::{
