@@ -13,6 +13,7 @@
 //! - `telemetry`: the log
 //! - `service`: the rules
 //! - `backends`: connects store, bus, presence and limits
+//! - `departures`: groups of closed accounts
 //! - `pruning`: retention of the log, words of messages and spellings of addresses that lack them,
 //!   words that wait
 //! - `relay`: from commit to bus
@@ -52,6 +53,7 @@ pub mod batcher;
 pub mod bus;
 pub mod clock;
 pub mod config;
+pub mod departures;
 pub mod dispatch;
 pub mod error;
 pub mod event;

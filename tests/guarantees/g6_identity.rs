@@ -120,6 +120,58 @@ async fn a_closed_account_of_a_lost_history_is_nobody_elses() {
     .await;
 }
 
+/// A copy of the database beside its original, on one Redis and under one key: staging, say.
+#[tokio::test]
+async fn a_copy_of_a_database_is_a_deployment_of_its_own() {
+    limited(async {
+        let redis = Redis::private().await;
+        let original = Deployment::cluster(1, 1).redis(&redis).start().await;
+        let (ann, bob) = (original.user().await, original.user().await);
+        let chat = ann.private_chat_id(&bob).await;
+        for node in original.nodes() {
+            node.sigterm();
+            node.wait_exit(SOON).await;
+        }
+        let (server, name) = original.database_url().rsplit_once('/').unwrap();
+        let mut link = PgConnection::connect(&format!("{server}/postgres")).await.unwrap();
+        let copied = format!("create database {name}_copy template {name}");
+        sqlx::raw_sql(AssertSqlSafe(copied)).execute(&mut link).await.unwrap();
+        for node in original.nodes() {
+            node.start_again().await;
+        }
+        let copy = format!("{server}/{name}_copy");
+        let copy = Deployment::cluster(1, 1).redis(&redis).env("DATABASE_URL", copy).start().await;
+
+        // The original is what it was. Its tokens are nobody's in the copy, where the same people
+        // are.
+        let mut here = bob.connect_to(0).await;
+        is_nobody(&copy, &bob).await;
+        let login = async |user: &User| {
+            let login = json!({"username": user.username, "password": user.password});
+            copy.rest().post("/auth/login", login).await.ok(200)["access_token"].as_str().unwrap().to_owned()
+        };
+        let mut there = Ws::open(&copy.gateway(0).ws_url(), Way::Header, &login(&bob).await).await;
+        there.expect_welcome().await;
+        there.round_trip().await;
+        // What reaches a connection without a subscription: a private message.
+        assert_eq!(ann.say(chat, "of the original").await["seq"], 1);
+        assert_eq!(here.expect("new_message").await["message"]["text"], "of the original");
+        let copied = copy.rest().with_bearer(&login(&ann).await);
+        copied.post("/messages/send", json!({"chat_id": chat, "text": "of the copy"})).await.ok(201);
+        assert_eq!(there.expect("new_message").await["message"]["text"], "of the copy", "the first is its own");
+        here.round_trip().await;
+        assert!(here.drain().iter().all(|frame| frame["type"] != "new_message"));
+
+        // Started anew it stays what it became, and so does the original.
+        for node in copy.nodes() {
+            node.restart().await;
+        }
+        copied.get("/auth/me").await.ok(200);
+        bob.rest.get("/auth/me").await.ok(200);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn two_deployments_on_one_redis_never_hear_of_each_other() {
     limited(async {

@@ -83,14 +83,14 @@ async fn an_answer_that_nobody_gets_is_a_failure() {
         for words in [&["invite"][..], &["admin", "invite", "--json"], &["completions", "bash"], &["doctor"]] {
             let done = blocking(move || {
                 let dir = process::new_dir("full");
-                let mut command = Command::new(Program::Messenger.path().unwrap());
-                command
-                    .args(words)
-                    .current_dir(&dir)
-                    .env_clear()
-                    .env("HOME", &dir)
-                    .env("DATABASE_URL", "sqlite:chat.db");
-                let done = command.stdout(std::fs::File::create("/dev/full").unwrap()).output().unwrap();
+                let command = |words: &[&str]| {
+                    let mut command = Command::new(Program::Messenger.path().unwrap());
+                    command.args(words).current_dir(&dir).env_clear().env("HOME", &dir);
+                    command.env("DATABASE_URL", "sqlite:chat.db");
+                    command
+                };
+                assert!(command(&["migrate"]).output().unwrap().status.success());
+                let done = command(words).stdout(std::fs::File::create("/dev/full").unwrap()).output().unwrap();
                 process::remove_dir(&dir);
                 done
             })

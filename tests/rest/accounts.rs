@@ -3,7 +3,9 @@
 use reqwest::Method;
 
 use crate::support::user::{PASSWORD, fresh_name};
-use crate::support::{Answer, Deployment, Value, json};
+use crate::support::{Answer, Deployment, Value, json, shared};
+use sqlx::{Connection, Executor, PgConnection};
+use std::time::Duration;
 
 both_forms!(
     registering_answers_the_user_and_never_a_hash,
@@ -260,6 +262,38 @@ async fn a_deactivated_owner_leaves_an_heir(d: &Deployment) {
     }
     assert_eq!(ben.chat(chat_id).await["role"], "owner");
     ben.rest.patch(&format!("/chats/{chat_id}"), json!({"name": "of Ben"})).await.ok(200);
+}
+
+/// Groups that are passed on before keep nobody logged in, and one that cannot be passed on now is
+/// later.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_is_closed_before_its_groups_are_passed_on() {
+    let d = shared::cluster().await;
+    let (ann, ben) = (d.user().await, d.user().await);
+    let chat_id = ann.group_id(&[&ben]).await;
+    let mut ws = ann.connect_to(1).await;
+    ws.round_trip().await;
+    let mut holder = PgConnection::connect(d.database_url()).await.unwrap();
+    holder.execute("begin").await.unwrap();
+    sqlx::query("select from chats where id = $1 for update").bind(chat_id).execute(&mut holder).await.unwrap();
+
+    let leaves = tokio::spawn({
+        let rest = ann.rest.clone();
+        async move { rest.delete("/auth/me").await }
+    });
+    assert_eq!(ws.expect_close(Duration::from_secs(1)).await.0, 4503);
+    crate::rest::ends_within_a_second(&ann.rest).await;
+    ann.login().await.problem(403, "account_disabled");
+    leaves.await.unwrap().ok(204);
+    assert_eq!(ben.chat(chat_id).await["role"], "member", "it is held");
+
+    holder.execute("rollback").await.unwrap();
+    let mut ws = ben.connect_to(0).await;
+    ws.subscribe(chat_id).await;
+    while ben.chat(chat_id).await["role"] != "owner" {
+        let heir = |frame: &Value| frame["type"] == "member_updated";
+        ws.expect_where("member_updated", Duration::from_secs(40), heir).await;
+    }
 }
 
 async fn a_group_of_deactivated_members_is_gone(d: &Deployment) {

@@ -130,6 +130,11 @@ async fn every_ten_mentions_cost_a_message(builder: Builder) {
     // Five each, of fifteen and what comes back in the meantime.
     assert!((1..=5).contains(&sent.len()), "{} were sent", sent.len());
     assert_eq!(sent.last().unwrap().json["mentions"].as_array().unwrap().len(), 41);
+    // The price says nothing of the members to a user who is not in the chat.
+    let eve = d.user().await;
+    for _ in 0..10 {
+        eve.rest.post("/messages/send", body.clone()).await.problem(403, "not_a_member");
+    }
     let stored = ann.history(chat_id).await["items"].as_array().unwrap().len();
     assert_eq!(stored, sent.len(), "what was refused is not there");
 }

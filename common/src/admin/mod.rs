@@ -22,11 +22,6 @@ use std::sync::Arc;
 /// Does a task of `admin`, and answers what it prints, for people or as JSON. `UserNotFound`,
 /// `Invalid`. `Unavailable`: the database is away, or its schema is another release's.
 pub async fn run(config: &Config, task: &AdminTask, json: bool) -> Result<String> {
-    if let Database::Sqlite(path) = &config.database
-        && !path.exists()
-    {
-        return Err(Error::unavailable(format!("there is no {} yet: start the program first", path.display())));
-    }
     let store = open(config).await?;
     let done = users::run(config, store.as_ref(), task).await;
     store.close().await;
@@ -49,9 +44,13 @@ pub async fn invite(config: &Config, expires_in: Option<i64>, max_uses: Option<i
     Ok(invite.code)
 }
 
-/// The database, which another process may be using.
+/// The database, which another process may be using. None is made: under another user or without
+/// the program's own variables it would be another one than the program's.
 async fn open(config: &Config) -> Result<Arc<dyn Store>> {
     match &config.database {
+        Database::Sqlite(path) if !path.exists() => {
+            Err(Error::unavailable(format!("there is no {} yet: start the program first", path.display())))
+        }
         Database::Sqlite(path) => Ok(Arc::new(file(path, config.migrate).await?)),
         Database::Postgres(url) => {
             let store = PostgresStore::connect_with(url, config.authorities.as_ref(), config.db_pool_size)?;
@@ -62,9 +61,6 @@ async fn open(config: &Config) -> Result<Arc<dyn Store>> {
 }
 
 async fn file(path: &Path, migrate: bool) -> Result<SqliteStore> {
-    if !migrate && !path.exists() {
-        return Err(not_migrated());
-    }
     match SqliteStore::open(path).await {
         Ok(store) if migrate => {
             store.migrate().await?;

@@ -219,7 +219,7 @@ impl Config {
         let given: std::collections::HashMap<String, String> = [
             ("DATABASE_URL", "postgres://db/messenger"),
             ("REDIS_URL", "redis://127.0.0.1:6379"),
-            ("SECRET_KEY", "0123456789abcdefghijklmnopqrstuvwxyzAB"),
+            ("SECRET_KEY", "a key of these tests alone, 0123456789abcdef"),
         ]
         .iter()
         .chain(variables)

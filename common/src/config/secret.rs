@@ -9,6 +9,11 @@ use std::path::{Path, PathBuf};
 
 const NAME: &str = "SECRET_KEY";
 const MIN_BYTES: usize = 32;
+/// A key that repeats so few bytes is as good as one of them.
+const LONGEST_PIECE: usize = 16;
+/// Neighbours of a key that do not follow each other as in the alphabet. In a random one it is
+/// nearly all of them.
+const MOST_BREAKS: usize = 3;
 
 /// Words that stand in examples and never sign anything in earnest.
 const PLACEHOLDERS: [&str; 12] = [
@@ -30,13 +35,14 @@ const PLACEHOLDERS: [&str; 12] = [
 pub(super) fn judge(key: &SecretString, debug: bool, warnings: &mut Vec<String>) -> Result<(), ConfigError> {
     let key = key.expose_secret();
     let lower = key.to_ascii_lowercase();
-    let first = lower.chars().next();
     let fault = if key.len() < MIN_BYTES {
         format!("is shorter than {MIN_BYTES} bytes")
     } else if PLACEHOLDERS.iter().any(|word| lower.contains(word)) {
         "is a known placeholder".to_owned()
-    } else if lower.chars().all(|c| Some(c) == first) {
-        "is one character repeated".to_owned()
+    } else if (1..=LONGEST_PIECE).any(|piece| lower.bytes().zip(lower.bytes().skip(piece)).all(|(a, b)| a == b)) {
+        "is a character or a short text over and over".to_owned()
+    } else if lower.as_bytes().windows(2).filter(|two| two[0].abs_diff(two[1]) != 1).count() <= MOST_BREAKS {
+        "is the alphabet or a row of digits".to_owned()
     } else {
         return Ok(());
     };
@@ -127,4 +133,32 @@ fn make(path: &Path) -> io::Result<()> {
         drop(fs::remove_file(&draft));
     }
     made
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_of_a_repeated_piece_is_refused() {
+        let judged = |key: &str| judge(&key.into(), false, &mut Vec::new());
+        for weak in [
+            "x".repeat(40),
+            "ü".repeat(20),
+            "ab".repeat(20),
+            "password".repeat(5),
+            "PassWord".repeat(4) + "passw",
+            "12345678".repeat(4),
+            "0123456789abcdef".repeat(2),
+            "abcdefghijklmnopqrstuvwxyz0123456789".to_owned(),
+            "zyxwvutsrqponmlkjihgfedcba987654321".to_owned(),
+        ] {
+            let line = judged(&weak).expect_err(&weak).to_string();
+            assert!(line.starts_with("SECRET_KEY: is ") && !line.contains(&weak), "{line}");
+        }
+        let repeated_once = "correct horse battery staple".repeat(2);
+        for fine in ["5f2b8c0de19a473605f2b8c0de19a4736", &repeated_once, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAB9"] {
+            assert!(judged(fine).is_ok(), "{fine}");
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
 
-const KEY: &str = "0123456789abcdefghijklmnopqrstuvwxyzAB";
+const KEY: &str = "a key of these tests alone, 0123456789abcdef";
 
 /// Parses these variables for a program; nothing else is set.
 pub(super) fn read(program: Program, variables: &[(&'static str, &str)]) -> Result<Config, ConfigError> {
@@ -66,7 +66,7 @@ fn an_api_has_the_contracts_defaults() {
 fn a_given_key_makes_the_folder_too() {
     let directory = tempfile::tempdir().expect("a directory");
     let url = format!("sqlite:{}", directory.path().join("new/dir/chat.db").display());
-    let key = "0123456789abcdefghijklmnopqrstuvwxyzAB";
+    let key = KEY;
     read(Program::Messenger, &[("DATABASE_URL", &url), ("SECRET_KEY", key)]).expect("starts");
     assert!(directory.path().join("new/dir").is_dir());
 }

@@ -6,21 +6,20 @@ use super::sessions::hash_now;
 use super::{Context, Faults, PageQuery, SecurityEvent, network};
 use crate::auth::{Asker, AuthUser};
 use crate::config::Registration;
+use crate::departures;
 use crate::error::{Error, Result};
 use crate::event::{Revocation, RevocationReason};
 use crate::id::UserId;
 use crate::model::{Page, PublicUser, User};
 use crate::rate_limit::Limit;
 use crate::store::{Committed, Kept, NewUser, ProfilePatch, REGISTRATION_REPEATED_WITHIN, Store, UserPatch, UserRow};
+use crate::store::{Kept, NewUser, ProfilePatch, REPEATED_WITHIN, UserPatch, UserRow};
 use std::net::IpAddr;
 use std::time::Duration;
 use utoipa::ToSchema;
 
 /// The longest wait for presence in an answer about users.
 const PRESENCE_WAIT: Duration = Duration::from_millis(300);
-/// Groups that are passed on before the account is tried again, and how often that is done.
-const GROUPS_PER_ROUND: usize = 1_000;
-const HEIRS_ROUNDS: u32 = 100;
 
 /// A new account.
 #[derive(Clone, ToSchema)]
@@ -253,29 +252,15 @@ async fn change_login(
     Ok(user)
 }
 
-/// Deactivates the caller's account and ends all its sessions. The groups that it alone owns get
-/// another owner first; one without another active member is deleted. If the store goes away in
-/// between, the account is still active and a second call does the rest.
+/// Deactivates the caller's account and ends all its sessions. The groups that it alone owned get
+/// another owner; one without another active member is deleted. What is left of that after a first
+/// round, or after a failure, the upkeep does.
 pub async fn delete_me(ctx: &Context, by: &AuthUser) -> Result<()> {
-    deactivate(&*ctx.store, by.user_id, |committed| ctx.publisher.publish(committed)).await?;
+    ctx.store.deactivate_user(by.user_id).await?;
     ctx.audit.note(SecurityEvent::Deactivated, Some(by.user_id), Some(by.session_id));
     ctx.revoke(Revocation { user_id: by.user_id, session_id: None, reason: RevocationReason::AccountDisabled });
-    Ok(())
-}
-
-/// Deactivates an account, after its groups were passed on. What that commits is published, or
-/// left to the relay.
-pub async fn deactivate(store: &dyn Store, user: UserId, publish: impl Fn(Committed) + Send) -> Result<()> {
-    let mut rounds = 0;
-    while !store.deactivate_user(user).await? {
-        // A role may come back meanwhile, from an heir who goes at the same time.
-        rounds += 1;
-        if rounds > HEIRS_ROUNDS {
-            return Err(Error::unavailable("the groups' owners keep changing"));
-        }
-        for chat in store.left_without_owner(user, GROUPS_PER_ROUND).await? {
-            publish(store.pass_on(chat, user).await?);
-        }
+    if let Err(error) = departures::round(&*ctx.store, by.user_id, |committed| ctx.publisher.publish(committed)).await {
+        tracing::debug!(%error, "groups of a closed account are left to the upkeep");
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use super::passwords;
 use crate::address;
 use crate::error::{Error, FieldError, Result};
 use crate::id::UserId;
+use crate::store::ERASED_ADDRESS;
 use icu_properties::props::DefaultIgnorableCodePoint;
 use icu_properties::{CodePointSetData, CodePointSetDataBorrowed};
 use std::ops::RangeInclusive;
@@ -66,6 +67,8 @@ impl Faults {
             self.add(field, "must have at most 254 characters");
         } else if !plausible {
             self.add(field, "is not an e-mail address");
+        } else if address::spelling(value).ends_with(ERASED_ADDRESS) {
+            self.add(field, "is kept for deleted accounts");
         }
     }
 

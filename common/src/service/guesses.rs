@@ -42,8 +42,9 @@ impl Guess {
         let (rate, subject) = if is_known {
             (strangers.saturating_mul(KNOWN_RATES), format!("{user}@{network}"))
         } else {
-            // Not the name itself: it may be an e-mail address, or very long. All that find the
-            // account count together.
+            // Not the name itself: it may be an e-mail address, or very long. All spellings of an
+            // address count together. A username and its account's address count apart: together
+            // they would say that they are one's.
             (strangers, URL_SAFE_NO_PAD.encode(Sha256::digest(spelling(name))))
         };
         let limit = Limit { name: "passwords", rate, period: Duration::from_hours(1), burst: rate };

@@ -101,10 +101,9 @@ pub trait Accounts: Send + Sync + 'static {
         patch: UserPatch,
         keep: Kept,
     ) -> Result<Option<(User, Vec<SessionId>)>>;
-    /// Sets `is_active` to false and ends all sessions. False: nothing was changed, because the
-    /// user is in a group that would be left without an active owner;
-    /// [`super::Members::left_without_owner`] lists those.
-    async fn deactivate_user(&self, user: UserId) -> Result<bool>;
+    /// Sets `is_active` to false and ends all sessions. The user is among
+    /// [`super::Members::departing`] from then on: groups may be left without an active owner.
+    async fn deactivate_user(&self, user: UserId) -> Result<()>;
     /// Whether the account knows that network: it was remembered within ninety days.
     async fn knows_network(&self, user: UserId, network: i64) -> Result<bool>;
     /// The account knows that network from now on. Nothing is written where it was remembered

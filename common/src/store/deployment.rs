@@ -6,7 +6,7 @@ use async_trait::async_trait;
 /// A deployment, as its database knows itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deployment {
-    /// Made with the database; part of every topic and key in Redis.
+    /// Made with the database; part of every topic and key in Redis, and of every token.
     pub id: String,
     /// Changes where the history of the chats may have gone back.
     pub epoch: String,
@@ -19,8 +19,8 @@ pub(super) const SIGN_WITH: &str =
 /// The identity of a deployment. See the store's obligations.
 #[async_trait]
 pub trait Identity: Send + Sync + 'static {
-    /// The deployment. A database that was restored as a copy, or moved to another server, begins a
-    /// new epoch here.
+    /// The deployment. A database that was restored as a copy, or moved to another server, becomes
+    /// a deployment of its own here, with a new epoch.
     async fn deployment(&self) -> Result<Deployment>;
     /// Begins a new epoch, unless another node has begun one since `known`. Returns the present
     /// one.

@@ -9,23 +9,6 @@ use crate::id::{ChatId, MessageId, Seq, UserId};
 use crate::model::Chat;
 use sqlx::FromRow;
 
-// The kinds of events as statements name them; a test holds them against [`EventKind`].
-macro_rules! kinds {
-    // A message that was sent.
-    (sent) => {
-        "1"
-    };
-    // Those that a replay joins with their message.
-    (of_a_message) => {
-        "(1, 2)"
-    };
-    // Those that a replay joins with their chat.
-    (of_the_chat) => {
-        "(7, 8)"
-    };
-}
-pub(super) use kinds;
-
 // The columns that a [`LogRow`] reads: of an event `e`, its chat `c`, its message `x` by `a`, its
 // user `u`. The texts of a deleted chat count as erased, although pruning has not come to them
 // yet.
@@ -35,17 +18,17 @@ macro_rules! log_columns {
             "c.id as chat_id, c.seq as head, c.floor, e.seq, e.kind, e.created_at as committed_at, e.message_id, e.user_id,
              u.username, e.role, e.emoji, e.emoji_count,
              case when e.kind in ",
-            $crate::store::entry::kinds!(of_the_chat),
+            $crate::store::kinds::kinds!(of_the_chat),
             " then c.name end as chat_name, case when e.kind in ",
-            $crate::store::entry::kinds!(of_the_chat),
+            $crate::store::kinds::kinds!(of_the_chat),
             " then c.description end as chat_description, case when e.kind in ",
-            $crate::store::entry::kinds!(of_the_chat),
+            $crate::store::kinds::kinds!(of_the_chat),
             " then c.is_group end as chat_is_group, case when e.kind in ",
-            $crate::store::entry::kinds!(of_the_chat),
+            $crate::store::kinds::kinds!(of_the_chat),
             " then c.is_public end as chat_is_public, case when e.kind in ",
-            $crate::store::entry::kinds!(of_the_chat),
+            $crate::store::kinds::kinds!(of_the_chat),
             " then c.created_at end as chat_created_at, case when e.kind in ",
-            $crate::store::entry::kinds!(of_the_chat),
+            $crate::store::kinds::kinds!(of_the_chat),
             " then c.member_count end as chat_member_count, ",
             $crate::store::messages::message_columns!(
                 "case when c.deleted_at is null and x.deleted_at is null then x.text else '' end",
@@ -225,6 +208,7 @@ mod tests {
     use super::*;
     use crate::id::MessageId;
     use crate::model::{Message, Reaction, Role};
+    use crate::store::kinds::kinds;
     use time::OffsetDateTime;
 
     const CHAT: ChatId = ChatId(7);
@@ -337,13 +321,5 @@ mod tests {
             let event = LogEvent { chat_id: CHAT, seq: SEQ, committed_at: AT, body: EventBody::Unknown { kind } };
             assert_eq!(joined(&EventColumns::from(&event)).into_event(), Some(event));
         }
-    }
-
-    #[test]
-    fn statements_name_the_kinds_by_their_bytes() {
-        let list = |kinds: [EventKind; 2]| format!("({}, {})", kinds[0].byte(), kinds[1].byte());
-        assert_eq!(kinds!(sent), EventKind::NewMessage.byte().to_string());
-        assert_eq!(kinds!(of_a_message), list([EventKind::NewMessage, EventKind::MessageEdited]));
-        assert_eq!(kinds!(of_the_chat), list([EventKind::ChatUpdated, EventKind::ChatDeleted]));
     }
 }

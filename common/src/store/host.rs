@@ -23,11 +23,11 @@ pub trait Host: Send + Sync + 'static {
 /// What is left of an erased account.
 #[derive(Clone, Debug)]
 pub struct Erased {
-    /// It gets the first of these names that nobody has.
+    /// It gets the first of these names if nobody has it, nor the address that belongs to it.
     pub names: [String; 2],
     /// A PHC string, of a password that nobody knows.
     pub password_hash: String,
 }
 
-/// The address of an erased account.
-pub(super) const ERASED_ADDRESS: &str = "@deleted.invalid";
+/// The end of an erased account's address, which nobody else may take.
+pub(crate) const ERASED_ADDRESS: &str = "@deleted.invalid";

@@ -10,6 +10,7 @@ use crate::model::{Chat, Member, Page, Role};
 use async_trait::async_trait;
 use sqlx::FromRow;
 use std::sync::Arc;
+use std::time::Duration;
 use time::OffsetDateTime;
 
 /// A user's rights in a chat and the state of its log, read in one snapshot.
@@ -79,12 +80,17 @@ pub trait Members: Send + Sync + 'static {
     /// passes to the longest-standing active member: `MemberUpdated` follows `MemberLeft`. When the
     /// last active member leaves, the group is deleted.
     async fn leave(&self, chat: ChatId, user: UserId) -> Result<Committed>;
-    /// Passes the role of an only owner on, for a user who is about to be deactivated:
-    /// `MemberUpdated` of the heir, then of the former owner. A group without another active member
-    /// is deleted. Where another active owner is there, or the user is no member, nothing changes.
+    /// Passes the role of an only owner on, for a user who was deactivated: `MemberUpdated` of the
+    /// heir, then of the former owner. A group without another active member is deleted. Where
+    /// another active owner is there, or the user is no member, nothing changes.
     async fn pass_on(&self, chat: ChatId, user: UserId) -> Result<Committed>;
-    /// The groups of a user in which nobody else is an active owner, at most `limit`.
+    /// The groups of a deactivated user in which nobody is an active owner, at most `limit`.
     async fn left_without_owner(&self, user: UserId, limit: usize) -> Result<Vec<ChatId>>;
+    /// Users who were deactivated so long ago and whose groups were not all passed on, at most
+    /// `limit`.
+    async fn departing(&self, longer_than: Duration, limit: usize) -> Result<Vec<UserId>>;
+    /// All groups of a deactivated user were passed on.
+    async fn departed(&self, user: UserId) -> Result<()>;
     /// Members by user id. `ChatNotFound`, `NotAMember`.
     async fn members(&self, chat: ChatId, by: UserId, page: &PageRequest) -> Result<Page<Member>>;
     /// Adds members and answers all of those asked for, also those who were members before.
@@ -115,13 +121,13 @@ pub trait Members: Send + Sync + 'static {
     async fn for_status(&self, users: &[UserId], max: i64, most: usize) -> Result<Vec<ForStatus>>;
 }
 
-// The groups of the user $1 in which nobody else is an active owner, at most $2.
+// The groups of the deactivated user $1 in which nobody is an active owner, at most $2.
 macro_rules! left_without_owner {
     () => {
-        "select m.chat_id from members m join chats c on c.id = m.chat_id
-         where m.user_id = $1 and c.is_group and c.deleted_at is null and not exists (
+        "select m.chat_id from members m join users u on u.id = m.user_id join chats c on c.id = m.chat_id
+         where m.user_id = $1 and not u.is_active and c.is_group and c.deleted_at is null and not exists (
              select 1 from members o join users a on a.id = o.user_id
-             where o.chat_id = m.chat_id and o.user_id <> $1 and o.role = 1 and a.is_active
+             where o.chat_id = m.chat_id and o.role = 1 and a.is_active
          )
          order by m.chat_id limit $2"
     };

@@ -34,6 +34,7 @@ mod fault;
 mod host;
 mod idempotency;
 mod invites;
+mod kinds;
 mod log;
 mod marks;
 mod members;
@@ -58,6 +59,7 @@ pub use self::cursor::PageRequest;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) use self::cursor::fuzz as fuzz_cursors;
 pub use self::deployment::{Deployment, Identity};
+pub(crate) use self::host::ERASED_ADDRESS;
 pub use self::host::{Erased, Host};
 pub use self::idempotency::{Claimed, Idempotency, KEY_KEPT, KEY_LEASE, KeptAnswer, KeyClaim};
 pub use self::invites::{Invites, NewInvite};

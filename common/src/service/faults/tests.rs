@@ -45,6 +45,9 @@ fn an_email_could_be_one() {
         "\"ann\"@b.org",
         "ann\u{200b}@b.org",
         "ann\u{202e}@b.org",
+        "deleted-7@deleted.invalid",
+        "ann@Deleted.INVALID",
+        "ann@ｄeleted。invalid",
         &too_long,
     ] {
         assert!(!fits(|f| f.email("email", bad)), "{bad:?}");

@@ -10,23 +10,24 @@ use std::collections::HashSet;
 
 /// The most members that one message mentions; the first ones count.
 const MAX_MENTIONS: usize = 50;
-/// The most who are notified at the price of one message.
+/// The most members, besides the author, that are mentioned at the price of one message.
 const MENTIONS_A_MESSAGE: usize = 10;
 
 /// A name after an `@`, lowered. A name may end in a dot or a dash, as a sentence does: the longer
 /// reading comes first.
 type Readings = Vec<String>;
 
-/// The members that the text mentions. Each is notified with the whole message, so every ten after
-/// the first ten cost what a message costs. `RateLimited`.
+/// The members that the text mentions. Each may be notified with the whole message, so every ten
+/// after the first ten cost what a message costs. `RateLimited`.
 pub(super) async fn charged(ctx: &Context, by: &AuthUser, chat: ChatId, text: &str) -> Result<Vec<Mention>> {
     let found = find(ctx, chat, by.user_id, text).await?;
-    ctx.charge_further(by, further_price(&found)).await?;
+    ctx.charge_further(by, further_price(&found, by.user_id)).await?;
     Ok(found)
 }
 
-fn further_price(mentions: &[Mention]) -> usize {
-    mentions.iter().filter(|one| one.notify).count().saturating_sub(1) / MENTIONS_A_MESSAGE
+/// The silent cost as much: a lower price would say who muted the chat or blocked the author.
+fn further_price(mentions: &[Mention], author: UserId) -> usize {
+    mentions.iter().filter(|one| one.user_id != author).count().saturating_sub(1) / MENTIONS_A_MESSAGE
 }
 
 /// The members that the text mentions. Costs nothing for a text without an `@`.
@@ -104,14 +105,16 @@ mod tests {
     }
 
     #[test]
-    fn every_ten_who_are_notified_cost_a_message() {
+    fn every_ten_who_are_mentioned_cost_a_message() {
         let price = |notified: i64, silent: i64| {
             let all = (0..notified + silent).map(|n| Mention { user_id: UserId(n), notify: n < notified });
-            further_price(&all.collect::<Vec<_>>())
+            further_price(&all.collect::<Vec<_>>(), UserId(-1))
         };
         let of = [0, 1, 10, 11, 20, 21, 50].map(|notified| price(notified, 0));
         assert_eq!(of, [0, 0, 0, 1, 1, 2, 4]);
-        assert_eq!(price(10, 40), 0, "nobody else is notified");
+        assert_eq!(price(10, 40), 4, "the price does not say who is silent");
+        let eleven: Vec<_> = (0..11).map(|n| Mention { user_id: UserId(n), notify: true }).collect();
+        assert_eq!(further_price(&eleven, UserId(3)), 0, "authors mention themselves for nothing");
     }
 
     #[test]

@@ -2,7 +2,12 @@
 
 use super::*;
 
-contract!(all_accounts_are_listed_by_name, an_account_is_activated_again, a_deleted_account_says_nothing_of_a_person);
+contract!(
+    all_accounts_are_listed_by_name,
+    an_account_is_activated_again,
+    a_deleted_account_says_nothing_of_a_person,
+    an_account_is_deleted_whoever_has_its_address,
+);
 
 async fn all_accounts_are_listed_by_name(at: Fixture) {
     for name in ["bob", "Ann", "bo_b", "eve"] {
@@ -46,7 +51,7 @@ async fn a_deleted_account_says_nothing_of_a_person(at: Fixture) {
     at.store.remember_network(ann.id, 7).await.unwrap();
     at.named(&names(&eve)[0]).await;
     for user in [&ann, &eve] {
-        assert!(at.store.deactivate_user(user.id).await.unwrap());
+        at.store.deactivate_user(user.id).await.unwrap();
         at.store.erase_user(user.id, left(user)).await.unwrap();
     }
     let erased = at.store.users(&[ann.id]).await.unwrap().remove(0).user;
@@ -61,4 +66,23 @@ async fn a_deleted_account_says_nothing_of_a_person(at: Fixture) {
     let other = at.store.users(&[eve.id]).await.unwrap().remove(0).user.username;
     assert_eq!(other, names(&eve)[1], "somebody has the first name");
     at.named(&ann.username).await;
+}
+
+/// Releases before took such an address from anybody, and the names may be anybody's still.
+async fn an_account_is_deleted_whoever_has_its_address(at: Fixture) {
+    for write in [str::to_owned, str::to_uppercase, |address: &str| address.replace("deleted", "ｄeleted")] {
+        let ann = at.user().await;
+        let names = [format!("deleted-{}", ann.id), format!("deleted-{}-x", ann.id)];
+        let email = write(&format!("{}@deleted.invalid", names[0]));
+        let username = format!("holder-{}", ann.id);
+        at.store.create_user(NewUser { username, email, password_hash: HASH.into() }).await.unwrap();
+        at.store.deactivate_user(ann.id).await.unwrap();
+        // Again: it keeps its own.
+        for _ in 0..2 {
+            let left = Erased { names: names.clone(), password_hash: "$argon2id$y".into() };
+            at.store.erase_user(ann.id, left).await.unwrap();
+            let erased = at.store.users(&[ann.id]).await.unwrap().remove(0).user;
+            assert_eq!((erased.email, erased.username), (format!("{}@deleted.invalid", names[1]), names[1].clone()));
+        }
+    }
 }

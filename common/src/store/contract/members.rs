@@ -43,9 +43,17 @@ async fn a_group_never_stays_with_a_deactivated_owner(at: Fixture) {
     let (shared, alone) = (at.group(&ann, &[&ben, &cem]).await.id, at.group(&ann, &[&cem]).await.id);
     let (private, ..) = at.store.private_chat(ann.id, ben.id).await.unwrap();
     at.store.outbox_remove(&at.all_pending().await).await.unwrap();
-    assert!(at.store.deactivate_user(cem.id).await.unwrap());
-    assert!(!at.store.deactivate_user(ann.id).await.unwrap());
-    assert!(at.store.credentials_of(ann.id).await.unwrap().unwrap().user.is_active);
+    at.store.deactivate_user(cem.id).await.unwrap();
+    at.store.departed(cem.id).await.unwrap();
+    assert_eq!(at.store.left_without_owner(ann.id, 9).await.unwrap(), [], "she is active");
+    at.store.create_session(ann.id, HASH, KEY, HOUR, None).await.unwrap();
+    for _ in 0..2 {
+        at.store.deactivate_user(ann.id).await.unwrap();
+    }
+    assert_eq!(code(at.store.create_session(ann.id, HASH, KEY, HOUR, None).await), "account_disabled");
+    assert_eq!(at.number("select count(*) from sessions where ended_at is null").await, 0);
+    assert_eq!(at.store.departing(Duration::ZERO, 9).await.unwrap(), [ann.id]);
+    assert_eq!(at.store.departing(HOUR, 9).await.unwrap(), []);
     assert_eq!(at.store.left_without_owner(ann.id, 1).await.unwrap(), [shared]);
     assert_eq!(at.store.left_without_owner(ann.id, 9).await.unwrap(), [shared, alone]);
 
@@ -61,7 +69,9 @@ async fn a_group_never_stays_with_a_deactivated_owner(at: Fixture) {
     for chat in [shared, alone, private.id, ChatId(0)] {
         assert_eq!(at.store.pass_on(chat, ann.id).await.unwrap(), Committed::default());
     }
-    assert!(at.store.deactivate_user(ann.id).await.unwrap());
+    assert_eq!(at.store.left_without_owner(ann.id, 9).await.unwrap(), []);
+    at.store.departed(ann.id).await.unwrap();
+    assert_eq!(at.store.departing(Duration::ZERO, 9).await.unwrap(), []);
     assert_eq!(at.store.chat(shared, ben.id).await.unwrap().unwrap().role, Some(Role::Owner));
 }
 

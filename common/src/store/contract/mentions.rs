@@ -57,7 +57,9 @@ async fn members_are_found_by_their_names(at: Fixture) {
     let past = SettingsPatch { muted_until: Some(Some(cem.created_at - HOUR)), ..SettingsPatch::default() };
     at.store.set_settings(chat, cem.id, past).await.unwrap();
     assert!(mentioned().await[2].notify);
-    assert_eq!(at.store.mentioned(chat, dan.id, &["nobody".into()]).await.unwrap(), []);
+    assert_eq!(at.store.mentioned(chat, dan.id, &names).await.unwrap(), [], "a stranger learns of no member");
+    at.store.leave(chat, ben.id).await.unwrap();
+    assert_eq!(at.store.mentioned(chat, ben.id, &names).await.unwrap(), []);
 }
 
 async fn a_mention_is_counted_until_it_is_read(at: Fixture) {

@@ -38,7 +38,7 @@ async fn a_profile_is_seen_by_all(at: Fixture) {
     assert_eq!(at.history(chat, &ben).await[0].author_display_name.as_deref(), Some("Анна"));
     assert_eq!(change(Some(None), Some(None)).await, (None, None));
     assert_eq!(at.history(chat, &ben).await[0].author_display_name, None);
-    assert!(at.store.deactivate_user(ben.id).await.unwrap());
+    at.store.deactivate_user(ben.id).await.unwrap();
     assert_eq!(at.store.set_profile(ben.id, ProfilePatch::default()).await.unwrap(), None);
 }
 

@@ -9,7 +9,6 @@ use crate::id::{SessionId, UserId};
 use crate::model::{Page, User};
 use crate::store::accounts::{AccountRow, CREDENTIALS, NETWORK_KEPT, NETWORK_SEEN_EVERY, account_columns, fold};
 use crate::store::fault::Fault;
-use crate::store::members::left_without_owner;
 use crate::store::{Accounts, Credentials, Kept, NewUser, PageRequest, UserPatch, UserRow, cursor};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
@@ -112,30 +111,21 @@ impl Accounts for PostgresStore {
         .await
     }
 
-    async fn deactivate_user(&self, user: UserId) -> Result<bool> {
+    async fn deactivate_user(&self, user: UserId) -> Result<()> {
         self.run(|| async {
             let mut lease = self.pool.begin().await?;
             let connection = lease.connection();
             let done = async {
                 // Its lock comes first: an heir whose account must stay active holds it too.
-                sqlx::query("select from users where id = $1 for no key update")
-                    .bind(user)
-                    .execute(&mut *connection)
-                    .await?;
-                let owned: Option<i64> = sqlx::query_scalar(left_without_owner!())
-                    .bind(user)
-                    .bind(1_i64)
-                    .fetch_optional(&mut *connection)
-                    .await?;
-                if owned.is_some() {
-                    return Ok(false);
+                for statement in [
+                    "update users set is_active = false where id = $1 and is_active",
+                    "insert into departures (user_id) select id from users where id = $1
+                     on conflict (user_id) do nothing",
+                ] {
+                    sqlx::query(statement).bind(user).execute(&mut *connection).await?;
                 }
-                sqlx::query("update users set is_active = false where id = $1 and is_active")
-                    .bind(user)
-                    .execute(&mut *connection)
-                    .await?;
                 end_sessions(connection, user, None, true).await?;
-                Ok(true)
+                Ok(())
             }
             .await;
             lease.end_transaction(done).await

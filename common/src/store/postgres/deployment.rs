@@ -9,7 +9,9 @@ use async_trait::async_trait;
 impl Identity for PostgresStore {
     async fn deployment(&self) -> Result<Deployment> {
         // A dump that is restored makes the table anew, a copied server has another identifier: the
-        // numbers given out since the copy was made will be given out again.
+        // numbers given out since the copy was made will be given out again. The original may live
+        // on beside it, over the same Redis and under the same key of tokens: a copy is a
+        // deployment of its own. A promoted standby has the same identifier and stays the one.
         let row: Option<(String, String, String, String)> = self
             .row(|| {
                 sqlx::query_as(
@@ -21,22 +23,23 @@ impl Identity for PostgresStore {
                 )
             })
             .await?;
-        let (id, mut epoch, origin, here) = row.ok_or_else(|| Error::internal("the table deployment is empty"))?;
+        let (mut id, mut epoch, origin, here) = row.ok_or_else(|| Error::internal("the table deployment is empty"))?;
         if origin != here {
-            let renewed: Option<(bool,)> = self
+            let renewed: Option<(String,)> = self
                 .row(|| {
                     sqlx::query_as(
                         "update deployment
-                         set epoch = case origin when '' then epoch
+                         set id = case origin when '' then id else replace(gen_random_uuid()::text, '-', '') end,
+                             epoch = case origin when '' then epoch
                                      else replace(gen_random_uuid()::text, '-', '') end, origin = $2
-                         where origin = $1 returning true",
+                         where origin = $1 returning id",
                     )
                     .bind(&origin)
                     .bind(&here)
                 })
                 .await?;
             // Otherwise another node was first, and may not have committed yet.
-            renewed.ok_or_else(|| Error::unavailable("another node renews the epoch"))?;
+            (id,) = renewed.ok_or_else(|| Error::unavailable("another node renews the epoch"))?;
             epoch = self.epoch().await?;
         }
         Ok(Deployment { id, epoch })

@@ -41,8 +41,11 @@ impl Host for PostgresStore {
         let erased = self.row::<(i64,)>(|| {
             sqlx::query_as(
                 "with named as (
-                     select case when exists (select from users where username_lower = $2 and id <> $1)
-                         then $3 else $2 end as name
+                     select case when exists (
+                         select from users
+                         where (username_lower = $2 or email_lower = $2 || $4 or email_spelling = $2 || $4)
+                             and id <> $1
+                     ) then $3 else $2 end as name
                  ), gone as (
                      delete from networks where user_id = $1
                          and exists (select from users where id = $1 and not is_active)

@@ -70,6 +70,7 @@ impl Marks for PostgresStore {
                          from members x where x.chat_id = $1 and x.user_id = u.id limit 1
                      ) m
                      where u.username_lower = any ($3)
+                         and exists (select from members me where me.chat_id = $1 and me.user_id = $2)
                      order by u.id",
                 )
                 .bind(chat)

@@ -11,6 +11,7 @@ use crate::store::members::{MemberListRow, left_without_owner, role};
 use crate::store::stored_time::Time;
 use crate::store::{Access, Committed, ForStatus, Members, PageRequest, ReadMark, SettingsPatch, cursor};
 use async_trait::async_trait;
+use std::time::Duration;
 
 #[async_trait]
 impl Members for PostgresStore {
@@ -44,6 +45,26 @@ impl Members for PostgresStore {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let chats: Vec<(ChatId,)> = self.rows(|| sqlx::query_as(left_without_owner!()).bind(user).bind(limit)).await?;
         Ok(chats.into_iter().map(|(chat,)| chat).collect())
+    }
+
+    async fn departing(&self, longer_than: Duration, limit: usize) -> Result<Vec<UserId>> {
+        let found: Vec<(UserId,)> = self
+            .rows(|| {
+                sqlx::query_as(
+                    "select user_id from departures where left_at <= clock_timestamp() - make_interval(secs => $1)
+                     order by user_id limit $2",
+                )
+                .bind(longer_than.as_secs_f64())
+                .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            })
+            .await?;
+        Ok(found.into_iter().map(|(user,)| user).collect())
+    }
+
+    async fn departed(&self, user: UserId) -> Result<()> {
+        let gone = self
+            .row::<(i64,)>(|| sqlx::query_as("delete from departures where user_id = $1 returning user_id").bind(user));
+        gone.await.map(drop)
     }
 
     async fn pass_on(&self, chat: ChatId, user: UserId) -> Result<Committed> {

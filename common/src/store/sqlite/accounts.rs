@@ -9,7 +9,6 @@ use crate::id::{SessionId, UserId};
 use crate::model::{Page, User};
 use crate::store::accounts::{AccountRow, CREDENTIALS, NETWORK_KEPT, NETWORK_SEEN_EVERY, account_columns, fold};
 use crate::store::fault::Fault;
-use crate::store::members::left_without_owner;
 use crate::store::stored_time::Time;
 use crate::store::{Accounts, Credentials, Kept, NewUser, PageRequest, UserPatch, UserRow, cursor};
 use async_trait::async_trait;
@@ -125,20 +124,20 @@ impl Accounts for SqliteStore {
         .await
     }
 
-    async fn deactivate_user(&self, user: UserId) -> Result<bool> {
+    async fn deactivate_user(&self, user: UserId) -> Result<()> {
         self.run(async {
             let mut transaction = self.database.begin().await?;
-            let owned: Option<i64> =
-                sqlx::query_scalar(left_without_owner!()).bind(user).bind(1).fetch_optional(&mut *transaction).await?;
-            if owned.is_some() {
-                return Ok(false);
-            }
             sqlx::query("update users set is_active = 0 where id = $1 and is_active")
                 .bind(user)
                 .execute(&mut *transaction)
                 .await?;
+            let departs = sqlx::query(
+                "insert into departures (user_id, left_at) select id, $2 from users where id = $1
+                 on conflict (user_id) do nothing",
+            );
+            departs.bind(user).bind(self.database.now()).execute(&mut *transaction).await?;
             end_sessions(&mut transaction, user, None, true, self.database.now()).await?;
-            commit(transaction, true).await
+            commit(transaction, ()).await
         })
         .await
     }

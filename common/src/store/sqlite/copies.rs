@@ -76,7 +76,7 @@ pub async fn restore(database: &Path, from: &Path, now: OffsetDateTime) -> Resul
         copy(&options(&from).read_only(true).immutable(!logged), &from, &draft.path).await?;
         begin_anew(&draft.path, now).await?;
         // Long work first: between the two names stand only renames.
-        draft.sync(&database)?;
+        file::give(&draft.sync(&database)?, &database);
         let kept = set_aside(&database, now)?;
         match (draft.becomes(&database), &kept) {
             (Err(error), Some(kept)) => return Err(put_back(kept, &database, error)),
@@ -215,8 +215,8 @@ impl Draft {
     }
 
     /// Has the whole file on the disk.
-    fn sync(&self, place: &Path) -> Result<()> {
-        let synced = File::open(&self.path).and_then(|file| file.sync_all());
+    fn sync(&self, place: &Path) -> Result<File> {
+        let synced = File::open(&self.path).and_then(|file| file.sync_all().map(|()| file));
         synced.map_err(|error| self.fault(place, &error))
     }
 

@@ -13,7 +13,7 @@ use nix::{
 use parking_lot::Mutex;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 /// The first bytes of every SQLite database.
@@ -44,6 +44,7 @@ impl FileLock {
         let fault = |error: io::Error| Error::internal(not_writable(&path, &error));
         let mut options = OpenOptions::new();
         let mut file = options.read(true).write(true).create(true).mode(0o600).open(&path).map_err(fault)?;
+        give(&file, database);
         match file.try_lock() {
             // One who was refused took it away meanwhile.
             Ok(()) if !is_at(&file, &path) => Self::take(database),
@@ -209,6 +210,21 @@ pub(super) fn prepare(database: &Path, lock: &FileLock) -> Result<bool> {
         return Err(Error::internal(stray_log(database)));
     }
     Ok(true)
+}
+
+/// Gives what root makes beside the database, as a command of the host's does, to the owner of the
+/// database, or of its folder where there is none: the program may run as that user.
+pub(super) fn give(file: &File, database: &Path) {
+    let folder = database.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let owner = std::fs::metadata(database).or_else(|_| std::fs::metadata(folder));
+    let Ok((owner, made)) = owner.and_then(|owner| Ok((owner, file.metadata()?))) else { return };
+    if made.uid() != 0 || owner.uid() == 0 {
+        return;
+    }
+    // One that may not stays the owner, and the error of the program's start names the user.
+    if let Err(error) = fchown(file, Some(owner.uid()), Some(owner.gid())) {
+        tracing::debug!(%error, "a file stays root's");
+    }
 }
 
 /// The path of a file that belongs to the database.

@@ -41,10 +41,15 @@ impl Host for SqliteStore {
     async fn erase_user(&self, user: UserId, left: Erased) -> Result<()> {
         self.run(async {
             let mut transaction = self.database.begin().await?;
-            let named = "select exists (select 1 from users where username_lower = $1 and id <> $2)";
-            let named: bool =
-                sqlx::query_scalar(named).bind(&left.names[0]).bind(user).fetch_one(&mut *transaction).await?;
-            let name = if named { &left.names[1] } else { &left.names[0] };
+            let taken = sqlx::query_scalar(
+                "select exists (
+                     select 1 from users
+                     where (username_lower = $1 or email_lower = $1 || $3 or email_spelling = $1 || $3) and id <> $2
+                 )",
+            );
+            let taken = taken.bind(&left.names[0]).bind(user).bind(ERASED_ADDRESS);
+            let taken: bool = taken.fetch_one(&mut *transaction).await?;
+            let name = &left.names[usize::from(taken)];
             let erased = sqlx::query(
                 "update users set username = $2, username_lower = $2, email = $2 || $3, email_lower = $2 || $3,
                      password_hash = $4, display_name = null, bio = null

@@ -57,6 +57,7 @@ impl Marks for SqliteStore {
                     )
              from users u join members m on m.chat_id = $1 and m.user_id = u.id
              where u.username_lower in (select value from json_each($3))
+                 and exists (select 1 from members me where me.chat_id = $1 and me.user_id = $2)
              order by u.id",
         );
         let statement = statement.bind(chat).bind(by).bind(json(&names)?).bind(self.database.now());

@@ -11,6 +11,7 @@ use crate::store::members::{MemberListRow, left_without_owner, role};
 use crate::store::stored_time::Time;
 use crate::store::{Access, Committed, ForStatus, Members, PageRequest, ReadMark, SettingsPatch, cursor};
 use async_trait::async_trait;
+use std::time::Duration;
 
 #[async_trait]
 impl Members for SqliteStore {
@@ -44,6 +45,23 @@ impl Members for SqliteStore {
         let statement = sqlx::query_as(left_without_owner!()).bind(user).bind(i64::try_from(limit).unwrap_or(i64::MAX));
         let chats: Vec<(ChatId,)> = self.rows(statement).await?;
         Ok(chats.into_iter().map(|(chat,)| chat).collect())
+    }
+
+    async fn departing(&self, longer_than: Duration, limit: usize) -> Result<Vec<UserId>> {
+        let found = sqlx::query_as("select user_id from departures where left_at <= $1 order by user_id limit $2");
+        let found = found.bind(self.database.before(longer_than)).bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        let found: Vec<(UserId,)> = self.rows(found).await?;
+        Ok(found.into_iter().map(|(user,)| user).collect())
+    }
+
+    async fn departed(&self, user: UserId) -> Result<()> {
+        self.run(async {
+            let mut transaction = self.database.begin().await?;
+            let gone = sqlx::query("delete from departures where user_id = $1");
+            gone.bind(user).execute(&mut *transaction).await?;
+            commit(transaction, ()).await
+        })
+        .await
     }
 
     async fn pass_on(&self, chat: ChatId, user: UserId) -> Result<Committed> {

@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::id::UserId;
 use crate::store::OutboxId;
 use crate::store::fault::Fault;
+use crate::store::kinds::kinds;
 use crate::store::notices::{Found, FoundMention, FoundRow, Notices, NoticesFrom, NoticesPage, Window, first_id};
 use crate::store::stored_time::Time;
 use async_trait::async_trait;
@@ -14,10 +15,15 @@ use std::collections::HashSet;
 
 /// The rows of a window from $1 to $2: of messages by their ids $3 and $4, of new chats from the
 /// id $5 on.
-const FOUND: &str = "
-    select case e.kind when 4 then 1 else 2 end as reason, e.chat_id, e.seq, e.user_id, e.notified as users,
+const FOUND: &str = concat!(
+    "
+    select case e.kind when ",
+    kinds!(joined),
+    " then 1 else 2 end as reason, e.chat_id, e.seq, e.user_id, e.notified as users,
            null as message_id, e.created_at as at
-    from events e where e.created_at >= $1 and e.created_at < $2 and e.kind in (4, 5, 8)
+    from events e where e.created_at >= $1 and e.created_at < $2 and e.kind in ",
+    kinds!(of_coming_and_going),
+    "
     union all
     select 1, c.id, 0, m.user_id, null, null, c.created_at
     from chats c join members m on m.chat_id = c.id and m.joined_at = c.created_at
@@ -33,10 +39,13 @@ const FOUND: &str = "
     union all
     select 4, e.chat_id, e.seq, x.author_id, x.mentions, x.id, e.created_at
     from events e join messages x on x.id = e.message_id and x.mentions is not null
-    where e.created_at >= $1 and e.created_at < $2 and e.kind = 2
+    where e.created_at >= $1 and e.created_at < $2 and e.kind = ",
+    kinds!(edited),
+    "
     union all
     select 5, m.chat_id, 0, m.user_id, null, null, m.settings_at
-    from members m where m.settings_at >= $1 and m.settings_at < $2";
+    from members m where m.settings_at >= $1 and m.settings_at < $2"
+);
 
 #[async_trait]
 impl Notices for SqliteStore {

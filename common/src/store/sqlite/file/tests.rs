@@ -1,14 +1,16 @@
 //! The file of one process: locked, whole at the end, and left alone where it is another's.
 
 use super::super::SqliteStore;
+use super::super::copies::{backup, restore};
 use super::{FileLock, beside, lock_bytes, prepare};
 use crate::id::{ChatId, UserId};
 use crate::store::{Accounts, Chats, Log, Messages, NewGroup, NewMessage, NewUser, Store};
 use sqlx::Connection;
 use std::fs::OpenOptions;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 use std::time::Duration;
+use time::OffsetDateTime;
 
 const SECRET_TEXT: &str = "a text that must be gone for good";
 
@@ -199,4 +201,31 @@ async fn a_file_that_is_read_only_does_not_answer() {
     sqlx::raw_sql("pragma query_only = on").execute(&mut *writer).await.unwrap();
     drop(writer);
     assert_eq!(store.ping().await.unwrap_err().code(), "unavailable");
+}
+
+/// A command of root's beside a program that runs as another user. Others make files of their own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_root_restores_belongs_to_the_owner_of_the_database() {
+    let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (path, copy) = (dir.path().join("chat.db"), elsewhere.path().join("copy.db"));
+    let owner = |path: &Path| std::fs::metadata(path).unwrap().uid();
+    let own = owner(dir.path());
+    let service = if own == 0 { 4711 } else { own };
+    open(&path).await.close().await;
+    backup(&path, &copy, false).await.unwrap();
+    assert_eq!(owner(&copy), own, "a backup is of whoever makes it");
+    for kept in [dir.path(), &path, &beside(&path, ".lock")] {
+        chown(kept, Some(service), None).unwrap();
+    }
+    restore(&path, &copy, OffsetDateTime::UNIX_EPOCH).await.unwrap().expect("the one before");
+    assert_eq!(owner(&path), service);
+    // Where there is none, the folder tells.
+    for gone in names(dir.path()) {
+        std::fs::remove_file(dir.path().join(gone)).unwrap();
+    }
+    restore(&path, &copy, OffsetDateTime::UNIX_EPOCH).await.unwrap();
+    assert_eq!(owner(&path), service);
+    let lock = FileLock::take(&path).unwrap();
+    assert_eq!(owner(&beside(&path, ".lock")), service);
+    drop(lock);
 }

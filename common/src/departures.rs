@@ -1,0 +1,134 @@
+//! Groups of closed accounts. An account is closed first, then its groups are passed on, a round at
+//! a time: however many there are, nobody logs in meanwhile. A program that ends in between leaves
+//! the rest to the upkeep.
+//!
+//! Imports `store`. Any number of processes may do so at once: a group that was passed on is left
+//! alone.
+
+use crate::error::Result;
+use crate::id::UserId;
+use crate::store::{Committed, Store};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The most groups of one round.
+const GROUPS: usize = 1_000;
+/// The first round is the request's own, or the command does all of them. After so long they ended.
+const OWN_TIME: Duration = Duration::from_secs(10);
+/// The pause between two looks for accounts that were left.
+const EVERY: Duration = Duration::from_secs(10);
+/// Accounts of one look.
+const ACCOUNTS: usize = 100;
+
+/// Deactivates an account, then passes all its groups on. What that commits is left to the relay.
+pub async fn deactivate(store: &dyn Store, user: UserId) -> Result<()> {
+    store.deactivate_user(user).await?;
+    all(store, user, GROUPS).await
+}
+
+/// Passes groups of a deactivated account on. False: there may be more of them.
+pub async fn round(store: &dyn Store, user: UserId, publish: impl Fn(Committed) + Send) -> Result<bool> {
+    at_most(store, user, GROUPS, publish).await
+}
+
+/// Passes on what others left, for as long as the process lives.
+pub async fn run(store: Arc<dyn Store>) {
+    loop {
+        if let Err(error) = look(&*store, OWN_TIME).await {
+            tracing::debug!(%error, "closed accounts could not be looked for");
+        }
+        tokio::time::sleep(EVERY).await;
+    }
+}
+
+async fn look(store: &dyn Store, longer_than: Duration) -> Result<()> {
+    for user in store.departing(longer_than, ACCOUNTS).await? {
+        // Of one account a group may be held: the others go on.
+        if let Err(error) = all(store, user, GROUPS).await {
+            tracing::debug!(%error, "groups of a closed account could not be passed on");
+        }
+    }
+    Ok(())
+}
+
+/// The account is closed, so no group is added. Each leaves the list, whoever passes it on.
+async fn all(store: &dyn Store, user: UserId, a_round: usize) -> Result<()> {
+    while !at_most(store, user, a_round, drop).await? {}
+    Ok(())
+}
+
+async fn at_most(store: &dyn Store, user: UserId, groups: usize, publish: impl Fn(Committed) + Send) -> Result<bool> {
+    let left = store.left_without_owner(user, groups).await?;
+    for chat in &left {
+        publish(store.pass_on(*chat, user).await?);
+    }
+    let is_last = left.len() < groups;
+    if is_last {
+        store.departed(user).await?;
+    }
+    Ok(is_last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::ChatId;
+    use crate::model::Role;
+    use crate::store::sqlite::SqliteStore;
+    use crate::store::{Accounts, Chats, Members, NewGroup, NewUser};
+
+    async fn user(store: &SqliteStore, name: &str) -> UserId {
+        let (username, email) = (name.to_owned(), format!("{name}@example.org"));
+        store.create_user(NewUser { username, email, password_hash: "x".into() }).await.unwrap().id
+    }
+
+    async fn groups(store: &SqliteStore, owner: UserId, member: UserId) -> Vec<ChatId> {
+        let mut made = Vec::new();
+        for n in 0..5 {
+            let (name, member_ids) = (format!("group {n}"), vec![member]);
+            let group = NewGroup { owner, name, description: None, is_public: false, member_ids };
+            made.push(store.create_group(group).await.unwrap().0.id);
+        }
+        made
+    }
+
+    async fn owned(store: &SqliteStore, user: UserId, groups: &[ChatId]) -> usize {
+        let mut owned = 0;
+        for chat in groups {
+            owned += usize::from(store.chat(*chat, user).await.unwrap().unwrap().role == Some(Role::Owner));
+        }
+        owned
+    }
+
+    #[tokio::test]
+    async fn an_account_is_closed_before_its_groups_are_passed_on_and_the_rest_is_found_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&dir.path().join("chat.db")).await.unwrap();
+        store.migrate().await.unwrap();
+        let (ann, ben) = (user(&store, "ann").await, user(&store, "ben").await);
+        let made = groups(&store, ann, ben).await;
+        store.deactivate_user(ann).await.unwrap();
+        assert!(!store.credentials_of(ann).await.unwrap().unwrap().user.is_active);
+        assert_eq!(owned(&store, ben, &made).await, 0);
+        assert!(!at_most(&store, ann, 2, drop).await.unwrap());
+        assert_eq!(owned(&store, ben, &made).await, 2, "a round has its end");
+
+        look(&store, OWN_TIME).await.unwrap();
+        assert_eq!(owned(&store, ben, &made).await, 2, "they may be at it still");
+        look(&store, Duration::ZERO).await.unwrap();
+        assert_eq!(owned(&store, ben, &made).await, 5);
+        assert_eq!(store.departing(Duration::ZERO, 9).await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn rounds_go_on_until_no_group_is_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&dir.path().join("chat.db")).await.unwrap();
+        store.migrate().await.unwrap();
+        let (ann, ben) = (user(&store, "ann").await, user(&store, "ben").await);
+        let made = groups(&store, ann, ben).await;
+        store.deactivate_user(ann).await.unwrap();
+        all(&store, ann, 1).await.unwrap();
+        assert_eq!(owned(&store, ben, &made).await, 5);
+    }
+}
