@@ -65,6 +65,26 @@ impl Link {
         }
     }
 
+    /// The chats of the next subscriptions, by one command or several, until they are so many.
+    pub(super) async fn subscriptions(&mut self, count: usize) -> Vec<(i64, Option<i64>)> {
+        let mut chats = Vec::new();
+        while chats.len() < count {
+            let Message::Text(text) = within("subscriptions", self.stream.next()).await.unwrap().unwrap() else {
+                continue;
+            };
+            let command: Value = serde_json::from_str(&text).unwrap();
+            let asked = match command["type"].as_str().unwrap() {
+                "ping" => continue,
+                "subscribe_chats" => command["chats"].as_array().unwrap().clone(),
+                "subscribe_chat" => vec![command.clone()],
+                _ => panic!("{command}"),
+            };
+            chats.extend(asked.iter().map(|chat| (chat["chat_id"].as_i64().unwrap(), chat["after_seq"].as_i64())));
+        }
+        chats.sort_unstable();
+        chats
+    }
+
     pub(super) async fn close(&mut self, code: u16) {
         self.stream.close(Some(CloseFrame { code: code.into(), reason: "".into() })).await.unwrap();
     }

@@ -5,6 +5,7 @@ mod bots;
 mod conformance;
 mod fake;
 mod faults;
+mod following;
 mod javascript;
 mod logins;
 mod lost_answer;

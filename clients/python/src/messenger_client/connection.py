@@ -195,8 +195,7 @@ class Connection:
             wait = max(AGAIN, float(frame.get("retry_after_ms") or 0) / 1000) + backoff(0, self._random)
             asyncio.get_running_loop().call_later(wait, self._again, chats)
         else:
-            for chat_id in chats:
-                self._subscriptions.drop(chat_id)
+            for chat_id in filter(self._subscriptions.drop, chats):
                 refused = {"type": "refused", "chat_id": chat_id, "code": code, "detail": frame.get("detail")}
                 await self._step(Step(refused, chat_id, forget=True))
 
