@@ -6,7 +6,11 @@ use super::fake::{Fake, Link};
 use super::{Client, Language, each_client_faked};
 use crate::support::until;
 
-each_client_faked!(many_chats_and_their_epochs, a_server_that_takes_one_chat_at_a_time);
+each_client_faked!(
+    many_chats_and_their_epochs,
+    a_server_that_takes_one_chat_at_a_time,
+    a_number_of_a_lost_history_fills_no_gap,
+);
 
 /// A client that follows three chats before the server has welcomed it.
 async fn following(language: Language, fake: &Fake) -> (Client, Link) {
@@ -100,6 +104,23 @@ async fn a_server_that_takes_one_chat_at_a_time(language: Language) {
     client.until_event("the last", |event| event["seq"] == 5).await;
     let numbers: Vec<_> = client.sequence(1).into_iter().map(|(seq, _)| seq).collect();
     assert_eq!(numbers, [3, 4, 5]);
+    drop(link);
+    assert!(client.close().await.success());
+}
+
+async fn a_number_of_a_lost_history_fills_no_gap(language: Language) {
+    let fake = Fake::start().await;
+    let (client, mut link) = following(language, &fake).await;
+    let (_, id) = link.command("subscribe_chats").await;
+    link.say(json!({"type": "subscribed", "chat_id": 1, "seq": 0, "recovered": 0, "request_id": id})).await;
+    link.say(deleted(1, 1)).await;
+    link.say(json!({"type": "of_a_newer_release", "chat_id": 1, "seq": 2})).await;
+    // The history went back, and its second event was never received.
+    link.say(json!({"type": "resync", "chat_id": 1, "seq": 1})).await;
+    link.say(deleted(1, 3)).await;
+    link.command("unsubscribe_chat").await;
+    let (command, _) = link.command("subscribe_chat").await;
+    assert_eq!((&command["chat_id"], &command["after_seq"]), (&json!(1), &json!(1)));
     drop(link);
     assert!(client.close().await.success());
 }
