@@ -110,6 +110,7 @@ export class Session {
   login(username: string, password: string): Promise<void>;
   adopt(token: string, refreshToken?: string | null, expiresIn?: number): void;
   refresh(): Promise<void>;
+  /** Forgets the tokens at once, and ends the session on the server. Rejected where the server did not end it. */
   logout(): Promise<void>;
   request(method: string, path: string, body?: unknown): Promise<any>;
   url(path: string): URL;
@@ -145,6 +146,7 @@ export class Messenger implements AsyncIterableIterator<MessengerEvent> {
   request(method: string, path: string, body?: unknown): Promise<any>;
   subscribe(chatId: number, afterSeq?: number | null): void;
   subscribeAll(): void;
+  /** Until you {@link subscribe} to the chat again, nothing else follows it. */
   unsubscribe(chatId: number): void;
   send(chatId: number, text: string, options?: { replyToId?: number; clientMessageId?: string; timeoutMs?: number }): Promise<Message>;
   search(q: string, options?: { chatId?: number; authorId?: number; limit?: number; cursor?: string | null }): Promise<{ items: FoundMessage[]; next_cursor: string | null }>;

@@ -51,6 +51,7 @@ const commands = {
   search: ({ q, chat_id, cursor }) => chat.search(q, { chatId: chat_id, limit: 1, cursor }),
   plan: ({ code, reason }) => { const { action, delayMs } = closePlan(code, reason); return [action, delayMs]; },
   backoff: ({ attempt, random }) => backoff(attempt, () => random),
+  logout: () => chat.session.logout(),
   close: () => chat.close(),
 };
 

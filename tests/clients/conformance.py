@@ -67,6 +67,8 @@ class Conformance:
             return [plan.action, plan.delay and plan.delay * 1000]
         elif do == "backoff":
             return backoff(fields["attempt"], lambda: fields["random"]) * 1000
+        elif do == "logout":
+            await self.chat.session.logout()
         elif do == "close":
             await self.chat.close()
         return None
@@ -89,7 +91,7 @@ async def main():
     conformance = Conformance()
     while line := await reader.readline():
         command = json.loads(line)
-        if command["do"] in ("send", "take"):
+        if command["do"] in ("logout", "request", "send", "take"):
             conformance.in_background(conformance.answer(**command))
         else:
             await conformance.answer(**command)

@@ -15,6 +15,7 @@ each_client!(
     a_cursor_of_another_history_is_a_resync,
     a_chat_that_may_not_be_followed_is_refused,
     a_session_that_ends_ends_the_loop,
+    a_logout_ends_the_session_at_the_server,
     a_bad_token_is_not_tried_again,
     calls_at_once_get_their_turns_and_all_end,
     an_address_that_is_none_is_refused_at_once,
@@ -218,6 +219,19 @@ async fn a_session_that_ends_ends_the_loop(d: &Deployment, language: Language) {
     bob.rest.delete("/auth/me").await.ok(204);
     let ended = client.until("the end", |line| line.get("ended").is_some()).await;
     assert_eq!(ended["ended"], 4503);
+    assert!(client.close().await.success());
+}
+
+async fn a_logout_ends_the_session_at_the_server(d: &Deployment, language: Language) {
+    let bob = d.user().await;
+    let sessions = || async { bob.rest.get("/auth/sessions").await.ok(200)["items"].as_array().unwrap().len() };
+    let site = Site::of(d).await;
+    let mut client = Client::of(language, &site.url, &bob, None).await;
+    client.until_open(1).await;
+    assert_eq!(sessions().await, 2);
+    client.ok(json!({"do": "logout"})).await;
+    assert_eq!(sessions().await, 1);
+    client.until("the end", |line| line["ended"].is_i64()).await;
     assert!(client.close().await.success());
 }
 

@@ -3,8 +3,11 @@
 
 mod bots;
 mod conformance;
+mod fake;
 mod faults;
+mod following;
 mod javascript;
+mod logins;
 mod lost_answer;
 mod next_release;
 mod program;
@@ -81,7 +84,25 @@ macro_rules! each_client_alone {
     };
 }
 
-use {each_client, each_client_alone};
+/// Runs each `async fn(Language)` with each client, at a server that the test plays.
+macro_rules! each_client_faked {
+    ($($name:ident),+ $(,)?) => {
+        $crate::clients::each_client_faked! { @ python Python $($name)+ }
+        $crate::clients::each_client_faked! { @ javascript JavaScript $($name)+ }
+    };
+    (@ $client:ident $language:ident $($name:ident)+) => {
+        mod $client {
+            use crate::clients::Language::$language;
+            use crate::support::limited;
+            $(#[tokio::test]
+            async fn $name() {
+                limited(super::$name($language)).await;
+            })+
+        }
+    };
+}
+
+use {each_client, each_client_alone, each_client_faked};
 
 /// The server's kinds of event that have a number, sorted.
 fn sequenced() -> &'static [&'static str] {

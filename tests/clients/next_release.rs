@@ -1,67 +1,16 @@
-//! The behaviour of each client at a server that knows more, or less, than today's: a WebSocket
-//! whose every answer the test decides.
+//! The behaviour of each client at a server that knows more, or less, than today's.
 
-use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
-use super::{Client, Language};
-use crate::support::{limited, until, within};
+use super::fake::{Fake, Link};
+use super::{Client, Language, each_client_faked};
+use crate::support::until;
 
-/// A server of one connection at a time.
-struct Fake {
-    listener: TcpListener,
-}
-
-struct Link {
-    stream: WebSocketStream<TcpStream>,
-}
-
-impl Fake {
-    async fn start() -> Self {
-        Self { listener: TcpListener::bind("127.0.0.1:0").await.unwrap() }
-    }
-
-    fn url(&self) -> String {
-        format!("http://{}", self.listener.local_addr().unwrap())
-    }
-
-    /// The next connection, not welcomed yet.
-    async fn next(&self) -> Link {
-        let (stream, _) = within("a connection", self.listener.accept()).await.unwrap();
-        Link { stream: tokio_tungstenite::accept_async(stream).await.unwrap() }
-    }
-}
-
-impl Link {
-    async fn say(&mut self, frame: Value) {
-        self.stream.send(Message::text(frame.to_string())).await.unwrap();
-    }
-
-    async fn welcome(&mut self) {
-        self.say(json!({"type": "welcome", "user_id": 1, "connection_id": "c", "heartbeat_seconds": 25})).await;
-    }
-
-    /// The next command of this type, its `request_id` apart.
-    async fn command(&mut self, kind: &str) -> (Value, Value) {
-        loop {
-            let Message::Text(text) = within(kind, self.stream.next()).await.unwrap().unwrap() else { continue };
-            let mut command: Value = serde_json::from_str(&text).unwrap();
-            if command["type"] != "ping" {
-                assert_eq!(command["type"], kind, "{command}");
-                let id = command["request_id"].take();
-                return (command, id);
-            }
-        }
-    }
-
-    async fn close(&mut self, code: u16) {
-        self.stream.close(Some(CloseFrame { code: code.into(), reason: "".into() })).await.unwrap();
-    }
-}
+each_client_faked!(
+    many_chats_and_their_epochs,
+    a_server_that_takes_one_chat_at_a_time,
+    a_number_of_a_lost_history_fills_no_gap,
+);
 
 /// A client that follows three chats before the server has welcomed it.
 async fn following(language: Language, fake: &Fake) -> (Client, Link) {
@@ -159,22 +108,19 @@ async fn a_server_that_takes_one_chat_at_a_time(language: Language) {
     assert!(client.close().await.success());
 }
 
-#[tokio::test]
-async fn python_takes_many_chats_at_once() {
-    limited(many_chats_and_their_epochs(Language::Python)).await;
-}
-
-#[tokio::test]
-async fn javascript_takes_many_chats_at_once() {
-    limited(many_chats_and_their_epochs(Language::JavaScript)).await;
-}
-
-#[tokio::test]
-async fn python_takes_one_chat_at_a_time() {
-    limited(a_server_that_takes_one_chat_at_a_time(Language::Python)).await;
-}
-
-#[tokio::test]
-async fn javascript_takes_one_chat_at_a_time() {
-    limited(a_server_that_takes_one_chat_at_a_time(Language::JavaScript)).await;
+async fn a_number_of_a_lost_history_fills_no_gap(language: Language) {
+    let fake = Fake::start().await;
+    let (client, mut link) = following(language, &fake).await;
+    let (_, id) = link.command("subscribe_chats").await;
+    link.say(json!({"type": "subscribed", "chat_id": 1, "seq": 0, "recovered": 0, "request_id": id})).await;
+    link.say(deleted(1, 1)).await;
+    link.say(json!({"type": "of_a_newer_release", "chat_id": 1, "seq": 2})).await;
+    // The history went back, and its second event was never received.
+    link.say(json!({"type": "resync", "chat_id": 1, "seq": 1})).await;
+    link.say(deleted(1, 3)).await;
+    link.command("unsubscribe_chat").await;
+    let (command, _) = link.command("subscribe_chat").await;
+    assert_eq!((&command["chat_id"], &command["after_seq"]), (&json!(1), &json!(1)));
+    drop(link);
+    assert!(client.close().await.success());
 }

@@ -130,6 +130,10 @@ impl Client {
         self.until_event(text, |event| event["type"] == "new_message" && event["message"]["text"] == text).await
     }
 
+    pub(super) fn has_event(&self, is_it: impl Fn(&Value) -> bool) -> bool {
+        self.find(|line| line.get("event").is_some_and(&is_it)).is_some()
+    }
+
     pub(super) fn states(&self, state: &str) -> Vec<Value> {
         self.said.lock().iter().filter(|line| line["state"] == state).cloned().collect()
     }

@@ -36,6 +36,7 @@ export async function walk(): Promise<void> {
   const { items, next_cursor } = await chat.search('a word', { chatId: 1, limit: 10, cursor: null });
   console.log(items.map(({ text, highlights }) => highlights.map(([start, end]) => [...text].slice(start, end))), next_cursor);
   chat.typing(1);
+  await chat.session.logout();
   chat.close();
   for (const store of [new MemoryStore(), new FileStore('cursors.json'), new WebStore(localStorage)]) store.save(1, { seq: 1, epoch: null });
   // @ts-expect-error a chat is a number

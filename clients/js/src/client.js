@@ -17,6 +17,8 @@ const SEND_MS = 300_000;
 /** Between two tries of one message, at most. */
 const SEND_BACKOFF_MS = 5000;
 const TOKEN_REFUSED = 4501;
+/** So often a list that moves while it is read is read again from its front. */
+const LIST_ROUNDS = 10;
 
 /** These answer the client's own commands, and are no event of a chat. */
 const ANSWERS = new Set(['welcome', 'subscribed', 'unsubscribed', 'pong', 'authenticated', 'error', 'message_sent', 'resync']);
@@ -52,7 +54,13 @@ export class Messenger {
   #ended = null;
   #paused = false;
   #followsAll = false;
+  /** Whether the list is wanted, also once more while it is read. */
+  #listWanted = false;
   #listing = false;
+  /** @type {Set<number>} chats that only {@link subscribe} follows again */
+  #unsubscribed = new Set();
+  /** @type {Set<number>} chats of notices, asked for at this moment */
+  #lookedUp = new Set();
   /** @type {Map<number, Promise<any>>} the last send of each chat */
   #sending = new Map();
   /** @type {Promise<any>} the last that was asked for */
@@ -104,6 +112,7 @@ export class Messenger {
    */
   subscribe(chatId, afterSeq = null) {
     const known = this.#cursors.get(chatId);
+    this.#unsubscribed.delete(chatId);
     this.#connection.subscribe(chatId, known?.seq ?? afterSeq, known?.epoch ?? null);
     this.#start();
   }
@@ -118,8 +127,13 @@ export class Messenger {
     this.#start();
   }
 
-  /** Follows the chat no longer, and forgets its cursor. @param {number} chatId */
+  /**
+   * Follows the chat no longer, and forgets its cursor. Nothing but {@link subscribe} follows it
+   * again: no message, no reconnect, and not that you come into it anew.
+   * @param {number} chatId
+   */
   unsubscribe(chatId) {
+    this.#unsubscribed.add(chatId);
     this.#connection.unsubscribe(chatId);
     this.#queue = this.#queue.filter((step) => step.chatId !== chatId);
     if (this.#handled?.chatId === chatId) this.#handled = null;
@@ -246,10 +260,10 @@ export class Messenger {
     if (type === 'chat_removed') return this.#push({ event: frame, chatId, forget: true });
     if (type === 'chat_added' && this.#followsAll) this.#follow(frame.chat);
     if (!SEQUENCED.has(type)) return this.#push({ event: frame, chatId: 0 });
-    if (!cursor && type === 'new_message' && this.#followsAll) {
-      // A private chat that is new: its first message comes by the subscription.
-      return this.#follow({ id: chatId, is_group: false });
-    }
+    // Notices, and what was under way when the chat was unsubscribed from.
+    if (this.#unsubscribed.has(chatId)) return;
+    // A chat that is new: its first message comes by the subscription.
+    if (!cursor && type === 'new_message' && this.#followsAll) return this.#lookUp(chatId);
     // A notice of a private chat that is not live yet: the replay brings it, unless there is none.
     if (cursor && !cursor.live && cursor.seq !== null) return;
     this.#push({ event: type === 'unknown' ? null : frame, chatId, cursor: cursor?.live ? this.#cursor(chatId) : undefined });
@@ -288,27 +302,67 @@ export class Messenger {
   }
 
   #follow(chat) {
+    if (this.#unsubscribed.has(chat.id)) return;
     const known = this.#cursors.get(chat.id);
     this.#connection.subscribe(chat.id, known?.seq ?? (chat.is_group ? chat.seq : 0), known?.epoch ?? null);
   }
 
+  /**
+   * Follows the chat of a notice, which does not say whether it is a group.
+   * @param {number} chatId
+   */
+  async #lookUp(chatId) {
+    if (this.#lookedUp.has(chatId)) return;
+    this.#lookedUp.add(chatId);
+    const chat = await this.#get(`/chats/${chatId}`);
+    this.#lookedUp.delete(chatId);
+    if (chat?.role) this.#follow(chat);
+  }
+
   /** Chats that were entered while the connection was away are found by the list. */
   async #list() {
+    this.#listWanted = true;
     if (this.#listing) return;
     this.#listing = true;
-    let [cursor, attempt] = ['', 0];
-    do {
-      try {
-        const page = await this.request('GET', `/chats/?limit=100${cursor && `&cursor=${encodeURIComponent(cursor)}`}`);
-        for (const chat of page.items) this.#follow(chat);
-        cursor = page.next_cursor;
-      } catch (error) {
-        if (!error.transient || this.#ended) break;
-        await this.#pause(Math.max(error.retryAfterMs, backoff(attempt, this.#random)));
-        attempt += 1;
-      }
-    } while (cursor !== null && !this.#ended);
+    while (this.#listWanted && !this.#ended) {
+      this.#listWanted = false;
+      await this.#readList();
+    }
     this.#listing = false;
+  }
+
+  /**
+   * The last active come first, so a chat that becomes active while the list is read moves past the
+   * pages that are left. Several pages are therefore read again, up to a chat that has not moved:
+   * those behind it have not either.
+   */
+  async #readList() {
+    const seen = new Map();
+    for (let [round, pages] = [0, 0]; round < LIST_ROUNDS && pages !== 1; round += 1) {
+      pages = 0;
+      for (let [cursor, met] = ['', false]; cursor !== null && !met; pages += 1) {
+        const page = await this.#get(`/chats/?limit=100${cursor && `&cursor=${encodeURIComponent(cursor)}`}`);
+        if (!page) return;
+        for (const chat of page.items) {
+          met ||= seen.get(chat.id) === chat.seq;
+          seen.set(chat.id, chat.seq);
+          this.#follow(chat);
+        }
+        cursor = page.next_cursor;
+      }
+    }
+  }
+
+  /** Asks until the server answers; null where it refuses. @param {string} path */
+  async #get(path) {
+    for (let attempt = 0; ; attempt += 1) {
+      try {
+        return await this.request('GET', path);
+      } catch (error) {
+        if (!error.transient || this.#ended) return null;
+        await this.#pause(Math.max(error.retryAfterMs, backoff(attempt, this.#random)));
+      }
+    }
   }
 
   async #deliver(body, deadline) {

@@ -325,8 +325,7 @@ export class Connection extends Emitter {
   async #notSubscribed(chats, error) {
     if (!error.transient) {
       for (const chatId of chats) {
-        this.#subscriptions.drop(chatId);
-        this.emit('refused', { chat_id: chatId, error });
+        if (this.#subscriptions.drop(chatId)) this.emit('refused', { chat_id: chatId, error });
       }
       return;
     }

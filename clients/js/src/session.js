@@ -172,7 +172,9 @@ export class Session extends Emitter {
       this.#keep(fresh, held.id);
     } catch (error) {
       if (this.#renewed(held)) return;
-      if (error.status === 401 || error.status === 403 || error.status === 422) this.end(ENDINGS.refused);
+      const refused = error.status === 401 || error.status === 403 || error.status === 422;
+      // A login that began meanwhile is not the one that was refused.
+      if (refused && this.#tokens?.id === held.id) this.end(ENDINGS.refused);
       throw error;
     }
   }
@@ -225,11 +227,27 @@ export class Session extends Emitter {
     this.emit('signed_in');
   }
 
-  /** Ends the session on the server; here it ends at once whatever the server says. */
+  /**
+   * Ends the session on the server, also where this client is closed or closes meanwhile; here it
+   * ends at once whatever the server says.
+   * @returns {Promise<void>} rejected where the server did not end it
+   */
   async logout() {
-    const token = this.accessToken;
+    const told = this.#tokens && this.#sayEnd(this.#tokens);
     this.end('');
-    if (token) await this.#fetch('POST', '/auth/logout', undefined, token);
+    await told;
+  }
+
+  /** The server takes no word of an expired access token, but a new one of the same session. */
+  async #sayEnd({ access, refresh }) {
+    const outlives = new Set();
+    try {
+      await this.#fetch('POST', '/auth/logout', undefined, access, outlives);
+    } catch (error) {
+      if (error.status !== 401 || !refresh) throw error;
+      const fresh = await this.#fetch('POST', '/auth/refresh', { refresh_token: refresh }, '', outlives);
+      await this.#fetch('POST', '/auth/logout', undefined, fresh.access_token, outlives);
+    }
   }
 
   /** Forgets the tokens. @param {string} text what to tell the user, empty for nothing */
@@ -291,14 +309,15 @@ export class Session extends Emitter {
     }, Math.min(due, 2 ** 31 - 1));
   }
 
-  async #fetch(method, path, body, token = '') {
+  /** @param {Set<AbortController>} [calls] by default those that {@link close} gives up */
+  async #fetch(method, path, body, token = '', calls = this.#calls) {
     const headers = { accept: 'application/json' };
     if (body !== undefined) headers['content-type'] = 'application/json';
     if (token) headers.authorization = `Bearer ${token}`;
-    if (this.#off.signal.aborted) throw new ApiError(0, 'offline', 'This client is closed.');
+    if (this.#off.signal.aborted && calls === this.#calls) throw new ApiError(0, 'offline', 'This client is closed.');
     const call = new AbortController();
     const timer = setTimeout(() => call.abort(), CALL_MS);
-    this.#calls.add(call);
+    calls.add(call);
     let answer;
     let text;
     try {
@@ -308,7 +327,7 @@ export class Session extends Emitter {
       throw new ApiError(0, 'offline', 'The server cannot be reached.');
     } finally {
       clearTimeout(timer);
-      this.#calls.delete(call);
+      calls.delete(call);
     }
     let parsed = null;
     try {

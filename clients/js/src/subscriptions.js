@@ -102,6 +102,7 @@ export class Subscriptions {
       const resync = frame.type === 'resync' || Boolean(frame.resync);
       if (frame.type === 'subscribed') Object.assign(subscription, { live: true, epoch: frame.epoch ?? null });
       if (resync || subscription.seq === null) subscription.seq = frame.seq;
+      subscription.skipped.clear();
       return { wanted: true, resync };
     } else if (subscription.live && SEQUENCED.has(frame.type)) {
       return this.#advance(subscription, frame);

@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 
 from .connection import Connection, State
 from .errors import ApiError, SessionEnded
-from .frames import Event
+from .frames import SEQUENCED, Event
 from .plan import LONGEST_BACKOFF, backoff
 from .session import Session
 from .stores import Cursor, CursorStore, MemoryStore
@@ -25,6 +25,8 @@ QUEUE_EVENTS = 1000
 SEND_TIMEOUT = 300.0
 #: Seconds between two tries of one message, at most.
 SEND_BACKOFF = 5.0
+#: So often a list that moves while it is read is read again from its front.
+LIST_ROUNDS = 10
 
 
 class _End:
@@ -62,8 +64,14 @@ class Messenger(AsyncIterator[Event]):
         self._send_backoff = min(SEND_BACKOFF, longest_backoff)
         self._sending: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
         self._follow_all = False
+        #: Only :meth:`subscribe` follows these again.
+        self._unsubscribed: set[int] = set()
         self._running: asyncio.Task[None] | None = None
         self._listing: asyncio.Task[None] | None = None
+        #: Whether the list is wanted, also once more while it is read.
+        self._list_wanted = False
+        #: Chats of notices, asked for at this moment.
+        self._looked_up: dict[int, asyncio.Task[None]] = {}
         self._handled: Step | None = None
         self._turn = asyncio.Lock()
         self._ended: _End | None = None
@@ -97,6 +105,7 @@ class Messenger(AsyncIterator[Event]):
         known = self._cursors.get(chat_id)
         if known is None and after_seq is not None:
             known = Cursor(after_seq)
+        self._unsubscribed.discard(chat_id)
         if self._subscriptions.add(chat_id, known):
             self._connection.wake()
         self._start()
@@ -114,10 +123,15 @@ class Messenger(AsyncIterator[Event]):
             self._when_open()
 
     async def unsubscribe(self, chat_id: int) -> None:
-        """Follows the chat no longer, and forgets its cursor."""
+        """Follows the chat no longer, and forgets its cursor.
+
+        Nothing but :meth:`subscribe` follows it again: no message, no reconnect, and not that you
+        come into it anew.
+        """
+        self._unsubscribed.add(chat_id)
+        self._discard(chat_id)
+        self._save(chat_id, None)
         if self._subscriptions.drop(chat_id):
-            self._discard(chat_id)
-            self._save(chat_id, None)
             await self._connection.send({"type": "unsubscribe_chat", "chat_id": chat_id})
 
     async def send(
@@ -195,6 +209,8 @@ class Messenger(AsyncIterator[Event]):
             if self._ended is None:
                 item = await self._queue.get()
                 if isinstance(item, Step):
+                    if item.chat_id in self._unsubscribed:
+                        continue  # it waited for room in the queue
                     self._handled = item
                     if item.event is not None:
                         return item.event
@@ -222,7 +238,7 @@ class Messenger(AsyncIterator[Event]):
     async def _stop(self) -> None:
         self._handled = None
         self._ended = self._ended or _End()
-        tasks = [task for task in (self._running, self._listing) if task is not None]
+        tasks = [task for task in (self._running, self._listing, *self._looked_up.values()) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -258,48 +274,90 @@ class Messenger(AsyncIterator[Event]):
                 self._queue.put_nowait(item)
 
     def _save(self, chat_id: int, cursor: Cursor | None) -> None:
+        if cursor == self._cursors.get(chat_id):
+            return
         if cursor is None:
-            self._cursors.pop(chat_id, None)
+            del self._cursors[chat_id]
         else:
             self._cursors[chat_id] = cursor
         self._store.save(chat_id, cursor)
 
     async def _take(self, step: Step) -> None:
-        event = step.event
-        if self._follow_all and event is not None:
-            if event["type"] == "chat_added":
-                self._follow(event["chat"])
-            elif event["type"] == "new_message" and event["chat_id"] not in self._subscriptions:
-                # A private chat that is new: its first message comes by the subscription.
-                self._follow({"id": event["chat_id"], "is_group": False})
-                return
+        event: Event = step.event or {"type": ""}
+        kind, chat_id = event["type"], event.get("chat_id", 0)
+        # Notices, and what was under way when the chat was unsubscribed from.
+        if chat_id in self._unsubscribed and (kind in SEQUENCED or kind == "resync"):
+            return
+        if self._follow_all and kind == "chat_added":
+            self._follow(event["chat"])
+        elif self._follow_all and kind == "new_message" and chat_id not in self._subscriptions:
+            # A chat that is new: its first message comes by the subscription.
+            if chat_id not in self._looked_up:
+                self._looked_up[chat_id] = asyncio.create_task(self._look_up(chat_id))
+            return
         await self._queue.put(step)
 
     def _follow(self, chat: Mapping[str, Any]) -> None:
+        if chat["id"] in self._unsubscribed:
+            return
         start = Cursor(chat.get("seq", 0)) if chat["is_group"] else Cursor(0)
         if self._subscriptions.add(chat["id"], self._cursors.get(chat["id"], start)):
             self._connection.wake()
 
     def _when_open(self) -> None:
         """Chats that were entered while the connection was away are found by the list."""
-        if self._follow_all and (self._listing is None or self._listing.done()):
+        if not self._follow_all or self._ended is not None:
+            return
+        self._list_wanted = True
+        if self._listing is None or self._listing.done():
             self._listing = asyncio.create_task(self._list())
 
     async def _list(self) -> None:
-        attempt, cursor = 0, None
+        while self._list_wanted:
+            self._list_wanted = False
+            await self._read_list()
+
+    async def _read_list(self) -> None:
+        """Reads the list, and several pages of it once more.
+
+        The last active come first, so a chat that becomes active meanwhile moves past the pages
+        that are left. The front is therefore read again, up to a chat that has not moved: those
+        behind it have not either.
+        """
+        seen: dict[int, int] = {}
+        for _ in range(LIST_ROUNDS):
+            pages, cursor, met = 0, None, False
+            while not met and (pages == 0 or cursor is not None):
+                page = await self._get("/chats/", {"limit": 100, **({"cursor": cursor} if cursor else {})})
+                if page is None:
+                    return
+                for chat in page["items"]:
+                    met = met or seen.get(chat["id"]) == chat["seq"]
+                    seen[chat["id"]] = chat["seq"]
+                    self._follow(chat)
+                pages, cursor = pages + 1, page["next_cursor"]
+            if pages == 1:
+                return
+
+    async def _look_up(self, chat_id: int) -> None:
+        """Follows the chat of a notice, which does not say whether it is a group."""
+        try:
+            chat = await self._get(f"/chats/{chat_id}")
+            if chat is not None and chat.get("role"):
+                self._follow(chat)
+        finally:
+            del self._looked_up[chat_id]
+
+    async def _get(self, path: str, params: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
+        """Asks until the server answers; None where it refuses."""
+        attempt = 0
         while True:
             try:
-                page = await self.request("GET", "/chats/", params={"limit": 100, **({"cursor": cursor} if cursor else {})})
+                return cast("dict[str, Any]", await self.request("GET", path, params=params))
+            except SessionEnded:
+                return None  # the loop over the events says so
             except ApiError as error:
                 if not error.transient:
-                    return
+                    return None
                 await asyncio.sleep(max(error.retry_after, backoff(attempt, self._random)))
-                attempt += 1
-                continue
-            except SessionEnded:
-                return  # the loop over the events says so
-            for chat in page["items"]:
-                self._follow(chat)
-            cursor = page["next_cursor"]
-            if cursor is None:
-                return
+            attempt += 1

@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from .errors import ApiError, SessionEnded
 from .frames import ANSWERS, Event, parse
 from .plan import backoff, close_plan
-from .session import Session, Tokens
+from .session import TOKEN_REFUSED, Session, Tokens
 from .subscriptions import BATCH, Step, Subscriptions
 
 #: Seconds for the handshake and the first frame.
@@ -76,7 +76,10 @@ class Connection:
             try:
                 code, reason = await self._live()
             except ApiError as error:
-                if not error.transient:
+                if self._session.tokens is None:
+                    raise SessionEnded(TOKEN_REFUSED, error.code) from error
+                # 401: another login took the place of the one that was to be refreshed.
+                if not error.transient and error.status != 401:
                     raise
                 code, reason = 1006, error.code
             if time.monotonic() - self._steady_since > STEADY:
@@ -192,8 +195,7 @@ class Connection:
             wait = max(AGAIN, float(frame.get("retry_after_ms") or 0) / 1000) + backoff(0, self._random)
             asyncio.get_running_loop().call_later(wait, self._again, chats)
         else:
-            for chat_id in chats:
-                self._subscriptions.drop(chat_id)
+            for chat_id in filter(self._subscriptions.drop, chats):
                 refused = {"type": "refused", "chat_id": chat_id, "code": code, "detail": frame.get("detail")}
                 await self._step(Step(refused, chat_id, forget=True))
 

@@ -19,7 +19,8 @@ CALL_TIMEOUT = 10.0
 REFRESH_TRIES = 5
 #: Seconds before its end at which a token is refreshed, at most.
 EARLY = 60.0
-_TOKEN_REFUSED = 4501
+#: The close code of a token that the server does not take.
+TOKEN_REFUSED = 4501
 
 
 @dataclass(frozen=True)
@@ -95,19 +96,26 @@ class Session:
 
     async def _exchange(self, spent: Tokens) -> None:
         if spent.refresh is None:
-            raise SessionEnded(_TOKEN_REFUSED, "the access token has expired, and there is no refresh token")
+            raise SessionEnded(TOKEN_REFUSED, "the access token has expired, and there is no refresh token")
         for attempt in range(REFRESH_TRIES):
             try:
-                return self._keep(await self._call("POST", "/auth/refresh", {"refresh_token": spent.refresh}))
+                pair = await self._call("POST", "/auth/refresh", {"refresh_token": spent.refresh})
+                break
             except ApiError as error:
-                if error.status in (401, 403, 422):
-                    raise SessionEnded(_TOKEN_REFUSED, error.code) from error
+                if error.status in (401, 403, 422) and self._tokens is spent:
+                    raise SessionEnded(TOKEN_REFUSED, error.code) from error
                 if not error.transient or attempt + 1 == REFRESH_TRIES:
                     raise
                 await asyncio.sleep(max(error.retry_after, backoff(attempt)))
+        if self._tokens is not spent:
+            raise ApiError(401, "unauthenticated", "logged out meanwhile")
+        self._keep(pair)
 
     async def logout(self) -> None:
-        """Ends the session on the server."""
+        """Ends the session on the server, and forgets the tokens.
+
+        They are kept where it fails, so that it can be tried again.
+        """
         await self.request("POST", "/auth/logout")
         self._tokens = None
 
@@ -151,6 +159,8 @@ class Session:
         headers = {"accept": "application/json"}
         if token:
             headers["authorization"] = f"Bearer {token}"
+        if self._http.is_closed:
+            raise ApiError(0, OFFLINE, "this client is closed")
         try:
             answer = await self._http.request(method, self.url + path, json=json, params=params, headers=headers)
         except httpx.TransportError as error:

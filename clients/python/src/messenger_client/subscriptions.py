@@ -97,6 +97,7 @@ class Subscriptions:
             return self._begin(chat_id, subscription, frame), False
         if kind == "resync":
             subscription.cursor = Cursor(frame["seq"], subscription.cursor and subscription.cursor.epoch)
+            subscription.skipped.clear()
             return [Step(frame, chat_id, subscription.cursor)], False
         if kind == "chat_removed":
             self.drop(chat_id)
@@ -128,6 +129,7 @@ class Subscriptions:
     @staticmethod
     def _begin(chat_id: int, subscription: Subscription, frame: Event) -> list[Step]:
         subscription.live = True
+        subscription.skipped.clear()
         old, epoch = subscription.cursor, frame.get("epoch")
         if frame.get("resync"):
             subscription.cursor = Cursor(frame["seq"], epoch)
