@@ -54,6 +54,12 @@ impl<K: Copy + Eq + Hash, V> NewestByKey<K, V> {
         }
     }
 
+    /// Drops what waits under all other keys than these.
+    pub(crate) fn retain(&mut self, is_kept: impl Fn(&K) -> bool) {
+        self.newest.retain(|key, _| is_kept(key));
+        self.order.retain(is_kept);
+    }
+
     /// How many keys wait.
     pub(crate) fn len(&self) -> usize {
         self.order.len()

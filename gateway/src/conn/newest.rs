@@ -40,6 +40,13 @@ impl Conn {
         }
     }
 
+    /// Drops what waits aside of a chat whose subscription is over: nothing of it comes behind that.
+    pub(super) fn forget_newest(&self, chat: ChatId) {
+        if let Some(extras) = self.extras.borrow_mut().as_mut() {
+            extras.newest.0.retain(|(_, of, _)| *of != chat);
+        }
+    }
+
     /// Moves what waits aside into the queue, as far as there is room.
     pub(super) fn flush_newest(&self) {
         let mut extras = self.extras.borrow_mut();
@@ -87,5 +94,19 @@ mod tests {
         pair.conn.flush();
         pair.conn.push_newest(status(1), &frame("new"), true);
         pair.conn.with_extras(|extras| assert!(extras.newest.0.is_empty()));
+    }
+
+    #[tokio::test]
+    async fn what_waits_aside_of_a_chat_goes_with_its_subscription() {
+        let pair = Pair::new(64).await;
+        let read = |chat| (EventKind::MessageRead, ChatId(chat), UserId(1));
+        pair.conn.push(&frame(&"x".repeat(60)), false);
+        for chat in [1, 2] {
+            pair.conn.push_newest(read(chat), &frame(&format!("read {chat}")), true);
+        }
+        pair.conn.forget_newest(ChatId(1));
+        assert!(pair.conn.flush());
+        let expected = [frame::text("x".repeat(60).as_bytes()), frame("read 2")].concat();
+        assert_eq!(pair.read(expected.len()).await, expected);
     }
 }

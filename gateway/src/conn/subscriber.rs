@@ -37,6 +37,7 @@ impl Reader for Subscriber {
 
     fn ended(&self, cursor: Option<Seq>) {
         self.conn.subs.borrow_mut().retain(|(of, _)| *of != self.chat);
+        self.conn.forget_newest(self.chat);
         // A connection that closes gets no notice either.
         if let Some(cursor) = cursor.filter(|_| self.conn.is_live()) {
             self.conn.left_off(self.chat, cursor);
