@@ -52,7 +52,7 @@ async fn register(
 /// Send your username or your e-mail address. A wrong password and an unknown user get the same
 /// answer, after the same time. Programs that speak OAuth2 may send both as a form.
 #[utoipa::path(post, path = "/auth/login", tag = "auth",
-    request_body(content((Login = "application/json"), (Login = "application/x-www-form-urlencoded"))),
+    request_body = Login,
     responses((status = 200, description = "The tokens of a new session", body = TokenPair)),
     extensions(("x-problems" = json!(["bad_credentials", "account_disabled", "rate_limited"]))))]
 async fn login(

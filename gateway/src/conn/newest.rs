@@ -40,7 +40,8 @@ impl Conn {
         }
     }
 
-    /// Drops what waits aside of a chat whose subscription is over: nothing of it comes behind that.
+    /// Drops what waits aside of a chat whose subscription is over: nothing of it comes behind
+    /// that.
     pub(super) fn forget_newest(&self, chat: ChatId) {
         if let Some(extras) = self.extras.borrow_mut().as_mut() {
             extras.newest.0.retain(|(_, of, _)| *of != chat);
