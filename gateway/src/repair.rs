@@ -73,8 +73,10 @@ async fn check_head(shard: Rc<Shard>, chat: ChatId, cause: GapCause) {
     loop {
         let Some(known) = shard.with_feed(chat, |feed| feed.asked_about()).flatten() else { return };
         let asked = shard.hub.reads.heads.get((chat, known.head)).await;
-        if let Ok(Some(LogHead { seq, committed_at })) = asked {
-            shard.compare(chat, known, seq, committed_at.map(micros));
+        match asked {
+            Ok(Some(LogHead { seq, committed_at })) => shard.compare(chat, known, seq, committed_at.map(micros)),
+            Ok(None) => shard.chat_is_lost(chat, known),
+            Err(_) => {}
         }
         let head = asked.map(|head| head.map(|head| head.seq));
         let answered = shard.with_feed(chat, |feed| head.ok().map(|head| feed.head_answered(head, cause)));

@@ -63,6 +63,13 @@ impl Conn {
         self.with_extras(|extras| extras.handover.ended(chat, cursor));
     }
 
+    /// Forgets that of some chats: their numbers may be given anew.
+    pub(crate) fn forget_left_off(&self, is_it: impl Fn(ChatId) -> bool) {
+        if let Some(extras) = self.extras.borrow_mut().as_mut() {
+            extras.handover.left_off.retain(|(chat, _)| !is_it(*chat));
+        }
+    }
+
     /// Whether an earlier subscription brought this event.
     pub(crate) fn had(&self, chat: ChatId, seq: Seq) -> bool {
         self.extras.borrow().as_ref().is_some_and(|extras| extras.handover.brought(chat, seq))
@@ -95,5 +102,13 @@ mod tests {
         (1..=16).for_each(|chat| handover.ended(ChatId(chat), Seq(1)));
         assert!(!handover.brought(ChatId(0), Seq(5)));
         assert!(handover.brought(ChatId(1), Seq(1)));
+    }
+
+    #[tokio::test]
+    async fn where_a_subscription_left_off_is_forgotten_with_its_history() {
+        let conn = crate::conn::testing::Pair::new(64).await.conn;
+        (1..=2).for_each(|chat| conn.left_off(ChatId(chat), Seq(3)));
+        conn.forget_left_off(|chat| chat == ChatId(1));
+        assert!(!conn.had(ChatId(1), Seq(2)) && conn.had(ChatId(2), Seq(2)));
     }
 }

@@ -73,11 +73,28 @@ impl Shard {
     /// Compares what a feed knew with the store's answer. Where the history went back, forgets what
     /// was read and delivered of the lost one.
     pub(crate) fn compare(&self, chat: ChatId, known: Known, head: Seq, committed_at: Option<i64>) {
-        let users = self
-            .with_feed(chat, |feed| feed.compare(known, head, committed_at).then(|| feed.users().collect::<Vec<_>>()));
-        let Some(users) = users.flatten() else { return };
+        if self.with_feed(chat, |feed| feed.compare(known, head, committed_at)) == Some(true) {
+            self.history_went_back(chat, head);
+        }
+    }
+
+    /// The store does not know a chat that was followed: its history went back to before the chat.
+    pub(crate) fn chat_is_lost(&self, chat: ChatId, known: Known) {
+        if self.with_feed(chat, |feed| feed.chat_is_lost(known)) == Some(true) {
+            self.history_went_back(chat, Seq(0));
+        }
+    }
+
+    fn history_went_back(&self, chat: ChatId, head: Seq) {
         self.hub.reads.log.forget(chat);
-        self.forget_notices(chat, &users);
+        let losses = Some(self.losses());
+        if self.forgot_at.replace(losses) == losses {
+            let users = self.with_feed(chat, |feed| feed.users().collect::<Vec<_>>());
+            self.forget_notices(chat, &users.unwrap_or_default());
+        } else {
+            // It is the first of them. The others went back with it, those without a feed too.
+            self.forget_all_notices();
+        }
         self.hub.history_went_back(chat, head);
     }
 

@@ -5,10 +5,12 @@ use super::Shard;
 use crate::conn::Conn;
 use crate::feed::{Phase, Push};
 use bytes::Bytes;
-use messenger_common::event::EventKind;
+use messenger_common::dispatch::{EventSink, SinkEvent};
+use messenger_common::event::{Envelope, EventKind, Notice};
 use messenger_common::id::{ChatId, Seq, UserId};
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// A user's connections here.
 #[derive(Default)]
@@ -60,6 +62,14 @@ impl LocalUser {
     /// Chats whose view is remembered, with its frame.
     const VIEWS: usize = 64;
 
+    /// Forgets what was delivered of some chats: their numbers may be given anew.
+    fn forget(&mut self, is_it: impl Fn(ChatId) -> bool) {
+        self.messages.retain(|(chat, _)| !is_it(*chat));
+        self.mentions.retain(|(chat, _)| !is_it(*chat));
+        self.memberships.retain(|(chat, _)| !is_it(*chat));
+        self.conns.iter().for_each(|conn| conn.forget_left_off(&is_it));
+    }
+
     /// Whether a view differs from the last one that was delivered. After an outage the same one is
     /// read again, and published again by whoever relays it, in any order.
     fn is_another_view(&mut self, chat: ChatId, frame: &Bytes) -> bool {
@@ -108,25 +118,28 @@ fn put<T>(of: &mut VecDeque<(ChatId, T)>, most: usize, chat: ChatId, value: T) {
 }
 
 impl Shard {
-    /// Forgets which notices of a chat its users had: their numbers may be given anew.
+    /// Forgets what the users of a chat had of it: its history went back.
     pub(super) fn forget_notices(&self, chat: ChatId, of: &[UserId]) {
         let mut users = self.users.borrow_mut();
         for user in of {
             if let Some(local) = users.get_mut(user) {
-                local.messages.retain(|(of, _)| *of != chat);
-                local.mentions.retain(|(of, _)| *of != chat);
-                local.memberships.retain(|(of, _)| *of != chat);
+                local.forget(|of| of == chat);
             }
         }
     }
 
     /// The same for all chats: of most there is no feed that could find out.
     pub(crate) fn forget_all_notices(&self) {
-        for local in self.users.borrow_mut().values_mut() {
-            local.messages.clear();
-            local.mentions.clear();
-            local.memberships.clear();
-        }
+        self.users.borrow_mut().values_mut().for_each(|local| local.forget(|_| true));
+    }
+
+    /// The present history does not have the user in the chat, or does not have the chat. No commit
+    /// says so; one that speaks of the user in the chat is newer, whatever its number.
+    pub(crate) fn no_longer_in(&self, user_id: UserId, chat_id: ChatId) {
+        let json = Notice::ChatRemoved { chat_id }.to_json();
+        let removed = Envelope::Notice { user_id, chat_id, seq: Seq(-1), kind: EventKind::ChatRemoved, json };
+        let hub = Arc::clone(&self.hub);
+        self.spawn("notice of a lost chat", async move { hub.handle(vec![SinkEvent::Envelope(removed)]).await });
     }
 
     /// Delivers a notice; `happened` where it is of a time when the node did not hear the bus.

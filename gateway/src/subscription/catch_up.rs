@@ -94,12 +94,19 @@ pub(crate) async fn readmit(shard: Rc<Shard>, conn: Rc<Conn>, chat: ChatId) {
         }
     };
     tracing::debug!(chat.id = %chat, connection.id = conn.id, "the log lacks events: the client fetches them by REST");
-    shard.with_sub(&conn, chat, |feed, key| match access {
+    let ended = shard.with_sub(&conn, chat, |feed, key| {
         // Meanwhile the client may have subscribed anew.
-        _ if feed.sub(key).map(stands) != Some(before) => {}
-        Some(access) => feed.readmit(key, access.head),
-        None => {
-            feed.end(key);
+        let was_lost = feed.sub(key).filter(|sub| stands(sub) == before)?.is_lost();
+        match access {
+            Some(access) => feed.readmit(key, access.head),
+            None => {
+                feed.end(key);
+                return Some(was_lost);
+            }
         }
+        None
     });
+    if ended.flatten() == Some(true) {
+        shard.no_longer_in(user, chat);
+    }
 }
