@@ -7,6 +7,7 @@
 
 mod beside;
 mod deliver;
+mod delivered;
 mod notices;
 mod status;
 mod traces;

@@ -282,6 +282,49 @@ async fn what_was_missed_comes_within_two_seconds() {
     .await;
 }
 
+/// Messages of the outage; a gateway remembers the last 64 numbers of a chat one by one.
+const MANY: usize = 200;
+
+/// The messages among these frames.
+fn messages(seen: &[Seen]) -> Vec<i64> {
+    seen.iter().filter(|seen| seen.is("new_message")).map(|seen| id(&seen.frame["message"])).collect()
+}
+
+/// The later messages come first, live, and those of the outage after them.
+#[tokio::test]
+async fn many_notices_of_an_outage_come_once_each_behind_later_ones() {
+    limited(async {
+        let (d, proxy) = behind_a_proxy(Deployment::cluster(1, 2)).await;
+        let (user, friend) = (d.user().await, d.user().await);
+        let private = friend.private_chat_id(&user).await;
+        let watch = Watch::start(user.connect_to(0).await);
+        proxy.set(Mode::Refuse);
+        proxy.cut();
+        let mut sent: Vec<i64> = Vec::new();
+        while sent.len() < MANY {
+            sent.push(id(&friend.say(private, "in the outage").await));
+        }
+        proxy.set(Mode::Forward);
+        // As soon as the link is back one of these comes live.
+        while messages(&watch.seen()).is_empty() {
+            sent.push(id(&friend.say(private, "later").await));
+        }
+        for _ in 0..MANY {
+            sent.push(id(&friend.say(private, "and then").await));
+        }
+        let all = async || (messages(&watch.seen()).len() >= sent.len()).then_some(());
+        drop(tokio::time::timeout(SOON, eventually("all", SOON * 2, all)).await);
+        // Behind whatever would still come twice.
+        sent.push(id(&friend.say(private, "the last").await));
+        let up_to_last = |seen: &[Seen]| Some(messages(seen)).filter(|got| got.contains(&sent[sent.len() - 1]));
+        let mut got = watch.until("the last", SOON, up_to_last).await;
+        assert!(got[0] > sent[0], "nothing came before the notices of the outage");
+        got.sort_unstable();
+        assert_eq!(got, sent, "{} of {}", got.len(), sent.len());
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_database_that_restarted_doubles_no_notice() {
     limited(async {
