@@ -5,6 +5,7 @@ use super::Shard;
 use super::delivered::Delivered;
 use crate::conn::Conn;
 use crate::feed::{Phase, Push};
+use crate::protocol::CloseCode;
 use bytes::Bytes;
 use messenger_common::dispatch::{EventSink, SinkEvent};
 use messenger_common::event::{Envelope, EventKind, Notice};
@@ -136,7 +137,12 @@ impl Shard {
             return;
         }
         let chats = self.chats.borrow();
-        let mut delivered = 0;
+        let (mut delivered, mut full) = (0, Vec::new());
+        let mut note = |conn: &Rc<Conn>, pushed| match pushed {
+            Push::Taken => delivered += 1,
+            Push::Full => full.push(Rc::clone(conn)),
+            Push::Gone => {}
+        };
         for conn in &local.conns {
             let sub = conn.sub(chat).and_then(|key| chats.get(&chat)?.feed.sub(key));
             match sub.map(|sub| (sub.phase(), sub.starts_after())) {
@@ -147,13 +153,25 @@ impl Shard {
                 Some((Phase::Live | Phase::Behind, starts_after))
                     if kind == EventKind::NewMessage && seq > starts_after => {}
                 Some((Phase::Pending, _)) if kind == EventKind::NewMessage => {
-                    conn.hold_notice(chat, seq, frame.clone());
+                    note(conn, conn.hold_notice(chat, seq, frame));
                 }
-                _ => delivered += u64::from(conn.deliver(frame) == Push::Taken),
+                _ => note(conn, conn.deliver_notice(frame)),
             }
         }
+        drop((users, chats));
+        full.iter().for_each(|conn| self.close(conn, CloseCode::SlowReader));
         self.traces.borrow_mut().handed(Some(user), chat, seq, delivered);
         self.hub.ctx.metrics.ws_deliveries(kind).inc_by(delivered);
+    }
+
+    /// The subscription to a chat knows where it begins: delivers the notices on hold up to there.
+    /// It brings the others itself.
+    pub(crate) fn end_of_hold(&self, conn: &Rc<Conn>, chat: ChatId, cursor: Seq) {
+        for (_, frame) in conn.take_notices(chat).into_iter().filter(|(seq, _)| *seq <= cursor) {
+            if conn.deliver_notice(&frame) == Push::Full {
+                self.close(conn, CloseCode::SlowReader);
+            }
+        }
     }
 }
 
