@@ -71,7 +71,7 @@ pub(crate) struct Shard {
     status_stamp: Cell<u64>,
     /// The traces of events on their way to the sockets here.
     traces: RefCell<traces::Expected>,
-    /// How often the store had lost its connections.
+    /// How often the store had lost its connections, or had another history.
     store_losses: Cell<u64>,
     /// How often it had another history.
     epochs: Cell<u64>,

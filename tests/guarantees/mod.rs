@@ -11,6 +11,7 @@ mod g2_order;
 mod g2_replica;
 mod g2_standby;
 mod g2_tail;
+mod g2_unreadable;
 mod g3_cluster;
 mod g3_failover;
 mod g3_sentinel;

@@ -1,7 +1,7 @@
 //! Delivery: what the bus or the log brings, to the feed or the connections that it concerns.
 
 use super::Shard;
-use crate::feed::{Event, Known, Piece, Progress, Repair};
+use crate::feed::{Event, Feed, Known, Piece, Progress, Repair};
 use crate::inbox::Delivery;
 use messenger_common::id::{ChatId, Seq};
 use messenger_common::metrics::GapCause;
@@ -68,6 +68,13 @@ impl Shard {
             progress = self.with_feed(chat, |feed| feed.on_piece(piece, self.ticks.get(), &mut handed));
         });
         progress
+    }
+
+    /// Goes on behind a gap that the log cannot give.
+    pub(crate) fn jump(&self, chat: ChatId) -> Progress {
+        let jumped = self.with_feed(chat, Feed::jump_the_gap).unwrap_or(Progress::Moved);
+        self.go_on(chat);
+        jumped
     }
 
     /// Compares what a feed knew with the store's answer. Where the history went back, forgets what
