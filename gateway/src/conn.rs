@@ -5,6 +5,7 @@
 //! Lives on one shard's thread; fan-out and the connection's own task share it by `Rc`. No I/O
 //! here ever waits.
 
+mod aside;
 mod batch;
 mod echo;
 mod extras;
@@ -173,16 +174,6 @@ impl Conn {
         self.queued.get()
     }
 
-    /// Whether there is room enough to go on with what was held back.
-    pub(crate) fn has_room(&self) -> bool {
-        self.queued.get() <= self.max_queued_bytes / 2 && self.queue.borrow().len() <= self.most_frames() / 2
-    }
-
-    /// Frames that may wait: a short one takes more memory than its bytes.
-    fn most_frames(&self) -> usize {
-        (self.max_queued_bytes / 64).max(16)
-    }
-
     /// Whether a frame of this length is one too many. An empty queue takes any.
     fn is_full_for(&self, bytes: usize) -> bool {
         let queued = self.queued.get();
@@ -225,9 +216,10 @@ impl Conn {
     }
 
     /// Takes an answer, full or not: there is one for each command, and no command is read while
-    /// much waits.
+    /// much waits. It comes behind the notices before it.
     pub(crate) fn answer(&self, frame: Bytes) {
         if self.is_live() {
+            self.take_notices_along();
             self.enqueue(frame);
             self.flush_or_wake();
         }
@@ -281,7 +273,11 @@ impl Conn {
                         self.begun.set(false);
                     }
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    drop(queue);
+                    self.flush_notices();
+                    return false;
+                }
                 Err(_) => {
                     drop(queue);
                     self.die();
@@ -293,6 +289,7 @@ impl Conn {
             queue.shrink_to(0);
         }
         drop(queue);
+        self.flush_notices();
         self.flush_newest();
         true
     }

@@ -118,7 +118,7 @@ impl<C: Reader> Feed<C> {
     /// Ends a subscription. Says whether there was one.
     pub fn end(&mut self, key: usize) -> bool {
         let Some(sub) = self.subs.try_remove(key) else { return false };
-        sub.reader.ended((sub.phase != Phase::Pending).then_some(sub.cursor));
+        sub.reader.ended((sub.phase != Phase::Pending && !sub.is_lost).then_some(sub.cursor));
         true
     }
 

@@ -20,6 +20,7 @@ use crate::inbox::{Delivery, StatusFrame, ToShard, TracedArrival};
 use crate::presence::PresenceKeeper;
 use crate::reads::Reads;
 use async_trait::async_trait;
+use messenger_common::backoff::Backoff;
 use messenger_common::bus::{Bus, Topic};
 use messenger_common::dispatch::{EventSink, SinkEvent};
 use messenger_common::error::Error;
@@ -33,10 +34,13 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
+
+/// The pauses after a database that does not answer was asked for its epoch.
+const RETRY: Backoff = Backoff { first: Duration::from_millis(50), longest: Duration::from_secs(1) };
 
 #[derive(Default)]
 struct Interest {
@@ -165,6 +169,19 @@ impl Hub {
         } else {
             tracing::debug!(chat.id = %chat, seq = head.0, "the history of a chat went back");
         }
+    }
+
+    /// Reads which history the database has, once it answers: the connections to it were lost.
+    pub(crate) fn read_the_epoch(&self) {
+        let (ctx, stopping) = (self.ctx.clone(), self.lifecycle.stopping());
+        drop(self.spawn("epoch", async move {
+            let mut pauses = RETRY.start();
+            while let Err(Error::Unavailable(_)) = ctx.history.read(&*ctx.store).await
+                && !stopping.is_cancelled()
+            {
+                tokio::time::sleep(pauses.pause()).await;
+            }
+        }));
     }
 
     /// Sends something to one shard. Waits while its inbox is full; the bus behind it then waits,

@@ -7,6 +7,7 @@
 use crate::feed::{Feed, Progress, Repair};
 use crate::shard::Shard;
 use messenger_common::backoff::Backoff;
+use messenger_common::error::Error;
 use messenger_common::event::micros;
 use messenger_common::id::ChatId;
 use messenger_common::metrics::GapCause;
@@ -16,6 +17,9 @@ use std::time::Duration;
 
 /// The pauses after a read that failed or brought nothing.
 pub(crate) const RETRY: Backoff = Backoff { first: Duration::from_millis(50), longest: Duration::from_secs(1) };
+
+/// A piece of a log that cannot be read so often is lost.
+const TRIES: u32 = 3;
 
 /// The longest pause while nothing is delivered for want of an answer.
 const DOUBTED_PAUSE: Duration = Duration::from_millis(100);
@@ -33,21 +37,21 @@ async fn fill_until_whole(shard: Rc<Shard>, chat: ChatId, cause: GapCause, hold:
     if !hold.is_zero() {
         tokio::time::sleep(hold).await;
     }
-    let mut pauses = RETRY.start();
+    let (mut pauses, mut tries) = (RETRY.start(), 0);
     while let Some((head, known)) = shard.with_feed(chat, Feed::missing).flatten() {
         shard.hub.ctx.metrics.gap_fills(cause).inc();
         let progress = match shard.hub.reads.log.load(chat, head, known).await {
             Ok(piece) => shard.on_piece(chat, &piece).unwrap_or(Progress::Moved),
             Err(error) => {
                 shard.hub.log_unread(chat, &error);
-                Progress::None
+                if is_unreadable(&error, &mut tries) { shard.jump(chat) } else { Progress::None }
             }
         };
         match progress {
-            Progress::Moved => pauses.reset(),
+            Progress::Moved => (pauses, tries) = (RETRY.start(), 0),
             Progress::Jumped => {
+                (pauses, tries) = (RETRY.start(), 0);
                 shard.hub.log_lost(chat, head);
-                pauses.reset();
             }
             Progress::None => {
                 // The log may have been there, and gone back.
@@ -58,6 +62,13 @@ async fn fill_until_whole(shard: Rc<Shard>, chat: ChatId, cause: GapCause, hold:
             }
         }
     }
+}
+
+/// Whether a piece of a log counts as lost after this error. Only an answer to a question about it
+/// alone is `Internal`: the store is there, and a row is broken.
+pub(crate) fn is_unreadable(error: &Error, tries: &mut u32) -> bool {
+    *tries = if matches!(error, Error::Internal(_)) { *tries + 1 } else { 0 };
+    *tries >= TRIES
 }
 
 /// The log lacks what it is known to have had: compares the heads, unless that is being done.
@@ -73,8 +84,10 @@ async fn check_head(shard: Rc<Shard>, chat: ChatId, cause: GapCause) {
     loop {
         let Some(known) = shard.with_feed(chat, |feed| feed.asked_about()).flatten() else { return };
         let asked = shard.hub.reads.heads.get((chat, known.head)).await;
-        if let Ok(Some(LogHead { seq, committed_at })) = asked {
-            shard.compare(chat, known, seq, committed_at.map(micros));
+        match asked {
+            Ok(Some(LogHead { seq, committed_at })) => shard.compare(chat, known, seq, committed_at.map(micros)),
+            Ok(None) => shard.chat_is_lost(chat, known),
+            Err(_) => {}
         }
         let head = asked.map(|head| head.map(|head| head.seq));
         let answered = shard.with_feed(chat, |feed| head.ok().map(|head| feed.head_answered(head, cause)));

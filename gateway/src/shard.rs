@@ -7,6 +7,7 @@
 
 mod beside;
 mod deliver;
+mod delivered;
 mod notices;
 mod status;
 mod traces;
@@ -70,15 +71,21 @@ pub(crate) struct Shard {
     status_stamp: Cell<u64>,
     /// The traces of events on their way to the sockets here.
     traces: RefCell<traces::Expected>,
-    /// How often the store had lost its connections.
+    /// How often the store had lost its connections, or had another history.
     store_losses: Cell<u64>,
+    /// How often it had another history.
+    epochs: Cell<u64>,
+    /// The losses at which a history was last found to have gone back.
+    forgot_at: Cell<Option<u64>>,
 }
 
 impl Shard {
     pub(crate) fn new(id: usize, hub: Arc<Hub>) -> Self {
         Self {
             id,
-            store_losses: Cell::new(hub.ctx.store.losses()),
+            store_losses: Cell::new(hub.ctx.store.losses() + hub.ctx.history.changes()),
+            epochs: Cell::new(hub.ctx.history.changes()),
+            forgot_at: Cell::default(),
             hub,
             scratch: RefCell::new(vec![0; SCRATCH_BYTES].into()),
             clock: Rc::default(),
@@ -115,6 +122,12 @@ impl Shard {
     pub(crate) fn has_lost_the_store(&self) -> bool {
         let losses = self.losses();
         self.store_losses.replace(losses) != losses
+    }
+
+    /// Whether the history has another epoch since the last call.
+    pub(crate) fn has_another_history(&self) -> bool {
+        let epochs = self.hub.ctx.history.changes();
+        self.epochs.replace(epochs) != epochs
     }
 
     /// Counts a tick and returns its number.

@@ -125,6 +125,9 @@ async fn a_database_that_failed_over_is_compared_at_once() {
                 }
             }
         }
+        // Its subscription had these numbers.
+        sockets[0].subscribe(private).await;
+        sockets[0].command(json!({"type": "unsubscribe_chat", "chat_id": private})).await;
         go_back(&d, &[chat_id, private], 1).await;
         cut_connections(&d).await;
         for ws in &mut sockets {
@@ -139,6 +142,52 @@ async fn a_database_that_failed_over_is_compared_at_once() {
         }
         let warnings = d.tail(1000).matches("history went back").count();
         assert!((1..=2).contains(&warnings), "{warnings} lines, one a gateway");
+    })
+    .await;
+}
+
+/// The commits that made the chat are lost, or those that made the subscriber a member.
+#[tokio::test]
+async fn a_chat_that_the_history_lacks_ends_for_its_subscribers() {
+    limited(async {
+        let d = Deployment::cluster(1, 1).start().await;
+        let (ann, bob) = (d.user().await, d.user().await);
+        let [spoken, silent, left] =
+            [ann.group_id(&[&bob]).await, ann.group_id(&[&bob]).await, ann.group_id(&[&bob]).await];
+        let mut sockets = vec![bob.connect().await, bob.connect().await];
+        for chat_id in [spoken, silent, left] {
+            sockets[0].subscribe(chat_id).await;
+        }
+        for chat_id in [spoken, left] {
+            ann.say(chat_id, "one").await;
+            sockets[0].expect_in("new_message", chat_id).await;
+        }
+        go_back(&d, &[spoken, left], 0).await;
+        let mut database = PgConnection::connect(d.database_url()).await.unwrap();
+        let lost = format!(
+            "delete from members where chat_id in ({spoken}, {silent}) or (chat_id = {left} and user_id = {});
+             delete from chats where id in ({spoken}, {silent})",
+            bob.id
+        );
+        database.execute(AssertSqlSafe(lost)).await.unwrap();
+        database.close().await.unwrap();
+        cut_connections(&d).await;
+        for ws in &mut sockets {
+            for chat_id in [spoken, silent, left] {
+                ws.expect_in("chat_removed", chat_id).await;
+            }
+        }
+        for chat_id in [spoken, silent, left] {
+            let refused = sockets[0].command(json!({"type": "typing", "chat_id": chat_id})).await;
+            assert_eq!((&refused["type"], &refused["code"]), (&"error".into(), &"not_subscribed".into()));
+        }
+        // A membership of the present history is news again.
+        ann.rest.post(&format!("/chats/{left}/members"), json!({"user_ids": [bob.id]})).await.ok(200);
+        for ws in &mut sockets {
+            let is_it = |frame: &Value| frame["type"] == "chat_added" && frame["chat"]["id"] == left;
+            ws.expect_where("the chat", SOON, is_it).await;
+            ws.none_of(&["chat_removed"]).await;
+        }
     })
     .await;
 }

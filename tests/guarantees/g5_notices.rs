@@ -6,8 +6,9 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::watch::{Seen, Watch};
+use crate::support::deployment::Builder;
 use crate::support::proxy::Mode;
-use crate::support::{Deployment, Proxy, Redis, RedisCluster, SOON, User, Value, eventually, json, limited};
+use crate::support::{Deployment, Postgres, Proxy, Redis, RedisCluster, SOON, User, Value, eventually, json, limited};
 
 /// The `id` of a message.
 fn id(message: &Value) -> i64 {
@@ -172,13 +173,18 @@ async fn all_arrived(readers: &mut [Reader], limit: Duration) {
     join_all(readers.iter_mut().map(|reader| reader.goes_on("afterwards"))).await;
 }
 
+/// The first gateway reaches Redis through the proxy.
+async fn behind_a_proxy(builder: Builder) -> (Deployment, Proxy) {
+    let redis = Redis::private().await;
+    let proxy = Proxy::to(&redis.address());
+    let through = format!("redis://{}", proxy.address());
+    (builder.redis(&redis).node_env("gateway-0", "REDIS_URL", through).start().await, proxy)
+}
+
 #[tokio::test]
 async fn a_gateway_whose_link_was_away_delivers_the_notices_of_that_time() {
     limited(async {
-        let redis = Redis::private().await;
-        let proxy = Proxy::to(&redis.address());
-        let through = format!("redis://{}", proxy.address());
-        let d = Deployment::cluster(1, 2).redis(&redis).node_env("gateway-0", "REDIS_URL", through).start().await;
+        let (d, proxy) = behind_a_proxy(Deployment::cluster(1, 2)).await;
         let mut readers = readers(&d, 3).await;
         let mut ending = d.user().await;
         let ended = Watch::start(ending.connect_to(0).await);
@@ -219,10 +225,7 @@ async fn a_redis_that_was_killed_and_came_back_loses_no_notice() {
 #[tokio::test]
 async fn a_gateway_that_was_frozen_delivers_the_notices_of_that_time() {
     limited(async {
-        let redis = Redis::private().await;
-        let proxy = Proxy::to(&redis.address());
-        let through = format!("redis://{}", proxy.address());
-        let d = Deployment::cluster(1, 2).redis(&redis).node_env("gateway-0", "REDIS_URL", through).start().await;
+        let (d, proxy) = behind_a_proxy(Deployment::cluster(1, 2)).await;
         let mut readers = readers(&d, 2).await;
         d.gateway(0).sigstop();
         proxy.set(Mode::Refuse);
@@ -265,10 +268,7 @@ async fn one_server_of_a_cluster_that_was_away_loses_no_notice_of_its_users() {
 #[tokio::test]
 async fn what_was_missed_comes_within_two_seconds() {
     limited(async {
-        let redis = Redis::private().await;
-        let proxy = Proxy::to(&redis.address());
-        let through = format!("redis://{}", proxy.address());
-        let d = Deployment::cluster(1, 2).redis(&redis).node_env("gateway-0", "REDIS_URL", through).start().await;
+        let (d, proxy) = behind_a_proxy(Deployment::cluster(1, 2)).await;
         let mut readers = readers(&d, 1).await;
         proxy.set(Mode::Refuse);
         proxy.cut();
@@ -278,6 +278,72 @@ async fn what_was_missed_comes_within_two_seconds() {
         readers[0].arrived(SOON).await;
         println!("G3 notices of an outage: {:?} after the link's return", begun.elapsed());
         assert!(begun.elapsed() < BACK);
+    })
+    .await;
+}
+
+/// Messages of the outage; a gateway remembers the last 64 numbers of a chat one by one.
+const MANY: usize = 200;
+
+/// The messages among these frames.
+fn messages(seen: &[Seen]) -> Vec<i64> {
+    seen.iter().filter(|seen| seen.is("new_message")).map(|seen| id(&seen.frame["message"])).collect()
+}
+
+/// The later messages come first, live, and those of the outage after them.
+#[tokio::test]
+async fn many_notices_of_an_outage_come_once_each_behind_later_ones() {
+    limited(async {
+        let (d, proxy) = behind_a_proxy(Deployment::cluster(1, 2)).await;
+        let (user, friend) = (d.user().await, d.user().await);
+        let private = friend.private_chat_id(&user).await;
+        let watch = Watch::start(user.connect_to(0).await);
+        proxy.set(Mode::Refuse);
+        proxy.cut();
+        let mut sent: Vec<i64> = Vec::new();
+        while sent.len() < MANY {
+            sent.push(id(&friend.say(private, "in the outage").await));
+        }
+        proxy.set(Mode::Forward);
+        // As soon as the link is back one of these comes live.
+        while messages(&watch.seen()).is_empty() {
+            sent.push(id(&friend.say(private, "later").await));
+        }
+        for _ in 0..MANY {
+            sent.push(id(&friend.say(private, "and then").await));
+        }
+        let all = async || (messages(&watch.seen()).len() >= sent.len()).then_some(());
+        drop(tokio::time::timeout(SOON, eventually("all", SOON * 2, all)).await);
+        // Behind whatever would still come twice.
+        sent.push(id(&friend.say(private, "the last").await));
+        let up_to_last = |seen: &[Seen]| Some(messages(seen)).filter(|got| got.contains(&sent[sent.len() - 1]));
+        let mut got = watch.until("the last", SOON, up_to_last).await;
+        assert!(got[0] > sent[0], "nothing came before the notices of the outage");
+        got.sort_unstable();
+        assert_eq!(got, sent, "{} of {}", got.len(), sent.len());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_database_that_restarted_doubles_no_notice() {
+    limited(async {
+        let postgres = Postgres::private().await;
+        let (d, proxy) = behind_a_proxy(Deployment::cluster(1, 2).postgres(&postgres)).await;
+        let mut readers = readers(&d, 1).await;
+        postgres.stop().await;
+        let says = async |what: &str| {
+            eventually(what, SOON, async || d.gateway(0).tail(1000).contains(what).then_some(())).await;
+        };
+        says("the database does not answer").await;
+        postgres.start().await;
+        says("the database answers again").await;
+        // What was delivered before is read again with what comes now.
+        proxy.set(Mode::Refuse);
+        proxy.cut();
+        act(&d, &mut readers).await;
+        proxy.set(Mode::Forward);
+        all_arrived(&mut readers, SOON).await;
     })
     .await;
 }

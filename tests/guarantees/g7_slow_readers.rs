@@ -21,32 +21,35 @@ use crate::support::{Deployment, Node, SOON, User, Value, eventually, json, limi
 const LIVE: usize = 50;
 const STALLED: usize = 500;
 /// `MAX_SEND_QUEUE_BYTES`
-const QUEUE: usize = 64 * 1024;
+pub const QUEUE: usize = 64 * 1024;
 /// Messages a second, of about a kibibyte.
 const RATE: u32 = 100;
 const MEASURED: Duration = Duration::from_secs(8);
 
 /// Long enough to fill what a network keeps of a socket that is not read, and its queue.
-const FILLING: Duration = Duration::from_secs(4);
+pub const FILLING: Duration = Duration::from_secs(4);
 
 /// How a reader is connected.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Link {
+pub enum Link {
     /// as the loopback interface does it
     Loopback,
-    /// with a small receive buffer and the segments of an Ethernet: with those of the loopback
-    /// interface the kernel would take mebibytes for a socket that is not read
+    /// with a small receive buffer and an Ethernet's segments: else the kernel takes mebibytes
     Narrow,
 }
 
 /// A subscribed socket that reads only when told to, without more work than that takes.
-struct Reader {
+pub struct Reader {
     stream: WebSocketStream<TcpStream>,
 }
 
 impl Reader {
     /// Subscribes on the first gateway.
-    async fn open(d: &Deployment, user: &User, chat_id: i64, link: Link) -> Self {
+    pub async fn open(d: &Deployment, user: &User, chat_id: i64, link: Link) -> Self {
+        Self::open_after(d, user, chat_id, link, None).await
+    }
+
+    pub async fn open_after(d: &Deployment, user: &User, chat_id: i64, link: Link, after: Option<i64>) -> Self {
         let gateway = d.gateway(0);
         let socket = TcpSocket::new_v4().unwrap();
         if link == Link::Narrow {
@@ -57,7 +60,7 @@ impl Reader {
             let tcp = socket.connect(([127, 0, 0, 1], gateway.port()).into()).await.unwrap();
             let request = ws::request(&gateway.ws_url(), ws::Way::Header, &user.access);
             let (mut stream, _) = tokio_tungstenite::client_async(request, tcp).await.unwrap();
-            let subscribe = json!({"type": "subscribe_chat", "chat_id": chat_id});
+            let subscribe = json!({"type": "subscribe_chat", "chat_id": chat_id, "after_seq": after});
             stream.send(Message::text(subscribe.to_string())).await.unwrap();
             let mut reader = Self { stream };
             while !reader.next().await.expect("open").contains("\"subscribed\"") {}
@@ -67,7 +70,7 @@ impl Reader {
     }
 
     /// The next text; the code of the close in its place.
-    async fn next(&mut self) -> Result<String, u16> {
+    pub async fn next(&mut self) -> Result<String, u16> {
         loop {
             match self.stream.next().await {
                 Some(Ok(Message::Text(text))) => return Ok(text.as_str().to_owned()),
@@ -79,7 +82,7 @@ impl Reader {
     }
 
     /// Reads on up to the event of this number; the numbers of all events.
-    async fn read_up_to(&mut self, head: i64) -> Vec<i64> {
+    pub async fn read_up_to(&mut self, head: i64) -> Vec<i64> {
         let mut seqs = Vec::new();
         let all = async {
             while seqs.last().is_none_or(|seq| *seq < head) {
@@ -118,7 +121,7 @@ fn measure(mut reader: Reader, epoch: Instant, mut done: watch::Receiver<u64>) -
 }
 
 /// The chat flows for that long and the live readers read: their latencies, and what flowed.
-async fn flow(
+pub async fn flow(
     author: &User,
     chat_id: i64,
     live: Vec<Reader>,

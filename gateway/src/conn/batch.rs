@@ -156,9 +156,9 @@ impl Batch {
 
 impl Conn {
     /// Takes a frame: written at once, with the batch where one is open, or in a later turn where
-    /// many get it.
+    /// many get it. No frame overtakes a notice that waits.
     pub(crate) fn deliver(self: &Rc<Self>, frame: &Bytes) -> Push {
-        self.deliver_by(|now| self.push(frame, now))
+        self.deliver_by(|now| if self.has_notices() { Push::Full } else { self.push(frame, now) })
     }
 
     /// The same for a frame of which only the newest of its subject matters.

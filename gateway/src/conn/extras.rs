@@ -1,11 +1,12 @@
 //! What only some connections need.
 
-use super::{Conn, echo, handover, newest, streak, throttle};
+use super::{Conn, aside, echo, handover, newest, streak, throttle};
 use messenger_common::event::TraceContext;
 
 /// State that only some connections need, made when they do.
 #[derive(Debug, Default)]
 pub(super) struct Extras {
+    pub(super) aside: aside::Aside,
     pub(super) newest: newest::Newest,
     pub(super) handover: handover::Handover,
     pub(super) typing: throttle::TypingThrottle,

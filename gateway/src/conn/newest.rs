@@ -1,5 +1,5 @@
 //! Frames of which only the newest matters, for a reader that is behind: status and read marks
-//! wait aside, typing is dropped.
+//! wait aside, typing is dropped. Notices that wait go first.
 
 use super::Conn;
 use crate::feed::Push;

@@ -44,3 +44,10 @@ impl Reader for Subscriber {
         }
     }
 }
+
+impl Conn {
+    /// Lets its other subscriptions catch up before one that cannot just now.
+    pub(crate) fn go_on_with_others(&self, chat: ChatId) {
+        self.subs.borrow_mut().sort_by_key(|(of, _)| *of == chat);
+    }
+}

@@ -78,6 +78,15 @@ impl<C: Reader> Feed<C> {
         }
     }
 
+    /// The log cannot be read where something is missing: goes on behind that.
+    pub fn jump_the_gap(&mut self) -> Progress {
+        let Some((head, known)) = self.missing() else { return Progress::Moved };
+        // What is held needs no log.
+        let held = self.held.keys().map(|held| Seq(held.0 - 1)).find(|before| *before > head);
+        self.jump(held.unwrap_or(known));
+        Progress::Jumped
+    }
+
     /// The log cannot give what is missing: goes on from its `head`. Each subscription finds out by
     /// its own cursor whether anything is lost to it, because one may be ahead of the feed; and
     /// only a new look at its rights lets it go on.

@@ -56,6 +56,16 @@ impl<C: Reader> Feed<C> {
         false
     }
 
+    /// The present history does not have the chat: it was made by commits that are lost. Says
+    /// whether that is news.
+    pub fn chat_is_lost(&mut self, known: Known) -> bool {
+        let is_news = known.histories == self.histories;
+        if is_news {
+            self.history_went_back(Seq(0));
+        }
+        is_news
+    }
+
     /// Nothing that was known is certain: goes on from the head of the present history.
     pub fn history_went_back(&mut self, head: Seq) {
         self.histories = self.histories.wrapping_add(1);

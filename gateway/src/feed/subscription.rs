@@ -16,7 +16,7 @@ pub trait Reader {
     fn fell_behind(&self);
 
     /// The subscription is over. `cursor`: the last event that it was given; `None` where it had
-    /// not begun.
+    /// not begun, or where that event is of a history that went back.
     fn ended(&self, cursor: Option<Seq>);
 }
 
@@ -85,6 +85,11 @@ impl<C: Reader> Sub<C> {
     /// It brings the events after this number only.
     pub fn starts_after(&self) -> Seq {
         self.starts_after
+    }
+
+    /// Whether its cursor is of a history that went back.
+    pub fn is_lost(&self) -> bool {
+        self.is_lost
     }
 
     /// Whether it gets what is not sequenced.

@@ -17,7 +17,7 @@ use messenger_common::store::{LogAfter, Store};
 use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
@@ -57,12 +57,12 @@ impl LogReads {
     pub(crate) async fn load(&self, chat: ChatId, after: Seq, known: Seq) -> Result<Arc<Piece>, Arc<Error>> {
         let asked = asked(chat, after, known);
         let pieces = Arc::clone(&self.pieces);
-        let read = async move {
-            let page = pieces.read(asked).await?;
+        let read = |wanted| async move {
+            let page = pieces.read(asked, wanted).await?;
             let events = page.events.iter().map(Event::from_log).collect();
             Ok(Piece::new(asked.after, asked.limit, events, page.head, page.floor))
         };
-        let load = self.sharing.load(asked, after, Instant::now(), read);
+        let (load, _wanted) = self.sharing.load(asked, after, Instant::now(), read);
         load.await
     }
 
@@ -96,14 +96,14 @@ struct Sharing {
 
 impl Sharing {
     /// The kept read of a place, if it says something of what comes after `after`; else this one,
-    /// which is kept then.
-    fn load(
+    /// which is kept then. Keep the second part for as long as you wait for it.
+    fn load<F: Future<Output = Result<Piece>> + Send + 'static>(
         &self,
         LogAfter { chat_id, after: from, limit }: LogAfter,
         after: Seq,
         now: Instant,
-        read: impl Future<Output = Result<Piece>> + Send + 'static,
-    ) -> Load {
+        read: impl FnOnce(Weak<()>) -> F,
+    ) -> (Load, Arc<()>) {
         let place = (chat_id, from);
         let mut kept = self.kept.lock();
         if let Some(load) = kept.get(place, after, now) {
@@ -111,6 +111,8 @@ impl Sharing {
         }
         kept.begun += 1;
         let (number, finished) = (kept.begun, Arc::clone(&self.kept));
+        let wanted = Arc::new(());
+        let read = read(Arc::downgrade(&wanted));
         let _entered = self.runtime.enter();
         let reading = self.lifecycle.spawn_task("log read", async move {
             let piece = Arc::new(read.await?);
@@ -120,8 +122,9 @@ impl Sharing {
         let load = async move { reading.await.map_err(|gone| Arc::new(Error::internal(gone)))?.map_err(Arc::new) }
             .boxed()
             .shared();
-        kept.insert(place, Read { number, limit, at: now, bytes: 0, load: load.clone() });
-        load
+        let weak = Arc::downgrade(&wanted);
+        kept.insert(place, Read { number, limit, at: now, bytes: 0, load: load.clone(), wanted: weak });
+        (load, wanted)
     }
 }
 
@@ -133,6 +136,8 @@ struct Read {
     /// Once it is finished.
     bytes: usize,
     load: Load,
+    /// Dead once nobody waits for it.
+    wanted: Weak<()>,
 }
 
 /// The kept reads.
@@ -146,13 +151,16 @@ struct Kept {
 }
 
 impl Kept {
-    fn get(&self, place: Place, after: Seq, now: Instant) -> Option<Load> {
-        let Read { at, limit, load, .. } = self.reads.get(&place)?;
+    fn get(&self, place: Place, after: Seq, now: Instant) -> Option<(Load, Arc<()>)> {
+        let Read { at, limit, load, wanted, .. } = self.reads.get(&place)?;
         let asked = i64::try_from(*limit).unwrap_or(i64::MAX);
-        let serves = now.duration_since(*at) < KEPT_FOR
-            && after.0 - place.1.0 < asked
-            && load.peek().is_none_or(|done| done.as_ref().is_ok_and(|piece| piece.reaches(after)));
-        serves.then(|| load.clone())
+        let wanted = match load.peek() {
+            Some(done) => done.as_ref().is_ok_and(|piece| piece.reaches(after)).then(Arc::default),
+            // One that nobody waited for may be left out.
+            None => wanted.upgrade(),
+        };
+        let serves = now.duration_since(*at) < KEPT_FOR && after.0 - place.1.0 < asked;
+        wanted.filter(|_| serves).map(|wanted| (load.clone(), wanted))
     }
 
     fn insert(&mut self, place: Place, read: Read) {
@@ -216,114 +224,4 @@ impl Event {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use bytes::Bytes;
-    use messenger_common::event::{Effect, EventKind};
-
-    const CHAT: ChatId = ChatId(1);
-
-    fn all_after(from: i64) -> LogAfter {
-        LogAfter { chat_id: CHAT, after: Seq(from), limit: EVENTS_PER_QUERY }
-    }
-
-    fn sharing() -> Sharing {
-        Sharing { lifecycle: Lifecycle::new(), runtime: Handle::current(), kept: Arc::default() }
-    }
-
-    /// A piece of one event after that number.
-    fn piece(after: i64, bytes: usize) -> Piece {
-        let event = Event {
-            seq: Seq(after + 1),
-            kind: EventKind::NewMessage,
-            effect: Effect::None,
-            committed_at_micros: 0,
-            frame: Bytes::from(vec![0; bytes]),
-        };
-        Piece::new(Seq(after), EVENTS_PER_QUERY, vec![event], Seq(after + 1), Seq(0))
-    }
-
-    /// Lets all that was spawned on this thread's runtime run.
-    async fn settle(sharing: &Sharing) {
-        while sharing.kept.lock().reads.values().any(|read| read.bytes == 0) {
-            tokio::task::yield_now().await;
-        }
-    }
-
-    #[test]
-    fn who_lacks_little_asks_for_little_and_who_lacks_much_shares_its_reads() {
-        let asked = |after, known| {
-            let LogAfter { after, limit, .. } = asked(CHAT, Seq(after), Seq(known));
-            (after.0, limit)
-        };
-        assert_eq!([asked(7, 8), asked(7, 7), asked(9, 7)], [(7, 4), (7, 3), (9, 3)]);
-        assert_eq!(asked(100, 164), (100, 67));
-        assert_eq!([asked(100, 165), asked(127, i64::MAX)], [(64, EVENTS_PER_QUERY); 2]);
-    }
-
-    #[tokio::test]
-    async fn what_nobody_waits_for_any_more_is_forgotten_by_its_age() {
-        let (sharing, start) = (sharing(), Instant::now());
-        for from in 0..100 {
-            // The client is gone before its replay is read.
-            drop(sharing.load(all_after(from), Seq(from), start, async move { Ok(piece(from, 1000)) }));
-        }
-        settle(&sharing).await;
-        assert_eq!(sharing.kept.lock().reads.len(), 100);
-        sharing.kept.lock().drop_old(start + KEPT_FOR);
-        let kept = sharing.kept.lock();
-        assert_eq!((kept.reads.len(), kept.order.len(), kept.bytes), (0, 0, 0));
-    }
-
-    #[tokio::test]
-    async fn the_bytes_that_are_kept_are_bounded() {
-        let (sharing, start) = (sharing(), Instant::now());
-        for from in 0..10 {
-            let load = sharing.load(all_after(from), Seq(from), start, async move { Ok(piece(from, KEPT_BYTES / 4)) });
-            assert!(load.await.is_ok());
-        }
-        let kept = sharing.kept.lock();
-        let mut places: Vec<i64> = kept.reads.keys().map(|(_, from)| from.0).collect();
-        places.sort_unstable();
-        assert_eq!(places, [7, 8, 9], "a fourth would be over the bound by its bookkeeping");
-        assert!(kept.bytes <= KEPT_BYTES);
-    }
-
-    #[tokio::test]
-    async fn one_read_serves_all_who_ask_within_a_second() {
-        let (sharing, start) = (sharing(), Instant::now());
-        let load = |after: i64, millis| {
-            let read = async move { Ok(piece(0, 10)) };
-            sharing.load(all_after(0), Seq(after), start + Duration::from_millis(millis), read)
-        };
-        let first = load(0, 0).await.expect("a piece");
-        assert!(Arc::ptr_eq(&first, &load(0, 999).await.expect("a piece")));
-        assert!(!Arc::ptr_eq(&first, &load(0, 1000).await.expect("a piece")));
-    }
-
-    #[tokio::test]
-    async fn a_short_read_that_runs_serves_nobody_who_is_beyond_it() {
-        let (sharing, start) = (sharing(), Instant::now());
-        let short = LogAfter { limit: 4, ..all_after(64) };
-        let [first, near, beyond] = [64, 67, 68].map(|after| {
-            let load = sharing.load(short, Seq(after), start, async move { Ok(piece(after, 10)) });
-            assert!(load.peek().is_none(), "it runs");
-            load
-        });
-        let (first, near, beyond) = tokio::join!(first, near, beyond);
-        let first = first.expect("a piece");
-        assert!(Arc::ptr_eq(&first, &near.expect("a piece")) && !Arc::ptr_eq(&first, &beyond.expect("a piece")));
-    }
-
-    #[tokio::test]
-    async fn a_kept_read_that_ends_too_early_or_was_forgotten_is_made_anew() {
-        let (sharing, start) = (sharing(), Instant::now());
-        let load = |after: i64| sharing.load(all_after(0), Seq(after), start, async move { Ok(piece(0, 10)) });
-        let first = load(0).await.expect("a piece");
-        let second = load(1).await.expect("a piece");
-        assert!(!Arc::ptr_eq(&first, &second), "it says nothing of what comes after 1");
-        sharing.kept.lock().forget(CHAT);
-        assert_eq!(sharing.kept.lock().bytes, 0);
-        assert!(!Arc::ptr_eq(&second, &load(0).await.expect("a piece")));
-    }
-}
+mod tests;

@@ -1,7 +1,7 @@
 //! Delivery: what the bus or the log brings, to the feed or the connections that it concerns.
 
 use super::Shard;
-use crate::feed::{Event, Known, Piece, Progress, Repair};
+use crate::feed::{Event, Feed, Known, Piece, Progress, Repair};
 use crate::inbox::Delivery;
 use messenger_common::id::{ChatId, Seq};
 use messenger_common::metrics::GapCause;
@@ -70,14 +70,38 @@ impl Shard {
         progress
     }
 
+    /// Goes on behind a gap that the log cannot give.
+    pub(crate) fn jump(&self, chat: ChatId) -> Progress {
+        let jumped = self.with_feed(chat, Feed::jump_the_gap).unwrap_or(Progress::Moved);
+        self.go_on(chat);
+        jumped
+    }
+
     /// Compares what a feed knew with the store's answer. Where the history went back, forgets what
     /// was read and delivered of the lost one.
     pub(crate) fn compare(&self, chat: ChatId, known: Known, head: Seq, committed_at: Option<i64>) {
-        let users = self
-            .with_feed(chat, |feed| feed.compare(known, head, committed_at).then(|| feed.users().collect::<Vec<_>>()));
-        let Some(users) = users.flatten() else { return };
+        if self.with_feed(chat, |feed| feed.compare(known, head, committed_at)) == Some(true) {
+            self.history_went_back(chat, head);
+        }
+    }
+
+    /// The store does not know a chat that was followed: its history went back to before the chat.
+    pub(crate) fn chat_is_lost(&self, chat: ChatId, known: Known) {
+        if self.with_feed(chat, |feed| feed.chat_is_lost(known)) == Some(true) {
+            self.history_went_back(chat, Seq(0));
+        }
+    }
+
+    fn history_went_back(&self, chat: ChatId, head: Seq) {
         self.hub.reads.log.forget(chat);
-        self.forget_notices(chat, &users);
+        let losses = Some(self.losses());
+        if self.forgot_at.replace(losses) == losses {
+            let users = self.with_feed(chat, |feed| feed.users().collect::<Vec<_>>());
+            self.forget_notices(chat, &users.unwrap_or_default());
+        } else {
+            // It is the first of them. The others went back with it, those without a feed too.
+            self.forget_all_notices();
+        }
         self.hub.history_went_back(chat, head);
     }
 

@@ -2,13 +2,17 @@
 //! repeats.
 
 use super::Shard;
+use super::delivered::Delivered;
 use crate::conn::Conn;
 use crate::feed::{Phase, Push};
+use crate::protocol::CloseCode;
 use bytes::Bytes;
-use messenger_common::event::EventKind;
+use messenger_common::dispatch::{EventSink, SinkEvent};
+use messenger_common::event::{Envelope, EventKind, Notice};
 use messenger_common::id::{ChatId, Seq, UserId};
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// A user's connections here.
 #[derive(Default)]
@@ -28,37 +32,20 @@ pub(crate) struct LocalUser {
 /// after the time that it bears.
 const LATE_MILLIS: u64 = 250;
 
-/// The newest numbers of a chat that were delivered.
-#[derive(Clone, Copy, Debug)]
-struct Delivered {
-    newest: Seq,
-    /// Bit `n` stands for `newest - n`.
-    before: u64,
-}
-
-impl Delivered {
-    /// Whether this number is new; from now on it is not. One that is further back than what is
-    /// remembered counts as delivered.
-    fn is_news(&mut self, seq: Seq) -> bool {
-        if seq > self.newest {
-            let by = u32::try_from(seq.0 - self.newest.0).unwrap_or(u32::MAX);
-            self.before = self.before.checked_shl(by).unwrap_or(0) | 1;
-            self.newest = seq;
-            return true;
-        }
-        let bit = u32::try_from(self.newest.0 - seq.0).ok().and_then(|back| 1_u64.checked_shl(back));
-        let news = bit.is_some_and(|bit| self.before & bit == 0);
-        self.before |= bit.unwrap_or(0);
-        news
-    }
-}
-
 impl LocalUser {
     /// Chats whose numbers are remembered: as many may bring something within the seconds that are
     /// read again after an outage of the bus. They are few bytes each.
     const CHATS: usize = 1024;
     /// Chats whose view is remembered, with its frame.
     const VIEWS: usize = 64;
+
+    /// Forgets what was delivered of some chats: their numbers may be given anew.
+    fn forget(&mut self, is_it: impl Fn(ChatId) -> bool) {
+        self.messages.retain(|(chat, _)| !is_it(*chat));
+        self.mentions.retain(|(chat, _)| !is_it(*chat));
+        self.memberships.retain(|(chat, _)| !is_it(*chat));
+        self.conns.iter().for_each(|conn| conn.forget_left_off(&is_it));
+    }
 
     /// Whether a view differs from the last one that was delivered. After an outage the same one is
     /// read again, and published again by whoever relays it, in any order.
@@ -85,10 +72,8 @@ impl LocalUser {
             put(&mut self.memberships, Self::CHATS, chat, before.map_or(seq, |last| last.max(seq)));
             return news;
         };
-        let (news, delivered) = match take(messages, chat) {
-            None => (true, Delivered { newest: seq, before: 1 }),
-            Some(mut delivered) => (delivered.is_news(seq), delivered),
-        };
+        let mut delivered = take(messages, chat).unwrap_or_default();
+        let news = delivered.is_news(seq);
         put(messages, Self::CHATS, chat, delivered);
         news
     }
@@ -108,25 +93,28 @@ fn put<T>(of: &mut VecDeque<(ChatId, T)>, most: usize, chat: ChatId, value: T) {
 }
 
 impl Shard {
-    /// Forgets which notices of a chat its users had: their numbers may be given anew.
+    /// Forgets what the users of a chat had of it: its history went back.
     pub(super) fn forget_notices(&self, chat: ChatId, of: &[UserId]) {
         let mut users = self.users.borrow_mut();
         for user in of {
             if let Some(local) = users.get_mut(user) {
-                local.messages.retain(|(of, _)| *of != chat);
-                local.mentions.retain(|(of, _)| *of != chat);
-                local.memberships.retain(|(of, _)| *of != chat);
+                local.forget(|of| of == chat);
             }
         }
     }
 
     /// The same for all chats: of most there is no feed that could find out.
     pub(crate) fn forget_all_notices(&self) {
-        for local in self.users.borrow_mut().values_mut() {
-            local.messages.clear();
-            local.mentions.clear();
-            local.memberships.clear();
-        }
+        self.users.borrow_mut().values_mut().for_each(|local| local.forget(|_| true));
+    }
+
+    /// The present history does not have the user in the chat, or does not have the chat. No commit
+    /// says so; one that speaks of the user in the chat is newer, whatever its number.
+    pub(crate) fn no_longer_in(&self, user_id: UserId, chat_id: ChatId) {
+        let json = Notice::ChatRemoved { chat_id }.to_json();
+        let removed = Envelope::Notice { user_id, chat_id, seq: Seq(-1), kind: EventKind::ChatRemoved, json };
+        let hub = Arc::clone(&self.hub);
+        self.spawn("notice of a lost chat", async move { hub.handle(vec![SinkEvent::Envelope(removed)]).await });
     }
 
     /// Delivers a notice; `happened` where it is of a time when the node did not hear the bus.
@@ -149,7 +137,12 @@ impl Shard {
             return;
         }
         let chats = self.chats.borrow();
-        let mut delivered = 0;
+        let (mut delivered, mut full) = (0, Vec::new());
+        let mut note = |conn: &Rc<Conn>, pushed| match pushed {
+            Push::Taken => delivered += 1,
+            Push::Full => full.push(Rc::clone(conn)),
+            Push::Gone => {}
+        };
         for conn in &local.conns {
             let sub = conn.sub(chat).and_then(|key| chats.get(&chat)?.feed.sub(key));
             match sub.map(|sub| (sub.phase(), sub.starts_after())) {
@@ -160,13 +153,25 @@ impl Shard {
                 Some((Phase::Live | Phase::Behind, starts_after))
                     if kind == EventKind::NewMessage && seq > starts_after => {}
                 Some((Phase::Pending, _)) if kind == EventKind::NewMessage => {
-                    conn.hold_notice(chat, seq, frame.clone());
+                    note(conn, conn.hold_notice(chat, seq, frame));
                 }
-                _ => delivered += u64::from(conn.deliver(frame) == Push::Taken),
+                _ => note(conn, conn.deliver_notice(frame)),
             }
         }
+        drop((users, chats));
+        full.iter().for_each(|conn| self.close(conn, CloseCode::SlowReader));
         self.traces.borrow_mut().handed(Some(user), chat, seq, delivered);
         self.hub.ctx.metrics.ws_deliveries(kind).inc_by(delivered);
+    }
+
+    /// The subscription to a chat knows where it begins: delivers the notices on hold up to there.
+    /// It brings the others itself.
+    pub(crate) fn end_of_hold(&self, conn: &Rc<Conn>, chat: ChatId, cursor: Seq) {
+        for (_, frame) in conn.take_notices(chat).into_iter().filter(|(seq, _)| *seq <= cursor) {
+            if conn.deliver_notice(&frame) == Push::Full {
+                self.close(conn, CloseCode::SlowReader);
+            }
+        }
     }
 }
 
@@ -185,15 +190,6 @@ mod tests {
         let mut user = LocalUser::default();
         let sent = news(&mut user, EventKind::NewMessage, &[6, 5, 6, 5, 8, 7, 7, 70, 8, 9, 9, 6, 5]);
         assert_eq!(sent, [true, true, false, false, true, true, false, true, false, true, false, false, false]);
-    }
-
-    #[test]
-    fn a_leap_forgets_no_more_than_it_must() {
-        let mut user = LocalUser::default();
-        assert_eq!(
-            news(&mut user, EventKind::NewMessage, &[1, 64, 1, 65, 1, 1000, 64, 937]),
-            [true, true, false, true, false, true, false, true]
-        );
     }
 
     #[test]

@@ -5,6 +5,7 @@ use crate::conn::{Conn, Subscriber};
 use crate::feed::{self, Event, Piece, Sub};
 use crate::repair::{self, RETRY};
 use crate::shard::Shard;
+use messenger_common::error::Error;
 use messenger_common::id::{ChatId, Seq};
 use messenger_common::metrics::GapCause;
 use std::rc::Rc;
@@ -53,7 +54,8 @@ pub(crate) fn catch_up(shard: &Shard, conn: &Conn, piece: Option<(ChatId, &Piece
     step
 }
 
-/// Reads the log for a connection that is behind, then moves it on.
+/// Reads the log for a connection that is behind, then moves it on. Where the store cannot read
+/// that piece, goes on behind it.
 pub(crate) async fn read_and_catch_up(shard: Rc<Shard>, conn: Rc<Conn>, chat: ChatId, after: Seq) {
     let known = shard.with_sub(&conn, chat, |feed, key| {
         let admitted_at = feed.sub(key).map_or(after, Sub::admitted_at);
@@ -62,21 +64,33 @@ pub(crate) async fn read_and_catch_up(shard: Rc<Shard>, conn: Rc<Conn>, chat: Ch
     let (known, is_replay) = known.unwrap_or((after, false));
     let cause = if is_replay { GapCause::Replay } else { GapCause::CatchUp };
     shard.hub.ctx.metrics.gap_fills(cause).inc();
-    match shard.hub.reads.log.load(chat, after, known).await {
-        Ok(piece) => {
-            if !piece.reaches(after) {
-                shard.hub.reads.log.forget(chat);
-                repair::suspect(&shard, chat);
-                tokio::time::sleep(RETRY.first).await;
+    let mut tries = 0;
+    loop {
+        let error = match shard.hub.reads.log.load(chat, after, known).await {
+            Ok(piece) => {
+                if !piece.reaches(after) {
+                    shard.hub.reads.log.forget(chat);
+                    repair::suspect(&shard, chat);
+                    tokio::time::sleep(RETRY.first).await;
+                }
+                if let Step::Lost(chat) = catch_up(&shard, &conn, Some((chat, &piece))) {
+                    readmit(shard, conn, chat).await;
+                }
+                return;
             }
-            if let Step::Lost(chat) = catch_up(&shard, &conn, Some((chat, &piece))) {
-                readmit(shard, conn, chat).await;
-            }
+            Err(error) => error,
+        };
+        shard.hub.log_unread(chat, &error);
+        if repair::is_unreadable(&error, &mut tries) {
+            return readmit(shard, conn, chat).await;
         }
-        Err(error) => {
-            shard.hub.log_unread(chat, &error);
-            tokio::time::sleep(FAILED_READ_PAUSE).await;
+        tokio::time::sleep(FAILED_READ_PAUSE).await;
+        match *error {
+            Error::Internal(_) => continue,
+            Error::ChatNotFound => repair::suspect(&shard, chat),
+            _ => {}
         }
+        return conn.go_on_with_others(chat);
     }
 }
 
@@ -90,16 +104,24 @@ pub(crate) async fn readmit(shard: Rc<Shard>, conn: Rc<Conn>, chat: ChatId) {
         Ok(access) => access.filter(|access| access.role.is_some()),
         Err(error) => {
             tracing::debug!(chat.id = %chat, %error, "cannot read a member's rights; retrying");
-            return tokio::time::sleep(FAILED_READ_PAUSE).await;
+            tokio::time::sleep(FAILED_READ_PAUSE).await;
+            return conn.go_on_with_others(chat);
         }
     };
     tracing::debug!(chat.id = %chat, connection.id = conn.id, "the log lacks events: the client fetches them by REST");
-    shard.with_sub(&conn, chat, |feed, key| match access {
+    let ended = shard.with_sub(&conn, chat, |feed, key| {
         // Meanwhile the client may have subscribed anew.
-        _ if feed.sub(key).map(stands) != Some(before) => {}
-        Some(access) => feed.readmit(key, access.head),
-        None => {
-            feed.end(key);
+        let was_lost = feed.sub(key).filter(|sub| stands(sub) == before)?.is_lost();
+        match access {
+            Some(access) => feed.readmit(key, access.head),
+            None => {
+                feed.end(key);
+                return Some(was_lost);
+            }
         }
+        None
     });
+    if ended.flatten() == Some(true) {
+        shard.no_longer_in(user, chat);
+    }
 }

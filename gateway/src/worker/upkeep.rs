@@ -48,10 +48,17 @@ impl Worker {
 
     /// The database that answers now may lack the last commits.
     pub(super) fn look_at_the_store(&self) {
-        if self.shard.has_lost_the_store() {
-            self.shard.forget_all_notices();
-            self.ask_about(self.shard.known_chats(), Feed::doubt);
+        let shard = &self.shard;
+        if !shard.has_lost_the_store() {
+            return;
         }
+        if shard.has_another_history() {
+            shard.forget_all_notices();
+        } else if shard.id == 0 {
+            // A restart loses nothing, and what was delivered is not to come again.
+            shard.hub.read_the_epoch();
+        }
+        self.ask_about(shard.known_chats(), Feed::doubt);
     }
 
     /// Compares the heads of feeds with the log's.

@@ -94,6 +94,28 @@ fn a_removal_that_no_longer_is_ends_nothing() {
 }
 
 #[test]
+fn a_chat_that_the_present_history_lacks_went_back_to_nothing() {
+    let mut feed = feed_at(0);
+    let (silent, _) = live(&mut feed, 1);
+    let known = feed.known();
+    assert!(feed.chat_is_lost(known) && silent.is_behind.get(), "though its head says nothing");
+    let (mut feed, client, key) = ahead();
+    let known = feed.known();
+    assert!(feed.chat_is_lost(known));
+    assert!(!feed.chat_is_lost(known), "that answer is of the history before");
+    starts_over(&mut feed, &client, key, 0);
+}
+
+#[test]
+fn a_subscription_that_ends_in_a_lost_history_left_off_nowhere() {
+    let (mut feed, client, key) = ahead();
+    let known = feed.known();
+    assert!(feed.compare(known, Seq(1), None));
+    assert!(feed.end(key));
+    assert_eq!(client.ended.take(), [None], "numbers up to 3 are given anew");
+}
+
+#[test]
 fn a_resync_that_finds_no_room_is_still_due() {
     let (mut feed, client, key) = ahead();
     let known = feed.known();

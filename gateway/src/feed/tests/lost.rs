@@ -103,3 +103,21 @@ fn an_event_that_is_unreadable_in_the_log_but_came_live_is_delivered() {
     assert_eq!(catch_up(&mut feed, key, Some(&piece(0, &[1], 2, 0))), Step::Done, "the ring has it");
     assert_eq!(client.read(), text(1..=2));
 }
+
+#[test]
+fn a_gap_that_cannot_be_read_is_left_behind() {
+    for (held, head) in [(&[][..], 9), (&[6, 7], 7)] {
+        let mut feed = feed_at(3);
+        let (client, key) = live(&mut feed, 1);
+        assert_eq!(feed.jump_the_gap(), Progress::Moved, "there is none");
+        feed.reached(Seq(9));
+        offer(&mut feed, held);
+        assert_eq!(feed.jump_the_gap(), Progress::Jumped);
+        feed.go_on(0, &mut ignore);
+        assert_eq!(feed.head(), Some(Seq(head)), "what is held needs no log");
+        assert!(client.is_behind.get());
+        assert_eq!(catch_up(&mut feed, key, None), Step::Read(Seq(3)), "each subscription finds out by itself");
+        feed.readmit(key, Seq(9));
+        assert_eq!(client.read(), ["resync 9"]);
+    }
+}
