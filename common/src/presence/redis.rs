@@ -183,6 +183,7 @@ impl Presence for RedisPresence {
                 call.arg(millis(REMEMBERED_FOR)).arg(PUBLISHED_PER_BUCKET);
                 for transition in transitions {
                     call.arg(transition.user_id.0).arg(event::micros(transition.decided_at));
+                    call.arg(u8::from(transition.online)).arg(event::micros(transition.at) / 1_000);
                 }
                 call.works(transitions.len() * COMMANDS_PER_PUBLICATION);
                 call
