@@ -58,6 +58,8 @@ pub(crate) struct Hub {
     users: Mutex<HashMap<UserId, LocalUser>>,
     /// The topic of all nodes is subscribed anew: publications before may be lost.
     missed: Notify,
+    /// Since when a shard may have dropped statuses.
+    dropped: Mutex<Option<Instant>>,
     missed_users: MissedUsers,
     hearing: Hearing,
     /// Where the next look at the tail begins.
@@ -93,6 +95,7 @@ impl Hub {
             interest: Mutex::default(),
             users: Mutex::default(),
             missed: Notify::new(),
+            dropped: Mutex::default(),
             missed_users: MissedUsers::default(),
             hearing: Hearing::new(Instant::now()),
             tail_mark: Mutex::default(),
