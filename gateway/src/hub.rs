@@ -26,6 +26,7 @@ use messenger_common::error::Error;
 use messenger_common::event::{Envelope, EventKind, Notice, StatusChange};
 use messenger_common::id::{ChatId, NodeId, Seq, UserId};
 use messenger_common::lifecycle::Lifecycle;
+use messenger_common::model::Status;
 use messenger_common::once::OncePerCause;
 use messenger_common::service::Context;
 use parking_lot::Mutex;
@@ -266,6 +267,8 @@ impl Hub {
             }
             SinkEvent::Envelope(Envelope::Status(changes)) => {
                 self.reads.rosters.changed(&changes);
+                let gone = changes.iter().filter(|change| change.status == Status::Offline);
+                self.presence.hear_gone(gone.map(|change| (change.user_id, change.decided_at_micros)));
                 let frames: Arc<[StatusFrame]> = changes.into_iter().map(StatusFrame::from).collect();
                 Some(((1 << self.shards.len()) - 1, Delivery::Status(frames)))
             }

@@ -89,7 +89,9 @@ impl Hub {
                 failed = Some(since);
                 tokio::time::sleep(SWEEP).await;
                 self.missed.notify_one();
+                continue;
             }
+            self.presence.was_away(since);
         }
     }
 
