@@ -5,7 +5,7 @@ use messenger_common::id::UserId;
 use std::collections::HashMap;
 
 /// Users of one period whose decisions are remembered at most; beyond it a new period begins.
-pub(crate) const USERS_REMEMBERED: usize = 50_000;
+pub(crate) const USERS_REMEMBERED: usize = 100_000;
 
 /// When the newest change of a user was decided, of the present period and the one before it.
 #[derive(Debug, Default)]
@@ -23,6 +23,13 @@ impl Decisions {
             self.0[0].insert(user, decided_at_micros);
         }
         outdated
+    }
+
+    /// Forgets a decision that reaches nobody: it counts once it comes again.
+    pub(crate) fn forget(&mut self, user: UserId) {
+        for of in &mut self.0 {
+            of.remove(&user);
+        }
     }
 
     /// Forgets what is older than the present period.

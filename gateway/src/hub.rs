@@ -27,6 +27,7 @@ use messenger_common::error::Error;
 use messenger_common::event::{Envelope, Notice, StatusChange};
 use messenger_common::id::{ChatId, NodeId, Seq, UserId};
 use messenger_common::lifecycle::Lifecycle;
+use messenger_common::model::Status;
 use messenger_common::once::OncePerCause;
 use messenger_common::service::Context;
 use parking_lot::Mutex;
@@ -62,6 +63,8 @@ pub(crate) struct Hub {
     users: Mutex<HashMap<UserId, LocalUser>>,
     /// The topic of all nodes is subscribed anew: publications before may be lost.
     missed: Notify,
+    /// Since when a shard may have dropped statuses.
+    dropped: Mutex<Option<Instant>>,
     missed_users: MissedUsers,
     hearing: Hearing,
     /// Where the next look at the tail begins.
@@ -97,6 +100,7 @@ impl Hub {
             interest: Mutex::default(),
             users: Mutex::default(),
             missed: Notify::new(),
+            dropped: Mutex::default(),
             missed_users: MissedUsers::default(),
             hearing: Hearing::new(Instant::now()),
             tail_mark: Mutex::default(),
@@ -277,6 +281,8 @@ impl Hub {
             }
             SinkEvent::Envelope(Envelope::Status(changes)) => {
                 self.reads.rosters.changed(&changes);
+                let gone = changes.iter().filter(|change| change.status == Status::Offline);
+                self.presence.hear_gone(gone.map(|change| (change.user_id, change.decided_at_micros)));
                 let frames: Arc<[StatusFrame]> = changes.into_iter().map(StatusFrame::from).collect();
                 Some(((1 << self.shards.len()) - 1, Delivery::Status(frames)))
             }

@@ -11,8 +11,8 @@ use std::hash::Hash;
 /// Frames that one kind of change gives to a shard's connections in one tick (500 ms), in all:
 /// 20,000 a second.
 pub(crate) const FRAMES_PER_TICK: u64 = 10_000;
-/// Keys that wait at most; beyond it the oldest is dropped.
-pub(crate) const WAITING: usize = 10_000;
+/// Keys that wait at most, where nothing else is said; beyond it the oldest is dropped.
+const WAITING: usize = 10_000;
 
 /// The changes that wait, and what is left of the budget.
 #[derive(Debug)]
@@ -24,14 +24,24 @@ pub(crate) struct Paced<K, V> {
 
 impl<K: Copy + Eq + Hash, V> Default for Paced<K, V> {
     fn default() -> Self {
-        Self { waiting: NewestByKey::new(WAITING), spent: 0 }
+        Self::of(WAITING)
     }
 }
 
 impl<K: Copy + Eq + Hash, V> Paced<K, V> {
-    /// Takes a change. Returns whether one was dropped for want of room.
-    pub(crate) fn add(&mut self, key: K, value: V) -> bool {
-        self.waiting.insert(key, value).is_some()
+    /// One in which so many keys may wait.
+    pub(crate) fn of(most: usize) -> Self {
+        Self { waiting: NewestByKey::new(most), spent: 0 }
+    }
+
+    /// Takes a change. Returns the one that was dropped for want of room.
+    pub(crate) fn add(&mut self, key: K, value: V) -> Option<V> {
+        self.waiting.insert(key, value)
+    }
+
+    /// Whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
     }
 
     /// A new tick, a new budget.
@@ -52,8 +62,8 @@ impl<K: Copy + Eq + Hash, V> Paced<K, V> {
 #[cfg(test)]
 impl<K: Copy + Eq + Hash, V> Paced<K, V> {
     /// One that has spent its budget.
-    pub(crate) fn exhausted() -> Self {
-        Self { spent: FRAMES_PER_TICK, ..Self::default() }
+    pub(crate) fn exhausted(most: usize) -> Self {
+        Self { spent: FRAMES_PER_TICK, ..Self::of(most) }
     }
 
     /// How many keys wait.
@@ -84,7 +94,7 @@ mod tests {
     fn few_are_delivered_at_once_in_their_order() {
         let mut paced = Paced::default();
         for key in [3, 1, 2] {
-            assert!(!paced.add(key, 'a'));
+            assert_eq!(paced.add(key, 'a'), None);
         }
         assert_eq!(delivered(&mut paced, 1000), [(3, 'a'), (1, 'a'), (2, 'a')]);
         assert_eq!(delivered(&mut paced, 1000), []);
@@ -93,7 +103,7 @@ mod tests {
     #[test]
     fn a_budget_is_for_one_tick_and_the_newest_value_waits() {
         let mut paced = Paced::default();
-        assert!((0..12).all(|key| !paced.add(key, 'a')));
+        assert!((0..12).all(|key| paced.add(key, 'a').is_none()));
         assert_eq!(delivered(&mut paced, 1000).len(), 10);
         paced.add(11, 'b');
         assert_eq!(delivered(&mut paced, 1000), [], "spent");
@@ -104,15 +114,15 @@ mod tests {
     #[test]
     fn a_change_without_listeners_costs_nothing() {
         let mut paced = Paced::default();
-        assert!((0..5000).all(|key| !paced.add(key, 'a')));
+        assert!((0..5000).all(|key| paced.add(key, 'a').is_none()));
         assert_eq!(delivered(&mut paced, 0).len(), 5000);
     }
 
     #[test]
     fn what_waits_is_bounded() {
-        let mut paced = Paced::exhausted();
-        assert!((0..WAITING as u64).all(|key| !paced.add(key, 'a')));
-        assert!(paced.add(WAITING as u64, 'a'));
+        let mut paced = Paced::exhausted(WAITING);
+        assert!((0..WAITING as u64).all(|key| paced.add(key, 'a').is_none()));
+        assert_eq!(paced.add(WAITING as u64, 'b'), Some('a'));
         assert_eq!(paced.len(), WAITING);
     }
 }

@@ -16,8 +16,9 @@ pub(crate) use announcer::Announcer;
 pub(crate) use load::{ARRIVED_AFTER, Load};
 
 use changes::Changes;
+use departed::Departed;
 use messenger_common::error::Result;
-use messenger_common::event::StatusChange;
+use messenger_common::event::{StatusChange, micros};
 use messenger_common::id::{NodeId, UserId};
 use messenger_common::lifecycle::Lifecycle;
 use messenger_common::metrics::Metrics;
@@ -57,6 +58,7 @@ pub(crate) struct PresenceKeeper {
     held: Arc<Mutex<Held>>,
     changed: Arc<Notify>,
     settled: Arc<Notify>,
+    departed: Arc<Mutex<Departed>>,
     parts: Arc<Parts>,
 }
 
@@ -76,8 +78,8 @@ type Work = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 impl PresenceKeeper {
     /// Starts the tasks that register, renew and announce.
     pub(crate) fn start(parts: Parts, lifecycle: &Lifecycle) -> Self {
-        let (held, changed, settled) = (Arc::default(), Arc::default(), Arc::default());
-        let keeper = Self { held, changed, settled, parts: Arc::new(parts) };
+        let (held, changed, settled, departed) = (Arc::default(), Arc::default(), Arc::default(), Arc::default());
+        let keeper = Self { held, changed, settled, departed, parts: Arc::new(parts) };
         let start = |name, run: fn(Self) -> Work| {
             let (stopping, work) = (lifecycle.stopping(), run(keeper.clone()));
             lifecycle.spawn(name, async move {
@@ -137,7 +139,21 @@ impl PresenceKeeper {
 
     /// The transitions that any node published within this time.
     pub(crate) async fn published(&self, within: Duration) -> Result<Vec<Transition>> {
-        self.parts.presence.published(within).await
+        let published = self.parts.presence.published(within).await?;
+        let gone = published.iter().filter(|transition| !transition.online);
+        self.hear_gone(gone.map(|transition| (transition.user_id, micros(transition.decided_at))));
+        Ok(published)
+    }
+
+    /// These users were announced as offline by any node, by decisions of that time (µs).
+    pub(crate) fn hear_gone(&self, users: impl Iterator<Item = (UserId, i64)>) {
+        let mut departed = self.departed.lock();
+        users.for_each(|(user, decided_at_micros)| departed.hear(user, decided_at_micros));
+    }
+
+    /// The link to the back end was away since then. What was announced meanwhile was read.
+    pub(crate) fn was_away(&self, since: Instant) {
+        self.departed.lock().doubt(since);
     }
 
     /// These transitions as those who share a chat with their users are notified of them.

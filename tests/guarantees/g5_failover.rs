@@ -1,9 +1,11 @@
-//! G5 over a Redis that comes back with an older truth: a snapshot, or a replica that lagged.
+//! G5 over a Redis that comes back with an older truth or none: emptied, a snapshot, a replica that
+//! lagged; and over a server of a cluster that falls silent.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::watch::Watch;
-use crate::support::{Deployment, Redis, SOON, User, eventually, limited};
+use crate::support::{Deployment, Redis, RedisCluster, SOON, User, Ws, eventually, limited};
 
 /// Buckets of presence: users whose ids differ by it share one, which their node renews for both.
 const BUCKETS: i64 = 64;
@@ -62,6 +64,151 @@ async fn a_redis_restored_from_a_snapshot_has_no_ghosts() {
         let told = watch.statuses(&leaving);
         println!("G5 Redis killed and restored from its snapshot: {ghosts} ghosts, told {told:?}");
         assert_eq!(told, ["online", "offline", "online"], "each transition once");
+    })
+    .await;
+}
+
+/// Someone who watches on another gateway than those who come and go.
+struct Observed {
+    d: Deployment,
+    redis: Arc<Redis>,
+    chat_id: i64,
+    watch: Watch,
+}
+
+impl Observed {
+    async fn start(grace_seconds: u64) -> Self {
+        let redis = Redis::private().await;
+        let builder = Deployment::cluster(1, 2).redis(&redis).env("PRESENCE_LEASE_SECONDS", LEASE.as_secs());
+        let d = builder.env("PRESENCE_GRACE_SECONDS", grace_seconds).start().await;
+        let observer = d.user().await;
+        let chat_id = observer.group_id(&[]).await;
+        let watch = Watch::subscribed(observer.connect_to(1).await, chat_id).await;
+        Self { d, redis, chat_id, watch }
+    }
+
+    /// A user who is online by the first gateway, which holds nobody else.
+    async fn came(&self) -> (User, Ws) {
+        let user = self.d.user().await;
+        user.join(self.chat_id).await;
+        let ws = user.connect_to(0).await;
+        self.watch.expect_status(&user, "online", SOON).await;
+        (user, ws)
+    }
+
+    /// The last connection goes, and Redis hears of it: the grace runs.
+    async fn leaves(&self, ws: Ws) {
+        ws.close().await;
+        let any = "for _, key in ipairs(redis.call('KEYS', '*:grace')) do return redis.call('ZCARD', key) end return 0";
+        eventually("in grace", SOON, async || {
+            (self.redis.command(&["EVAL", any, "0"]).await == redis::Value::Int(1)).then_some(())
+        })
+        .await;
+    }
+
+    async fn expect_offline(&self, user: &User, what: &str) {
+        let told = self.watch.expect_status(user, "offline", 2 * LEASE + SOON).await;
+        assert!(!is_online(user, user).await);
+        println!("G5 {what}: told offline, {}", told.frame["last_seen_at"]);
+    }
+}
+
+#[tokio::test]
+async fn who_is_in_grace_when_redis_loses_its_data_is_told_offline() {
+    limited(async {
+        let o = Observed::start(2).await;
+        let (user, ws) = o.came().await;
+        o.leaves(ws).await;
+        o.redis.command(&["FLUSHALL"]).await;
+        o.expect_offline(&user, "Redis flushed while a user was in grace").await;
+        assert_eq!(o.watch.statuses(&user), ["online", "offline"]);
+
+        let (user, ws) = o.came().await;
+        o.leaves(ws).await;
+        o.redis.kill().await;
+        o.redis.start().await;
+        o.expect_offline(&user, "Redis restarted empty while a user was in grace").await;
+
+        let (user, ws) = o.came().await;
+        o.leaves(ws).await;
+        o.redis.kill().await;
+        tokio::time::sleep(LEASE + LEASE / 2).await;
+        o.redis.start().await;
+        o.expect_offline(&user, "Redis back empty after more than a lease").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_left_while_redis_was_away_is_told_offline() {
+    limited(async {
+        let o = Observed::start(1).await;
+        let (user, ws) = o.came().await;
+        o.redis.kill().await;
+        ws.close().await;
+        tokio::time::sleep(LEASE + LEASE / 2).await;
+        o.redis.start().await;
+        o.expect_offline(&user, "the only user of a bucket left while Redis was away, back empty").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn whom_a_snapshot_brings_back_untold_is_told_offline() {
+    limited(async {
+        let o = Observed::start(2).await;
+        // The snapshot has the user online, or not yet.
+        for saved_first in [false, true] {
+            if saved_first {
+                o.redis.command(&["SAVE"]).await;
+            }
+            let (user, ws) = o.came().await;
+            if !saved_first {
+                o.redis.command(&["SAVE"]).await;
+            }
+            o.leaves(ws).await;
+            o.redis.kill().await;
+            // Longer than the grace: nobody swept meanwhile.
+            tokio::time::sleep(Duration::from_secs(4)).await;
+            o.redis.start().await;
+            o.expect_offline(&user, "Redis restored from a snapshot of before").await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_server_of_the_cluster_that_falls_silent_is_missed_until_its_replica_takes_over() {
+    limited(async {
+        let mut cluster = RedisCluster::start(3).await;
+        cluster.add_replica(0).await;
+        let d = Deployment::cluster(1, 1).env("REDIS_URL", cluster.urls()[..3].join(",")).start().await;
+        let mut users = Vec::new();
+        for _ in 0..12 {
+            let user = d.user().await;
+            let ws = user.connect_to(0).await;
+            users.push((user, ws));
+        }
+        cluster.servers[0].freeze();
+        let replica = &cluster.servers[3];
+        eventually("the replica takes over", Duration::from_secs(30), async || {
+            replica.text(&["INFO", "replication"]).await.contains("role:master").then_some(())
+        })
+        .await;
+        let promoted = std::time::Instant::now();
+        let asking = d.user().await;
+        let count = async || {
+            let answer = asking.rest.get("/ws/online-users?limit=1").await;
+            (answer.status == 200).then(|| answer.json["count"].as_u64())?
+        };
+        eventually("the list", SOON, async || (count().await? == 12).then_some(())).await;
+        println!("G5 one server of a cluster frozen: the list {:.1?} after its replica took over", promoted.elapsed());
+        for n in 13..=24 {
+            let user = d.user().await;
+            let ws = user.connect_to(0).await;
+            users.push((user, ws));
+            eventually("one more", SOON, async || (count().await? == n).then_some(())).await;
+        }
     })
     .await;
 }

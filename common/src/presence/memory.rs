@@ -1,7 +1,7 @@
 //! Presence within one process: the same rules as in Redis, under one lock, by the process's own
 //! steady clock.
 
-use super::{Lead, Online, Outcome, Own, Presence, REMEMBERED_FOR, Transition, newest};
+use super::{Contact, Lead, Online, Outcome, Own, Presence, REMEMBERED_FOR, Transition, newest};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::id::{NodeId, UserId};
@@ -114,12 +114,20 @@ impl Presence for MemoryPresence {
         Outcome::default()
     }
 
+    async fn depart_anew(&self, _: &NodeId, _: &[UserId], _: Duration) -> Outcome {
+        // This memory and the node's are lost together.
+        Outcome::default()
+    }
+
+    fn contact(&self, _: UserId) -> Contact {
+        Contact { losses: 0, answered: Some(std::time::Instant::now()) }
+    }
+
     async fn renew(&self, node: &NodeId, users: &[UserId]) -> Outcome {
         Outcome::decided(self.hold(node, users))
     }
 
-    async fn surplus(&self, _: &NodeId, _: &[UserId], _: usize) -> Result<Vec<UserId>> {
-        // This memory and the node's are lost together.
+    async fn surplus(&self, _: &NodeId, _: &[UserId]) -> Result<Vec<UserId>> {
         Ok(Vec::new())
     }
 

@@ -29,11 +29,9 @@ use crate::id::{NodeId, UserId};
 use crate::model::Page;
 use async_trait::async_trait;
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use time::OffsetDateTime;
 
-/// How many calls of [`Presence::surplus`] look at all users: those of one lease.
-pub const SURPLUS_TURNS: usize = 3;
 /// How long what was published is remembered.
 pub const REMEMBERED_FOR: Duration = Duration::from_mins(10);
 
@@ -109,6 +107,15 @@ pub struct Fleet {
     pub fewest: u64,
 }
 
+/// What this process knows of the part of the back end that keeps a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Contact {
+    /// How often that part was seen to have lost what it knew.
+    pub losses: u64,
+    /// When it answered last.
+    pub answered: Option<Instant>,
+}
+
 /// The outcome of a call for many users: it may have failed for some of them.
 #[derive(Debug, Default)]
 pub struct Outcome {
@@ -154,6 +161,15 @@ pub trait Presence: Send + Sync + 'static {
     /// other node holds. A drain gives a longer `grace` to clients that it asked to wait.
     async fn depart(&self, node: &NodeId, users: &[UserId], grace: Duration) -> Outcome;
 
+    /// The same where the back end may have lost what it knew of these users since they departed
+    /// ([`Self::contact`]): those of whom it knows nothing are reported offline too. `grace` is a
+    /// lease at least, in which a node that holds one of them says so.
+    async fn depart_anew(&self, node: &NodeId, users: &[UserId], grace: Duration) -> Outcome;
+
+    /// What this process knows of the part that keeps the user. [`Self::surplus`] and the other
+    /// calls find out.
+    fn contact(&self, user: UserId) -> Contact;
+
     /// Renews the node's lease. `users` are all that the node holds; it registers those who are not
     /// registered. They are returned as online, because their arrival failed or a sweep took them
     /// while the node was cut off. After Redis was emptied they are not returned: they were online
@@ -162,9 +178,8 @@ pub trait Presence: Send + Sync + 'static {
 
     /// The users that the back end believes the node holds, and that are not among `users`, which
     /// are all that the node has registered. A Redis that came back from a snapshot, or a replica
-    /// that lagged, has not heard of their departure. A call looks at the buckets that the renewal
-    /// before it counted, and at a part of the others: [`SURPLUS_TURNS`] see all.
-    async fn surplus(&self, node: &NodeId, users: &[UserId], turn: usize) -> Result<Vec<UserId>>;
+    /// that lagged, has not heard of their departure.
+    async fn surplus(&self, node: &NodeId, users: &[UserId]) -> Result<Vec<UserId>>;
 
     /// Takes users out that the node does not hold and whose departure was reported before. It
     /// reports nothing.

@@ -12,7 +12,7 @@ mod renewal;
 mod scripts;
 mod sweeping;
 
-use super::{Lead, Online, Outcome, Own, Presence, REMEMBERED_FOR, Transition, newest};
+use super::{Contact, Lead, Online, Outcome, Own, Presence, REMEMBERED_FOR, Transition, newest};
 use crate::error::{Error, Result};
 use crate::event;
 use crate::id::{NodeId, UserId};
@@ -26,10 +26,9 @@ use redis::{Cmd, Value};
 use scripts::Scripts;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use sweeping::Leading;
 use time::OffsetDateTime;
-use tokio::time::Instant;
 
 /// Buckets: enough to load every node of a large cluster, few enough for one round trip.
 const BUCKETS: usize = 64;
@@ -68,7 +67,9 @@ struct Seen {
     epoch: String,
     /// When that came.
     at: Option<Instant>,
-    /// Whether the process held users of it when it last named all that it holds.
+    /// How often it answered another epoch.
+    losses: u64,
+    /// Whether the process held users of it when it last named all that it holds, or since.
     holds: bool,
     /// The digest of the users that the bucket was compared with.
     digest: Option<u64>,
@@ -84,6 +85,15 @@ impl Seen {
         let is_fresh = self.at.is_some_and(|at| at.elapsed() <= lease);
         if self.holds || is_fresh { &self.epoch } else { "" }
     }
+
+    /// The bucket answered.
+    fn answered(&mut self, epoch: &str) {
+        self.at = Some(Instant::now());
+        if self.epoch != epoch {
+            self.losses += u64::from(!self.epoch.is_empty());
+            epoch.clone_into(&mut self.epoch);
+        }
+    }
 }
 
 impl RedisPresence {
@@ -97,6 +107,13 @@ impl RedisPresence {
             leader: format!("{namespace}p:leader"),
             leading: Mutex::default(),
             seen: (0..BUCKETS).map(|_| Mutex::default()).collect(),
+        }
+    }
+
+    /// The process held these users until now at least.
+    fn held(&self, users: &[UserId]) {
+        for user in users {
+            self.seen[bucket(*user)].lock().holds = true;
         }
     }
 
@@ -138,27 +155,37 @@ impl RedisPresence {
 #[async_trait]
 impl Presence for RedisPresence {
     async fn arrive(&self, node: &NodeId, users: &[UserId]) -> Outcome {
-        let ran = self.run(self.calls(&self.scripts.arrive, node, users, None)).await;
-        for user in users {
-            self.seen[bucket(*user)].lock().holds = true;
-        }
+        let ran = self.run(self.calls(&self.scripts.arrive, node, users, &[])).await;
+        self.held(users);
         ran.outcome
     }
 
     async fn depart(&self, node: &NodeId, users: &[UserId], grace: Duration) -> Outcome {
-        self.run(self.calls(&self.scripts.depart, node, users, Some(grace))).await.outcome
+        // Their bucket may have lost them while it was away, and nobody else say so.
+        self.held(users);
+        self.run(self.calls(&self.scripts.depart, node, users, &[millis(grace), 0])).await.outcome
+    }
+
+    async fn depart_anew(&self, node: &NodeId, users: &[UserId], grace: Duration) -> Outcome {
+        let grace = millis(grace.max(self.lease));
+        self.run(self.calls(&self.scripts.depart, node, users, &[grace, 1])).await.outcome
+    }
+
+    fn contact(&self, user: UserId) -> Contact {
+        let seen = self.seen[bucket(user)].lock();
+        Contact { losses: seen.losses, answered: seen.at }
     }
 
     async fn renew(&self, node: &NodeId, users: &[UserId]) -> Outcome {
         self.renew_by_digest(node, users).await
     }
 
-    async fn surplus(&self, node: &NodeId, users: &[UserId], turn: usize) -> Result<Vec<UserId>> {
-        self.listed_beyond(node, users, turn).await
+    async fn surplus(&self, node: &NodeId, users: &[UserId]) -> Result<Vec<UserId>> {
+        self.listed_beyond(node, users).await
     }
 
     async fn forget(&self, node: &NodeId, users: &[UserId]) -> Outcome {
-        self.run(self.calls(&self.scripts.forget, node, users, None)).await.outcome
+        self.run(self.calls(&self.scripts.forget, node, users, &[])).await.outcome
     }
 
     async fn lead(&self, node: &NodeId, own: Own) -> Result<Lead> {
@@ -183,6 +210,7 @@ impl Presence for RedisPresence {
                 call.arg(millis(REMEMBERED_FOR)).arg(PUBLISHED_PER_BUCKET);
                 for transition in transitions {
                     call.arg(transition.user_id.0).arg(event::micros(transition.decided_at));
+                    call.arg(u8::from(transition.online)).arg(event::micros(transition.at) / 1_000);
                 }
                 call.works(transitions.len() * COMMANDS_PER_PUBLICATION);
                 call

@@ -184,16 +184,15 @@ impl Link {
     /// Keeps a connection open: a new one after each that was given up, tried every second.
     async fn keep(&self, server: &Server) {
         loop {
-            match tokio::time::timeout(CONNECT_TIMEOUT, server.connect()).await {
-                Ok(Ok(connection)) => {
+            match server.connect().await {
+                Ok(connection) => {
                     self.open.store(Some(Arc::new(connection)));
                     tracing::debug!("rate limits are counted in Redis");
                     self.broken.notified().await;
                 }
-                Ok(Err(error)) => {
+                Err(error) => {
                     tracing::debug!(%error, "cannot connect to Redis; this process counts the rate limits alone");
                 }
-                Err(_) => tracing::debug!("Redis does not answer; this process counts the rate limits alone"),
             }
             tokio::time::sleep(RECONNECT_PAUSE).await;
         }
@@ -217,7 +216,8 @@ impl Server {
         connect::server(config).map(Self::Single)
     }
 
-    /// A connection that has answered.
+    /// A connection that has answered. Each step of it ends in time: those to a cluster, of which a
+    /// server is silent, may take more than a second together.
     async fn connect(&self) -> RedisResult<Connection> {
         match self {
             Self::Single(server) => {

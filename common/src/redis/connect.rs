@@ -19,6 +19,10 @@ use std::time::Duration;
 const KEPT_ALIVE: Duration = Duration::from_secs(30);
 const PROBED_EVERY: Duration = Duration::from_secs(5);
 
+/// The longest wait for one server of a cluster: its connection is made in two steps of two such
+/// waits each, and a server that is silent must not cost those who ask the others their time.
+const CLUSTER_TIMEOUT: Duration = Duration::from_millis(300);
+
 /// The addresses of `REDIS_URL`; the error names no part of them, for they may hold a password.
 pub(crate) fn nodes(config: &RedisConfig) -> Result<Vec<ConnectionInfo>> {
     if config.nodes.is_empty() {
@@ -39,14 +43,16 @@ pub(crate) fn server(config: &RedisConfig) -> Result<Server> {
     })
 }
 
-/// A client of the cluster: its nodes get the same settings as the first ones.
+/// A client of the cluster: its nodes get the same settings as the first ones. A command that is
+/// redirected has no time-out: each caller sets one.
 pub(crate) fn cluster(config: &RedisConfig) -> Result<ClusterClient> {
     let builder = ClusterClient::builder(nodes(config)?).tcp_settings(tcp(TcpSettings::default()));
     let builder = match &config.authorities {
         Some(authorities) if uses_tls(config) => builder.certs(certificates(authorities)),
         _ => builder,
     };
-    builder.connection_timeout(CONNECT_TIMEOUT).response_timeout(CONNECT_TIMEOUT).build().map_err(Error::internal)
+    let builder = builder.connection_timeout(CLUSTER_TIMEOUT).response_timeout(CLUSTER_TIMEOUT);
+    builder.overall_response_timeout(None).build().map_err(Error::internal)
 }
 
 fn uses_tls(config: &RedisConfig) -> bool {

@@ -1,17 +1,18 @@
 //! Commands to Redis beside the bus: pooled connections to a single server or a cluster, every
 //! wait bounded.
 
+mod cluster;
+
+use self::cluster::Cluster;
 use super::script::{self, ScriptCall};
 use super::{Server, connect};
 use crate::config::RedisConfig;
 use crate::error::{Error, Result};
 use deadpool::Runtime;
-use deadpool::managed::{self, Metrics, Object, RecycleError, RecycleResult};
+use deadpool::managed::{self, Metrics, RecycleError, RecycleResult};
 use futures_util::future::join_all;
 use parking_lot::Mutex;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
-use redis::cluster::ClusterClient;
-use redis::cluster_async::ClusterConnection;
 use redis::{Cmd, Pipeline, PushInfo, PushKind, RedisError, RedisResult, ServerError, ServerErrorKind, Value};
 use std::fmt;
 use std::sync::Arc;
@@ -38,7 +39,7 @@ pub struct RedisPool {
 
 enum Inner {
     Single(managed::Pool<ToServer>),
-    Cluster(managed::Pool<ToCluster>),
+    Cluster(Box<Cluster>),
 }
 
 /// Opens connections to one server.
@@ -100,22 +101,6 @@ impl managed::Manager for ToServer {
     }
 }
 
-/// Opens connections to a cluster.
-struct ToCluster(ClusterClient);
-
-impl managed::Manager for ToCluster {
-    type Type = ClusterConnection;
-    type Error = RedisError;
-
-    async fn create(&self) -> RedisResult<ClusterConnection> {
-        self.0.get_async_connection().await
-    }
-
-    async fn recycle(&self, connection: &mut ClusterConnection, _: &Metrics) -> RecycleResult<RedisError> {
-        Ok(redis::cmd("PING").query_async::<()>(connection).await?)
-    }
-}
-
 /// Every wait of the pool ends within `timeout`.
 fn pool<M: managed::Manager>(manager: M, timeout: Duration) -> Result<managed::Pool<M>> {
     let builder = managed::Pool::builder(manager).max_size(CONNECTIONS).runtime(Runtime::Tokio1);
@@ -133,7 +118,7 @@ impl RedisPool {
     /// One that asks a connection before it is used where it was unused for that long.
     fn trusting(config: &RedisConfig, timeout: Duration, trusted_idle: Duration) -> Result<Self> {
         let inner = if config.cluster {
-            Inner::Cluster(pool(ToCluster(connect::cluster(config)?), timeout)?)
+            Inner::Cluster(Box::new(Cluster::new(connect::cluster(config)?)))
         } else {
             let (server, asked_within) = (connect::server(config)?, timeout / ASKED_WITHIN);
             let manager = ToServer { server, trusted_idle, asked_within, found_lost: Mutex::default() };
@@ -267,13 +252,13 @@ impl RedisPool {
                 link.unfit = answers.iter().any(is_not_primary);
                 Ok(answers.into_iter().map(Ok).collect())
             }
-            Inner::Cluster(pool) => {
-                let connection = pool.get().await.map_err(Error::unavailable)?;
+            Inner::Cluster(cluster) => {
+                let connection = cluster.get().await?;
                 // Less than the whole call's time, so that the answers that came are returned
                 // within it.
                 let share = self.timeout * 3 / 4;
                 let each = commands.iter().map(|command| {
-                    let mut connection = (*connection).clone();
+                    let mut connection = connection.clone();
                     // Each by itself: if one server of the cluster is frozen, the others' answers
                     // count.
                     async move {
@@ -284,9 +269,7 @@ impl RedisPool {
                     }
                 });
                 let answers = join_all(each).await;
-                if answers.iter().any(RedisResult::is_err) {
-                    drop(Object::take(connection));
-                }
+                cluster.heard(commands, &answers);
                 Ok(answers)
             }
         }

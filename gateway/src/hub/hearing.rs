@@ -9,7 +9,7 @@ pub(super) const LOOK: Duration = Duration::from_secs(1);
 /// A look that comes so much later than the one before: the process was stopped.
 const STOPPED: Duration = Duration::from_secs(3);
 /// A link that went silent is noticed within this time.
-const NOTICED_WITHIN: Duration = Duration::from_secs(10);
+pub(super) const NOTICED_WITHIN: Duration = Duration::from_secs(10);
 /// An outage counts for this long after its end: by then every topic is subscribed anew.
 const REMEMBERED: Duration = Duration::from_secs(10);
 

@@ -1,10 +1,10 @@
 //! The statuses and notices that this node did not hear: while its link to the bus was away, or
-//! because publications came faster than they were taken. Presence remembers the statuses that
-//! were published, and the store knows the notices. The node reads both again and delivers them
-//! to the shards, which drop what they had.
+//! because publications came faster than they were taken or delivered. Presence remembers the
+//! statuses that were published, and the store knows the notices. The node reads both again and
+//! delivers them to the shards, which drop what they had.
 
 use super::Hub;
-use super::hearing::LOOK;
+use super::hearing::{LOOK, NOTICED_WITHIN};
 use crate::inbox::{Delivery, ToShard};
 use crate::presence::{SWEEP, USERS_PER_CALL};
 use messenger_common::dispatch::{EventSink, SinkEvent};
@@ -62,8 +62,18 @@ impl Hub {
         }
     }
 
+    /// A shard dropped statuses that came since then, and has delivered the others: those that it
+    /// dropped are read again.
+    pub(crate) fn dropped_statuses(&self, since: Instant) {
+        // They may have been acknowledged before they reached the shard.
+        let since = since.checked_sub(NOTICED_WITHIN).unwrap_or(since);
+        let mut dropped = self.dropped.lock();
+        *dropped = Some(dropped.map_or(since, |earlier| earlier.min(since)));
+        self.missed.notify_one();
+    }
+
     /// Reads the statuses that were missed, each time that the topic of all nodes is subscribed
-    /// anew; ends with the process.
+    /// anew, and those that were dropped; ends with the process.
     pub(crate) async fn read_missed_statuses(self: Arc<Self>) {
         let stopping = self.lifecycle.stopping();
         let mut failed: Option<Instant> = None;
@@ -73,13 +83,15 @@ impl Hub {
                 () = self.missed.notified() => {}
             }
             let missing = self.hearing.missing_since(Instant::now());
-            let since = failed.take().map_or(missing, |failed| failed.min(missing));
+            let since = [failed.take(), self.dropped.lock().take()].into_iter().flatten().fold(missing, Instant::min);
             if let Err(error) = self.deliver_published(since.elapsed()).await {
                 tracing::debug!(%error, "cannot read the statuses that were missed; retrying");
                 failed = Some(since);
                 tokio::time::sleep(SWEEP).await;
                 self.missed.notify_one();
+                continue;
             }
+            self.presence.was_away(since);
         }
     }
 

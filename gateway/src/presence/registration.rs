@@ -1,33 +1,28 @@
 //! The task that registers: first the lease, then the changes, then what failed.
 
 use super::changes::Change;
-use super::departed::Departed;
 use super::{Parts, PresenceKeeper, SWEEP, USERS_PER_CALL};
 use crate::protocol::EXTRA_GRACE;
-use messenger_common::error::Error;
 use messenger_common::id::UserId;
 use messenger_common::once::OncePerCause;
 use messenger_common::presence::Outcome;
-use std::collections::HashSet;
-use std::time::Instant;
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
 use tokio::time::MissedTickBehavior;
 
 /// The state of the task.
 pub(super) struct Registration<'a> {
     keeper: &'a PresenceKeeper,
     parts: &'a Parts,
-    /// The users that the back end may believe this node holds.
-    registered: HashSet<UserId>,
-    departed: Departed,
+    /// The users that the back end may believe this node holds; and its losses when it was told
+    /// of them.
+    registered: HashMap<UserId, u64>,
     logged: OncePerCause,
-    /// The turn of what is compared at a renewal.
-    turn: usize,
 }
 
 impl<'a> Registration<'a> {
     pub(super) fn new(keeper: &'a PresenceKeeper) -> Self {
-        let (registered, departed) = (HashSet::new(), Departed::default());
-        Self { keeper, parts: &keeper.parts, registered, departed, logged: OncePerCause::default(), turn: 0 }
+        Self { keeper, parts: &keeper.parts, registered: HashMap::new(), logged: OncePerCause::default() }
     }
 
     pub(super) async fn run(mut self) {
@@ -50,14 +45,28 @@ impl<'a> Registration<'a> {
 
     async fn renew(&mut self) {
         let here = self.settled_here();
+        let known = self.with_losses(&here);
         let renewed = self.parts.presence.renew(&self.parts.node, &here).await;
         // It registers users that are unknown, perhaps also where it failed: whoever leaves from
         // now on departs.
-        self.registered.extend(here);
+        self.know(known, &renewed.failed.iter().copied().collect());
         self.log(&renewed);
         self.parts.announcer.announce(renewed.transitions);
         self.correct().await;
-        self.turn = self.turn.wrapping_add(1);
+    }
+
+    /// The back end was told of these users, but for those for whom that failed.
+    fn know(&mut self, users: Vec<(UserId, u64)>, failed: &HashSet<UserId>) {
+        for (user, losses) in users {
+            let known = self.registered.entry(user).or_insert(losses);
+            if !failed.contains(&user) {
+                *known = losses;
+            }
+        }
+    }
+
+    fn with_losses(&self, users: &[UserId]) -> Vec<(UserId, u64)> {
+        users.iter().map(|user| (*user, self.parts.presence.contact(*user).losses)).collect()
     }
 
     /// The users that the node holds, but for those who are being registered: `arrive` announces
@@ -67,26 +76,44 @@ impl<'a> Registration<'a> {
         held.here.iter().filter(|user| !held.changed.contains(**user)).copied().collect()
     }
 
-    /// Ends what the back end believes of this node and is not so: the users who left before the
-    /// snapshot that it came back from, or within a failover's lag.
+    /// Ends what the back end believes of this node and is not so: the users who left after the
+    /// snapshot that it came back from, or within a failover's lag. And those who left shortly
+    /// before it lost what it knew depart anew.
     async fn correct(&self) {
         let parts = self.parts;
-        let known: Vec<UserId> = self.registered.iter().copied().collect();
-        let ended = async {
-            let surplus = parts.presence.surplus(&parts.node, &known, self.turn).await?;
-            // Of those who left long ago it was reported; of the others perhaps not.
-            let (reported, left): (Vec<_>, Vec<_>) =
-                surplus.into_iter().partition(|user| self.departed.is_reported(*user, parts.grace));
-            if !reported.is_empty() {
-                self.log(&parts.presence.forget(&parts.node, &reported).await);
+        let known: Vec<UserId> = self.registered.keys().copied().collect();
+        match parts.presence.surplus(&parts.node, &known).await {
+            Ok(surplus) => {
+                let (reported, left) = self.keeper.departed.lock().reported(surplus, parts.grace);
+                if !reported.is_empty() {
+                    self.log(&parts.presence.forget(&parts.node, &reported).await);
+                }
+                self.depart_again(left, false).await;
             }
-            if !left.is_empty() {
-                self.log(&parts.presence.depart(&parts.node, &left, parts.grace).await);
+            Err(error) => tracing::debug!(%error, "cannot compare presence with what the node holds"),
+        }
+        let mut lost = self.keeper.departed.lock().lost(|user| parts.presence.contact(user), parts.lease);
+        lost.retain(|(user, _)| !self.registered.contains_key(user));
+        self.depart_again(lost, true).await;
+    }
+
+    /// Tells the back end once more who left, and with which grace.
+    async fn depart_again(&self, mut left: Vec<(UserId, Duration)>, is_lost: bool) {
+        let (presence, node) = (&self.parts.presence, &self.parts.node);
+        left.sort_unstable_by_key(|(_, grace)| *grace);
+        for some in left.chunk_by(|(_, one), (_, other)| one == other).flat_map(|same| same.chunks(USERS_PER_CALL)) {
+            let (grace, users) = (some[0].1, some.iter().map(|(user, _)| *user).collect::<Vec<_>>());
+            let losses = self.with_losses(&users);
+            let outcome = if is_lost {
+                presence.depart_anew(node, &users, grace).await
+            } else {
+                presence.depart(node, &users, grace).await
+            };
+            self.log(&outcome);
+            let mut departed = self.keeper.departed.lock();
+            for (user, losses) in losses.into_iter().filter(|(user, _)| !outcome.failed.contains(user)) {
+                departed.insert(user, grace, losses, Instant::now());
             }
-            Ok::<_, Error>(())
-        };
-        if let Err(error) = ended.await {
-            tracing::debug!(%error, "cannot compare presence with what the node holds");
         }
     }
 
@@ -112,8 +139,9 @@ impl<'a> Registration<'a> {
                 self.keeper.held.lock().changed.put_back(user, change);
                 continue;
             }
-            if !here && self.registered.remove(&user) {
-                self.departed.insert(user);
+            if !here && let Some(losses) = self.registered.remove(&user) {
+                let grace = self.grace(change.released);
+                self.keeper.departed.lock().insert(user, grace, losses, Instant::now());
             }
             // The receiver may have hung up.
             change.waiting.into_iter().for_each(|waiting| waiting.send(()).unwrap_or(()));
@@ -133,26 +161,35 @@ impl<'a> Registration<'a> {
         let arrived: Vec<UserId> = changes.iter().filter(|(_, here, _)| *here).map(|(user, ..)| *user).collect();
         // A user who connected and left before either was registered was never there.
         let leaving = |released: bool| -> Vec<UserId> {
-            let gone = changes
-                .iter()
-                .filter(|(user, here, change)| !here && change.released == released && self.registered.contains(user));
+            let gone = changes.iter().filter(|(user, here, change)| {
+                !here && change.released == released && self.registered.contains_key(user)
+            });
             gone.map(|(user, ..)| *user).collect()
         };
-        let graces = [(leaving(false), parts.grace), (leaving(true), parts.grace + EXTRA_GRACE)];
+        let known = self.with_losses(&arrived);
         if !arrived.is_empty() {
             let outcome = parts.presence.arrive(&parts.node, &arrived).await;
             self.log(&outcome);
             parts.announcer.announce(outcome.transitions);
             failed.extend(outcome.failed);
         }
-        for (users, grace) in graces.iter().filter(|(users, _)| !users.is_empty()) {
-            let outcome = parts.presence.depart(&parts.node, users, *grace).await;
+        for released in [false, true] {
+            let users = leaving(released);
+            if users.is_empty() {
+                continue;
+            }
+            let outcome = parts.presence.depart(&parts.node, &users, self.grace(released)).await;
             self.log(&outcome);
             failed.extend(outcome.failed);
         }
         // Registered or not: repeating it does no harm, and whoever leaves from now on departs.
-        self.registered.extend(arrived);
+        self.know(known, &failed);
         failed
+    }
+
+    /// The grace of one who left; `released`: a client of the user was told to come back.
+    fn grace(&self, released: bool) -> Duration {
+        self.parts.grace + if released { EXTRA_GRACE } else { Duration::ZERO }
     }
 
     fn log(&self, outcome: &Outcome) {

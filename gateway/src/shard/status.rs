@@ -9,29 +9,57 @@ use crate::paced::Paced;
 use messenger_common::event::EventKind;
 use messenger_common::id::{ChatId, UserId};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// How many ticks a decision is remembered at least: a minute.
 const TICKS_REMEMBERED: u32 = 120;
 
+/// Users whose status waits at most: as many as presence remembers the publications of, so that a
+/// shard has room for all that it reads again. Each is some 70 bytes of the shard's, and 300 that
+/// all shards share.
+const WAITING: usize = 150_000;
+
 /// The changes still to be delivered.
-#[derive(Default)]
 pub(super) struct Statuses {
     paced: Paced<UserId, (Arc<[StatusFrame]>, usize)>,
     decisions: Decisions,
     ticks: u32,
+    /// Since when some wait.
+    busy_since: Option<Instant>,
+    /// Whether some of these were dropped for want of room.
+    dropped: bool,
+}
+
+impl Default for Statuses {
+    fn default() -> Self {
+        Self { paced: Paced::of(WAITING), decisions: Decisions::default(), ticks: 0, busy_since: None, dropped: false }
+    }
 }
 
 impl Statuses {
     /// Takes changes; of those that concern nobody here it remembers the decision. Returns how many
-    /// were dropped for want of room.
+    /// were dropped for want of room: they are read again later, as if they had not come.
     fn add(&mut self, changes: &Arc<[StatusFrame]>, concerns: impl Fn(&StatusFrame) -> bool) -> u64 {
         let mut dropped = 0;
+        self.busy_since.get_or_insert_with(Instant::now);
         for (at, change) in changes.iter().enumerate() {
             if !self.decisions.is_outdated(change.user_id, change.decided_at_micros) && concerns(change) {
-                dropped += u64::from(self.paced.add(change.user_id, (Arc::clone(changes), at)));
+                if let Some((of, at)) = self.paced.add(change.user_id, (Arc::clone(changes), at)) {
+                    self.decisions.forget(of[at].user_id);
+                    (self.dropped, dropped) = (true, dropped + 1);
+                }
             }
         }
         dropped
+    }
+
+    /// Since when some were dropped, once all others are delivered.
+    fn take_dropped(&mut self) -> Option<Instant> {
+        if !self.paced.is_empty() {
+            return None;
+        }
+        let since = self.busy_since.take();
+        since.filter(|_| std::mem::take(&mut self.dropped))
     }
 
     /// A new tick, a new budget. While the bus is down the present period goes on: what was
@@ -61,7 +89,11 @@ impl Shard {
             self.statuses.borrow_mut().add(changes, is_followed)
         };
         if dropped > 0 {
-            tracing::warn!(shard = self.id, dropped, "too many users came or went at once; some changes were dropped");
+            tracing::warn!(
+                shard = self.id,
+                dropped,
+                "too many users came or went at once; some statuses are delivered later"
+            );
         }
         self.deliver_statuses();
     }
@@ -75,6 +107,9 @@ impl Shard {
 
     fn deliver_statuses(&self) {
         self.batch.run(|| self.statuses.borrow_mut().spend(|change| self.deliver_status(change)));
+        if let Some(since) = self.statuses.borrow_mut().take_dropped() {
+            self.hub.dropped_statuses(since);
+        }
     }
 
     fn deliver_status(&self, change: &StatusFrame) -> u64 {
@@ -98,7 +133,7 @@ impl Shard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::paced::{FRAMES_PER_TICK, WAITING};
+    use crate::paced::FRAMES_PER_TICK;
 
     fn changes(users: impl IntoIterator<Item = i64>) -> Arc<[StatusFrame]> {
         decided(users.into_iter().map(|user| (user, 1)))
@@ -153,7 +188,7 @@ mod tests {
 
     #[test]
     fn only_the_newest_of_a_user_waits_in_his_first_place() {
-        let mut statuses = Statuses { paced: Paced::exhausted(), ..Statuses::default() };
+        let mut statuses = exhausted();
         statuses.add(&changes([1, 2]), |_| true);
         let newer = decided([(3, 2), (1, 2)]);
         statuses.add(&newer, |_| true);
@@ -191,7 +226,7 @@ mod tests {
 
     #[test]
     fn what_waits_is_bounded() {
-        let mut statuses = Statuses { paced: Paced::exhausted(), ..Statuses::default() };
+        let mut statuses = exhausted();
         let most = i64::try_from(WAITING).expect("small");
         assert_eq!(statuses.add(&changes(0..most), |_| true), 0);
         assert_eq!(statuses.add(&changes([most, most + 1]), |_| true), 2);
@@ -201,8 +236,28 @@ mod tests {
     }
 
     #[test]
+    fn what_was_dropped_is_read_again_once_the_others_are_delivered() {
+        let mut statuses = exhausted();
+        let (begun, most) = (Instant::now(), i64::try_from(WAITING).expect("small"));
+        statuses.add(&changes(0..=most), |_| true);
+        assert_eq!(statuses.take_dropped(), None, "the others wait still");
+        statuses.paced.renew();
+        assert_eq!(sent(&mut statuses, 0).len(), WAITING);
+        assert!(statuses.take_dropped().is_some_and(|since| since >= begun));
+        assert_eq!(statuses.take_dropped(), None);
+        // What is read again is the one that was dropped, and those that were delivered.
+        statuses.add(&changes(0..=most), |_| true);
+        assert_eq!(sent(&mut statuses, 1), [0]);
+        assert_eq!(statuses.take_dropped(), None, "nothing was dropped since");
+    }
+
+    fn exhausted() -> Statuses {
+        Statuses { paced: Paced::exhausted(WAITING), ..Statuses::default() }
+    }
+
+    #[test]
     fn what_concerns_nobody_here_takes_no_place() {
-        let mut statuses = Statuses { paced: Paced::exhausted(), ..Statuses::default() };
+        let mut statuses = exhausted();
         let most = i64::try_from(WAITING).expect("small");
         statuses.add(&changes([1]), |_| true);
         assert_eq!(statuses.add(&changes(2..most + 2), |_| false), 0);

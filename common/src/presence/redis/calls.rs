@@ -7,8 +7,6 @@ use crate::id::{NodeId, UserId};
 use crate::presence::{Outcome, Transition};
 use crate::redis::script::{Script, ScriptCall};
 use redis::Value;
-use std::time::Duration;
-use tokio::time::Instant;
 
 /// Users of one script call, so that no call holds the server up.
 pub(super) const USERS_PER_CALL: usize = 150;
@@ -46,21 +44,15 @@ impl RedisPresence {
         call
     }
 
-    /// Calls a script for these users of a node, bucket by bucket.
-    pub(super) fn calls<'a>(
-        &self,
-        script: &'a Script,
-        node: &NodeId,
-        users: &[UserId],
-        grace: Option<Duration>,
-    ) -> Vec<Call<'a>> {
+    /// Calls a script for these users of a node, bucket by bucket; `more` stands before them.
+    pub(super) fn calls<'a>(&self, script: &'a Script, node: &NodeId, users: &[UserId], more: &[u64]) -> Vec<Call<'a>> {
         let mut calls = Vec::new();
         for (bucket, users) in by_bucket(users).into_iter().enumerate() {
             for chunk in users.chunks(USERS_PER_CALL) {
                 let mut script = self.call(script, bucket);
                 script.arg(&node.0);
-                if let Some(grace) = grace {
-                    script.arg(millis(grace));
+                for argument in more {
+                    script.arg(argument);
                 }
                 for user in chunk {
                     script.arg(user.0);
@@ -96,11 +88,7 @@ impl RedisPresence {
         let Value::Array(fields) = answer else { return Err(unreadable()) };
         let [Value::BulkString(epoch), own, rest @ ..] = fields.as_slice() else { return Err(unreadable()) };
         let epoch = std::str::from_utf8(epoch).map_err(|_| unreadable())?;
-        let mut seen = self.seen[bucket].lock();
-        seen.at = Some(Instant::now());
-        if seen.epoch != epoch {
-            epoch.clone_into(&mut seen.epoch);
-        }
+        self.seen[bucket].lock().answered(epoch);
         number(own).zip(transitions(rest)).ok_or_else(unreadable)
     }
 }

@@ -6,12 +6,12 @@
 //! changes them takes it away, and it is taken for the users whose names it was made of. A Redis
 //! that came back from a snapshot has the digest of that time with the users of that time.
 
-use super::answers::number;
+use super::answers::{number, unreadable};
 use super::calls::{COMMANDS_PER_USER, Call, Ran, USERS_PER_CALL, by_bucket};
 use super::{BUCKETS, RedisPresence, bucket, millis};
 use crate::error::Result;
 use crate::id::{NodeId, UserId};
-use crate::presence::{Outcome, SURPLUS_TURNS};
+use crate::presence::Outcome;
 use redis::Value;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -138,14 +138,14 @@ impl RedisPresence {
     }
 
     /// The users that the buckets list for the node beyond `users`.
-    pub(super) async fn listed_beyond(&self, node: &NodeId, users: &[UserId], turn: usize) -> Result<Vec<UserId>> {
+    pub(super) async fn listed_beyond(&self, node: &NodeId, users: &[UserId]) -> Result<Vec<UserId>> {
         let (mut listed, mut asked) = (Vec::new(), Vec::new());
         for (bucket, seen) in self.seen.iter().enumerate() {
-            // The renewal counted where the node holds users. Of the others some are asked in turn.
+            // The renewal counted where the node holds users. The others are asked also whether
+            // they were emptied: users of theirs may have left this node lately.
             match seen.lock().listed.take() {
                 Some(count) => listed.push((bucket, count)),
-                None if bucket % SURPLUS_TURNS == turn % SURPLUS_TURNS => asked.push(bucket),
-                None => {}
+                None => asked.push(bucket),
             }
         }
         let calls: Vec<_> = asked
@@ -156,9 +156,16 @@ impl RedisPresence {
                 call
             })
             .collect();
-        let counts = self.pool.run(&calls).await?;
-        listed
-            .extend(asked.into_iter().zip(counts).filter_map(|(bucket, count)| Some((bucket, number(&count.ok()?)?))));
+        for (bucket, answer) in asked.into_iter().zip(self.pool.run(&calls).await?) {
+            let Ok(Value::Array(fields)) = answer else { continue };
+            let [Value::BulkString(epoch), count] = fields.as_slice() else { return Err(unreadable()) };
+            let epoch = std::str::from_utf8(epoch).map_err(|_| unreadable())?;
+            // One without an epoch gets it from the next script, which is told of the loss.
+            if !epoch.is_empty() {
+                self.seen[bucket].lock().answered(epoch);
+            }
+            listed.push((bucket, number(count).ok_or_else(unreadable)?));
+        }
         let mut known = vec![0_i64; BUCKETS];
         for user in users {
             known[bucket(*user)] += 1;

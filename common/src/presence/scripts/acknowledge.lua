@@ -3,19 +3,21 @@
 -- KEYS[1]  the bucket
 -- ARGV[1]  how long a publication is remembered, ms
 -- ARGV[2]  how many publications are remembered; beyond it the oldest are forgotten
--- ARGV[3…] user, when it was decided (µs), user, when, …
+-- ARGV[3…] of each: user, when it was decided (µs), 1 online or 0 offline, since when (ms)
 --
--- A later decision about a user stays pending. `published` has what was published, `user 1 at
--- decided` (0: offline), score = when (ms).
+-- A later decision about a user stays pending, and is remembered once it is published. A bucket
+-- that was emptied since the decision has it pending no longer: it was published all the same.
+-- `published` has what was published, `user 1 at decided` (0: offline), score = when (ms).
 local pending, claims, published = KEYS[1] .. ':pending', KEYS[1] .. ':claims', KEYS[1] .. ':published'
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-for i = 3, #ARGV, 2 do
-    local transition, decided = string.match(redis.call('HGET', pending, ARGV[i]) or '', '^(%d %d+ (%d+)) ')
-    if decided == ARGV[i + 1] then
-        redis.call('HDEL', pending, ARGV[i])
-        redis.call('ZREM', claims, ARGV[i])
-        redis.call('ZADD', published, now, ARGV[i] .. ' ' .. transition)
+for i = 3, #ARGV, 4 do
+    local user, decided, is_online, at = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+    local stands = string.match(redis.call('HGET', pending, user) or '', '^%d %d+ (%d+) ') or '0'
+    if tonumber(stands) <= tonumber(decided) then
+        redis.call('HDEL', pending, user)
+        redis.call('ZREM', claims, user)
+        redis.call('ZADD', published, now, user .. ' ' .. is_online .. ' ' .. at .. ' ' .. decided)
     end
 end
 redis.call('ZREMRANGEBYSCORE', published, '-inf', now - ARGV[1])

@@ -1,5 +1,5 @@
--- Answers how many users a bucket lists for a node.
+-- Answers a bucket's epoch, '' where it has none, and how many users it lists for a node.
 --
 -- KEYS[1]  the bucket
 -- ARGV[1]  the node
-return redis.call('SCARD', KEYS[1] .. ':n:' .. ARGV[1])
+return { redis.call('HGET', KEYS[1] .. ':state', 'epoch') or '', redis.call('SCARD', KEYS[1] .. ':n:' .. ARGV[1]) }

@@ -69,7 +69,7 @@ async fn a_snapshot_from_between_two_renewals_is_compared() {
     server.start().await;
     until("it answers again", || async { a.presence.renew(&a.id, &ids(&[2, 66])).await.whole().is_ok() }).await;
     assert!(a.is_online(66).await && a.is_online(130).await, "130 as the snapshot has it");
-    assert_eq!(a.presence.surplus(&a.id, &ids(&[2, 66]), 0).await.unwrap(), ids(&[130]));
+    assert_eq!(a.presence.surplus(&a.id, &ids(&[2, 66])).await.unwrap(), ids(&[130]));
 }
 
 /// A node that was taken for dead by another is not kept as it was by its digest.

@@ -61,6 +61,48 @@ async fn who_went_during_the_emptiness_is_told_offline_once() {
     assert!(b.is_online(2).await && b.is_online(3).await && !b.is_online(1).await);
 }
 
+/// 1 was in grace, 2 is with b still: the bucket lost both, and knows of 1 again by its departure.
+#[tokio::test]
+async fn who_was_in_grace_when_it_was_emptied_departs_anew() {
+    let back_end = BackEnd::redis().await;
+    let (a, b) = (back_end.node("a"), back_end.node("b"));
+    a.arrive(&[1, 2]).await;
+    b.arrive(&[2]).await;
+    let losses = |user| a.presence.contact(UserId(user)).losses;
+    let before = [1, 2].map(losses);
+    a.depart(&[1, 2]).await;
+    server(&back_end).command(&["FLUSHALL"]).await;
+    assert_eq!(b.renew(&[2]).await, []);
+    assert_eq!(b.sweep().await, []);
+    assert_eq!(surplus(&a, &[]).await, []);
+    assert_eq!([1, 2].map(losses), before.map(|losses| losses + 1), "a, who holds nobody, learns of the loss");
+    a.presence.depart_anew(&a.id, &ids(&[1, 2]), GRACE).await.whole().unwrap();
+    let told = b.sweep_until(&[2], 1).await;
+    assert_eq!(told, [(1, false)]);
+    assert!(b.is_online(2).await && !b.is_online(1).await);
+}
+
+/// Redis was away for longer than a lease and came back empty. The only user of a bucket left
+/// meanwhile: nobody else says that the bucket lost anything.
+#[tokio::test]
+async fn who_left_during_a_long_absence_is_told_offline() {
+    let back_end = BackEnd::redis().await;
+    let a = back_end.node("a");
+    a.arrive(&[1]).await;
+    assert_eq!(a.renew(&[1]).await, []);
+    server(&back_end).kill().await;
+    let killed = Instant::now();
+    let mut ticks = tokio::time::interval(LEASE / 3);
+    while killed.elapsed() < LEASE + LEASE / 2 {
+        ticks.tick().await;
+        a.presence.renew(&a.id, &[]).await;
+        assert!(a.presence.depart(&a.id, &ids(&[1]), GRACE).await.whole().is_err());
+    }
+    server(&back_end).start().await;
+    until("it answers again", || async { a.presence.depart(&a.id, &ids(&[1]), GRACE).await.whole().is_ok() }).await;
+    assert_eq!(a.sweep_until(&[], 1).await, [(1, false)]);
+}
+
 /// A node that holds nobody of a bucket saw it last before Redis was emptied, and comes when
 /// others have made it whole long since.
 #[tokio::test]

@@ -40,7 +40,7 @@ async fn an_idle_gateway_asks_at_most_five_commands_a_second_whatever_it_holds()
         }
         let renew = async || {
             assert_eq!(a.renew(&held).await, []);
-            assert_eq!(a.presence.surplus(&a.id, &ids(&held), 0).await.unwrap(), []);
+            assert_eq!(a.presence.surplus(&a.id, &ids(&held)).await.unwrap(), []);
         };
         let sweep = async || assert_eq!(a.lead().await, (true, Some(users.unsigned_abs())));
         // The first names all. The first that asks becomes the one that sweeps, and a server learns

@@ -140,13 +140,9 @@ impl Node {
     }
 }
 
-/// All that is surplus, turn by turn.
+/// All that is surplus.
 async fn surplus(node: &Node, users: &[i64]) -> Vec<UserId> {
-    let mut all = Vec::new();
-    for turn in 0..super::SURPLUS_TURNS {
-        all.extend(node.presence.surplus(&node.id, &ids(users), turn).await.unwrap());
-    }
-    all
+    node.presence.surplus(&node.id, &ids(users)).await.unwrap()
 }
 
 fn ids(users: &[i64]) -> Vec<UserId> {

@@ -47,3 +47,21 @@ async fn what_is_not_acknowledged_was_not_published(back_end: BackEnd) {
     a.publish(came.into_iter().filter(|transition| transition.user_id.0 == 2).collect()).await;
     assert_eq!(published(&a, LONG).await, HashMap::from([(2, vec![true])]));
 }
+
+/// Decided before Redis lost its data, announced after.
+#[tokio::test]
+async fn what_was_announced_after_a_loss_is_remembered() {
+    let server = messenger_testing::Redis::private().await;
+    let back_end = BackEnd::Redis(server.clone());
+    let (a, b) = (back_end.node("a"), back_end.node("b"));
+    let came = a.presence.arrive(&a.id, &ids(&[1, 2])).await.whole().unwrap();
+    server.command(&["FLUSHALL"]).await;
+    // A later decision stands about 2: that one is to be announced.
+    let later = b.presence.arrive(&b.id, &ids(&[2])).await.whole().unwrap();
+    a.publish(came.clone()).await;
+    assert_eq!(published(&b, LONG).await, HashMap::from([(1, vec![true])]));
+    assert!(b.presence.published(LONG).await.unwrap().iter().all(|one| came.contains(one)), "the same decision");
+    b.publish(later.clone()).await;
+    let read = b.presence.published(LONG).await.unwrap();
+    assert!(read.iter().any(|one| later.contains(one)) && read.len() == 2, "{read:?}");
+}
