@@ -6,6 +6,7 @@
 //! wants it, and unsubscribes when the last no longer does.
 
 mod hearing;
+mod history;
 mod missed;
 mod tail;
 mod users;
@@ -20,7 +21,6 @@ use crate::inbox::{Delivery, StatusFrame, ToShard, TracedArrival};
 use crate::presence::PresenceKeeper;
 use crate::reads::Reads;
 use async_trait::async_trait;
-use messenger_common::backoff::Backoff;
 use messenger_common::bus::{Bus, Topic};
 use messenger_common::dispatch::{EventSink, SinkEvent};
 use messenger_common::error::Error;
@@ -35,13 +35,10 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
-
-/// The pauses after a database that does not answer was asked for its epoch.
-const RETRY: Backoff = Backoff { first: Duration::from_millis(50), longest: Duration::from_secs(1) };
 
 #[derive(Default)]
 struct Interest {
@@ -158,34 +155,6 @@ impl Hub {
         } else {
             tracing::debug!(chat.id = %chat, after = head.0, "a chat's log lacks events");
         }
-    }
-
-    /// Logs that a chat's history went back: one warning a cause, however many chats it concerns.
-    pub(crate) fn history_went_back(&self, chat: ChatId, head: Seq) {
-        // Another loss of the database's connections may have been another step back.
-        if self.is_news(&format!("history {}", self.ctx.store.losses())) {
-            tracing::warn!(
-                chat.id = %chat, seq = head.0,
-                "the database's history went back: commits are lost; subscribers get a resync, in this chat and others"
-            );
-            let ctx = self.ctx.clone();
-            drop(self.spawn("epoch", async move { ctx.history.begin(&*ctx.store).await }));
-        } else {
-            tracing::debug!(chat.id = %chat, seq = head.0, "the history of a chat went back");
-        }
-    }
-
-    /// Reads which history the database has, once it answers: the connections to it were lost.
-    pub(crate) fn read_the_epoch(&self) {
-        let (ctx, stopping) = (self.ctx.clone(), self.lifecycle.stopping());
-        drop(self.spawn("epoch", async move {
-            let mut pauses = RETRY.start();
-            while let Err(Error::Unavailable(_)) = ctx.history.read(&*ctx.store).await
-                && !stopping.is_cancelled()
-            {
-                tokio::time::sleep(pauses.pause()).await;
-            }
-        }));
     }
 
     /// Sends something to one shard. Waits while its inbox is full; the bus behind it then waits,
