@@ -80,9 +80,9 @@ impl<C: Reader> Feed<C> {
 
     /// The log cannot be read where something is missing: goes on behind that.
     pub fn jump_the_gap(&mut self) -> Progress {
-        let Some((head, known)) = self.missing() else { return Progress::Moved };
+        let Some((after, known)) = self.missing() else { return Progress::Moved };
         // What is held needs no log.
-        let held = self.held.keys().map(|held| Seq(held.0 - 1)).find(|before| *before > head);
+        let held = self.held.keys().map(|held| Seq(held.0 - 1)).find(|before| *before > after);
         self.jump(held.unwrap_or(known));
         Progress::Jumped
     }

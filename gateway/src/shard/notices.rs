@@ -159,7 +159,9 @@ impl Shard {
             }
         }
         drop((users, chats));
-        full.iter().for_each(|conn| self.close(conn, CloseCode::SlowReader));
+        for conn in &full {
+            self.close(conn, CloseCode::SlowReader);
+        }
         self.traces.borrow_mut().handed(Some(user), chat, seq, delivered);
         self.hub.ctx.metrics.ws_deliveries(kind).inc_by(delivered);
     }

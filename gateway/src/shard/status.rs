@@ -43,11 +43,12 @@ impl Statuses {
         let mut dropped = 0;
         self.busy_since.get_or_insert_with(Instant::now);
         for (at, change) in changes.iter().enumerate() {
-            if !self.decisions.is_outdated(change.user_id, change.decided_at_micros) && concerns(change) {
-                if let Some((of, at)) = self.paced.add(change.user_id, (Arc::clone(changes), at)) {
-                    self.decisions.forget(of[at].user_id);
-                    (self.dropped, dropped) = (true, dropped + 1);
-                }
+            if !self.decisions.is_outdated(change.user_id, change.decided_at_micros)
+                && concerns(change)
+                && let Some((of, at)) = self.paced.add(change.user_id, (Arc::clone(changes), at))
+            {
+                self.decisions.forget(of[at].user_id);
+                (self.dropped, dropped) = (true, dropped + 1);
             }
         }
         dropped

@@ -112,14 +112,12 @@ pub(crate) async fn readmit(shard: Rc<Shard>, conn: Rc<Conn>, chat: ChatId) {
     let ended = shard.with_sub(&conn, chat, |feed, key| {
         // Meanwhile the client may have subscribed anew.
         let was_lost = feed.sub(key).filter(|sub| stands(sub) == before)?.is_lost();
-        match access {
-            Some(access) => feed.readmit(key, access.head),
-            None => {
-                feed.end(key);
-                return Some(was_lost);
-            }
+        if let Some(access) = access {
+            feed.readmit(key, access.head);
+            return None;
         }
-        None
+        feed.end(key);
+        Some(was_lost)
     });
     if ended.flatten() == Some(true) {
         shard.no_longer_in(user, chat);
