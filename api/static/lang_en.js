@@ -274,6 +274,7 @@ const words = {
   'closed.4401': 'Your access has to be renewed.',
   'closed.4408': 'The connection was silent for too long.',
   'closed.4409': 'The connection was too slow.',
+  'closed.4410': 'The connection was too slow.',
   'closed.4429': 'That was too much at once.',
   'closed.4501': 'Your session has ended. Please log in again.',
   'closed.4502': 'This session has ended: you logged out on another device, or your password was changed. Please log in again.',

@@ -118,6 +118,8 @@ close_codes! {
     Silent = 4408 Reconnect "no pong in time",
     /// The client read nothing for too long.
     SlowReader = 4409 Reconnect "nothing read for too long",
+    /// More notices waited for the client than may be queued: no log would give them again.
+    TooManyNotices = 4410 Reconnect "too many notices wait",
     /// The client sent too many commands for too long.
     TooManyCommands = 4429 Reconnect "too many commands",
     /// The token is missing or invalid.

@@ -128,7 +128,7 @@ async fn more_notices_than_may_wait_end_the_connection() {
                 }
             }
         };
-        assert_eq!(tokio::time::timeout(SOON, closed).await.expect("a close"), 4409);
+        assert_eq!(tokio::time::timeout(SOON, closed).await.expect("a close"), 4410);
     })
     .await;
 }

@@ -22,6 +22,7 @@ export const CLOSE_CODES = Object.freeze({
   4401: 'The access token has expired.',
   4408: 'No sign of life from this client in time.',
   4409: 'This client read nothing for too long.',
+  4410: 'More notices waited for this client than the server keeps.',
   4429: 'Too many commands.',
   4501: 'The token is missing or not valid.',
   4502: 'This session has ended: logged out, password changed, or its refresh token was used twice.',

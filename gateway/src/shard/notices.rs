@@ -160,7 +160,7 @@ impl Shard {
         }
         drop((users, chats));
         for conn in &full {
-            self.close(conn, CloseCode::SlowReader);
+            self.close(conn, CloseCode::TooManyNotices);
         }
         self.traces.borrow_mut().handed(Some(user), chat, seq, delivered);
         self.hub.ctx.metrics.ws_deliveries(kind).inc_by(delivered);
@@ -171,7 +171,7 @@ impl Shard {
     pub(crate) fn end_of_hold(&self, conn: &Rc<Conn>, chat: ChatId, cursor: Seq) {
         for (_, frame) in conn.take_notices(chat).into_iter().filter(|(seq, _)| *seq <= cursor) {
             if conn.deliver_notice(&frame) == Push::Full {
-                self.close(conn, CloseCode::SlowReader);
+                self.close(conn, CloseCode::TooManyNotices);
             }
         }
     }

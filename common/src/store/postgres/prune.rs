@@ -191,7 +191,7 @@ async fn forget_names(connection: &mut ServerConnection, limit: i64) -> Result<i
     .bind(limit)
     .execute(connection)
     .await
-    .map(rows)
+    .map(|done| rows(&done))
 }
 
 /// Deletes idempotency keys with their answers.
@@ -206,7 +206,7 @@ async fn forget_keys(connection: &mut ServerConnection, limit: i64) -> Result<i6
     .bind(limit)
     .execute(connection)
     .await
-    .map(rows)
+    .map(|done| rows(&done))
 }
 
 /// Deletes invitations that expired, once no registration by them is repeated any more.
@@ -221,7 +221,7 @@ async fn forget_invites(connection: &mut ServerConnection, limit: i64) -> Result
     .bind(limit)
     .execute(connection)
     .await
-    .map(rows)
+    .map(|done| rows(&done))
 }
 
 async fn forget_networks(connection: &mut ServerConnection, limit: i64) -> Result<i64, sqlx::Error> {
@@ -235,7 +235,7 @@ async fn forget_networks(connection: &mut ServerConnection, limit: i64) -> Resul
     .bind(limit)
     .execute(connection)
     .await
-    .map(rows)
+    .map(|done| rows(&done))
 }
 
 /// Deletes sessions that expired more than a day ago. None of their tokens is valid.
@@ -248,9 +248,9 @@ async fn forget_sessions(connection: &mut ServerConnection, limit: i64) -> Resul
     .bind(limit)
     .execute(connection)
     .await
-    .map(rows)
+    .map(|done| rows(&done))
 }
 
-fn rows(done: PgQueryResult) -> i64 {
+fn rows(done: &PgQueryResult) -> i64 {
     i64::try_from(done.rows_affected()).unwrap_or(i64::MAX)
 }
