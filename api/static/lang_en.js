@@ -301,6 +301,7 @@ const words = {
   'fault.yourself': 'must not name yourself',
   'fault.nobody': 'names a user who does not exist',
   'fault.required': 'is required',
+  'fault.kept': 'is kept for deleted accounts',
   'fault.too_many_people': 'must be at most {to} people',
   'fault.too_many_words': 'must have at most {to} words and phrases',
   'fault.inactive': 'an owner needs an active account, and this one is deactivated',

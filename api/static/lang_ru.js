@@ -306,6 +306,7 @@ const words = {
   'fault.yourself': 'себя указывать не нужно',
   'fault.nobody': 'такого пользователя нет',
   'fault.required': 'нужно заполнить',
+  'fault.kept': 'оставлен для удалённых аккаунтов',
   'fault.too_many_people': 'не больше {to} человек',
   'fault.too_many_words': 'не больше {to} слов и фраз',
   'fault.inactive': 'владельцу нужен действующий аккаунт, а этот отключён',

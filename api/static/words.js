@@ -26,6 +26,7 @@ const FAULTS = [
   [/^must name at most (?<to>\d+) users$/, 'fault.too_many_people'],
   [/^must have at most (?<to>\d+) words and phrases$/, 'fault.too_many_words'],
   [/^is required$/, 'fault.required'],
+  [/^is kept for deleted accounts$/, 'fault.kept'],
   [/^of an owner needs an active account/, 'fault.inactive'],
   [/^of the last owner cannot change/, 'fault.last_owner'],
 ];

@@ -56,7 +56,7 @@ const PROGRAMS_FAULTS: [&str; 19] = [
     "must be true or false",
     "must name at least one user",
     "must name exactly one other user for a private chat",
-    "must not be negative",
+    "must be an integer of at least 0",
     "must not stand there twice",
 ];
 /// How a fault of a field begins, after the field's name.
