@@ -59,7 +59,9 @@ async fn notify(friend: &User, user: &User) -> (i64, Vec<String>) {
 
 fn counted(of: &[String]) -> BTreeMap<&str, usize> {
     let mut counts = BTreeMap::new();
-    of.iter().for_each(|one| *counts.entry(one.as_str()).or_default() += 1);
+    for one in of {
+        *counts.entry(one.as_str()).or_default() += 1;
+    }
     counts
 }
 
