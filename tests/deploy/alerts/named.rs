@@ -132,7 +132,8 @@ async fn the_programs_serve_what_rules_and_panels_name() {
 
         let wrong = |expr: &str| selectors(expr).iter().any(|selector| fault(&served, selector).is_some());
         assert!(wrong("messenger_ws_conections"));
-        assert!(wrong(r#"messenger_ws_disconnects_total{code="4410"}"#));
+        // No close code has five digits (RFC 6455, section 7.4).
+        assert!(wrong(r#"messenger_ws_disconnects_total{code="44090"}"#));
         assert!(wrong(r#"messenger_ws_disconnects_total{reason="4409"}"#));
     })
     .await;
