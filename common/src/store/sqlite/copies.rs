@@ -76,7 +76,8 @@ pub async fn restore(database: &Path, from: &Path, now: OffsetDateTime) -> Resul
         copy(&options(&from).read_only(true).immutable(!logged), &from, &draft.path).await?;
         begin_anew(&draft.path, now).await?;
         // Long work first: between the two names stand only renames.
-        file::give(&draft.sync(&database)?, &database);
+        draft.sync(&database)?;
+        file::give(&draft.file, &database);
         let kept = set_aside(&database, now)?;
         match (draft.becomes(&database), &kept) {
             (Err(error), Some(kept)) => return Err(put_back(kept, &database, error)),
@@ -197,6 +198,9 @@ fn unreadable(path: &Path, error: &dyn Display) -> Error {
 /// A file that is not whole yet. Dropped, it goes.
 struct Draft {
     path: PathBuf,
+    /// As it was made. By its name another file could be there meanwhile, if the folder is another
+    /// user's.
+    file: File,
     /// What helps where it cannot be written.
     otherwise: &'static str,
 }
@@ -206,8 +210,8 @@ impl Draft {
     fn beside(place: &Path, otherwise: &'static str) -> Result<Self> {
         let path = file::beside(place, &format!(".{:016x}", crate::random::bits()));
         let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-        made.map_err(|error| Error::internal(file::not_writable_or(place, &error, otherwise)))?;
-        Ok(Self { path, otherwise })
+        let file = made.map_err(|error| Error::internal(file::not_writable_or(place, &error, otherwise)))?;
+        Ok(Self { path, file, otherwise })
     }
 
     fn fault(&self, place: &Path, error: &io::Error) -> Error {
@@ -215,9 +219,8 @@ impl Draft {
     }
 
     /// Has the whole file on the disk.
-    fn sync(&self, place: &Path) -> Result<File> {
-        let synced = File::open(&self.path).and_then(|file| file.sync_all().map(|()| file));
-        synced.map_err(|error| self.fault(place, &error))
+    fn sync(&self, place: &Path) -> Result<()> {
+        self.file.sync_all().map_err(|error| self.fault(place, &error))
     }
 
     /// Puts the whole file in its place, on the disk too.

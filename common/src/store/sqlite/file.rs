@@ -5,6 +5,7 @@
 
 use crate::error::{Error, Result};
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 #[cfg(target_os = "linux")]
 use nix::{
     fcntl::{FcntlArg, fcntl},
@@ -43,8 +44,22 @@ impl FileLock {
         let path = beside(database, ".lock");
         let fault = |error: io::Error| Error::internal(not_writable(&path, &error));
         let mut options = OpenOptions::new();
-        let mut file = options.read(true).write(true).create(true).mode(0o600).open(&path).map_err(fault)?;
-        give(&file, database);
+        let options = options.read(true).write(true).mode(0o600);
+        let mut file = match options.clone().create_new(true).open(&path) {
+            Ok(made) => {
+                give(&made, database);
+                made
+            }
+            // The folder may be another user's than this process is: a link of theirs could name any
+            // file of the machine.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                match options.custom_flags(OFlag::O_NOFOLLOW.bits()).open(&path) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => return Self::take(database),
+                    found => found.map_err(fault)?,
+                }
+            }
+            Err(error) => return Err(fault(error)),
+        };
         match file.try_lock() {
             // One who was refused took it away meanwhile.
             Ok(()) if !is_at(&file, &path) => Self::take(database),
@@ -212,8 +227,8 @@ pub(super) fn prepare(database: &Path, lock: &FileLock) -> Result<bool> {
     Ok(true)
 }
 
-/// Gives what root makes beside the database, as a command of the host's does, to the owner of the
-/// database, or of its folder where there is none: the program may run as that user.
+/// Gives what root just made beside the database, as a command of the host's does, to the owner of
+/// the database, or of its folder where there is none: the program may run as that user.
 pub(super) fn give(file: &File, database: &Path) {
     let folder = database.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let owner = std::fs::metadata(database).or_else(|_| std::fs::metadata(folder));

@@ -7,7 +7,7 @@ use crate::id::{ChatId, UserId};
 use crate::store::{Accounts, Chats, Log, Messages, NewGroup, NewMessage, NewUser, Store};
 use sqlx::Connection;
 use std::fs::OpenOptions;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -201,6 +201,29 @@ async fn a_file_that_is_read_only_does_not_answer() {
     sqlx::raw_sql("pragma query_only = on").execute(&mut *writer).await.unwrap();
     drop(writer);
     assert_eq!(store.ping().await.unwrap_err().code(), "unavailable");
+}
+
+/// The folder belongs to whoever took over the service, and root runs a command.
+#[test]
+fn a_lock_file_that_is_a_link_is_not_followed() {
+    let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (path, other) = (dir.path().join("chat.db"), elsewhere.path().join("shadow"));
+    let own = std::fs::metadata(dir.path()).unwrap().uid();
+    if own == 0 {
+        chown(dir.path(), Some(4711), None).unwrap();
+    }
+    for text in [None, Some("root:*:")] {
+        if let Some(text) = text {
+            std::fs::write(&other, text).unwrap();
+        }
+        symlink(&other, beside(&path, ".lock")).unwrap();
+        assert!(FileLock::take(&path).is_err());
+        let kept = text.map(|text| (text.to_owned(), own));
+        let there = std::fs::read_to_string(&other).ok().zip(std::fs::metadata(&other).ok().map(|file| file.uid()));
+        assert_eq!(there, kept);
+        std::fs::remove_file(beside(&path, ".lock")).unwrap();
+    }
+    drop(FileLock::take(&path).unwrap());
 }
 
 /// A command of root's beside a program that runs as another user. Others make files of their own.
