@@ -15,6 +15,9 @@ use std::time::Duration;
 const GROUPS: usize = 1_000;
 /// The first round is the request's own, or the command does all of them. After so long they ended.
 const OWN_TIME: Duration = Duration::from_secs(10);
+/// By now everything has ended that began while the account was active, and that may leave another
+/// group without an owner.
+const SETTLED: Duration = Duration::from_mins(1);
 /// The pause between two looks for accounts that were left.
 const EVERY: Duration = Duration::from_secs(10);
 /// Accounts of one look.
@@ -34,24 +37,28 @@ pub async fn round(store: &dyn Store, user: UserId, publish: impl Fn(Committed) 
 /// Passes on what others left, for as long as the process lives.
 pub async fn run(store: Arc<dyn Store>) {
     loop {
-        if let Err(error) = look(&*store, OWN_TIME).await {
+        if let Err(error) = look(&*store, OWN_TIME, SETTLED).await {
             tracing::debug!(%error, "closed accounts could not be looked for");
         }
         tokio::time::sleep(EVERY).await;
     }
 }
 
-async fn look(store: &dyn Store, longer_than: Duration) -> Result<()> {
+async fn look(store: &dyn Store, longer_than: Duration, settled: Duration) -> Result<()> {
     for user in store.departing(longer_than, ACCOUNTS).await? {
+        let passed_on = async {
+            all(store, user, GROUPS).await?;
+            store.departed(user, settled).await
+        };
         // Of one account a group may be held: the others go on.
-        if let Err(error) = all(store, user, GROUPS).await {
+        if let Err(error) = passed_on.await {
             tracing::debug!(%error, "groups of a closed account could not be passed on");
         }
     }
     Ok(())
 }
 
-/// The account is closed, so no group is added. Each leaves the list, whoever passes it on.
+/// Each group leaves the list, whoever passes it on.
 async fn all(store: &dyn Store, user: UserId, a_round: usize) -> Result<()> {
     while !at_most(store, user, a_round, drop).await? {}
     Ok(())
@@ -62,11 +69,7 @@ async fn at_most(store: &dyn Store, user: UserId, groups: usize, publish: impl F
     for chat in &left {
         publish(store.pass_on(*chat, user).await?);
     }
-    let is_last = left.len() < groups;
-    if is_last {
-        store.departed(user).await?;
-    }
-    Ok(is_last)
+    Ok(left.len() < groups)
 }
 
 #[cfg(test)]
@@ -113,11 +116,31 @@ mod tests {
         assert!(!at_most(&store, ann, 2, drop).await.unwrap());
         assert_eq!(owned(&store, ben, &made).await, 2, "a round has its end");
 
-        look(&store, OWN_TIME).await.unwrap();
+        look(&store, OWN_TIME, SETTLED).await.unwrap();
         assert_eq!(owned(&store, ben, &made).await, 2, "they may be at it still");
-        look(&store, Duration::ZERO).await.unwrap();
+        look(&store, Duration::ZERO, SETTLED).await.unwrap();
         assert_eq!(owned(&store, ben, &made).await, 5);
+        look(&store, Duration::ZERO, Duration::ZERO).await.unwrap();
         assert_eq!(store.departing(Duration::ZERO, 9).await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn a_group_that_is_left_without_an_owner_afterwards_is_passed_on_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&dir.path().join("chat.db")).await.unwrap();
+        store.migrate().await.unwrap();
+        let (ann, ben, cem) = (user(&store, "ann").await, user(&store, "ben").await, user(&store, "cem").await);
+        let made = groups(&store, ann, ben).await;
+        for chat in &made {
+            store.add_members(*chat, ann, &[cem], 9).await.unwrap();
+            store.set_role(*chat, ann, ben, Role::Owner).await.unwrap();
+        }
+        deactivate(&store, ann).await.unwrap();
+        look(&store, Duration::ZERO, SETTLED).await.unwrap();
+        // A request that was checked while her account was active.
+        store.remove_member(made[0], ann, ben).await.unwrap();
+        look(&store, Duration::ZERO, SETTLED).await.unwrap();
+        assert_eq!((owned(&store, cem, &made).await, owned(&store, ben, &made[1..]).await), (1, 4));
     }
 
     #[tokio::test]

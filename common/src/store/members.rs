@@ -82,15 +82,15 @@ pub trait Members: Send + Sync + 'static {
     async fn leave(&self, chat: ChatId, user: UserId) -> Result<Committed>;
     /// Passes the role of an only owner on, for a user who was deactivated: `MemberUpdated` of the
     /// heir, then of the former owner. A group without another active member is deleted. Where
-    /// another active owner is there, or the user is no member, nothing changes.
+    /// another active owner is there, or the user is no member or active again, nothing changes.
     async fn pass_on(&self, chat: ChatId, user: UserId) -> Result<Committed>;
     /// The groups of a deactivated user in which nobody is an active owner, at most `limit`.
     async fn left_without_owner(&self, user: UserId, limit: usize) -> Result<Vec<ChatId>>;
     /// Users who were deactivated so long ago and whose groups were not all passed on, at most
     /// `limit`.
     async fn departing(&self, longer_than: Duration, limit: usize) -> Result<Vec<UserId>>;
-    /// All groups of a deactivated user were passed on.
-    async fn departed(&self, user: UserId) -> Result<()>;
+    /// All groups of a user were passed on: no longer `departing`, if deactivated so long ago.
+    async fn departed(&self, user: UserId, longer_than: Duration) -> Result<()>;
     /// Members by user id. `ChatNotFound`, `NotAMember`.
     async fn members(&self, chat: ChatId, by: UserId, page: &PageRequest) -> Result<Page<Member>>;
     /// Adds members and answers all of those asked for, also those who were members before.

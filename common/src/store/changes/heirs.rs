@@ -19,7 +19,7 @@ pub(in crate::store) async fn pass_on(
         locked => locked?,
     };
     let Some(role) = change.role.filter(|_| change.chat.is_group) else { return Ok(Committed::default()) };
-    if tx.has_owner(chat, user).await? {
+    if tx.stays_active(user).await? || tx.has_owner(chat, user).await? {
         return Ok(Committed::default());
     }
     if crown(tx, &mut change, user).await? {

@@ -61,9 +61,15 @@ impl Members for PostgresStore {
         Ok(found.into_iter().map(|(user,)| user).collect())
     }
 
-    async fn departed(&self, user: UserId) -> Result<()> {
-        let gone = self
-            .row::<(i64,)>(|| sqlx::query_as("delete from departures where user_id = $1 returning user_id").bind(user));
+    async fn departed(&self, user: UserId, longer_than: Duration) -> Result<()> {
+        let gone = self.row::<(i64,)>(|| {
+            sqlx::query_as(
+                "delete from departures where user_id = $1 and left_at <= clock_timestamp() - make_interval(secs => $2)
+                 returning user_id",
+            )
+            .bind(user)
+            .bind(longer_than.as_secs_f64())
+        });
         gone.await.map(drop)
     }
 

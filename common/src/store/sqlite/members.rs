@@ -54,11 +54,11 @@ impl Members for SqliteStore {
         Ok(found.into_iter().map(|(user,)| user).collect())
     }
 
-    async fn departed(&self, user: UserId) -> Result<()> {
+    async fn departed(&self, user: UserId, longer_than: Duration) -> Result<()> {
         self.run(async {
             let mut transaction = self.database.begin().await?;
-            let gone = sqlx::query("delete from departures where user_id = $1");
-            gone.bind(user).execute(&mut *transaction).await?;
+            let gone = sqlx::query("delete from departures where user_id = $1 and left_at <= $2");
+            gone.bind(user).bind(self.database.before(longer_than)).execute(&mut *transaction).await?;
             commit(transaction, ()).await
         })
         .await
