@@ -2,8 +2,8 @@
 //! one slot of a Redis Cluster, and every decision is one script in one bucket.
 //!
 //! Time is the server's (`TIME`), so that the nodes' clocks do not matter. Each node remembers the
-//! epoch of each bucket: another epoch says that Redis was emptied. For one lease after that no
-//! sweep reports a user offline, because the nodes are still registering theirs, and no `renew`
+//! epoch of each bucket, and how many decisions it saw there: another epoch says that Redis was
+//! emptied, fewer decisions that it came back from a snapshot. For one lease after that no sweep reports a user offline, because the nodes are still registering theirs, and no `renew`
 //! reports one online again. A user who departs meanwhile is reported offline all the same.
 
 mod answers;
@@ -54,6 +54,8 @@ pub struct RedisPresence {
     lease: Duration,
     scripts: Scripts,
     names: Vec<String>,
+    /// The key of each bucket that its scripts name.
+    states: Vec<String>,
     /// The key of the claim by which one node sweeps for all.
     leader: String,
     leading: Mutex<Leading>,
@@ -65,6 +67,8 @@ pub struct RedisPresence {
 struct Seen {
     /// The epoch of its last answer; empty before the first.
     epoch: String,
+    /// The most decisions that it answered in that epoch.
+    decisions: u64,
     /// When that came.
     at: Option<Instant>,
     /// How often it answered another epoch.
@@ -78,20 +82,29 @@ struct Seen {
 }
 
 impl Seen {
-    /// The epoch to name in a call: one that differs from the bucket's says that it was emptied
-    /// since. A node that holds nobody there and saw it long ago does not know when that was:
-    /// others, who lost users by it, have said so.
-    fn named(&self, lease: Duration) -> &str {
+    /// The epoch and the decisions to name in a call: another epoch than the bucket's says that it
+    /// was emptied since, and more decisions that it came back from a snapshot. A node that holds
+    /// nobody there and saw it long ago does not know when that was: others, who lost users by it,
+    /// have said so.
+    fn named(&self, lease: Duration) -> String {
         let is_fresh = self.at.is_some_and(|at| at.elapsed() <= lease);
-        if self.holds || is_fresh { &self.epoch } else { "" }
+        if self.epoch.is_empty() || !self.holds && !is_fresh {
+            return String::new();
+        }
+        format!("{} {}", self.epoch, self.decisions)
     }
 
-    /// The bucket answered.
-    fn answered(&mut self, epoch: &str) {
+    /// The bucket answered its epoch, and its decisions behind a blank.
+    fn answered(&mut self, answer: &str) {
         self.at = Some(Instant::now());
-        if self.epoch != epoch {
+        let (epoch, decisions) = answer.split_once(' ').unwrap_or((answer, "0"));
+        let decisions = decisions.parse().unwrap_or(0);
+        if self.epoch == epoch {
+            self.decisions = self.decisions.max(decisions);
+        } else {
             self.losses += u64::from(!self.epoch.is_empty());
             epoch.clone_into(&mut self.epoch);
+            self.decisions = decisions;
         }
     }
 }
@@ -104,6 +117,7 @@ impl RedisPresence {
             lease,
             scripts: Scripts::new(),
             names: (0..BUCKETS).map(|bucket| format!("{{{namespace}p:{bucket}}}")).collect(),
+            states: (0..BUCKETS).map(|bucket| format!("{{{namespace}p:{bucket}}}:state")).collect(),
             leader: format!("{namespace}p:leader"),
             leading: Mutex::default(),
             seen: (0..BUCKETS).map(|_| Mutex::default()).collect(),
@@ -203,10 +217,10 @@ impl Presence for RedisPresence {
         }
         let calls: Vec<_> = by_bucket
             .iter()
-            .zip(&self.names)
+            .zip(&self.states)
             .filter(|(transitions, _)| !transitions.is_empty())
-            .map(|(transitions, name)| {
-                let mut call = self.scripts.acknowledge.call(&[name]);
+            .map(|(transitions, state)| {
+                let mut call = self.scripts.acknowledge.call(&[state]);
                 call.arg(millis(REMEMBERED_FOR)).arg(PUBLISHED_PER_BUCKET);
                 for transition in transitions {
                     call.arg(transition.user_id.0).arg(event::micros(transition.decided_at));
@@ -221,10 +235,10 @@ impl Presence for RedisPresence {
 
     async fn published(&self, within: Duration) -> Result<Vec<Transition>> {
         let calls: Vec<_> = self
-            .names
+            .states
             .iter()
-            .map(|name| {
-                let mut call = self.scripts.published.call(&[name]);
+            .map(|state| {
+                let mut call = self.scripts.published.call(&[state]);
                 call.arg(millis(within)).arg(PUBLISHED_PER_BUCKET).works(PUBLISHED_PER_BUCKET);
                 call
             })

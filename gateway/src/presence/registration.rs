@@ -26,7 +26,8 @@ impl<'a> Registration<'a> {
     }
 
     pub(super) async fn run(mut self) {
-        // A lease that is renewed at a third of its length survives two beats that fail.
+        // A lease that is renewed at a third of its length survives two beats that fail. One that
+        // failed is soon tried again.
         let mut renewals = tokio::time::interval(self.parts.lease / 3);
         renewals.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut retries = tokio::time::interval(SWEEP.min(self.parts.lease / 6));
@@ -36,14 +37,19 @@ impl<'a> Registration<'a> {
                 // First the lease: whatever cannot be registered must not cost all the others
                 // theirs.
                 biased;
-                _ = renewals.tick() => self.renew().await,
+                _ = renewals.tick() => {
+                    if !self.renew().await {
+                        renewals.reset_after(retries.period());
+                    }
+                }
                 _ = retries.tick() => self.retry(),
                 () = self.keeper.changed.notified() => self.register_some().await,
             }
         }
     }
 
-    async fn renew(&mut self) {
+    /// Renews the lease. False where that failed for a user.
+    async fn renew(&mut self) -> bool {
         let here = self.settled_here();
         let known = self.with_losses(&here);
         let renewed = self.parts.presence.renew(&self.parts.node, &here).await;
@@ -53,6 +59,7 @@ impl<'a> Registration<'a> {
         self.log(&renewed);
         self.parts.announcer.announce(renewed.transitions);
         self.correct().await;
+        renewed.error.is_none()
     }
 
     /// The back end was told of these users, but for those for whom that failed.

@@ -12,6 +12,13 @@ pub struct RedisCluster {
     pub servers: Vec<Arc<Redis>>,
 }
 
+/// A slot on its way, between servers at these places.
+pub struct Moving {
+    slot: String,
+    pub from: usize,
+    pub to: usize,
+}
+
 async fn server(node_timeout: &str, bus_port: &str) -> Arc<Redis> {
     let options = ["--cluster-enabled", "yes", "--cluster-node-timeout", node_timeout, "--cluster-port", bus_port];
     Redis::with_options(&options).await
@@ -99,16 +106,28 @@ impl RedisCluster {
 
     /// Moves a slot without keys, and gives the place of the server that has it now.
     pub async fn move_slot(&self, slot: u16) -> usize {
+        let moving = self.begin_to_move(slot).await;
+        self.end_move(&moving).await;
+        moving.to
+    }
+
+    /// From now on the slot's server sends those on who ask for a key that it does not have.
+    pub async fn begin_to_move(&self, slot: u16) -> Moving {
         let from = self.server_of(slot).await;
         let to = (from + 1) % self.servers.len();
         let (from_id, to_id) = (self.id(from).await, self.id(to).await);
         let slot = slot.to_string();
         self.servers[to].command(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from_id]).await;
         self.servers[from].command(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id]).await;
-        for server in [to, from] {
-            self.servers[server].command(&["CLUSTER", "SETSLOT", &slot, "NODE", &to_id]).await;
+        Moving { slot, from, to }
+    }
+
+    /// The slot is the other server's, and so must its keys be.
+    pub async fn end_move(&self, moving: &Moving) {
+        let to_id = self.id(moving.to).await;
+        for server in [moving.to, moving.from] {
+            self.servers[server].command(&["CLUSTER", "SETSLOT", &moving.slot, "NODE", &to_id]).await;
         }
-        to
     }
 
     async fn id(&self, server: usize) -> String {

@@ -39,7 +39,7 @@ pub(super) fn by_bucket(users: &[UserId]) -> Vec<Vec<UserId>> {
 
 impl RedisPresence {
     pub(super) fn call<'a>(&self, script: &'a Script, bucket: usize) -> ScriptCall<'a> {
-        let mut call = script.call(&[&self.names[bucket]]);
+        let mut call = script.call(&[&self.states[bucket]]);
         call.arg(millis(self.lease)).arg(self.seen[bucket].lock().named(self.lease));
         call
     }

@@ -151,7 +151,7 @@ impl RedisPresence {
         let calls: Vec<_> = asked
             .iter()
             .map(|bucket| {
-                let mut call = self.scripts.listed.call(&[&self.names[*bucket]]);
+                let mut call = self.scripts.listed.call(&[&self.states[*bucket]]);
                 call.arg(&node.0);
                 call
             })

@@ -132,7 +132,7 @@ impl RedisPresence {
         while first < BUCKETS {
             let left = first..BUCKETS;
             let keys: Vec<&str> =
-                std::iter::once(&self.leader).chain(&self.names[left.clone()]).map(String::as_str).collect();
+                std::iter::once(&self.leader).chain(&self.states[left.clone()]).map(String::as_str).collect();
             let mut call = self.scripts.sweep_all.call(&keys);
             let (lasts, told) = match claim {
                 Claim::Asked(told) => (millis(LEAD).to_string(), told),

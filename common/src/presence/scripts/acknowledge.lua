@@ -1,6 +1,6 @@
 -- These transitions were published.
 --
--- KEYS[1]  the bucket
+-- KEYS[1]  the bucket's `state`
 -- ARGV[1]  how long a publication is remembered, ms
 -- ARGV[2]  how many publications are remembered; beyond it the oldest are forgotten
 -- ARGV[3…] of each: user, when it was decided (µs), 1 online or 0 offline, since when (ms)
@@ -8,7 +8,8 @@
 -- A later decision about a user stays pending, and is remembered once it is published. A bucket
 -- that was emptied since the decision has it pending no longer: it was published all the same.
 -- `published` has what was published, `user 1 at decided` (0: offline), score = when (ms).
-local pending, claims, published = KEYS[1] .. ':pending', KEYS[1] .. ':claims', KEYS[1] .. ':published'
+local bucket = string.match(KEYS[1], '^(.*):state$')
+local pending, claims, published = bucket .. ':pending', bucket .. ':claims', bucket .. ':published'
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 for i = 3, #ARGV, 4 do

@@ -1,5 +1,6 @@
 -- Answers a bucket's epoch, '' where it has none, and how many users it lists for a node.
 --
--- KEYS[1]  the bucket
+-- KEYS[1]  the bucket's `state`
 -- ARGV[1]  the node
-return { redis.call('HGET', KEYS[1] .. ':state', 'epoch') or '', redis.call('SCARD', KEYS[1] .. ':n:' .. ARGV[1]) }
+local bucket = string.match(KEYS[1], '^(.*):state$')
+return { redis.call('HGET', KEYS[1], 'epoch') or '', redis.call('SCARD', bucket .. ':n:' .. ARGV[1]) }

@@ -48,6 +48,6 @@ local function mend()
     end
     epoch = time[1] .. '.' .. time[2]
     call('HSET', state, 'epoch', epoch, 'healing', now + lease)
-    answer[1], healing = epoch, true
+    answer[1], healing = epoch .. ' ' .. decisions, true
     return call('ZCARD', online)
 end

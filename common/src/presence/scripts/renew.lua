@@ -16,7 +16,7 @@ local list, digest, count = bucket .. ':n:' .. ARGV[3], bucket .. ':d:' .. ARGV[
 local value = epoch .. ' ' .. ARGV[5]
 call('ZADD', leases, now + lease, ARGV[3])
 if #ARGV == 7 then
-    local is_same = ARGV[2] == epoch and call('GET', digest) == value and call('SCARD', list) == count and call('HLEN', held) >= count
+    local is_same = known_epoch == epoch and call('GET', digest) == value and call('SCARD', list) == count and call('HLEN', held) >= count
     answer[2] = is_same and count or -1
     return answer
 end

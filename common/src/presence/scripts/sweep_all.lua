@@ -2,7 +2,7 @@
 -- one bucket.
 --
 -- KEYS[1]  the claim
--- KEYS[2…] the buckets
+-- KEYS[2…] the `state` of each bucket
 -- ARGV[1]  the node that asks
 -- ARGV[2]  how long a claim lasts, ms; '' to sweep without one
 -- ARGV[3]  how many users it counted online; '' when it did not count
@@ -10,7 +10,7 @@
 -- ARGV[5]  1 where it takes new ones, else 0
 -- ARGV[6]  how long a lease lasts, ms
 -- ARGV[7]  how many users at most
--- ARGV[8…] the epochs by which it knows the buckets
+-- ARGV[8…] what it knows of each bucket, as `head.lua` takes it
 --
 -- Answers what the claim does, then what the sweep of each bucket does; no bucket where the claim
 -- is another's. It leaves buckets out once so many users were worked on: nobody else is served

@@ -10,6 +10,7 @@ mod leader;
 mod lost_keys;
 mod pending;
 mod published;
+mod restored;
 mod spread;
 
 use super::memory::MemoryPresence;
