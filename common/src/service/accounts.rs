@@ -5,8 +5,8 @@ use super::input::{Fields, FromFields, Unchecked};
 use super::sessions::hash_now;
 use super::{Context, Faults, PageQuery, SecurityEvent, network};
 use crate::auth::{Asker, AuthUser};
+use crate::closed_accounts;
 use crate::config::Registration;
-use crate::departures;
 use crate::error::{Error, Result};
 use crate::event::{Revocation, RevocationReason};
 use crate::id::UserId;
@@ -258,7 +258,9 @@ pub async fn delete_me(ctx: &Context, by: &AuthUser) -> Result<()> {
     ctx.store.deactivate_user(by.user_id).await?;
     ctx.audit.note(SecurityEvent::Deactivated, Some(by.user_id), Some(by.session_id));
     ctx.revoke(Revocation { user_id: by.user_id, session_id: None, reason: RevocationReason::AccountDisabled });
-    if let Err(error) = departures::round(&*ctx.store, by.user_id, |committed| ctx.publisher.publish(committed)).await {
+    if let Err(error) =
+        closed_accounts::pass_on(&*ctx.store, by.user_id, |committed| ctx.publisher.publish(committed)).await
+    {
         tracing::debug!(%error, "groups of a closed account are left to the upkeep");
     }
     Ok(())

@@ -88,9 +88,9 @@ pub trait Members: Send + Sync + 'static {
     async fn left_without_owner(&self, user: UserId, limit: usize) -> Result<Vec<ChatId>>;
     /// Users who were deactivated so long ago and whose groups were not all passed on, at most
     /// `limit`.
-    async fn departing(&self, longer_than: Duration, limit: usize) -> Result<Vec<UserId>>;
+    async fn accounts_with_groups_left(&self, longer_than: Duration, limit: usize) -> Result<Vec<UserId>>;
     /// All groups of a deactivated user were passed on.
-    async fn departed(&self, user: UserId) -> Result<()>;
+    async fn all_groups_passed_on(&self, user: UserId) -> Result<()>;
     /// Members by user id. `ChatNotFound`, `NotAMember`.
     async fn members(&self, chat: ChatId, by: UserId, page: &PageRequest) -> Result<Page<Member>>;
     /// Adds members and answers all of those asked for, also those who were members before.

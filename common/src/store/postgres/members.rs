@@ -47,7 +47,7 @@ impl Members for PostgresStore {
         Ok(chats.into_iter().map(|(chat,)| chat).collect())
     }
 
-    async fn departing(&self, longer_than: Duration, limit: usize) -> Result<Vec<UserId>> {
+    async fn accounts_with_groups_left(&self, longer_than: Duration, limit: usize) -> Result<Vec<UserId>> {
         let found: Vec<(UserId,)> = self
             .rows(|| {
                 sqlx::query_as(
@@ -61,7 +61,7 @@ impl Members for PostgresStore {
         Ok(found.into_iter().map(|(user,)| user).collect())
     }
 
-    async fn departed(&self, user: UserId) -> Result<()> {
+    async fn all_groups_passed_on(&self, user: UserId) -> Result<()> {
         let gone = self
             .row::<(i64,)>(|| sqlx::query_as("delete from departures where user_id = $1 returning user_id").bind(user));
         gone.await.map(drop)

@@ -12,39 +12,42 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The most groups of one round.
-const GROUPS: usize = 1_000;
-/// The first round is the request's own, or the command does all of them. After so long they ended.
-const OWN_TIME: Duration = Duration::from_secs(10);
+const GROUPS_PER_ROUND: usize = 1_000;
+/// The process that closed the account passes its groups on first. After this long, any process may
+/// do the rest.
+const LEFT_TO_OWN_PROCESS: Duration = Duration::from_secs(10);
 /// The pause between two looks for accounts that were left.
-const EVERY: Duration = Duration::from_secs(10);
-/// Accounts of one look.
-const ACCOUNTS: usize = 100;
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// The most accounts of one look.
+const ACCOUNTS_PER_LOOK: usize = 100;
 
-/// Deactivates an account, then passes all its groups on. What that commits is left to the relay.
+/// Deactivates an account, then passes all its groups on. The relay publishes these changes.
+/// `Unavailable`.
 pub async fn deactivate(store: &dyn Store, user: UserId) -> Result<()> {
     store.deactivate_user(user).await?;
-    all(store, user, GROUPS).await
+    pass_on_all(store, user, GROUPS_PER_ROUND).await
 }
 
-/// Passes groups of a deactivated account on. False: there may be more of them.
-pub async fn round(store: &dyn Store, user: UserId, publish: impl Fn(Committed) + Send) -> Result<bool> {
-    at_most(store, user, GROUPS, publish).await
+/// Passes on a round of a deactivated account's groups. False: there may be more of them.
+/// `Unavailable`.
+pub async fn pass_on(store: &dyn Store, user: UserId, publish: impl Fn(Committed) + Send) -> Result<bool> {
+    pass_on_round(store, user, GROUPS_PER_ROUND, publish).await
 }
 
 /// Passes on what others left, for as long as the process lives.
 pub async fn run(store: Arc<dyn Store>) {
     loop {
-        if let Err(error) = look(&*store, OWN_TIME).await {
+        if let Err(error) = pass_on_left_over(&*store, LEFT_TO_OWN_PROCESS).await {
             tracing::debug!(%error, "closed accounts could not be looked for");
         }
-        tokio::time::sleep(EVERY).await;
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 
-async fn look(store: &dyn Store, longer_than: Duration) -> Result<()> {
-    for user in store.departing(longer_than, ACCOUNTS).await? {
+async fn pass_on_left_over(store: &dyn Store, longer_than: Duration) -> Result<()> {
+    for user in store.accounts_with_groups_left(longer_than, ACCOUNTS_PER_LOOK).await? {
         // Of one account a group may be held: the others go on.
-        if let Err(error) = all(store, user, GROUPS).await {
+        if let Err(error) = pass_on_all(store, user, GROUPS_PER_ROUND).await {
             tracing::debug!(%error, "groups of a closed account could not be passed on");
         }
     }
@@ -52,19 +55,24 @@ async fn look(store: &dyn Store, longer_than: Duration) -> Result<()> {
 }
 
 /// The account is closed, so no group is added. Each leaves the list, whoever passes it on.
-async fn all(store: &dyn Store, user: UserId, a_round: usize) -> Result<()> {
-    while !at_most(store, user, a_round, drop).await? {}
+async fn pass_on_all(store: &dyn Store, user: UserId, per_round: usize) -> Result<()> {
+    while !pass_on_round(store, user, per_round, drop).await? {}
     Ok(())
 }
 
-async fn at_most(store: &dyn Store, user: UserId, groups: usize, publish: impl Fn(Committed) + Send) -> Result<bool> {
+async fn pass_on_round(
+    store: &dyn Store,
+    user: UserId,
+    groups: usize,
+    publish: impl Fn(Committed) + Send,
+) -> Result<bool> {
     let left = store.left_without_owner(user, groups).await?;
     for chat in &left {
         publish(store.pass_on(*chat, user).await?);
     }
     let is_last = left.len() < groups;
     if is_last {
-        store.departed(user).await?;
+        store.all_groups_passed_on(user).await?;
     }
     Ok(is_last)
 }
@@ -76,6 +84,17 @@ mod tests {
     use crate::model::Role;
     use crate::store::sqlite::SqliteStore;
     use crate::store::{Accounts, Chats, Members, NewGroup, NewUser};
+
+    /// A store in which Ann owns groups that Ben is in. Her account is closed.
+    async fn closed() -> (tempfile::TempDir, SqliteStore, [UserId; 2], Vec<ChatId>) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&dir.path().join("chat.db")).await.unwrap();
+        store.migrate().await.unwrap();
+        let (ann, ben) = (user(&store, "ann").await, user(&store, "ben").await);
+        let made = groups(&store, ann, ben).await;
+        store.deactivate_user(ann).await.unwrap();
+        (dir, store, [ann, ben], made)
+    }
 
     async fn user(store: &SqliteStore, name: &str) -> UserId {
         let (username, email) = (name.to_owned(), format!("{name}@example.org"));
@@ -102,33 +121,23 @@ mod tests {
 
     #[tokio::test]
     async fn an_account_is_closed_before_its_groups_are_passed_on_and_the_rest_is_found_again() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(&dir.path().join("chat.db")).await.unwrap();
-        store.migrate().await.unwrap();
-        let (ann, ben) = (user(&store, "ann").await, user(&store, "ben").await);
-        let made = groups(&store, ann, ben).await;
-        store.deactivate_user(ann).await.unwrap();
+        let (_dir, store, [ann, ben], made) = closed().await;
         assert!(!store.credentials_of(ann).await.unwrap().unwrap().user.is_active);
         assert_eq!(owned(&store, ben, &made).await, 0);
-        assert!(!at_most(&store, ann, 2, drop).await.unwrap());
+        assert!(!pass_on_round(&store, ann, 2, drop).await.unwrap());
         assert_eq!(owned(&store, ben, &made).await, 2, "a round has its end");
 
-        look(&store, OWN_TIME).await.unwrap();
+        pass_on_left_over(&store, LEFT_TO_OWN_PROCESS).await.unwrap();
         assert_eq!(owned(&store, ben, &made).await, 2, "they may be at it still");
-        look(&store, Duration::ZERO).await.unwrap();
+        pass_on_left_over(&store, Duration::ZERO).await.unwrap();
         assert_eq!(owned(&store, ben, &made).await, 5);
-        assert_eq!(store.departing(Duration::ZERO, 9).await.unwrap(), []);
+        assert_eq!(store.accounts_with_groups_left(Duration::ZERO, 9).await.unwrap(), []);
     }
 
     #[tokio::test]
     async fn rounds_go_on_until_no_group_is_left() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(&dir.path().join("chat.db")).await.unwrap();
-        store.migrate().await.unwrap();
-        let (ann, ben) = (user(&store, "ann").await, user(&store, "ben").await);
-        let made = groups(&store, ann, ben).await;
-        store.deactivate_user(ann).await.unwrap();
-        all(&store, ann, 1).await.unwrap();
+        let (_dir, store, [ann, ben], made) = closed().await;
+        pass_on_all(&store, ann, 1).await.unwrap();
         assert_eq!(owned(&store, ben, &made).await, 5);
     }
 }
