@@ -251,7 +251,7 @@ impl Hub {
             SinkEvent::Envelope(Envelope::Status(changes)) => {
                 self.reads.rosters.changed(&changes);
                 let gone = changes.iter().filter(|change| change.status == Status::Offline);
-                self.presence.hear_gone(gone.map(|change| (change.user_id, change.decided_at_micros)));
+                self.presence.offline_announced(gone.map(|change| (change.user_id, change.decided_at_micros)));
                 let frames: Arc<[StatusFrame]> = changes.into_iter().map(StatusFrame::from).collect();
                 Some(((1 << self.shards.len()) - 1, Delivery::Status(frames)))
             }

@@ -49,14 +49,14 @@ impl<'a> Registration<'a> {
         let renewed = self.parts.presence.renew(&self.parts.node, &here).await;
         // It registers users that are unknown, perhaps also where it failed: whoever leaves from
         // now on departs.
-        self.know(known, &renewed.failed.iter().copied().collect());
+        self.mark_registered(known, &renewed.failed.iter().copied().collect());
         self.log(&renewed);
         self.parts.announcer.announce(renewed.transitions);
         self.correct().await;
     }
 
     /// The back end was told of these users, but for those for whom that failed.
-    fn know(&mut self, users: Vec<(UserId, u64)>, failed: &HashSet<UserId>) {
+    fn mark_registered(&mut self, users: Vec<(UserId, u64)>, failed: &HashSet<UserId>) {
         for (user, losses) in users {
             let known = self.registered.entry(user).or_insert(losses);
             if !failed.contains(&user) {
@@ -183,7 +183,7 @@ impl<'a> Registration<'a> {
             failed.extend(outcome.failed);
         }
         // Registered or not: repeating it does no harm, and whoever leaves from now on departs.
-        self.know(known, &failed);
+        self.mark_registered(known, &failed);
         failed
     }
 

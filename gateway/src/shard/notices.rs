@@ -168,7 +168,7 @@ impl Shard {
 
     /// The subscription to a chat knows where it begins: delivers the notices on hold up to there.
     /// It brings the others itself.
-    pub(crate) fn end_of_hold(&self, conn: &Rc<Conn>, chat: ChatId, cursor: Seq) {
+    pub(crate) fn release_held(&self, conn: &Rc<Conn>, chat: ChatId, cursor: Seq) {
         for (_, frame) in conn.take_notices(chat).into_iter().filter(|(seq, _)| *seq <= cursor) {
             if conn.deliver_notice(&frame) == Push::Full {
                 self.close(conn, CloseCode::TooManyNotices);

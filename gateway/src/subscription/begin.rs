@@ -80,7 +80,7 @@ impl Subscribing<'_> {
         }
         if found.is_err() {
             shard.unsubscribe(conn, chat);
-            shard.end_of_hold(conn, chat, Seq(i64::MAX));
+            shard.release_held(conn, chat, Seq(i64::MAX));
         }
         found.map(Place::New)
     }
@@ -156,7 +156,7 @@ impl Subscribing<'_> {
         let Some(begun) = begun.flatten() else { return };
         // A notice that came meanwhile: the subscription brings what is after its cursor, the
         // notice itself what is not.
-        shard.end_of_hold(conn, chat, begun.cursor);
+        shard.release_held(conn, chat, begun.cursor);
         // A status since then was delivered to those that had begun, and is in the roster now.
         let online = shard.hub.reads.rosters.kept(chat).flatten().or(found.online);
         self.answer(head, &epoch, begun.recovered, online, begun.resync);
