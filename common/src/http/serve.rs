@@ -54,7 +54,7 @@ const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// A client that takes nothing of an answer for this long is let go of.
 const TAKEN_WITHIN: Duration = Duration::from_secs(30);
 /// The pauses after accept errors that stay for a while (no file descriptors left).
-const RETRY: Backoff = Backoff { first: Duration::from_millis(10), longest: Duration::from_secs(1) };
+const ACCEPT_RETRY: Backoff = Backoff { first: Duration::from_millis(10), longest: Duration::from_secs(1) };
 
 /// Serves the public port until draining. Then it accepts no more, running requests finish, and
 /// idle connections are closed. The drain waits for them. `keep_alive` is the longest pause
@@ -98,7 +98,7 @@ async fn accept(
 ) {
     let most = if public.is_some() { MAX_CONNECTIONS } else { MAX_ADMIN_CONNECTIONS };
     let permits = Arc::new(Semaphore::new(most));
-    let mut pauses = RETRY.start();
+    let mut pauses = ACCEPT_RETRY.start();
     let mut take = |stream, peer: SocketAddr, permit: OwnedSemaphorePermit| {
         let place = match public.as_ref().map(|(places, _)| places.admit(peer.ip())) {
             Some(Ok(place)) => Some(Arc::new(place)),

@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 /// Chats that are sorted at the price of one request.
 const CHATS_PER_REQUEST: usize = 1_000;
 /// A user's chats are counted up to this number, once in this time.
-const MOST_CHATS: usize = 200_000;
+const CHATS_COUNTED: usize = 200_000;
 const COUNTED_EVERY: Duration = Duration::from_mins(1);
 /// Users whose count is remembered.
 const COUNTED_USERS: u64 = 100_000;
@@ -190,7 +190,7 @@ impl Default for ChatCounts {
 /// thousand chats costs a request more.
 pub async fn list(ctx: &Context, by: &AuthUser, query: impl Into<Unchecked<PageQuery>>) -> Result<Page<Chat>> {
     let page = page(query)?;
-    let count = async { Ok(ctx.store.count_chats(&[by.user_id], MOST_CHATS).await?.pop().unwrap_or_default()) };
+    let count = async { Ok(ctx.store.count_chats(&[by.user_id], CHATS_COUNTED).await?.pop().unwrap_or_default()) };
     let counted = ctx.chat_counts.0.try_get_with(by.user_id, count).await.map_err(shared)?;
     ctx.charge_further_requests(by, counted / CHATS_PER_REQUEST).await?;
     ctx.store.chats_of(by.user_id, &page).await

@@ -4,7 +4,7 @@
 //! delivers them to the shards, which drop what they had.
 
 use super::Hub;
-use super::hearing::{LOOK, NOTICED_WITHIN};
+use super::hearing::{LINK_LOOK_EVERY, NOTICED_WITHIN};
 use crate::inbox::{Delivery, ToShard};
 use crate::presence::{SWEEP, USERS_PER_CALL};
 use messenger_common::dispatch::{EventSink, SinkEvent};
@@ -47,7 +47,7 @@ impl Hub {
     /// Follows the link; ends with the process.
     pub(crate) async fn watch_the_link(self: Arc<Self>) {
         let stopping = self.lifecycle.stopping();
-        let mut looks = tokio::time::interval(LOOK);
+        let mut looks = tokio::time::interval(LINK_LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut up = self.bus.up();
         loop {
