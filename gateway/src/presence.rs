@@ -151,7 +151,7 @@ impl PresenceKeeper {
         users.for_each(|(user, decided_at_micros)| departed.record_report(user, decided_at_micros));
     }
 
-    /// The link to the back end was away since then. What was announced meanwhile was read.
+    /// The link to the back end was away since then. Announcements of that time have been read.
     pub(crate) fn was_away(&self, since: Instant) {
         self.departed.lock().mark_unconfirmed(since);
     }

@@ -1,4 +1,4 @@
-//! Which history the database has, as a node finds out: by its epoch, and by a chat that went back.
+//! How a node finds out which history the database has: by its epoch, and by a chat that went back.
 
 use super::Hub;
 use messenger_common::backoff::Backoff;

@@ -50,7 +50,7 @@ impl Departed {
         self.0.insert(user, Departure { at: now, grace, losses: Some(losses), decided_at_micros, reported: None });
     }
 
-    /// That the user is offline was published.
+    /// A decision of that time that the user is offline was published.
     pub(super) fn record_report(&mut self, user: UserId, decided_at_micros: i64) {
         if let Some(departure) = self.0.get_mut(&user)
             && departure.decided_at_micros < decided_at_micros

@@ -69,7 +69,7 @@ impl Load {
         if self.lifecycle.draining().is_cancelled() { 1 } else { self.gateways.load(Ordering::Relaxed) }
     }
 
-    /// What is heard of the others, as often as it is heard.
+    /// The fleet, as often as it is read.
     pub(crate) fn fleet(&self) -> watch::Receiver<Option<Fleet>> {
         self.fleet.subscribe()
     }

@@ -1,4 +1,4 @@
-//! Which numbers of a chat were delivered as notices: they come in any order and may come twice.
+//! The numbers of a chat that were delivered as notices: they come in any order and may come twice.
 
 use messenger_common::id::Seq;
 
@@ -16,8 +16,8 @@ pub(super) struct Delivered {
     newest: i64,
     /// Bit `n` stands for `newest - n`.
     near: u64,
-    /// What was not delivered further back, rising: the first number of each range and its last.
-    /// After an outage of the bus the newest come before what is read again.
+    /// Ranges further back that were not delivered, rising: the first number of each and its last.
+    /// After an outage of the bus the newest come before those that are read again.
     missing: Vec<(i64, i64)>,
 }
 
@@ -68,6 +68,7 @@ impl Delivered {
         self.bound();
     }
 
+    /// Whether this number was missing; from now on it is not.
     fn take_missing(&mut self, seq: i64) -> bool {
         let Some(at) = self.missing.iter().position(|(first, last)| (*first..=*last).contains(&seq)) else {
             return false;

@@ -252,7 +252,7 @@ mod tests {
         assert_eq!(sent(&mut statuses, 0).len(), STATUSES_WAITING);
         assert!(statuses.take_dropped().is_some_and(|since| since >= begun));
         assert_eq!(statuses.take_dropped(), None);
-        // What is read again is the one that was dropped, and those that were delivered.
+        // The one that was dropped is read again, with those that were delivered.
         statuses.add(&changes(0..=most), |_| true);
         assert_eq!(sent(&mut statuses, 1), [0]);
         assert_eq!(statuses.take_dropped(), None, "nothing was dropped since");

@@ -24,8 +24,8 @@ const SILENT_FOR: Duration = Duration::from_secs(3);
 const TRIED_WITH: usize = 64;
 const TRIED_FOR: Duration = Duration::from_secs(1);
 
-/// A connection in the making. It goes on when it is polled, and what the library does by itself
-/// goes on meanwhile: the call that began it may be over.
+/// A connection that is being made. It goes on when it is polled, and the library's own part goes on
+/// in between: the call that began it may be over.
 type Connecting = Shared<BoxFuture<'static, RedisResult<ClusterConnection>>>;
 
 /// See the module.
@@ -65,7 +65,7 @@ impl Cluster {
         Ok(state.open.get_or_insert(made).clone())
     }
 
-    /// Hears what became of commands.
+    /// Records the answers to commands.
     pub(super) fn record_answers(&self, commands: &[Cmd], answers: &[RedisResult<Value>]) {
         let mut state = self.state.lock();
         let now = Instant::now();

@@ -8,7 +8,7 @@ use crate::words::Language;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Messages of others: more than one page merges the entries of.
+/// Messages of other users: more than one page can merge.
 const OTHERS: i64 = 120_000;
 const CHATS: usize = 300;
 
