@@ -11,7 +11,7 @@ use crate::config::{Config, Database, Program, RedisConfig};
 use crate::error::{Error, Result};
 use crate::history::History;
 use crate::id::NodeId;
-use crate::lifecycle::{DATABASE, Lifecycle};
+use crate::lifecycle::{BUS, DATABASE, Lifecycle};
 use crate::metrics::Metrics;
 use crate::presence::Presence;
 use crate::presence::memory::MemoryPresence;
@@ -95,7 +95,7 @@ impl Backends {
     /// they answer.
     pub async fn connect(config: &Config, metrics: &Metrics, lifecycle: &Lifecycle) -> Result<Self, StartError> {
         let database_ready = lifecycle.readiness().register(DATABASE);
-        let bus_ready = lifecycle.readiness().register("bus");
+        let bus_ready = lifecycle.readiness().register(BUS);
         let (clock, node) = (Clock::system(), NodeId::from_random(crate::random::bits()));
         database_ready.down("waiting for the database or its schema".to_owned());
         let store = store(config).await?;
