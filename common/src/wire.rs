@@ -118,7 +118,8 @@ close_codes! {
     Silent = 4408 Reconnect "no pong in time",
     /// The client read nothing for too long.
     SlowReader = 4409 Reconnect "nothing read for too long",
-    /// More notices waited for the client than may be queued: no log would give them again.
+    /// More notices waited for the client than may be queued, and some are lost. After you
+    /// reconnect, fetch your chats over REST.
     TooManyNotices = 4410 Reconnect "too many notices wait",
     /// The client sent too many commands for too long.
     TooManyCommands = 4429 Reconnect "too many commands",
