@@ -11,7 +11,7 @@ use unicode_normalization::UnicodeNormalization;
 
 /// The longest address, in Unicode scalar values (RFC 5321, section 4.5.3.1.3, less the angle
 /// brackets, erratum 1690).
-pub const LONGEST: usize = 254;
+pub const LONGEST_CHARS: usize = 254;
 /// A few characters stand for twenty. An index of Postgres takes 2,704 bytes.
 const MOST_BYTES: usize = 2_000;
 
@@ -20,7 +20,7 @@ const MOST_BYTES: usize = 2_000;
 pub fn spelling(address: &str) -> String {
     let lower = address.to_lowercase();
     // A longer address is nobody's, and a domain takes the longer the more labels it has.
-    if lower.chars().nth(2 * LONGEST).is_some() {
+    if lower.chars().nth(2 * LONGEST_CHARS).is_some() {
         return lower;
     }
     let Some((local, domain)) = lower.split_once('@') else { return lower };
@@ -83,8 +83,8 @@ mod tests {
     #[test]
     fn no_spelling_is_long() {
         for c in ['\u{fdfa}', 'ﷺ', '㋿', '㌖', 'ΐ', '𝕏', '字', '\u{1d160}'] {
-            let many = c.to_string().repeat(LONGEST - 2);
-            let labels = format!("{c}.").repeat(LONGEST / 2 - 2);
+            let many = c.to_string().repeat(LONGEST_CHARS - 2);
+            let labels = format!("{c}.").repeat(LONGEST_CHARS / 2 - 2);
             for address in [format!("{many}@b"), format!("a@{many}"), format!("a@{labels}b")] {
                 let spelled = spelling(&address);
                 assert!(spelled.len() <= MOST_BYTES, "{c:?}: {}", spelled.len());

@@ -11,7 +11,7 @@ use crate::config::{Config, Database, Program, RedisConfig};
 use crate::error::{Error, Result};
 use crate::history::History;
 use crate::id::NodeId;
-use crate::lifecycle::{DATABASE, Lifecycle};
+use crate::lifecycle::{BUS, DATABASE, Lifecycle};
 use crate::metrics::Metrics;
 use crate::presence::Presence;
 use crate::presence::memory::MemoryPresence;
@@ -35,7 +35,7 @@ use tokio::time::{Instant, sleep, timeout};
 /// The longest wait for a back end that is not up yet.
 const START_TIMEOUT: Duration = Duration::from_mins(1);
 /// The pause between attempts, and between lines of the log about them.
-const RETRY: Duration = Duration::from_millis(250);
+const ATTEMPT_PAUSE: Duration = Duration::from_millis(250);
 const FIRST_LOG_PAUSE: Duration = Duration::from_secs(5);
 /// The longest wait for a file that another process uses and does not drain.
 const FILE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -95,7 +95,7 @@ impl Backends {
     /// they answer.
     pub async fn connect(config: &Config, metrics: &Metrics, lifecycle: &Lifecycle) -> Result<Self, StartError> {
         let database_ready = lifecycle.readiness().register(DATABASE);
-        let bus_ready = lifecycle.readiness().register("bus");
+        let bus_ready = lifecycle.readiness().register(BUS);
         let (clock, node) = (Clock::system(), NodeId::from_random(crate::random::bits()));
         database_ready.down("waiting for the database or its schema".to_owned());
         let store = store(config).await?;
@@ -247,7 +247,7 @@ async fn sqlite(path: &Path, migrate: bool) -> Result<Arc<dyn Store>, StartError
             }
             Err(error) => return Err(fault(error)),
         }
-        sleep(RETRY).await;
+        sleep(ATTEMPT_PAUSE).await;
     };
     if migrate {
         store.migrate().await.map_err(fault)?;
@@ -294,7 +294,7 @@ where
             Err(error @ Error::Unavailable(_)) => error,
             Err(error) => return Err(StartError::of(what, &error)),
         };
-        if let Some(longest) = longest.filter(|longest| begun.elapsed() + RETRY >= *longest) {
+        if let Some(longest) = longest.filter(|longest| begun.elapsed() + ATTEMPT_PAUSE >= *longest) {
             return Err(StartError::new(format!("waited {} s for {what}: {}", longest.as_secs(), error.cause())));
         }
         if logged.is_none_or(|at| at.elapsed() >= pause) {
@@ -302,7 +302,7 @@ where
             logged = Some(Instant::now());
             tracing::warn!(error = error.cause(), "waiting for {what}");
         }
-        sleep(RETRY).await;
+        sleep(ATTEMPT_PAUSE).await;
     }
 }
 
@@ -311,7 +311,7 @@ async fn wait_for_bus(bus: &Arc<dyn Bus>) -> Result<(), StartError> {
     until("Redis", Some(START_TIMEOUT), || {
         let mut up = up.clone();
         async move {
-            match timeout(RETRY, up.wait_for(|up| *up)).await {
+            match timeout(ATTEMPT_PAUSE, up.wait_for(|up| *up)).await {
                 Ok(Ok(_)) => Ok(()),
                 Ok(Err(closed)) => Err(Error::internal(closed)),
                 Err(_) => Err(Error::unavailable(bus.why_down())),

@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-const RETRY: Backoff = Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(5) };
+/// The pauses after a new epoch could not be begun.
+const EPOCH_RETRY: Backoff = Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(5) };
 
 /// The deployment and the epoch of its history. Clones share them.
 #[derive(Clone, Debug)]
@@ -62,7 +63,7 @@ impl History {
     /// database answers: clients would else keep numbers of the lost history.
     pub async fn begin(&self, store: &dyn Store) {
         let known = self.epoch();
-        let mut pauses = RETRY.start();
+        let mut pauses = EPOCH_RETRY.start();
         loop {
             match store.begin_epoch(&known).await {
                 Ok(epoch) => return self.learn(epoch),

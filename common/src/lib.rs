@@ -13,7 +13,7 @@
 //! - `telemetry`: the log
 //! - `service`: the rules
 //! - `backends`: connects store, bus, presence and limits
-//! - `departures`: groups of closed accounts
+//! - `closed_accounts`: groups of closed accounts
 //! - `pruning`: retention of the log, words of messages and spellings of addresses that lack them,
 //!   words that wait
 //! - `relay`: from commit to bus
@@ -52,8 +52,8 @@ pub mod backoff;
 pub mod batcher;
 pub mod bus;
 pub mod clock;
+pub mod closed_accounts;
 pub mod config;
-pub mod departures;
 pub mod dispatch;
 pub mod error;
 pub mod event;

@@ -12,7 +12,7 @@
 mod readiness;
 mod signals;
 
-pub use readiness::{DATABASE, Readiness, ReadyFlag, STARTED};
+pub use readiness::{BUS, DATABASE, Readiness, ReadyFlag, STARTED};
 pub use signals::Signals;
 
 use parking_lot::Mutex;

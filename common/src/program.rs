@@ -10,8 +10,8 @@ pub use process::main;
 
 use crate::auth::{Holders, Keys, Passwords, Revocations, Tokens};
 use crate::backends::{Backends, StartError};
+use crate::closed_accounts;
 use crate::config::{Config, Database, Program};
-use crate::departures;
 use crate::dispatch::{Dispatcher, EventSink};
 use crate::http::{self, Bound, Places, Toll, Upgrades};
 use crate::lifecycle::{ExitReason, Lifecycle, STARTED};
@@ -145,7 +145,7 @@ async fn start(
         Relay::stand_in(bus, store.clone(), lifecycle);
     } else {
         Relay::start(bus, store.clone(), lifecycle, metrics.outbox_pending.clone());
-        lifecycle.spawn("groups of closed accounts", departures::run(store.clone()));
+        lifecycle.spawn("groups of closed accounts", closed_accounts::run(store.clone()));
         lifecycle.spawn("log pruning", pruning::run(store.clone(), config.limits.event_retention));
         lifecycle.spawn("words of messages", pruning::fill_words(store.clone()));
         lifecycle.spawn("spellings of addresses", pruning::spell_addresses(store.clone()));

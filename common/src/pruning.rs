@@ -1,7 +1,8 @@
 //! Upkeep of the store, a few rows at a time. Events that are older than `EVENT_RETENTION_DAYS`
-//! leave the log. Messages of an older release get the words by which search finds them, and
-//! addresses of one the spelling by which they are compared. Words of new messages are merged into
-//! the index.
+//! leave the log. Texts of deleted chats are erased. Sessions, idempotency keys, invitations and
+//! networks whose time is over are removed. Messages of an older release get the words by which
+//! search finds them, and addresses of one the spelling by which they are compared. Words of new
+//! messages are merged into the index.
 //!
 //! Imports `store`. Any number of processes may do so at once.
 
@@ -14,26 +15,26 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Entries of the log that are removed in one transaction: it must not hold up the writes beside
-/// it.
-const ENTRIES: usize = 1_000;
-/// The pause between two transactions while there is more to remove.
-const PAUSE: Duration = Duration::from_millis(200);
+/// The most rows of each kind that one round removes: it must not hold up the writes beside it.
+const ROWS_PER_KIND: usize = 1_000;
+/// The pause between two rounds while there is more to remove.
+const PRUNE_PAUSE: Duration = Duration::from_millis(200);
 /// The pause once nothing is left to remove, or after a failure.
-const EVERY: Duration = Duration::from_mins(1);
+const PRUNE_EVERY: Duration = Duration::from_mins(1);
 
-/// Removes what is older than `retention`, for as long as the process lives.
+/// Removes old events, texts of deleted chats, and sessions, idempotency keys, invitations and
+/// networks whose time is over, for as long as the process lives.
 pub async fn run(store: Arc<dyn Store>, retention: Duration) {
     loop {
-        let pause = match store.prune(retention, ENTRIES).await {
+        let pause = match store.prune(retention, ROWS_PER_KIND).await {
             Ok(pruned) if pruned > 0 => {
                 tracing::debug!(rows = pruned, "pruned");
-                PAUSE
+                PRUNE_PAUSE
             }
-            Ok(_) => EVERY,
+            Ok(_) => PRUNE_EVERY,
             Err(error) => {
                 tracing::debug!(%error, "the log could not be pruned");
-                EVERY
+                PRUNE_EVERY
             }
         };
         tokio::time::sleep(pause).await;

@@ -121,7 +121,7 @@ async fn upgrade(gateway: &Gateway, mut request: Request, token: Option<&str>) -
         }
     };
     let switching = switching(&accept, headers)?;
-    // The verdict of before the router came to it holds.
+    // The verdict from before the router holds.
     let known = request.extensions().get::<Arc<Verdict>>().cloned();
     let known = known.and_then(|known| known.take()).unwrap_or_default();
     let checked = match (known.checked, token) {

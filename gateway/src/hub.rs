@@ -17,7 +17,7 @@ use self::tail::Mark;
 use self::users::{LocalUser, Unheard};
 use crate::feed::Event;
 use crate::frame;
-use crate::inbox::{Delivery, StatusFrame, ToShard, TracedArrival};
+use crate::inbox::{Delivery, NoticeFrame, StatusFrame, ToShard, TracedArrival};
 use crate::presence::PresenceKeeper;
 use crate::reads::Reads;
 use async_trait::async_trait;
@@ -245,13 +245,15 @@ impl Hub {
             }
             SinkEvent::Envelope(Envelope::Notice { user_id, chat_id, seq, kind, json }) => {
                 let shards = self.user_shards(user_id);
-                (shards != 0)
-                    .then(|| (shards, Delivery::Notice { user_id, chat_id, seq, kind, frame: frame::text(&json) }))
+                (shards != 0).then(|| {
+                    let frame = frame::text(&json);
+                    (shards, Delivery::Notice(NoticeFrame { user_id, chat_id, seq, kind, frame }))
+                })
             }
             SinkEvent::Envelope(Envelope::Status(changes)) => {
                 self.reads.rosters.changed(&changes);
                 let gone = changes.iter().filter(|change| change.status == Status::Offline);
-                self.presence.hear_gone(gone.map(|change| (change.user_id, change.decided_at_micros)));
+                self.presence.offline_announced(gone.map(|change| (change.user_id, change.decided_at_micros)));
                 let frames: Arc<[StatusFrame]> = changes.into_iter().map(StatusFrame::from).collect();
                 Some(((1 << self.shards.len()) - 1, Delivery::Status(frames)))
             }

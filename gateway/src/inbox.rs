@@ -65,9 +65,9 @@ pub(crate) enum Delivery {
     /// Typing or read state.
     Ephemeral { chat_id: ChatId, user_id: UserId, kind: EventKind, frame: Bytes },
     /// To every connection of a user.
-    Notice { user_id: UserId, chat_id: ChatId, seq: Seq, kind: EventKind, frame: Bytes },
+    Notice(NoticeFrame),
     /// The same of a time when the node did not hear the bus. `happened`: milliseconds of the node.
-    PastNotice { user_id: UserId, chat_id: ChatId, seq: Seq, kind: EventKind, frame: Bytes, happened: u64 },
+    PastNotice { notice: NoticeFrame, happened: u64 },
     /// The trace of an event that follows.
     Traced(TracedArrival),
     /// Presence.
@@ -81,6 +81,16 @@ pub(crate) struct TracedArrival {
     pub(crate) user_id: Option<UserId>,
     pub(crate) traced: Traced,
     pub(crate) at: SystemTime,
+}
+
+/// A notice to a user, framed.
+#[derive(Clone, Debug)]
+pub(crate) struct NoticeFrame {
+    pub(crate) user_id: UserId,
+    pub(crate) chat_id: ChatId,
+    pub(crate) seq: Seq,
+    pub(crate) kind: EventKind,
+    pub(crate) frame: Bytes,
 }
 
 /// A presence transition, framed.

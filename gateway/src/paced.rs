@@ -12,7 +12,7 @@ use std::hash::Hash;
 /// 20,000 a second.
 pub(crate) const FRAMES_PER_TICK: u64 = 10_000;
 /// Keys that wait at most, where nothing else is said; beyond it the oldest is dropped.
-const WAITING: usize = 10_000;
+const KEYS_WAITING: usize = 10_000;
 
 /// The changes that wait, and what is left of the budget.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub(crate) struct Paced<K, V> {
 
 impl<K: Copy + Eq + Hash, V> Default for Paced<K, V> {
     fn default() -> Self {
-        Self::of(WAITING)
+        Self::of(KEYS_WAITING)
     }
 }
 
@@ -120,9 +120,9 @@ mod tests {
 
     #[test]
     fn what_waits_is_bounded() {
-        let mut paced = Paced::exhausted(WAITING);
-        assert!((0..WAITING as u64).all(|key| paced.add(key, 'a').is_none()));
-        assert_eq!(paced.add(WAITING as u64, 'b'), Some('a'));
-        assert_eq!(paced.len(), WAITING);
+        let mut paced = Paced::exhausted(KEYS_WAITING);
+        assert!((0..KEYS_WAITING as u64).all(|key| paced.add(key, 'a').is_none()));
+        assert_eq!(paced.add(KEYS_WAITING as u64, 'b'), Some('a'));
+        assert_eq!(paced.len(), KEYS_WAITING);
     }
 }

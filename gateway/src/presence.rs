@@ -141,19 +141,19 @@ impl PresenceKeeper {
     pub(crate) async fn published(&self, within: Duration) -> Result<Vec<Transition>> {
         let published = self.parts.presence.published(within).await?;
         let gone = published.iter().filter(|transition| !transition.online);
-        self.hear_gone(gone.map(|transition| (transition.user_id, micros(transition.decided_at))));
+        self.offline_announced(gone.map(|transition| (transition.user_id, micros(transition.decided_at))));
         Ok(published)
     }
 
     /// These users were announced as offline by any node, by decisions of that time (µs).
-    pub(crate) fn hear_gone(&self, users: impl Iterator<Item = (UserId, i64)>) {
+    pub(crate) fn offline_announced(&self, users: impl Iterator<Item = (UserId, i64)>) {
         let mut departed = self.departed.lock();
-        users.for_each(|(user, decided_at_micros)| departed.hear(user, decided_at_micros));
+        users.for_each(|(user, decided_at_micros)| departed.record_report(user, decided_at_micros));
     }
 
-    /// The link to the back end was away since then. What was announced meanwhile was read.
+    /// The link to the back end was away since then. Announcements of that time have been read.
     pub(crate) fn was_away(&self, since: Instant) {
-        self.departed.lock().doubt(since);
+        self.departed.lock().mark_unconfirmed(since);
     }
 
     /// These transitions as those who share a chat with their users are notified of them.
@@ -187,7 +187,7 @@ impl PresenceKeeper {
             match parts.presence.lead(&parts.node, parts.load.own(Instant::now())).await {
                 Ok(lead) => {
                     leads = lead.sweeps;
-                    parts.load.hear(lead.fleet);
+                    parts.load.set_fleet(lead.fleet);
                     if let Some(online) = lead.online {
                         parts.metrics.presence_online_users.set(i64::try_from(online).unwrap_or(i64::MAX));
                     }
@@ -199,7 +199,7 @@ impl PresenceKeeper {
                 }
                 Err(error) => {
                     leads = true;
-                    parts.load.hear(None);
+                    parts.load.set_fleet(None);
                     tracing::debug!(%error, "cannot sweep presence");
                 }
             }

@@ -16,10 +16,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 /// The pauses after a read that failed or brought nothing.
-pub(crate) const RETRY: Backoff = Backoff { first: Duration::from_millis(50), longest: Duration::from_secs(1) };
+pub(crate) const READ_RETRY: Backoff = Backoff { first: Duration::from_millis(50), longest: Duration::from_secs(1) };
 
 /// A piece of a log that cannot be read so often is lost.
-const TRIES: u32 = 3;
+const UNREADABLE_AFTER_TRIES: u32 = 3;
 
 /// The longest pause while nothing is delivered for want of an answer.
 const DOUBTED_PAUSE: Duration = Duration::from_millis(100);
@@ -37,7 +37,7 @@ async fn fill_until_whole(shard: Rc<Shard>, chat: ChatId, cause: GapCause, hold:
     if !hold.is_zero() {
         tokio::time::sleep(hold).await;
     }
-    let (mut pauses, mut tries) = (RETRY.start(), 0);
+    let (mut pauses, mut tries) = (READ_RETRY.start(), 0);
     while let Some((head, known)) = shard.with_feed(chat, Feed::missing).flatten() {
         shard.hub.ctx.metrics.gap_fills(cause).inc();
         let progress = match shard.hub.reads.log.load(chat, head, known).await {
@@ -48,9 +48,9 @@ async fn fill_until_whole(shard: Rc<Shard>, chat: ChatId, cause: GapCause, hold:
             }
         };
         match progress {
-            Progress::Moved => (pauses, tries) = (RETRY.start(), 0),
+            Progress::Moved => (pauses, tries) = (READ_RETRY.start(), 0),
             Progress::Jumped => {
-                (pauses, tries) = (RETRY.start(), 0);
+                (pauses, tries) = (READ_RETRY.start(), 0);
                 shard.hub.log_lost(chat, head);
             }
             Progress::None => {
@@ -68,7 +68,7 @@ async fn fill_until_whole(shard: Rc<Shard>, chat: ChatId, cause: GapCause, hold:
 /// alone is `Internal`: the store is there, and a row is broken.
 pub(crate) fn is_unreadable(error: &Error, tries: &mut u32) -> bool {
     *tries = if matches!(error, Error::Internal(_)) { *tries + 1 } else { 0 };
-    *tries >= TRIES
+    *tries >= UNREADABLE_AFTER_TRIES
 }
 
 /// The log lacks what it is known to have had: compares the heads, unless that is being done.
@@ -80,7 +80,7 @@ pub(crate) fn suspect(shard: &Rc<Shard>, chat: ChatId) {
 }
 
 async fn check_head(shard: Rc<Shard>, chat: ChatId, cause: GapCause) {
-    let mut pauses = RETRY.start();
+    let mut pauses = READ_RETRY.start();
     loop {
         let Some(known) = shard.with_feed(chat, |feed| feed.asked_about()).flatten() else { return };
         let asked = shard.hub.reads.heads.get((chat, known.head)).await;

@@ -60,7 +60,7 @@ async fn a_list_that_is_read_over_a_reconnect_is_read_anew(language: Language) {
     let (client, mut link) = following(&fake, language).await;
     let early = fake.call(LIST).await;
     link.close(4000).await;
-    // What was entered since the list was asked for was told to nobody.
+    // Nobody was notified of chats that were entered since the list was asked for.
     let mut link = fake.next().await;
     link.welcome().await;
     client.until_open(2).await;
@@ -86,7 +86,7 @@ async fn an_unsubscribed_chat_is_not_followed_by_itself(language: Language) {
     client.ok(json!({"do": "unsubscribe", "chat_id": 2})).await;
     link.command("unsubscribe_chat").await;
 
-    // What was under way, a notice, and that you come into it anew.
+    // A notice that was under way, and one that you are added again.
     link.say(message(1, 2)).await;
     link.say(json!({"type": "resync", "chat_id": 1, "seq": 3})).await;
     link.say(json!({"type": "chat_added", "chat": chat(1, false, 4)})).await;

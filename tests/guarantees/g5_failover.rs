@@ -74,17 +74,20 @@ struct Observed {
     redis: Arc<Redis>,
     chat_id: i64,
     watch: Watch,
+    /// How long a user counts as online after the last connection.
+    grace: Duration,
 }
 
 impl Observed {
     async fn start(grace_seconds: u64) -> Self {
+        let grace = Duration::from_secs(grace_seconds);
         let redis = Redis::private().await;
         let builder = Deployment::cluster(1, 2).redis(&redis).env("PRESENCE_LEASE_SECONDS", LEASE.as_secs());
         let d = builder.env("PRESENCE_GRACE_SECONDS", grace_seconds).start().await;
         let observer = d.user().await;
         let chat_id = observer.group_id(&[]).await;
         let watch = Watch::subscribed(observer.connect_to(1).await, chat_id).await;
-        Self { d, redis, chat_id, watch }
+        Self { d, redis, chat_id, watch, grace }
     }
 
     /// A user who is online by the first gateway, which holds nobody else.
@@ -169,7 +172,7 @@ async fn whom_a_snapshot_brings_back_untold_is_told_offline() {
             o.leaves(ws).await;
             o.redis.kill().await;
             // Longer than the grace: nobody swept meanwhile.
-            tokio::time::sleep(Duration::from_secs(4)).await;
+            tokio::time::sleep(2 * o.grace).await;
             o.redis.start().await;
             o.expect_offline(&user, "Redis restored from a snapshot of before").await;
         }

@@ -338,7 +338,7 @@ async fn a_database_that_restarted_doubles_no_notice() {
         says("the database does not answer").await;
         postgres.start().await;
         says("the database answers again").await;
-        // What was delivered before is read again with what comes now.
+        // Notices that were delivered are read again, with those that come now.
         proxy.set(Mode::Refuse);
         proxy.cut();
         act(&d, &mut readers).await;

@@ -153,7 +153,7 @@ async fn a_copy_of_a_database_is_a_deployment_of_its_own() {
         let mut there = Ws::open(&copy.gateway(0).ws_url(), Way::Header, &login(&bob).await).await;
         there.expect_welcome().await;
         there.round_trip().await;
-        // What reaches a connection without a subscription: a private message.
+        // A private message reaches a connection without a subscription.
         assert_eq!(ann.say(chat, "of the original").await["seq"], 1);
         assert_eq!(here.expect("new_message").await["message"]["text"], "of the original");
         let copied = copy.rest().with_bearer(&login(&ann).await);

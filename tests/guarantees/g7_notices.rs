@@ -120,7 +120,7 @@ async fn more_notices_than_may_wait_end_the_connection() {
         let mut reader = Reader::open(&d, &reading, chat_id, Link::Narrow).await;
         flow(&author, chat_id, Vec::new(), FILLING).await;
         let private = friend.private_chat_id(&reading).await;
-        // What may wait, and what the queue and the link may have room for by now.
+        // As many as may wait, and as many as the queue and the link may take by now.
         for _ in 0..3 * QUEUE / 4000 {
             friend.say(private, &"x".repeat(4000)).await;
         }

@@ -11,7 +11,7 @@ use tokio::time::MissedTickBehavior;
 use crate::support::{Answer, Rest, json};
 
 /// Between two messages of one writer.
-const EVERY: Duration = Duration::from_millis(40);
+const SEND_EVERY: Duration = Duration::from_millis(40);
 /// Before an unanswered or refused message is sent again, through the other api.
 const AGAIN: Duration = Duration::from_millis(25);
 /// An answer that takes longer is given up, as a client with a time-out would.
@@ -58,7 +58,7 @@ impl Writer {
     /// Writes until told to stop, counting what is acknowledged.
     pub async fn write(self, stop: watch::Receiver<bool>, acknowledged: &AtomicUsize) -> Written {
         let mut written = Written::default();
-        let mut ticks = tokio::time::interval(EVERY);
+        let mut ticks = tokio::time::interval(SEND_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut turn = self.number;
         while !*stop.borrow() {

@@ -2,8 +2,8 @@
 
 use super::answer::{Account, Answer};
 use crate::auth::{Asker, Passwords};
+use crate::closed_accounts;
 use crate::config::{AdminTask, Config};
-use crate::departures;
 use crate::error::{Error, Result};
 use crate::id::{SessionId, UserId};
 use crate::random;
@@ -31,7 +31,7 @@ pub(super) async fn run(config: &Config, store: &dyn Store, task: &AdminTask) ->
         }
         AdminTask::Deactivate(name) => {
             let user = find(store, name).await?.user.id;
-            departures::deactivate(store, user).await?;
+            closed_accounts::deactivate(store, user).await?;
             shown(store, user).await
         }
         AdminTask::ResetPassword(name) => {
@@ -44,7 +44,7 @@ pub(super) async fn run(config: &Config, store: &dyn Store, task: &AdminTask) ->
             let user = find(store, name).await?.user.id;
             // Nobody can log in to it; a hash that cannot be read would be a fault.
             let password_hash = hash(config, secret()).await?;
-            departures::deactivate(store, user).await?;
+            closed_accounts::deactivate(store, user).await?;
             let name = format!("deleted-{user}");
             let otherwise = format!("{name}-{:08x}", random::bits() >> 32);
             store.erase_user(user, Erased { names: [name, otherwise], password_hash }).await?;

@@ -21,7 +21,7 @@ const PART_BEAT: Duration = Duration::from_millis(500);
 /// The pause between looks at the pool.
 const POOL_BEAT: Duration = Duration::from_millis(500);
 /// The pause between looks at the replica.
-const LOOK: Duration = Duration::from_millis(500);
+const REPLICA_BEAT: Duration = Duration::from_millis(500);
 
 /// Follows the epoch of the history. A database that is another deployment's by now ends the
 /// process: started anew, it knows that one.
@@ -77,7 +77,7 @@ async fn probe(store: &dyn Store, ready: &ReadyFlag) {
 
 /// Looks at the replica, and says once what keeps it from answering reads.
 pub(super) async fn replica(store: Arc<dyn Store>, metrics: Metrics) {
-    let mut looks = interval(LOOK);
+    let mut looks = interval(REPLICA_BEAT);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut was_up, logged) = (false, OncePerCause::default());
     loop {

@@ -32,14 +32,19 @@ impl fmt::Debug for Authorities {
     }
 }
 
+/// The parts of the configuration that may ask for TLS.
+pub(super) struct TlsUsers<'a> {
+    pub(super) database: &'a Database,
+    pub(super) replica: Option<&'a SecretString>,
+    pub(super) redis: Option<&'a RedisConfig>,
+    pub(super) traces: Option<&'a TracesConfig>,
+}
+
 /// The authorities; none where no back end's certificate is checked, and where the system has
 /// none: the libraries have the public ones.
 pub(super) fn read(
     raw: &Raw,
-    database: &Database,
-    replica: Option<&SecretString>,
-    redis: Option<&RedisConfig>,
-    traces: Option<&TracesConfig>,
+    users: &TlsUsers<'_>,
     warnings: &mut Vec<String>,
 ) -> Result<Option<Authorities>, ConfigError> {
     let mut all = Pem::default();
@@ -57,8 +62,7 @@ pub(super) fn read(
             return Err(fault("holds no certificate in PEM (-----BEGIN CERTIFICATE-----)".to_owned()));
         }
     }
-    let collector = traces.is_some_and(TracesConfig::uses_tls);
-    if named.is_none() && !collector && !checks_certificates(database, replica, redis) {
+    if named.is_none() && !users.check_certificates() {
         return Ok(None);
     }
     let system = rustls_native_certs::load_native_certs();
@@ -72,16 +76,19 @@ pub(super) fn read(
     Ok((!all.0.is_empty()).then(|| Authorities(all.0.into_bytes().into())))
 }
 
-fn checks_certificates(database: &Database, replica: Option<&SecretString>, redis: Option<&RedisConfig>) -> bool {
-    let redis = redis.is_some_and(|redis| {
-        let servers = redis.nodes.iter().chain(redis.sentinel.as_ref().map(|sentinel| &sentinel.server));
-        servers.into_iter().any(|url| url.expose_secret().starts_with("rediss:"))
-    });
-    let primary = match database {
-        Database::Postgres(url) => Some(url),
-        Database::Sqlite(_) => None,
-    };
-    redis || primary.into_iter().chain(replica).any(database::checks_certificate)
+impl TlsUsers<'_> {
+    fn check_certificates(&self) -> bool {
+        let redis = self.redis.is_some_and(|redis| {
+            let servers = redis.nodes.iter().chain(redis.sentinel.as_ref().map(|sentinel| &sentinel.server));
+            servers.into_iter().any(|url| url.expose_secret().starts_with("rediss:"))
+        });
+        let primary = match self.database {
+            Database::Postgres(url) => Some(url),
+            Database::Sqlite(_) => None,
+        };
+        let collector = self.traces.is_some_and(TracesConfig::uses_tls);
+        redis || collector || primary.into_iter().chain(self.replica).any(database::checks_certificate)
+    }
 }
 
 #[derive(Default)]

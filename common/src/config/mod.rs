@@ -44,6 +44,7 @@ pub use traces::TracesConfig;
 pub use variables::{VARIABLES, Variable};
 
 use crate::words::Language;
+use authorities::TlsUsers;
 use ipnet::IpNet;
 use raw::Raw;
 use secrecy::SecretString;
@@ -248,8 +249,9 @@ impl Config {
         let read_url = raw.given("DATABASE_READ_URL")?;
         let read_url = read_url.map(|url| database::replica(&database, &url)).transpose()?;
         let traces = traces::read(program, raw)?;
-        let (also, collected) = (redis.as_ref(), traces.as_ref());
-        let authorities = authorities::read(raw, &database, read_url.as_ref(), also, collected, &mut warnings)?;
+        let (replica, also, collector) = (read_url.as_ref(), redis.as_ref(), traces.as_ref());
+        let tls = TlsUsers { database: &database, replica, redis: also, traces: collector };
+        let authorities = authorities::read(raw, &tls, &mut warnings)?;
         if let Some(redis) = &mut redis {
             redis.authorities.clone_from(&authorities);
         }

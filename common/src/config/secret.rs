@@ -11,8 +11,8 @@ const NAME: &str = "SECRET_KEY";
 const MIN_BYTES: usize = 32;
 /// A key that repeats so few bytes is as good as one of them.
 const LONGEST_PIECE: usize = 16;
-/// Neighbours of a key that do not follow each other as in the alphabet. In a random one it is
-/// nearly all of them.
+/// Neighbours of a key that do not follow each other as in the alphabet: nearly all of a random
+/// one.
 const MOST_BREAKS: usize = 3;
 
 /// Words that stand in examples and never sign anything in earnest.

@@ -54,7 +54,7 @@ const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// A client that takes nothing of an answer for this long is let go of.
 const TAKEN_WITHIN: Duration = Duration::from_secs(30);
 /// The pauses after accept errors that stay for a while (no file descriptors left).
-const RETRY: Backoff = Backoff { first: Duration::from_millis(10), longest: Duration::from_secs(1) };
+const ACCEPT_RETRY: Backoff = Backoff { first: Duration::from_millis(10), longest: Duration::from_secs(1) };
 
 /// Serves the public port until draining. Then it accepts no more, running requests finish, and
 /// idle connections are closed. The drain waits for them. `keep_alive` is the longest pause
@@ -98,7 +98,7 @@ async fn accept(
 ) {
     let most = if public.is_some() { MAX_CONNECTIONS } else { MAX_ADMIN_CONNECTIONS };
     let permits = Arc::new(Semaphore::new(most));
-    let mut pauses = RETRY.start();
+    let mut pauses = ACCEPT_RETRY.start();
     let mut take = |stream, peer: SocketAddr, permit: OwnedSemaphorePermit| {
         let place = match public.as_ref().map(|(places, _)| places.admit(peer.ip())) {
             Some(Ok(place)) => Some(Arc::new(place)),
@@ -108,10 +108,9 @@ async fn accept(
         let upgrades = public.as_ref().and_then(|(_, upgrades)| upgrades.clone());
         let (router, until) = (router.clone(), until.clone());
         spawn(Box::pin(async move {
-            let first_head = Instant::now() + FIRST_HEAD;
-            let begun = begin(stream, peer, place.as_ref(), upgrades, first_head, &until).await;
-            if let Some(begun) = begun {
-                connection(begun, peer, place, router, keep_alive, first_head, until).await;
+            let accepted = Accepted { peer, place, first_head: Instant::now() + FIRST_HEAD };
+            if let Some(begun) = begin(stream, &accepted, upgrades, &until).await {
+                connection(begun, accepted, router, keep_alive, until).await;
             }
             drop(permit);
         }));
@@ -206,14 +205,21 @@ fn leave_after(keep_alive: Duration) -> Option<HeaderValue> {
     (seconds > 0).then(|| HeaderValue::try_from(format!("timeout={seconds}")).ok()).flatten()
 }
 
+/// A connection that was accepted.
+struct Accepted {
+    peer: SocketAddr,
+    /// None on the admin port.
+    place: Option<Arc<Place>>,
+    /// When its first head must be there.
+    first_head: Instant,
+}
+
 /// Reads the first bytes and lets `upgrades` take the connection over. `None` where it is over, or
 /// another's.
 async fn begin(
     stream: TcpStream,
-    peer: SocketAddr,
-    place: Option<&Arc<Place>>,
+    accepted: &Accepted,
     upgrades: Option<Arc<dyn Upgrades>>,
-    first_head: Instant,
     until: &CancellationToken,
 ) -> Option<(Socket, Extensions)> {
     // Without it an answer may wait for the client's acknowledgement of the last one.
@@ -221,25 +227,23 @@ async fn begin(
         tracing::debug!(%error, "no TCP_NODELAY");
     }
     let unread = |stream| Some((Socket::new(stream, Bytes::new()), Extensions::new()));
-    let Some((upgrades, place)) = upgrades.zip(place) else { return unread(stream) };
+    let Some((upgrades, place)) = upgrades.zip(accepted.place.as_ref()) else { return unread(stream) };
     let read = tokio::select! {
         read = first_bytes(&stream) => read.ok().filter(|read| !read.is_empty())?,
-        () = tokio::time::sleep_until(first_head) => return None,
+        () = tokio::time::sleep_until(accepted.first_head) => return None,
         // A first request may be on its way.
         () = until.cancelled() => return unread(stream),
     };
-    let opening = Opening { stream, read, peer, place: Arc::clone(place), known: Extensions::new() };
+    let opening = Opening { stream, read, peer: accepted.peer, place: Arc::clone(place), known: Extensions::new() };
     let back = upgrades.take(opening).await?;
     Some((Socket::new(back.stream, back.read), back.known))
 }
 
 async fn connection(
     (socket, known): (Socket, Extensions),
-    peer: SocketAddr,
-    place: Option<Arc<Place>>,
+    Accepted { peer, place, first_head }: Accepted,
     router: Router,
     keep_alive: Duration,
-    first_head: Instant,
     until: CancellationToken,
 ) {
     bound_sending(socket.stream());

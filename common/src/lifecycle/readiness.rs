@@ -9,6 +9,8 @@ use tokio_util::sync::CancellationToken;
 pub const STARTED: &str = "started";
 /// The part that is up while the database answers.
 pub const DATABASE: &str = "database";
+/// The part that is up while the bus is connected.
+pub const BUS: &str = "bus";
 
 type Flag = (&'static str, Arc<State>);
 
@@ -100,13 +102,13 @@ mod tests {
         let draining = CancellationToken::new();
         let readiness = Readiness::new(draining.clone());
         assert!(!readiness.serves());
-        let (started, bus) = (readiness.register(STARTED), readiness.register("bus"));
+        let (started, bus) = (readiness.register(STARTED), readiness.register(BUS));
         bus.set(true);
         assert!(!readiness.serves(), "before its start");
         started.set(true);
         bus.down("not connected".into());
         assert!(readiness.serves() && !readiness.is_ready());
-        assert!(readiness.is_up(STARTED) && !readiness.is_up("bus"));
+        assert!(readiness.is_up(STARTED) && !readiness.is_up(BUS));
         draining.cancel();
         assert!(!readiness.serves());
     }
@@ -114,16 +116,16 @@ mod tests {
     #[test]
     fn ready_means_every_flag_is_up() {
         let readiness = Readiness::new(CancellationToken::new());
-        let database = readiness.register("database");
-        let bus = readiness.register("bus");
+        let database = readiness.register(DATABASE);
+        let bus = readiness.register(BUS);
         assert!(!readiness.is_ready());
         database.set(true);
-        assert_eq!(readiness.checks(), [("database", true), ("bus", false)]);
+        assert_eq!(readiness.checks(), [(DATABASE, true), (BUS, false)]);
         bus.set(true);
         assert!(readiness.is_ready());
         bus.down("not connected".into());
         assert!(!readiness.is_ready());
-        assert_eq!(readiness.causes(), [("bus", "not connected".to_owned())]);
+        assert_eq!(readiness.causes(), [(BUS, "not connected".to_owned())]);
         bus.set(true);
         assert!(readiness.is_ready() && readiness.causes().is_empty());
     }

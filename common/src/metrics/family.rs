@@ -133,7 +133,7 @@ pub struct BuildInfo(IntGaugeVec);
 
 impl BuildInfo {
     /// Says which program runs here.
-    pub(super) fn tell(&self, program: Program) {
+    pub(super) fn set(&self, program: Program) {
         let labels = [program.name(), env!("CARGO_PKG_VERSION"), commit().unwrap_or_default()];
         self.0.with_label_values(&labels).set(1);
     }

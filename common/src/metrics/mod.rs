@@ -153,7 +153,7 @@ impl Metrics {
     #[expect(clippy::expect_used, reason = "the table is fixed: a test makes it for every program")]
     pub fn new(program: Program) -> Self {
         let table = Table::new(program).expect("the table of metrics is sound");
-        table.build_info.tell(program);
+        table.build_info.set(program);
         Self(Arc::new(table))
     }
 

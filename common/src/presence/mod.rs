@@ -107,7 +107,7 @@ pub struct Fleet {
     pub fewest: u64,
 }
 
-/// What this process knows of the part of the back end that keeps a user.
+/// The contact with the part of the back end that keeps a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Contact {
     /// How often that part was seen to have lost what it knew.
@@ -162,12 +162,12 @@ pub trait Presence: Send + Sync + 'static {
     async fn depart(&self, node: &NodeId, users: &[UserId], grace: Duration) -> Outcome;
 
     /// The same where the back end may have lost what it knew of these users since they departed
-    /// ([`Self::contact`]): those of whom it knows nothing are reported offline too. `grace` is a
-    /// lease at least, in which a node that holds one of them says so.
+    /// ([`Self::contact`]): those of whom it knows nothing are reported offline too. `grace` is
+    /// at least one lease: within it, a node that still holds one of these users renews it.
     async fn depart_anew(&self, node: &NodeId, users: &[UserId], grace: Duration) -> Outcome;
 
-    /// What this process knows of the part that keeps the user. [`Self::surplus`] and the other
-    /// calls find out.
+    /// The contact that this process has with the part that keeps the user. [`Self::surplus`] and
+    /// the other calls find it out.
     fn contact(&self, user: UserId) -> Contact;
 
     /// Renews the node's lease. `users` are all that the node holds; it registers those who are not

@@ -15,7 +15,7 @@ use time::OffsetDateTime;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 /// The pause between two questions for the eviction policy.
-const BEAT: Duration = Duration::from_secs(10);
+const POLICY_BEAT: Duration = Duration::from_secs(10);
 /// The questions of one connection. Then it is opened anew: the primary may be another by then.
 const BEATS_PER_LINK: u32 = 6;
 /// The longest wait for the answers to writes.
@@ -117,7 +117,7 @@ async fn links(config: &RedisConfig) -> Vec<MultiplexedConnection> {
 /// Warns once when a server begins to drop keys by itself: presence, limits and the answers to
 /// repeated requests may vanish then. A server that does not answer is the bus's to report.
 pub async fn watch(config: RedisConfig) {
-    let mut beat = interval(BEAT);
+    let mut beat = interval(POLICY_BEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut known: Option<String> = None;
     let (mut open, mut beats) = (Vec::new(), 0);

@@ -269,7 +269,7 @@ impl RedisPool {
                     }
                 });
                 let answers = join_all(each).await;
-                cluster.heard(commands, &answers);
+                cluster.record_answers(commands, &answers);
                 Ok(answers)
             }
         }

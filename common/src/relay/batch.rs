@@ -6,8 +6,8 @@ use crate::traces::Span;
 
 /// About how many publications, and bytes of them, one call of the bus takes: it has a second for
 /// its answer.
-const PUBLICATIONS: usize = 1_000;
-const BYTES: usize = 1 << 20;
+const PUBLICATIONS_PER_CALL: usize = 1_000;
+const BYTES_PER_CALL: usize = 1 << 20;
 
 /// Publications of one call, and the outbox entries whose last publication is among them.
 #[derive(Default)]
@@ -24,7 +24,7 @@ impl Batch {
     pub(super) fn push(&mut self, publication: Publication) -> bool {
         self.bytes += publication.payload.len();
         self.publications.push(publication);
-        self.publications.len() >= PUBLICATIONS || self.bytes >= BYTES
+        self.publications.len() >= PUBLICATIONS_PER_CALL || self.bytes >= BYTES_PER_CALL
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -24,8 +24,8 @@ const SETTLE: Duration = Duration::from_millis(700);
 /// Entries of one claim.
 const ENTRIES_PER_CLAIM: usize = 500;
 /// The pause after a failure, and the attempts before the relay skips a batch.
-const RETRY: Duration = Duration::from_millis(200);
-const TRIES: u32 = 5;
+const PUBLISH_RETRY_PAUSE: Duration = Duration::from_millis(200);
+const PUBLISH_TRIES: u32 = 5;
 /// The pause between settings of the gauge.
 const COUNT_EVERY: Duration = Duration::from_secs(5);
 
@@ -140,16 +140,19 @@ impl Claim<'_> {
         if self.batch.is_empty() {
             return true;
         }
-        let mut tries = if self.careful { TRIES } else { 1 };
+        let mut tries = if self.careful { PUBLISH_TRIES } else { 1 };
         while self.bus.publish(&self.batch.publications).await.is_err() {
-            if tries == TRIES {
+            if tries == PUBLISH_TRIES {
                 self.batch.clear();
                 return false;
             }
             tries += 1;
             // A link that says it is up gets a moment. One that is down is waited for as long as
             // the claim holds.
-            if tokio::time::timeout(RETRY, self.up.wait_for(|up| !up)).await.is_ok_and(|down| down.is_ok()) {
+            if tokio::time::timeout(PUBLISH_RETRY_PAUSE, self.up.wait_for(|up| !up))
+                .await
+                .is_ok_and(|down| down.is_ok())
+            {
                 _ = tokio::time::timeout_at(self.until, settled(self.up)).await;
             }
         }

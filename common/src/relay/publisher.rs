@@ -15,11 +15,11 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Commits that wait. When the queue is full, the relay publishes further ones.
-const QUEUE: usize = 8_192;
+const COMMITS_WAITING: usize = 8_192;
 /// About how many bytes of commits wait. Beyond it, too, the relay publishes further ones.
-const BYTES: usize = 64 << 20;
+const BYTES_WAITING: usize = 64 << 20;
 /// Places that typing and status leave free: what is not stored never displaces what is.
-const RESERVED: usize = QUEUE / 4;
+const RESERVED: usize = COMMITS_WAITING / 4;
 /// Commits that are taken off the queue at once.
 const COMMITS_AT_ONCE: usize = 512;
 /// Outbox entries that wait for their removal. When the queue is full, the relay publishes further
@@ -27,14 +27,14 @@ const COMMITS_AT_ONCE: usize = 512;
 const REMOVALS: usize = 65_536;
 /// Revocations that wait, the pause between attempts, and the attempts. Beyond them the other
 /// nodes read the revocation from the store.
-const ENDED: usize = 1_024;
-const ENDED_RETRY: Duration = Duration::from_millis(100);
-const ENDED_TRIES: u32 = 30;
+const REVOCATIONS_WAITING: usize = 1_024;
+const REVOCATION_RETRY_PAUSE: Duration = Duration::from_millis(100);
+const REVOCATION_TRIES: u32 = 30;
 /// Removals are gathered for this long, or up to this many.
 const GATHER: Duration = Duration::from_millis(50);
 const REMOVE_BATCH: usize = 500;
 /// Events of one commit that are followed: a trace needs not each of a change to thousands.
-const TRACED: usize = 16;
+const TRACED_PER_COMMIT: usize = 16;
 
 /// Publishes what was committed. Clones feed the same queue.
 #[derive(Clone, Debug)]
@@ -63,9 +63,9 @@ impl Publisher {
         dropped: IntCounter,
         traces: Traces,
     ) -> Self {
-        let (queue, items) = mpsc::channel(QUEUE);
+        let (queue, items) = mpsc::channel(COMMITS_WAITING);
         let (removals, ids) = mpsc::channel(REMOVALS);
-        let (ended, words) = mpsc::channel(ENDED);
+        let (ended, words) = mpsc::channel(REVOCATIONS_WAITING);
         let waiting = Arc::new(AtomicUsize::new(0));
         lifecycle.spawn("publisher", publish(bus.clone(), items, removals, waiting.clone()));
         lifecycle.spawn("ended access", publish_ended_access(bus, words));
@@ -86,7 +86,7 @@ impl Publisher {
         }
         let weight = weight(&committed);
         let spans = self.traced(&mut committed);
-        let fits = self.waiting.fetch_add(weight, Ordering::Relaxed) < BYTES;
+        let fits = self.waiting.fetch_add(weight, Ordering::Relaxed) < BYTES_WAITING;
         if !fits || self.queue.try_send(Item::Committed(committed, spans)).is_err() {
             self.waiting.fetch_sub(weight, Ordering::Relaxed);
             self.dropped.inc();
@@ -102,7 +102,7 @@ impl Publisher {
         if committed.traced.is_empty()
             && let Some(context) = self.traces.current()
         {
-            let events = committed.events.iter().take(TRACED);
+            let events = committed.events.iter().take(TRACED_PER_COMMIT);
             committed.traced = events.map(|event| Traced { chat_id: event.chat_id, seq: event.seq, context }).collect();
         }
         let begin = |traced: &mut Traced| {
@@ -199,13 +199,13 @@ async fn flush(bus: &dyn Bus, batch: &mut Batch, removals: &mpsc::Sender<OutboxI
 
 async fn publish_ended_access(bus: Arc<dyn Bus>, mut words: mpsc::Receiver<Publication>) {
     let mut batch = Vec::new();
-    while words.recv_many(&mut batch, ENDED).await > 0 {
+    while words.recv_many(&mut batch, REVOCATIONS_WAITING).await > 0 {
         let mut tries = 0;
-        while bus.publish(&batch).await.is_err() && tries < ENDED_TRIES {
+        while bus.publish(&batch).await.is_err() && tries < REVOCATION_TRIES {
             tries += 1;
-            tokio::time::sleep(ENDED_RETRY).await;
+            tokio::time::sleep(REVOCATION_RETRY_PAUSE).await;
             // Revocations that came meanwhile go with them.
-            while batch.len() < ENDED
+            while batch.len() < REVOCATIONS_WAITING
                 && let Ok(word) = words.try_recv()
             {
                 batch.push(word);

@@ -5,8 +5,8 @@ use super::input::{Fields, FromFields, Unchecked};
 use super::sessions::hash_now;
 use super::{Context, Faults, PageQuery, SecurityEvent, network};
 use crate::auth::{Asker, AuthUser};
+use crate::closed_accounts;
 use crate::config::Registration;
-use crate::departures;
 use crate::error::{Error, Result};
 use crate::event::{Revocation, RevocationReason};
 use crate::id::UserId;
@@ -162,14 +162,14 @@ async fn repeated(ctx: &Context, from: IpAddr, body: Register, refusal: Error) -
     Ok(user)
 }
 
-/// The caller's account.
+/// The caller's account. `TokenInvalid` where it is not there.
 pub async fn me(ctx: &Context, by: &AuthUser) -> Result<User> {
     // Only after a restored backup can a token be there without its account.
     let row = ctx.store.users(&[by.user_id]).await?.pop().ok_or(Error::TokenInvalid)?;
     Ok(row.user)
 }
 
-/// Changes e-mail, password or profile. `WrongPassword`, `EmailTaken`, `Invalid`.
+/// Changes e-mail, password or profile. `WrongPassword`, `EmailTaken`, `Invalid`, `RateLimited`.
 pub async fn update_me(
     ctx: &Context,
     by: &AuthUser,
@@ -252,19 +252,21 @@ async fn change_login(
 }
 
 /// Deactivates the caller's account and ends all its sessions. The groups that it alone owned get
-/// another owner; one without another active member is deleted. What is left of that after a first
-/// round, or after a failure, the upkeep does.
+/// another owner; one without another active member is deleted. The upkeep does the groups that the
+/// first round leaves, or that fail. `Unavailable`.
 pub async fn delete_me(ctx: &Context, by: &AuthUser) -> Result<()> {
     ctx.store.deactivate_user(by.user_id).await?;
     ctx.audit.note(SecurityEvent::Deactivated, Some(by.user_id), Some(by.session_id));
     ctx.revoke(Revocation { user_id: by.user_id, session_id: None, reason: RevocationReason::AccountDisabled });
-    if let Err(error) = departures::round(&*ctx.store, by.user_id, |committed| ctx.publisher.publish(committed)).await {
+    if let Err(error) =
+        closed_accounts::pass_on(&*ctx.store, by.user_id, |committed| ctx.publisher.publish(committed)).await
+    {
         tracing::debug!(%error, "groups of a closed account are left to the upkeep");
     }
     Ok(())
 }
 
-/// Active users by the beginning of their username.
+/// Active users by the beginning of their username. `Invalid`.
 pub async fn search(ctx: &Context, query: impl Into<Unchecked<SearchUsers>>) -> Result<Page<PublicUser>> {
     let (query, mut faults) = query.into().split();
     faults.no_nul("q", &query.q);
@@ -288,7 +290,7 @@ pub async fn block(ctx: &Context, by: &AuthUser, user: UserId, block: bool) -> R
     ctx.store.block(by.user_id, user, block).await
 }
 
-/// The users whom the caller blocked.
+/// The users whom the caller blocked. `Invalid`.
 pub async fn blocked(ctx: &Context, by: &AuthUser, query: impl Into<Unchecked<PageQuery>>) -> Result<Page<PublicUser>> {
     let rows = ctx.store.blocked(by.user_id, &super::page(query)?).await?;
     Ok(Page { items: with_presence(ctx, rows.items).await, next_cursor: rows.next_cursor })

@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 /// Chats that are sorted at the price of one request.
 const CHATS_PER_REQUEST: usize = 1_000;
 /// A user's chats are counted up to this number, once in this time.
-const MOST_CHATS: usize = 200_000;
+const CHATS_COUNTED: usize = 200_000;
 const COUNTED_EVERY: Duration = Duration::from_mins(1);
 /// Users whose count is remembered.
 const COUNTED_USERS: u64 = 100_000;
@@ -128,7 +128,7 @@ pub async fn update_settings(
 }
 
 /// Makes a chat and says whether it is new: a private chat that exists is answered as it is.
-/// `Invalid`, `GroupFull`, `Blocked`.
+/// `Invalid`, `GroupFull`, `Blocked`, `RateLimited`.
 pub async fn create(ctx: &Context, by: &AuthUser, body: impl Into<Unchecked<CreateChat>>) -> Result<(Chat, bool)> {
     let (mut body, mut faults) = body.into().split();
     faults.users("member_ids", &body.member_ids);
@@ -187,10 +187,10 @@ impl Default for ChatCounts {
 }
 
 /// The caller's chats, last active first. All of them are sorted for one page, so a page of a
-/// thousand chats costs a request more.
+/// thousand chats costs a request more. `Invalid`, `RateLimited`.
 pub async fn list(ctx: &Context, by: &AuthUser, query: impl Into<Unchecked<PageQuery>>) -> Result<Page<Chat>> {
     let page = page(query)?;
-    let count = async { Ok(ctx.store.count_chats(&[by.user_id], MOST_CHATS).await?.pop().unwrap_or_default()) };
+    let count = async { Ok(ctx.store.count_chats(&[by.user_id], CHATS_COUNTED).await?.pop().unwrap_or_default()) };
     let counted = ctx.chat_counts.0.try_get_with(by.user_id, count).await.map_err(shared)?;
     ctx.charge_further_requests(by, counted / CHATS_PER_REQUEST).await?;
     ctx.store.chats_of(by.user_id, &page).await
@@ -242,7 +242,7 @@ pub async fn leave(ctx: &Context, by: &AuthUser, chat: ChatId) -> Result<()> {
     Ok(())
 }
 
-/// As [`mark_read`], of a request's body.
+/// As [`mark_read`], of a request's body. Its errors, and `Invalid`.
 pub async fn mark_read_to(
     ctx: &Context,
     by: &AuthUser,
@@ -274,7 +274,7 @@ pub async fn mark_read(ctx: &Context, by: &AuthUser, chat: ChatId, seq: Seq) -> 
 
 /// Publishes to the chat's subscribers that the caller is typing, or has stopped. It is stored
 /// nowhere and may be lost. The gateway has checked that the caller is subscribed. In a private
-/// chat whose other user blocked the caller nothing is published.
+/// chat whose other user blocked the caller nothing is published. `Unavailable`.
 pub async fn typing(ctx: &Context, by: &AuthUser, chat: ChatId, is_typing: bool) -> Result<()> {
     match ctx.store.blocked_in(chat, by.user_id).await? {
         Some(true) => return Ok(()),

@@ -63,7 +63,7 @@ impl Faults {
                 && !domain.contains("..")
                 && !value.chars().any(|c| is_blank(c) || NEVER_IN_EMAIL.contains(c))
         });
-        if value.chars().count() > address::LONGEST {
+        if value.chars().count() > address::LONGEST_CHARS {
             self.add(field, "must have at most 254 characters");
         } else if !plausible {
             self.add(field, "is not an e-mail address");

@@ -82,7 +82,7 @@ pub async fn revoke(ctx: &Context, by: &AuthUser, chat: ChatId, code: &str) -> R
 }
 
 /// Shows the group of an invitation to anybody who has its code. The address that
-/// asks pays. `InviteNotFound`.
+/// asks pays. `InviteNotFound`, `RateLimited`.
 pub async fn preview(ctx: &Context, from: IpAddr, code: &str) -> Result<InvitePreview> {
     ctx.charge_address(from).await?;
     ctx.store.invite(known_form(code)?).await?.ok_or(Error::InviteNotFound)

@@ -22,7 +22,8 @@ pub async fn pin(ctx: &Context, by: &AuthUser, chat: ChatId, id: MessageId, add:
     Ok(())
 }
 
-/// The pinned messages of a chat, the last pinned first. `ChatNotFound`, `NotAMember`.
+/// The pinned messages of a chat, the last pinned first. `ChatNotFound`, `NotAMember`,
+/// `Invalid`.
 pub async fn pins(
     ctx: &Context,
     by: &AuthUser,

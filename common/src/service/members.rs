@@ -36,7 +36,7 @@ impl FromFields for SetRole {
     }
 }
 
-/// The members of a chat; members only. `ChatNotFound`, `NotAMember`.
+/// The members of a chat; members only. `ChatNotFound`, `NotAMember`, `Invalid`.
 pub async fn list(
     ctx: &Context,
     by: &AuthUser,
@@ -47,7 +47,7 @@ pub async fn list(
 }
 
 /// Adds users to a group. `ChatNotFound`, `NotAMember`, `NotOwner`, `PrivateChat`, `GroupFull`,
-/// `Invalid`.
+/// `Invalid`, `RateLimited`.
 pub async fn add(
     ctx: &Context,
     by: &AuthUser,

@@ -40,7 +40,7 @@ impl Default for OnlineReads {
     }
 }
 
-/// A page of all who are online.
+/// A page of all who are online. `Invalid`, `Unavailable`.
 pub async fn everywhere(ctx: &Context, query: impl Into<Unchecked<PageQuery>>) -> Result<OnlinePage> {
     let page = page(query)?;
     let list = ctx.presence.list(page.cursor.as_deref(), page.limit).await?;
@@ -48,7 +48,8 @@ pub async fn everywhere(ctx: &Context, query: impl Into<Unchecked<PageQuery>>) -
     Ok(OnlinePage { items: named(ctx, list.items).await?, next_cursor: list.next_cursor, count })
 }
 
-/// A page of a chat's members who are online, by id; members only. `ChatNotFound`, `NotAMember`.
+/// A page of a chat's members who are online, by id; members only. `ChatNotFound`, `NotAMember`,
+/// `Invalid`, `Unavailable`.
 pub async fn in_chat(
     ctx: &Context,
     by: &AuthUser,
@@ -119,7 +120,7 @@ pub(super) fn shared(error: Arc<Error>) -> Error {
 }
 
 /// The members of these chats who are online. Chats with more than `most` members are left out,
-/// and so are chats that do not exist.
+/// and so are chats that do not exist. `Unavailable`.
 pub async fn members_online(ctx: &Context, chats: &[ChatId], most: i64) -> Result<Vec<(ChatId, Vec<Online>)>> {
     let members = ctx.store.member_ids(chats, most).await?;
     let all: Vec<UserId> = members.iter().flat_map(|(_, ids)| ids.iter().copied()).collect();

@@ -183,14 +183,14 @@ fn counted(ctx: &Context, outcome: Result<TokenPair>) -> Result<TokenPair> {
     outcome
 }
 
-/// Ends the caller's session.
+/// Ends the caller's session. `Unavailable`.
 pub async fn logout(ctx: &Context, by: &AuthUser) -> Result<()> {
     ctx.store.end_session(by.session_id).await?;
     revoke(ctx, by, by.session_id);
     Ok(())
 }
 
-/// The caller's sessions that go on, the newest first.
+/// The caller's sessions that go on, the newest first. `Invalid`.
 pub async fn list(ctx: &Context, by: &AuthUser, query: impl Into<Unchecked<PageQuery>>) -> Result<Page<SessionInfo>> {
     let found = ctx.store.sessions_of(by.user_id, &page(query)?).await?;
     let shown = found.items.into_iter().map(|session| SessionInfo {
@@ -213,7 +213,7 @@ pub async fn end(ctx: &Context, by: &AuthUser, session: SessionId) -> Result<()>
     Ok(())
 }
 
-/// Ends all the caller's sessions but the one that asks.
+/// Ends all the caller's sessions but the one that asks. `Unavailable`.
 pub async fn end_others(ctx: &Context, by: &AuthUser) -> Result<()> {
     for session in ctx.store.end_other_sessions(by.user_id, by.session_id).await? {
         revoke(ctx, by, session);

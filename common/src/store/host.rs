@@ -23,7 +23,7 @@ pub trait Host: Send + Sync + 'static {
 /// What is left of an erased account.
 #[derive(Clone, Debug)]
 pub struct Erased {
-    /// It gets the first of these names if nobody has it, nor the address that belongs to it.
+    /// The account gets the first name, or the second if somebody has the first or its address.
     pub names: [String; 2],
     /// A PHC string, of a password that nobody knows.
     pub password_hash: String,

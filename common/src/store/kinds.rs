@@ -1,6 +1,8 @@
-//! The kinds of events as statements name them. A test holds them against [`EventKind`].
+//! The kinds of events, and the reasons of notices, as statements name them. Tests hold them against
+//! [`EventKind`] and [`reason`].
 //!
 //! [`EventKind`]: crate::event::EventKind
+//! [`reason`]: super::notices::reason
 
 macro_rules! kinds {
     // A message that was sent.
@@ -30,11 +32,39 @@ macro_rules! kinds {
 }
 pub(super) use kinds;
 
+// Why a row of a window is a notice.
+macro_rules! reasons {
+    (added) => {
+        "1"
+    };
+    (removed) => {
+        "2"
+    };
+    (message) => {
+        "3"
+    };
+    (mentioned) => {
+        "4"
+    };
+    (settings) => {
+        "5"
+    };
+}
+pub(super) use reasons;
+
 #[cfg(test)]
 mod tests {
     use crate::event::EventKind::{
         self, ChatDeleted, ChatUpdated, MemberJoined, MemberLeft, MessageEdited, NewMessage,
     };
+    use crate::store::notices::reason;
+
+    #[test]
+    fn statements_name_the_reasons_by_their_numbers() {
+        let named = [reasons!(added), reasons!(removed), reasons!(message), reasons!(mentioned), reasons!(settings)];
+        let numbers = [reason::ADDED, reason::REMOVED, reason::MESSAGE, reason::MENTIONED, reason::SETTINGS];
+        assert_eq!(named, numbers.map(|number| number.to_string()));
+    }
 
     #[test]
     fn statements_name_the_kinds_by_their_bytes() {

@@ -13,7 +13,7 @@ use sqlx::FromRow;
 #[async_trait]
 pub trait Marks: Send + Sync + 'static {
     /// Those of these lowered names that members of the chat have, each with its member. None for
-    /// a user who is not in the chat: what is made of them must not say who is.
+    /// a user who is not in the chat: nothing that is made of them may say who is.
     async fn mentioned(&self, chat: ChatId, by: UserId, names: &[String]) -> Result<Vec<(String, Mention)>>;
     /// Adds the user's emoji to a message, or takes it back. The same again changes nothing.
     /// `MessageNotFound`, also for users who are not in the chat; `Blocked`, `TooManyReactions`.

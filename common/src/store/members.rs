@@ -86,11 +86,12 @@ pub trait Members: Send + Sync + 'static {
     async fn pass_on(&self, chat: ChatId, user: UserId) -> Result<Committed>;
     /// The groups of a deactivated user in which nobody is an active owner, at most `limit`.
     async fn left_without_owner(&self, user: UserId, limit: usize) -> Result<Vec<ChatId>>;
-    /// Users who were deactivated so long ago and whose groups were not all passed on, at most
-    /// `limit`.
-    async fn departing(&self, longer_than: Duration, limit: usize) -> Result<Vec<UserId>>;
-    /// All groups of a user were passed on: no longer `departing`, if deactivated so long ago.
-    async fn departed(&self, user: UserId, longer_than: Duration) -> Result<()>;
+    /// Users who were deactivated at least `longer_than` ago and may still have groups to be passed
+    /// on, at most `limit`.
+    async fn accounts_with_groups_left(&self, longer_than: Duration, limit: usize) -> Result<Vec<UserId>>;
+    /// Records that all groups of a user were passed on, who was deactivated at least `longer_than`
+    /// ago.
+    async fn all_groups_passed_on(&self, user: UserId, longer_than: Duration) -> Result<()>;
     /// Members by user id. `ChatNotFound`, `NotAMember`.
     async fn members(&self, chat: ChatId, by: UserId, page: &PageRequest) -> Result<Page<Member>>;
     /// Adds members and answers all of those asked for, also those who were members before.

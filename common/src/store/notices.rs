@@ -124,7 +124,7 @@ macro_rules! first_id {
 }
 pub(super) use first_id;
 
-/// The reasons of a [`FoundRow`], as statements name them.
+/// The reasons of a [`FoundRow`]. Statements name them by [`reasons`](super::kinds::reasons).
 pub(super) mod reason {
     pub(super) const ADDED: i32 = 1;
     pub(super) const REMOVED: i32 = 2;

@@ -19,7 +19,7 @@ use time::OffsetDateTime;
 /// A spent refresh token is taken once more within this time: its answer may have been lost.
 pub(super) const REFRESH_REPEATED_WITHIN: Duration = Duration::from_secs(30);
 /// A session ends this long after its login, however often it is refreshed.
-pub(super) const LONGEST: Duration = Duration::from_hours(90 * 24);
+pub(super) const LONGEST_SESSION: Duration = Duration::from_hours(90 * 24);
 
 /// The random part of a session's tokens. The store keeps its hash: who reads the database holds
 /// no token.

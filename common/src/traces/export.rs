@@ -25,10 +25,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Ended spans that wait or are on their way. Further ones are dropped and counted.
-const QUEUE: usize = 4096;
+const SPANS_WAITING: usize = 4096;
 /// Spans of one request to the collector, and the pause between requests.
 const BATCH: usize = 512;
-const EVERY: Duration = Duration::from_secs(2);
+const EXPORT_EVERY: Duration = Duration::from_secs(2);
 /// A request to the collector, its retries included, ends within this.
 const REQUEST_WITHIN: Duration = Duration::from_secs(5);
 
@@ -51,9 +51,9 @@ pub(super) fn start(
         .map_err(|error| error.to_string())?;
     let exporter = Counted { exporter, waiting: waiting.clone(), metrics: metrics.clone() };
     let batches = BatchConfigBuilder::default()
-        .with_max_queue_size(QUEUE)
+        .with_max_queue_size(SPANS_WAITING)
         .with_max_export_batch_size(BATCH)
-        .with_scheduled_delay(EVERY)
+        .with_scheduled_delay(EXPORT_EVERY)
         .build();
     let processor = BatchSpanProcessor::builder(exporter).with_batch_config(batches).build();
     let provider = SdkTracerProvider::builder()
@@ -81,7 +81,7 @@ fn resource(config: &TracesConfig) -> Resource {
         .build()
 }
 
-/// Lets no more than [`QUEUE`] spans through to the thread.
+/// Lets no more than [`SPANS_WAITING`] spans through to the thread.
 #[derive(Debug)]
 struct Bounded {
     processor: BatchSpanProcessor,
@@ -95,7 +95,7 @@ impl SpanProcessor for Bounded {
     }
 
     fn on_end(&self, span: SpanData) {
-        if self.waiting.fetch_add(1, Ordering::Relaxed) >= QUEUE {
+        if self.waiting.fetch_add(1, Ordering::Relaxed) >= SPANS_WAITING {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
             self.metrics.trace_spans(SpanResult::Dropped).inc();
             return;

@@ -23,11 +23,11 @@ use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
 /// The longest word, in characters; what is longer is cut.
-const LONGEST: usize = 64;
+const LONGEST_WORD: usize = 64;
 /// Postgres numbers no more places in a text than these.
-const PLACES: usize = 16_383;
+const PLACES_PER_TEXT: usize = 16_383;
 /// Postgres keeps no more bytes of a text's words than these, their places with them.
-const BYTES: usize = (1 << 20) - 1;
+const BYTES_PER_TEXT: usize = (1 << 20) - 1;
 /// The most that a place adds to the bytes of its word: the number, its count and what aligns
 /// them.
 const PLACE_BYTES: usize = 5;
@@ -50,9 +50,9 @@ struct Word {
 pub fn vector(text: &str) -> String {
     let mut vector = String::with_capacity(text.len() * 2);
     let mut bytes = 0;
-    for (word, place) in words(text).iter().zip(1..=PLACES) {
+    for (word, place) in words(text).iter().zip(1..=PLACES_PER_TEXT) {
         bytes += word.folded.len() + PLACE_BYTES;
-        if bytes > BYTES {
+        if bytes > BYTES_PER_TEXT {
             break;
         }
         if place > 1 {
@@ -115,7 +115,7 @@ fn begin(words: &mut Vec<Word>, c: char, place: usize, glued: bool) {
 /// Adds a character to a word, folded.
 fn push(word: &mut String, c: char) {
     if c.is_ascii_alphanumeric() {
-        if word.chars().nth(LONGEST - 1).is_none() {
+        if word.chars().nth(LONGEST_WORD - 1).is_none() {
             word.push(c.to_ascii_lowercase());
         }
         return;
@@ -126,7 +126,7 @@ fn push(word: &mut String, c: char) {
             word.push('й');
         } else if c == 'ς' {
             word.push('σ');
-        } else if word.chars().nth(LONGEST - 1).is_none()
+        } else if word.chars().nth(LONGEST_WORD - 1).is_none()
             && !script::is_accent(c)
             && (c.is_alphanumeric() || is_combining_mark(c) || script::is_emoji(c))
         {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use std::collections::HashSet;
 
 /// Chats of one command at most.
-const MOST_CHATS: usize = 100;
+const CHATS_PER_SUBSCRIBE: usize = 100;
 /// Chats that cost as much as one command: so the thousand that a connection may follow fit into a
 /// second's rate.
 const CHATS_PER_COMMAND: usize = 20;
@@ -66,14 +66,14 @@ impl FromFields for SubscribeChats {
 /// The commands that the fields of `subscribe_chats` count as. A refused list counts as one.
 pub(super) fn price(fields: &Object) -> usize {
     let named = fields.peek("chats").and_then(Value::as_array).map_or(0, Vec::len);
-    if named > MOST_CHATS { 1 } else { named.div_ceil(CHATS_PER_COMMAND).max(1) }
+    if named > CHATS_PER_SUBSCRIBE { 1 } else { named.div_ceil(CHATS_PER_COMMAND).max(1) }
 }
 
 /// Subscribes to several chats: each is answered by itself, in their order. One that names no chat
 /// refuses the whole.
 pub(super) async fn subscribe_all(mut call: Call<'_>) -> Result<()> {
     let SubscribeChats { chats } = call.read()?;
-    if chats.is_empty() || chats.len() > MOST_CHATS {
+    if chats.is_empty() || chats.len() > CHATS_PER_SUBSCRIBE {
         return Err(Error::invalid("chats", "must be 1 to 100 chats"));
     }
     let mut all = Vec::with_capacity(chats.len());

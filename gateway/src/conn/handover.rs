@@ -7,7 +7,7 @@ use messenger_common::id::{ChatId, Seq};
 use std::collections::VecDeque;
 
 /// Ended subscriptions that are remembered.
-const ENDED: usize = 16;
+const ENDED_REMEMBERED: usize = 16;
 
 /// Notices on hold, and where ended subscriptions left off.
 #[derive(Debug, Default)]
@@ -40,7 +40,7 @@ impl Handover {
 
     fn ended(&mut self, chat: ChatId, cursor: Seq) {
         self.left_off.retain(|(of, _)| *of != chat);
-        if self.left_off.len() == ENDED {
+        if self.left_off.len() == ENDED_REMEMBERED {
             self.left_off.pop_front();
         }
         self.left_off.push_back((chat, cursor));

@@ -9,7 +9,7 @@ use messenger_common::event::EventKind;
 use messenger_common::id::{ChatId, UserId};
 
 /// Frames kept for one connection; beyond it the oldest is dropped.
-const WAITING: usize = 256;
+const FRAMES_ASIDE: usize = 256;
 
 /// The subject of such a frame.
 pub(crate) type Subject = (EventKind, ChatId, UserId);
@@ -20,13 +20,13 @@ pub(super) struct Newest(NewestByKey<Subject, Bytes>);
 
 impl Default for Newest {
     fn default() -> Self {
-        Self(NewestByKey::new(WAITING))
+        Self(NewestByKey::new(FRAMES_ASIDE))
     }
 }
 
 impl Conn {
     /// Takes a frame of which only the newest of its subject matters. Behind what waits, it waits
-    /// aside; [`WAITING`] bounds that.
+    /// aside; [`FRAMES_ASIDE`] bounds that.
     pub(crate) fn push_newest(&self, subject: Subject, frame: &Bytes, now: bool) {
         // A waiting frame of the same subject is older, whichever way this frame goes.
         if let Some(extras) = self.extras.borrow_mut().as_mut() {

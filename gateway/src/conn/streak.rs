@@ -4,9 +4,9 @@ use super::Conn;
 use std::time::{Duration, Instant};
 
 /// Commands over the rate with shorter pauses between them are one streak.
-const PAUSE: Duration = Duration::from_secs(2);
+const PAUSE_WITHIN_STREAK: Duration = Duration::from_secs(2);
 /// A streak this long ends the connection.
-const LONGEST: Duration = Duration::from_secs(10);
+const LONGEST_STREAK: Duration = Duration::from_secs(10);
 
 /// The present streak.
 #[derive(Debug, Default)]
@@ -15,11 +15,11 @@ pub(super) struct RateStreak(Option<(Instant, Instant)>);
 impl RateStreak {
     fn goes_on_too_long(&mut self, now: Instant) -> bool {
         let began = match self.0 {
-            Some((began, last)) if now.duration_since(last) < PAUSE => began,
+            Some((began, last)) if now.duration_since(last) < PAUSE_WITHIN_STREAK => began,
             _ => now,
         };
         self.0 = Some((began, now));
-        now.duration_since(began) >= LONGEST
+        now.duration_since(began) >= LONGEST_STREAK
     }
 }
 

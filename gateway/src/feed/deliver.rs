@@ -81,7 +81,7 @@ impl<C: Reader> Feed<C> {
     /// The log cannot be read where something is missing: goes on behind that.
     pub fn jump_the_gap(&mut self) -> Progress {
         let Some((after, known)) = self.missing() else { return Progress::Moved };
-        // What is held needs no log.
+        // Events that are held need no log.
         let held = self.held.keys().map(|held| Seq(held.0 - 1)).find(|before| *before > after);
         self.jump(held.unwrap_or(known));
         Progress::Jumped

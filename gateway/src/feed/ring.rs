@@ -5,9 +5,9 @@ use messenger_common::id::Seq;
 use std::collections::VecDeque;
 
 /// Events kept at most.
-const EVENTS: usize = 64;
+const EVENTS_KEPT: usize = 64;
 /// Bytes of frames kept at most.
-const BYTES: usize = 64 * 1024;
+const BYTES_KEPT: usize = 64 * 1024;
 
 /// Consecutive events up to the feed's head.
 #[derive(Debug, Default)]
@@ -28,7 +28,7 @@ impl Ring {
         self.tick = tick;
         self.bytes += event.frame.len();
         self.events.push_back(event.clone());
-        while self.events.len() > EVENTS || self.bytes > BYTES {
+        while self.events.len() > EVENTS_KEPT || self.bytes > BYTES_KEPT {
             let Some(oldest) = self.events.pop_front() else { break };
             self.bytes -= oldest.frame.len();
         }
@@ -83,10 +83,10 @@ mod tests {
     fn its_bytes_are_bounded_too() {
         let mut ring = Ring::default();
         for number in 1..=10 {
-            ring.keep(&Event { frame: Bytes::from(vec![0; BYTES / 4]), ..event(number) }, 0);
+            ring.keep(&Event { frame: Bytes::from(vec![0; BYTES_KEPT / 4]), ..event(number) }, 0);
         }
         assert_eq!([after(&ring, 5), after(&ring, 6)], [None, Some(7)]);
-        assert!(ring.bytes <= BYTES);
+        assert!(ring.bytes <= BYTES_KEPT);
     }
 
     #[test]

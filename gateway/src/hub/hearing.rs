@@ -5,13 +5,13 @@ use parking_lot::Mutex;
 use std::time::{Duration, Instant};
 
 /// How often the link is looked at.
-pub(super) const LOOK: Duration = Duration::from_secs(1);
+pub(super) const LINK_LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A look that comes so much later than the one before: the process was stopped.
 const STOPPED: Duration = Duration::from_secs(3);
 /// A link that went silent is noticed within this time.
 pub(super) const NOTICED_WITHIN: Duration = Duration::from_secs(10);
 /// An outage counts for this long after its end: by then every topic is subscribed anew.
-const REMEMBERED: Duration = Duration::from_secs(10);
+const OUTAGE_REMEMBERED: Duration = Duration::from_secs(10);
 
 /// See the module.
 pub(super) struct Hearing(Mutex<State>);
@@ -63,7 +63,7 @@ impl Hearing {
 
 impl Away {
     fn counts(&self, now: Instant) -> bool {
-        self.until.is_none_or(|until| now.duration_since(until) < REMEMBERED)
+        self.until.is_none_or(|until| now.duration_since(until) < OUTAGE_REMEMBERED)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Which history the database has, as a node finds out: by its epoch, and by a chat that went back.
+//! How a node finds out which history the database has: by its epoch, and by a chat that went back.
 
 use super::Hub;
 use messenger_common::backoff::Backoff;
@@ -7,7 +7,7 @@ use messenger_common::id::{ChatId, Seq};
 use std::time::Duration;
 
 /// The pauses after a database that does not answer was asked for its epoch.
-const RETRY: Backoff = Backoff { first: Duration::from_millis(50), longest: Duration::from_secs(1) };
+const EPOCH_RETRY: Backoff = Backoff { first: Duration::from_millis(50), longest: Duration::from_secs(1) };
 
 impl Hub {
     /// Logs that a chat's history went back: one warning a cause, however many chats it concerns.
@@ -29,7 +29,7 @@ impl Hub {
     pub(crate) fn read_the_epoch(&self) {
         let (ctx, stopping) = (self.ctx.clone(), self.lifecycle.stopping());
         drop(self.spawn("epoch", async move {
-            let mut pauses = RETRY.start();
+            let mut pauses = EPOCH_RETRY.start();
             while let Err(Error::Unavailable(_)) = ctx.history.read(&*ctx.store).await
                 && !stopping.is_cancelled()
             {

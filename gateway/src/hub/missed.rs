@@ -4,8 +4,8 @@
 //! delivers them to the shards, which drop what they had.
 
 use super::Hub;
-use super::hearing::{LOOK, NOTICED_WITHIN};
-use crate::inbox::{Delivery, ToShard};
+use super::hearing::{LINK_LOOK_EVERY, NOTICED_WITHIN};
+use crate::inbox::{Delivery, NoticeFrame, ToShard};
 use crate::presence::{SWEEP, USERS_PER_CALL};
 use messenger_common::dispatch::{EventSink, SinkEvent};
 use messenger_common::error::Result;
@@ -47,7 +47,7 @@ impl Hub {
     /// Follows the link; ends with the process.
     pub(crate) async fn watch_the_link(self: Arc<Self>) {
         let stopping = self.lifecycle.stopping();
-        let mut looks = tokio::time::interval(LOOK);
+        let mut looks = tokio::time::interval(LINK_LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut up = self.bus.up();
         loop {
@@ -146,8 +146,8 @@ impl Hub {
             for (envelope, ago) in relay::envelopes(notices).into_iter().zip(agos) {
                 let Envelope::Notice { user_id, chat_id, seq, kind, json } = envelope else { continue };
                 let happened = u64::try_from(read.saturating_sub(ago).as_millis()).unwrap_or(u64::MAX);
-                let frame = crate::frame::text(&json);
-                let past = Delivery::PastNotice { user_id, chat_id, seq, kind, frame, happened };
+                let notice = NoticeFrame { user_id, chat_id, seq, kind, frame: crate::frame::text(&json) };
+                let past = Delivery::PastNotice { notice, happened };
                 for shard in super::bits(self.user_shards(user_id)) {
                     self.send(shard, ToShard::Deliver(vec![past.clone()])).await;
                 }

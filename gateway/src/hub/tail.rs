@@ -5,7 +5,7 @@
 //! mark that was taken [`SETTLED`] before the last look: a transaction that had an id by then was
 //! over at that look.
 //!
-//! While the bus is away the tail is read each second, from [`COMMITTED_WITHIN`] before the last
+//! While the bus is away the tail is read each second, from [`MOST_WRITES_COMMITTED_WITHIN`] before the last
 //! look on: a message comes a second late then, and not when the bus is back. A write that takes
 //! longer is left to the other looks.
 
@@ -24,7 +24,7 @@ const SETTLED: Duration = Duration::from_secs(3);
 /// The time between two looks while the bus is away.
 const LOOK_CLOSELY_EVERY: Duration = Duration::from_secs(1);
 /// Longer than most writes take.
-const COMMITTED_WITHIN: Duration = Duration::from_millis(500);
+const MOST_WRITES_COMMITTED_WITHIN: Duration = Duration::from_millis(500);
 /// Close looks that failed for so long begin anew: the other looks read what is older.
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(30);
 /// An event that was committed when the tail was read has come by the bus within this time, if it
@@ -84,7 +84,7 @@ impl Hub {
                         tracing::debug!(%error, "cannot read the tail of the log; the next look reads it");
                         from = from.filter(|(_, taken)| taken.elapsed() < GIVEN_UP_AFTER);
                     }
-                    tokio::time::sleep(LOOK_CLOSELY_EVERY.saturating_sub(COMMITTED_WITHIN)).await;
+                    tokio::time::sleep(LOOK_CLOSELY_EVERY.saturating_sub(MOST_WRITES_COMMITTED_WITHIN)).await;
                 }
             };
             tokio::select! {
@@ -96,10 +96,10 @@ impl Hub {
 
     async fn look_closely(&self, from: &mut Option<Mark>) -> Result<()> {
         let next = self.mark().await?;
-        tokio::time::sleep(COMMITTED_WITHIN).await;
+        tokio::time::sleep(MOST_WRITES_COMMITTED_WITHIN).await;
         if let Some(from) = *from {
             // Where too much happened the other looks compare all.
-            let moved = self.moved(from, COMMITTED_WITHIN).await?;
+            let moved = self.moved(from, MOST_WRITES_COMMITTED_WITHIN).await?;
             self.reached(moved.unwrap_or_default()).await;
         }
         *from = Some(next);

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// Departures that are remembered; beyond it the oldest half is forgotten.
-const REMEMBERED: usize = 100_000;
+const DEPARTURES_REMEMBERED: usize = 100_000;
 /// A sweep reports a departure within this time of the grace's end.
 const REPORTED_WITHIN: Duration = Duration::from_secs(1);
 
@@ -24,8 +24,8 @@ struct Departure {
     /// The losses of the back end when it knew the user; `None` where it may have lost the
     /// departure.
     losses: Option<u64>,
-    /// When the newest report was decided that was heard of the user, in microseconds.
-    decided: i64,
+    /// When the newest report was decided that was heard of the user.
+    decided_at_micros: i64,
     /// Whether the departure was reported, as this node heard or must assume.
     reported: Option<Report>,
 }
@@ -40,22 +40,22 @@ enum Report {
 impl Departed {
     /// The back end took the user's departure. It knew the user when it had so many losses.
     pub(super) fn insert(&mut self, user: UserId, grace: Duration, losses: u64, now: Instant) {
-        if self.0.len() >= REMEMBERED {
+        if self.0.len() >= DEPARTURES_REMEMBERED {
             let mut times: Vec<Instant> = self.0.values().map(|departure| departure.at).collect();
-            let (_, median, _) = times.select_nth_unstable(REMEMBERED / 2);
+            let (_, median, _) = times.select_nth_unstable(DEPARTURES_REMEMBERED / 2);
             let median = *median;
             self.0.retain(|_, departure| departure.at > median);
         }
-        let decided = self.0.get(&user).map_or(0, |departure| departure.decided);
-        self.0.insert(user, Departure { at: now, grace, losses: Some(losses), decided, reported: None });
+        let decided_at_micros = self.0.get(&user).map_or(0, |departure| departure.decided_at_micros);
+        self.0.insert(user, Departure { at: now, grace, losses: Some(losses), decided_at_micros, reported: None });
     }
 
-    /// That the user is offline was published.
-    pub(super) fn hear(&mut self, user: UserId, decided_at_micros: i64) {
+    /// A decision of that time that the user is offline was published.
+    pub(super) fn record_report(&mut self, user: UserId, decided_at_micros: i64) {
         if let Some(departure) = self.0.get_mut(&user)
-            && departure.decided < decided_at_micros
+            && departure.decided_at_micros < decided_at_micros
         {
-            (departure.decided, departure.reported) = (decided_at_micros, Some(Report::Heard));
+            (departure.decided_at_micros, departure.reported) = (decided_at_micros, Some(Report::Heard));
         }
     }
 
@@ -73,7 +73,7 @@ impl Departed {
 
     /// The back end was away since then, and may have lost all that it was told shortly before:
     /// what was to be reported by then, and was not heard, is not taken for reported.
-    pub(super) fn doubt(&mut self, since: Instant) {
+    pub(super) fn mark_unconfirmed(&mut self, since: Instant) {
         for departure in self.0.values_mut() {
             if departure.reported != Some(Report::Heard) && departure.at + departure.grace + REPORTED_WITHIN > since {
                 (departure.losses, departure.reported) = (None, None);
@@ -116,7 +116,7 @@ mod tests {
         assert_eq!(departed.lost(|_| Contact { losses: 4, answered: Some(now) }, SECOND), [(ANN, 5 * SECOND)]);
         departed.insert(ANN, 5 * SECOND, 4, now);
         assert_eq!(lost(&mut departed, 4, now), 0);
-        departed.hear(ANN, 10);
+        departed.record_report(ANN, 10);
         assert!(departed.is_reported(ANN));
         assert_eq!(lost(&mut departed, 5, now), 0);
     }
@@ -125,11 +125,11 @@ mod tests {
     fn an_older_report_says_nothing_of_a_later_departure() {
         let (mut departed, now) = (Departed::default(), Instant::now());
         departed.insert(ANN, SECOND, 0, now);
-        departed.hear(ANN, 10);
+        departed.record_report(ANN, 10);
         departed.insert(ANN, SECOND, 0, now);
-        departed.hear(ANN, 10);
+        departed.record_report(ANN, 10);
         assert!(!departed.is_reported(ANN));
-        departed.hear(ANN, 11);
+        departed.record_report(ANN, 11);
         assert!(departed.is_reported(ANN));
     }
 
@@ -152,8 +152,8 @@ mod tests {
         departed.insert(heard, 5 * SECOND, 0, now);
         departed.insert(long_ago, Duration::ZERO, 0, now);
         assert_eq!(lost(&mut departed, 0, now + 9 * SECOND), 0);
-        departed.hear(heard, 10);
-        departed.doubt(now + 3 * SECOND);
+        departed.record_report(heard, 10);
+        departed.mark_unconfirmed(now + 3 * SECOND);
         assert_eq!([ANN, heard, long_ago].map(|user| departed.is_reported(user)), [false, true, true]);
         assert_eq!(departed.lost(|_| Contact { losses: 0, answered: None }, SECOND), [(ANN, 5 * SECOND)]);
     }

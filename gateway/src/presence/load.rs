@@ -56,7 +56,7 @@ impl Load {
     }
 
     /// What all hold; `None` where that is not known just now.
-    pub(super) fn hear(&self, fleet: Option<Fleet>) {
+    pub(super) fn set_fleet(&self, fleet: Option<Fleet>) {
         if let Some(fleet) = fleet {
             self.gateways.store(u32::try_from(fleet.gateways).unwrap_or(u32::MAX), Ordering::Relaxed);
         }
@@ -69,7 +69,7 @@ impl Load {
         if self.lifecycle.draining().is_cancelled() { 1 } else { self.gateways.load(Ordering::Relaxed) }
     }
 
-    /// What is heard of the others, as often as it is heard.
+    /// The fleet, as often as it is read.
     pub(crate) fn fleet(&self) -> watch::Receiver<Option<Fleet>> {
         self.fleet.subscribe()
     }
@@ -89,8 +89,8 @@ mod tests {
         metrics.ws_connections.set(80);
         assert_eq!(load.own(now), own(80), "of long ago nothing is known");
         assert_eq!(load.gateways(), 1);
-        load.hear(Some(Fleet { gateways: 3, connections: 240, fewest: 80 }));
-        load.hear(None);
+        load.set_fleet(Some(Fleet { gateways: 3, connections: 240, fewest: 80 }));
+        load.set_fleet(None);
         assert_eq!(load.gateways(), 3, "as many as there were");
         metrics.ws_handed_over.inc_by(30);
         metrics.ws_connections.set(50);

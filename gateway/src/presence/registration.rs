@@ -55,7 +55,7 @@ impl<'a> Registration<'a> {
         let renewed = self.parts.presence.renew(&self.parts.node, &here).await;
         // It registers users that are unknown, perhaps also where it failed: whoever leaves from
         // now on departs.
-        self.know(known, &renewed.failed.iter().copied().collect());
+        self.mark_registered(known, &renewed.failed.iter().copied().collect());
         self.log(&renewed);
         self.parts.announcer.announce(renewed.transitions);
         self.correct().await;
@@ -63,7 +63,7 @@ impl<'a> Registration<'a> {
     }
 
     /// The back end was told of these users, but for those for whom that failed.
-    fn know(&mut self, users: Vec<(UserId, u64)>, failed: &HashSet<UserId>) {
+    fn mark_registered(&mut self, users: Vec<(UserId, u64)>, failed: &HashSet<UserId>) {
         for (user, losses) in users {
             let known = self.registered.entry(user).or_insert(losses);
             if !failed.contains(&user) {
@@ -83,9 +83,9 @@ impl<'a> Registration<'a> {
         held.here.iter().filter(|user| !held.changed.contains(**user)).copied().collect()
     }
 
-    /// Ends what the back end believes of this node and is not so: the users who left after the
-    /// snapshot that it came back from, or within a failover's lag. And those who left shortly
-    /// before it lost what it knew depart anew.
+    /// Ends wrong beliefs of the back end about this node: users who left after the snapshot that it
+    /// came back from, or within a failover's lag. Users who left shortly before it lost its data
+    /// depart anew.
     async fn correct(&self) {
         let parts = self.parts;
         let known: Vec<UserId> = self.registered.keys().copied().collect();
@@ -190,7 +190,7 @@ impl<'a> Registration<'a> {
             failed.extend(outcome.failed);
         }
         // Registered or not: repeating it does no harm, and whoever leaves from now on departs.
-        self.know(known, &failed);
+        self.mark_registered(known, &failed);
         failed
     }
 

@@ -7,7 +7,7 @@ use messenger_common::presence::Transition;
 use time::OffsetDateTime;
 
 /// Users whose transition waits at most, in either queue; beyond it the oldest is dropped.
-const WAITING: usize = 100_000;
+const TRANSITIONS_WAITING: usize = 100_000;
 /// A user in more chats than this waits behind those who are in fewer.
 pub(super) const FEW_CHATS: usize = 100;
 
@@ -37,7 +37,11 @@ impl From<Transition> for Due {
 
 impl Default for Waiting {
     fn default() -> Self {
-        Self { newest: NewestByKey::new(WAITING), dear: NewestByKey::new(WAITING), in_flight: false }
+        Self {
+            newest: NewestByKey::new(TRANSITIONS_WAITING),
+            dear: NewestByKey::new(TRANSITIONS_WAITING),
+            in_flight: false,
+        }
     }
 }
 
@@ -137,9 +141,9 @@ mod tests {
     #[test]
     fn what_waits_is_bounded() {
         let mut waiting = Waiting::default();
-        let most = i64::try_from(WAITING).expect("small");
+        let most = i64::try_from(TRANSITIONS_WAITING).expect("small");
         (0..most + 3).for_each(|user| waiting.add(transition(user, 1, true).into()));
-        assert_eq!(waiting.newest.len(), WAITING);
+        assert_eq!(waiting.newest.len(), TRANSITIONS_WAITING);
         assert_eq!(waiting.take(256).len(), 256);
     }
 

@@ -22,12 +22,12 @@ impl Shard {
                 self.on_ephemeral(chat_id, user_id, kind, frame);
                 None
             }
-            Delivery::Notice { user_id, chat_id, seq, kind, frame } => {
-                self.on_notice(user_id, chat_id, seq, kind, &frame, None);
+            Delivery::Notice(notice) => {
+                self.on_notice(&notice, None);
                 None
             }
-            Delivery::PastNotice { user_id, chat_id, seq, kind, frame, happened } => {
-                self.on_notice(user_id, chat_id, seq, kind, &frame, Some(happened));
+            Delivery::PastNotice { notice, happened } => {
+                self.on_notice(&notice, Some(happened));
                 None
             }
             Delivery::Traced(arrival) => {

@@ -1,4 +1,4 @@
-//! Which numbers of a chat were delivered as notices: they come in any order and may come twice.
+//! The numbers of a chat that were delivered as notices: they come in any order and may come twice.
 
 use messenger_common::id::Seq;
 
@@ -16,14 +16,14 @@ pub(super) struct Delivered {
     newest: i64,
     /// Bit `n` stands for `newest - n`.
     near: u64,
-    /// What was not delivered further back, rising: the first number of each range and its last.
-    /// After an outage of the bus the newest come before what is read again.
-    lacks: Vec<(i64, i64)>,
+    /// Ranges further back that were not delivered, rising: the first number of each and its last.
+    /// After an outage of the bus the newest come before those that are read again.
+    missing: Vec<(i64, i64)>,
 }
 
 impl Default for Delivered {
     fn default() -> Self {
-        Self { newest: 0, near: u64::MAX, lacks: Vec::new() }
+        Self { newest: 0, near: u64::MAX, missing: Vec::new() }
     }
 }
 
@@ -35,7 +35,7 @@ impl Delivered {
             return true;
         }
         let Some(bit) = u32::try_from(self.newest - seq).ok().and_then(|back| 1_u64.checked_shl(back)) else {
-            return self.is_lacking(seq);
+            return self.take_missing(seq);
         };
         let news = self.near & bit == 0;
         self.near |= bit;
@@ -48,11 +48,11 @@ impl Delivered {
         for back in (0..NEAR).rev() {
             let number = self.newest - back;
             if number <= leave && self.near >> back & 1 == 0 {
-                self.lack(number, number);
+                self.add_missing(number, number);
             }
         }
         if self.newest < leave {
-            self.lack(self.newest + 1, leave);
+            self.add_missing(self.newest + 1, leave);
         }
         let by = u32::try_from(seq - self.newest).unwrap_or(u32::MAX);
         self.near = self.near.checked_shl(by).unwrap_or(0) | 1;
@@ -60,22 +60,23 @@ impl Delivered {
     }
 
     /// Adds a range behind all others.
-    fn lack(&mut self, first: i64, last: i64) {
-        match self.lacks.last_mut() {
+    fn add_missing(&mut self, first: i64, last: i64) {
+        match self.missing.last_mut() {
             Some((_, before)) if *before + 1 == first => *before = last,
-            _ => self.lacks.push((first, last)),
+            _ => self.missing.push((first, last)),
         }
         self.bound();
     }
 
-    fn is_lacking(&mut self, seq: i64) -> bool {
-        let Some(at) = self.lacks.iter().position(|(first, last)| (*first..=*last).contains(&seq)) else {
+    /// Whether this number was missing; from now on it is not.
+    fn take_missing(&mut self, seq: i64) -> bool {
+        let Some(at) = self.missing.iter().position(|(first, last)| (*first..=*last).contains(&seq)) else {
             return false;
         };
-        let (first, last) = self.lacks.remove(at);
+        let (first, last) = self.missing.remove(at);
         for (first, last) in [(seq + 1, last), (first, seq - 1)] {
             if first <= last {
-                self.lacks.insert(at, (first, last));
+                self.missing.insert(at, (first, last));
             }
         }
         self.bound();
@@ -83,11 +84,11 @@ impl Delivered {
     }
 
     fn bound(&mut self) {
-        while self.lacks.len() > RANGES {
-            let older = self.lacks.iter().take(self.lacks.len() - NEWEST).enumerate();
+        while self.missing.len() > RANGES {
+            let older = self.missing.iter().take(self.missing.len() - NEWEST).enumerate();
             let smallest = older.min_by_key(|(_, (first, last))| last - first);
             let at = smallest.map_or(0, |(at, _)| at);
-            self.lacks.remove(at);
+            self.missing.remove(at);
         }
     }
 }
@@ -111,7 +112,7 @@ mod tests {
         assert_eq!(news(&mut delivered, [500]), [500]);
         assert_eq!(news(&mut delivered, 1..=500), (1..500).collect::<Vec<_>>(), "the first that came was no beginning");
         assert!(news(&mut delivered, 1..=500).is_empty());
-        assert!(delivered.lacks.is_empty());
+        assert!(delivered.missing.is_empty());
     }
 
     #[test]
@@ -129,8 +130,8 @@ mod tests {
     fn beyond_their_bound_old_ranges_count_as_delivered() {
         let mut delivered = Delivered::default();
         assert_eq!(news(&mut delivered, (1..=20).map(|nth| nth * 1000)).len(), 20);
-        assert_eq!(delivered.lacks.len(), RANGES);
+        assert_eq!(delivered.missing.len(), RANGES);
         assert_eq!(news(&mut delivered, [500, 12_500, 13_500, 19_500]), [13_500, 19_500]);
-        assert_eq!(delivered.lacks.len(), RANGES);
+        assert_eq!(delivered.missing.len(), RANGES);
     }
 }

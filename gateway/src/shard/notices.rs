@@ -5,6 +5,7 @@ use super::Shard;
 use super::delivered::Delivered;
 use crate::conn::Conn;
 use crate::feed::{Phase, Push};
+use crate::inbox::NoticeFrame;
 use crate::protocol::CloseCode;
 use bytes::Bytes;
 use messenger_common::dispatch::{EventSink, SinkEvent};
@@ -31,6 +32,10 @@ pub(crate) struct LocalUser {
 /// A notice is of a connection's time from so many milliseconds before it came: a commit comes
 /// after the time that it bears.
 const LATE_MILLIS: u64 = 250;
+
+/// The number of a notice that no commit gave. Any commit's is higher, so that one which speaks of
+/// the user in the chat is newer.
+const BEFORE_ALL_COMMITS: Seq = Seq(-1);
 
 impl LocalUser {
     /// Chats whose numbers are remembered: as many may bring something within the seconds that are
@@ -109,24 +114,18 @@ impl Shard {
     }
 
     /// The present history does not have the user in the chat, or does not have the chat. No commit
-    /// says so; one that speaks of the user in the chat is newer, whatever its number.
+    /// says so.
     pub(crate) fn no_longer_in(&self, user_id: UserId, chat_id: ChatId) {
         let json = Notice::ChatRemoved { chat_id }.to_json();
-        let removed = Envelope::Notice { user_id, chat_id, seq: Seq(-1), kind: EventKind::ChatRemoved, json };
+        let removed =
+            Envelope::Notice { user_id, chat_id, seq: BEFORE_ALL_COMMITS, kind: EventKind::ChatRemoved, json };
         let hub = Arc::clone(&self.hub);
         self.spawn("notice of a lost chat", async move { hub.handle(vec![SinkEvent::Envelope(removed)]).await });
     }
 
     /// Delivers a notice; `happened` where it is of a time when the node did not hear the bus.
-    pub(super) fn on_notice(
-        &self,
-        user: UserId,
-        chat: ChatId,
-        seq: Seq,
-        kind: EventKind,
-        frame: &Bytes,
-        happened: Option<u64>,
-    ) {
+    pub(super) fn on_notice(&self, notice: &NoticeFrame, happened: Option<u64>) {
+        let NoticeFrame { user_id: user, chat_id: chat, seq, kind, ref frame } = *notice;
         if kind == EventKind::MessageRead {
             let delivered = self.deliver_to_reader(chat, user, frame);
             return self.hub.ctx.metrics.ws_deliveries(kind).inc_by(delivered);
@@ -166,10 +165,12 @@ impl Shard {
         self.hub.ctx.metrics.ws_deliveries(kind).inc_by(delivered);
     }
 
-    /// The subscription to a chat knows where it begins: delivers the notices on hold up to there.
-    /// It brings the others itself.
-    pub(crate) fn end_of_hold(&self, conn: &Rc<Conn>, chat: ChatId, cursor: Seq) {
-        for (_, frame) in conn.take_notices(chat).into_iter().filter(|(seq, _)| *seq <= cursor) {
+    /// Ends the hold of a chat's notices: the subscription knows that it begins after `up_to`, or it
+    /// failed (`None`). Delivers the notices up to there, or all. The subscription brings the others
+    /// itself.
+    pub(crate) fn release_held(&self, conn: &Rc<Conn>, chat: ChatId, up_to: Option<Seq>) {
+        let is_due = |seq| up_to.is_none_or(|up_to| seq <= up_to);
+        for (_, frame) in conn.take_notices(chat).into_iter().filter(|(seq, _)| is_due(*seq)) {
             if conn.deliver_notice(&frame) == Push::Full {
                 self.close(conn, CloseCode::TooManyNotices);
             }

@@ -17,7 +17,7 @@ const TICKS_REMEMBERED: u32 = 120;
 /// Users whose status waits at most: as many as presence remembers the publications of, so that a
 /// shard has room for all that it reads again. Each is some 70 bytes of the shard's, and 300 that
 /// all shards share.
-const WAITING: usize = 150_000;
+const STATUSES_WAITING: usize = 150_000;
 
 /// The changes still to be delivered.
 pub(super) struct Statuses {
@@ -32,7 +32,13 @@ pub(super) struct Statuses {
 
 impl Default for Statuses {
     fn default() -> Self {
-        Self { paced: Paced::of(WAITING), decisions: Decisions::default(), ticks: 0, busy_since: None, dropped: false }
+        Self {
+            paced: Paced::of(STATUSES_WAITING),
+            decisions: Decisions::default(),
+            ticks: 0,
+            busy_since: None,
+            dropped: false,
+        }
     }
 }
 
@@ -228,10 +234,10 @@ mod tests {
     #[test]
     fn what_waits_is_bounded() {
         let mut statuses = exhausted();
-        let most = i64::try_from(WAITING).expect("small");
+        let most = i64::try_from(STATUSES_WAITING).expect("small");
         assert_eq!(statuses.add(&changes(0..most), |_| true), 0);
         assert_eq!(statuses.add(&changes([most, most + 1]), |_| true), 2);
-        assert_eq!(statuses.paced.len(), WAITING);
+        assert_eq!(statuses.paced.len(), STATUSES_WAITING);
         statuses.paced.renew();
         assert_eq!(sent(&mut statuses, FRAMES_PER_TICK), [2], "the oldest went");
     }
@@ -239,27 +245,27 @@ mod tests {
     #[test]
     fn what_was_dropped_is_read_again_once_the_others_are_delivered() {
         let mut statuses = exhausted();
-        let (begun, most) = (Instant::now(), i64::try_from(WAITING).expect("small"));
+        let (begun, most) = (Instant::now(), i64::try_from(STATUSES_WAITING).expect("small"));
         statuses.add(&changes(0..=most), |_| true);
         assert_eq!(statuses.take_dropped(), None, "the others wait still");
         statuses.paced.renew();
-        assert_eq!(sent(&mut statuses, 0).len(), WAITING);
+        assert_eq!(sent(&mut statuses, 0).len(), STATUSES_WAITING);
         assert!(statuses.take_dropped().is_some_and(|since| since >= begun));
         assert_eq!(statuses.take_dropped(), None);
-        // What is read again is the one that was dropped, and those that were delivered.
+        // The one that was dropped is read again, with those that were delivered.
         statuses.add(&changes(0..=most), |_| true);
         assert_eq!(sent(&mut statuses, 1), [0]);
         assert_eq!(statuses.take_dropped(), None, "nothing was dropped since");
     }
 
     fn exhausted() -> Statuses {
-        Statuses { paced: Paced::exhausted(WAITING), ..Statuses::default() }
+        Statuses { paced: Paced::exhausted(STATUSES_WAITING), ..Statuses::default() }
     }
 
     #[test]
     fn what_concerns_nobody_here_takes_no_place() {
         let mut statuses = exhausted();
-        let most = i64::try_from(WAITING).expect("small");
+        let most = i64::try_from(STATUSES_WAITING).expect("small");
         statuses.add(&changes([1]), |_| true);
         assert_eq!(statuses.add(&changes(2..most + 2), |_| false), 0);
         assert_eq!(statuses.paced.len(), 1);

@@ -19,6 +19,9 @@ use tokio::sync::oneshot;
 /// A subscription waits this long for its channel; then it begins all the same, and the channel's
 /// confirmation closes the gap.
 const CHANNEL_WITHIN: Duration = Duration::from_secs(1);
+/// Stands for a number of another history. No log leads on from it, so the subscription begins with
+/// a `resync`.
+const BEYOND_EVERY_HEAD: Seq = Seq(i64::MAX);
 
 /// One `subscribe_chat`.
 pub(crate) struct Subscribing<'a> {
@@ -80,7 +83,7 @@ impl Subscribing<'_> {
         }
         if found.is_err() {
             shard.unsubscribe(conn, chat);
-            shard.end_of_hold(conn, chat, Seq(i64::MAX));
+            shard.release_held(conn, chat, None);
         }
         found.map(Place::New)
     }
@@ -147,16 +150,16 @@ impl Subscribing<'_> {
     fn activate(&self, found: Found) {
         let Self { shard, conn, chat, .. } = *self;
         let Access { head, floor, epoch, .. } = found.access;
-        // A number of another history leads nowhere. The epoch is of the same moment as the head:
+        // The epoch is of the same moment as the head:
         // after a failover this node may not have noticed yet.
         let other = self.epoch.as_ref().is_some_and(|of_client| **of_client != *epoch);
-        let after = if other { Some(Seq(i64::MAX)) } else { self.after };
+        let after = if other { Some(BEYOND_EVERY_HEAD) } else { self.after };
         shard.compare(chat, found.known, head, None);
         let begun = shard.with_sub(conn, chat, |feed, key| feed.admit(key, Admission { head, floor, after }));
         let Some(begun) = begun.flatten() else { return };
         // A notice that came meanwhile: the subscription brings what is after its cursor, the
         // notice itself what is not.
-        shard.end_of_hold(conn, chat, begun.cursor);
+        shard.release_held(conn, chat, Some(begun.cursor));
         // A status since then was delivered to those that had begun, and is in the roster now.
         let online = shard.hub.reads.rosters.kept(chat).flatten().or(found.online);
         self.answer(head, &epoch, begun.recovered, online, begun.resync);

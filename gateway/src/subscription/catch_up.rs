@@ -3,7 +3,7 @@
 
 use crate::conn::{Conn, Subscriber};
 use crate::feed::{self, Event, Piece, Sub};
-use crate::repair::{self, RETRY};
+use crate::repair::{self, READ_RETRY};
 use crate::shard::Shard;
 use messenger_common::error::Error;
 use messenger_common::id::{ChatId, Seq};
@@ -71,7 +71,7 @@ pub(crate) async fn read_and_catch_up(shard: Rc<Shard>, conn: Rc<Conn>, chat: Ch
                 if !piece.reaches(after) {
                     shard.hub.reads.log.forget(chat);
                     repair::suspect(&shard, chat);
-                    tokio::time::sleep(RETRY.first).await;
+                    tokio::time::sleep(READ_RETRY.first).await;
                 }
                 if let Step::Lost(chat) = catch_up(&shard, &conn, Some((chat, &piece))) {
                     readmit(shard, conn, chat).await;

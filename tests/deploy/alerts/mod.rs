@@ -36,7 +36,7 @@ async fn the_rules_pass_their_tests() {
     }
 }
 
-/// What rules leave out, since another alert says it.
+/// Series that rules leave out, since another alert is about them.
 const GUARDS: [&str; 5] = [
     " and on (job, instance) messenger_db_pool_size > 0",
     " and on (job, instance) messenger_build_info",

@@ -185,7 +185,7 @@ async fn nodes_that_miss_redis_still_serve(kind: Kind) {
             (blocking(move || node.probe("/readyz")).await == Some(503)).then_some(())
         })
         .await;
-        // What Kubernetes asks, whose Service would be without a pod else.
+        // Kubernetes asks this. By `/readyz` its Service would be without a pod.
         let probed = Arc::clone(&node);
         assert_eq!(blocking(move || probed.probe("/servez")).await, Some(200), "{}", node.name());
     }

@@ -30,7 +30,7 @@ pub async fn limited<T>(test: impl Future<Output = T>) -> T {
 }
 
 /// The same for a test that asserts how long something takes: it begins when those that run have
-/// ended, and none begins before it has ended. What the others use of the machine would be measured
+/// ended, and none begins before it has ended. The others' share of the machine would be measured
 /// with it.
 pub async fn limited_alone<T>(test: impl Future<Output = T>) -> T {
     let _alone = MACHINE.write().await;

@@ -24,9 +24,9 @@ const SILENT_FOR: Duration = Duration::from_secs(3);
 const TRIED_WITH: usize = 64;
 const TRIED_FOR: Duration = Duration::from_secs(1);
 
-/// A connection in the making. It goes on when it is polled, and what the library does by itself
-/// goes on meanwhile: the call that began it may be over.
-type Making = Shared<BoxFuture<'static, RedisResult<ClusterConnection>>>;
+/// A connection that is being made. It goes on when it is polled, and the library's own part goes on
+/// in between: the call that began it may be over.
+type Connecting = Shared<BoxFuture<'static, RedisResult<ClusterConnection>>>;
 
 /// See the module.
 pub(super) struct Cluster {
@@ -36,7 +36,7 @@ pub(super) struct Cluster {
 
 struct State {
     open: Option<ClusterConnection>,
-    next: Option<Making>,
+    next: Option<Connecting>,
     /// When the last one was begun.
     begun: Instant,
     /// When a call failed wholly, and none was answered in part since.
@@ -65,8 +65,8 @@ impl Cluster {
         Ok(state.open.get_or_insert(made).clone())
     }
 
-    /// Hears what became of commands.
-    pub(super) fn heard(&self, commands: &[Cmd], answers: &[RedisResult<Value>]) {
+    /// Records the answers to commands.
+    pub(super) fn record_answers(&self, commands: &[Cmd], answers: &[RedisResult<Value>]) {
         let mut state = self.state.lock();
         let now = Instant::now();
         if answers.iter().any(Result::is_ok) {
@@ -87,7 +87,7 @@ impl Cluster {
     }
 
     /// A connection through which these commands are answered.
-    fn make(&self, tried: Vec<Cmd>) -> Making {
+    fn make(&self, tried: Vec<Cmd>) -> Connecting {
         let client = self.client.clone();
         let making = async move {
             let connection = client.get_async_connection().await?;

@@ -29,14 +29,14 @@ fn keys() -> Vec<String> {
     (0..64).map(|key| format!("{{{key}}}")).collect()
 }
 
-/// Which of the keys are answered for.
+/// The keys that are answered for.
 async fn answered(pool: &RedisPool) -> Vec<bool> {
     let asked: Vec<Cmd> = keys().iter().map(|key| redis::cmd("EXISTS").arg(key).to_owned()).collect();
     let answers = pool.each(&asked).await;
     answers.map_or_else(|_| vec![false; asked.len()], |answers| answers.iter().map(Result::is_ok).collect())
 }
 
-/// Which of the keys are not the first server's.
+/// The keys that are not the first server's.
 async fn elsewhere(cluster: &RedisCluster) -> Vec<bool> {
     let mut elsewhere = Vec::new();
     for key in keys() {

@@ -113,7 +113,7 @@ impl FromFields for HistoryQuery {
 }
 
 /// Sends a message. `Invalid`, `ChatNotFound`, `NotAMember`, `ClientMessageIdReused`,
-/// `Blocked`, `Unavailable`.
+/// `Blocked`, `RateLimited`, `Unavailable`.
 pub async fn send(ctx: &Context, by: &AuthUser, body: impl Into<Unchecked<SendMessage>>) -> Result<Sent> {
     let (body, mut faults) = body.into().split();
     content(ctx, &mut faults, &body.text, body.client_message_id.as_deref());
@@ -122,7 +122,7 @@ pub async fn send(ctx: &Context, by: &AuthUser, body: impl Into<Unchecked<SendMe
 }
 
 /// Sends a message to a user; makes their private chat if there is none. `Invalid`,
-/// `UserNotFound`, `ClientMessageIdReused`, `Unavailable`.
+/// `UserNotFound`, `ClientMessageIdReused`, `Blocked`, `RateLimited`, `Unavailable`.
 pub async fn send_private(ctx: &Context, by: &AuthUser, body: impl Into<Unchecked<SendPrivate>>) -> Result<Sent> {
     let (SendPrivate { recipient_id, text, client_message_id }, mut faults) = body.into().split();
     content(ctx, &mut faults, &text, client_message_id.as_deref());
@@ -167,7 +167,7 @@ pub async fn get(ctx: &Context, by: &AuthUser, id: MessageId) -> Result<Message>
 }
 
 /// Changes the text of the caller's message. `MessageNotFound`, `NotAuthor`, `NotAMember`,
-/// `Blocked`, `Invalid`.
+/// `Blocked`, `Invalid`, `RateLimited`.
 pub async fn edit(
     ctx: &Context,
     by: &AuthUser,

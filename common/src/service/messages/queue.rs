@@ -36,7 +36,7 @@ const SILENT: Duration = Duration::from_secs(1);
 /// not finish within G3's two seconds.
 const ANOTHER_TRY: Duration = Duration::from_millis(200);
 /// The store answers within two seconds (its obligation). This bounds a store that does not.
-const COMMITTED_WITHIN: Duration = Duration::from_secs(5);
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The queue of sends that wait for a commit. A full queue refuses (`Unavailable`). When the store
 /// is away, all waiting sends fail together, so that none waits for more than one attempt.
@@ -110,7 +110,7 @@ impl SendQueue {
         self.entries
             .try_send(Entry { message, came: Instant::now(), span, answer })
             .map_err(|_| Error::unavailable("the queue of sends is full"))?;
-        match tokio::time::timeout(COMMITTED_WITHIN, answered).await {
+        match tokio::time::timeout(COMMIT_TIMEOUT, answered).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(Error::unavailable("the program is stopping")),
             Err(_) => Err(Error::unavailable("the commit took too long")),
@@ -249,7 +249,7 @@ async fn settle<F>(
 where
     F: Future<Output = Result<SentBatch>>,
 {
-    let outcome = within_patience(commit(messages(&batch))).await;
+    let outcome = within_timeout(commit(messages(&batch))).await;
     // Nothing was committed, but the store is there: it may refuse one entry only, and the others
     // must not suffer for it.
     if batch.len() == 1 || !matches!(&outcome, Err(error) if !matches!(error, Error::Unavailable(_))) {
@@ -258,7 +258,7 @@ where
     let mut rest = VecDeque::from(batch);
     while let Some(entry) = rest.pop_front() {
         let alone = vec![entry];
-        let outcome = within_patience(commit(messages(&alone))).await;
+        let outcome = within_timeout(commit(messages(&alone))).await;
         if let Some(away) = publish_and_answer(alone, outcome, publish) {
             // The store is gone meanwhile: the others would each wait for another time-out.
             fail(rest, Error::unavailable, &away);
@@ -289,8 +289,8 @@ fn messages(batch: &[Entry]) -> Vec<NewMessage> {
     batch.iter().map(|entry| entry.message.clone()).collect()
 }
 
-async fn within_patience(commit: impl Future<Output = Result<SentBatch>>) -> Result<SentBatch> {
-    match tokio::time::timeout(COMMITTED_WITHIN, commit).await {
+async fn within_timeout(commit: impl Future<Output = Result<SentBatch>>) -> Result<SentBatch> {
+    match tokio::time::timeout(COMMIT_TIMEOUT, commit).await {
         Ok(outcome) => outcome,
         Err(_) => Err(Error::unavailable("the store did not answer")),
     }

@@ -64,7 +64,7 @@ impl FromFields for SearchQuery {
 }
 
 /// The messages of the caller's chats that have all the words, the newest first. `Invalid`,
-/// `ChatNotFound`, `NotAMember`.
+/// `ChatNotFound`, `NotAMember`, `RateLimited`, `Unavailable`.
 pub async fn search(
     ctx: &Context,
     by: &AuthUser,

@@ -44,7 +44,7 @@ async fn a_group_never_stays_with_a_deactivated_owner(at: Fixture) {
     let (private, ..) = at.store.private_chat(ann.id, ben.id).await.unwrap();
     at.store.outbox_remove(&at.all_pending().await).await.unwrap();
     at.store.deactivate_user(cem.id).await.unwrap();
-    at.store.departed(cem.id, Duration::ZERO).await.unwrap();
+    at.store.all_groups_passed_on(cem.id, Duration::ZERO).await.unwrap();
     assert_eq!(at.store.left_without_owner(ann.id, 9).await.unwrap(), [], "she is active");
     assert_eq!(at.store.pass_on(shared, ann.id).await.unwrap(), Committed::default(), "she is active");
     at.store.create_session(ann.id, HASH, KEY, HOUR, None).await.unwrap();
@@ -53,8 +53,8 @@ async fn a_group_never_stays_with_a_deactivated_owner(at: Fixture) {
     }
     assert_eq!(code(at.store.create_session(ann.id, HASH, KEY, HOUR, None).await), "account_disabled");
     assert_eq!(at.number("select count(*) from sessions where ended_at is null").await, 0);
-    assert_eq!(at.store.departing(Duration::ZERO, 9).await.unwrap(), [ann.id]);
-    assert_eq!(at.store.departing(HOUR, 9).await.unwrap(), []);
+    assert_eq!(at.store.accounts_with_groups_left(Duration::ZERO, 9).await.unwrap(), [ann.id]);
+    assert_eq!(at.store.accounts_with_groups_left(HOUR, 9).await.unwrap(), []);
     assert_eq!(at.store.left_without_owner(ann.id, 1).await.unwrap(), [shared]);
     assert_eq!(at.store.left_without_owner(ann.id, 9).await.unwrap(), [shared, alone]);
 
@@ -71,10 +71,10 @@ async fn a_group_never_stays_with_a_deactivated_owner(at: Fixture) {
         assert_eq!(at.store.pass_on(chat, ann.id).await.unwrap(), Committed::default());
     }
     assert_eq!(at.store.left_without_owner(ann.id, 9).await.unwrap(), []);
-    at.store.departed(ann.id, HOUR).await.unwrap();
-    assert_eq!(at.store.departing(Duration::ZERO, 9).await.unwrap(), [ann.id], "more may follow");
-    at.store.departed(ann.id, Duration::ZERO).await.unwrap();
-    assert_eq!(at.store.departing(Duration::ZERO, 9).await.unwrap(), []);
+    at.store.all_groups_passed_on(ann.id, HOUR).await.unwrap();
+    assert_eq!(at.store.accounts_with_groups_left(Duration::ZERO, 9).await.unwrap(), [ann.id], "more may follow");
+    at.store.all_groups_passed_on(ann.id, Duration::ZERO).await.unwrap();
+    assert_eq!(at.store.accounts_with_groups_left(Duration::ZERO, 9).await.unwrap(), []);
     assert_eq!(at.store.chat(shared, ben.id).await.unwrap().unwrap().role, Some(Role::Owner));
 }
 

@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 const NOW: Duration = Duration::ZERO;
 
 /// Messages whose words wait to be merged.
-const WAITING: &str = "select pending_tuples from pgstatginindex('messages_found')";
+const WORDS_WAITING: &str = "select pending_tuples from pgstatginindex('messages_found')";
 
 /// A database in which nobody but the test merges.
 async fn unmerged(size: u32) -> (Arc<PostgresStore>, Fixture) {
@@ -31,15 +31,15 @@ async fn words_are_merged_once_they_are_many_or_wait_for_long() {
     let chat = at.group(&ann, &[]).await.id;
     at.send(chat, &ann, "first").await;
     assert!(!at.store.merge_words(NOW).await.unwrap(), "none were merged before");
-    assert_eq!(at.number(WAITING).await, 0);
+    assert_eq!(at.number(WORDS_WAITING).await, 0);
     for _ in 0..2 {
         at.send(chat, &ann, "one of a few").await;
         assert!(merge(&at, 3).await, "they are few and new");
     }
-    assert_eq!(at.number(WAITING).await, 2);
+    assert_eq!(at.number(WORDS_WAITING).await, 2);
     at.send(chat, &ann, "the third").await;
     assert!(!merge(&at, 3).await);
-    assert_eq!(at.number(WAITING).await, 0);
+    assert_eq!(at.number(WORDS_WAITING).await, 0);
     // Too long ago; and marks of another history, or of a clock that was set.
     for mark in [
         "merged_at = clock_timestamp() - interval '2 hours'",
@@ -50,7 +50,7 @@ async fn words_are_merged_once_they_are_many_or_wait_for_long() {
         assert!(merge(&at, 3).await, "{mark}");
         at.sql(&format!("update words_merged set {mark}")).await;
         assert!(!merge(&at, 3).await, "{mark}");
-        assert_eq!(at.number(WAITING).await, 0, "{mark}");
+        assert_eq!(at.number(WORDS_WAITING).await, 0, "{mark}");
         assert!(merge(&at, 3).await, "{mark}: it counts from here on");
     }
 }
@@ -65,10 +65,10 @@ async fn one_node_merges_and_nobody_waits_for_it() {
     sqlx::raw_sql("begin; select from words_merged for no key update").execute(&mut other).await.unwrap();
     assert!(at.store.merge_words(NOW).await.unwrap(), "another node merges");
     at.send(chat, &ann, "two").await;
-    assert_eq!(at.number(WAITING).await, 2);
+    assert_eq!(at.number(WORDS_WAITING).await, 2);
     sqlx::raw_sql("commit").execute(&mut other).await.unwrap();
     assert!(!at.store.merge_words(NOW).await.unwrap());
-    assert_eq!(at.number(WAITING).await, 0);
+    assert_eq!(at.number(WORDS_WAITING).await, 0);
 }
 
 /// A merge may take long: it takes no connection that a request may need.
@@ -90,9 +90,9 @@ async fn a_merge_leaves_half_of_the_connections() {
     for send in sends {
         send.await.unwrap().unwrap();
     }
-    assert_eq!(at.number(WAITING).await, 3, "it waits for a connection");
+    assert_eq!(at.number(WORDS_WAITING).await, 3, "it waits for a connection");
     within(async || !store.merge_words(NOW).await.unwrap()).await;
-    assert_eq!(at.number(WAITING).await, 0);
+    assert_eq!(at.number(WORDS_WAITING).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -195,5 +195,5 @@ async fn the_setting_of_the_index_changes_beside_the_writes() {
     at.send(chat, &ann, "beside it").await;
     sqlx::raw_sql("commit").execute(&mut long).await.unwrap();
     assert!(!at.store.merge_words(NOW).await.unwrap());
-    assert_eq!(at.number(WAITING).await, 0);
+    assert_eq!(at.number(WORDS_WAITING).await, 0);
 }

@@ -27,6 +27,7 @@ macro_rules! newest_message {
         )
     };
 }
+
 #[async_trait]
 impl Chats for PostgresStore {
     async fn create_group(&self, group: NewGroup) -> Result<(Chat, Committed)> {
@@ -72,11 +73,11 @@ impl Chats for PostgresStore {
                     newest_message!("$1"),
                     ") last on true
                      left join lateral (",
- unread_messages!("$1", "c"),
-") unread on true
+                    unread_messages!("$1", "c"),
+                    ") unread on true
                      left join lateral (",
-unread_mentions!("$1", "c"),
-") mentioned on true
+                    unread_mentions!("$1", "c"),
+                    ") mentioned on true
                      order by c.active_at desc, c.id desc"
                 ))
                 .bind(user)
@@ -143,11 +144,11 @@ pub(super) async fn views(
         newest_message!("asked.user_id"),
         ") last on m.user_id is not null
          left join lateral (",
- unread_messages!("asked.user_id", "m"),
-") unread on m.user_id is not null
+        unread_messages!("asked.user_id", "m"),
+        ") unread on m.user_id is not null
          left join lateral (",
-unread_mentions!("asked.user_id", "m"),
-") mentioned on m.user_id is not null
+        unread_mentions!("asked.user_id", "m"),
+        ") mentioned on m.user_id is not null
          where c.is_group and c.is_public or m.user_id is not null"
     ))
     .bind(chats)

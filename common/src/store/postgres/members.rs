@@ -47,12 +47,12 @@ impl Members for PostgresStore {
         Ok(chats.into_iter().map(|(chat,)| chat).collect())
     }
 
-    async fn departing(&self, longer_than: Duration, limit: usize) -> Result<Vec<UserId>> {
+    async fn accounts_with_groups_left(&self, longer_than: Duration, limit: usize) -> Result<Vec<UserId>> {
         let found: Vec<(UserId,)> = self
             .rows(|| {
                 sqlx::query_as(
                     "select user_id from departures where left_at <= clock_timestamp() - make_interval(secs => $1)
-                     order by user_id limit $2",
+                     order by left_at, user_id limit $2",
                 )
                 .bind(longer_than.as_secs_f64())
                 .bind(i64::try_from(limit).unwrap_or(i64::MAX))
@@ -61,7 +61,7 @@ impl Members for PostgresStore {
         Ok(found.into_iter().map(|(user,)| user).collect())
     }
 
-    async fn departed(&self, user: UserId, longer_than: Duration) -> Result<()> {
+    async fn all_groups_passed_on(&self, user: UserId, longer_than: Duration) -> Result<()> {
         let gone = self.row::<(i64,)>(|| {
             sqlx::query_as(
                 "delete from departures where user_id = $1 and left_at <= clock_timestamp() - make_interval(secs => $2)

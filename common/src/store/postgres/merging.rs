@@ -15,7 +15,7 @@ use tokio::time::timeout;
 /// names many chats and ids reads what waits in 4 µs a message.
 const MOST: i64 = 4_000;
 /// The longest time between two merges, in seconds, while messages are written.
-const LONGEST: f64 = 5.0;
+const LONGEST_UNMERGED_SECS: f64 = 5.0;
 /// The bounds of a merge, which takes longer than a statement of a request may. A lock on the index
 /// is that of a rebuild. A merge that is lost with the server is made again.
 const SETTINGS: &str =
@@ -35,7 +35,7 @@ impl PostgresStore {
                     "select messenger_merge_words_v1($1, make_interval(secs => $2), make_interval(secs => $3))",
                 )
                 .bind(MOST)
-                .bind(LONGEST)
+                .bind(LONGEST_UNMERGED_SECS)
                 .bind(written.as_secs_f64())
                 .fetch_one(connection)
                 .await

@@ -20,7 +20,7 @@ const MIGRATION_LOCK: i64 = 0x6d65_7373_656e_6765;
 /// The pause before the lock is asked for again.
 const OTHER_NODE: Duration = Duration::from_millis(250);
 /// The pauses between tries of a migration. Writes that queued behind a try pass in between.
-const TRIES: Backoff = Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(8) };
+const MIGRATION_RETRY: Backoff = Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(8) };
 /// Another isolation, as a server may have it by default, would keep the first statement's
 /// snapshot, for whose end an index that is built beside the guard waits. Writes may wait for as
 /// long as a try does, and never for two seconds. A try outlasts `deadlock_timeout` (1 s): only
@@ -91,7 +91,7 @@ async fn next(server: &Server, guard: &mut ServerConnection) -> Result<()> {
     let Some(migration) = missing else { return Ok(()) };
     let beside = BESIDE_WRITES.iter().find(|(version, _)| *version == migration.version).map(|(_, sql)| *sql);
     let beside = beside.or(migration.no_tx.then(|| migration.sql.as_str()));
-    let mut pauses = TRIES.start();
+    let mut pauses = MIGRATION_RETRY.start();
     loop {
         let tried = match beside {
             Some(sql) => build_beside(server, guard, sql).await,

@@ -4,7 +4,7 @@ use super::PostgresStore;
 use crate::error::Result;
 use crate::id::UserId;
 use crate::store::OutboxId;
-use crate::store::kinds::kinds;
+use crate::store::kinds::{kinds, reasons};
 use crate::store::notices::{Found, FoundMention, FoundRow, Notices, NoticesFrom, NoticesPage, Window, first_id};
 use crate::store::stored_time::Time;
 use async_trait::async_trait;
@@ -16,31 +16,43 @@ const FOUND: &str = concat!(
     "
     select case e.kind when ",
     kinds!(joined),
-    " then 1 else 2 end as reason, e.chat_id, e.seq, e.user_id, e.notified as users,
+    " then ",
+    reasons!(added),
+    " else ",
+    reasons!(removed),
+    " end as reason, e.chat_id, e.seq, e.user_id, e.notified as users,
            null::bigint as message_id, e.created_at as at
     from events e where e.created_at >= $1 and e.created_at < $2 and e.kind in ",
     kinds!(of_coming_and_going),
     "
     union all
-    select 1, c.id, 0, m.user_id, null, null, c.created_at
+    select ",
+    reasons!(added),
+    ", c.id, 0, m.user_id, null, null, c.created_at
     from chats c
     cross join lateral (
         select x.user_id from members x where x.chat_id = c.id and x.joined_at = c.created_at limit 1000000
     ) m
     where c.id >= $5 and c.created_at >= $1 and c.created_at < $2
     union all
-    select 3, x.chat_id, x.seq, null, format('[%s,%s]', c.pair_low, c.pair_high), null, x.created_at
+    select ",
+    reasons!(message),
+    ", x.chat_id, x.seq, null, format('[%s,%s]', c.pair_low, c.pair_high), null, x.created_at
     from messages x
     cross join lateral (
         select y.pair_low, y.pair_high from chats y where y.id = x.chat_id and y.pair_low is not null limit 1
     ) c
     where x.id >= $3 and x.id < $4 and x.created_at >= $1 and x.created_at < $2 and x.deleted_at is null
     union all
-    select 4, x.chat_id, x.seq, x.author_id, x.mentions, x.id, x.created_at
+    select ",
+    reasons!(mentioned),
+    ", x.chat_id, x.seq, x.author_id, x.mentions, x.id, x.created_at
     from messages x
     where x.id >= $3 and x.id < $4 and x.created_at >= $1 and x.created_at < $2 and x.mentions is not null
     union all
-    select 4, e.chat_id, e.seq, x.author_id, x.mentions, x.id, e.created_at
+    select ",
+    reasons!(mentioned),
+    ", e.chat_id, e.seq, x.author_id, x.mentions, x.id, e.created_at
     from events e
     cross join lateral (
         select y.id, y.author_id, y.mentions from messages y where y.id = e.message_id and y.mentions is not null limit 1
@@ -49,7 +61,9 @@ const FOUND: &str = concat!(
     kinds!(edited),
     "
     union all
-    select 5, m.chat_id, 0, m.user_id, null, null, m.settings_at
+    select ",
+    reasons!(settings),
+    ", m.chat_id, 0, m.user_id, null, null, m.settings_at
     from members m where m.settings_at >= $1 and m.settings_at < $2"
 );
 

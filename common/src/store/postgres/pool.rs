@@ -31,7 +31,7 @@ pub(super) const LONGEST_IDLE: Duration = Duration::from_mins(1);
 const NOTICED: Duration = Duration::from_millis(500);
 const NOTICED_LATE: Duration = Duration::from_millis(1750);
 /// How often a caller that waits looks for places that became free.
-const LOOK: Duration = Duration::from_millis(20);
+const LOOK_FOR_PLACE_EVERY: Duration = Duration::from_millis(20);
 
 /// The pool. A caller beyond its size waits, and gets `Unavailable` after [`ACQUIRE_TIMEOUT`].
 pub(super) struct Pool {
@@ -154,7 +154,7 @@ impl Pool {
             tokio::select! {
                 biased;
                 permit = &mut permit => return Ok(permit.map_err(|_| sqlx::Error::PoolClosed)?),
-                () = sleep(LOOK) => {}
+                () = sleep(LOOK_FOR_PLACE_EVERY) => {}
             }
         }
     }

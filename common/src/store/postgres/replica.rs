@@ -22,7 +22,7 @@ const FOLLOWS_WITHIN: Duration = Duration::from_millis(25);
 /// How long a look at the replica does.
 const LOOK_WITHIN: Duration = Duration::from_millis(500);
 /// The pause between two questions how far it has come.
-const PAUSE: Duration = Duration::from_millis(3);
+const FOLLOW_PAUSE: Duration = Duration::from_millis(3);
 /// A replica's answer comes within this time, or the primary is asked.
 const ANSWERS_WITHIN: Duration = Duration::from_millis(750);
 
@@ -102,7 +102,7 @@ impl Replica {
                 lease.end(Ok(())).await?;
                 return Ok((None, behind));
             }
-            sleep(PAUSE).await;
+            sleep(FOLLOW_PAUSE).await;
         }
     }
 

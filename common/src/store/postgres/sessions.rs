@@ -9,8 +9,8 @@ use crate::model::Page;
 use crate::store::accounts::{AccountRow, account_columns};
 use crate::store::fault::Fault;
 use crate::store::sessions::{
-    ENDED_BY_A_LOGIN, HolderRow, LONGEST, MOST_SESSIONS, OpenSessionRow, REFRESH_REPEATED_WITHIN, SessionRow, Step,
-    in_order,
+    ENDED_BY_A_LOGIN, HolderRow, LONGEST_SESSION, MOST_SESSIONS, OpenSessionRow, REFRESH_REPEATED_WITHIN, SessionRow,
+    Step, in_order,
 };
 use crate::store::{EndedSession, Holder, OpenSession, PageRequest, Rotation, Session, SessionKey, Sessions, cursor};
 use async_trait::async_trait;
@@ -52,7 +52,7 @@ impl Sessions for PostgresStore {
                  select is_active, (select id from opened) from account",
             )
             .bind(user)
-            .bind(ttl.min(LONGEST).as_secs_f64())
+            .bind(ttl.min(LONGEST_SESSION).as_secs_f64())
             .bind(verified)
             .bind(key.hash())
             .bind(user_agent)
@@ -194,7 +194,7 @@ async fn rotate(connection: &mut ServerConnection, token: Session, ttl: Duration
             )
             .bind(token.id)
             .bind(ttl.as_secs_f64())
-            .bind(LONGEST.as_secs_f64())
+            .bind(LONGEST_SESSION.as_secs_f64())
             .execute(connection)
             .await?;
             Ok(Rotation::Rotated(next, user.into()))

@@ -47,14 +47,15 @@ impl Members for SqliteStore {
         Ok(chats.into_iter().map(|(chat,)| chat).collect())
     }
 
-    async fn departing(&self, longer_than: Duration, limit: usize) -> Result<Vec<UserId>> {
-        let found = sqlx::query_as("select user_id from departures where left_at <= $1 order by user_id limit $2");
+    async fn accounts_with_groups_left(&self, longer_than: Duration, limit: usize) -> Result<Vec<UserId>> {
+        let found =
+            sqlx::query_as("select user_id from departures where left_at <= $1 order by left_at, user_id limit $2");
         let found = found.bind(self.database.before(longer_than)).bind(i64::try_from(limit).unwrap_or(i64::MAX));
         let found: Vec<(UserId,)> = self.rows(found).await?;
         Ok(found.into_iter().map(|(user,)| user).collect())
     }
 
-    async fn departed(&self, user: UserId, longer_than: Duration) -> Result<()> {
+    async fn all_groups_passed_on(&self, user: UserId, longer_than: Duration) -> Result<()> {
         self.run(async {
             let mut transaction = self.database.begin().await?;
             let gone = sqlx::query("delete from departures where user_id = $1 and left_at <= $2");

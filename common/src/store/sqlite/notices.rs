@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::id::UserId;
 use crate::store::OutboxId;
 use crate::store::fault::Fault;
-use crate::store::kinds::kinds;
+use crate::store::kinds::{kinds, reasons};
 use crate::store::notices::{Found, FoundMention, FoundRow, Notices, NoticesFrom, NoticesPage, Window, first_id};
 use crate::store::stored_time::Time;
 use async_trait::async_trait;
@@ -19,31 +19,45 @@ const FOUND: &str = concat!(
     "
     select case e.kind when ",
     kinds!(joined),
-    " then 1 else 2 end as reason, e.chat_id, e.seq, e.user_id, e.notified as users,
+    " then ",
+    reasons!(added),
+    " else ",
+    reasons!(removed),
+    " end as reason, e.chat_id, e.seq, e.user_id, e.notified as users,
            null as message_id, e.created_at as at
     from events e where e.created_at >= $1 and e.created_at < $2 and e.kind in ",
     kinds!(of_coming_and_going),
     "
     union all
-    select 1, c.id, 0, m.user_id, null, null, c.created_at
+    select ",
+    reasons!(added),
+    ", c.id, 0, m.user_id, null, null, c.created_at
     from chats c join members m on m.chat_id = c.id and m.joined_at = c.created_at
     where c.id >= $5 and c.created_at >= $1 and c.created_at < $2
     union all
-    select 3, x.chat_id, x.seq, null, json_array(c.pair_low, c.pair_high), null, x.created_at
+    select ",
+    reasons!(message),
+    ", x.chat_id, x.seq, null, json_array(c.pair_low, c.pair_high), null, x.created_at
     from messages x join chats c on c.id = x.chat_id and c.pair_low is not null
     where x.id >= $3 and x.id < $4 and x.created_at >= $1 and x.created_at < $2 and x.deleted_at is null
     union all
-    select 4, x.chat_id, x.seq, x.author_id, x.mentions, x.id, x.created_at
+    select ",
+    reasons!(mentioned),
+    ", x.chat_id, x.seq, x.author_id, x.mentions, x.id, x.created_at
     from messages x
     where x.id >= $3 and x.id < $4 and x.created_at >= $1 and x.created_at < $2 and x.mentions is not null
     union all
-    select 4, e.chat_id, e.seq, x.author_id, x.mentions, x.id, e.created_at
+    select ",
+    reasons!(mentioned),
+    ", e.chat_id, e.seq, x.author_id, x.mentions, x.id, e.created_at
     from events e join messages x on x.id = e.message_id and x.mentions is not null
     where e.created_at >= $1 and e.created_at < $2 and e.kind = ",
     kinds!(edited),
     "
     union all
-    select 5, m.chat_id, 0, m.user_id, null, null, m.settings_at
+    select ",
+    reasons!(settings),
+    ", m.chat_id, 0, m.user_id, null, null, m.settings_at
     from members m where m.settings_at >= $1 and m.settings_at < $2"
 );
 

@@ -9,8 +9,8 @@ use crate::model::Page;
 use crate::store::accounts::{AccountRow, account_columns};
 use crate::store::fault::Fault;
 use crate::store::sessions::{
-    ENDED_BY_A_LOGIN, HolderRow, LONGEST, MOST_SESSIONS, OpenSessionRow, REFRESH_REPEATED_WITHIN, SessionRow, Step,
-    in_order,
+    ENDED_BY_A_LOGIN, HolderRow, LONGEST_SESSION, MOST_SESSIONS, OpenSessionRow, REFRESH_REPEATED_WITHIN, SessionRow,
+    Step, in_order,
 };
 use crate::store::stored_time::Time;
 use crate::store::{EndedSession, Holder, OpenSession, PageRequest, Rotation, Session, SessionKey, Sessions, cursor};
@@ -48,7 +48,7 @@ impl Sessions for SqliteStore {
             )
             .bind(user)
             .bind(self.database.now())
-            .bind(self.database.after(ttl.min(LONGEST)))
+            .bind(self.database.after(ttl.min(LONGEST_SESSION)))
             .bind(key.hash().to_vec())
             .bind(user_agent)
             .fetch_one(&mut *transaction)
@@ -200,7 +200,7 @@ async fn rotate(connection: &mut SqliteConnection, token: Session, times: Times)
             .bind(token.id)
             .bind(times.now)
             .bind(times.expires_at)
-            .bind(i64::try_from(LONGEST.as_micros()).unwrap_or(i64::MAX))
+            .bind(i64::try_from(LONGEST_SESSION.as_micros()).unwrap_or(i64::MAX))
             .execute(connection)
             .await?;
             Ok(Rotation::Rotated(next, user.into()))

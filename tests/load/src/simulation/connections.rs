@@ -3,7 +3,7 @@
 
 use super::clients::{NONE, Slot};
 use super::costs::{ACCESS, ARRIVAL, CHECK, HANDSHAKE, MILLISECOND, QUERY, SECOND, TOKEN, WAY};
-use super::gateway::{Chat, Pending, Question, RETRY, Subscriber, Topic, Wanted};
+use super::gateway::{Chat, Pending, Question, READ_RETRY, Subscriber, Topic, Wanted};
 use super::happening::{At, Happening};
 use super::server::Work;
 use super::upkeep::{BUCKETS, IDLE_TICKS};
@@ -90,7 +90,7 @@ impl World {
         let chat = self.slot(pending).chat;
         if let Entry::Vacant(place) = self.gateways[gateway as usize].chats.entry(chat) {
             let feed = Feed::new(ChatId(chat.into()), false);
-            place.insert(Box::new(Chat { feed, waiting: Vec::new(), pauses: RETRY.start() }));
+            place.insert(Box::new(Chat { feed, waiting: Vec::new(), pauses: READ_RETRY.start() }));
             self.followers[chat as usize].push(gateway);
             self.want(gateway, Topic::Chat(chat));
         }

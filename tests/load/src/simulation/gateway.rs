@@ -23,7 +23,7 @@ const HEADS_PER_QUERY: usize = 1000;
 /// The pauses between a gateway's attempts to connect to Redis, and after a read that brought
 /// nothing.
 const RECONNECT: Backoff = Backoff { first: Duration::from_millis(20), longest: Duration::from_millis(500) };
-pub const RETRY: Backoff = Backoff { first: Duration::from_millis(50), longest: Duration::from_secs(1) };
+pub const READ_RETRY: Backoff = Backoff { first: Duration::from_millis(50), longest: Duration::from_secs(1) };
 /// Queries for logs that one gateway makes at once: a quarter of its eight connections.
 pub const LOG_READERS: usize = 2;
 /// A read serves others for so long.

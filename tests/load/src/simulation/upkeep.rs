@@ -24,7 +24,7 @@ const SETTLED: u64 = 3 * SECOND;
 const ON_ITS_WAY: u64 = 250 * MILLISECOND;
 /// While Redis is away, and for so long after: between two looks, longer than most writes take.
 pub const LOOK_CLOSELY_EVERY: u64 = SECOND;
-const COMMITTED_WITHIN: u64 = 500 * MILLISECOND;
+const MOST_WRITES_COMMITTED_WITHIN: u64 = 500 * MILLISECOND;
 const REMEMBERED: u64 = 10 * SECOND;
 /// A look reads so many messages at most.
 const TAIL_READS: u64 = 500_000;
@@ -149,7 +149,8 @@ impl World {
             place.closely = None;
             return;
         }
-        let from = place.closely.replace(now - COMMITTED_WITHIN).or(place.marks.back().copied()).unwrap_or(now);
+        let from =
+            place.closely.replace(now - MOST_WRITES_COMMITTED_WITHIN).or(place.marks.back().copied()).unwrap_or(now);
         let (moved, _, read) = self.tail(at, from);
         self.calendar.plan(read + ON_ITS_WAY, Happening::Moved(at, moved));
         self.calendar.plan(now + LOOK_CLOSELY_EVERY, Happening::LookClosely(at));

@@ -8,7 +8,7 @@ use crate::words::Language;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Messages of others: more than one page merges the entries of.
+/// Messages of other users: more than one page can merge.
 const OTHERS: i64 = 120_000;
 const CHATS: usize = 300;
 
@@ -24,14 +24,14 @@ fn read(q: &str) -> Query {
 /// Steps that the readers take in SQLite's statements from now on. What FTS5 does inside one is not
 /// in them.
 async fn count_steps(store: &SqliteStore) -> Arc<AtomicU64> {
-    const EVERY: i32 = 100;
+    const STEPS_PER_CALL: i32 = 100;
     let steps = Arc::new(AtomicU64::new(0));
     let mut readers = Vec::new();
     for _ in 0..crate::store::sqlite::READERS {
         let mut reader = store.database.reader.acquire().await.unwrap();
         let steps = steps.clone();
-        reader.lock_handle().await.unwrap().set_progress_handler(EVERY, move || {
-            steps.fetch_add(u64::from(EVERY.unsigned_abs()), Ordering::Relaxed);
+        reader.lock_handle().await.unwrap().set_progress_handler(STEPS_PER_CALL, move || {
+            steps.fetch_add(u64::from(STEPS_PER_CALL.unsigned_abs()), Ordering::Relaxed);
             true
         });
         readers.push(reader);

@@ -12,43 +12,46 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The most groups of one round.
-const GROUPS: usize = 1_000;
-/// The first round is the request's own, or the command does all of them. After so long they ended.
-const OWN_TIME: Duration = Duration::from_secs(10);
+const GROUPS_PER_ROUND: usize = 1_000;
+/// The process that closed the account passes its groups on first. After this long, any process may
+/// do the rest.
+const LEFT_TO_OWN_PROCESS: Duration = Duration::from_secs(10);
 /// By now everything has ended that began while the account was active, and that may leave another
 /// group without an owner.
 const SETTLED: Duration = Duration::from_mins(1);
 /// The pause between two looks for accounts that were left.
-const EVERY: Duration = Duration::from_secs(10);
-/// Accounts of one look.
-const ACCOUNTS: usize = 100;
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// The most accounts of one look.
+const ACCOUNTS_PER_LOOK: usize = 1_000;
 
-/// Deactivates an account, then passes all its groups on. What that commits is left to the relay.
+/// Deactivates an account, then passes all its groups on. The relay publishes these changes.
+/// `Unavailable`.
 pub async fn deactivate(store: &dyn Store, user: UserId) -> Result<()> {
     store.deactivate_user(user).await?;
-    all(store, user, GROUPS).await
+    pass_on_all(store, user, GROUPS_PER_ROUND).await
 }
 
-/// Passes groups of a deactivated account on. False: there may be more of them.
-pub async fn round(store: &dyn Store, user: UserId, publish: impl Fn(Committed) + Send) -> Result<bool> {
-    at_most(store, user, GROUPS, publish).await
+/// Passes on a round of a deactivated account's groups. False: there may be more of them.
+/// `Unavailable`.
+pub async fn pass_on(store: &dyn Store, user: UserId, publish: impl Fn(Committed) + Send) -> Result<bool> {
+    pass_on_round(store, user, GROUPS_PER_ROUND, publish).await
 }
 
 /// Passes on what others left, for as long as the process lives.
 pub async fn run(store: Arc<dyn Store>) {
     loop {
-        if let Err(error) = look(&*store, OWN_TIME, SETTLED).await {
+        if let Err(error) = pass_on_left_over(&*store, LEFT_TO_OWN_PROCESS, SETTLED).await {
             tracing::debug!(%error, "closed accounts could not be looked for");
         }
-        tokio::time::sleep(EVERY).await;
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 
-async fn look(store: &dyn Store, longer_than: Duration, settled: Duration) -> Result<()> {
-    for user in store.departing(longer_than, ACCOUNTS).await? {
+async fn pass_on_left_over(store: &dyn Store, longer_than: Duration, settled: Duration) -> Result<()> {
+    for user in store.accounts_with_groups_left(longer_than, ACCOUNTS_PER_LOOK).await? {
         let passed_on = async {
-            all(store, user, GROUPS).await?;
-            store.departed(user, settled).await
+            pass_on_all(store, user, GROUPS_PER_ROUND).await?;
+            store.all_groups_passed_on(user, settled).await
         };
         // Of one account a group may be held: the others go on.
         if let Err(error) = passed_on.await {
@@ -59,12 +62,17 @@ async fn look(store: &dyn Store, longer_than: Duration, settled: Duration) -> Re
 }
 
 /// Each group leaves the list, whoever passes it on.
-async fn all(store: &dyn Store, user: UserId, a_round: usize) -> Result<()> {
-    while !at_most(store, user, a_round, drop).await? {}
+async fn pass_on_all(store: &dyn Store, user: UserId, per_round: usize) -> Result<()> {
+    while !pass_on_round(store, user, per_round, drop).await? {}
     Ok(())
 }
 
-async fn at_most(store: &dyn Store, user: UserId, groups: usize, publish: impl Fn(Committed) + Send) -> Result<bool> {
+async fn pass_on_round(
+    store: &dyn Store,
+    user: UserId,
+    groups: usize,
+    publish: impl Fn(Committed) + Send,
+) -> Result<bool> {
     let left = store.left_without_owner(user, groups).await?;
     for chat in &left {
         publish(store.pass_on(*chat, user).await?);
@@ -79,6 +87,17 @@ mod tests {
     use crate::model::Role;
     use crate::store::sqlite::SqliteStore;
     use crate::store::{Accounts, Chats, Members, NewGroup, NewUser};
+
+    /// A store in which Ann owns groups that Ben is in. Her account is closed.
+    async fn closed() -> (tempfile::TempDir, SqliteStore, [UserId; 2], Vec<ChatId>) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&dir.path().join("chat.db")).await.unwrap();
+        store.migrate().await.unwrap();
+        let (ann, ben) = (user(&store, "ann").await, user(&store, "ben").await);
+        let made = groups(&store, ann, ben).await;
+        store.deactivate_user(ann).await.unwrap();
+        (dir, store, [ann, ben], made)
+    }
 
     async fn user(store: &SqliteStore, name: &str) -> UserId {
         let (username, email) = (name.to_owned(), format!("{name}@example.org"));
@@ -105,23 +124,18 @@ mod tests {
 
     #[tokio::test]
     async fn an_account_is_closed_before_its_groups_are_passed_on_and_the_rest_is_found_again() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(&dir.path().join("chat.db")).await.unwrap();
-        store.migrate().await.unwrap();
-        let (ann, ben) = (user(&store, "ann").await, user(&store, "ben").await);
-        let made = groups(&store, ann, ben).await;
-        store.deactivate_user(ann).await.unwrap();
+        let (_dir, store, [ann, ben], made) = closed().await;
         assert!(!store.credentials_of(ann).await.unwrap().unwrap().user.is_active);
         assert_eq!(owned(&store, ben, &made).await, 0);
-        assert!(!at_most(&store, ann, 2, drop).await.unwrap());
+        assert!(!pass_on_round(&store, ann, 2, drop).await.unwrap());
         assert_eq!(owned(&store, ben, &made).await, 2, "a round has its end");
 
-        look(&store, OWN_TIME, SETTLED).await.unwrap();
+        pass_on_left_over(&store, LEFT_TO_OWN_PROCESS, SETTLED).await.unwrap();
         assert_eq!(owned(&store, ben, &made).await, 2, "they may be at it still");
-        look(&store, Duration::ZERO, SETTLED).await.unwrap();
+        pass_on_left_over(&store, Duration::ZERO, SETTLED).await.unwrap();
         assert_eq!(owned(&store, ben, &made).await, 5);
-        look(&store, Duration::ZERO, Duration::ZERO).await.unwrap();
-        assert_eq!(store.departing(Duration::ZERO, 9).await.unwrap(), []);
+        pass_on_left_over(&store, Duration::ZERO, Duration::ZERO).await.unwrap();
+        assert_eq!(store.accounts_with_groups_left(Duration::ZERO, 9).await.unwrap(), []);
     }
 
     #[tokio::test]
@@ -136,22 +150,17 @@ mod tests {
             store.set_role(*chat, ann, ben, Role::Owner).await.unwrap();
         }
         deactivate(&store, ann).await.unwrap();
-        look(&store, Duration::ZERO, SETTLED).await.unwrap();
+        pass_on_left_over(&store, Duration::ZERO, SETTLED).await.unwrap();
         // A request that was checked while her account was active.
         store.remove_member(made[0], ann, ben).await.unwrap();
-        look(&store, Duration::ZERO, SETTLED).await.unwrap();
+        pass_on_left_over(&store, Duration::ZERO, SETTLED).await.unwrap();
         assert_eq!((owned(&store, cem, &made).await, owned(&store, ben, &made[1..]).await), (1, 4));
     }
 
     #[tokio::test]
     async fn rounds_go_on_until_no_group_is_left() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(&dir.path().join("chat.db")).await.unwrap();
-        store.migrate().await.unwrap();
-        let (ann, ben) = (user(&store, "ann").await, user(&store, "ben").await);
-        let made = groups(&store, ann, ben).await;
-        store.deactivate_user(ann).await.unwrap();
-        all(&store, ann, 1).await.unwrap();
+        let (_dir, store, [ann, ben], made) = closed().await;
+        pass_on_all(&store, ann, 1).await.unwrap();
         assert_eq!(owned(&store, ben, &made).await, 5);
     }
 }
