@@ -269,18 +269,23 @@ export class Session extends Emitter {
   }
 
   /**
-   * A REST call; an expired access token is refreshed and the call made once more.
+   * A REST call; an expired access token is refreshed and the call made once more. Another login
+   * that begins meanwhile makes no call of this one's: it may be another account.
    * @param {string} method @param {string} path with its query @param {unknown} [body]
    * @returns {Promise<any>} the parsed answer, null for 204
    */
   async request(method, path, body) {
+    const login = this.#tokens?.id;
+    const over = () => this.#tokens?.id !== login;
     if (this.#tokens?.refresh && Date.now() > this.#tokens.expiresAt) await this.refresh();
+    if (over()) throw new ApiError(401, 'unauthenticated', 'logged out meanwhile');
     const token = this.accessToken;
     try {
       return await this.#fetch(method, path, body, token);
     } catch (error) {
-      if (error.status !== 401 || !this.refreshable) throw error;
+      if (error.status !== 401 || !this.refreshable || over()) throw error;
       if (this.accessToken === token) await this.refresh();
+      if (over()) throw error;
       return this.#fetch(method, path, body, this.accessToken);
     }
   }
