@@ -87,6 +87,7 @@ export class Thread {
       byId('open-chat').hidden = id === 0;
       this.composer.show(id);
       this.#arriving = id ? this.#arrive(id) : null;
+      if (!id) this.#store.looked = 0;
     }
     if (id) this.render();
   }
@@ -309,7 +310,7 @@ export class Thread {
     if (chat.newer && !chat.loading && log.scrollHeight - log.scrollTop - log.clientHeight < 240) this.#store.pages.newer(chat.id);
     if (log.scrollTop < 240 && chat.older && !chat.loading) {
       this.#store.pages.older(chat.id);
-      byId('older').hidden = false;
+      byId('older').hidden = !chat.loading;
     }
   }
 

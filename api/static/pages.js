@@ -1,10 +1,13 @@
 // @ts-check
 /** The history of chats, fetched page by page by REST. Part of `store.js`. @module */
 import { change, put } from './history.js';
+import { backoff } from './messenger.js';
 import { wordsFor } from './words.js';
 
 const PAGE = 50;
 const KEPT_MESSAGES = 600;
+/** Before a page that could not be had is asked for again, at least. */
+const RETRY_MS = 500;
 /** A chat opens at its first unread message if that is among so many pages. */
 const UNREAD_PAGES = 4;
 
@@ -27,7 +30,7 @@ export class Pages {
   /** @param {number} id */
   older(id) {
     const chat = this.#store.chats.get(id);
-    if (!chat?.loaded || !chat.older) return;
+    if (!chat?.loaded || !chat.older || this.#early(chat)) return;
     return this.#load(chat, async () => {
       const page = await this.#ask(chat, `&cursor=${encodeURIComponent(chat.older ?? '')}`);
       this.#take(chat, page);
@@ -39,7 +42,7 @@ export class Pages {
   /** The messages after those here, where a jump left the newest behind. @param {number} id */
   newer(id) {
     const chat = this.#store.chats.get(id);
-    if (!chat?.newer) return;
+    if (!chat?.newer || this.#early(chat)) return;
     return this.#load(chat, async () => {
       const page = await this.#ask(chat, `&cursor=${encodeURIComponent(chat.newer ?? '')}`);
       this.#take(chat, page);
@@ -68,7 +71,7 @@ export class Pages {
   /** @param {Entry} chat */
   async #newest(chat) {
     const page = await this.#ask(chat, '');
-    if (chat.newer) chat.messages = [];
+    chat.messages = [];
     this.#take(chat, page);
     Object.assign(chat, { older: page.next_cursor, newer: null, loaded: true });
     return page.seq;
@@ -117,14 +120,39 @@ export class Pages {
       try {
         const seq = await work();
         for (const frame of chat.missed) if (frame.seq > seq) change(chat, frame);
+        Object.assign(chat, { failures: 0, retryAt: 0 });
       } catch (error) {
-        this.#store.emit('fault', wordsFor(error));
+        this.#failed(chat, error);
       } finally {
         chat.loading = null;
         this.#store.emit('chat', chat.id);
       }
     })();
     return chat.loading;
+  }
+
+  /** What waits for a chat's next try. @type {Map<number, any>} */
+  #again = new Map();
+
+  /** Whether it is too early to ask by itself again. @param {Entry} chat */
+  #early(chat) { return Date.now() < chat.retryAt; }
+
+  /**
+   * The page asks again by itself, but not at once: a chat that is looked at must not stay blank,
+   * and a list that is at its edge asks whenever it is drawn.
+   * @param {Entry} chat @param {any} error
+   */
+  #failed(chat, error) {
+    this.#store.emit('fault', wordsFor(error));
+    const waitMs = Math.max(error.retryAfterMs ?? 0, RETRY_MS + backoff(chat.failures));
+    Object.assign(chat, { failures: chat.failures + 1, retryAt: Date.now() + waitMs });
+    clearTimeout(this.#again.get(chat.id));
+    this.#again.set(chat.id, setTimeout(() => {
+      chat.retryAt = 0;
+      if (chat.id !== this.#store.looked) return;
+      if (chat.loaded) this.#store.emit('chat', chat.id);
+      else if (error.transient) this.open(chat.id);
+    }, waitMs));
   }
 
   /**
@@ -136,16 +164,16 @@ export class Pages {
     const chat = this.#store.chats.get(id);
     if (!chat) return;
     await chat.loading;
-    const opened = chat.loaded;
-    chat.messages = [];
+    const looked = id === this.#store.looked;
+    // What is looked at stays until it can be replaced, the rest is fetched when it is opened.
+    if (!looked) chat.messages = [];
     this.#store.ticks.clear(id);
     chat.originals.clear();
     chat.dropped.clear();
     Object.assign(chat, { loaded: false, newer: null, pins: null, countedSeq: 0, readSeq: 0 });
-    if (id !== this.#store.looked) chat.members = null;
+    if (!looked) chat.members = null;
     this.#store.people.membersChanged(chat);
-    if (opened) await this.open(id);
-    if (opened) this.#store.marks.pinsChanged(chat);
+    if (looked) await Promise.all([this.open(id), this.#store.marks.openPins(id)]);
     this.#store.refresh(id);
   }
 
@@ -155,10 +183,8 @@ export class Pages {
    */
   trim(id) {
     const chat = this.#store.chats.get(id);
-    if (!chat || chat.newer || chat.loading || chat.messages.length <= KEPT_MESSAGES) return;
-    chat.messages = [];
-    chat.loaded = false;
-    this.open(id);
+    if (!chat || chat.newer || chat.loading || chat.messages.length <= KEPT_MESSAGES || this.#early(chat)) return;
+    this.#load(chat, () => this.#newest(chat));
   }
 
   /**
@@ -274,6 +300,6 @@ export class Pages {
   }
 
   close() {
-    for (const timer of this.#told.values()) clearTimeout(timer);
+    for (const timer of [...this.#told.values(), ...this.#again.values()]) clearTimeout(timer);
   }
 }

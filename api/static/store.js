@@ -192,6 +192,8 @@ export class Store extends Emitter {
     const chat = this.chats.get(chatId);
     if (!chat) return;
     if (chat.loaded && !chat.newer) put(chat, message);
+    // The page on its way may be older.
+    if (chat.loading) chat.missed.push({ type: 'new_message', seq: message.seq, message });
     this.arrived(chat, message);
     if (!chat.last || message.id > chat.last.id) chat.last = message;
     this.emit('chats');

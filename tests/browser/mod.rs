@@ -18,6 +18,7 @@ mod languages;
 mod looks;
 mod mentions;
 mod notifications;
+mod outages;
 mod page;
 mod pins;
 mod profiles;

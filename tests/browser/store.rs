@@ -15,7 +15,7 @@ both_forms!(
 );
 
 /// Runs the body of an async function on a page of the server's own, after [`TOOLS`].
-async fn outcome(d: &Deployment, body: &str) -> Value {
+pub(super) async fn outcome(d: &Deployment, body: &str) -> Value {
     let site = Site::of(d).await;
     let browser = Browser::start().await;
     let page = browser.window().await;

@@ -1,0 +1,167 @@
+//! What the chat page's store does while single requests of it fail: it asks again by itself, with
+//! pauses, and throws nothing away that it cannot replace.
+
+use serde_json::json;
+
+use super::store::outcome;
+use super::{Browser, Site, chat_page};
+use crate::support::Deployment;
+
+both_forms!(
+    a_page_that_begins_in_an_outage_waits_as_it_is_told,
+    an_older_page_that_fails_is_asked_for_with_pauses,
+    a_chat_whose_first_page_failed_is_there_later,
+    what_is_shown_stays_until_it_can_be_replaced,
+);
+
+async fn a_page_that_begins_in_an_outage_waits_as_it_is_told(d: &Deployment) {
+    let ann = d.user_named("ann").await;
+    let site = Site::of(d).await;
+    let browser = Browser::start().await;
+    let page = chat_page(&browser, &site, &ann).await;
+    let source = "window.asked = [];
+        window.away = true;
+        const real = window.fetch;
+        window.fetch = async (at, ...more) => {
+          if (!away || !String(at).endsWith('/auth/me')) return real(at, ...more);
+          asked.push(performance.now());
+          return new Response('{\"code\": \"unavailable\"}', { status: 503, headers: { 'retry-after': '3' } });
+        };";
+    page.devtools("Page.addScriptToEvaluateOnNewDocument", json!({"source": source})).await;
+    page.reload().await;
+    page.until_text("#connection", "Trying again").await;
+    let waited = page.until("the second try", "asked.length > 1 && asked[1] - asked[0]", &[]).await;
+    assert!(waited.as_f64().unwrap() >= 2990.0, "{waited}");
+    page.js("away = false", vec![]).await;
+    page.until_text("#me", &ann.username).await;
+    page.until_connected().await;
+    page.assert_clean(&site.url).await;
+}
+
+/// A list at its edge asks whenever it is drawn, and it is drawn after each failure.
+async fn an_older_page_that_fails_is_asked_for_with_pauses(d: &Deployment) {
+    let script = r"
+        let fault = { retryAfterMs: 0 };
+        const { store, asked } = await started({
+          'GET /chats/?': () => ({ items: [group(7)], next_cursor: null }),
+          'GET /messages/chat/7': async (path) => {
+            await turn();
+            if (!path.includes('cursor=')) return { items: [message(60, 60)], next_cursor: 'next', seq: 60 };
+            if (fault) throw new ApiError(503, 'unavailable', 'away', fault);
+            return { items: [message(59, 59)], next_cursor: null, seq: 60 };
+          },
+        });
+        const times = () => asked.filter(({ call }) => call.includes('cursor=')).map(({ at }) => at);
+        store.on('chat', () => store.pages.older(7));
+        await store.look(7);
+        await turn(1400);
+        const ends = { early: times().length };
+        fault = { retryAfterMs: 4000 };
+        await until('told to wait', () => times().length > ends.early);
+        const told = times().length;
+        await turn(100);
+        fault = null;
+        await until('the older page', () => store.chats.get(7).older === null);
+        ends.waitedMs = times()[told] - times()[told - 1];
+        ends.here = store.chats.get(7).messages.map(({ id }) => id);
+        store.close();
+        return ends;";
+    let ends = outcome(d, script).await;
+    assert!((1..=3).contains(&ends["early"].as_u64().unwrap()), "{ends}");
+    assert!(ends["waitedMs"].as_f64().unwrap() >= 3990.0, "the server's word counts: {ends}");
+    assert_eq!(ends["here"], json!([59, 60]));
+}
+
+/// The connection is fine, so nothing but the page itself asks again. What is sent meanwhile and
+/// what is sent while the page is on its way are there in the end.
+async fn a_chat_whose_first_page_failed_is_there_later(d: &Deployment) {
+    let script = r"
+        const items = [message(60, 60)];
+        let fails = 2;
+        let slow = null;
+        const { store, asked } = await started({
+          'GET /chats/?': () => ({ items: [group(7), group(8)], next_cursor: null }),
+          'GET /messages/chat/': async () => {
+            if (fails > 0) { fails -= 1; away(); }
+            const page = { items: [...items], next_cursor: null, seq: items.at(-1).seq };
+            await slow;
+            return page;
+          },
+          'POST /messages/send': (_, body) => {
+            items.push({ ...message(items.at(-1).id + 1, items.at(-1).seq + 1, 1), ...body });
+            return items.at(-1);
+          },
+        });
+        const sent = () => until('sent', () => store.outbox.size === 0);
+        await store.look(7);
+        store.outbox.send(7, 'to a blank chat');
+        await sent();
+        let go;
+        slow = new Promise((done) => { go = done; });
+        await until('on its way', () => fails === 0 && store.chats.get(7).loading);
+        store.outbox.send(7, 'beside the page');
+        await sent();
+        go();
+        await until('it is there', () => store.chats.get(7).loaded);
+        await turn();
+        const ends = { here: store.chats.get(7).messages.map(({ text }) => text) };
+
+        // One that is no longer looked at is not asked for.
+        fails = 1;
+        await store.look(8);
+        store.looked = 7;
+        const before = asked.length;
+        await turn(1200);
+        ends.asked = asked.length - before;
+        store.close();
+        return ends;";
+    let ends = outcome(d, script).await;
+    assert_eq!(ends, json!({"here": ["message 60", "to a blank chat", "beside the page"], "asked": 0}));
+}
+
+/// After a `resync`, and where a long session lets go of its old messages.
+async fn what_is_shown_stays_until_it_can_be_replaced(d: &Deployment) {
+    let script = r"
+        let there = true;
+        const page = (from, to) => Array.from({ length: to - from }, (_, n) => message(from + n, from + n));
+        let items = page(1, 51);
+        const { store, connection, asked } = await started({
+          'GET /chats/?': () => ({ items: [group(7), group(8)], next_cursor: null }),
+          'GET /chats/7': () => group(7, { seq: items.at(-1).seq }),
+          'GET /chats/8': () => group(8),
+          'GET /chats/7/pins': () => ({ items: [], next_cursor: null }),
+          'GET /messages/chat/': () => { if (!there) away(); return { items, next_cursor: null, seq: items.at(-1).seq }; },
+        });
+        const chat = store.chats.get(7);
+        await store.look(8);
+        await store.look(7);
+        const ends = {};
+        there = false;
+        connection.emit('resync', { chat_id: 7, seq: 50 });
+        await until('a failure', () => chat.failures > 0);
+        ends.reloading = chat.messages.length;
+        items = page(1000, 1050);
+        there = true;
+        await until('anew', () => chat.loaded);
+        ends.reloaded = [chat.messages.length, chat.messages[0].id];
+
+        for (const more of page(1050, 1650)) connection.emit('event', { type: 'new_message', chat_id: 7, seq: more.seq, message: more });
+        there = false;
+        store.pages.trim(7);
+        await until('a failure', () => chat.failures > 0);
+        store.pages.trim(7);
+        ends.trimming = chat.messages.length;
+        items = page(1600, 1650);
+        there = true;
+        await until('trimmed', () => { store.pages.trim(7); return chat.messages.length === 50; });
+
+        const asks = () => asked.filter(({ call }) => call.startsWith('GET /messages/chat/8')).length;
+        connection.emit('resync', { chat_id: 8, seq: 50 });
+        await until('its counts', () => asked.some(({ call }) => call === 'GET /chats/8'));
+        ends.other = [asks(), store.chats.get(8).messages.length];
+        store.close();
+        return ends;";
+    let ends = outcome(d, script).await;
+    let wanted = json!({"reloading": 50, "reloaded": [50, 1000], "trimming": 650, "other": [1, 0]});
+    assert_eq!(ends, wanted);
+}
