@@ -19,6 +19,7 @@ export class Live {
         store.online.clear();
         store.online.add(frame.user_id);
         store.outbox.again();
+        store.pages.again();
         store.pages.open(store.looked);
         store.marks.openPins(store.looked);
         // Chats came and went while no connection was here to hear of it.

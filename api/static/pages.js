@@ -6,8 +6,10 @@ import { wordsFor } from './words.js';
 
 const PAGE = 50;
 const KEPT_MESSAGES = 600;
-/** Before a page that could not be had is asked for again, at least. */
+/** Before a request that failed is made again, at least. */
 const RETRY_MS = 500;
+/** Before the server hears of what is read, while more is unread. */
+const READ_MS = 300;
 /** A chat opens at its first unread message if that is among so many pages. */
 const UNREAD_PAGES = 4;
 
@@ -132,7 +134,10 @@ export class Pages {
   }
 
   /** What waits for a chat's next try. @type {Map<number, any>} */
-  #again = new Map();
+  #later = new Map();
+
+  /** As the server says, else longer each time. @param {any} error @param {number} attempt */
+  #pause(error, attempt) { return Math.max(error.retryAfterMs ?? 0, RETRY_MS + backoff(attempt)); }
 
   /** Whether it is too early to ask by itself again. @param {Entry} chat */
   #early(chat) { return Date.now() < chat.retryAt; }
@@ -144,10 +149,10 @@ export class Pages {
    */
   #failed(chat, error) {
     this.#store.emit('fault', wordsFor(error));
-    const waitMs = Math.max(error.retryAfterMs ?? 0, RETRY_MS + backoff(chat.failures));
+    const waitMs = this.#pause(error, chat.failures);
     Object.assign(chat, { failures: chat.failures + 1, retryAt: Date.now() + waitMs });
-    clearTimeout(this.#again.get(chat.id));
-    this.#again.set(chat.id, setTimeout(() => {
+    clearTimeout(this.#later.get(chat.id));
+    this.#later.set(chat.id, setTimeout(() => {
       chat.retryAt = 0;
       if (chat.id !== this.#store.looked) return;
       if (chat.loaded) this.#store.emit('chat', chat.id);
@@ -268,14 +273,14 @@ export class Pages {
     if (!chat || chat.newer || chat.unread === 0 || seq <= chat.readSeq) return;
     const after = chat.messages.filter((message) => message.seq > seq && message.author_id !== this.#store.me.id).length;
     if (after >= chat.unread) return;
-    const before = chat.readSeq;
     chat.readSeq = seq;
     chat.unread = after;
     chat.mentions = Math.min(chat.mentions, chat.messages.filter((message) => message.seq > seq && message.mentions?.includes(this.#store.me.id)).length);
     this.#store.emit('chats');
-    this.#tell(chat, before);
+    this.#tell(chat);
   }
 
+  /** What waits to be told. @type {Map<number, {timer: any, tell: () => void}>} */
   #told = new Map();
   #telling = new Set();
 
@@ -285,21 +290,34 @@ export class Pages {
    */
   telling(id) { return this.#told.has(id) || this.#telling.has(id); }
 
-  /** The server hears of it soon and once, however fast one scrolls. */
-  #tell(chat, before) {
+  /**
+   * The server hears of it soon and once, however fast one scrolls, and again until it answers.
+   * @param {Entry} chat @param {number} [attempt] @param {number} [waitMs]
+   */
+  #tell(chat, attempt = 0, waitMs = chat.unread === 0 ? 0 : READ_MS) {
     if (this.#told.has(chat.id)) return;
-    const tell = () => {
+    const tell = async () => {
+      clearTimeout(this.#told.get(chat.id)?.timer);
       this.#told.delete(chat.id);
-      if (chat.readSeq === 0) return; // fetched anew since: what is shown of it is read again
+      // Fetched anew since: what is shown of it is read again. Or the chat went.
+      if (chat.readSeq === 0 || this.#store.chats.get(chat.id) !== chat) return;
       this.#telling.add(chat.id);
-      this.#store.call('POST', `/chats/${chat.id}/read`, { seq: chat.readSeq })
-        .catch(() => { chat.readSeq = Math.min(before, chat.readSeq); })
-        .finally(() => this.#telling.delete(chat.id));
+      try {
+        await this.#store.call('POST', `/chats/${chat.id}/read`, { seq: chat.readSeq });
+      } catch (error) {
+        if (error.transient) this.#tell(chat, attempt + 1, this.#pause(error, attempt));
+        else this.#store.refresh(chat.id);
+      } finally {
+        this.#telling.delete(chat.id);
+      }
     };
-    this.#told.set(chat.id, setTimeout(tell, chat.unread === 0 ? 0 : 300));
+    this.#told.set(chat.id, { timer: setTimeout(tell, waitMs), tell });
   }
 
+  /** The server is there again: it hears at once what was read meanwhile. */
+  again() { for (const { tell } of [...this.#told.values()]) tell(); }
+
   close() {
-    for (const timer of [...this.#told.values(), ...this.#again.values()]) clearTimeout(timer);
+    for (const timer of [...[...this.#told.values()].map((one) => one.timer), ...this.#later.values()]) clearTimeout(timer);
   }
 }

@@ -161,7 +161,7 @@ export class Store extends Emitter {
 
   /** Asks for one chat's counts and last message again, soon and once. */
   refresh(id) {
-    if (this.#stale.has(id)) return;
+    if (this.#closed || this.#stale.has(id)) return;
     this.#stale.set(id, setTimeout(async () => {
       this.#stale.delete(id);
       try {

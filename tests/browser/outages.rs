@@ -12,6 +12,7 @@ both_forms!(
     an_older_page_that_fails_is_asked_for_with_pauses,
     a_chat_whose_first_page_failed_is_there_later,
     what_is_shown_stays_until_it_can_be_replaced,
+    what_was_read_is_told_until_the_server_hears_it,
 );
 
 async fn a_page_that_begins_in_an_outage_waits_as_it_is_told(d: &Deployment) {
@@ -164,4 +165,47 @@ async fn what_is_shown_stays_until_it_can_be_replaced(d: &Deployment) {
     let ends = outcome(d, script).await;
     let wanted = json!({"reloading": 50, "reloaded": [50, 1000], "trimming": 650, "other": [1, 0]});
     assert_eq!(ends, wanted);
+}
+
+/// It is unread for nobody any more, so nothing else has the server told of it again.
+async fn what_was_read_is_told_until_the_server_hears_it(d: &Deployment) {
+    let script = r"
+        let answer = away;
+        let unread = 1;
+        let seq = 80;
+        const now = () => group(7, { seq, unread_count: unread, last_message: message(90, 80) });
+        const { store, connection, asked } = await started({
+          'GET /chats/?': () => ({ items: [now()], next_cursor: null }),
+          'GET /chats/7': now,
+          'GET /messages/chat/7': () => ({ items: [message(90, 80)], next_cursor: null, seq: 80 }),
+          'POST /chats/7/read': () => answer(),
+        });
+        const marks = () => asked.filter(({ call }) => call === 'POST /chats/7/read').map(({ body }) => body.seq);
+        const chat = store.chats.get(7);
+        await store.look(7);
+        store.pages.read(7, 80);
+        await until('one failure', () => marks().length === 1);
+        // Its own count is older than what was read here.
+        await store.loadChats();
+        const ends = { listed: chat.unread };
+        await until('told again', () => marks().length === 2);
+        answer = () => { throw new ApiError(429, 'rate_limited', 'slower', { retryAfterMs: 60_000 }); };
+        await until('told to wait', () => marks().length === 3);
+        await turn(20);
+        answer = () => { unread = 0; return null; };
+        connection.emit('event', { type: 'welcome', user_id: 1 });
+        await until('told at once', () => marks().length === 4);
+        await turn(20);
+        ends.marks = marks();
+
+        [unread, seq] = [1, 81];
+        connection.emit('event', { type: 'new_message', chat_id: 7, seq, message: message(91, 81) });
+        answer = () => { throw new ApiError(422, 'invalid', 'no'); };
+        store.pages.read(7, seq);
+        ends.shown = chat.unread;
+        await until('the count of the server', () => chat.unread === 1);
+        store.close();
+        return ends;";
+    let ends = outcome(d, script).await;
+    assert_eq!(ends, json!({"listed": 0, "marks": [80, 80, 80, 80], "shown": 0}));
 }
