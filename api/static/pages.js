@@ -15,6 +15,12 @@ const UNREAD_PAGES = 4;
 
 /** @typedef {import('./history.js').Entry} Entry */
 
+/**
+ * Before the next try of what failed: as the server says, else longer each time.
+ * @param {any} error @param {number} attempt
+ */
+export const pause = (error, attempt) => Math.max(error.retryAfterMs ?? 0, RETRY_MS + backoff(attempt));
+
 export class Pages {
   #store;
 
@@ -136,9 +142,6 @@ export class Pages {
   /** What waits for a chat's next try. @type {Map<number, any>} */
   #later = new Map();
 
-  /** As the server says, else longer each time. @param {any} error @param {number} attempt */
-  #pause(error, attempt) { return Math.max(error.retryAfterMs ?? 0, RETRY_MS + backoff(attempt)); }
-
   /** Whether it is too early to ask by itself again. @param {Entry} chat */
   #early(chat) { return Date.now() < chat.retryAt; }
 
@@ -149,7 +152,7 @@ export class Pages {
    */
   #failed(chat, error) {
     this.#store.emit('fault', wordsFor(error));
-    const waitMs = this.#pause(error, chat.failures);
+    const waitMs = pause(error, chat.failures);
     Object.assign(chat, { failures: chat.failures + 1, retryAt: Date.now() + waitMs });
     clearTimeout(this.#later.get(chat.id));
     this.#later.set(chat.id, setTimeout(() => {
@@ -305,7 +308,7 @@ export class Pages {
       try {
         await this.#store.call('POST', `/chats/${chat.id}/read`, { seq: chat.readSeq });
       } catch (error) {
-        if (error.transient) this.#tell(chat, attempt + 1, this.#pause(error, attempt));
+        if (error.transient) this.#tell(chat, attempt + 1, pause(error, attempt));
         else this.#store.refresh(chat.id);
       } finally {
         this.#telling.delete(chat.id);

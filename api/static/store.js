@@ -12,15 +12,18 @@ import { Live } from './live.js';
 import { Marks } from './marks.js';
 import { Drafts } from './drafts.js';
 import { Outbox } from './outbox.js';
-import { Pages } from './pages.js';
+import { Pages, pause } from './pages.js';
 import { People } from './people.js';
 import { Ticks } from './ticks.js';
 import { Views, isArchived, isOnTop } from './views.js';
+import { wordsFor } from './words.js';
 
 /** @typedef {import('./history.js').Message} Message */
 
 /** Chats that a list lacks are asked for one by one: less often than a server answers. */
 const PACE_MS = 50;
+/** Several reasons to ask for a chat are one question. */
+const SOON_MS = 200;
 
 export class Store extends Emitter {
   /** @type {any} */ me = null;
@@ -40,7 +43,12 @@ export class Store extends Emitter {
   leaving = false;
   /** The chat that is open. */
   looked = 0;
+  /** What asks for single chats, by their ids. */
   #stale = new Map();
+  /** When the next of them may be asked for. */
+  #free = 0;
+  /** The last call of {@link relist}. */
+  #listing = {};
   /** @type {(() => void)[]} */
   #listening;
 
@@ -112,8 +120,22 @@ export class Store extends Emitter {
       this.emit('chats');
     } while (cursor && seen.size < 1000);
     if (cursor) return;
-    const missing = known.filter((id) => !seen.has(id));
-    missing.forEach((id, n) => setTimeout(() => { if (this.chats.has(id)) this.refresh(id); }, n * PACE_MS));
+    for (const id of known) if (!seen.has(id)) this.refresh(id);
+  }
+
+  /** Fetches the list anew until the server answers or somebody else asks for it. */
+  async relist() {
+    const mine = this.#listing = {};
+    for (let attempt = 0; !this.#closed && this.#listing === mine; attempt += 1) {
+      try {
+        return await this.loadChats();
+      } catch (error) {
+        if (this.#closed) return;
+        if (attempt === 0 || !error.transient) this.emit('fault', wordsFor(error));
+        if (!error.transient) return;
+        await new Promise((done) => setTimeout(done, pause(error, attempt)));
+      }
+    }
   }
 
   /** Takes in what an answer or an event says of a chat, and follows it. @param {any} chat */
@@ -159,21 +181,33 @@ export class Store extends Emitter {
     this.emit('chats');
   }
 
-  /** Asks for one chat's counts and last message again, soon and once. */
-  refresh(id) {
+  /**
+   * Asks for one chat's counts and last message again, soon and once, and until the server answers.
+   * Many chats that are due together are asked for one by one.
+   * @param {number} id @param {number} [attempt] @param {number} [waitMs]
+   */
+  refresh(id, attempt = 0, waitMs = SOON_MS + backoff(0)) {
     if (this.#closed || this.#stale.has(id)) return;
-    this.#stale.set(id, setTimeout(async () => {
-      this.#stale.delete(id);
-      try {
-        const chat = await this.call('GET', `/chats/${id}`);
-        if (!chat.role) return this.forget(id);
-        this.learn(chat);
-        this.emit('chats');
-        this.emit('chat', id);
-      } catch (error) {
-        if (error.status === 404 || error.status === 403) this.forget(id);
-      }
-    }, 200 + backoff(0)));
+    const later = (work, ms) => this.#stale.set(id, setTimeout(work, ms));
+    later(() => {
+      const now = performance.now();
+      this.#free = Math.max(now, this.#free + PACE_MS);
+      later(() => this.#ask(id, attempt), this.#free - now);
+    }, waitMs);
+  }
+
+  async #ask(id, attempt) {
+    this.#stale.delete(id);
+    try {
+      const chat = await this.call('GET', `/chats/${id}`);
+      if (!chat.role) return this.forget(id);
+      this.learn(chat);
+      this.emit('chats');
+      this.emit('chat', id);
+    } catch (error) {
+      if (error.status === 404 || error.status === 403) this.forget(id);
+      else if (error.transient) this.refresh(id, attempt + 1, pause(error, attempt));
+    }
   }
 
   /** @param {import('./history.js').Entry} chat @param {any} frame */

@@ -13,6 +13,8 @@ both_forms!(
     a_chat_whose_first_page_failed_is_there_later,
     what_is_shown_stays_until_it_can_be_replaced,
     what_was_read_is_told_until_the_server_hears_it,
+    what_came_meanwhile_is_asked_for_until_it_is_there,
+    many_chats_are_asked_for_one_by_one,
 );
 
 async fn a_page_that_begins_in_an_outage_waits_as_it_is_told(d: &Deployment) {
@@ -208,4 +210,62 @@ async fn what_was_read_is_told_until_the_server_hears_it(d: &Deployment) {
         return ends;";
     let ends = outcome(d, script).await;
     assert_eq!(ends, json!({"listed": 0, "marks": [80, 80, 80, 80], "shown": 0}));
+}
+
+/// The list after a reconnect, a chat that is not known yet, and the pins of the open chat.
+async fn what_came_meanwhile_is_asked_for_until_it_is_there(d: &Deployment) {
+    let script = r"
+        let fails = 0;
+        const answer = (value) => { if (fails > 0) { fails -= 1; away(); } return value; };
+        let listed = [group(7)];
+        const { store, connection, asked } = await started({
+          'GET /chats/?': () => answer({ items: listed, next_cursor: null }),
+          'GET /chats/9': () => answer(group(9)),
+          'GET /chats/7/pins': () => answer({ items: [message(60, 60)], next_cursor: null }),
+        });
+        await store.look(7);
+        await store.marks.openPins(7);
+        fails = 2;
+        listed = [group(7), group(8)];
+        connection.emit('event', { type: 'welcome', user_id: 1 });
+        await until('a group of meanwhile', () => store.chats.has(8));
+        fails = 2;
+        connection.emit('event', { type: 'new_message', chat_id: 9, seq: 2, message: { ...message(61, 2), chat_id: 9 } });
+        await until('a group that is new', () => store.chats.has(9));
+        fails = 2;
+        connection.emit('event', { type: 'message_pinned', chat_id: 7, seq: 2 });
+        await until('asked for', () => fails === 1);
+        await turn();
+        const ends = { shown: store.chats.get(7).pins?.length ?? null };
+        const pins = () => asked.filter(({ call }) => call.startsWith('GET /chats/7/pins')).length;
+        await until('the pins', () => pins() === 4);
+
+        fails = Infinity;
+        connection.emit('event', { type: 'welcome', user_id: 1 });
+        store.refresh(9);
+        await until('both failed', () => asked.at(-1).call === 'GET /chats/9');
+        const faults = [];
+        store.on('fault', (words) => faults.push(words));
+        store.close();
+        const before = asked.length;
+        await turn(1600);
+        return { ...ends, asked: asked.length - before, faults: faults.length };";
+    let ends = outcome(d, script).await;
+    assert_eq!(ends, json!({"shown": 1, "asked": 0, "faults": 0}));
+}
+
+/// A resync of all chats must not use up what the server grants.
+async fn many_chats_are_asked_for_one_by_one(d: &Deployment) {
+    let script = r"
+        const { store, connection, asked } = await started({
+          'GET /chats/?': () => ({ items: Array.from({ length: 41 }, (_, n) => group(n + 1)), next_cursor: null }),
+          'GET /chats/': (path) => group(Number(path.slice('/chats/'.length))),
+        });
+        for (const id of store.chats.keys()) connection.emit('resync', { chat_id: id, seq: 1 });
+        const times = () => asked.filter(({ call }) => /^GET .chats.[0-9]+$/.test(call)).map(({ at }) => at);
+        await until('all asked for', () => times().length === 41);
+        store.close();
+        return Math.max(...times()) - Math.min(...times());";
+    let took_ms = outcome(d, script).await;
+    assert!(took_ms.as_f64().unwrap() > 1000.0, "{took_ms}");
 }
