@@ -6,6 +6,7 @@
  * `gone` ({id, name}) and `fault` (text).
  * @module
  */
+import { Attempt } from './attempt.js';
 import { ApiError, Emitter, backoff } from './messenger.js';
 import { change, entry, put } from './history.js';
 import { Live } from './live.js';
@@ -38,6 +39,7 @@ export class Store extends Emitter {
   ticks = new Ticks(0);
   #session;
   #connection;
+  #creating = new Attempt();
   #closed = false;
   /** Whether the account is being deleted, which ends the session from both sides. */
   leaving = false;
@@ -241,7 +243,11 @@ export class Store extends Emitter {
     return this.pages.open(id);
   }
 
-  async create(body) { return this.#entered(await this.call('POST', '/chats/create', body)); }
+  /** @param {any} body @param {Attempt} [attempt] of a form */
+  async create(body, attempt = this.#creating) {
+    return this.#entered(await attempt.make([this.me.id, body], (idempotencyKey) => this.call('POST', '/chats/create', body, { idempotencyKey })));
+  }
+
   async join(id) { return this.#entered(await this.call('POST', `/chats/${id}/join`)); }
 
   async leave(id) {
@@ -282,9 +288,10 @@ export class Store extends Emitter {
    * @param {string} method
    * @param {string} path
    * @param {unknown} [body]
+   * @param {{idempotencyKey?: string}} [options]
    */
-  async call(method, path, body) {
+  async call(method, path, body, options) {
     if (this.#closed) throw new ApiError(401, 'unauthenticated', 'Logged out.');
-    return this.#session.request(method, path, body);
+    return this.#session.request(method, path, body, options);
   }
 }

@@ -9,6 +9,7 @@ use crate::support::Deployment;
 
 both_forms!(
     a_page_that_begins_in_an_outage_waits_as_it_is_told,
+    a_lost_answer_makes_nothing_twice,
     an_older_page_that_fails_is_asked_for_with_pauses,
     a_chat_whose_first_page_failed_is_there_later,
     what_is_shown_stays_until_it_can_be_replaced,
@@ -38,6 +39,49 @@ async fn a_page_that_begins_in_an_outage_waits_as_it_is_told(d: &Deployment) {
     page.js("away = false", vec![]).await;
     page.until_text("#me", &ann.username).await;
     page.until_connected().await;
+    page.assert_clean(&site.url).await;
+}
+
+/// A form that is sent again after its answer was lost, and once more after it was answered.
+async fn a_lost_answer_makes_nothing_twice(d: &Deployment) {
+    let ann = d.user_named("ann").await;
+    let site = Site::of(d).await;
+    let browser = Browser::start().await;
+    let page = chat_page(&browser, &site, &ann).await;
+    let source = "window.lose = true;
+        window.answers = 0;
+        const real = window.fetch;
+        window.fetch = async (at, options) => {
+          const answer = await real(at, options);
+          if (options?.method !== 'POST' || !/(create|invites)$/.test(String(at))) return answer;
+          answers += 1;
+          if (lose) throw new TypeError('lost');
+          return answer;
+        };";
+    page.js(source, vec![]).await;
+    page.click("#new-chat").await;
+    page.click("#tab-group").await;
+    page.fill("#pane-group [name=name]", "Quiet room").await;
+    page.click("#pane-group button.primary").await;
+    page.until_text("#pane-group [role=alert]", "cannot be reached").await;
+    page.js("lose = false", vec![]).await;
+    page.click("#pane-group button.primary").await;
+    page.until_text("#chat-name", "Quiet room").await;
+    let chats = ann.rest.get("/chats/").await.ok(200);
+    assert_eq!(chats["items"].as_array().unwrap().len(), 1, "{chats}");
+
+    let invites = format!("/chats/{}/invites", chats["items"][0]["id"]);
+    page.click("#show-details").await;
+    page.click("#invite-new summary").await;
+    for (answers, wanted) in [(3, 1), (4, 1), (5, 2)] {
+        page.js("lose = arguments[0]", vec![json!(answers == 3)]).await;
+        page.click("#make-invite").await;
+        page.until("the answer", "answers === arguments[0]", &[json!(answers)]).await;
+        let listed = format!("document.querySelectorAll('#invites li').length === {wanted}");
+        page.until("the list", &listed, &[]).await;
+        let made = ann.rest.get(&invites).await.ok(200);
+        assert_eq!(made["items"].as_array().unwrap().len(), wanted, "{made}");
+    }
     page.assert_clean(&site.url).await;
 }
 

@@ -103,8 +103,9 @@ export class Messenger {
    * @param {string} method
    * @param {string} path
    * @param {unknown} [body]
+   * @param {{idempotencyKey?: string}} [options]
    */
-  request(method, path, body) { return this.session.request(method, path, body); }
+  request(method, path, body, options) { return this.session.request(method, path, body, options); }
 
   /**
    * Follows a chat: from the store's cursor, else from `afterSeq`, else from now on.

@@ -95,10 +95,16 @@ class Messenger(AsyncIterator[Event]):
         self.session.adopt(access_token, refresh_token, expires_in)
 
     async def request(
-        self, method: str, path: str, json: Any = None, *, params: Mapping[str, Any] | None = None
+        self,
+        method: str,
+        path: str,
+        json: Any = None,
+        *,
+        params: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
     ) -> Any:
         """A REST call in the name of the login. None for 204."""
-        return await self.session.request(method, path, json, params=params)
+        return await self.session.request(method, path, json, params=params, idempotency_key=idempotency_key)
 
     async def subscribe(self, chat_id: int, after_seq: int | None = None) -> None:
         """Follows a chat: from the store's cursor, else from ``after_seq``, else from now on."""

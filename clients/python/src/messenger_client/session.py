@@ -127,9 +127,17 @@ class Session:
             self._tokens = None
 
     async def request(
-        self, method: str, path: str, json: Any = None, *, params: Mapping[str, Any] | None = None
+        self,
+        method: str,
+        path: str,
+        json: Any = None,
+        *,
+        params: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
     ) -> Any:
         """A REST call; an expired token is refreshed and the call made once more. None for 204.
+
+        Give the same ``idempotency_key`` to all tries of one wish.
 
         Another login that begins meanwhile makes no call of this one's: it may be another account.
         """
@@ -137,12 +145,13 @@ class Session:
         token = await self.token()
         held = self._held_by(login)
         try:
-            return await self._call(method, path, json, params=params, token=token)
+            return await self._call(method, path, json, params=params, token=token, key=idempotency_key)
         except ApiError as error:
             if error.status != 401 or held.refresh is None or self._login != login:
                 raise
         await self.refresh(held)
-        return await self._call(method, path, json, params=params, token=self._held_by(login).access)
+        token = self._held_by(login).access
+        return await self._call(method, path, json, params=params, token=token, key=idempotency_key)
 
     async def close(self) -> None:
         if self._refreshing is not None:
@@ -170,9 +179,18 @@ class Session:
         self._on_tokens(tokens)
 
     async def _call(
-        self, method: str, path: str, json: Any = None, *, params: Mapping[str, Any] | None = None, token: str = ""
+        self,
+        method: str,
+        path: str,
+        json: Any = None,
+        *,
+        params: Mapping[str, Any] | None = None,
+        token: str = "",
+        key: str | None = None,
     ) -> Any:
         headers = {"accept": "application/json"}
+        if key:
+            headers["idempotency-key"] = key
         if token:
             headers["authorization"] = f"Bearer {token}"
         if self._http.is_closed:
