@@ -100,7 +100,10 @@ export class Thread {
     this.#store.marks.openPins(id);
     this.#reaching = true;
     await this.#store.look(id);
-    if (!this.#places.has(id)) await this.#store.pages.reachUnread(chat);
+    if (!chat.messages.some((message) => message.id === this.#places.get(id)?.id)) {
+      this.#places.delete(id); // it was let go of, if it was here
+      await this.#store.pages.reachUnread(chat);
+    }
     if (this.#id !== id) return;
     this.#reaching = false;
     this.render();
@@ -145,7 +148,8 @@ export class Thread {
     chatHeader(this.#store, chat);
     pinnedBar(chat, { jump: (id) => this.#jumpTo(id), say: this.#say, store: this.#store });
     this.composer.render();
-    if (this.#landed && document.hidden && !this.#divider) this.#divider = this.#store.pages.firstUnread(chat)?.id ?? 0;
+    // The message that it stood before may be let go of meanwhile.
+    if (this.#landed && document.hidden && !chat.messages.some(({ id }) => id === this.#divider)) this.#divider = this.#store.pages.firstUnread(chat, true)?.id ?? 0;
     const stays = this.#landed && !this.#jump && !this.#atEnd;
     const anchor = stays ? this.#anchor() : null;
     log.setAttribute('aria-busy', String(!this.#landed || chat.loading !== null));
@@ -301,10 +305,8 @@ export class Thread {
     if (!chat || !this.#landed) return;
     const atEnd = this.#atEnd;
     this.#wasAtEnd = atEnd;
-    if (document.visibilityState === 'visible' && chat.loaded) {
-      this.#store.pages.read(chat.id, atEnd ? chat.messages.at(-1)?.seq ?? 0 : this.#seen(chat));
-      if (atEnd) this.#store.pages.trim(chat.id);
-    }
+    if (document.visibilityState === 'visible' && chat.loaded) this.#store.pages.read(chat.id, atEnd ? chat.messages.at(-1)?.seq ?? 0 : this.#seen(chat));
+    if (atEnd && chat.loaded) this.#store.pages.trim(chat.id);
     byId('to-end').hidden = atEnd || chat.messages.length === 0;
     setText(byId('to-end').lastChild, chat.unread > 0 ? t('chat.new', { count: chat.unread }) : t('chat.newest'));
     if (chat.newer && !chat.loading && log.scrollHeight - log.scrollTop - log.clientHeight < 240) this.#store.pages.newer(chat.id);

@@ -72,9 +72,16 @@ export class Pages {
    */
   leave(id) {
     const chat = this.#store.chats.get(id);
-    if (!chat?.newer) return;
-    Object.assign(chat, { messages: [], newer: null, loaded: false });
+    if (chat?.newer) this.#drop(chat);
   }
+
+  /** Nobody looks at it: a tab that stays open must not keep all that is said. @param {Entry} chat */
+  shed(chat) {
+    if (chat.id !== this.#store.looked && !chat.loading && chat.messages.length > KEPT_MESSAGES) this.#drop(chat);
+  }
+
+  /** @param {Entry} chat */
+  #drop(chat) { Object.assign(chat, { messages: [], newer: null, loaded: false }); }
 
   /** @param {Entry} chat */
   async #newest(chat) {
@@ -251,9 +258,9 @@ export class Pages {
 
   /**
    * The first of the unread messages, null where it is not among those here.
-   * @param {Entry} chat
+   * @param {Entry} chat @param {boolean} [ofThese] then the first of those that are here instead
    */
-  firstUnread(chat) {
+  firstUnread(chat, ofThese = false) {
     if (chat.newer) return null;
     let left = chat.unread;
     for (let at = chat.messages.length - 1; at >= 0 && left > 0; at -= 1) {
@@ -262,7 +269,7 @@ export class Pages {
       left -= 1;
       if (left === 0) return message;
     }
-    return null;
+    return (ofThese && left > 0 && chat.messages[0]) || null;
   }
 
   /**

@@ -216,6 +216,7 @@ export class Store extends Emitter {
   change(chat, frame) {
     change(chat, frame);
     if (frame.type === 'new_message' && chat.loaded) this.arrived(chat, frame.message);
+    this.pages.shed(chat);
   }
 
   /** The server has this message: it is no longer on its way, and its author has read the chat. */

@@ -15,6 +15,7 @@ mod invites;
 mod kept;
 mod keyboard;
 mod languages;
+mod long_sessions;
 mod looks;
 mod mentions;
 mod notifications;
