@@ -12,6 +12,7 @@ import { t } from './i18n.js';
 import { MessageStop } from './message_stop.js';
 import { messageView, shortOf, showRead, signatureOf } from './message_view.js';
 import { pinnedBar } from './pins.js';
+import { Quiet } from './quiet.js';
 import { showReactions } from './reactions.js';
 import { wordsFor } from './words.js';
 
@@ -46,6 +47,7 @@ export class Thread {
   /** @type {Promise<void>|null} */
   #arriving = null;
   #jump = false;
+  #quiet = new Quiet(log, () => Boolean(this.#chat && (!this.#landed || this.#chat.loading)));
   /** Before the panel beside it, a keyboard or a growing field took its room. */
   #wasAtEnd = true;
 
@@ -82,6 +84,7 @@ export class Thread {
       this.#stop.at(null);
       this.#landed = false;
       this.#divider = 0;
+      this.#quiet.anew();
       byId('chat-avatar').replaceChildren();
       byId('nothing-open').hidden = id !== 0;
       byId('open-chat').hidden = id === 0;
@@ -100,10 +103,7 @@ export class Thread {
     this.#store.marks.openPins(id);
     this.#reaching = true;
     await this.#store.look(id);
-    if (!chat.messages.some((message) => message.id === this.#places.get(id)?.id)) {
-      this.#places.delete(id); // it was let go of, if it was here
-      await this.#store.pages.reachUnread(chat);
-    }
+    if (!chat.messages.some((message) => message.id === this.#places.get(id)?.id)) await this.#store.pages.reachUnread(chat);
     if (this.#id !== id) return;
     this.#reaching = false;
     this.render();
@@ -127,6 +127,7 @@ export class Thread {
   /** Writes everything anew, in the language of now. */
   rewrite() {
     this.#nodes.clear();
+    this.#quiet.anew();
     this.render();
   }
 
@@ -152,7 +153,7 @@ export class Thread {
     if (this.#landed && document.hidden && !chat.messages.some(({ id }) => id === this.#divider)) this.#divider = this.#store.pages.firstUnread(chat, true)?.id ?? 0;
     const stays = this.#landed && !this.#jump && !this.#atEnd;
     const anchor = stays ? this.#anchor() : null;
-    log.setAttribute('aria-busy', String(!this.#landed || chat.loading !== null));
+    this.#quiet.draw(chat.paged);
     const here = chat.loaded && !chat.loading && !this.#reaching;
     if (!this.#landed && here) this.#divider = this.#store.pages.firstUnread(chat)?.id ?? 0;
     this.#list(chat);

@@ -23,6 +23,7 @@ export const entry = (chat, me) => ({
   /** The last pinned first; null: not asked for. @type {Message[]|null} */ pins: null,
   /** @type {Promise<void>|null} */ loading: null,
   /** How often its history could not be had since it last could, and when to ask again. */ failures: 0, retryAt: 0,
+  /** How many pages of its history came. */ paged: 0,
   /** @type {any[]} */ missed: [], dropped: new Set(),
   /** @type {Map<number, Message|null|undefined>} */ originals: new Map(),
   typing: new Map(), readSeq: 0, /** @type {any[]|null} */ members: null, /** @type {any[]|null} */ invites: null,

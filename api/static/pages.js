@@ -135,7 +135,7 @@ export class Pages {
       try {
         const seq = await work();
         for (const frame of chat.missed) if (frame.seq > seq) change(chat, frame);
-        Object.assign(chat, { failures: 0, retryAt: 0 });
+        Object.assign(chat, { failures: 0, retryAt: 0, paged: chat.paged + 1 });
       } catch (error) {
         this.#failed(chat, error);
       } finally {
