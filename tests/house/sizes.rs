@@ -23,10 +23,12 @@ const COMMENTS: [(&str, &[&str]); 10] = [
 /// The folders with files of ours.
 const FOLDERS: [&str; 7] = ["api", "clients", "common", "deploy", "gateway", "k8s", "tests"];
 
-/// Product files that are too long, and comments of the whole repository that are too wide.
+/// Files of the product and of its clients that are too long, and comments of the whole repository
+/// that are too wide.
 pub(super) fn faults(root: &Path, product: &[&str]) -> Vec<String> {
     let mut faults = Vec::new();
-    for path in product.iter().flat_map(|name| files(&root.join(name))) {
+    let clients = ["js", "py"].into_iter().flat_map(|language| files_of(&root.join("clients"), language));
+    for path in product.iter().flat_map(|name| files(&root.join(name))).chain(clients) {
         let lines = std::fs::read_to_string(&path).unwrap().lines().count();
         if lines > LINES_PER_FILE {
             faults.push(format!("{}: {lines} lines", path.display()));

@@ -6,10 +6,10 @@
  */
 
 import { alone } from './lock.js';
-import { backoff, randomId } from './random.js';
+import { backoff, randomId, sleep } from './random.js';
 import { Keeper } from './storage.js';
 
-export { backoff, randomId };
+export { backoff, randomId, sleep };
 
 /** A token that is expired for so long was not refreshed because nothing ran. */
 const ASLEEP_MS = 20_000;
