@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * What a form asks for, however often it is sent: where an answer is lost, nothing is made twice.
+ * The request of a form, however often it is sent: where an answer is lost, nothing is made twice.
  * @module
  */
 import { randomId } from './messenger.js';

@@ -75,7 +75,10 @@ export class Pages {
     if (chat?.newer) this.#drop(chat);
   }
 
-  /** Nobody looks at it: a tab that stays open must not keep all that is said. @param {Entry} chat */
+  /**
+   * Nobody looks at it: a tab that stays open must not keep all that is said.
+   * @param {Entry} chat
+   */
   shed(chat) {
     if (chat.id !== this.#store.looked && !chat.loading && chat.messages.length > KEPT_MESSAGES) this.#drop(chat);
   }
@@ -146,7 +149,7 @@ export class Pages {
     return chat.loading;
   }
 
-  /** What waits for a chat's next try. @type {Map<number, any>} */
+  /** The next try of each chat that failed. @type {Map<number, any>} */
   #later = new Map();
 
   /** Whether it is too early to ask by itself again. @param {Entry} chat */
@@ -180,7 +183,7 @@ export class Pages {
     if (!chat) return;
     await chat.loading;
     const looked = id === this.#store.looked;
-    // What is looked at stays until it can be replaced, the rest is fetched when it is opened.
+    // The open chat's stay until others can replace them; another is fetched when it is opened.
     if (!looked) chat.messages = [];
     this.#store.ticks.clear(id);
     chat.originals.clear();
@@ -290,7 +293,7 @@ export class Pages {
     this.#tell(chat);
   }
 
-  /** What waits to be told. @type {Map<number, {timer: any, tell: () => void}>} */
+  /** Marks that the server is to hear of. @type {Map<number, {timer: any, tell: () => void}>} */
   #told = new Map();
   #telling = new Set();
 

@@ -45,7 +45,7 @@ export class Store extends Emitter {
   leaving = false;
   /** The chat that is open. */
   looked = 0;
-  /** What asks for single chats, by their ids. */
+  /** The timers of {@link refresh}, by chat. */
   #stale = new Map();
   /** When the next of them may be asked for. */
   #free = 0;

@@ -1,5 +1,5 @@
-//! What the chat page's store does while single requests of it fail: it asks again by itself, with
-//! pauses, and throws nothing away that it cannot replace.
+//! The chat page while single requests of it fail: it asks again by itself, with pauses, and throws
+//! nothing away that it cannot replace.
 
 use serde_json::json;
 
@@ -119,8 +119,8 @@ async fn an_older_page_that_fails_is_asked_for_with_pauses(d: &Deployment) {
     assert_eq!(ends["here"], json!([59, 60]));
 }
 
-/// The connection is fine, so nothing but the page itself asks again. What is sent meanwhile and
-/// what is sent while the page is on its way are there in the end.
+/// The connection is fine, so nothing but the page itself asks again. Messages that are sent
+/// meanwhile, and while the page is on its way, are there in the end.
 async fn a_chat_whose_first_page_failed_is_there_later(d: &Deployment) {
     let script = r"
         const items = [message(60, 60)];
