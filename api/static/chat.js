@@ -5,7 +5,7 @@
  * `chat_list.js`, `chat_thread.js`, `chat_details.js`, `chat_new.js`, `connection_bar.js`.
  * @module
  */
-import { Connection, Session } from './messenger.js';
+import { Connection, Session, backoff } from './messenger.js';
 import { batched, byId, confirmed, name, onNewDay, setText } from './dom.js';
 import { showAccount } from './account.js';
 import { BASE, ours } from './site.js';
@@ -41,7 +41,7 @@ const showEntrance = entrance(session);
 // Also where another tab logged in.
 session.on('signed_in', () => enter());
 
-async function enter() {
+async function enter(attempt = 0) {
   byId('entrance').hidden = true;
   byId('app').hidden = false;
   const mine = store = new Store(session, connection);
@@ -72,7 +72,8 @@ async function enter() {
     if (store !== mine) return;
     // The server is away: say so, and come back when it does.
     say(`${wordsFor(error)} ${t('trying_again')}`);
-    setTimeout(() => { if (store === mine) { leaveStore(); enter(); } }, 500 + Math.random() * 1000);
+    const waitMs = Math.max(error.retryAfterMs ?? 0, 500 + backoff(attempt, Math.random, longestMs()));
+    setTimeout(() => { if (store === mine) { leaveStore(); enter(attempt + 1); } }, waitMs);
     return;
   }
   if (store !== mine) return; // the session ended meanwhile

@@ -1,5 +1,6 @@
 // @ts-check
 /** The dialog that begins a chat: with one person, with a group, or by joining a group. @module */
+import { Attempt } from './attempt.js';
 import { byId, el, onSubmit } from './dom.js';
 import { t } from './i18n.js';
 import { peopleSearch } from './people_search.js';
@@ -13,6 +14,7 @@ const chosen = new Map();
 /** @type {(() => void)[]} */
 let resets = [];
 
+const creating = new Attempt();
 const dialog = byId('new-dialog');
 const tabs = [...dialog.querySelectorAll('[role=tab]')];
 
@@ -55,7 +57,7 @@ async function withPerson(user) {
 onSubmit(byId('group-form'), async () => {
   const { name, description, is_public } = byId('group-form').elements;
   const body = { is_group: true, is_public: is_public.checked, name: name.value.trim(), description: description.value.trim(), member_ids: [...chosen.keys()] };
-  done(await store.create(body));
+  done(await store.create(body, creating));
 });
 
 onSubmit(byId('join-form'), async () => done(await store.join(Number(byId('join-form').elements.id.value))));

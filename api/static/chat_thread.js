@@ -12,6 +12,7 @@ import { t } from './i18n.js';
 import { MessageStop } from './message_stop.js';
 import { messageView, shortOf, showRead, signatureOf } from './message_view.js';
 import { pinnedBar } from './pins.js';
+import { Quiet } from './quiet.js';
 import { showReactions } from './reactions.js';
 import { wordsFor } from './words.js';
 
@@ -46,6 +47,7 @@ export class Thread {
   /** @type {Promise<void>|null} */
   #arriving = null;
   #jump = false;
+  #quiet = new Quiet(log, () => Boolean(this.#chat && (!this.#landed || this.#chat.loading)));
   /** Before the panel beside it, a keyboard or a growing field took its room. */
   #wasAtEnd = true;
 
@@ -82,11 +84,13 @@ export class Thread {
       this.#stop.at(null);
       this.#landed = false;
       this.#divider = 0;
+      this.#quiet.anew();
       byId('chat-avatar').replaceChildren();
       byId('nothing-open').hidden = id !== 0;
       byId('open-chat').hidden = id === 0;
       this.composer.show(id);
       this.#arriving = id ? this.#arrive(id) : null;
+      if (!id) this.#store.looked = 0;
     }
     if (id) this.render();
   }
@@ -99,7 +103,7 @@ export class Thread {
     this.#store.marks.openPins(id);
     this.#reaching = true;
     await this.#store.look(id);
-    if (!this.#places.has(id)) await this.#store.pages.reachUnread(chat);
+    if (!chat.messages.some((message) => message.id === this.#places.get(id)?.id)) await this.#store.pages.reachUnread(chat);
     if (this.#id !== id) return;
     this.#reaching = false;
     this.render();
@@ -123,6 +127,7 @@ export class Thread {
   /** Writes everything anew, in the language of now. */
   rewrite() {
     this.#nodes.clear();
+    this.#quiet.anew();
     this.render();
   }
 
@@ -144,10 +149,11 @@ export class Thread {
     chatHeader(this.#store, chat);
     pinnedBar(chat, { jump: (id) => this.#jumpTo(id), say: this.#say, store: this.#store });
     this.composer.render();
-    if (this.#landed && document.hidden && !this.#divider) this.#divider = this.#store.pages.firstUnread(chat)?.id ?? 0;
+    // The message that it stood before may be let go of meanwhile.
+    if (this.#landed && document.hidden && !chat.messages.some(({ id }) => id === this.#divider)) this.#divider = this.#store.pages.firstUnread(chat, true)?.id ?? 0;
     const stays = this.#landed && !this.#jump && !this.#atEnd;
     const anchor = stays ? this.#anchor() : null;
-    log.setAttribute('aria-busy', String(!this.#landed || chat.loading !== null));
+    this.#quiet.draw(chat.paged);
     const here = chat.loaded && !chat.loading && !this.#reaching;
     if (!this.#landed && here) this.#divider = this.#store.pages.firstUnread(chat)?.id ?? 0;
     this.#list(chat);
@@ -300,16 +306,14 @@ export class Thread {
     if (!chat || !this.#landed) return;
     const atEnd = this.#atEnd;
     this.#wasAtEnd = atEnd;
-    if (document.visibilityState === 'visible' && chat.loaded) {
-      this.#store.pages.read(chat.id, atEnd ? chat.messages.at(-1)?.seq ?? 0 : this.#seen(chat));
-      if (atEnd) this.#store.pages.trim(chat.id);
-    }
+    if (document.visibilityState === 'visible' && chat.loaded) this.#store.pages.read(chat.id, atEnd ? chat.messages.at(-1)?.seq ?? 0 : this.#seen(chat));
+    if (atEnd && chat.loaded) this.#store.pages.trim(chat.id);
     byId('to-end').hidden = atEnd || chat.messages.length === 0;
     setText(byId('to-end').lastChild, chat.unread > 0 ? t('chat.new', { count: chat.unread }) : t('chat.newest'));
     if (chat.newer && !chat.loading && log.scrollHeight - log.scrollTop - log.clientHeight < 240) this.#store.pages.newer(chat.id);
     if (log.scrollTop < 240 && chat.older && !chat.loading) {
       this.#store.pages.older(chat.id);
-      byId('older').hidden = false;
+      byId('older').hidden = !chat.loading;
     }
   }
 

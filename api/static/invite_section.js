@@ -1,5 +1,6 @@
 // @ts-check
 /** The part of a group's details for its owners: invitations by a link. @module */
+import { Attempt } from './attempt.js';
 import { el, moment } from './dom.js';
 import { t } from './i18n.js';
 import { BASE } from './site.js';
@@ -8,6 +9,7 @@ import { wordsFor } from './words.js';
 const DAY_S = 86_400;
 /** What the form last said, kept while the panel is drawn anew. */
 const wanted = { expires: String(7 * DAY_S), uses: '' };
+const attempt = new Attempt();
 
 /** The link also where the page lives under a path of its host. @param {string} code */
 const linkOf = (code) => new URL(`invite/${encodeURIComponent(code)}`, BASE).href;
@@ -44,8 +46,9 @@ export function inviteSection(store, chat, say) {
     done.textContent = copied ? t('invites.copied') : '';
   };
   const revoke = (code) => run(() => store.call('DELETE', `/chats/${chat.id}/invites/${encodeURIComponent(code)}`));
+  const make = (body) => attempt.make([chat.id, store.me.id, body], (idempotencyKey) => store.call('POST', `/chats/${chat.id}/invites`, body, { idempotencyKey }));
   const list = el('ul', { class: 'invites', id: 'invites' }, ...(chat.invites ?? []).map((invite) => row(invite, copy, revoke)));
-  return el('section', {}, el('h3', {}, t('invites')), list, form((body) => run(() => store.call('POST', `/chats/${chat.id}/invites`, body))), done);
+  return el('section', {}, el('h3', {}, t('invites')), list, form((body) => run(() => make(body))), done);
 }
 
 function row(invite, copy, revoke) {

@@ -338,6 +338,7 @@ const words = {
   'error.too_many_reactions': 'This message has as many different reactions as it can take.',
   'error.too_many_pins': 'The chat has as many pinned messages as it can take.',
   'error.too_many_invites': 'The group has as many open invitations as it can have: revoke one.',
+  'error.in_progress': 'Your first try is still under way. Try again in a moment.',
   'error.request_timeout': 'The request did not arrive in time. Try again.',
 };
 

@@ -2,10 +2,17 @@
 /** The web and mail addresses in a text as links. @module */
 import { el } from './dom.js';
 
-// An address ends before a blank, a quotation mark or an angle bracket; what stands before it must
-// not be part of it.
-const FOUND = /(?<![\p{L}\p{N}_@/.-])(?:https?:\/\/[^\s<>"]+|www\.[^\s<>"]+\.[^\s<>"]+|[\p{L}\p{N}._%+-]+@[\p{L}\p{N}-]+(?:\.[\p{L}\p{N}-]+)+)/giu;
-const TAIL = /[.,;:!?'"…»”’)\]}*_]/u;
+// An address ends before a blank, a quotation mark or an angle bracket, and before the marks of a
+// Chinese or Japanese sentence. A word of letters before it is part of a mail address, but not of a
+// web address: some languages write no blanks.
+const WEB = String.raw`[^\s<>"，。、；：！？）】」』》〉]`;
+const FOUND = new RegExp([
+  String.raw`(?<![A-Za-z0-9_])https?:\/\/${WEB}+`,
+  String.raw`(?<![A-Za-z0-9_@/.-])www\.${WEB}+\.${WEB}+`,
+  // Nothing that it may begin with stands before it, so that no text is tried from each place.
+  String.raw`(?<![\p{L}\p{N}_@/.%+\-])[\p{L}\p{N}._%+\-]+@[\p{L}\p{N}\-]+(?:\.[\p{L}\p{N}\-]+)+`,
+].join('|'), 'giu');
+const TAIL = /[.,;:!?'"…»”’)\]}*_؟،؛۔]/u;
 const OPENS = { ')': '(', ']': '[', '}': '{' };
 
 /**
@@ -13,17 +20,18 @@ const OPENS = { ')': '(', ']': '[', '}': '{' };
  * @param {string} found
  */
 function trimmed(found) {
+  /** @type {Map<string, number>} */
+  const counts = new Map();
+  for (const mark of found.match(/[()[\]{}]/g) ?? []) counts.set(mark, (counts.get(mark) ?? 0) + 1);
   let end = found.length;
   for (; end > 0 && TAIL.test(found[end - 1]); end -= 1) {
-    const opening = OPENS[found[end - 1]];
-    if (!opening) continue;
-    const part = found.slice(0, end);
-    if (count(part, opening) >= count(part, found[end - 1])) break;
+    const mark = found[end - 1];
+    const closed = counts.get(mark) ?? 0;
+    if (OPENS[mark] && (counts.get(OPENS[mark]) ?? 0) >= closed) break;
+    counts.set(mark, closed - 1);
   }
   return found.slice(0, end);
 }
-
-const count = (text, mark) => text.split(mark).length - 1;
 
 function target(address) {
   if (/^https?:/i.test(address)) return address;

@@ -1,6 +1,5 @@
 // @ts-check
 /** What the frames of the live connection do to the chats. Part of `store.js`. @module */
-import { wordsFor } from './words.js';
 
 export class Live {
   #store;
@@ -19,10 +18,11 @@ export class Live {
         store.online.clear();
         store.online.add(frame.user_id);
         store.outbox.again();
+        store.pages.again();
         store.pages.open(store.looked);
         store.marks.openPins(store.looked);
         // Chats came and went while no connection was here to hear of it.
-        store.loadChats().catch((error) => store.emit('fault', wordsFor(error)));
+        store.relist();
         return;
       case 'subscribed':
         for (const id of frame.online_user_ids ?? []) store.online.add(id);

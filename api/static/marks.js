@@ -1,6 +1,7 @@
 // @ts-check
 /** What hangs on messages: reactions and pins. Part of `store.js`. @module */
 import { change } from './history.js';
+import { pause } from './pages.js';
 
 /** Several changes at once are one question. */
 const SOON_MS = 100;
@@ -57,8 +58,8 @@ export class Marks {
     this.#due.set(chat.id, setTimeout(() => this.#load(chat), SOON_MS));
   }
 
-  /** @param {import('./history.js').Entry} chat */
-  async #load(chat) {
+  /** @param {import('./history.js').Entry} chat @param {number} [attempt] */
+  async #load(chat, attempt = 0) {
     clearTimeout(this.#due.get(chat.id));
     const mine = {};
     this.#due.set(chat.id, mine);
@@ -68,8 +69,10 @@ export class Marks {
       chat.pins = page.items.filter((message) => !chat.dropped.has(message.id));
       for (const message of page.items) this.#store.people.meet(message);
       this.#store.emit('chat', chat.id);
-    } catch {
-      chat.pins = null; // asked for again when the chat is next opened
+    } catch (error) {
+      if (this.#due.get(chat.id) !== mine) return;
+      if (error.transient && chat.id === this.#store.looked) this.#due.set(chat.id, setTimeout(() => this.#load(chat, attempt + 1), pause(error, attempt)));
+      else chat.pins = null; // asked for again when the chat is next opened
     }
   }
 

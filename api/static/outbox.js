@@ -83,8 +83,11 @@ export class Outbox {
 
   get #all() { return [...this.#pending.values()].flat(); }
 
-  /** How many messages the server does not have yet. */
-  get size() { return this.#all.length; }
+  /** How many messages the server does not have yet, those of other tabs too. */
+  get size() {
+    const kept = shared.keys(this.#prefix).map((key) => key.slice(this.#prefix.length));
+    return new Set([...kept, ...this.#all.map((one) => one.client_message_id)]).size;
+  }
 
   /**
    * @param {number} chatId

@@ -1,14 +1,25 @@
 // @ts-check
 /** The history of chats, fetched page by page by REST. Part of `store.js`. @module */
 import { change, put } from './history.js';
+import { backoff } from './messenger.js';
 import { wordsFor } from './words.js';
 
 const PAGE = 50;
 const KEPT_MESSAGES = 600;
+/** Before a request that failed is made again, at least. */
+const RETRY_MS = 500;
+/** Before the server hears of what is read, while more is unread. */
+const READ_MS = 300;
 /** A chat opens at its first unread message if that is among so many pages. */
 const UNREAD_PAGES = 4;
 
 /** @typedef {import('./history.js').Entry} Entry */
+
+/**
+ * Before the next try of what failed: as the server says, else longer each time.
+ * @param {any} error @param {number} attempt
+ */
+export const pause = (error, attempt) => Math.max(error.retryAfterMs ?? 0, RETRY_MS + backoff(attempt));
 
 export class Pages {
   #store;
@@ -27,7 +38,7 @@ export class Pages {
   /** @param {number} id */
   older(id) {
     const chat = this.#store.chats.get(id);
-    if (!chat?.loaded || !chat.older) return;
+    if (!chat?.loaded || !chat.older || this.#early(chat)) return;
     return this.#load(chat, async () => {
       const page = await this.#ask(chat, `&cursor=${encodeURIComponent(chat.older ?? '')}`);
       this.#take(chat, page);
@@ -39,7 +50,7 @@ export class Pages {
   /** The messages after those here, where a jump left the newest behind. @param {number} id */
   newer(id) {
     const chat = this.#store.chats.get(id);
-    if (!chat?.newer) return;
+    if (!chat?.newer || this.#early(chat)) return;
     return this.#load(chat, async () => {
       const page = await this.#ask(chat, `&cursor=${encodeURIComponent(chat.newer ?? '')}`);
       this.#take(chat, page);
@@ -61,14 +72,24 @@ export class Pages {
    */
   leave(id) {
     const chat = this.#store.chats.get(id);
-    if (!chat?.newer) return;
-    Object.assign(chat, { messages: [], newer: null, loaded: false });
+    if (chat?.newer) this.#drop(chat);
   }
+
+  /**
+   * Nobody looks at it: a tab that stays open must not keep all that is said.
+   * @param {Entry} chat
+   */
+  shed(chat) {
+    if (chat.id !== this.#store.looked && !chat.loading && chat.messages.length > KEPT_MESSAGES) this.#drop(chat);
+  }
+
+  /** @param {Entry} chat */
+  #drop(chat) { Object.assign(chat, { messages: [], newer: null, loaded: false }); }
 
   /** @param {Entry} chat */
   async #newest(chat) {
     const page = await this.#ask(chat, '');
-    if (chat.newer) chat.messages = [];
+    chat.messages = [];
     this.#take(chat, page);
     Object.assign(chat, { older: page.next_cursor, newer: null, loaded: true });
     return page.seq;
@@ -117,14 +138,39 @@ export class Pages {
       try {
         const seq = await work();
         for (const frame of chat.missed) if (frame.seq > seq) change(chat, frame);
+        Object.assign(chat, { failures: 0, retryAt: 0, paged: chat.paged + 1 });
       } catch (error) {
-        this.#store.emit('fault', wordsFor(error));
+        this.#failed(chat, error);
       } finally {
         chat.loading = null;
         this.#store.emit('chat', chat.id);
       }
     })();
     return chat.loading;
+  }
+
+  /** The next try of each chat that failed. @type {Map<number, any>} */
+  #later = new Map();
+
+  /** Whether it is too early to ask by itself again. @param {Entry} chat */
+  #early(chat) { return Date.now() < chat.retryAt; }
+
+  /**
+   * The page asks again by itself, but not at once: a chat that is looked at must not stay blank,
+   * and a list that is at its edge asks whenever it is drawn.
+   * @param {Entry} chat @param {any} error
+   */
+  #failed(chat, error) {
+    this.#store.emit('fault', wordsFor(error));
+    const waitMs = pause(error, chat.failures);
+    Object.assign(chat, { failures: chat.failures + 1, retryAt: Date.now() + waitMs });
+    clearTimeout(this.#later.get(chat.id));
+    this.#later.set(chat.id, setTimeout(() => {
+      chat.retryAt = 0;
+      if (chat.id !== this.#store.looked) return;
+      if (chat.loaded) this.#store.emit('chat', chat.id);
+      else if (error.transient) this.open(chat.id);
+    }, waitMs));
   }
 
   /**
@@ -136,16 +182,16 @@ export class Pages {
     const chat = this.#store.chats.get(id);
     if (!chat) return;
     await chat.loading;
-    const opened = chat.loaded;
-    chat.messages = [];
+    const looked = id === this.#store.looked;
+    // The open chat's stay until others can replace them; another is fetched when it is opened.
+    if (!looked) chat.messages = [];
     this.#store.ticks.clear(id);
     chat.originals.clear();
     chat.dropped.clear();
     Object.assign(chat, { loaded: false, newer: null, pins: null, countedSeq: 0, readSeq: 0 });
-    if (id !== this.#store.looked) chat.members = null;
+    if (!looked) chat.members = null;
     this.#store.people.membersChanged(chat);
-    if (opened) await this.open(id);
-    if (opened) this.#store.marks.pinsChanged(chat);
+    if (looked) await Promise.all([this.open(id), this.#store.marks.openPins(id)]);
     this.#store.refresh(id);
   }
 
@@ -155,10 +201,8 @@ export class Pages {
    */
   trim(id) {
     const chat = this.#store.chats.get(id);
-    if (!chat || chat.newer || chat.loading || chat.messages.length <= KEPT_MESSAGES) return;
-    chat.messages = [];
-    chat.loaded = false;
-    this.open(id);
+    if (!chat || chat.newer || chat.loading || chat.messages.length <= KEPT_MESSAGES || this.#early(chat)) return;
+    this.#load(chat, () => this.#newest(chat));
   }
 
   /**
@@ -217,9 +261,9 @@ export class Pages {
 
   /**
    * The first of the unread messages, null where it is not among those here.
-   * @param {Entry} chat
+   * @param {Entry} chat @param {boolean} [ofThese] then the first of those that are here instead
    */
-  firstUnread(chat) {
+  firstUnread(chat, ofThese = false) {
     if (chat.newer) return null;
     let left = chat.unread;
     for (let at = chat.messages.length - 1; at >= 0 && left > 0; at -= 1) {
@@ -228,7 +272,7 @@ export class Pages {
       left -= 1;
       if (left === 0) return message;
     }
-    return null;
+    return (ofThese && left > 0 && chat.messages[0]) || null;
   }
 
   /**
@@ -242,14 +286,14 @@ export class Pages {
     if (!chat || chat.newer || chat.unread === 0 || seq <= chat.readSeq) return;
     const after = chat.messages.filter((message) => message.seq > seq && message.author_id !== this.#store.me.id).length;
     if (after >= chat.unread) return;
-    const before = chat.readSeq;
     chat.readSeq = seq;
     chat.unread = after;
     chat.mentions = Math.min(chat.mentions, chat.messages.filter((message) => message.seq > seq && message.mentions?.includes(this.#store.me.id)).length);
     this.#store.emit('chats');
-    this.#tell(chat, before);
+    this.#tell(chat);
   }
 
+  /** Marks that the server is to hear of. @type {Map<number, {timer: any, tell: () => void}>} */
   #told = new Map();
   #telling = new Set();
 
@@ -259,21 +303,34 @@ export class Pages {
    */
   telling(id) { return this.#told.has(id) || this.#telling.has(id); }
 
-  /** The server hears of it soon and once, however fast one scrolls. */
-  #tell(chat, before) {
+  /**
+   * The server hears of it soon and once, however fast one scrolls, and again until it answers.
+   * @param {Entry} chat @param {number} [attempt] @param {number} [waitMs]
+   */
+  #tell(chat, attempt = 0, waitMs = chat.unread === 0 ? 0 : READ_MS) {
     if (this.#told.has(chat.id)) return;
-    const tell = () => {
+    const tell = async () => {
+      clearTimeout(this.#told.get(chat.id)?.timer);
       this.#told.delete(chat.id);
-      if (chat.readSeq === 0) return; // fetched anew since: what is shown of it is read again
+      // Fetched anew since: what is shown of it is read again. Or the chat went.
+      if (chat.readSeq === 0 || this.#store.chats.get(chat.id) !== chat) return;
       this.#telling.add(chat.id);
-      this.#store.call('POST', `/chats/${chat.id}/read`, { seq: chat.readSeq })
-        .catch(() => { chat.readSeq = Math.min(before, chat.readSeq); })
-        .finally(() => this.#telling.delete(chat.id));
+      try {
+        await this.#store.call('POST', `/chats/${chat.id}/read`, { seq: chat.readSeq });
+      } catch (error) {
+        if (error.transient) this.#tell(chat, attempt + 1, pause(error, attempt));
+        else this.#store.refresh(chat.id);
+      } finally {
+        this.#telling.delete(chat.id);
+      }
     };
-    this.#told.set(chat.id, setTimeout(tell, chat.unread === 0 ? 0 : 300));
+    this.#told.set(chat.id, { timer: setTimeout(tell, waitMs), tell });
   }
 
+  /** The server is there again: it hears at once what was read meanwhile. */
+  again() { for (const { tell } of [...this.#told.values()]) tell(); }
+
   close() {
-    for (const timer of this.#told.values()) clearTimeout(timer);
+    for (const timer of [...[...this.#told.values()].map((one) => one.timer), ...this.#later.values()]) clearTimeout(timer);
   }
 }

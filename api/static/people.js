@@ -4,6 +4,7 @@
  * @module
  */
 import { backoff } from './messenger.js';
+import { pause } from './pages.js';
 
 /** Beyond this a list is of no use to a person. */
 const MEMBERS = 1000;
@@ -141,9 +142,9 @@ export class People {
   /**
    * Somebody came, left or has another role: the list is asked for soon, and a crowd is one
    * question.
-   * @param {import('./history.js').Entry} chat @param {number} [attempt]
+   * @param {import('./history.js').Entry} chat @param {number} [attempt] @param {number} [waitMs]
    */
-  membersChanged(chat, attempt = 0) {
+  membersChanged(chat, attempt = 0, waitMs = 200 + backoff(0)) {
     const due = this.#due.get(chat.id);
     if (due) due.changed = true;
     if (due || !chat.members) return;
@@ -151,10 +152,10 @@ export class People {
       this.#due.delete(chat.id);
       this.members(chat.id, true).catch((error) => {
         // What is shown stays while only the server is away.
-        if (error.transient) this.membersChanged(chat, attempt + 1);
+        if (error.transient) this.membersChanged(chat, attempt + 1, pause(error, attempt));
         else chat.members = null;
       });
-    }, 200 + backoff(attempt));
+    }, waitMs);
     this.#due.set(chat.id, { timer });
   }
 

@@ -6,21 +6,25 @@
  * `gone` ({id, name}) and `fault` (text).
  * @module
  */
+import { Attempt } from './attempt.js';
 import { ApiError, Emitter, backoff } from './messenger.js';
 import { change, entry, put } from './history.js';
 import { Live } from './live.js';
 import { Marks } from './marks.js';
 import { Drafts } from './drafts.js';
 import { Outbox } from './outbox.js';
-import { Pages } from './pages.js';
+import { Pages, pause } from './pages.js';
 import { People } from './people.js';
 import { Ticks } from './ticks.js';
 import { Views, isArchived, isOnTop } from './views.js';
+import { wordsFor } from './words.js';
 
 /** @typedef {import('./history.js').Message} Message */
 
 /** Chats that a list lacks are asked for one by one: less often than a server answers. */
 const PACE_MS = 50;
+/** Several reasons to ask for a chat are one question. */
+const SOON_MS = 200;
 
 export class Store extends Emitter {
   /** @type {any} */ me = null;
@@ -35,12 +39,18 @@ export class Store extends Emitter {
   ticks = new Ticks(0);
   #session;
   #connection;
+  #creating = new Attempt();
   #closed = false;
   /** Whether the account is being deleted, which ends the session from both sides. */
   leaving = false;
   /** The chat that is open. */
   looked = 0;
+  /** The timers of {@link refresh}, by chat. */
   #stale = new Map();
+  /** When the next of them may be asked for. */
+  #free = 0;
+  /** The last call of {@link relist}. */
+  #listing = {};
   /** @type {(() => void)[]} */
   #listening;
 
@@ -112,8 +122,22 @@ export class Store extends Emitter {
       this.emit('chats');
     } while (cursor && seen.size < 1000);
     if (cursor) return;
-    const missing = known.filter((id) => !seen.has(id));
-    missing.forEach((id, n) => setTimeout(() => { if (this.chats.has(id)) this.refresh(id); }, n * PACE_MS));
+    for (const id of known) if (!seen.has(id)) this.refresh(id);
+  }
+
+  /** Fetches the list anew until the server answers or somebody else asks for it. */
+  async relist() {
+    const mine = this.#listing = {};
+    for (let attempt = 0; !this.#closed && this.#listing === mine; attempt += 1) {
+      try {
+        return await this.loadChats();
+      } catch (error) {
+        if (this.#closed) return;
+        if (attempt === 0 || !error.transient) this.emit('fault', wordsFor(error));
+        if (!error.transient) return;
+        await new Promise((done) => setTimeout(done, pause(error, attempt)));
+      }
+    }
   }
 
   /** Takes in what an answer or an event says of a chat, and follows it. @param {any} chat */
@@ -159,27 +183,40 @@ export class Store extends Emitter {
     this.emit('chats');
   }
 
-  /** Asks for one chat's counts and last message again, soon and once. */
-  refresh(id) {
-    if (this.#stale.has(id)) return;
-    this.#stale.set(id, setTimeout(async () => {
-      this.#stale.delete(id);
-      try {
-        const chat = await this.call('GET', `/chats/${id}`);
-        if (!chat.role) return this.forget(id);
-        this.learn(chat);
-        this.emit('chats');
-        this.emit('chat', id);
-      } catch (error) {
-        if (error.status === 404 || error.status === 403) this.forget(id);
-      }
-    }, 200 + backoff(0)));
+  /**
+   * Asks for one chat's counts and last message again, soon and once, and until the server answers.
+   * Many chats that are due together are asked for one by one.
+   * @param {number} id @param {number} [attempt] @param {number} [waitMs]
+   */
+  refresh(id, attempt = 0, waitMs = SOON_MS + backoff(0)) {
+    if (this.#closed || this.#stale.has(id)) return;
+    const later = (work, ms) => this.#stale.set(id, setTimeout(work, ms));
+    later(() => {
+      const now = performance.now();
+      this.#free = Math.max(now, this.#free + PACE_MS);
+      later(() => this.#ask(id, attempt), this.#free - now);
+    }, waitMs);
+  }
+
+  async #ask(id, attempt) {
+    this.#stale.delete(id);
+    try {
+      const chat = await this.call('GET', `/chats/${id}`);
+      if (!chat.role) return this.forget(id);
+      this.learn(chat);
+      this.emit('chats');
+      this.emit('chat', id);
+    } catch (error) {
+      if (error.status === 404 || error.status === 403) this.forget(id);
+      else if (error.transient) this.refresh(id, attempt + 1, pause(error, attempt));
+    }
   }
 
   /** @param {import('./history.js').Entry} chat @param {any} frame */
   change(chat, frame) {
     change(chat, frame);
     if (frame.type === 'new_message' && chat.loaded) this.arrived(chat, frame.message);
+    this.pages.shed(chat);
   }
 
   /** The server has this message: it is no longer on its way, and its author has read the chat. */
@@ -192,6 +229,8 @@ export class Store extends Emitter {
     const chat = this.chats.get(chatId);
     if (!chat) return;
     if (chat.loaded && !chat.newer) put(chat, message);
+    // The page on its way may be older.
+    if (chat.loading) chat.missed.push({ type: 'new_message', seq: message.seq, message });
     this.arrived(chat, message);
     if (!chat.last || message.id > chat.last.id) chat.last = message;
     this.emit('chats');
@@ -205,7 +244,11 @@ export class Store extends Emitter {
     return this.pages.open(id);
   }
 
-  async create(body) { return this.#entered(await this.call('POST', '/chats/create', body)); }
+  /** @param {any} body @param {Attempt} [attempt] of a form */
+  async create(body, attempt = this.#creating) {
+    return this.#entered(await attempt.make([this.me.id, body], (idempotencyKey) => this.call('POST', '/chats/create', body, { idempotencyKey })));
+  }
+
   async join(id) { return this.#entered(await this.call('POST', `/chats/${id}/join`)); }
 
   async leave(id) {
@@ -246,9 +289,10 @@ export class Store extends Emitter {
    * @param {string} method
    * @param {string} path
    * @param {unknown} [body]
+   * @param {{idempotencyKey?: string}} [options]
    */
-  async call(method, path, body) {
+  async call(method, path, body, options) {
     if (this.#closed) throw new ApiError(401, 'unauthenticated', 'Logged out.');
-    return this.#session.request(method, path, body);
+    return this.#session.request(method, path, body, options);
   }
 }

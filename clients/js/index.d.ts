@@ -101,6 +101,11 @@ export class SessionEnded extends Error {
   reason: string;
 }
 
+export interface RequestOptions {
+  /** The same key over all tries of one wish: where an answer is lost, nothing is made twice. */
+  idempotencyKey?: string;
+}
+
 /** A login, and the REST calls in its name. */
 export class Session {
   constructor(options?: { base?: string; key?: string; storage?: Pick<Storage, 'getItem' | 'setItem' | 'removeItem'> });
@@ -112,7 +117,7 @@ export class Session {
   refresh(): Promise<void>;
   /** Forgets the tokens at once, and ends the session on the server. Rejected where the server did not end it. */
   logout(): Promise<void>;
-  request(method: string, path: string, body?: unknown): Promise<any>;
+  request(method: string, path: string, body?: unknown, options?: RequestOptions): Promise<any>;
   url(path: string): URL;
   on(type: 'signed_in' | 'refreshed' | 'reached' | 'ended', listener: (detail: any) => void): () => void;
   close(): void;
@@ -143,7 +148,7 @@ export class Messenger implements AsyncIterableIterator<MessengerEvent> {
   readonly session: Session;
   login(username: string, password: string): Promise<void>;
   adopt(accessToken: string, refreshToken?: string | null, expiresIn?: number): void;
-  request(method: string, path: string, body?: unknown): Promise<any>;
+  request(method: string, path: string, body?: unknown, options?: RequestOptions): Promise<any>;
   subscribe(chatId: number, afterSeq?: number | null): void;
   subscribeAll(): void;
   /** Until you {@link subscribe} to the chat again, nothing else follows it. */

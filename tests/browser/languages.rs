@@ -19,13 +19,12 @@ both_forms!(
 const ENTER: &str = "\u{e007}";
 
 /// Faults of a program, which the page does not make.
-const PROGRAMS_CODES: [&str; 17] = [
+const PROGRAMS_CODES: [&str; 16] = [
     "bad_json",
     "bad_request",
     "client_message_id_reused",
     "headers_too_large",
     "idempotency_key_reused",
-    "in_progress",
     "invalid", // its fields have words
     "method_not_allowed",
     "not_found",

@@ -7,6 +7,7 @@ use crate::support::Deployment;
 
 both_forms!(
     text_of_any_direction_and_links_stand_right,
+    links_begin_and_end_in_any_language_at_once,
     no_letter_is_cut_in_two,
     colours_are_chosen_or_the_systems,
     notifications_are_offered_once,
@@ -54,6 +55,40 @@ async fn text_of_any_direction_and_links_stand_right(d: &Deployment) {
     page.until_text("#confirm bdi", "Turned").await;
     page.click("#confirm [value=no]").await;
     page.assert_clean(&site.url).await;
+}
+
+/// A text of nothing but brackets or `%` is read once, not once from each of its letters.
+async fn links_begin_and_end_in_any_language_at_once(d: &Deployment) {
+    let script = r"
+        const { withLinks } = await import('/static/links.js');
+        const links = (text) => withLinks(text).filter((part) => typeof part !== 'string').map((part) => part.getAttribute('href'));
+        const texts = ['看https://x.example/y，谢谢', '（https://x.example/y）', '見てhttps://x.example/y。', '看www.x.example！', 'https://x.example/y؟', 'https://x.example/y،',
+          'вотhttps://x.example/я.', 'xhttps://x.example/y', 'https://x.example/a_(b)).', '(https://x.example/a(b)[c])', 'https://x.example/%D1+a,', 'a%b+c@x.example', 'me@x.example、', '_me@x.example'];
+        const began = performance.now();
+        const long = ['https://x/' + ')'.repeat(20_000), '%'.repeat(40_000), '+'.repeat(40_000), 'https://x/' + '()'.repeat(10_000)];
+        const found = long.map((text) => withLinks(text).length);
+        return { links: texts.map(links), found, tookMs: performance.now() - began };";
+    let outcome = super::store::outcome(d, script).await;
+    let y = ["https://x.example/y"];
+    let wanted = json!([
+        y,
+        y,
+        y,
+        ["https://www.x.example"],
+        y,
+        y,
+        ["https://x.example/я"],
+        [],
+        ["https://x.example/a_(b)"],
+        ["https://x.example/a(b)[c]"],
+        ["https://x.example/%D1+a"],
+        ["mailto:a%b+c@x.example"],
+        ["mailto:me@x.example"],
+        ["mailto:_me@x.example"],
+    ]);
+    assert_eq!(outcome["links"], wanted);
+    assert_eq!(outcome["found"], json!([2, 1, 1, 1]));
+    assert!(outcome["tookMs"].as_f64().unwrap() < 3000.0, "{outcome}");
 }
 
 /// An emoji is several units of UTF-16, and often several letters of Unicode.

@@ -5,7 +5,12 @@ use serde_json::json;
 use super::{Browser, Site, chat_page, open_chat, until_focused};
 use crate::support::Deployment;
 
-both_forms!(a_chat_opens_at_its_first_unread_message, replies_show_what_they_answer, ticks_show_what_others_have_read,);
+both_forms!(
+    a_chat_opens_at_its_first_unread_message,
+    replies_show_what_they_answer,
+    ticks_show_what_others_have_read,
+    a_page_of_the_history_is_not_read_out,
+);
 
 const ENTER: &str = "\u{e007}";
 const CONTROL: &str = "\u{e009}";
@@ -128,4 +133,38 @@ async fn ticks_show_what_others_have_read(d: &Deployment) {
     anns.until("both read", "document.querySelectorAll('.tick.read').length === 2", &[]).await;
     anns.assert_clean(&site.url).await;
     bobs.assert_clean(&site.url).await;
+}
+
+/// A screen reader is told of what is new, and of old messages only where one reads them.
+async fn a_page_of_the_history_is_not_read_out(d: &Deployment) {
+    let (ann, bob) = (d.user_named("ann").await, d.user_named("bob").await);
+    let chat = ann.group("Old", &[&bob]).await["id"].as_i64().unwrap();
+    for n in 0..70 {
+        ann.say(chat, &format!("old {n}.")).await;
+    }
+    let site = Site::of(d).await;
+    let browser = Browser::start().await;
+    let page = chat_page(&browser, &site, &ann).await;
+    page.js(
+        "window.heard = [];
+         const log = document.querySelector('#log');
+         const ours = (node) => node.classList?.contains('message');
+         new MutationObserver((all) => {
+           const nodes = all.flatMap((one) => [...one.addedNodes]).filter(ours);
+           if (log.ariaBusy !== 'true') heard.push(...nodes.map((node) => node.querySelector('.text').textContent));
+         }).observe(log, { childList: true, subtree: true });",
+        vec![],
+    )
+    .await;
+    let calm = "document.querySelector('#log').ariaBusy === 'false'";
+    open_chat(&page, "Old").await;
+    page.until_text(".message .text", "old 69.").await;
+    page.until("nothing to come", calm, &[]).await;
+    page.js("document.querySelector('#log').scrollTop = 0", vec![]).await;
+    page.until_text(".message .text", "old 0.").await;
+    page.until("nothing to come", calm, &[]).await;
+    bob.say(chat, "a new one").await;
+    page.until_text(".message .text", "a new one").await;
+    assert_eq!(page.js("return heard", vec![]).await, json!(["a new one"]));
+    page.assert_clean(&site.url).await;
 }

@@ -9,13 +9,14 @@ use crate::support::Deployment;
 both_forms!(
     one_chats_messages_keep_their_order_over_an_outage,
     what_a_closed_tab_left_goes_first,
+    what_another_tab_has_not_sent_counts,
     a_chat_between_two_pages_of_the_list_is_kept,
     a_history_that_went_back_is_counted_from_there,
     a_crowd_of_joins_is_one_question,
 );
 
 /// Runs the body of an async function on a page of the server's own, after [`TOOLS`].
-async fn outcome(d: &Deployment, body: &str) -> Value {
+pub(super) async fn outcome(d: &Deployment, body: &str) -> Value {
     let site = Site::of(d).await;
     let browser = Browser::start().await;
     let page = browser.window().await;
@@ -144,6 +145,24 @@ async fn what_a_closed_tab_left_goes_first(d: &Deployment) {
     let ends = outcome(d, script).await;
     assert_eq!(ends["texts"], json!(["of the closed tab", "of the other", "of the closed tab as well"]));
     assert_eq!(ends["kept"], json!([]));
+}
+
+/// A logout throws it all away, and asks before it does.
+async fn what_another_tab_has_not_sent_counts(d: &Deployment) {
+    let script = r"
+        const session = server({ 'POST /messages/send': away });
+        const tab = () => { const outbox = new Outbox(session, () => {}, () => {}); outbox.resume(1); return outbox; };
+        const [one, other] = [tab(), tab()];
+        one.send(7, 'of one tab');
+        other.send(7, 'of the other');
+        other.send(8, 'and to another chat');
+        const ends = [one.size, other.size];
+        one.clear();
+        one.close();
+        other.clear();
+        other.close();
+        return [...ends, other.size];";
+    assert_eq!(outcome(d, script).await, json!([3, 3, 0]));
 }
 
 /// A chat that becomes active while the list is read page by page is on none of them. The server

@@ -47,7 +47,7 @@ const commands = {
   subscribe_all: () => chat.subscribeAll(),
   unsubscribe: ({ chat_id }) => chat.unsubscribe(chat_id),
   send: ({ chat_id, text, client_message_id }) => chat.send(chat_id, text, { clientMessageId: client_message_id ?? undefined }),
-  request: ({ method, path, body }) => chat.request(method, path, body ?? undefined),
+  request: ({ method, path, body, key }) => chat.request(method, path, body ?? undefined, { idempotencyKey: key }),
   search: ({ q, chat_id, cursor }) => chat.search(q, { chatId: chat_id, limit: 1, cursor }),
   plan: ({ code, reason }) => { const { action, delayMs } = closePlan(code, reason); return [action, delayMs]; },
   backoff: ({ attempt, random }) => backoff(attempt, () => random),

@@ -59,7 +59,9 @@ class Conformance:
                 fields["chat_id"], fields["text"], client_message_id=fields["client_message_id"]
             )
         elif do == "request":
-            return await self.chat.request(fields["method"], fields["path"], fields["body"])
+            return await self.chat.request(
+                fields["method"], fields["path"], fields["body"], idempotency_key=fields.get("key")
+            )
         elif do == "search":
             return await self.chat.search(fields["q"], chat_id=fields["chat_id"], limit=1, cursor=fields["cursor"])
         elif do == "plan":

@@ -17,6 +17,7 @@ each_client_alone!(
     a_token_that_has_expired_is_renewed,
     a_lost_network_loses_nothing,
     the_lost_answer_of_a_refresh_is_asked_for_again,
+    a_wish_under_a_key_is_done_once,
 );
 
 const MESSAGES: usize = 200;
@@ -184,5 +185,26 @@ async fn the_lost_answer_of_a_refresh_is_asked_for_again(builder: Builder, langu
     let sent = client.send(chat, "still here").await;
     assert_eq!(client.answer(sent, PATIENCE).await["ok"]["text"], "still here");
     client.until_text("still here").await;
+    assert!(client.close().await.success());
+}
+
+async fn a_wish_under_a_key_is_done_once(builder: Builder, language: Language) {
+    let d = builder.env("ACCESS_TOKEN_TTL_SECONDS", 1).start().await;
+    let site = Site::of(&d).await;
+    let lossy = LostAnswer::before(&site.url, "POST /chats/create").await;
+    let bob: User = d.user().await;
+    let mut client = Client::open(language, &lossy.url(), None).await;
+    let tokens = json!({"do": "adopt", "access_token": bob.access, "refresh_token": bob.refresh, "expires_in": 900});
+    client.ok(tokens).await;
+    let group = json!({"is_group": true, "name": "Hike", "member_ids": []});
+    let wish = json!({"do": "request", "method": "POST", "path": "/chats/create", "body": group, "key": "a-wish"});
+    assert_eq!(client.call(wish.clone()).await["error"], "offline");
+    assert!(lossy.has_lost_one());
+    // Under a token that has expired it is repeated with its key, too.
+    until("the token has expired", || async { bob.rest.get("/auth/me").await.status == 401 }).await;
+    let first = client.ok(wish.clone()).await;
+    assert_eq!(client.ok(wish).await["id"], first["id"]);
+    let listed = client.ok(json!({"do": "request", "method": "GET", "path": "/chats/", "body": null})).await;
+    assert_eq!(listed["items"].as_array().unwrap().len(), 1, "{listed}");
     assert!(client.close().await.success());
 }

@@ -11,6 +11,7 @@ each_client_faked!(
     a_logout_under_an_expired_token_ends_the_session,
     a_logout_while_the_server_is_away_ends_the_loop,
     the_answer_of_an_old_refresh_leaves_the_new_login,
+    a_call_of_one_login_is_not_repeated_by_another,
     a_message_that_waits_ends_with_the_client,
 );
 
@@ -90,6 +91,36 @@ async fn the_answer_of_an_old_refresh_leaves_the_new_login(language: Language) {
         assert_eq!(client.answer(asked, SOON).await["ok"]["id"], 1);
         assert!(client.close().await.success());
     }
+}
+
+/// The deletion of one account must not become that of another.
+async fn a_call_of_one_login_is_not_repeated_by_another(language: Language) {
+    let fake = Fake::start().await;
+    let mut client = signed_in(&fake, language, 900.0).await;
+    for (path, next) in [("/auth/me", "second"), ("/auth/sessions", "third")] {
+        let asked = client.begin(json!({"do": "request", "method": "DELETE", "path": path, "body": null})).await;
+        let held = fake.call(&format!("delete {path}")).await;
+        client.ok(adopt(next, 900.0)).await;
+        held.answer(401, problem(401, "token_expired")).await;
+        assert_eq!(client.answer(asked, SOON).await["error"], "token_expired");
+        let asked = client.begin(json!({"do": "request", "method": "GET", "path": "/auth/me", "body": null})).await;
+        let call = fake.call("get /auth/me").await;
+        assert!(call.head.contains(&format!("bearer {next}-access")), "{}", call.head);
+        call.answer(200, json!({"id": 1})).await;
+        assert_eq!(client.answer(asked, SOON).await["ok"]["id"], 1);
+    }
+    if language == Language::Python {
+        // Its logout ends no client, and leaves a login that begins meanwhile.
+        let asked = client.begin(json!({"do": "logout"})).await;
+        let held = fake.call("post /auth/logout").await;
+        client.ok(adopt("last", 900.0)).await;
+        held.answer(200, json!(null)).await;
+        assert!(client.answer(asked, SOON).await.get("ok").is_some());
+        let asked = client.begin(json!({"do": "request", "method": "GET", "path": "/auth/me", "body": null})).await;
+        fake.call("get /auth/me").await.answer(200, json!({"id": 1})).await;
+        assert_eq!(client.answer(asked, SOON).await["ok"]["id"], 1);
+    }
+    assert!(client.close().await.success());
 }
 
 async fn a_message_that_waits_ends_with_the_client(language: Language) {

@@ -32,6 +32,7 @@ export async function walk(): Promise<void> {
     if (error instanceof ApiError && error.transient) console.log(error.retryAfterMs, error.errors[0]?.field);
   }
   console.log(await chat.request('GET', '/auth/me'), closePlan(1012, '').action, backoff(1) + 1);
+  await chat.request('POST', '/chats/create', { is_group: true, name: 'Hike' }, { idempotencyKey: randomId() });
   await chat.read(1, 2);
   const { items, next_cursor } = await chat.search('a word', { chatId: 1, limit: 10, cursor: null });
   console.log(items.map(({ text, highlights }) => highlights.map(([start, end]) => [...text].slice(start, end))), next_cursor);

@@ -25,11 +25,12 @@ const COMMENTS: [(&str, &[&str]); 10] = [
 /// The folders with files of ours.
 const FOLDERS: [&str; 7] = ["api", "clients", "common", "deploy", "gateway", "k8s", "tests"];
 
-/// Files of Rust that are too long, or whose tests are; and comments of the whole repository that
-/// are too wide.
+/// Files of Rust and of the clients that are too long, or whose tests are; and comments of the whole
+/// repository that are too wide.
 pub(super) fn faults(root: &Path, product: &[&str]) -> Vec<String> {
     let mut faults = Vec::new();
-    for path in product.iter().chain(&["tests"]).flat_map(|name| files(&root.join(name))) {
+    let clients = ["js", "py"].into_iter().flat_map(|language| files_of(&root.join("clients"), language));
+    for path in product.iter().chain(&["tests"]).flat_map(|name| files(&root.join(name))).chain(clients) {
         let text = std::fs::read_to_string(&path).unwrap();
         let (lines, of_tests) = (text.lines().count(), lines_of_tests(&text));
         if lines > LINES_PER_FILE {

@@ -5,6 +5,7 @@
  * @module
  */
 import { ApiError, CLOSE_CODES, Connection, Emitter, SEQUENCED, Session, backoff, closePlan, randomId } from './messenger.js';
+import { Following } from './following.js';
 import { Keeper } from './storage.js';
 import { MemoryStore, WebStore } from './stores.js';
 
@@ -17,8 +18,6 @@ const SEND_MS = 300_000;
 /** Between two tries of one message, at most. */
 const SEND_BACKOFF_MS = 5000;
 const TOKEN_REFUSED = 4501;
-/** So often a list that moves while it is read is read again from its front. */
-const LIST_ROUNDS = 10;
 
 /** These answer the client's own commands, and are no event of a chat. */
 const ANSWERS = new Set(['welcome', 'subscribed', 'unsubscribed', 'pong', 'authenticated', 'error', 'message_sent', 'resync']);
@@ -54,13 +53,9 @@ export class Messenger {
   #ended = null;
   #paused = false;
   #followsAll = false;
-  /** Whether the list is wanted, also once more while it is read. */
-  #listWanted = false;
-  #listing = false;
+  #following;
   /** @type {Set<number>} chats that only {@link subscribe} follows again */
   #unsubscribed = new Set();
-  /** @type {Set<number>} chats of notices, asked for at this moment */
-  #lookedUp = new Set();
   /** @type {Map<number, Promise<any>>} the last send of each chat */
   #sending = new Map();
   /** @type {Promise<any>} the last that was asked for */
@@ -79,6 +74,13 @@ export class Messenger {
     this.#cursors = store.load();
     this.#random = random;
     this.#sendBackoffMs = Math.min(SEND_BACKOFF_MS, longestBackoffMs);
+    this.#following = new Following({
+      request: (path) => this.request('GET', path),
+      follow: (chat) => this.#follow(chat),
+      pause: (ms) => this.#pause(ms),
+      ended: () => this.#ended !== null,
+      random,
+    });
     this.#connection = new Connection(session, { WebSocket, random, longestMs: () => longestBackoffMs, ...(heartbeatMs ? { heartbeatMs } : {}) });
     this.#connection.on('state', (state) => { onState(state); this.#stateChanged(state); });
     this.#connection.on('event', (frame) => this.#take(frame));
@@ -103,8 +105,9 @@ export class Messenger {
    * @param {string} method
    * @param {string} path
    * @param {unknown} [body]
+   * @param {{idempotencyKey?: string}} [options]
    */
-  request(method, path, body) { return this.session.request(method, path, body); }
+  request(method, path, body, options) { return this.session.request(method, path, body, options); }
 
   /**
    * Follows a chat: from the store's cursor, else from `afterSeq`, else from now on.
@@ -123,7 +126,7 @@ export class Messenger {
    */
   subscribeAll() {
     this.#followsAll = true;
-    if (this.#connection.state === 'open') this.#list();
+    if (this.#connection.state === 'open') this.#following.list();
     this.#start();
   }
 
@@ -248,7 +251,7 @@ export class Messenger {
 
   #stateChanged({ state, code, reason }) {
     if (state === 'stopped') this.#end(new SessionEnded(code, reason));
-    if (state === 'open' && this.#followsAll) this.#list();
+    if (state === 'open' && this.#followsAll) this.#following.list();
   }
 
   /** @param {any} frame */
@@ -263,7 +266,7 @@ export class Messenger {
     // Notices, and what was under way when the chat was unsubscribed from.
     if (this.#unsubscribed.has(chatId)) return;
     // A chat that is new: its first message comes by the subscription.
-    if (!cursor && type === 'new_message' && this.#followsAll) return this.#lookUp(chatId);
+    if (!cursor && type === 'new_message' && this.#followsAll) return this.#following.lookUp(chatId);
     // A notice of a private chat that is not live yet: the replay brings it, unless there is none.
     if (cursor && !cursor.live && cursor.seq !== null) return;
     this.#push({ event: type === 'unknown' ? null : frame, chatId, cursor: cursor?.live ? this.#cursor(chatId) : undefined });
@@ -305,64 +308,6 @@ export class Messenger {
     if (this.#unsubscribed.has(chat.id)) return;
     const known = this.#cursors.get(chat.id);
     this.#connection.subscribe(chat.id, known?.seq ?? (chat.is_group ? chat.seq : 0), known?.epoch ?? null);
-  }
-
-  /**
-   * Follows the chat of a notice, which does not say whether it is a group.
-   * @param {number} chatId
-   */
-  async #lookUp(chatId) {
-    if (this.#lookedUp.has(chatId)) return;
-    this.#lookedUp.add(chatId);
-    const chat = await this.#get(`/chats/${chatId}`);
-    this.#lookedUp.delete(chatId);
-    if (chat?.role) this.#follow(chat);
-  }
-
-  /** Chats that were entered while the connection was away are found by the list. */
-  async #list() {
-    this.#listWanted = true;
-    if (this.#listing) return;
-    this.#listing = true;
-    while (this.#listWanted && !this.#ended) {
-      this.#listWanted = false;
-      await this.#readList();
-    }
-    this.#listing = false;
-  }
-
-  /**
-   * The last active come first, so a chat that becomes active while the list is read moves past the
-   * pages that are left. Several pages are therefore read again, up to a chat that has not moved:
-   * those behind it have not either.
-   */
-  async #readList() {
-    const seen = new Map();
-    for (let [round, pages] = [0, 0]; round < LIST_ROUNDS && pages !== 1; round += 1) {
-      pages = 0;
-      for (let [cursor, met] = ['', false]; cursor !== null && !met; pages += 1) {
-        const page = await this.#get(`/chats/?limit=100${cursor && `&cursor=${encodeURIComponent(cursor)}`}`);
-        if (!page) return;
-        for (const chat of page.items) {
-          met ||= seen.get(chat.id) === chat.seq;
-          seen.set(chat.id, chat.seq);
-          this.#follow(chat);
-        }
-        cursor = page.next_cursor;
-      }
-    }
-  }
-
-  /** Asks until the server answers; null where it refuses. @param {string} path */
-  async #get(path) {
-    for (let attempt = 0; ; attempt += 1) {
-      try {
-        return await this.request('GET', path);
-      } catch (error) {
-        if (!error.transient || this.#ended) return null;
-        await this.#pause(Math.max(error.retryAfterMs, backoff(attempt, this.#random)));
-      }
-    }
   }
 
   async #deliver(body, deadline) {

@@ -7,7 +7,7 @@
  */
 import { CLOSE_CODES, closePlan } from './close.js';
 import { failure, parse } from './frames.js';
-import { ApiError, ENDINGS, Emitter, Session, backoff, randomId } from './session.js';
+import { ApiError, ENDINGS, Emitter, Session, backoff, randomId, sleep } from './session.js';
 import { SEQUENCED, Subscriptions } from './subscriptions.js';
 
 export { ApiError, CLOSE_CODES, ENDINGS, Emitter, SEQUENCED, Session, backoff, closePlan, randomId };
@@ -28,8 +28,6 @@ const BATCH = 100;
 const ANSWERS_MS = 30_000;
 /** The wait for the answer to a sign of life. */
 const CHECK_MS = 10_000;
-
-const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
 /**
  * One live connection that comes back by itself.

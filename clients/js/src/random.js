@@ -16,3 +16,6 @@ export const randomId = () => Array.from(crypto.getRandomValues(new Uint8Array(1
  * @returns {number} milliseconds, below 500 · 2^attempt and below `cap`
  */
 export const backoff = (attempt, random = Math.random, cap = 30_000) => random() * Math.min(cap, 500 * 2 ** Math.min(attempt, 10));
+
+/** @param {number} ms */
+export const sleep = (ms) => new Promise((done) => setTimeout(done, ms));

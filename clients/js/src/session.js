@@ -6,10 +6,10 @@
  */
 
 import { alone } from './lock.js';
-import { backoff, randomId } from './random.js';
+import { backoff, randomId, sleep } from './random.js';
 import { Keeper } from './storage.js';
 
-export { backoff, randomId };
+export { backoff, randomId, sleep };
 
 /** A token that is expired for so long was not refreshed because nothing ran. */
 const ASLEEP_MS = 20_000;
@@ -269,19 +269,25 @@ export class Session extends Emitter {
   }
 
   /**
-   * A REST call; an expired access token is refreshed and the call made once more.
+   * A REST call; an expired access token is refreshed and the call made once more. Another login
+   * that begins meanwhile makes no call of this one's: it may be another account.
    * @param {string} method @param {string} path with its query @param {unknown} [body]
+   * @param {{idempotencyKey?: string}} [options] the same key over all tries of one wish
    * @returns {Promise<any>} the parsed answer, null for 204
    */
-  async request(method, path, body) {
+  async request(method, path, body, { idempotencyKey } = {}) {
+    const login = this.#tokens?.id;
+    const over = () => this.#tokens?.id !== login;
     if (this.#tokens?.refresh && Date.now() > this.#tokens.expiresAt) await this.refresh();
+    if (over()) throw new ApiError(401, 'unauthenticated', 'logged out meanwhile');
     const token = this.accessToken;
     try {
-      return await this.#fetch(method, path, body, token);
+      return await this.#fetch(method, path, body, token, undefined, idempotencyKey);
     } catch (error) {
-      if (error.status !== 401 || !this.refreshable) throw error;
+      if (error.status !== 401 || !this.refreshable || over()) throw error;
       if (this.accessToken === token) await this.refresh();
-      return this.#fetch(method, path, body, this.accessToken);
+      if (over()) throw error;
+      return this.#fetch(method, path, body, this.accessToken, undefined, idempotencyKey);
     }
   }
 
@@ -310,8 +316,9 @@ export class Session extends Emitter {
   }
 
   /** @param {Set<AbortController>} [calls] by default those that {@link close} gives up */
-  async #fetch(method, path, body, token = '', calls = this.#calls) {
+  async #fetch(method, path, body, token = '', calls = this.#calls, key = '') {
     const headers = { accept: 'application/json' };
+    if (key) headers['idempotency-key'] = key;
     if (body !== undefined) headers['content-type'] = 'application/json';
     if (token) headers.authorization = `Bearer ${token}`;
     if (this.#off.signal.aborted && calls === this.#calls) throw new ApiError(0, 'offline', 'This client is closed.');

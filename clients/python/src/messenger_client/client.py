@@ -12,7 +12,8 @@ from typing import Any, cast
 from weakref import WeakValueDictionary
 
 from .connection import Connection, State
-from .errors import ApiError, SessionEnded
+from .errors import ApiError
+from .following import Following
 from .frames import SEQUENCED, Event
 from .plan import LONGEST_BACKOFF, backoff
 from .session import Session
@@ -25,8 +26,6 @@ QUEUE_EVENTS = 1000
 SEND_TIMEOUT = 300.0
 #: Seconds between two tries of one message, at most.
 SEND_BACKOFF = 5.0
-#: So often a list that moves while it is read is read again from its front.
-LIST_ROUNDS = 10
 
 
 class _End:
@@ -67,11 +66,7 @@ class Messenger(AsyncIterator[Event]):
         #: Only :meth:`subscribe` follows these again.
         self._unsubscribed: set[int] = set()
         self._running: asyncio.Task[None] | None = None
-        self._listing: asyncio.Task[None] | None = None
-        #: Whether the list is wanted, also once more while it is read.
-        self._list_wanted = False
-        #: Chats of notices, asked for at this moment.
-        self._looked_up: dict[int, asyncio.Task[None]] = {}
+        self._following = Following(self.session, self._follow, random)
         self._handled: Step | None = None
         self._turn = asyncio.Lock()
         self._ended: _End | None = None
@@ -95,10 +90,16 @@ class Messenger(AsyncIterator[Event]):
         self.session.adopt(access_token, refresh_token, expires_in)
 
     async def request(
-        self, method: str, path: str, json: Any = None, *, params: Mapping[str, Any] | None = None
+        self,
+        method: str,
+        path: str,
+        json: Any = None,
+        *,
+        params: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
     ) -> Any:
         """A REST call in the name of the login. None for 204."""
-        return await self.session.request(method, path, json, params=params)
+        return await self.session.request(method, path, json, params=params, idempotency_key=idempotency_key)
 
     async def subscribe(self, chat_id: int, after_seq: int | None = None) -> None:
         """Follows a chat: from the store's cursor, else from ``after_seq``, else from now on."""
@@ -238,7 +239,7 @@ class Messenger(AsyncIterator[Event]):
     async def _stop(self) -> None:
         self._handled = None
         self._ended = self._ended or _End()
-        tasks = [task for task in (self._running, self._listing, *self._looked_up.values()) if task is not None]
+        tasks = [task for task in (self._running, *self._following.tasks) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -292,8 +293,7 @@ class Messenger(AsyncIterator[Event]):
             self._follow(event["chat"])
         elif self._follow_all and kind == "new_message" and chat_id not in self._subscriptions:
             # A chat that is new: its first message comes by the subscription.
-            if chat_id not in self._looked_up:
-                self._looked_up[chat_id] = asyncio.create_task(self._look_up(chat_id))
+            self._following.look_up(chat_id)
             return
         await self._queue.put(step)
 
@@ -305,59 +305,5 @@ class Messenger(AsyncIterator[Event]):
             self._connection.wake()
 
     def _when_open(self) -> None:
-        """Chats that were entered while the connection was away are found by the list."""
-        if not self._follow_all or self._ended is not None:
-            return
-        self._list_wanted = True
-        if self._listing is None or self._listing.done():
-            self._listing = asyncio.create_task(self._list())
-
-    async def _list(self) -> None:
-        while self._list_wanted:
-            self._list_wanted = False
-            await self._read_list()
-
-    async def _read_list(self) -> None:
-        """Reads the list, and several pages of it once more.
-
-        The last active come first, so a chat that becomes active meanwhile moves past the pages
-        that are left. The front is therefore read again, up to a chat that has not moved: those
-        behind it have not either.
-        """
-        seen: dict[int, int] = {}
-        for _ in range(LIST_ROUNDS):
-            pages, cursor, met = 0, None, False
-            while not met and (pages == 0 or cursor is not None):
-                page = await self._get("/chats/", {"limit": 100, **({"cursor": cursor} if cursor else {})})
-                if page is None:
-                    return
-                for chat in page["items"]:
-                    met = met or seen.get(chat["id"]) == chat["seq"]
-                    seen[chat["id"]] = chat["seq"]
-                    self._follow(chat)
-                pages, cursor = pages + 1, page["next_cursor"]
-            if pages == 1:
-                return
-
-    async def _look_up(self, chat_id: int) -> None:
-        """Follows the chat of a notice, which does not say whether it is a group."""
-        try:
-            chat = await self._get(f"/chats/{chat_id}")
-            if chat is not None and chat.get("role"):
-                self._follow(chat)
-        finally:
-            del self._looked_up[chat_id]
-
-    async def _get(self, path: str, params: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
-        """Asks until the server answers; None where it refuses."""
-        attempt = 0
-        while True:
-            try:
-                return cast("dict[str, Any]", await self.request("GET", path, params=params))
-            except SessionEnded:
-                return None  # the loop over the events says so
-            except ApiError as error:
-                if not error.transient:
-                    return None
-                await asyncio.sleep(max(error.retry_after, backoff(attempt, self._random)))
-            attempt += 1
+        if self._follow_all and self._ended is None:
+            self._following.relist()

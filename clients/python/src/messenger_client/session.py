@@ -52,6 +52,8 @@ class Session:
         self._clock = clock
         self._on_tokens = on_tokens
         self._tokens: Tokens | None = None
+        #: Counts the logins; a refresh begins none.
+        self._login = 0
         self._refreshing: asyncio.Task[None] | None = None
 
     @property
@@ -60,11 +62,14 @@ class Session:
 
     async def login(self, username: str, password: str) -> None:
         """Logs in with the username or the e-mail address."""
-        self._keep(await self._call("POST", "/auth/login", {"username": username, "password": password}))
+        pair = await self._call("POST", "/auth/login", {"username": username, "password": password})
+        self._login += 1
+        self._keep(pair)
 
     def adopt(self, access_token: str, refresh_token: str | None = None, expires_in: float = 0.0) -> None:
         """Goes on with tokens from elsewhere. With ``expires_in`` 0 and a refresh token, it is refreshed first."""
         lifetime = expires_in if refresh_token else expires_in or float("inf")
+        self._login += 1
         self._set(Tokens(access_token, refresh_token, self._clock() + lifetime, lifetime))
 
     async def token(self) -> str:
@@ -116,22 +121,37 @@ class Session:
 
         They are kept where it fails, so that it can be tried again.
         """
+        login = self._login
         await self.request("POST", "/auth/logout")
-        self._tokens = None
+        if self._login == login:
+            self._tokens = None
 
     async def request(
-        self, method: str, path: str, json: Any = None, *, params: Mapping[str, Any] | None = None
+        self,
+        method: str,
+        path: str,
+        json: Any = None,
+        *,
+        params: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
     ) -> Any:
-        """A REST call; an expired token is refreshed and the call made once more. None for 204."""
+        """A REST call; an expired token is refreshed and the call made once more. None for 204.
+
+        Give the same ``idempotency_key`` to all tries of one wish.
+
+        Another login that begins meanwhile makes no call of this one's: it may be another account.
+        """
+        login = self._login
         token = await self.token()
-        held = self._held()
+        held = self._held_by(login)
         try:
-            return await self._call(method, path, json, params=params, token=token)
+            return await self._call(method, path, json, params=params, token=token, key=idempotency_key)
         except ApiError as error:
-            if error.status != 401 or held.refresh is None:
+            if error.status != 401 or held.refresh is None or self._login != login:
                 raise
         await self.refresh(held)
-        return await self._call(method, path, json, params=params, token=self._held().access)
+        token = self._held_by(login).access
+        return await self._call(method, path, json, params=params, token=token, key=idempotency_key)
 
     async def close(self) -> None:
         if self._refreshing is not None:
@@ -145,6 +165,11 @@ class Session:
             raise ApiError(401, "unauthenticated", "log in first")
         return self._tokens
 
+    def _held_by(self, login: int) -> Tokens:
+        if self._login != login:
+            raise ApiError(401, "unauthenticated", "logged out meanwhile")
+        return self._held()
+
     def _keep(self, pair: dict[str, Any]) -> None:
         lifetime = float(pair["expires_in"])
         self._set(Tokens(pair["access_token"], pair["refresh_token"], self._clock() + lifetime, lifetime))
@@ -154,9 +179,18 @@ class Session:
         self._on_tokens(tokens)
 
     async def _call(
-        self, method: str, path: str, json: Any = None, *, params: Mapping[str, Any] | None = None, token: str = ""
+        self,
+        method: str,
+        path: str,
+        json: Any = None,
+        *,
+        params: Mapping[str, Any] | None = None,
+        token: str = "",
+        key: str | None = None,
     ) -> Any:
         headers = {"accept": "application/json"}
+        if key:
+            headers["idempotency-key"] = key
         if token:
             headers["authorization"] = f"Bearer {token}"
         if self._http.is_closed:
