@@ -99,14 +99,17 @@ impl Observed {
         (user, ws)
     }
 
-    /// The last connection goes, and Redis hears of it: the grace runs.
-    async fn leaves(&self, ws: Ws) {
+    /// The user's last connection goes, and Redis hears of it: the grace runs, and nobody was told.
+    async fn leaves(&self, user: &User, ws: Ws) {
         ws.close().await;
-        let any = "for _, key in ipairs(redis.call('KEYS', '*:grace')) do return redis.call('ZCARD', key) end return 0";
+        let keys = format!("*:p:{}}}:grace", user.id % BUCKETS);
+        let ends = "local key = redis.call('KEYS', ARGV[1])[1] return key and redis.call('ZSCORE', key, ARGV[2])";
         eventually("in grace", SOON, async || {
-            (self.redis.command(&["EVAL", any, "0"]).await == redis::Value::Int(1)).then_some(())
+            let ends = self.redis.command(&["EVAL", ends, "0", &keys, &user.id.to_string()]).await;
+            (ends != redis::Value::Nil).then_some(())
         })
         .await;
+        assert_eq!(self.watch.statuses(user), ["online"], "the grace is over");
     }
 
     async fn expect_offline(&self, user: &User, what: &str) {
@@ -121,19 +124,19 @@ async fn who_is_in_grace_when_redis_loses_its_data_is_told_offline() {
     limited(async {
         let o = Observed::start(2).await;
         let (user, ws) = o.came().await;
-        o.leaves(ws).await;
+        o.leaves(&user, ws).await;
         o.redis.command(&["FLUSHALL"]).await;
         o.expect_offline(&user, "Redis flushed while a user was in grace").await;
         assert_eq!(o.watch.statuses(&user), ["online", "offline"]);
 
         let (user, ws) = o.came().await;
-        o.leaves(ws).await;
+        o.leaves(&user, ws).await;
         o.redis.kill().await;
         o.redis.start().await;
         o.expect_offline(&user, "Redis restarted empty while a user was in grace").await;
 
         let (user, ws) = o.came().await;
-        o.leaves(ws).await;
+        o.leaves(&user, ws).await;
         o.redis.kill().await;
         tokio::time::sleep(LEASE + LEASE / 2).await;
         o.redis.start().await;
@@ -169,7 +172,7 @@ async fn whom_a_snapshot_brings_back_untold_is_told_offline() {
             if !saved_first {
                 o.redis.command(&["SAVE"]).await;
             }
-            o.leaves(ws).await;
+            o.leaves(&user, ws).await;
             o.redis.kill().await;
             // Longer than the grace: nobody swept meanwhile.
             tokio::time::sleep(2 * o.grace).await;
