@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicUsize;
 
 use super::{Deployment, Form, SECRET_KEY, start_nodes};
 use crate::documents;
-use crate::node::{Env, Node};
+use crate::node::Env;
 use crate::postgres::{self, Postgres};
 use crate::process;
 use crate::programs::Program;
