@@ -25,8 +25,8 @@ const COMMENTS: [(&str, &[&str]); 10] = [
 /// The folders with files of ours.
 const FOLDERS: [&str; 7] = ["api", "clients", "common", "deploy", "gateway", "k8s", "tests"];
 
-/// Files of Rust and of the clients that are too long, or whose tests are; and comments of the whole
-/// repository that are too wide.
+/// Files of Rust and of the clients that are too long, or whose tests are; and comments of the
+/// whole repository that are too wide.
 pub(super) fn faults(root: &Path, product: &[&str]) -> Vec<String> {
     let mut faults = Vec::new();
     let clients = ["js", "py"].into_iter().flat_map(|language| files_of(&root.join("clients"), language));

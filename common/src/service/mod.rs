@@ -5,8 +5,8 @@
 //! and the rooms below them. REST handlers and WebSocket commands call the same functions, so that
 //! both have the same rules (and guarantee G4 holds across them).
 //!
-//! A function's docs end with the codes by which it fails. Whatever asks a back end may also fail by
-//! `Unavailable` or `Internal`.
+//! A function's docs end with the codes by which it fails. A function that asks a back end may also
+//! fail by `Unavailable` or `Internal`.
 
 pub mod accounts;
 pub mod audit;

@@ -102,7 +102,8 @@ pub trait Accounts: Send + Sync + 'static {
         keep: Kept,
     ) -> Result<Option<(User, Vec<SessionId>)>>;
     /// Sets `is_active` to false and ends all sessions. The user is among
-    /// [`super::Members::accounts_with_groups_left`] from then on: groups may be left without an active owner.
+    /// [`super::Members::accounts_with_groups_left`] from then on: groups may be left without an
+    /// active owner.
     async fn deactivate_user(&self, user: UserId) -> Result<()>;
     /// Whether the account knows that network: it was remembered within ninety days.
     async fn knows_network(&self, user: UserId, network: i64) -> Result<bool>;

@@ -1,5 +1,5 @@
-//! The kinds of events, and the reasons of notices, as statements name them. Tests hold them against
-//! [`EventKind`] and [`reason`].
+//! The kinds of events, and the reasons of notices, as statements name them. Tests hold them
+//! against [`EventKind`] and [`reason`].
 //!
 //! [`EventKind`]: crate::event::EventKind
 //! [`reason`]: super::notices::reason

@@ -1,5 +1,5 @@
-//! Notices that wait beside a connection's full queue. Each comes once, and no other frame overtakes
-//! one, so a long replay does not hold them up for long.
+//! Notices that wait beside a connection's full queue. Each comes once, and no other frame
+//! overtakes one, so a long replay does not hold them up for long.
 
 use super::Conn;
 use crate::feed::Push;

@@ -5,9 +5,9 @@
 //! mark that was taken [`SETTLED`] before the last look: a transaction that had an id by then was
 //! over at that look.
 //!
-//! While the bus is away the tail is read each second, from [`MOST_WRITES_COMMITTED_WITHIN`] before the last
-//! look on: a message comes a second late then, and not when the bus is back. A write that takes
-//! longer is left to the other looks.
+//! While the bus is away the tail is read each second, from [`MOST_WRITES_COMMITTED_WITHIN`] before
+//! the last look on: a message comes a second late then, and not when the bus is back. A write that
+//! takes longer is left to the other looks.
 
 use super::{Delivery, Hub, ToShard, bits};
 use messenger_common::error::{Error, Result};

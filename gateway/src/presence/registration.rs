@@ -83,9 +83,9 @@ impl<'a> Registration<'a> {
         held.here.iter().filter(|user| !held.changed.contains(**user)).copied().collect()
     }
 
-    /// Ends wrong beliefs of the back end about this node: users who left after the snapshot that it
-    /// came back from, or within a failover's lag. Users who left shortly before it lost its data
-    /// depart anew.
+    /// Ends wrong beliefs of the back end about this node: users who left after the snapshot that
+    /// it came back from, or within a failover's lag. Users who left shortly before it lost its
+    /// data depart anew.
     async fn correct(&self) {
         let parts = self.parts;
         let known: Vec<UserId> = self.registered.keys().copied().collect();

@@ -165,9 +165,9 @@ impl Shard {
         self.hub.ctx.metrics.ws_deliveries(kind).inc_by(delivered);
     }
 
-    /// Ends the hold of a chat's notices: the subscription knows that it begins after `up_to`, or it
-    /// failed (`None`). Delivers the notices up to there, or all. The subscription brings the others
-    /// itself.
+    /// Ends the hold of a chat's notices: the subscription knows that it begins after `up_to`, or
+    /// it failed (`None`). Delivers the notices up to there, or all. The subscription brings the
+    /// others itself.
     pub(crate) fn release_held(&self, conn: &Rc<Conn>, chat: ChatId, up_to: Option<Seq>) {
         let is_due = |seq| up_to.is_none_or(|up_to| seq <= up_to);
         for (_, frame) in conn.take_notices(chat).into_iter().filter(|(seq, _)| is_due(*seq)) {

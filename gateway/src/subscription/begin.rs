@@ -150,8 +150,7 @@ impl Subscribing<'_> {
     fn activate(&self, found: Found) {
         let Self { shard, conn, chat, .. } = *self;
         let Access { head, floor, epoch, .. } = found.access;
-        // The epoch is of the same moment as the head:
-        // after a failover this node may not have noticed yet.
+        // The epoch is of the same moment as the head. After a failover this node's own may be old.
         let other = self.epoch.as_ref().is_some_and(|of_client| **of_client != *epoch);
         let after = if other { Some(BEYOND_EVERY_HEAD) } else { self.after };
         shard.compare(chat, found.known, head, None);

@@ -24,8 +24,8 @@ const SILENT_FOR: Duration = Duration::from_secs(3);
 const TRIED_WITH: usize = 64;
 const TRIED_FOR: Duration = Duration::from_secs(1);
 
-/// A connection that is being made. It goes on when it is polled, and the library's own part goes on
-/// in between: the call that began it may be over.
+/// A connection that is being made. It goes on when it is polled, and the library's own part goes
+/// on in between: the call that began it may be over.
 type Connecting = Shared<BoxFuture<'static, RedisResult<ClusterConnection>>>;
 
 /// See the module.

@@ -25,7 +25,8 @@ pub(super) async fn charged(ctx: &Context, by: &AuthUser, chat: ChatId, text: &s
     Ok(found)
 }
 
-/// Members who are not notified cost as much: a lower price would say who muted the chat or blocked the author.
+/// Members who are not notified cost as much: a lower price would say who muted the chat or blocked
+/// the author.
 fn further_price(mentions: &[Mention], author: UserId) -> usize {
     mentions.iter().filter(|one| one.user_id != author).count().saturating_sub(1) / MENTIONS_A_MESSAGE
 }

@@ -50,8 +50,8 @@ impl FileLock {
                 give(&made, database);
                 made
             }
-            // The folder may be another user's than this process is: a link of theirs could name any
-            // file of the machine.
+            // The folder may belong to another user than the process: a link of theirs could name
+            // any file of the machine.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 match options.custom_flags(OFlag::O_NOFOLLOW.bits()).open(&path) {
                     Err(error) if error.kind() == io::ErrorKind::NotFound => return Self::take(database),
