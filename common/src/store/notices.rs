@@ -126,11 +126,11 @@ pub(super) use first_id;
 
 /// The reasons of a [`FoundRow`]. Statements name them by [`reasons`](super::kinds::reasons).
 pub(super) mod reason {
-    pub(super) const ADDED: i32 = 1;
-    pub(super) const REMOVED: i32 = 2;
-    pub(super) const MESSAGE: i32 = 3;
-    pub(super) const MENTIONED: i32 = 4;
-    pub(super) const SETTINGS: i32 = 5;
+    pub(in crate::store) const ADDED: i32 = 1;
+    pub(in crate::store) const REMOVED: i32 = 2;
+    pub(in crate::store) const MESSAGE: i32 = 3;
+    pub(in crate::store) const MENTIONED: i32 = 4;
+    pub(in crate::store) const SETTINGS: i32 = 5;
 }
 
 /// A row of a window.
