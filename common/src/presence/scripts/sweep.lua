@@ -22,13 +22,19 @@ end
 local beat = tonumber(call('HGET', state, 'beat') or '0')
 if now >= beat and now - beat < 200 then return answered() end
 call('HSET', state, 'beat', now)
+local function extend_graces(ends)
+    for _, user in ipairs(call('ZRANGEBYSCORE', grace, '-inf', ends)) do call('ZADD', grace, ends, user) end
+end
+
 if now - beat > 2000 then
     -- Nobody swept for a while, so Redis was away (or frozen). Those whom it calls gone may have
     -- come back meanwhile, and their nodes try at once to say so.
-    for _, user in ipairs(call('ZRANGEBYSCORE', grace, '-inf', now + 2000)) do call('ZADD', grace, now + 2000, user) end
+    extend_graces(now + 2000)
 end
 if now - beat > math.max(lease / 3, 2000) then
-    -- It cost a living node one renewal at least, and who lives renews by the next lease.
+    -- It cost a living node one renewal at least, and who lives renews by the next lease. Or this is
+    -- a snapshot, and the renewals say who came back since.
+    extend_graces(now + lease / 2)
     for _, node in ipairs(call('ZRANGE', leases, 0, -1)) do call('ZADD', leases, 'GT', now + lease, node) end
     -- And a snapshot may have brought back what was published: the nodes correct it first.
     for _, user in ipairs(call('ZRANGE', claims, 0, -1)) do call('ZADD', claims, 'GT', now + lease, user) end
