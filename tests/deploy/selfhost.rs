@@ -13,7 +13,8 @@ use super::walk::walk;
 use super::{known_variables, shipped};
 use crate::support::process::{self, Log, Process};
 use crate::support::user::User;
-use crate::support::{Answer, Deployment, Program, Rest, SOON, blocking, eventually, limited, ports};
+use crate::support::ws::request;
+use crate::support::{Answer, Deployment, Program, Rest, SOON, Way, Ws, blocking, eventually, limited, ports};
 
 /// A program of Debian's, with its package if it is not there.
 fn debian(name: &str, package: &str) -> PathBuf {
@@ -24,10 +25,9 @@ fn debian(name: &str, package: &str) -> PathBuf {
 }
 
 #[tokio::test]
-async fn caddy_leads_to_it_in_three_lines() {
+async fn caddy_leads_to_it_and_logs_no_token() {
     limited(async {
         let shipped = shipped("deploy/caddy/Caddyfile");
-        assert_eq!(shipped.lines().count(), 3);
         // Only loopback is a proxy: the limits then see who is behind Caddy.
         let messenger = Deployment::embedded()
             .env("TRUSTED_PROXIES", "127.0.0.1,::1")
@@ -41,7 +41,9 @@ async fn caddy_leads_to_it_in_three_lines() {
             .replace("chat.example.org", &format!("http://127.0.0.1:{port}"))
             .replace("127.0.0.1:8000", &format!("127.0.0.1:{}", messenger.api(0).port()));
         std::fs::write(dir.join("shipped"), &shipped).unwrap();
-        std::fs::write(dir.join("Caddyfile"), format!("{{\n\tadmin off\n}}\n{site}")).unwrap();
+        // Into the options that it has, of which a file has one block.
+        let site = site.strip_prefix("{\n").map_or_else(|| format!("}}\n{site}"), str::to_owned);
+        std::fs::write(dir.join("Caddyfile"), format!("{{\n\tadmin off\n{site}")).unwrap();
         let log = Arc::<Log>::default();
         let _caddy = {
             let (dir, log) = (dir.clone(), Arc::clone(&log));
@@ -75,8 +77,26 @@ async fn caddy_leads_to_it_in_three_lines() {
             codes.push(Answer::of(asked.header("x-forwarded-for", format!("192.0.2.{turn}"))).await.status);
         }
         assert_eq!(codes[3], 429, "{codes:?}");
-        let log = log.since(0).join("\n");
-        assert!(users.iter().all(|user| !log.contains(&user.access)), "Caddy logs tokens: {log}");
+
+        // Nor where nobody answers, which Caddy logs with the request.
+        messenger.api(0).kill_9();
+        for user in &users {
+            let asked = rest.request(Method::GET, &format!("/auth/me?token={}", user.access));
+            assert_eq!(Answer::of(asked.bearer_auth(&user.access)).await.status, 502);
+            for way in [Way::Path, Way::Header, Way::Subprotocol] {
+                let shaken = Ws::handshake(request(&url.replace("http", "ws"), way, &user.access)).await;
+                assert!(shaken.is_err(), "{way:?}");
+            }
+        }
+        let log = eventually("Caddy says that nobody answers", SOON, async || {
+            let lines = log.since(0);
+            let failed = lines.iter().filter(|line| line.contains("connection refused")).count();
+            (failed >= 4 * users.len()).then(|| lines.join("\n"))
+        })
+        .await;
+        for part in users.iter().flat_map(|user| user.access.split('.')).filter(|part| part.len() > 8) {
+            assert!(!log.contains(part), "Caddy logs tokens: {log}");
+        }
         process::remove_dir(&dir);
     })
     .await;

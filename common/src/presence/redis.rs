@@ -3,8 +3,9 @@
 //!
 //! Time is the server's (`TIME`), so that the nodes' clocks do not matter. Each node remembers the
 //! epoch of each bucket, and how many decisions it saw there: another epoch says that Redis was
-//! emptied, fewer decisions that it came back from a snapshot. For one lease after that no sweep reports a user offline, because the nodes are still registering theirs, and no `renew`
-//! reports one online again. A user who departs meanwhile is reported offline all the same.
+//! emptied, fewer decisions that it came back from a snapshot. For one lease after that no sweep
+//! reports a user offline, because the nodes are still registering theirs, and no `renew` reports
+//! one online again. A user who departs meanwhile is reported offline all the same.
 
 mod answers;
 mod calls;

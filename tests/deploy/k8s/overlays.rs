@@ -127,6 +127,15 @@ async fn production_lets_nobody_in_by_the_side() {
     }
 }
 
+/// A pod that is no ingress controller would be a trusted proxy, and its connections would take the
+/// admin ports' places.
+#[tokio::test]
+async fn small_lets_nobody_in_by_the_side_either() {
+    let (small, production) = (overlay("small").await, overlay("production").await);
+    let policy = |objects: &[Value]| find(objects, "NetworkPolicy", "messenger-ingress")["spec"].clone();
+    assert_eq!(policy(&small), policy(&production));
+}
+
 #[tokio::test]
 async fn production_serves_users_first_and_survives_a_zone() {
     let objects = overlay("production").await;
