@@ -37,9 +37,12 @@ impl Reader for Subscriber {
 
     fn ended(&self, cursor: Option<Seq>) {
         self.conn.subs.borrow_mut().retain(|(of, _)| *of != self.chat);
+        // One that closes writes nothing more: that many close at once must not take long.
+        if !self.conn.is_live() {
+            return;
+        }
         self.conn.forget_newest(self.chat);
-        // A connection that closes gets no notice either.
-        if let Some(cursor) = cursor.filter(|_| self.conn.is_live()) {
+        if let Some(cursor) = cursor {
             self.conn.left_off(self.chat, cursor);
         }
     }

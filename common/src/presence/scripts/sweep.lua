@@ -32,8 +32,8 @@ if now - beat > 2000 then
     extend_graces(now + 2000)
 end
 if now - beat > math.max(lease / 3, 2000) then
-    -- It cost a living node one renewal at least, and who lives renews by the next lease. Or it came
-    -- back from a snapshot, and the renewals say who came back since.
+    -- It cost a living node one renewal at least, and who lives renews by the next lease. Or it
+    -- came back from a snapshot, and the renewals say who came back since.
     extend_graces(now + lease / 2)
     for _, node in ipairs(call('ZRANGE', leases, 0, -1)) do call('ZADD', leases, 'GT', now + lease, node) end
     -- And a snapshot may have brought back what was published: the nodes correct it first.
