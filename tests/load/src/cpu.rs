@@ -75,6 +75,15 @@ fn cpu_nanos(pid: u32) -> u64 {
     fine.max(ticks(pid).unwrap_or(0).saturating_sub(1) * 10_000_000)
 }
 
+/// The time that the children of a process used which have ended, to a hundredth of a second.
+pub fn ended(pid: Option<u32>) -> u64 {
+    let stat = pid.and_then(|pid| fs::read_to_string(format!("/proc/{pid}/stat")).ok());
+    let fields = stat.as_deref().and_then(|stat| stat.rsplit_once(')')).map(|(_, fields)| fields.split_whitespace());
+    // `cutime` and `cstime` of proc(5)
+    fields.map_or(0, |fields| fields.skip(13).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum::<u64>())
+        * 10_000_000
+}
+
 /// User and system time in hundredths of a second.
 fn ticks(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;

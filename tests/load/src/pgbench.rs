@@ -1,6 +1,7 @@
 //! The limit of durable sends: the least that a send can be, by Postgres' own load program, on the
 //! same server.
 
+use super::cpu;
 use super::report::Row;
 use super::world::World;
 use messenger_testing::process;
@@ -69,6 +70,7 @@ impl Bench {
         Ok(Self { dir: process::new_dir("pgbench"), database, chats })
     }
 
+    /// As many as it takes.
     pub fn run(
         &self,
         world: &World,
@@ -78,6 +80,32 @@ impl Bench {
         clients: usize,
         lasts: Duration,
     ) -> Result<Row, String> {
+        self.run_with(world, Row::new(scenario, "pgbench", way.name(), run), way, clients, lasts, &[])
+    }
+
+    /// So many a second.
+    pub fn run_at(
+        &self,
+        world: &World,
+        scenario: &str,
+        (way, rate): (Way, f64),
+        run: usize,
+        clients: usize,
+        lasts: Duration,
+    ) -> Result<Row, String> {
+        let row = Row::new(scenario, "pgbench", format!("{rate} a second, {}", way.name()), run);
+        self.run_with(world, row, way, clients, lasts, &["--rate", &rate.to_string()])
+    }
+
+    fn run_with(
+        &self,
+        world: &World,
+        row: Row,
+        way: Way,
+        clients: usize,
+        lasts: Duration,
+        options: &[&str],
+    ) -> Result<Row, String> {
         let script = self.dir.join("script.sql");
         std::fs::write(&script, way.script(self.chats)).map_err(|error| error.to_string())?;
         let mut command = Command::new(world.postgres.bin().join("pgbench"));
@@ -85,15 +113,24 @@ impl Bench {
             .args(["--no-vacuum", "--protocol=prepared", "--jobs=1", "--file"])
             .arg(&script)
             .args(["--client", &clients.to_string(), "--time", &lasts.as_secs().max(1).to_string()])
+            .args(options)
             .arg(&self.database);
+        let (watched, ended) = (world.watched(), cpu::ended(world.postgres.pid()));
+        let before = watched.now();
         let said = process::run(command)?;
+        let mut times = watched.since(&before);
+        // Its own connections have ended with it.
+        *times.entry("postgres").or_default() += cpu::ended(world.postgres.pid()).saturating_sub(ended);
         let number = |key: &str| {
             let line = said.lines().find_map(|line| line.strip_prefix(key))?;
             line.split_whitespace().next()?.parse::<f64>().ok()
         };
         let rate = number("tps = ").ok_or_else(|| format!("pgbench said:\n{said}"))?;
-        Ok(Row::new(scenario, "pgbench", way.name(), run)
+        let transactions = number("number of transactions actually processed: ").unwrap_or(0.0);
+        times.retain(|name, _| *name == "postgres");
+        Ok(row
             .with("sends/s", rate)
-            .with("send mean ms", number("latency average = ").unwrap_or(0.0)))
+            .with("send mean ms", number("latency average = ").unwrap_or(0.0))
+            .cpu(&times, transactions as u64))
     }
 }

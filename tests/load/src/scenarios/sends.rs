@@ -67,14 +67,19 @@ fn at_rate(world: &dyn Served, chats: usize, rate: f64, lasts: Duration, row: Ro
     Ok(figures(row, &sent, sent.seconds).cpu(&times, sent.answered))
 }
 
-/// Sends at a rate, where few of them commit together.
+/// Sends at a rate, where few of them commit together; beside them the least that Postgres takes
+/// for one at that rate.
 pub fn moderate(options: &Options, report: &mut Report) -> Result<(), String> {
     const CHATS: usize = 500;
     let world = world(CHATS)?;
+    let bench = pgbench::Bench::new(&world, CHATS)?;
     for run in 1..=options.runs {
         for rate in [500.0, 2_000.0] {
             let row = Row::new("moderate", "messenger", format!("{rate} messages/s, {CHATS} chats"), run);
             report.add(at_rate(&world, CHATS, rate, options.lasts, row)?);
+            for way in pgbench::Way::ALL {
+                report.add(bench.run_at(&world, "moderate", (way, rate), run, CLIENTS, options.lasts)?);
+            }
         }
     }
     Ok(())
