@@ -145,7 +145,8 @@ fn a_check_of_a_weaker_hash_takes_as_long_as_any() {
         });
         took.sort_unstable();
         println!("{took:?}, and {any:?} for any");
-        assert!(took[0] >= any && took[2] < any.mul_f64(1.07), "{took:?}, and {any:?} for any");
+        // What other programs take of the machine's caches only ever adds to one.
+        assert!(took[0] >= any && took[0] < any.mul_f64(1.07), "{took:?}, and {any:?} for any");
     }
 }
 

@@ -138,8 +138,10 @@ async fn unread_messages_are_counted_up_to_a_thousand(at: Fixture) {
     let (ann, ben) = (at.user().await, at.user().await);
     let chat = at.group(&ann, &[&ben]).await.id;
     for (more, unread) in [(999, 999), (1, 1000), (500, 1000)] {
-        let batch = (0..more).map(|n| new(chat, &ann, &n.to_string())).collect();
-        at.store.send(batch).await.unwrap();
+        let messages: Vec<_> = (0..more).map(|n| new(chat, &ann, &n.to_string())).collect();
+        for batch in messages.chunks(250) {
+            at.store.send(batch.to_vec()).await.unwrap();
+        }
         assert_eq!(at.store.chat(chat, ben.id).await.unwrap().unwrap().unread_count, Some(unread));
         assert_eq!(at.store.chats_of(ben.id, &first(1)).await.unwrap().items[0].unread_count, Some(unread));
     }
