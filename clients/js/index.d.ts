@@ -115,7 +115,10 @@ export class Session {
   login(username: string, password: string): Promise<void>;
   adopt(token: string, refreshToken?: string | null, expiresIn?: number): void;
   refresh(): Promise<void>;
-  /** Forgets the tokens at once, and ends the session on the server. Rejected where the server did not end it. */
+  /**
+   * Forgets the tokens at once, and ends the session on the server. Rejected where the server did
+   * not end it.
+   */
   logout(): Promise<void>;
   request(method: string, path: string, body?: unknown, options?: RequestOptions): Promise<any>;
   url(path: string): URL;

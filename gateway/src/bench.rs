@@ -1,11 +1,11 @@
 //! The door by which `benches/` reach what is measured and is nobody else's business: framing, a
 //! chat's cursor, a connection's way out.
 
-use crate::conn::{Conn, NewConn, State};
+use crate::conn::{Backlog, Conn, NewConn, State};
 use crate::feed::{Event, Feed, Push, Reader};
 use crate::frame;
 use bytes::Bytes;
-use messenger_common::config::Program;
+use messenger_common::config::{Limits, Program};
 use messenger_common::event::{Effect, EventKind};
 use messenger_common::id::{ChatId, Seq, UserId};
 use messenger_common::metrics::{Held, Metrics};
@@ -93,7 +93,8 @@ impl Crowd {
     pub fn new(streams: Vec<TcpStream>) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let metrics = Metrics::new(Program::Gateway);
-        let mut conns = Vec::with_capacity(streams.len());
+        let (mut conns, backlog) =
+            (Vec::with_capacity(streams.len()), Rc::new(Backlog::of_shard(&Limits::default(), 1)));
         for (id, stream) in (0..).zip(streams) {
             stream.set_nonblocking(true)?;
             let stream = runtime.block_on(async {
@@ -107,7 +108,7 @@ impl Crowd {
                 stream,
                 clock: Rc::default(),
                 batch: Rc::default(),
-                max_queued_bytes: 1 << 20,
+                backlog: Rc::clone(&backlog),
                 counted: Held::new(&metrics.ws_connections),
                 place: None,
             });

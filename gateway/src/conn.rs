@@ -6,6 +6,7 @@
 //! here ever waits.
 
 mod aside;
+mod backlog;
 mod batch;
 mod echo;
 mod extras;
@@ -19,6 +20,7 @@ mod testing;
 mod throttle;
 mod traced;
 
+pub(crate) use backlog::Backlog;
 pub(crate) use batch::Batch;
 pub(crate) use seat::Seat;
 pub(crate) use subscriber::Subscriber;
@@ -91,8 +93,7 @@ pub(crate) struct Conn {
     /// The shard's batch.
     batch: Rc<Batch>,
     queue: RefCell<VecDeque<Bytes>>,
-    queued: Cell<usize>,
-    max_queued_bytes: usize,
+    queued: backlog::Queued,
     /// Whether the first frame of the queue has begun to leave.
     begun: Cell<bool>,
     waker: RefCell<Option<Waker>>,
@@ -114,7 +115,7 @@ pub(crate) struct NewConn {
     pub(crate) stream: TcpStream,
     pub(crate) clock: Rc<Cell<u64>>,
     pub(crate) batch: Rc<Batch>,
-    pub(crate) max_queued_bytes: usize,
+    pub(crate) backlog: Rc<Backlog>,
     pub(crate) counted: Held,
     pub(crate) place: Option<Arc<Place>>,
 }
@@ -141,8 +142,7 @@ impl Conn {
             batch: new.batch,
             queue: RefCell::default(),
             begun: Cell::new(false),
-            queued: Cell::new(0),
-            max_queued_bytes: new.max_queued_bytes,
+            queued: backlog::Queued::of(new.backlog),
             waker: RefCell::default(),
             _counted: new.counted,
             _place: new.place,
@@ -177,7 +177,8 @@ impl Conn {
     /// Whether a frame of this length is one too many. An empty queue takes any.
     fn is_full_for(&self, bytes: usize) -> bool {
         let queued = self.queued.get();
-        queued > 0 && (queued + bytes > self.max_queued_bytes || self.queue.borrow().len() >= self.most_frames())
+        let most = self.queued.most();
+        queued > 0 && (queued + bytes > most || self.queue.borrow().len() >= aside::frames_within(most))
     }
 
     /// Takes a frame if it fits. Written at once when `now` and nothing waits.
@@ -275,7 +276,7 @@ impl Conn {
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     drop(queue);
-                    self.flush_notices();
+                    self.queue_notices();
                     return false;
                 }
                 Err(_) => {
@@ -289,7 +290,10 @@ impl Conn {
             queue.shrink_to(0);
         }
         drop(queue);
-        self.flush_notices();
+        // A few rounds at most: as much waits aside as the queue takes.
+        if self.queue_notices() {
+            return self.flush();
+        }
         self.flush_newest();
         true
     }

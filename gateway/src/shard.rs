@@ -12,7 +12,7 @@ mod notices;
 mod status;
 mod traces;
 
-use crate::conn::{Batch, Conn, State, Subscriber};
+use crate::conn::{Backlog, Batch, Conn, State, Subscriber};
 use crate::feed::{Event, Feed, Sub};
 use crate::hub::{Hub, forget_absent};
 use crate::paced::Paced;
@@ -60,6 +60,7 @@ pub(crate) struct Shard {
     /// Milliseconds since the node began, as of the last event.
     pub(crate) clock: Rc<Cell<u64>>,
     pub(crate) batch: Rc<Batch>,
+    pub(crate) backlog: Rc<Backlog>,
     pub(crate) conns: RefCell<slab::Slab<Rc<Conn>>>,
     pub(crate) users: RefCell<HashMap<UserId, LocalUser>>,
     pub(crate) draining: Cell<bool>,
@@ -86,6 +87,7 @@ impl Shard {
             store_losses: Cell::new(hub.ctx.store.losses() + hub.ctx.history.changes()),
             epochs: Cell::new(hub.ctx.history.changes()),
             forgot_at: Cell::default(),
+            backlog: Rc::new(Backlog::of_shard(&hub.ctx.limits, hub.shard_count())),
             hub,
             scratch: RefCell::new(vec![0; SCRATCH_BYTES].into()),
             clock: Rc::default(),

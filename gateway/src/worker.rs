@@ -152,7 +152,7 @@ impl Worker {
             stream,
             clock: Rc::clone(&shard.clock),
             batch: Rc::clone(&shard.batch),
-            max_queued_bytes: ctx.limits.max_send_queue_bytes,
+            backlog: Rc::clone(&shard.backlog),
             counted: Held::new(&ctx.metrics.ws_connections),
             place: Some(accepted.place),
         });

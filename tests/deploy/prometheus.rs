@@ -11,12 +11,15 @@ use crate::support::process;
 use crate::support::{SOON, blocking, eventually, limited, shared};
 
 /// Of every program.
-const COMMON: [&str; 21] = [
+const COMMON: [&str; 24] = [
     "messenger_build_info",
     "messenger_ready",
     "messenger_serving",
     "messenger_places",
     "messenger_places_taken",
+    "messenger_http_places",
+    "messenger_http_places_taken",
+    "messenger_connections_refused_total",
     "messenger_word_merge_failures_total",
     "messenger_db_pool_size",
     "messenger_http_requests_total",
@@ -35,9 +38,10 @@ const COMMON: [&str; 21] = [
     "process_resident_memory_bytes",
 ];
 const API: [&str; 1] = ["messenger_outbox_pending"];
-const GATEWAY: [&str; 10] = [
+const GATEWAY: [&str; 11] = [
     "messenger_ws_connections",
     "messenger_ws_subscriptions",
+    "messenger_ws_queued_bytes",
     "messenger_ws_commands_total",
     "messenger_ws_deliveries_total",
     "messenger_ws_disconnects_total",

@@ -35,6 +35,7 @@ mod g9_online;
 mod g9_places;
 mod g9_roles;
 mod g9_sockets;
+mod g9_unread;
 mod load;
 mod reader;
 mod tally;

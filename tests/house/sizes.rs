@@ -10,10 +10,14 @@ const LINES_OF_TESTS_IN_A_FILE: usize = 150;
 const COLUMNS_PER_COMMENT: usize = 100;
 /// How a line that is a comment begins, by the extension of its file; in Rust those of its SQL too.
 /// Files of SQL are not among them: a migration keeps its bytes.
-const COMMENTS: [(&str, &[&str]); 10] = [
+const COMMENTS: [(&str, &[&str]); 14] = [
     ("rs", &["//", "--"]),
     ("lua", &["--"]),
     ("js", &["//", "/*", "* "]),
+    ("mjs", &["//", "/*", "* "]),
+    ("ts", &["//", "/*", "* "]),
+    ("mts", &["//", "/*", "* "]),
+    ("sh", &["#"]),
     ("css", &["/*"]),
     ("py", &["#"]),
     ("yaml", &["#"]),

@@ -10,12 +10,13 @@ pub use crate::label::Label;
 pub use crate::wire::CommandType;
 pub use family::{BuildInfo, Counters, Counters2, Gauges, HttpDuration, HttpRequests};
 pub use label::{AuthResult, CommandResult, Ended, GapCause, PoolUse, PublishResult, RateLimit, SpanResult};
+pub use prometheus::IntGauge;
 
 use crate::config::Program;
 use crate::event::EventKind;
 use family::Build;
 use prometheus::process_collector::ProcessCollector;
-use prometheus::{Histogram, IntCounter, IntGauge, Registry, TextEncoder};
+use prometheus::{Histogram, IntCounter, Registry, TextEncoder};
 use std::borrow::Cow;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -94,10 +95,18 @@ table! {
     places: IntGauge = "messenger_places", Both;
     /// Connections that the public port holds, of HTTP and WebSocket.
     places_taken: IntGauge = "messenger_places_taken", Both;
+    /// Connections of the public port that may speak HTTP at once.
+    http_places: IntGauge = "messenger_http_places", Both;
+    /// Connections of the public port that speak HTTP.
+    http_places_taken: IntGauge = "messenger_http_places_taken", Both;
+    /// Connections refused since the node held all that it may, or all that may speak HTTP.
+    connections_refused: IntCounter = "messenger_connections_refused_total", Both;
     /// WebSocket connections open here.
     ws_connections: IntGauge = "messenger_ws_connections", Gateway;
     /// Subscriptions of the WebSocket connections open here.
     ws_subscriptions: IntGauge = "messenger_ws_subscriptions", Gateway;
+    /// Bytes that wait for the sockets of WebSocket connections, as of the last half second.
+    ws_queued_bytes: IntGauge = "messenger_ws_queued_bytes", Gateway;
     /// WebSocket commands answered, by type and what came of them.
     ws_command_counters: Counters2<CommandType, CommandResult> = "messenger_ws_commands_total", Gateway;
     /// Events handed to WebSocket connections, by type.

@@ -33,6 +33,11 @@ impl Aside {
     }
 }
 
+/// Frames that may wait where so many bytes may: a short one takes more memory than its bytes.
+pub(super) fn frames_within(bytes: usize) -> usize {
+    (bytes / 64).max(16)
+}
+
 impl Conn {
     /// Whether there is room enough to go on with what was held back.
     pub(crate) fn has_room(&self) -> bool {
@@ -40,12 +45,8 @@ impl Conn {
     }
 
     fn is_half_empty(&self) -> bool {
-        self.queued() <= self.max_queued_bytes / 2 && self.queue.borrow().len() <= self.most_frames() / 2
-    }
-
-    /// Frames that may wait: a short one takes more memory than its bytes.
-    pub(super) fn most_frames(&self) -> usize {
-        (self.max_queued_bytes / 64).max(16)
+        let most = self.queued.most();
+        self.queued() <= most / 2 && self.queue.borrow().len() <= frames_within(most) / 2
     }
 
     /// Takes a notice, into the queue or aside. `Full`: no more may wait, and this one is lost to
@@ -63,10 +64,12 @@ impl Conn {
     }
 
     fn keep(&self, bytes: usize, keep: impl FnOnce(&mut super::Extras)) -> Push {
+        // Nothing brings a notice again, so what others hold takes no place from it.
+        let most = self.queued.most_alone();
         self.with_extras(|extras| {
             let (count, waiting) = extras.handover.held();
             let (count, waiting) = (count + extras.aside.notices.len(), waiting + extras.aside.bytes);
-            if count >= self.most_frames() || waiting > 0 && waiting + bytes > self.max_queued_bytes {
+            if count >= frames_within(most) || waiting > 0 && waiting + bytes > most {
                 return Push::Full;
             }
             keep(extras);
@@ -78,15 +81,20 @@ impl Conn {
         self.extras.borrow().as_ref().is_some_and(|extras| !extras.aside.notices.is_empty())
     }
 
-    /// Moves the notices that wait aside into the queue, once half of it is empty. While one waits,
-    /// the queue is not empty, so that it is written and this is called again.
-    pub(super) fn flush_notices(&self) {
+    /// Moves the notices that wait aside into the queue, once half of it is empty; many leave by
+    /// one write then. Says whether it moved any. While one waits, the queue is not empty, so that
+    /// it is written and this is called again.
+    pub(super) fn queue_notices(&self) -> bool {
+        let mut moved = false;
         while self.is_half_empty() {
-            let Some(frame) = self.next_notice() else { return };
-            if self.push(&frame, true) == Push::Full {
-                return self.with_extras(|extras| extras.aside.unpop(frame));
+            let Some(frame) = self.next_notice() else { break };
+            if self.push(&frame, false) == Push::Full {
+                self.with_extras(|extras| extras.aside.unpop(frame));
+                break;
             }
+            moved = true;
         }
+        moved
     }
 
     /// Moves all of them, full or not: what comes behind them must not overtake them.

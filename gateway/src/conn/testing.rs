@@ -1,6 +1,6 @@
 //! A connection over the loopback, for the unit tests of this room.
 
-use super::{Batch, Conn, NewConn, State};
+use super::{Backlog, Batch, Conn, NewConn, State};
 use bytes::Bytes;
 use messenger_common::config::Program;
 use messenger_common::metrics::{Held, Metrics};
@@ -42,7 +42,7 @@ impl Pair {
             stream,
             clock: Rc::default(),
             batch: Rc::clone(&batch),
-            max_queued_bytes: most_queued,
+            backlog: Rc::new(Backlog::new(usize::MAX, most_queued, most_queued)),
             counted: Held::new(&metrics.ws_connections),
             place: None,
         });

@@ -36,6 +36,7 @@ impl Worker {
                 State::Opening | State::Closing(_) | State::Dead => {}
             }
         }
+        shard.backlog.tell(&shard.hub.ctx.metrics.ws_queued_bytes);
         shard.renew_status_budget();
         shard.renew_beside_budget();
         self.compare_heads(|chat| is_due(chat, tick));
