@@ -16,6 +16,7 @@ both_forms!(
     json_that_is_none_is_told,
     another_media_type_is_refused,
     a_body_that_is_too_large_is_refused,
+    a_public_body_is_short,
     an_early_answer_leaves_the_connection_fit_for_the_next_request,
     a_path_is_the_same_with_and_without_its_trailing_slash,
     an_id_that_is_no_number_is_told,
@@ -133,6 +134,15 @@ async fn another_media_type_is_refused(d: &Deployment) {
         .header("content-type", "application/json; charset=utf-8")
         .body(json!({"chat_id": 999_999_999, "text": "x"}).to_string());
     Answer::of(request).await.problem(404, "chat_not_found");
+}
+
+async fn a_public_body_is_short(d: &Deployment) {
+    for path in ["/auth/login", "/auth/register", "/auth/refresh"] {
+        let fits = json!({"username": "x", "password": "x".repeat(16_000)});
+        assert!([401, 422].contains(&d.rest().post(path, fits).await.status), "{path}");
+        let large = json!({"username": "x", "password": "x".repeat(17_000)});
+        d.rest().post(path, large).await.problem(413, "too_large");
+    }
 }
 
 async fn a_body_that_is_too_large_is_refused(d: &Deployment) {

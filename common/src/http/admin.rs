@@ -13,8 +13,8 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use http::StatusCode;
-use http::header::CONTENT_TYPE;
+use http::header::{CONNECTION, CONTENT_TYPE};
+use http::{HeaderValue, StatusCode};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -37,6 +37,8 @@ async fn through(State(ids): State<Arc<RequestIds>>, mut request: Request, next:
     };
     let mut response = normalise(response);
     seal(response.headers_mut(), &id);
+    // Its few connections are for those who ask.
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response
 }
 

@@ -7,6 +7,7 @@
 
 use super::client_ip::ClientIp;
 use super::payer::Payer;
+use super::reading::BodyLimit;
 use crate::auth::AuthUser;
 use crate::error::{Error, Result};
 use crate::service::Context;
@@ -26,8 +27,8 @@ pub struct Author(pub AuthUser);
 #[derive(Clone)]
 struct Paid;
 
-/// The body of a public request, and the address that sent it. One that cannot be read counts
-/// against that address; the rule says what all others cost.
+/// The body of a public request, and the address that sent it. It is short. One that cannot be read
+/// counts against that address; the rule says what all others cost.
 #[derive(Clone, Copy, Debug)]
 pub struct Public<B>(pub IpAddr, pub B);
 
@@ -39,8 +40,9 @@ where
 {
     type Rejection = Error;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self> {
+    async fn from_request(mut request: Request, state: &S) -> Result<Self> {
         let from = ClientIp::on(request.extensions()).0;
+        BodyLimit::of_public(request.extensions_mut());
         match B::from_request(request, state).await {
             Ok(body) => Ok(Self(from, body)),
             Err(error) => {

@@ -4,25 +4,17 @@
 //! the whole.
 
 use super::head;
+use super::reading::read;
 use crate::error::Error;
 use crate::service::FieldType;
-use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
-use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
 use http::request::Parts;
-use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use serde::de::value::MapDeserializer;
 use serde_json::Value;
 use std::convert::Infallible;
 
-/// The most bytes of a body. The middleware puts it on the request.
-#[derive(Clone, Copy, Debug)]
-pub struct BodyLimit(pub usize);
-
-/// The limit where no middleware set one.
-const DEFAULT_BODY_LIMIT: usize = 262_144;
 const JSON: &str = "application/json";
 const JSON_OR_FORM: &str = "application/json or application/x-www-form-urlencoded";
 
@@ -67,7 +59,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
         if !is_json(&media_type(&request)) {
             return Err(Error::UnsupportedMediaType(JSON));
         }
-        from_json(&read(request).await?).map(Self)
+        from_json(&read(request).await?.0).map(Self)
     }
 }
 
@@ -79,7 +71,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonOrNothing<T> {
         if is_named && !is_json(&media_type(&request)) {
             return Err(Error::UnsupportedMediaType(JSON));
         }
-        let body = read(request).await?;
+        let (body, _taken) = read(request).await?;
         match &body[..] {
             [] => from_json(b"{}").map(Self),
             _ if is_named => from_json(&body).map(Self),
@@ -94,12 +86,12 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for FormOrJson<T> {
     async fn from_request(request: Request, _: &S) -> Result<Self, Error> {
         let media_type = media_type(&request);
         if is_json(&media_type) {
-            return from_json(&read(request).await?).map(Self);
+            return from_json(&read(request).await?.0).map(Self);
         }
         if media_type != "application/x-www-form-urlencoded" {
             return Err(Error::UnsupportedMediaType(JSON_OR_FORM));
         }
-        from_pairs(&read(request).await?).map(Self)
+        from_pairs(&read(request).await?.0).map(Self)
     }
 }
 
@@ -145,26 +137,6 @@ fn is_json(media_type: &str) -> bool {
     media_type == JSON || (media_type.starts_with("application/") && media_type.ends_with("+json"))
 }
 
-async fn read(request: Request) -> Result<Bytes, Error> {
-    let limit = request.extensions().get::<BodyLimit>().copied();
-    read_all(limit, request.into_body()).await
-}
-
-/// Reads a whole body. `TooLarge` beyond the limit; the edge reads the rest.
-pub(super) async fn read_all(limit: Option<BodyLimit>, mut body: Body) -> Result<Bytes, Error> {
-    let limit = limit.map_or(DEFAULT_BODY_LIMIT, |limit| limit.0);
-    let mut bytes = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| Error::BadJson("the body ended early".to_owned()))?;
-        let Ok(data) = frame.into_data() else { continue };
-        if bytes.len() + data.len() > limit {
-            return Err(Error::TooLarge(limit));
-        }
-        bytes.extend_from_slice(&data);
-    }
-    Ok(bytes.freeze())
-}
-
 /// Reads JSON. `BadJson` for what is no JSON, `Invalid` for JSON that is no object.
 pub fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
     if let Ok(value) = serde_json::from_slice(bytes) {
@@ -187,6 +159,7 @@ pub fn from_pairs<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
 mod tests {
     use super::*;
     use crate::service::{Fields, FromFields, Query, Unchecked};
+    use axum::body::Body;
 
     #[derive(Debug, PartialEq)]
     struct Search {

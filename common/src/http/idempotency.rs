@@ -8,8 +8,8 @@
 //! meanwhile. They are kept with it only where nodes of the release before answer from the same
 //! table.
 
-use super::extract::{BodyLimit, read_all};
 use super::problem::PROBLEM_JSON;
+use super::reading::{BodyLimit, read_all};
 use crate::auth::AuthUser;
 use crate::error::{Error, Result};
 use crate::id::{ChatId, MessageId};
@@ -117,7 +117,7 @@ impl Keyed {
         // Before the key is claimed: a repetition costs what any request costs.
         let by = AuthUser::from_request_parts(&mut parts, &self.context).await?;
         let key = key(&parts.headers)?;
-        let body = read_all(parts.extensions.get::<BodyLimit>().copied(), body).await?;
+        let (body, taken) = read_all(parts.extensions.get::<BodyLimit>().cloned(), body).await?;
         let digest = Sha256::new()
             .chain_update(parts.method.as_str())
             .chain_update(" ")
@@ -140,10 +140,15 @@ impl Keyed {
                 return repeated(answer);
             }
         }
+        BodyLimit::has_room(&mut parts.extensions);
         let request = Request::from_parts(parts, Body::from(body));
         let context = self.context.clone();
         let traces = context.traces.clone();
-        let task = traces.carried(async move { run(&context, &claim, shape, request, next).await }.in_current_span());
+        let run = async move {
+            let _taken = taken;
+            run(&context, &claim, shape, request, next).await
+        };
+        let task = traces.carried(run.in_current_span());
         self.lifecycle.spawn_task("keyed request", task).await.map_err(Error::internal)?
     }
 }

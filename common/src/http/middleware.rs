@@ -5,11 +5,12 @@
 
 use super::body::Unread;
 use super::client_ip::{ClientIp, Peer};
-use super::extract::BodyLimit;
 use super::head;
 use super::origin;
 use super::payer::Payer;
+use super::places::Place;
 use super::problem::{Cause, Problem, Refused, normalise};
+use super::reading::{BodyLimit, Room};
 use super::request_id::{RequestId, RequestIds, X_REQUEST_ID};
 use crate::config::{AllowedOrigins, Config};
 use crate::error::{Error, chain};
@@ -51,6 +52,7 @@ struct Edge {
     metrics: Metrics,
     toll: Toll,
     body_limit: usize,
+    room: Room,
     timeout: Duration,
     trusted_proxies: Vec<IpNet>,
     ids: RequestIds,
@@ -78,6 +80,7 @@ fn layers_with(
         toll,
         metrics: metrics.clone(),
         body_limit: config.limits.max_body_bytes,
+        room: Room::new(metrics.clone()),
         timeout,
         trusted_proxies: config.trusted_proxies.clone(),
         ids: RequestIds::default(),
@@ -181,17 +184,21 @@ async fn through(State(edge): State<Arc<Edge>>, mut request: Request, next: Next
         }
         request.extensions_mut().insert(client);
     }
-    request.extensions_mut().insert(BodyLimit(edge.body_limit));
+    let client = ClientIp::on(request.extensions());
+    request.extensions_mut().insert(BodyLimit::new(edge.body_limit, &edge.room, client));
     request.extensions_mut().insert(id.clone());
+    let socket = request.extensions().get::<Arc<Place>>().cloned();
+    let carried = socket.as_ref().map_or(Ok(()), |socket| socket.carries(client));
     let body = Unread::of(&mut request);
 
     let mut traced = begin(&edge.traces, &method, route, &id, &request);
-    let from = ClientIp::on(request.extensions()).0;
-    let unserved = match head::check(&mut request) {
-        Err(error) => Some(head::refusal((edge.toll)(from).await.err().unwrap_or(error))),
+    let from = client.0;
+    let unserved = match (carried, head::check(&mut request)) {
+        (Err(error), _) => Some(head::refusal(error)),
+        (_, Err(error)) => Some(head::refusal((edge.toll)(from).await.err().unwrap_or(error))),
         // CORS answers it.
-        Ok(()) if method == Method::OPTIONS => (edge.toll)(from).await.err().map(IntoResponse::into_response),
-        Ok(()) => None,
+        (_, Ok(())) if method == Method::OPTIONS => (edge.toll)(from).await.err().map(IntoResponse::into_response),
+        (_, Ok(())) => None,
     };
     let mut answered = match (unserved, &traced) {
         (Some(unserved), _) => unserved,
@@ -218,6 +225,9 @@ async fn through(State(edge): State<Arc<Edge>>, mut request: Request, next: Next
         }
     }
     tracing::debug!(http.status = status, http.micros = took.as_micros(), "answered");
+    if let Some(socket) = socket {
+        socket.answered();
+    }
     response
 }
 
@@ -254,11 +264,15 @@ async fn answer(State(edge): State<Arc<Edge>>, mut request: Request, next: Next)
     let (from, payer) = (ClientIp::on(request.extensions()).0, Payer::of(&mut request));
     let response = handle(&edge, request, next).await;
     payer.pay(response.body().size_hint().lower()).await;
-    let is_free = !is_matched || matches!(response.status().as_u16(), 405 | 413);
-    if !is_free {
+    let status = response.status().as_u16();
+    if is_matched && !matches!(status, 405 | 408 | 413) {
         return response;
     }
-    (edge.toll)(from).await.map_or_else(IntoResponse::into_response, |()| response)
+    match (edge.toll)(from).await {
+        // It has waited long enough to be told so.
+        Err(error) if status != 408 => error.into_response(),
+        _ => response,
+    }
 }
 
 /// The handler's answer, or what stands for it: too large, too slow, panicked.

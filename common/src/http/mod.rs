@@ -5,6 +5,7 @@ pub mod admin;
 mod body;
 pub mod caller;
 pub mod client_ip;
+mod door;
 pub mod extract;
 pub mod head;
 pub mod idempotency;
@@ -15,8 +16,10 @@ pub mod origin;
 mod payer;
 pub mod places;
 pub mod problem;
+mod reading;
 mod request_id;
 pub mod serve;
+mod shares;
 mod socket;
 
 pub use client_ip::ClientIp;

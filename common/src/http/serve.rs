@@ -5,6 +5,7 @@
 //! nor spin the loop.
 
 use super::client_ip::Peer;
+use super::door::{Door, Entered};
 use super::opening::{Opening, Upgrades, first_bytes};
 use super::places::{Place, Places, RETRY_AFTER};
 use super::socket::{self, Socket};
@@ -28,22 +29,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-/// Connections that speak HTTP at once (an upgraded one no longer does). Further ones wait in the
-/// kernel's queue.
-const MAX_CONNECTIONS: usize = 16_384;
-/// The same of the admin port: few ask there, and they do not take what is reserved for it.
-const MAX_ADMIN_CONNECTIONS: usize = 64;
 /// The longest time for the head of a first request.
 const FIRST_HEAD: Duration = Duration::from_secs(10);
-/// The same on the admin port, whose clients' scrapes are a minute apart at most.
-const ADMIN_KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// The same on the admin port, whose few connections are for those who ask.
+const ADMIN_HEAD: Duration = Duration::from_secs(2);
+/// The longest time of a connection there, with one request.
+const ADMIN_CONNECTION: Duration = Duration::from_secs(10);
+/// Connections that a drain takes from the kernel's queue at most.
+const LAST_CONNECTIONS: usize = 16_384;
+/// Bytes that wait in the kernel for a connection at most, beside those that are on their way.
+#[cfg(target_os = "linux")]
+const UNSENT_BYTES: u32 = 128 << 10;
 /// A client is asked to leave an idle connection this long before it is closed. Otherwise a
 /// request may cross the closing: the client cannot know then whether it was served.
 const LEAVE_EARLY: Duration = Duration::from_secs(2);
@@ -72,65 +74,67 @@ pub async fn serve(
     // Without it a drain that finds no connection is over before the last ones are taken.
     let _taking = lifecycle.hold_drain();
     let spawn = |connection| drop(lifecycle.spawn_task("connection", connection));
-    accept(listener, router, Some((places, upgrades)), keep_alive, until, spawn).await;
+    let waits = Waits { first_head: FIRST_HEAD, keep_alive };
+    accept(listener, router, Door::public(places), upgrades, waits, until, spawn).await;
 }
 
 /// Serves the admin port until stopping, so that `/readyz` answers to the last. No drain waits for
-/// its connections: they end with this future.
+/// its connections: they end with this future. A connection is for one request.
 pub async fn serve_admin(listener: TcpListener, router: Router, lifecycle: Lifecycle) {
     let until = lifecycle.stopping();
     let mut connections = JoinSet::new();
-    accept(listener, router, None, ADMIN_KEEP_ALIVE, until, |connection| {
-        connections.spawn(connection);
+    let waits = Waits { first_head: ADMIN_HEAD, keep_alive: ADMIN_CONNECTION };
+    accept(listener, router, Door::admin(), None, waits, until, |connection| {
+        connections.spawn(tokio::time::timeout(ADMIN_CONNECTION, connection));
         // A connection's end concerns nobody else; a panic in it is in the log.
         while connections.try_join_next().is_some() {}
     })
     .await;
 }
 
+/// How long a connection may be silent.
+#[derive(Clone, Copy)]
+struct Waits {
+    first_head: Duration,
+    /// Between requests.
+    keep_alive: Duration,
+}
+
 async fn accept(
     listener: TcpListener,
     router: Router,
-    public: Option<(Places, Option<Arc<dyn Upgrades>>)>,
-    keep_alive: Duration,
+    mut door: Door,
+    upgrades: Option<Arc<dyn Upgrades>>,
+    waits: Waits,
     until: CancellationToken,
     mut spawn: impl FnMut(std::pin::Pin<Box<dyn Future<Output = ()> + Send>>),
 ) {
-    let most = if public.is_some() { MAX_CONNECTIONS } else { MAX_ADMIN_CONNECTIONS };
-    let permits = Arc::new(Semaphore::new(most));
     let mut pauses = ACCEPT_RETRY.start();
-    let mut take = |stream, peer: SocketAddr, permit: OwnedSemaphorePermit| {
-        let place = match public.as_ref().map(|(places, _)| places.admit(peer.ip())) {
-            Some(Ok(place)) => Some(Arc::new(place)),
-            Some(Err(error)) => return refuse(&stream, &error),
-            None => None,
+    let mut take = |stream: TcpStream, peer: SocketAddr, entered: Result<Entered, Error>| {
+        let entered = match entered {
+            Ok(entered) => entered,
+            Err(error) => return refuse(&stream, &error),
         };
-        let upgrades = public.as_ref().and_then(|(_, upgrades)| upgrades.clone());
-        let (router, until) = (router.clone(), until.clone());
+        let (router, upgrades, until) = (router.clone(), upgrades.clone(), until.clone());
         spawn(Box::pin(async move {
-            let accepted = Accepted { peer, place, first_head: Instant::now() + FIRST_HEAD };
+            let first_head = Instant::now() + waits.first_head;
+            let accepted = Accepted { peer, place: entered.place.clone(), first_head };
             if let Some(begun) = begin(stream, &accepted, upgrades, &until).await {
-                connection(begun, accepted, router, keep_alive, until).await;
+                connection(begun, accepted, router, waits.keep_alive, until).await;
             }
-            drop(permit);
+            drop(entered);
         }));
     };
     loop {
-        let accepted = async {
-            let permit = permits.clone().acquire_owned().await.ok()?;
-            Some((listener.accept().await, permit))
-        };
-        let (accepted, permit) = tokio::select! {
-            accepted = accepted => match accepted {
-                Some(accepted) => accepted,
-                None => return,
-            },
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
             () = until.cancelled() => break,
         };
         match accepted {
             Ok((stream, peer)) => {
                 pauses.reset();
-                take(stream, peer, permit);
+                let entered = door.enter(peer.ip()).await;
+                take(stream, peer, entered);
             }
             // The client gave up while it waited: nothing is wrong here.
             Err(error) if is_the_clients(&error) => {}
@@ -145,14 +149,14 @@ async fn accept(
     // The kernel has accepted these already. If the listener just closed, it would reset them, and
     // a load balancer could not repeat the POST that one of them has sent.
     let Ok(listener) = listener.into_std() else { return };
-    for _ in 0..most {
-        let Ok(permit) = permits.clone().try_acquire_owned() else { return };
+    for _ in 0..LAST_CONNECTIONS {
         match listener.accept() {
             Ok((stream, peer)) => {
                 if stream.set_nonblocking(true).is_ok()
                     && let Ok(stream) = TcpStream::from_std(stream)
                 {
-                    take(stream, peer, permit);
+                    let entered = door.enter(peer.ip()).await;
+                    take(stream, peer, entered);
                 }
             }
             Err(error) if is_the_clients(&error) => {}
@@ -187,6 +191,17 @@ fn bound_sending(stream: &TcpStream) {
 /// Ends that bound: a WebSocket has its own, and its client learns of it by a close.
 pub fn unbound_sending(stream: &TcpStream) {
     set_user_timeout(stream, None);
+}
+
+/// Bounds what the kernel holds for a client that takes nothing: its buffer grows to megabytes with
+/// the speed at which the client read before.
+fn bound_unsent(stream: &TcpStream) {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES) {
+        tracing::debug!(%error, "no TCP_NOTSENT_LOWAT");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = stream;
 }
 
 fn set_user_timeout(stream: &TcpStream, timeout: Option<Duration>) {
@@ -226,6 +241,7 @@ async fn begin(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "no TCP_NODELAY");
     }
+    bound_unsent(&stream);
     let unread = |stream| Some((Socket::new(stream, Bytes::new()), Extensions::new()));
     let Some((upgrades, place)) = upgrades.zip(accepted.place.as_ref()) else { return unread(stream) };
     let read = tokio::select! {
@@ -240,7 +256,7 @@ async fn begin(
 }
 
 async fn connection(
-    (socket, known): (Socket, Extensions),
+    (mut socket, known): (Socket, Extensions),
     Accepted { peer, place, first_head }: Accepted,
     router: Router,
     keep_alive: Duration,
@@ -249,6 +265,7 @@ async fn connection(
     bound_sending(socket.stream());
     let leave_after = leave_after(keep_alive);
     let begun = Arc::new(AtomicBool::new(false));
+    socket.carry_for(place.as_ref().filter(|place| place.is_proxys()).cloned());
     let (seen, draining) = (begun.clone(), until.clone());
     let known = Mutex::new(Some(known));
     let service = hyper::service::service_fn(move |mut request: http::Request<Incoming>| {
@@ -268,7 +285,9 @@ async fn connection(
             if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
                 if draining.is_cancelled() {
                     answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-                } else if let Some(leave_after) = leave_after {
+                } else if let Some(leave_after) = leave_after
+                    && !answer.headers().contains_key(CONNECTION)
+                {
                     answer.headers_mut().insert(KEEP_ALIVE, leave_after);
                 }
             }

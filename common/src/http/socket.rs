@@ -3,11 +3,13 @@
 //! hyper answers a head that it cannot read with a bare status: no handler runs. All other answers
 //! of 4xx have a media type, so a head without one is hyper's.
 
+use super::places::Place;
 use super::problem::{PROBLEM_JSON, Problem};
 use crate::error::Error;
 use bytes::{Buf, Bytes};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -22,12 +24,13 @@ const REST_AT_ONCE: usize = 64 * 1024;
 const REFUSED_REST_BYTES: usize = 1024 * 1024;
 
 /// A connection's socket. After an upgrade it is taken out with [`Socket::into_stream`].
-#[derive(Debug)]
 pub struct Socket {
     stream: TcpStream,
     /// What was read before hyper got it.
     read: Bytes,
     refusal: Option<Box<Refusal>>,
+    /// A proxy's, which is told when an answer is with the kernel.
+    carrier: Option<Arc<Place>>,
 }
 
 #[derive(Debug)]
@@ -41,7 +44,11 @@ struct Refusal {
 impl Socket {
     /// A socket of which these bytes were read.
     pub(super) fn new(stream: TcpStream, read: Bytes) -> Self {
-        Self { stream, read, refusal: None }
+        Self { stream, read, refusal: None, carrier: None }
+    }
+
+    pub(super) fn carry_for(&mut self, carrier: Option<Arc<Place>>) {
+        self.carrier = carrier;
     }
 
     /// The bare socket. hyper has read a whole head, and so all that was read before.
@@ -168,7 +175,11 @@ impl AsyncWrite for Socket {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_answer(cx))?;
-        Pin::new(&mut self.stream).poll_flush(cx)
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        if let Some(carrier) = &self.carrier {
+            carrier.flushed();
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

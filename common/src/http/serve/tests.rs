@@ -171,6 +171,52 @@ async fn the_admin_port_answers_while_draining() {
     assert_eq!(bounded(lifecycle.run_until_done(async {})).await, ExitCode::SUCCESS);
 }
 
+/// The admin port alone.
+async fn admin_port() -> (SocketAddr, Lifecycle) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let lifecycle = Lifecycle::new();
+    let metrics = crate::metrics::Metrics::new(crate::config::Program::Api);
+    let admin = crate::http::admin::router(metrics, lifecycle.readiness().clone());
+    lifecycle.spawn("admin", serve_admin(listener, admin, lifecycle.clone()));
+    (address, lifecycle)
+}
+
+async fn from(source: &str, to: SocketAddr) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket.bind(format!("{source}:0").parse().expect("an address")).expect("an address of the loopback");
+    socket.connect(to).await.expect("accepted")
+}
+
+#[tokio::test]
+async fn idle_connections_do_not_take_the_admin_port() {
+    let (address, _lifecycle) = admin_port().await;
+    let began = Instant::now();
+    let mut idle = Vec::new();
+    for _ in 0..100 {
+        idle.push(from("127.0.0.3", address).await);
+    }
+    let mut probe = from("127.0.0.4", address).await;
+    ask(&mut probe, "/healthz").await;
+    let mut answer = String::new();
+    // The probe's own time.
+    tokio::time::timeout(Duration::from_secs(2), probe.read_to_string(&mut answer))
+        .await
+        .expect("in time")
+        .expect("read");
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("connection: close"), "{answer}");
+    for stream in &mut idle {
+        let mut ended = Vec::new();
+        drop(bounded(stream.read_to_end(&mut ended)).await);
+    }
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    let mut again = from("127.0.0.3", address).await;
+    ask(&mut again, "/healthz").await;
+    let mut answer = String::new();
+    bounded(again.read_to_string(&mut answer)).await.expect("read");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
 /// A client that leaves when it is asked to meets no closing.
 #[tokio::test]
 async fn a_client_is_asked_to_leave_before_its_connection_is_closed() {
@@ -261,4 +307,39 @@ async fn survives_without_descriptors() {
     lifecycle.begin_drain();
     assert_eq!(bounded(done).await.expect("no panic"), ExitCode::SUCCESS);
     println!("survived");
+}
+
+/// `tx_queue` of the server's end of a connection: bytes that were written and not acknowledged.
+#[cfg(target_os = "linux")]
+fn unacknowledged(server: SocketAddr, client: SocketAddr) -> Option<u64> {
+    let (from, to) = (format!(":{:04X}", server.port()), format!(":{:04X}", client.port()));
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("the kernel's table");
+    let row = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let row = row.into_iter().find(|row| row[1].ends_with(&from) && row[2].ends_with(&to))?;
+    u64::from_str_radix(row[4].split(':').next()?, 16).ok()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_kernel_holds_little_for_a_client_that_stopped_reading() {
+    let long = "x".repeat(64 << 20);
+    let (address, ..) = server(Router::new().route("/", get(async move || long))).await;
+    let mut stream = TcpStream::connect(address).await.expect("accepted");
+    ask(&mut stream, "/").await;
+    // Its buffers grow with what is taken at once.
+    let (mut taken, mut bytes) = (0, vec![0; 1 << 20]);
+    while taken < 32 << 20 {
+        taken += bounded(stream.read(&mut bytes)).await.expect("read");
+    }
+    let client = stream.local_addr().expect("connected");
+    let (mut held, mut before) = (None, None);
+    bounded(async {
+        while held.is_none() || held != before {
+            before = held;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            held = unacknowledged(address, client);
+        }
+    })
+    .await;
+    assert!(held.is_some_and(|bytes| bytes > 0 && bytes <= 2 * u64::from(UNSENT_BYTES)), "{held:?}");
 }
