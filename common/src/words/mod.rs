@@ -112,13 +112,19 @@ fn begin(words: &mut Vec<Word>, c: char, place: usize, glued: bool) {
     }
 }
 
+/// Counts characters only where there may be enough of them.
+fn is_full(word: &str) -> bool {
+    word.len() >= LONGEST_WORD && word.chars().nth(LONGEST_WORD - 1).is_some()
+}
+
 /// Adds a character to a word, folded.
 fn push(word: &mut String, c: char) {
-    if c.is_ascii_alphanumeric() {
-        if word.chars().nth(LONGEST_WORD - 1).is_none() {
-            word.push(c.to_ascii_lowercase());
-        }
+    // One character may stand for eighteen, and a whole text for one word.
+    if is_full(word) && c != BREVE {
         return;
+    }
+    if c.is_ascii_alphanumeric() {
+        return word.push(c.to_ascii_lowercase());
     }
     for c in std::iter::once(c).nfkd().flat_map(char::to_lowercase) {
         if c == BREVE && word.ends_with('и') {
@@ -126,7 +132,7 @@ fn push(word: &mut String, c: char) {
             word.push('й');
         } else if c == 'ς' {
             word.push('σ');
-        } else if word.chars().nth(LONGEST_WORD - 1).is_none()
+        } else if !is_full(word)
             && !script::is_accent(c)
             && (c.is_alphanumeric() || is_combining_mark(c) || script::is_emoji(c))
         {
