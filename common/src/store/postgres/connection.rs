@@ -79,8 +79,9 @@ impl Server {
                     }
                     return Ok(connection);
                 }
-                // A pooler's word for settings in the startup packet.
-                Err(error) if code(&error).as_deref() == Some("08P01") => {}
+                // Poolers' words for settings in the startup packet: PgBouncer's, and that of
+                // Amazon's RDS Proxy.
+                Err(error) if matches!(code(&error).as_deref(), Some("08P01" | "0A000")) => {}
                 Err(error) if code(&error).as_deref() == Some("42704") => {
                     let fault = format!("the server lacks a setting that Postgres 13 has: {error}");
                     return Err(Error::internal(fault).into());
