@@ -41,7 +41,9 @@ pub(super) fn of_user(name: &str) -> String {
 /// Of a list by one number: the letter of the list, then the last row's. Without one, `first`.
 fn by_key<K: FromStr>(letter: char, first: K, cursor: Option<&str>) -> Result<K> {
     let Some(cursor) = cursor else { return Ok(first) };
-    cursor.strip_prefix(letter).and_then(|key| key.parse().ok()).ok_or_else(invalid)
+    // No row has a lesser one, and a database may reckon with it.
+    let key = cursor.strip_prefix(letter).filter(|key| key.parse::<i64>().is_ok_and(|key| key > 0));
+    key.and_then(|key| key.parse().ok()).ok_or_else(invalid)
 }
 
 /// Of members by user id: the last id.
@@ -189,7 +191,7 @@ pub(crate) fn fuzz(text: &str) {
         let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(at) * 1000).expect("a time of both databases");
         assert_eq!(chat(Some(&of_chat(time, id))).ok(), Some((at, id)));
     }
-    drop((user(given), blocked(given), pin(given), session(given), invite(given)));
+    drop((user(given), blocked(given), found(given), pin(given), session(given), invite(given)));
     drop(HistoryBound::new(&HistoryFrom::Cursor(text.to_owned())));
 }
 
@@ -219,8 +221,14 @@ mod tests {
             "c99999999999999999999.1",
             "m",
             "mx",
+            "m0",
             "s",
             "sx",
+            "s-1",
+            "f",
+            "f0",
+            "f-9223372036854775808",
+            "f9223372036854775808",
             "ü",
             "hb",
             "hax",
@@ -228,6 +236,7 @@ mod tests {
             assert!(matches!(chat(Some(cursor)), Err(Error::Invalid(_))), "{cursor}");
             assert!(matches!(member(Some(cursor)), Err(Error::Invalid(_))), "{cursor}");
             assert!(matches!(session(Some(cursor)), Err(Error::Invalid(_))), "{cursor}");
+            assert!(matches!(found(Some(cursor)), Err(Error::Invalid(_))), "{cursor}");
             assert!(matches!(user(Some(cursor)), Err(Error::Invalid(_))), "{cursor}");
             assert!(
                 matches!(HistoryBound::new(&HistoryFrom::Cursor(cursor.into())), Err(Error::Invalid(_))),
