@@ -110,8 +110,12 @@ async fn every_command_does_what_the_page_says() {
             ("127.0.0.1:9000", admin(cluster.api(0).admin_url())),
             ("127.0.0.1:9001", admin(cluster.gateway(1).admin_url())),
         ];
+        let of_server = |database| format!("{}/{database}", cluster.database_url().rsplit_once('/').unwrap().0);
+        let copy = of_server("messenger_restored");
         let mut env: BTreeMap<String, String> = [
             ("DATABASE_URL", cluster.database_url().to_owned()),
+            ("SERVER_URL", of_server("postgres")),
+            ("RESTORED_URL", copy.clone()),
             ("REDIS_URL", address(OLD)),
             ("OLD_PASSWORD", OLD.to_owned()),
             ("NEW_PASSWORD", NEW.to_owned()),
@@ -157,7 +161,6 @@ async fn every_command_does_what_the_page_says() {
         socket.expect("new_message").await;
 
         // The dump is a messenger: the same people and texts, and the history of a copy.
-        let copy = cluster.database_url().rsplit_once('/').unwrap().0.to_owned() + "/messenger_restored";
         let restored = Deployment::cluster(1, 1).postgres(&postgres).env("DATABASE_URL", copy).start().await;
         let login = json!({"username": ann.username, "password": ann.password});
         let tokens = restored.rest().post("/auth/login", login).await.ok(200);
