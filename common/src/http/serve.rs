@@ -43,9 +43,6 @@ const ADMIN_HEAD: Duration = Duration::from_secs(2);
 const ADMIN_CONNECTION: Duration = Duration::from_secs(10);
 /// Connections that a drain takes from the kernel's queue at most.
 const LAST_CONNECTIONS: usize = 16_384;
-/// Bytes that wait in the kernel for a connection at most, beside those that are on their way.
-#[cfg(target_os = "linux")]
-const UNSENT_BYTES: u32 = 128 << 10;
 /// A client is asked to leave an idle connection this long before it is closed. Otherwise a
 /// request may cross the closing: the client cannot know then whether it was served.
 const LEAVE_EARLY: Duration = Duration::from_secs(2);
@@ -193,17 +190,6 @@ pub fn unbound_sending(stream: &TcpStream) {
     set_user_timeout(stream, None);
 }
 
-/// Bounds what the kernel holds for a client that takes nothing: its buffer grows to megabytes with
-/// the speed at which the client read before.
-fn bound_unsent(stream: &TcpStream) {
-    #[cfg(target_os = "linux")]
-    if let Err(error) = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES) {
-        tracing::debug!(%error, "no TCP_NOTSENT_LOWAT");
-    }
-    #[cfg(not(target_os = "linux"))]
-    let _ = stream;
-}
-
 fn set_user_timeout(stream: &TcpStream, timeout: Option<Duration>) {
     #[cfg(target_os = "linux")]
     if let Err(error) = socket2::SockRef::from(stream).set_tcp_user_timeout(timeout) {
@@ -241,7 +227,6 @@ async fn begin(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "no TCP_NODELAY");
     }
-    bound_unsent(&stream);
     let unread = |stream| Some((Socket::new(stream, Bytes::new()), Extensions::new()));
     let Some((upgrades, place)) = upgrades.zip(accepted.place.as_ref()) else { return unread(stream) };
     let read = tokio::select! {

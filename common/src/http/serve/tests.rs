@@ -308,38 +308,3 @@ async fn survives_without_descriptors() {
     assert_eq!(bounded(done).await.expect("no panic"), ExitCode::SUCCESS);
     println!("survived");
 }
-
-/// `tx_queue` of the server's end of a connection: bytes that were written and not acknowledged.
-#[cfg(target_os = "linux")]
-fn unacknowledged(server: SocketAddr, client: SocketAddr) -> Option<u64> {
-    let (from, to) = (format!(":{:04X}", server.port()), format!(":{:04X}", client.port()));
-    let table = std::fs::read_to_string("/proc/net/tcp").expect("the kernel's table");
-    let row = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-    let row = row.into_iter().find(|row| row[1].ends_with(&from) && row[2].ends_with(&to))?;
-    u64::from_str_radix(row[4].split(':').next()?, 16).ok()
-}
-
-#[cfg(target_os = "linux")]
-#[tokio::test]
-async fn the_kernel_holds_little_for_a_client_that_stopped_reading() {
-    let long = "x".repeat(64 << 20);
-    let (address, ..) = server(Router::new().route("/", get(async move || long))).await;
-    let mut stream = TcpStream::connect(address).await.expect("accepted");
-    ask(&mut stream, "/").await;
-    // Its buffers grow with what is taken at once.
-    let (mut taken, mut bytes) = (0, vec![0; 1 << 20]);
-    while taken < 32 << 20 {
-        taken += bounded(stream.read(&mut bytes)).await.expect("read");
-    }
-    let client = stream.local_addr().expect("connected");
-    let (mut held, mut before) = (None, None);
-    bounded(async {
-        while held.is_none() || held != before {
-            before = held;
-            tokio::time::sleep(Duration::from_millis(200)).await;
-            held = unacknowledged(address, client);
-        }
-    })
-    .await;
-    assert!(held.is_some_and(|bytes| bytes > 0 && bytes <= 2 * u64::from(UNSENT_BYTES)), "{held:?}");
-}
