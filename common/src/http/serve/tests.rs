@@ -133,12 +133,7 @@ async fn a_request_that_never_ends_is_over_at_the_deadline() {
 
 #[tokio::test]
 async fn the_admin_port_answers_while_draining() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = listener.local_addr().expect("bound");
-    let lifecycle = Lifecycle::new();
-    let metrics = crate::metrics::Metrics::new(crate::config::Program::Api);
-    let admin = crate::http::admin::router(metrics, lifecycle.readiness().clone());
-    lifecycle.spawn("admin", serve_admin(listener, admin, lifecycle.clone()));
+    let (address, lifecycle) = admin_port().await;
     let flag = lifecycle.readiness().register(DATABASE);
     let started = lifecycle.readiness().register(STARTED);
 
