@@ -21,6 +21,7 @@ both_forms!(
     a_path_is_the_same_with_and_without_its_trailing_slash,
     an_id_that_is_no_number_is_told,
     hostile_paths_and_queries_are_answered,
+    hostile_cursors_are_answered,
     fields_that_nobody_knows_are_ignored,
 );
 
@@ -260,6 +261,35 @@ async fn hostile_paths_and_queries_are_answered(d: &Deployment) {
     let long = format!("/users?q={}", "x".repeat(6000));
     let answer = user.rest.get(&long).await;
     assert!(answer.status < 500, "{}", answer.body);
+}
+
+/// Each letter begins some list's cursors (`common/src/store/cursor.rs`).
+async fn hostile_cursors_are_answered(d: &Deployment) {
+    let user = d.user().await;
+    let chat = user.group_id(&[]).await;
+    let lists = [
+        "/chats/?".to_owned(),
+        format!("/chats/{chat}/members?"),
+        format!("/chats/{chat}/pins?"),
+        format!("/chats/{chat}/invites?"),
+        format!("/messages/chat/{chat}?"),
+        "/messages/search?q=x&".to_owned(),
+        "/users?q=x&".to_owned(),
+        "/users/blocked?".to_owned(),
+        "/auth/sessions?".to_owned(),
+        "/ws/online-users?".to_owned(),
+    ];
+    for list in lists {
+        for letter in ["b", "c", "f", "h", "ha", "hb", "i", "m", "p", "s", "u", ""] {
+            for key in ["0", "-1", "-9223372036854775808", "9223372036854775807", "-9223372036854775808.1", "1.0"] {
+                let answer = user.rest.get(&format!("{list}cursor={letter}{key}")).await;
+                assert!([200, 422].contains(&answer.status), "{list}{letter}{key}: {} {}", answer.status, answer.body);
+            }
+        }
+    }
+    for key in ["f0", "f-9223372036854775808"] {
+        assert_eq!(user.rest.get(&format!("/messages/search?q=x&cursor={key}")).await.faulty_fields(), ["cursor"]);
+    }
 }
 
 async fn fields_that_nobody_knows_are_ignored(d: &Deployment) {
