@@ -25,6 +25,7 @@ mod g5_notices;
 mod g5_presence;
 mod g5_sweeper;
 mod g6_access;
+mod g6_behind;
 mod g6_identity;
 mod g7_notices;
 mod g7_slow_readers;

@@ -67,7 +67,8 @@ impl<C: Reader> Feed<C> {
         }
     }
 
-    /// Moves a subscription on that is behind, from a piece of the log and from the ring.
+    /// Moves a subscription on that is behind, from a piece of the log and from the ring. One whose
+    /// user was removed ends where the ring does not reach down to it.
     pub fn catch_up(&mut self, key: usize, piece: Option<&Piece>, handed: &mut impl Handed) -> Step {
         loop {
             let Some(sub) = self.subs.get(key).filter(|sub| sub.phase == Phase::Behind) else { return Step::Done };
@@ -77,8 +78,9 @@ impl<C: Reader> Feed<C> {
             if self.doubted > 0 {
                 return Step::Done;
             }
-            let cursor = sub.cursor;
-            let next = piece.map_or(Next::Unknown, |piece| piece.next_after(cursor));
+            let (cursor, ends) = (sub.cursor, sub.ends_at.is_some());
+            // The log has the texts of now: whose removal is known has no right to them (G6).
+            let next = piece.filter(|_| !ends).map_or(Next::Unknown, |piece| piece.next_after(cursor));
             let given = match next {
                 Next::Events(events) => self.give_all(key, events, handed),
                 Next::Pruned => return Step::Lost,
@@ -92,6 +94,10 @@ impl<C: Reader> Feed<C> {
                     }
                     match (self.ring.after(cursor).cloned(), next) {
                         (Some(event), _) => self.give(key, &event, handed),
+                        (None, _) if ends => {
+                            self.end(key);
+                            return Step::Done;
+                        }
                         (None, Next::Hole) => return Step::Lost,
                         (None, _) => return Step::Read(cursor),
                     }

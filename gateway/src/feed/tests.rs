@@ -224,6 +224,21 @@ fn one_who_is_behind_ends_with_the_removal_too_and_hears_nothing_else_before_it(
 }
 
 #[test]
+fn one_who_was_removed_reads_the_log_no_further() {
+    for late in [None, Some(piece(0, &[1, 2], 3, 0))] {
+        let mut feed = feed_at(0);
+        let (client, key) = live(&mut feed, 1);
+        client.room.set(Some(0));
+        offer(&mut feed, &[1]);
+        feed.on_event(&leaving(2, 1), 0, &mut ignore);
+        feed.on_event(&event_of(3, EventKind::MessageEdited), 0, &mut ignore);
+        client.room.set(None);
+        assert_eq!(catch_up(&mut feed, key, late.as_ref()), Step::Done, "the text of 1 is the edited one");
+        assert_eq!((client.read(), client.ended.take()), (vec![], vec![Some(Seq(0))]));
+    }
+}
+
+#[test]
 fn the_head_is_compared_at_each_confirmation_once_it_is_known() {
     let mut feed = feed();
     assert_eq!(feed.on_channel_up(), None, "nothing was read yet");
