@@ -5,6 +5,7 @@ use super::stored_time::Time;
 use crate::error::{Error, Result};
 use crate::id::{ChatId, MessageId, Seq, UserId};
 use crate::model::{HistoryPage, Message, Reaction};
+use crate::words::Words;
 use async_trait::async_trait;
 use sqlx::FromRow;
 
@@ -25,6 +26,8 @@ pub struct NewMessage {
     pub reply_to_id: Option<MessageId>,
     /// The members that its text mentions, found by [`super::Marks::mentioned`].
     pub mentions: Vec<Mention>,
+    /// The words of its text, made before its turn to be committed.
+    pub words: Words,
 }
 
 /// A member whom a text mentions.

@@ -19,6 +19,7 @@ pub use self::fts5::Fts5Term;
 pub use self::query::{Query, Refused};
 pub use self::stem::Language;
 
+use std::sync::Arc;
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
@@ -45,70 +46,118 @@ struct Word {
     glued: bool,
 }
 
-/// The words of a text in the form of Postgres' `tsvector`, with their places. Of a text with more
-/// than Postgres keeps, the first ones.
-pub fn vector(text: &str) -> String {
-    let mut vector = String::with_capacity(text.len() * 2);
-    let mut bytes = 0;
-    for (word, place) in words(text).iter().zip(1..=PLACES_PER_TEXT) {
-        bytes += word.folded.len() + PLACE_BYTES;
-        if bytes > BYTES_PER_TEXT {
-            break;
-        }
-        if place > 1 {
-            vector.push(' ');
-        }
-        // A word holds neither a quote nor a backslash.
-        vector.push('\'');
-        vector.push_str(&word.folded);
-        vector.push_str("':");
-        vector.push_str(&place.to_string());
+/// The words of a text, in their order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Words(Arc<[Word]>);
+
+impl Words {
+    /// Those of that text.
+    pub fn of(text: &str) -> Self {
+        Self(words(text).into())
     }
-    vector
+
+    /// How many they are.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// In the form of Postgres' `tsvector`, with their places. Where they are more than Postgres
+    /// keeps, the first ones.
+    pub fn vector(&self) -> String {
+        let mut vector = String::new();
+        let mut bytes = 0;
+        for (word, place) in self.0.iter().zip(1..=PLACES_PER_TEXT) {
+            bytes += word.folded.len() + PLACE_BYTES;
+            if bytes > BYTES_PER_TEXT {
+                break;
+            }
+            if place > 1 {
+                vector.push(' ');
+            }
+            // A word holds neither a quote nor a backslash.
+            vector.push('\'');
+            vector.push_str(&word.folded);
+            vector.push_str("':");
+            vector.push_str(&place.to_string());
+        }
+        vector
+    }
+
+    /// With a space between.
+    pub fn line(&self) -> String {
+        let words: Vec<_> = self.0.iter().map(|word| word.folded.as_str()).collect();
+        words.join(" ")
+    }
 }
 
-/// The words of a text with a space between.
-pub fn line(text: &str) -> String {
-    let words: Vec<_> = words(text).into_iter().map(|word| word.folded).collect();
-    words.join(" ")
+/// [`Words::vector`] of a text.
+pub fn vector(text: &str) -> String {
+    Words::of(text).vector()
+}
+
+/// How many words a text has, or a few more: counted without folding a letter.
+pub fn count(text: &str) -> usize {
+    let mut count = 0;
+    scan(text, |_, _, part| {
+        count += usize::from(matches!(part, Part::Begins { .. }));
+        true
+    });
+    count
 }
 
 fn words(text: &str) -> Vec<Word> {
     let mut words: Vec<Word> = Vec::new();
-    // Whether the next letter goes on with the last word.
-    let mut open = false;
-    for (place, c) in text.chars().enumerate() {
-        let glued = words.last().is_some_and(|word| word.end == place);
-        if script::is_spaceless(c) || script::is_emoji(c) {
-            open = false;
-            begin(&mut words, c, place, glued);
-        } else if is_combining_mark(c) || script::joins(c) {
-            // It belongs to the letter before it; alone it is nothing.
-            if let Some(word) = words.last_mut().filter(|word| word.end == place) {
-                push(&mut word.folded, c);
-                word.end = place + 1;
-            }
-        } else if c.is_alphanumeric() {
-            match words.last_mut().filter(|_| open && glued) {
-                Some(word) => {
-                    push(&mut word.folded, c);
-                    word.end = place + 1;
-                }
-                None => begin(&mut words, c, place, glued),
-            }
-            open = true;
-        } else {
-            open = false;
+    scan(text, |c, place, part| match (part, words.last_mut()) {
+        (Part::GoesOn, Some(word)) => {
+            push(&mut word.folded, c);
+            word.end = place + 1;
+            true
         }
-    }
+        (Part::GoesOn, None) => false,
+        (Part::Begins { glued }, _) => {
+            let mut folded = String::new();
+            push(&mut folded, c);
+            let is_word = !folded.is_empty();
+            if is_word {
+                words.push(Word { folded, start: place, end: place + 1, glued });
+            }
+            is_word
+        }
+    });
     words
 }
 
-fn begin(words: &mut Vec<Word>, c: char, place: usize, glued: bool) {
-    let mut folded = String::new();
-    push(&mut folded, c);
-    if !folded.is_empty() {
-        words.push(Word { folded, start: place, end: place + 1, glued });
+/// What a character is to the words of its text.
+enum Part {
+    /// The first of a word. `glued`: nothing stands between it and the word before.
+    Begins { glued: bool },
+    /// One more of the last word.
+    GoesOn,
+}
+
+/// Tells of each character that is part of a word, with its place. The answer says whether it is
+/// one: a letter that folds to nothing is none.
+fn scan(text: &str, mut is_part: impl FnMut(char, usize, Part) -> bool) {
+    // Whether the next letter goes on with the last word, and where that ends.
+    let (mut open, mut end) = (false, None);
+    for (place, c) in text.chars().enumerate() {
+        let glued = end == Some(place);
+        let part = if script::is_spaceless(c) || script::is_emoji(c) {
+            open = false;
+            Some(Part::Begins { glued })
+        } else if is_combining_mark(c) || script::joins(c) {
+            // It belongs to the letter before it; alone it is nothing.
+            glued.then_some(Part::GoesOn)
+        } else if c.is_alphanumeric() {
+            let goes_on = std::mem::replace(&mut open, true) && glued;
+            Some(if goes_on { Part::GoesOn } else { Part::Begins { glued } })
+        } else {
+            open = false;
+            None
+        };
+        if part.is_some_and(|part| is_part(c, place, part)) {
+            end = Some(place + 1);
+        }
     }
 }
 

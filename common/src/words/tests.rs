@@ -57,6 +57,14 @@ fn what_is_no_letter_parts_words_and_harms_nobody() {
 }
 
 #[test]
+fn words_are_counted_as_they_are_found() {
+    for text in ["", "...", "\u{301}a", "B a, b", "Élan e\u{301}cole", "中文字", "a中b 👍🏽👨‍👩‍👧 x", "한국어 คำ"]
+    {
+        assert_eq!(count(text), folded(text).len(), "{text}");
+    }
+}
+
+#[test]
 fn all_words_must_occur_and_the_last_by_its_beginning() {
     assert!(finds("world hello", "Hello, world!"));
     assert!(!finds("hello moon", "Hello, world!"));

@@ -14,6 +14,7 @@ use crate::model::{Chat, Message};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Committed, NewGroup, NewMessage, NewUser, NoticeBody, Store, UserNotice};
 use crate::traces::Traces;
+use crate::words::Words;
 use async_trait::async_trait;
 use messenger_testing::{until, within};
 use parking_lot::Mutex;
@@ -136,6 +137,7 @@ impl World {
             client_message_id: None,
             reply_to_id: None,
             mentions: Vec::new(),
+            words: Words::of(text),
         };
         let batch = self.store.send(vec![message]).await.unwrap();
         assert!(batch.results.iter().all(Result::is_ok));

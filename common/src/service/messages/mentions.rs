@@ -17,23 +17,27 @@ const MENTIONS_A_MESSAGE: usize = 10;
 /// reading comes first.
 type Readings = Vec<String>;
 
-/// The members that the text mentions. Each may be notified with the whole message, so every ten
-/// after the first ten cost what a message costs. `RateLimited`.
-pub(super) async fn charged(ctx: &Context, by: &AuthUser, chat: ChatId, text: &str) -> Result<Vec<Mention>> {
-    let found = find(ctx, chat, by.user_id, text).await?;
-    ctx.charge_further(by, further_price(&found, by.user_id)).await?;
-    Ok(found)
+/// The names that a text may mention, each once.
+pub(super) struct Names(Vec<Readings>);
+
+impl Names {
+    /// Those of that text.
+    pub(super) fn of(text: &str) -> Self {
+        Self(names(text))
+    }
+
+    /// Further messages that they cost: each may be notified with the whole message, so every ten
+    /// after the first ten and the author cost one. Whether they are members, or are notified, is
+    /// not asked: a lower price would say who muted the chat or blocked the author, and nothing is
+    /// looked up for who cannot pay.
+    pub(super) fn further_price(&self, author: &str) -> usize {
+        let author = author.to_ascii_lowercase();
+        self.0.iter().filter(|readings| !readings.contains(&author)).count().saturating_sub(1) / MENTIONS_A_MESSAGE
+    }
 }
 
-/// Members who are not notified cost as much: a lower price would say who muted the chat or blocked
-/// the author.
-fn further_price(mentions: &[Mention], author: UserId) -> usize {
-    mentions.iter().filter(|one| one.user_id != author).count().saturating_sub(1) / MENTIONS_A_MESSAGE
-}
-
-/// The members that the text mentions. Costs nothing for a text without an `@`.
-async fn find(ctx: &Context, chat: ChatId, by: UserId, text: &str) -> Result<Vec<Mention>> {
-    let names = names(text);
+/// The members that are mentioned.
+pub(super) async fn find(ctx: &Context, chat: ChatId, by: UserId, Names(names): Names) -> Result<Vec<Mention>> {
     if names.is_empty() {
         return Ok(Vec::new());
     }
@@ -107,15 +111,12 @@ mod tests {
 
     #[test]
     fn every_ten_who_are_mentioned_cost_a_message() {
-        let price = |notified: i64, silent: i64| {
-            let all = (0..notified + silent).map(|n| Mention { user_id: UserId(n), notify: n < notified });
-            further_price(&all.collect::<Vec<_>>(), UserId(-1))
+        let price = |names: usize, author: &str| {
+            let text: Vec<_> = (0..names).map(|n| format!("@user{n}")).collect();
+            Names::of(&text.join(" ")).further_price(author)
         };
-        let of = [0, 1, 10, 11, 20, 21, 50].map(|notified| price(notified, 0));
-        assert_eq!(of, [0, 0, 0, 1, 1, 2, 4]);
-        assert_eq!(price(10, 40), 4, "the price does not say who is silent");
-        let eleven: Vec<_> = (0..11).map(|n| Mention { user_id: UserId(n), notify: true }).collect();
-        assert_eq!(further_price(&eleven, UserId(3)), 0, "authors mention themselves for nothing");
+        assert_eq!([0, 1, 10, 11, 20, 21, 50, 60].map(|names| price(names, "ann")), [0, 0, 0, 1, 1, 2, 4, 4]);
+        assert_eq!(price(11, "User3"), 0, "authors mention themselves for nothing");
     }
 
     #[test]

@@ -17,7 +17,13 @@ use crate::error::{Error, Result};
 use crate::id::{ChatId, MessageId, UserId};
 use crate::model::{HistoryPage, Message};
 use crate::store::{HistoryFrom, NewMessage, Sent};
+use crate::words::{self, Words};
+use mentions::Names;
 use utoipa::ToSchema;
+
+/// Words of a text that cost what a message costs: each is an entry in the index by which search
+/// finds it. A text in letters has fewer; one in ideographs has a word for each.
+const WORDS_PER_MESSAGE: usize = 1024;
 
 /// A new message.
 #[derive(Clone, Debug, Default, ToSchema)]
@@ -177,9 +183,10 @@ pub async fn edit(
     let (body, mut faults) = body.into().split();
     content(ctx, &mut faults, &body.text, None);
     faults.none()?;
+    let names = charged(ctx, by, &body.text).await?;
     let mentions = if body.text.contains('@') {
         let chat = ctx.store.chat_of(id).await?.ok_or(Error::MessageNotFound)?;
-        mentions::charged(ctx, by, chat, &body.text).await?
+        mentions::find(ctx, chat, by.user_id, names).await?
     } else {
         Vec::new()
     };
@@ -203,11 +210,21 @@ fn content(ctx: &Context, faults: &mut Faults, text: &str, client_message_id: Op
 }
 
 async fn commit(ctx: &Context, by: &AuthUser, body: SendMessage) -> Result<Sent> {
-    let mentions = mentions::charged(ctx, by, body.chat_id, &body.text).await?;
+    let names = charged(ctx, by, &body.text).await?;
+    let mentions = mentions::find(ctx, body.chat_id, by.user_id, names).await?;
     ctx.sends.send(NewMessage { mentions, ..message(by, body) }).await
 }
 
+/// Counts what a text costs beside its message, before anything is done for it. `RateLimited`.
+async fn charged(ctx: &Context, by: &AuthUser, text: &str) -> Result<Names> {
+    let names = Names::of(text);
+    let words = words::count(text).saturating_sub(1) / WORDS_PER_MESSAGE;
+    ctx.charge_further(by, names.further_price(&by.username) + words).await?;
+    Ok(names)
+}
+
 fn message(by: &AuthUser, body: SendMessage) -> NewMessage {
+    let words = Words::of(&body.text);
     NewMessage {
         chat_id: body.chat_id,
         author_id: by.user_id,
@@ -216,5 +233,6 @@ fn message(by: &AuthUser, body: SendMessage) -> NewMessage {
         client_message_id: body.client_message_id,
         reply_to_id: body.reply_to_id,
         mentions: Vec::new(),
+        words,
     }
 }

@@ -5,6 +5,9 @@
 //! the log for all of them. Beside a slow commit another one begins, for other chats: a chat whose
 //! row is locked delays only itself.
 
+mod batch;
+
+use self::batch::Batch;
 use crate::error::{Error, Result};
 use crate::event::Traced;
 use crate::id::ChatId;
@@ -24,8 +27,6 @@ use tokio_util::sync::CancellationToken;
 
 /// A commit that takes longer than this no longer holds up the next one.
 const SLOW: Duration = Duration::from_millis(25);
-/// Sends of one transaction.
-const MAX_BATCH: usize = 256;
 /// Sends that may wait. The next one gets `Unavailable`. Up to as many more are held back behind
 /// slow commits (twice as many after a failure).
 const MAX_WAITING: usize = 8192;
@@ -167,39 +168,32 @@ impl Committer {
 
     /// The waiting entries that may be committed now.
     fn batch(&mut self) -> Vec<Entry> {
-        let mut batch = Vec::new();
-        let mut keys = HashSet::new();
+        let mut batch = Batch::default();
         for entry in std::mem::take(&mut self.held) {
-            self.admit(entry, &mut batch, &mut keys);
+            self.admit(entry, &mut batch);
         }
-        while batch.len() < MAX_BATCH
+        while batch.has_room()
             && self.held.len() < MAX_WAITING
             && let Ok(entry) = self.entries.try_recv()
         {
-            self.admit(entry, &mut batch, &mut keys);
+            self.admit(entry, &mut batch);
         }
-        batch
+        batch.entries
     }
 
-    /// The store takes no two entries of one author, chat and `client_message_id` at once: the
-    /// later one waits, and finds the first.
-    fn admit(&mut self, entry: Entry, batch: &mut Vec<Entry>, keys: &mut HashSet<(i64, i64, String)>) {
+    fn admit(&mut self, mut entry: Entry, batch: &mut Batch) {
         let message = &entry.message;
-        let fits = batch.len() < MAX_BATCH
+        let fits = batch.has_room()
             && !self.busy.contains(&message.chat_id)
-            && self.may_share(message.chat_id, batch)
-            && match &message.client_message_id {
-                Some(id) => keys.insert((message.author_id.0, message.chat_id.0, id.clone())),
-                None => true,
-            };
+            && self.may_share(message.chat_id, &batch.entries)
+            && batch.takes(message);
         if !fits {
             return self.held.push_back(entry);
         }
-        let mut entry = entry;
         if let Some(span) = &mut entry.span {
             span.moment("transaction begins");
         }
-        batch.push(entry);
+        batch.entries.push(entry);
     }
 
     /// A suspect shares a batch with no other chat, and leaves the others a commit of their own.
@@ -280,7 +274,7 @@ fn publish_and_answer(
             fail(batch, Error::unavailable, &reason);
             return Some(reason);
         }
-        Err(error) => fail(batch, Error::internal, &inside(&error)),
+        Err(error) => fail(batch, Error::internal, &error.cause()),
     }
     None
 }
@@ -333,11 +327,6 @@ fn fail(entries: impl IntoIterator<Item = Entry>, error: fn(String) -> Error, re
         }
         drop(entry.answer.send(Err(error(reason.to_owned()))));
     }
-}
-
-/// An error's own words and its source's, for the log.
-fn inside(error: &Error) -> String {
-    error.cause()
 }
 
 #[cfg(test)]

@@ -80,6 +80,7 @@ pub async fn search(
     }
     let mut page = query.page.check(&mut faults);
     faults.none()?;
+    ctx.charge_further_requests(by, REQUESTS_PER_SEARCH - 1).await?;
     if let Some(chat) = query.chat_id {
         let access = ctx.store.access(&[(chat, by.user_id)]).await?.into_iter().next().flatten();
         if access.ok_or(Error::ChatNotFound)?.role.is_none() {
@@ -91,7 +92,6 @@ pub async fn search(
         return Ok(Page { items, next_cursor: None });
     };
     let limit = page.limit;
-    ctx.charge_further_requests(by, REQUESTS_PER_SEARCH - 1).await?;
     let wanted = SearchFor { query: read, chat: query.chat_id, author: query.author_id };
     let _turn = ctx.searches.turn().await?;
     for _ in 0..READS {

@@ -55,6 +55,30 @@ async fn words_are_merged_once_they_are_many_or_wait_for_long() {
     }
 }
 
+/// The list of pending entries is bounded by bytes, and the send that finds it full merges it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_few_messages_of_many_words_are_merged_at_once() {
+    let (store, at) = unmerged(4).await;
+    let ann = at.user().await;
+    let chat = at.group(&ann, &[]).await.id;
+    at.send(chat, &ann, "first").await;
+    assert!(!store.merge_words(NOW).await.unwrap());
+    let many = "字 ".repeat(4096);
+    for _ in 0..15 {
+        at.send(chat, &ann, &many).await;
+    }
+    assert!(store.merge_words(NOW).await.unwrap(), "they may wait yet");
+    let last = at.send(chat, &ann, &many).await;
+    assert!(!store.merge_words(NOW).await.unwrap());
+    assert_eq!(at.number(WORDS_WAITING).await, 0);
+    // Edits take no new number.
+    for _ in 0..16 {
+        store.edit(last.id, ann.id, many.clone(), Vec::new()).await.unwrap();
+    }
+    assert!(!store.merge_words(NOW).await.unwrap());
+    assert_eq!(at.number(WORDS_WAITING).await, 0);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_node_merges_and_nobody_waits_for_it() {
     let (_, at) = unmerged(4).await;

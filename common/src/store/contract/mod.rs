@@ -29,6 +29,7 @@ use crate::error::Error;
 use crate::event::{EventBody, LogEvent};
 use crate::id::{ChatId, MessageId, Seq, SessionId, UserId};
 use crate::model::{Chat, HistoryPage, Message, Page, Role, User};
+use crate::words::Words;
 use messenger_testing::postgres;
 use sqlx::{AssertSqlSafe, Connection};
 use std::path::PathBuf;
@@ -257,6 +258,7 @@ pub(super) fn new(chat: ChatId, author: &User, text: &str) -> NewMessage {
         client_message_id: None,
         reply_to_id: None,
         mentions: Vec::new(),
+        words: Words::of(text),
     }
 }
 

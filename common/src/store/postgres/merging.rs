@@ -7,6 +7,7 @@
 use super::PostgresStore;
 use crate::error::{Error, Result};
 use crate::store::fault::{Fault, code};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -14,6 +15,9 @@ use tokio::time::timeout;
 /// 500, 1,000, 2,000, 4,000 and 8,000 at once: 48, 25, 19, 15 and 12. A question to the index that
 /// names many chats and ids reads what waits in 4 µs a message.
 const MOST: i64 = 4_000;
+/// Words of this node's that wait until they are merged: some 2 MB of the 8 MB that the list of
+/// pending ones may have. Ordinary messages have fewer when they are [`MOST`].
+const MOST_WORDS: usize = 65_536;
 /// The longest time between two merges, in seconds, while messages are written.
 const LONGEST_UNMERGED_SECS: f64 = 5.0;
 /// The bounds of a merge, which takes longer than a statement of a request may. A lock on the index
@@ -24,8 +28,15 @@ const SETTINGS: &str =
 const TIMEOUT: Duration = Duration::from_secs(35);
 
 impl PostgresStore {
+    /// So many words were written, which wait to be merged.
+    pub(super) fn wrote_words(&self, words: usize) {
+        self.unmerged.fetch_add(words, Relaxed);
+    }
+
     /// Merges what waits, if it is due. Leaves the connections that sends may need.
     pub(super) async fn merge(&self, written: Duration) -> Result<bool> {
+        let words = self.unmerged.load(Relaxed);
+        let most = if words < MOST_WORDS { MOST } else { 0 };
         let merged = async {
             let Some(mut lease) = self.pool.begin_aside().await? else { return Ok(Some(true)) };
             let connection = lease.connection();
@@ -34,7 +45,7 @@ impl PostgresStore {
                 sqlx::query_scalar::<_, Option<bool>>(
                     "select messenger_merge_words_v1($1, make_interval(secs => $2), make_interval(secs => $3))",
                 )
-                .bind(MOST)
+                .bind(most)
                 .bind(LONGEST_UNMERGED_SECS)
                 .bind(written.as_secs_f64())
                 .fetch_one(connection)
@@ -49,7 +60,12 @@ impl PostgresStore {
         };
         match timeout(TIMEOUT, merged).await {
             Ok(merged) => {
-                merged?.ok_or_else(|| Error::internal("the role of DATABASE_URL does not own the index messages_found"))
+                let none = || Error::internal("the role of DATABASE_URL does not own the index messages_found");
+                let waits = merged?.ok_or_else(none)?;
+                if !waits {
+                    self.unmerged.fetch_sub(words, Relaxed);
+                }
+                Ok(waits)
             }
             Err(_) => Err(Error::unavailable("the database did not merge the words of messages in time")),
         }

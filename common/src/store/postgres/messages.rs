@@ -66,7 +66,7 @@ impl Messages for PostgresStore {
                 chats.push(entry.chat_id.0);
                 authors.push(entry.author_id.0);
                 texts.push(entry.text.as_str());
-                worded.push(words::vector(&entry.text));
+                worded.push(entry.words.vector());
                 clients.push(entry.client_message_id.as_deref());
                 digests.push(entry.client_message_id.as_ref().map(|_| digest(&entry.text)));
                 replies.push(entry.reply_to_id.map(|id| id.0));
@@ -95,6 +95,7 @@ impl Messages for PostgresStore {
                     .fetch_all(lease.connection())
                     .await;
                 rows = lease.end_written(sent).await?;
+                self.wrote_words(batch.iter().map(|entry| entry.words.count()).sum());
             }
             let outbox = rows.iter().find_map(|row| row.outbox_id).map(OutboxId);
             let mut rows = rows.into_iter();
@@ -147,7 +148,9 @@ impl Messages for PostgresStore {
         text: String,
         mentions: Vec<Mention>,
     ) -> Result<(Message, Committed)> {
-        self.change(|tx| Box::pin(changes::edit(tx, message, by, &text, &mentions))).await
+        let edited = self.change(|tx| Box::pin(changes::edit(tx, message, by, &text, &mentions))).await?;
+        self.wrote_words(words::count(&text));
+        Ok(edited)
     }
 
     async fn chat_of(&self, message: MessageId) -> Result<Option<ChatId>> {

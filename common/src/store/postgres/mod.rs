@@ -47,6 +47,7 @@ use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow, Postgres};
 use sqlx::query::QueryAs;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -67,6 +68,8 @@ pub struct PostgresStore {
     outbox: Arc<LowWater>,
     /// Messages were written, whose words wait to be merged.
     written: Arc<Notify>,
+    /// How many words this node wrote since it last found them merged.
+    unmerged: Arc<AtomicUsize>,
     /// See [`FEW`].
     few: usize,
     replica: Option<Arc<Replica>>,
@@ -86,6 +89,7 @@ impl PostgresStore {
             pool: Pool::new(options(url, authorities)?, pool_size),
             outbox: Arc::default(),
             written: Arc::default(),
+            unmerged: Arc::default(),
             few: FEW,
             replica: None,
         })

@@ -57,11 +57,11 @@ impl Messages for SqliteStore {
             let mut places: BTreeMap<ChatId, Option<Place>> = BTreeMap::new();
             let mut payload = OutboxPayload::default();
             let mut outcomes = Vec::with_capacity(batch.len());
-            let mut said: Vec<Said<'_>> = Vec::with_capacity(batch.len());
+            let mut said: Vec<Said> = Vec::with_capacity(batch.len());
             for entry in &batch {
                 let outcome = send_one(&mut transaction, entry, &mut places, now).await?;
                 if let Outcome::Stored(stored, _) = &outcome {
-                    said.push((stored.id, entry.chat_id, &entry.text));
+                    said.push((stored.id, entry.chat_id, entry.words.line()));
                     let notified = send::notified(&entry.mentions, entry.author_id, &stored.mentions);
                     if !notified.is_empty() {
                         payload.mentioned.push((entry.chat_id, stored.seq, notified));

@@ -9,7 +9,7 @@ use crate::model::{Message, Page};
 use crate::store::fault::Fault;
 use crate::store::search::{FoundRow, Wordless};
 use crate::store::{PageRequest, Search, SearchFor, cursor};
-use crate::words::{self, Fts5Term, Query};
+use crate::words::{Fts5Term, Query, Words};
 use async_trait::async_trait;
 use sqlx::query::QueryAs;
 use sqlx::{AssertSqlSafe, SqliteConnection};
@@ -110,7 +110,7 @@ impl Search for SqliteStore {
             let pairs: Vec<_> = found.iter().map(|one| (one.id, &one.text)).collect();
             let same: Vec<MessageId> = same.bind(json(&pairs)?).fetch_all(&mut *transaction).await?;
             let same = found.iter().filter(|one| same.contains(&one.id));
-            let same: Vec<Said<'_>> = same.map(|one| (one.id, one.chat_id, one.text.as_str())).collect();
+            let same: Vec<Said> = same.map(|one| (one.id, one.chat_id, Words::of(&one.text).line())).collect();
             keep_missing_words(&mut transaction, &same).await?;
             commit(transaction, found.len()).await
         })
@@ -170,13 +170,13 @@ impl SqliteStore {
     }
 }
 
-/// A message whose words are to be kept.
-pub(super) type Said<'a> = (MessageId, ChatId, &'a str);
+/// A message whose words are to be kept: their [line](Words::line).
+pub(super) type Said = (MessageId, ChatId, String);
 
 /// Keeps the words of messages that are stored as ones that have them. One statement: each costs a
 /// turn between two threads.
-pub(super) async fn keep_words(connection: &mut SqliteConnection, said: &[Said<'_>]) -> Result<(), Fault> {
-    let rows: Vec<_> = said.iter().map(|(id, chat, text)| (id, words::line(text), format!("c{chat}"))).collect();
+pub(super) async fn keep_words(connection: &mut SqliteConnection, said: &[Said]) -> Result<(), Fault> {
+    let rows: Vec<_> = said.iter().map(|(id, chat, words)| (id, words, format!("c{chat}"))).collect();
     let kept = sqlx::query(
         "insert into message_words (rowid, words, chat)
          select value ->> 0, value ->> 1, value ->> 2 from json_each($1)",
@@ -186,7 +186,7 @@ pub(super) async fn keep_words(connection: &mut SqliteConnection, said: &[Said<'
 }
 
 /// Keeps the words of texts that are stored since longer.
-pub(super) async fn keep_missing_words(connection: &mut SqliteConnection, said: &[Said<'_>]) -> Result<(), Fault> {
+pub(super) async fn keep_missing_words(connection: &mut SqliteConnection, said: &[Said]) -> Result<(), Fault> {
     keep_words(connection, said).await?;
     let ids: Vec<_> = said.iter().map(|(id, ..)| id).collect();
     let kept = sqlx::query("update messages set worded = 1 where id in (select value from json_each($1))");

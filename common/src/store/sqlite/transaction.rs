@@ -14,6 +14,7 @@ use crate::store::messages::{MessageRow, stored_users};
 use crate::store::outbox::OutboxPayload;
 use crate::store::stored_time::Time;
 use crate::store::{OutboxId, SettingsPatch};
+use crate::words::Words;
 use async_trait::async_trait;
 use sqlx::{Sqlite, SqliteConnection};
 
@@ -251,7 +252,7 @@ impl Transaction for Writing {
         // The trigger forgot the words of the text before.
         let chat = sqlx::query_scalar("select chat_id from messages where id = $1");
         let chat = chat.bind(message).fetch_one(&mut *self.inner).await?;
-        keep_missing_words(&mut self.inner, &[(message, chat, text)]).await
+        keep_missing_words(&mut self.inner, &[(message, chat, Words::of(text).line())]).await
     }
 
     async fn erase_text(&mut self, message: MessageId, at: Time) -> Result<(), Fault> {

@@ -5,6 +5,7 @@ use super::super::copies::{backup, restore};
 use super::{FileLock, beside, lock_bytes, prepare};
 use crate::id::{ChatId, UserId};
 use crate::store::{Accounts, Chats, Log, Messages, NewGroup, NewMessage, NewUser, Store};
+use crate::words::Words;
 use sqlx::Connection;
 use std::fs::OpenOptions;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
@@ -172,6 +173,7 @@ async fn deleted_text_is_in_neither_file() {
             client_message_id: None,
             reply_to_id: None,
             mentions: Vec::new(),
+            words: Words::of(SECRET_TEXT),
         });
         for sent in store.send(texts.collect()).await.unwrap().results {
             let id = sent.unwrap().message.id;

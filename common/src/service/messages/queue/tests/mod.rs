@@ -1,8 +1,10 @@
 mod slow;
 
+use super::batch::{MAX_BATCH, MAX_BATCH_WORDS};
 use super::*;
 use crate::id::{ChatId, MessageId, Seq, UserId};
 use crate::model::Message;
+use crate::words::Words;
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use time::OffsetDateTime;
@@ -102,6 +104,7 @@ fn message(author: i64, text: &str, key: Option<&str>) -> NewMessage {
         client_message_id: key.map(str::to_owned),
         reply_to_id: None,
         mentions: Vec::new(),
+        words: Words::of(text),
     }
 }
 
@@ -143,6 +146,23 @@ async fn alone_a_send_waits_for_nobody_and_the_next_batch_takes_what_came() {
     }
     assert_eq!(rig.sizes(), [1, MAX_BATCH, 300 - MAX_BATCH]);
     assert_eq!(rig.fake.told.load(Ordering::Relaxed), 301);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_has_no_more_words_than_one_should_wait_for() {
+    let rig = rig(|_| Ok(()));
+    let first = rig.send(message(1, "first", None));
+    rig.until_begun(1).await;
+    let half = "字".repeat(MAX_BATCH_WORDS / 2);
+    let more = "字".repeat(MAX_BATCH_WORDS + 1);
+    let sends = [&more, &half, "one more", &half, "another"].map(|text| rig.send(message(1, text, None)));
+    rig.until_waiting(sends.len()).await;
+    rig.gate.add_permits(4);
+    first.await.unwrap().unwrap();
+    for send in sends {
+        send.await.unwrap().unwrap();
+    }
+    assert_eq!(rig.sizes(), [1, 1, 3, 1], "half of them, two more and another two; then the other half");
 }
 
 #[tokio::test(start_paused = true)]
