@@ -9,14 +9,26 @@ import { wordsFor } from './words.js';
 
 /** @typedef {import('./store.js').Store} Store */
 
+/** What a section is called, what it shows, and how it is drawn. @typedef {[string, any, () => HTMLElement]} Section */
+
 const panel = byId('details');
 const body = byId('details-body');
+
+/** A field that is being used is not taken away under the fingers. @param {HTMLElement} section */
+const isWrittenIn = (section) => section.contains(document.activeElement) && /** @type {any} */ (document.activeElement).matches('input:not([type=checkbox], [readonly])');
+
+/** The words that one was typing and what one has opened, for the section that takes its place. */
+function typedIn(section) {
+  const fields = /** @type {any[]} */ ([...body.querySelectorAll('input[id], details[id]')].filter((field) => section.contains(field)));
+  return fields.map((field) => (field.matches('details') ? { id: field.id, open: field.open } : field.value !== field.defaultValue ? { id: field.id, value: field.value } : null)).filter(Boolean);
+}
 
 export class Details {
   #store;
   #say;
   #id = 0;
-  #signature = '';
+  /** The sections as drawn, and what each shows. @type {Map<string, {signature: string, node: HTMLElement}>} */
+  #sections = new Map();
   /** The chat that the panel was last drawn for. */
   #drawn = 0;
 
@@ -32,7 +44,7 @@ export class Details {
     const had = panel.contains(document.activeElement);
     panel.hidden = !open;
     byId('show-details').setAttribute('aria-expanded', String(open));
-    this.#signature = '';
+    this.#sections.clear();
     if (open) {
       this.#load();
       this.render();
@@ -46,7 +58,7 @@ export class Details {
   show(id) {
     if (id === this.#id) return;
     this.#id = id;
-    this.#signature = '';
+    this.#sections.clear();
     if (id === 0) this.toggle(false);
     else if (!panel.hidden) this.#load();
     this.render();
@@ -59,33 +71,37 @@ export class Details {
 
   /** Writes everything anew, in the language of now. */
   rewrite() {
-    this.#signature = '';
+    this.#sections.clear();
     this.render();
   }
 
-  /** The words that one was typing and what one has opened, to be put back after {@link render}. */
-  #typed() {
-    const fields = /** @type {any[]} */ ([...body.querySelectorAll('input[id], details[id]')]);
-    return fields.map((field) => (field.matches('details') ? { id: field.id, open: field.open } : field.value !== field.defaultValue ? { id: field.id, value: field.value } : null)).filter(Boolean);
-  }
-
+  /**
+   * Draws the sections whose content has changed, and leaves the others alone: a list that one
+   * has opened stays open while people come online.
+   */
   render() {
     const chat = this.#store.chats.get(this.#id);
     if (panel.hidden || !chat) return;
     if (byId('members-count')) setText(byId('members-count'), this.#count(chat));
-    const online = (chat.members ?? []).map((member) => this.#isOnline(member.user_id));
-    const names = (chat.members ?? []).map((member) => this.#store.people.nameOf(member.user_id, member.username));
-    const signature = JSON.stringify([names, this.#store.people.chatName(chat), chat.info.description, chat.info.role, new Date().toDateString(), chat.members, online, chat.info.peer && this.#isOnline(chat.info.peer.id), viewOf(chat), chat.invites ?? []]);
-    if (signature === this.#signature) return;
-    // A field that is being used is not taken away under the fingers.
-    if (this.#signature && body.contains(document.activeElement) && /** @type {any} */ (document.activeElement).matches('input:not([type=checkbox], [readonly])')) return;
-    this.#signature = signature;
+    const wanted = chat.info.is_group ? this.#group(chat) : this.#person(chat);
+    const nodes = wanted.map(([key, shown, make]) => this.#section(key, JSON.stringify([chat.id, shown]), make));
     const focused = document.activeElement?.id;
-    const typed = this.#drawn === chat.id ? this.#typed() : [];
+    const gone = [...body.children].filter((child) => !nodes.includes(/** @type {any} */ (child)));
+    const typed = this.#drawn === chat.id ? gone.flatMap(typedIn) : [];
     this.#drawn = chat.id;
-    body.replaceChildren(...(chat.info.is_group ? this.#group(chat) : this.#person(chat)));
+    for (const section of gone) section.remove();
+    nodes.forEach((node, at) => { if (body.children[at] !== node) body.insertBefore(node, body.children[at] ?? null); });
     for (const { id, ...state } of typed) Object.assign(byId(id) ?? {}, state);
-    if (focused && body.querySelector(`#${CSS.escape(focused)}`)) byId(focused).focus();
+    if (focused && document.activeElement?.id !== focused && body.querySelector(`#${CSS.escape(focused)}`)) byId(focused).focus();
+  }
+
+  /** @param {string} key @param {string} signature @param {() => HTMLElement} make */
+  #section(key, signature, make) {
+    const drawn = this.#sections.get(key);
+    if (drawn && (drawn.signature === signature || isWrittenIn(drawn.node))) return drawn.node;
+    const node = make();
+    this.#sections.set(key, { signature, node });
+    return node;
   }
 
   #isOnline(userId) {
@@ -103,11 +119,14 @@ export class Details {
     }
   }
 
+  /** @returns {Section[]} */
   #person(chat) {
     const { peer } = chat.info;
-    return [el('section', {},
-      el('ul', { class: 'people' }, el('li', {}, this.#face(this.#store.people.chatName(chat), peer.id), el('span', { class: 'who' }, this.#card(peer.id, peer.username)), el('span', { class: 'role' }, t(this.#isOnline(peer.id) ? 'online' : 'offline')))),
-      el('p', { class: 'about' }, t('details.private'))), this.#view(chat)];
+    const name = this.#store.people.chatName(chat);
+    const person = () => el('section', {},
+      el('ul', { class: 'people' }, el('li', {}, this.#face(name, peer.id), el('span', { class: 'who' }, this.#card(peer.id, peer.username)), el('span', { class: 'role' }, t(this.#isOnline(peer.id) ? 'online' : 'offline')))),
+      el('p', { class: 'about' }, t('details.private')));
+    return [['person', [name, this.#isOnline(peer.id)], person], this.#view(chat)];
   }
 
   /** A name that leads to the user's card. */
@@ -115,29 +134,47 @@ export class Details {
     return el('button', { type: 'button', class: 'link card-name', dir: 'auto', title: `@${username}`, onclick: () => this.#store.emit('profile', id) }, this.#store.people.nameOf(id, username));
   }
 
-  #view(chat) { return viewSection(this.#store, chat, this.#say); }
+  /** @returns {Section} */
+  #view(chat) {
+    return ['view', [viewOf(chat), new Date().toDateString()], () => viewSection(this.#store, chat, this.#say)];
+  }
 
   #face(name, id) {
     return el('span', { class: 'avatar-box' }, avatar(name, id, { class: 'avatar small' }), this.#isOnline(id) ? el('span', { class: 'dot', title: t('online') }) : null);
   }
 
+  /** @returns {Section[]} */
   #group(chat) {
-    const owner = chat.info.role === 'owner';
-    const about = el('section', {},
-      chat.info.description ? el('p', { class: 'about', dir: 'auto' }, chat.info.description) : null,
-      chat.info.is_public === false ? el('p', { class: 'about' }, t('details.closed')) : el('p', { class: 'about' }, ...parts('details.number', { number: el('strong', { id: 'group-number' }, String(chat.id)) })));
-    const members = chat.members ?? [];
-    const heading = el('h3', { id: 'members-count' }, this.#count(chat));
-    const list = el('section', {}, heading, el('ul', { class: 'people', id: 'members' }, ...members.map((member) => this.#member(chat, member, owner))));
-    const sections = [about, this.#view(chat), list];
-    if (owner) sections.splice(2, 0, this.#add(chat), inviteSection(this.#store, chat, this.#say));
-    const leave = el('button', { type: 'button', id: 'leave', onclick: () => body.dispatchEvent(new CustomEvent('leave')) }, t('details.leave'));
-    const last = el('section', {}, leave);
-    if (owner) {
-      sections.push(this.#rename(chat));
-      last.append(el('button', { type: 'button', id: 'delete-group', onclick: () => this.#delete(chat) }, t('details.delete')));
-    }
-    return [...sections, last];
+    const { description, is_public: isPublic, role } = chat.info;
+    const isOwner = role === 'owner';
+    const members = (chat.members ?? []).map((member) => [member, this.#store.people.nameOf(member.user_id, member.username), this.#isOnline(member.user_id)]);
+    /** @type {Section[]} */
+    const owners = [['add', '', () => this.#add(chat)], ['invites', [chat.invites ?? [], new Date().toDateString()], () => inviteSection(this.#store, chat, this.#say)]];
+    return [
+      ['about', [description, isPublic], () => this.#about(chat)],
+      this.#view(chat),
+      ...(isOwner ? owners : []),
+      ['members', [members, role], () => this.#members(chat, isOwner)],
+      ...(isOwner ? [/** @type {Section} */ (['rename', [chat.info.name, description], () => this.#rename(chat)])] : []),
+      ['last', role, () => this.#last(chat, isOwner)],
+    ];
+  }
+
+  #about({ id, info }) {
+    return el('section', {},
+      info.description ? el('p', { class: 'about', dir: 'auto' }, info.description) : null,
+      info.is_public === false ? el('p', { class: 'about' }, t('details.closed')) : el('p', { class: 'about' }, ...parts('details.number', { number: el('strong', { id: 'group-number' }, String(id)) })));
+  }
+
+  #members(chat, isOwner) {
+    const list = el('ul', { class: 'people', id: 'members' }, ...(chat.members ?? []).map((member) => this.#member(chat, member, isOwner)));
+    return el('section', {}, el('h3', { id: 'members-count' }, this.#count(chat)), list);
+  }
+
+  #last(chat, isOwner) {
+    return el('section', {},
+      el('button', { type: 'button', id: 'leave', onclick: () => body.dispatchEvent(new CustomEvent('leave')) }, t('details.leave')),
+      isOwner ? el('button', { type: 'button', id: 'delete-group', onclick: () => this.#delete(chat) }, t('details.delete')) : null);
   }
 
   /** Of all members: the list ends before a large group does. */

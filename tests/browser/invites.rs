@@ -106,7 +106,8 @@ async fn an_owner_makes_copies_and_revokes_links(d: &Deployment) {
     friend.assert_clean(&site.url).await;
 }
 
-/// The panel is drawn anew when somebody comes, and keeps what its reader has typed and opened.
+/// The panel keeps what its reader has typed and opened, and when somebody comes the list of
+/// members alone is drawn anew.
 async fn what_is_typed_in_the_details_stays(d: &Deployment) {
     let (ann, bob) = (d.user_named("ann").await, d.user_named("bob").await);
     let chat = ann.group("Walk", &[]).await["id"].as_i64().unwrap();
@@ -119,8 +120,10 @@ async fn what_is_typed_in_the_details_stays(d: &Deployment) {
     page.fill("#rename-description", "half a description").await;
     page.click("#hide-details").await;
     page.click("#show-details").await;
+    page.js("window.mute = document.querySelector('#view-muted')", vec![]).await;
     bob.join(chat).await;
     page.until_text("#members", &bob.username).await;
+    assert_eq!(page.js("return window.mute.isConnected", vec![]).await, true, "a list that is open stays so");
     let kept = "return [document.querySelector('#rename').open, document.querySelector('#rename-description').value, document.querySelector('#rename-name').value]";
     assert_eq!(page.js(kept, vec![]).await, json!([true, "half a description", "Walk"]));
     page.click("#rename button").await;

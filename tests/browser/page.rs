@@ -4,12 +4,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use fantoccini::Client;
+use fantoccini::elements::Element;
+use fantoccini::error::CmdError;
 use fantoccini::wd::{WebDriverCompatibleCommand, WindowHandle};
-use fantoccini::{Client, Locator};
 use serde_json::{Value, json};
 
 use super::driver::Browser;
 use crate::support::SOON;
+
+/// By which WebDriver names an element in an answer (W3C WebDriver, section 12.1).
+const ELEMENT_KEY: &str = "element-6066-11e4-a52e-4f735466cecf";
 
 /// A window at some page. Dropped, its browser ends with the driver.
 pub(super) struct Page {
@@ -136,30 +141,47 @@ impl Page {
 
     /// Clicks the element, which must come to be there, visible and not covered.
     pub(super) async fn click(&self, selector: &str) {
-        let found = self.shown(selector).await;
-        found.click().await.unwrap_or_else(|error| panic!("{selector}: {error}"));
+        self.act(selector, "", async |found| found.click().await).await;
     }
 
     /// Clicks the first element among those that `selector` finds whose text has `text` in it.
     pub(super) async fn click_text(&self, selector: &str, text: &str) {
-        self.until_text(selector, text).await;
-        let position = "return [...document.querySelectorAll(arguments[0])].findIndex((e) => e.checkVisibility() && e.textContent.includes(arguments[1]))";
-        let index = self.js(position, vec![json!(selector), json!(text)]).await;
-        let index = usize::try_from(index.as_i64().unwrap()).unwrap();
-        let all = self.client.find_all(Locator::Css(selector)).await.unwrap();
-        all[index].click().await.unwrap_or_else(|error| panic!("{selector} with {text}: {error}"));
+        self.act(selector, text, async |found| found.click().await).await;
     }
 
     /// Empties the field and types `text` into it.
     pub(super) async fn fill(&self, selector: &str, text: &str) {
-        let field = self.shown(selector).await;
-        field.clear().await.unwrap();
-        field.send_keys(text).await.unwrap();
+        let fill = async |found: Element| {
+            found.clear().await?;
+            found.send_keys(text).await
+        };
+        self.act(selector, "", fill).await;
     }
 
     /// Types into the field; `\u{e007}` is Enter, as WebDriver has it.
     pub(super) async fn keys(&self, selector: &str, keys: &str) {
-        self.shown(selector).await.send_keys(keys).await.unwrap();
+        self.act(selector, "", async |found| found.send_keys(keys).await).await;
+    }
+
+    /// Does it to the first shown element that `selector` finds and that has `text` in it. WebDriver
+    /// finds by one command and acts by another: to an element that the page drew anew in between
+    /// nothing was done.
+    async fn act(&self, selector: &str, text: &str, act: impl AsyncFn(Element) -> Result<(), CmdError>) {
+        loop {
+            let found = self
+                .until(
+                    &format!("`{selector}` with `{text}` to be shown"),
+                    "[...document.querySelectorAll(arguments[0])].find((e) => e.checkVisibility() && e.textContent.includes(arguments[1]))",
+                    &[json!(selector), json!(text)],
+                )
+                .await;
+            let reference = found[ELEMENT_KEY].as_str().unwrap_or_else(|| panic!("{found} is no element")).to_owned();
+            let element = Element::from_element_id(self.client.clone(), reference.into());
+            match act(element).await {
+                Err(gone) if gone.is_stale_element_reference() => {}
+                done => return done.unwrap_or_else(|error| panic!("{selector} with `{text}`: {error}")),
+            }
+        }
     }
 
     /// Types wherever the focus is.
@@ -170,16 +192,6 @@ impl Page {
     /// A command of Chromium's own protocol; its answer.
     pub(super) async fn devtools(&self, command: &'static str, parameters: Value) -> Value {
         self.client.issue_cmd(DevTools(command, parameters)).await.unwrap()
-    }
-
-    async fn shown(&self, selector: &str) -> fantoccini::elements::Element {
-        self.until(
-            &format!("`{selector}` to be shown"),
-            "document.querySelector(arguments[0])?.checkVisibility()",
-            &[json!(selector)],
-        )
-        .await;
-        self.client.find(Locator::Css(selector)).await.unwrap()
     }
 
     /// The browser's complaints since the last call: errors and warnings, scripts' and
