@@ -73,7 +73,9 @@ impl Protocol {
         let Some(feed) = &mut s.gateways[g].feed else {
             return; // Of a channel left meanwhile.
         };
-        match feed.head {
+        let head = feed.head;
+        self.leaving_known(s, g, seq);
+        match head {
             Some(head) if seq <= head => self.uses(Rule::DuplicateDropped),
             Some(head) if seq == head + 1 || self.has(Flaw::FeedJumpsGap) => {
                 self.feed_accepts(s, g, seq);
@@ -162,6 +164,12 @@ impl Protocol {
         } else {
             let page_end = answer.head.min(head.saturating_add(self.scenario.page));
             more = page_end < answer.head;
+            for seq in head + 1..=page_end {
+                self.leaving_known(s, g, seq);
+            }
+            if page_end > head {
+                self.end_the_removed(s, g);
+            }
             for seq in head + 1..=page_end {
                 self.feed_accepts(s, g, seq);
             }

@@ -124,6 +124,7 @@ fn the_protocol_that_is_checked_is_the_protocol_that_runs() {
         Rule::LeftoverDropped,
         Rule::FencedLive,
         Rule::FencedInReplay,
+        Rule::FencedBefore,
         Rule::OldLeaveReplayed,
         Rule::CameBack,
         Rule::CursorAheadOfFeed,

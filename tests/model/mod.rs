@@ -22,7 +22,8 @@
 //!    its cursor. Where the log does not reach back any more it says `resync`, and membership is
 //!    read anew.
 //! 5. **The fence**: the user's own `member_left` is an event of the same log, and the last one
-//!    that is delivered; but only one after the snapshot that admitted the subscription.
+//!    that is delivered; but only one after the snapshot that admitted the subscription. Once it is
+//!    known, what is read from the log comes to that user no more: the log has the texts of now.
 //! 6. **A full queue** is never a loss: a full send queue makes the subscription behind, a full
 //!    queue between bus and feed is a dead link, a full set of held numbers is a reason to ask the
 //!    log again.
@@ -39,10 +40,10 @@
 //! | [`state::Subscription`], `subscription.rs` | `gateway::{feed, subscription, reads}` |
 //! | [`state::Client`], `client.rs` | `gateway::conn` and whoever is at its other end |
 //!
-//! Read `state.rs` for what is remembered where, `actions.rs` for what can happen, `feed.rs` and
-//! `subscription.rs` for the rules, `lockstep.rs` for how the gateway's own feed is held against
-//! them, `checks.rs` for what is tried, `mutants.rs` for why each rule is there: it breaks one at
-//! a time and shows what is lost with it.
+//! Read `state.rs` for what is remembered where, `actions.rs` for what can happen, `feed.rs`,
+//! `subscription.rs` and `fence.rs` for the rules, `lockstep.rs` for how the gateway's own feed is
+//! held against them, `checks.rs` for what is tried, `mutants.rs` for why each rule is there: it
+//! breaks one at a time and shows what is lost with it.
 //!
 //! # What is checked, and what is taken for granted
 //!
@@ -69,6 +70,7 @@ mod bus;
 mod checks;
 mod client;
 mod feed;
+mod fence;
 mod history;
 mod lockstep;
 mod mutants;

@@ -208,6 +208,7 @@ pub(super) enum Rule {
     LeftoverDropped,
     FencedLive,
     FencedInReplay,
+    FencedBefore,
     OldLeaveReplayed,
     CameBack,
     CursorAheadOfFeed,

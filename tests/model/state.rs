@@ -208,9 +208,10 @@ pub(super) struct Subscription {
     pub(super) stage: Stage,
     /// The last number put into the send queue.
     pub(super) cursor: Seq,
-    /// The head of the snapshot that admitted the user: leavings up to here are history, later ones
-    /// are the fence.
+    /// The head that admitted the user: leavings up to here are history, later ones the fence.
     pub(super) admitted: Seq,
+    /// A leaving after it that is known, and is not reached: the log is read no further.
+    pub(super) ends_at: Option<Seq>,
     /// The store's answer was another subscription's, asked before this one came.
     pub(super) joined: bool,
     /// Ghost, for the properties alone: as of which number the user was truly seen to be a member;
@@ -339,10 +340,9 @@ impl fmt::Display for State {
             }
         }
         for (c, client) in self.clients.iter().enumerate() {
-            let subscription = &client.subscription;
             write!(f, " | c{c} seen {:?}", client.seen)?;
             if client.gateway.is_some() {
-                write!(f, " {:?} cursor {}", subscription.stage, subscription.cursor)?;
+                write!(f, " {:?} cursor {}", client.subscription.stage, client.subscription.cursor)?;
             }
         }
         Ok(())

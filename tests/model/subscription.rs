@@ -105,6 +105,13 @@ impl Protocol {
         };
         subscription.admitted = answer.head;
         subscription.joined = false;
+        subscription.stage = Stage::Behind;
+        // One that came while the store was asked.
+        let known = s.gateways[g].feed.as_ref().map(|feed| (feed.ring, feed.pending));
+        for seq in known.into_iter().flat_map(|(ring, pending)| ring.iter().chain(pending.iter())) {
+            self.leaving_known(s, g, seq);
+        }
+        let subscription = &mut s.clients[c].subscription;
         if !in_two_statements {
             subscription.granted = answer.head;
         }
@@ -198,14 +205,6 @@ impl Protocol {
         }
     }
 
-    fn end(&self, s: &mut State, c: usize) {
-        let granted = s.clients[c].subscription.granted;
-        if !s.db.leaves_between(c, granted, s.db.head + 1) {
-            s.breaks(Breach::UnjustEnd);
-        }
-        s.clients[c].subscription.stage = Stage::Ended;
-    }
-
     /// There is room again: from the ring at once, if it reaches down to the cursor, else from the
     /// log.
     pub(super) fn catch_up(&self, s: &mut State, c: usize) {
@@ -224,6 +223,9 @@ impl Protocol {
             self.uses(Rule::CaughtUpFromRing);
             self.send_all(s, c, ring.iter().filter(|&seq| seq > cursor));
             self.go_live(s, c);
+        } else if s.clients[c].subscription.ends_at.is_some() {
+            self.uses(Rule::FencedBefore);
+            self.end(s, c);
         } else {
             s.clients[c].subscription.stage = Stage::CatchUp { after: cursor, answer: s.snapshot() };
         }
@@ -231,7 +233,12 @@ impl Protocol {
 
     /// The log's answer after the cursor, which was `after` when it was asked, and is so still.
     pub(super) fn replay(&self, s: &mut State, c: usize, after: Seq, answer: Snapshot) {
-        let cursor = s.clients[c].subscription.cursor;
+        let Subscription { cursor, ends_at, .. } = s.clients[c].subscription;
+        if ends_at.is_some() {
+            s.clients[c].subscription.stage = Stage::Behind;
+            self.catch_up(s, c);
+            return;
+        }
         if answer.floor > cursor {
             self.resync(s, c, answer);
             return;
@@ -259,6 +266,7 @@ impl Protocol {
             let subscription = &mut s.clients[c].subscription;
             subscription.admitted = answer.head;
             subscription.granted = answer.head;
+            subscription.ends_at = subscription.ends_at.filter(|leaving| *leaving > answer.head);
         }
         self.go_live(s, c);
     }

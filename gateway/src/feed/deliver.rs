@@ -54,6 +54,7 @@ impl<C: Reader> Feed<C> {
         loop {
             match piece.next_after(head) {
                 Next::Events(events) => {
+                    self.end_removed_by(events);
                     for event in events {
                         if self.offer(event) == Offer::Next {
                             self.hand_on(event, tick, handed);
@@ -128,9 +129,22 @@ impl<C: Reader> Feed<C> {
         }
     }
 
+    /// What the log has is of now, and these events come from it: whom one of them removes, or who is
+    /// known to be removed, gets none of them before the removal's own (G6).
+    fn end_removed_by(&mut self, events: &[Event]) {
+        for event in events {
+            self.removal_known(event);
+        }
+        let over = |sub: &Sub<C>| sub.ends_at.is_some_and(|removal| removal > sub.cursor.next());
+        let over: Vec<usize> = self.subs.iter().filter(|(_, sub)| over(sub)).map(|(key, _)| key).collect();
+        for key in over {
+            self.end(key);
+        }
+    }
+
     /// A removal is known, in its turn or before it: its subscriptions get what is not sequenced no
     /// longer.
-    fn removal_known(&mut self, event: &Event) {
+    pub(super) fn removal_known(&mut self, event: &Event) {
         if !event.is_removal() {
             return;
         }

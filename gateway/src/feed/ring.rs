@@ -41,6 +41,11 @@ impl Ring {
         self.events.get(at)
     }
 
+    /// All that it keeps.
+    pub(super) fn events(&self) -> impl Iterator<Item = &Event> {
+        self.events.iter()
+    }
+
     /// Lets go of all where nothing was added for `ticks`.
     pub(super) fn age(&mut self, tick: u32, ticks: u32) {
         if !self.events.is_empty() && tick.wrapping_sub(self.tick) > ticks {

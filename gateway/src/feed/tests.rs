@@ -239,6 +239,31 @@ fn one_who_was_removed_reads_the_log_no_further() {
 }
 
 #[test]
+fn who_was_removed_gets_nothing_of_the_log_that_tells_it() {
+    let mut feed = feed_at(0);
+    let ((first, _), (behind, _), (stays, _)) = (live(&mut feed, 1), live(&mut feed, 1), live(&mut feed, 2));
+    behind.room.set(Some(0));
+    offer(&mut feed, &[1]);
+    // The link was away: the log has the text of 2 as it was edited by 4.
+    let events = vec![event(2), leaving(3, 1), event_of(4, EventKind::MessageEdited)];
+    feed.on_piece(&Piece::new(Seq(1), 256, events, Seq(4), Seq(0)), 0, &mut ignore);
+    assert_eq!((first.read(), first.ended.take()), (text([1]), vec![Some(Seq(1))]));
+    assert_eq!((behind.read(), behind.ended.take()), (vec![], vec![Some(Seq(0))]));
+    assert_eq!((stays.read().len(), stays.ended.take()), (4, vec![]));
+}
+
+#[test]
+fn a_removal_that_came_while_the_rights_were_read_is_known() {
+    for held in [false, true] {
+        let mut feed = feed_at(if held { 3 } else { 4 });
+        feed.on_event(&leaving(5, 1), 0, &mut ignore);
+        let (client, key, _) = admit(&mut feed, 1, 4, 0, Some(1));
+        assert_eq!(catch_up(&mut feed, key, None), Step::Done, "held: {held}");
+        assert_eq!((client.read(), client.ended.take()), (vec![], vec![Some(Seq(1))]), "held: {held}");
+    }
+}
+
+#[test]
 fn the_head_is_compared_at_each_confirmation_once_it_is_known() {
     let mut feed = feed();
     assert_eq!(feed.on_channel_up(), None, "nothing was read yet");

@@ -287,16 +287,22 @@ impl Lockstep {
         self.with_sub(c, |feed, key| feed.catch_up(key, piece, &mut ignore)).unwrap_or(Step::Done)
     }
 
-    /// The model's next step, where the gateway has gone on without the log.
+    /// The model's next steps, where the gateway has gone on without the log.
     fn go_on_in_the_ring(&mut self, c: usize) {
-        let client = &self.model.clients[c];
-        let Some(feed) = client.gateway.and_then(|g| self.model.gateways[g].feed.as_ref()) else { return };
-        let cursor = client.subscription.cursor;
-        let has_more = client.subscription.admitted > cursor || feed.head.is_some_and(|head| head > cursor);
-        let needs_no_log = feed.ring.contains(cursor + 1) || !has_more;
-        if client.subscription.stage == Stage::Behind && needs_no_log && self.protocol.has_room(client) {
+        while self.goes_on_in_the_ring(c).unwrap_or(false) {
             self.protocol.apply(&mut self.model, Action::CatchUp { c });
         }
+    }
+
+    fn goes_on_in_the_ring(&self, c: usize) -> Option<bool> {
+        let client = &self.model.clients[c];
+        let feed = self.model.gateways[client.gateway?].feed.as_ref()?;
+        let cursor = client.subscription.cursor;
+        let has_more = client.subscription.admitted > cursor || feed.head.is_some_and(|head| head > cursor);
+        let in_ring = feed.ring.contains(cursor + 1);
+        let ends = client.subscription.ends_at.is_some() && !in_ring;
+        let needs_no_log = (in_ring || !has_more) && self.protocol.has_room(client);
+        Some(client.subscription.stage == Stage::Behind && (ends || needs_no_log))
     }
 
     /// The first disagreement of the two.

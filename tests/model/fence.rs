@@ -1,0 +1,39 @@
+//! The end of a subscription whose user left (G6). In the code: `gateway::feed`, `removal_known`
+//! and what follows from it.
+
+use super::scenario::{Protocol, Rule};
+use super::state::{Breach, Seq, Stage, State, Subscription};
+
+impl Protocol {
+    /// A leaving is known to the feed, in its turn or before it.
+    pub(super) fn leaving_known(&self, s: &mut State, g: usize, seq: Seq) {
+        for c in 0..s.clients.len() {
+            let is_here = s.clients[c].gateway == Some(g) && s.db.is_leave(c, seq);
+            let subscription = &mut s.clients[c].subscription;
+            let begun = matches!(subscription.stage, Stage::Live | Stage::Behind | Stage::CatchUp { .. });
+            if is_here && begun && seq > subscription.admitted {
+                subscription.ends_at = subscription.ends_at.max(Some(seq));
+            }
+        }
+    }
+
+    /// What the log has is of now: those who are known to have left get nothing more of it.
+    pub(super) fn end_the_removed(&self, s: &mut State, g: usize) {
+        for c in 0..s.clients.len() {
+            let Subscription { ends_at, cursor, .. } = s.clients[c].subscription;
+            if s.clients[c].gateway == Some(g) && ends_at.is_some_and(|leaving| leaving > cursor + 1) {
+                self.uses(Rule::FencedBefore);
+                self.end(s, c);
+            }
+        }
+    }
+
+    pub(super) fn end(&self, s: &mut State, c: usize) {
+        let granted = s.clients[c].subscription.granted;
+        if !s.db.leaves_between(c, granted, s.db.head + 1) {
+            s.breaks(Breach::UnjustEnd);
+        }
+        let subscription = &mut s.clients[c].subscription;
+        (subscription.stage, subscription.ends_at) = (Stage::Ended, None);
+    }
+}
