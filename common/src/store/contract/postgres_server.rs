@@ -1,6 +1,7 @@
 //! Cases between the store and its Postgres: settings of the server, poolers, locks that
 //! strangers hold, connections.
 
+use super::postgres_only::within;
 use super::*;
 use futures_util::future::join_all;
 use messenger_testing::PgBouncer;
@@ -72,6 +73,39 @@ async fn an_index_is_built_beside_the_writes() {
     let valid = "select count(*) from pg_index where indexrelid = 'members_owner'::regclass and indisvalid";
     assert_eq!(at.number(valid).await, 1);
     assert_eq!(at.advisory_locks().await, 0);
+}
+
+/// The server goes on with the index of a node that was cut: the next node waits for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_index_of_a_node_that_was_cut_is_not_thrown_away() {
+    let (store, at) = Fixture::postgres_of(4).await;
+    let ann = at.user().await;
+    at.group(&ann, &[]).await;
+    at.sql("delete from _sqlx_migrations where version = 3").await;
+    at.sql("drop index members_owner").await;
+    let mut stranger = sqlx::PgConnection::connect(at.url()).await.unwrap();
+    sqlx::raw_sql("begin; update members set read_seq = read_seq").execute(&mut stranger).await.unwrap();
+    let mut cut = sqlx::PgConnection::connect(at.url()).await.unwrap();
+    let building = tokio::spawn(async move {
+        let build = "create index concurrently if not exists members_owner on members (chat_id) where role = 1";
+        sqlx::raw_sql(build).execute(&mut cut).await
+    });
+    within(async || {
+        at.number("select count(*) from pg_stat_progress_create_index where datname = current_database()").await == 1
+    })
+    .await;
+    let index = "select coalesce(to_regclass('members_owner')::oid::bigint, 0)";
+    within(async || at.number(index).await > 0).await;
+    let begun = at.number(index).await;
+    let mut migrating = tokio::spawn(async move { store.migrate().await });
+    // Long enough to find it, and to ask for its end.
+    assert!(tokio::time::timeout(Duration::from_secs(1), &mut migrating).await.is_err(), "it waits");
+    sqlx::raw_sql("commit").execute(&mut stranger).await.unwrap();
+    building.await.unwrap().unwrap();
+    migrating.await.unwrap().unwrap();
+    assert_eq!(at.number(index).await, begun);
+    let valid = "select count(*) from pg_index where indexrelid = 'members_owner'::regclass and indisvalid";
+    assert_eq!(at.number(valid).await, 1);
 }
 
 /// A schema that is up is only read: neither a lock nor a right to change it is needed.
@@ -171,6 +205,28 @@ async fn cut_calls_do_not_enlarge_the_pool() {
     assert!(most <= SIZE, "{most} connections of a pool of {SIZE}");
     let heads = join_all((0..40).map(|_| async { store.heads(&[(chat, Seq(0))]).await })).await;
     assert!(heads.iter().all(Result::is_ok), "and all of them serve again");
+}
+
+/// The server has enough connections, or their role may log in no more: those that are there serve.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_are_there_serve_where_no_further_one_is_taken() {
+    let (_, at) = Fixture::postgres_of(2).await;
+    let role = format!("few_of_{}", at.url().rsplit('/').next().unwrap());
+    at.sql(&format!("create role {role} login connection limit 2")).await;
+    let url = at.url().replace("postgres@", &format!("{role}@"));
+    let mut other = sqlx::PgConnection::connect(&url).await.unwrap();
+    let store = PostgresStore::connect(&url.clone().into(), 8).unwrap();
+    store.ping().await.unwrap();
+    let all_serve = async || join_all((0..32).map(|_| store.ping())).await.into_iter().collect::<Result<Vec<()>>>();
+    all_serve().await.unwrap();
+    assert_eq!(at.number(&format!("select count(*) from pg_stat_activity where usename = '{role}'")).await, 2);
+    let alone = PostgresStore::connect(&url.into(), 8).unwrap();
+    let began = Instant::now();
+    assert_eq!(alone.ping().await.unwrap_err().code(), "unavailable");
+    assert!(began.elapsed() < Duration::from_secs(1), "who has none learns it at once");
+    at.sql(&format!("alter role {role} nologin")).await;
+    all_serve().await.unwrap();
+    sqlx::raw_sql("select 1").execute(&mut other).await.unwrap();
 }
 
 /// A burst leaves no connections behind for ever.

@@ -120,14 +120,24 @@ async fn in_transaction(guard: &mut ServerConnection, migration: &Migration) -> 
 }
 
 /// Builds an index outside the guard's transaction. The remains of a failed try serve nobody:
-/// it is dropped first.
+/// they are dropped first. A node that was cut leaves its build to the server, which goes on with
+/// it: that one is waited for.
 async fn build_beside(server: &Server, guard: &mut ServerConnection, sql: &str) -> Result<(), sqlx::Error> {
     guard.raw("savepoint step").await?;
+    let index = index_of(sql);
+    if let Some(index) = index {
+        let building = "select exists (select from pg_stat_progress_create_index where index_relid = to_regclass($1))";
+        while sqlx::query_scalar(building).bind(index).fetch_one(&mut *guard).await? {
+            sleep(OTHER_NODE).await;
+            // A transaction sees the progress of its first look else.
+            guard.raw("select pg_stat_clear_snapshot()").await?;
+        }
+    }
     let mut builder = server.plain().await.map_err(sql_error)?;
     if !server.is_pooled() {
         builder.raw(BESIDE).await?;
     }
-    if let Some(index) = index_of(sql) {
+    if let Some(index) = index {
         let left: bool = sqlx::query_scalar(
             "select exists (select from pg_index where indexrelid = to_regclass($1) and not indisvalid)",
         )

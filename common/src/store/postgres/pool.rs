@@ -1,13 +1,14 @@
-//! A pool of connections with four promises. A caller learns at once that the server is away. A
+//! A pool of connections with five promises. A caller learns at once that the server is away. A
 //! connection on which an answer is still due is never used again. A restart of the server costs
 //! one failed use, not one of every connection. The server has no more connections of ours than
 //! the pool's size: one whose caller went away counts until the server should have noticed. A
-//! server that is very busy may notice a moment later.
+//! server that is very busy may notice a moment later. Where the server takes no further connection
+//! (it has enough, or the password is another by now), those that it took serve all.
 
 use super::connection::{Server, ServerConnection};
 use crate::error::Error;
 use crate::store::PoolState;
-use crate::store::fault::{Fault, is_lost};
+use crate::store::fault::{Fault, code, is_lost};
 use parking_lot::Mutex;
 use sqlx::postgres::PgConnectOptions;
 use std::pin::pin;
@@ -124,25 +125,51 @@ impl Pool {
     }
 
     async fn acquire(self: &Arc<Self>) -> Result<Lease, Fault> {
-        let permit = self.permit().await?;
+        loop {
+            let permit = self.permit().await?;
+            if let Some(mut lease) = self.idle().await {
+                lease.permit = Some(permit);
+                return Ok(lease);
+            }
+            let generation = self.generation.load(Ordering::Acquire);
+            // The lease holds the place while the connection opens: who goes away leaves one behind.
+            let mut lease = Lease::new(self, None, generation, Some(permit));
+            match self.server.connect().await {
+                Ok(connection) => {
+                    lease.connection = Some(connection);
+                    lease.clean = true;
+                    return Ok(lease);
+                }
+                // The place is nobody's for a moment: who has another one has its connection too.
+                Err(fault) if is_refusal(&fault) && self.has_others() => {
+                    tracing::debug!(?fault, "the database takes no further connection");
+                }
+                Err(fault) => return Err(fault),
+            }
+        }
+    }
+
+    /// One that is idle and answers.
+    async fn idle(self: &Arc<Self>) -> Option<Lease> {
         loop {
             // The newest first, so that idle ones stay idle.
-            let Some(idle) = self.idle.lock().pop() else { break };
+            let idle = self.idle.lock().pop()?;
             let trusted =
                 idle.generation == self.generation.load(Ordering::Acquire) && idle.since.elapsed() < TRUSTED_IDLE;
             let mut lease = Lease::new(self, Some(idle.connection), idle.generation, None);
             if trusted || lease.answers().await {
-                lease.permit = Some(permit);
                 lease.clean = true;
-                return Ok(lease);
+                return Some(lease);
             }
         }
-        let generation = self.generation.load(Ordering::Acquire);
-        // The lease holds the place while the connection opens: who goes away leaves one behind.
-        let mut lease = Lease::new(self, None, generation, Some(permit));
-        lease.connection = Some(self.server.connect().await?);
-        lease.clean = true;
-        Ok(lease)
+    }
+
+    /// Whether there is a connection beside the caller's place, or one is being opened.
+    fn has_others(&self) -> bool {
+        let now = Instant::now();
+        self.cut.lock().retain(|(noticed, _)| *noticed > now);
+        let state = self.state();
+        state.in_use > 1 || state.idle > 0
     }
 
     /// A place for a connection.
@@ -158,6 +185,12 @@ impl Pool {
             }
         }
     }
+}
+
+/// Whether the server is there, and takes no further connection.
+fn is_refusal(fault: &Fault) -> bool {
+    let Fault::Rule(Error::Unavailable(source)) = fault else { return false };
+    source.downcast_ref().is_some_and(|error| code(error).is_some() && !is_lost(error))
 }
 
 /// A connection in use. It is closed where it is dropped before its work was ended, by a caller
