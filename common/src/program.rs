@@ -193,7 +193,7 @@ async fn context(
         publisher,
         presence: backends.presence.clone(),
         online: OnlineReads::default(),
-        searches: Searches::of(config.db_pool_size),
+        searches: Searches::of(store.pool().size),
         chat_counts: ChatCounts::default(),
         limiter: backends.limiter.clone(),
         local_limiter: backends.local_limiter.clone(),

@@ -1,8 +1,6 @@
 //! Rates: counted together over all nodes, told with `Retry-After`. And whose address a request
 //! counts for.
 
-use std::time::Instant;
-
 use reqwest::{Method, RequestBuilder};
 
 use crate::support::deployment::Builder;
@@ -16,7 +14,6 @@ both_forms_alone!(
     changes_that_others_see_cost_what_a_message_costs,
     many_newcomers_cost_more_than_one,
     every_ten_mentions_cost_a_message,
-    a_thousand_words_cost_a_message,
     other_requests_are_counted_by_user,
     a_request_under_a_key_costs_as_any_other,
     public_requests_are_counted_by_address,
@@ -146,35 +143,6 @@ async fn every_ten_mentions_cost_a_message(builder: Builder) {
     }
     let stored = ann.history(chat_id).await["items"].as_array().unwrap().len();
     assert_eq!(stored, sent.len(), "what was refused is not there");
-}
-
-/// A script without spaces has a word for each character, and each is an entry of an index.
-async fn a_thousand_words_cost_a_message(builder: Builder) {
-    let d = limited(builder).env("RATE_MESSAGES_PER_SECOND", 1).env("RATE_MESSAGES_BURST", 18).start().await;
-    for (text, price) in [("字".repeat(4096), 4), ("字".repeat(1025), 2), ("字".repeat(1024), 1), ("a".repeat(4096), 1)]
-    {
-        for edited in [false, true] {
-            let ann = d.user().await;
-            let began = Instant::now();
-            let chat_id = ann.group_id(&[]).await;
-            let message = id(&ann.say(chat_id, "x").await);
-            let mut taken = 0;
-            for _ in 0..MANY {
-                let answer = if edited {
-                    ann.rest.put(&format!("/messages/edit/{message}"), json!({"text": text})).await
-                } else {
-                    ann.rest.post("/messages/send", json!({"chat_id": chat_id, "text": text})).await
-                };
-                match answer.status {
-                    200 | 201 => taken += 1,
-                    _ => assert_limited(answer),
-                }
-            }
-            // Two were the group's and its first message's.
-            let most = (16 + began.elapsed().as_secs() + 1) / price;
-            assert!((16 / price..=most).contains(&taken), "{taken} of {} bytes, edited: {edited}", text.len());
-        }
-    }
 }
 
 async fn changes_that_others_see_cost_what_a_message_costs(builder: Builder) {

@@ -1,20 +1,52 @@
-//! Other prices than the ordinary one: of pages and documents, of long lists, of an IPv6 site.
+//! Other prices than the ordinary one: of pages and documents, of long texts and lists, of an
+//! IPv6 site.
 
 use std::time::Instant;
 
 use reqwest::Method;
 
-use super::limits::{assert_limited, at_once, limited};
+use super::limits::{MANY, assert_limited, at_once, limited};
 use crate::support::deployment::Builder;
+use crate::support::user::id;
 use crate::support::{Answer, Deployment, json};
 
 both_forms_alone!(
+    a_thousand_words_cost_a_message,
     a_list_of_many_chats_costs_more,
     long_answers_cost_more,
     pages_and_documents_are_counted_by_address,
     what_is_no_call_has_a_price,
     an_ipv6_site_pays_as_eight_addresses,
 );
+
+/// A script without spaces has a word for each character, and each is an entry of an index.
+async fn a_thousand_words_cost_a_message(builder: Builder) {
+    let d = limited(builder).env("RATE_MESSAGES_PER_SECOND", 1).env("RATE_MESSAGES_BURST", 18).start().await;
+    for (text, price) in [("字".repeat(4096), 4), ("字".repeat(1025), 2), ("字".repeat(1024), 1), ("a".repeat(4096), 1)]
+    {
+        for edited in [false, true] {
+            let ann = d.user().await;
+            let began = Instant::now();
+            let chat_id = ann.group_id(&[]).await;
+            let message = id(&ann.say(chat_id, "x").await);
+            let mut taken = 0;
+            for _ in 0..MANY {
+                let answer = if edited {
+                    ann.rest.put(&format!("/messages/edit/{message}"), json!({"text": text})).await
+                } else {
+                    ann.rest.post("/messages/send", json!({"chat_id": chat_id, "text": text})).await
+                };
+                match answer.status {
+                    200 | 201 => taken += 1,
+                    _ => assert_limited(answer),
+                }
+            }
+            // Two were the group's and its first message's.
+            let most = (16 + began.elapsed().as_secs() + 1) / price;
+            assert!((16 / price..=most).contains(&taken), "{taken} of {} bytes, edited: {edited}", text.len());
+        }
+    }
+}
 
 /// The most that one subject gets since then, of a burst and so many more a second.
 fn most(burst: usize, a_second: usize, since: Instant) -> usize {

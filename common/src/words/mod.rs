@@ -48,26 +48,37 @@ struct Word {
 
 /// The words of a text, in their order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Words(Arc<[Word]>);
+pub struct Words {
+    /// With a space between. A word holds none.
+    line: Arc<str>,
+    count: usize,
+}
 
 impl Words {
     /// Those of that text.
     pub fn of(text: &str) -> Self {
-        Self(words(text).into())
+        let words: Vec<String> = words(text).into_iter().map(|word| word.folded).collect();
+        Self { line: words.join(" ").into(), count: words.len() }
     }
 
     /// How many they are.
     pub fn count(&self) -> usize {
-        self.0.len()
+        self.count
+    }
+
+    /// With a space between.
+    pub fn line(&self) -> &str {
+        &self.line
     }
 
     /// In the form of Postgres' `tsvector`, with their places. Where they are more than Postgres
     /// keeps, the first ones.
     pub fn vector(&self) -> String {
-        let mut vector = String::new();
+        let mut vector = String::with_capacity(self.line.len() * 2);
         let mut bytes = 0;
-        for (word, place) in self.0.iter().zip(1..=PLACES_PER_TEXT) {
-            bytes += word.folded.len() + PLACE_BYTES;
+        let words = self.line.split(' ').take(self.count);
+        for (word, place) in words.zip(1..=PLACES_PER_TEXT) {
+            bytes += word.len() + PLACE_BYTES;
             if bytes > BYTES_PER_TEXT {
                 break;
             }
@@ -76,17 +87,11 @@ impl Words {
             }
             // A word holds neither a quote nor a backslash.
             vector.push('\'');
-            vector.push_str(&word.folded);
+            vector.push_str(word);
             vector.push_str("':");
             vector.push_str(&place.to_string());
         }
         vector
-    }
-
-    /// With a space between.
-    pub fn line(&self) -> String {
-        let words: Vec<_> = self.0.iter().map(|word| word.folded.as_str()).collect();
-        words.join(" ")
     }
 }
 

@@ -1,6 +1,5 @@
 //! Mentions: `@username` of a member in a text.
 
-use crate::auth::AuthUser;
 use crate::error::Result;
 use crate::id::{ChatId, UserId};
 use crate::service::Context;

@@ -7,9 +7,11 @@ use crate::model::{FoundMessage, Message, Page};
 use crate::service::{Context, Fields, FromFields, PageQuery, Unchecked};
 use crate::store::SearchFor;
 use crate::words::{Query, Refused};
+use moka::future::Cache;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
 
 /// The most pages of the store's that one answer reads. More are needed only where most of what
 /// the store finds has another ending. A page that is not full has cost the store all that it
@@ -22,20 +24,42 @@ const REQUESTS_PER_SEARCH: usize = 5;
 /// How long a search waits for its turn.
 const TURN_WITHIN: Duration = Duration::from_secs(1);
 
+/// Users whose turns are remembered.
+const USERS: u64 = 10_000;
+
 /// The searches that run: a quarter of the store's connections at most, so that sends always find
-/// one. Further ones wait for a moment.
-#[derive(Clone, Debug)]
-pub struct Searches(Arc<Semaphore>);
+/// one (two, where it has four), and half of them of one user, so that slow ones of one user leave
+/// some to the others. Further ones wait for a moment.
+pub struct Searches {
+    turns: Arc<Semaphore>,
+    of_user: usize,
+    /// Forgotten once nothing of it runs or waits any more.
+    users: Cache<UserId, Arc<Semaphore>>,
+}
+
+/// A search's turn.
+struct Turn {
+    _of_user: OwnedSemaphorePermit,
+    _of_all: OwnedSemaphorePermit,
+}
 
 impl Searches {
     /// None runs yet. `connections` are the store's.
     pub fn of(connections: u32) -> Self {
-        Self(Arc::new(Semaphore::new((connections / 4).max(1) as usize)))
+        let users = Cache::builder().max_capacity(USERS).time_to_idle(TURN_WITHIN * 60).build();
+        let turns = (connections / 4).max(2).min(connections / 2).max(1) as usize;
+        Self { turns: Arc::new(Semaphore::new(turns)), of_user: (turns / 2).max(1), users }
     }
 
-    async fn turn(&self) -> Result<SemaphorePermit<'_>> {
-        let turn = tokio::time::timeout(TURN_WITHIN, self.0.acquire()).await;
-        turn.map_err(Error::unavailable)?.map_err(Error::internal)
+    /// `RateLimited` where others of that user go on; `Unavailable`.
+    async fn turn(&self, user: UserId) -> Result<Turn> {
+        let until = Instant::now() + TURN_WITHIN;
+        let own = self.users.get_with(user, async { Arc::new(Semaphore::new(self.of_user)) }).await;
+        let busy = |_| Error::RateLimited { limit: "requests", retry_after: TURN_WITHIN };
+        let of_user = timeout_at(until, own.acquire_owned()).await.map_err(busy)?.map_err(Error::internal)?;
+        let of_all = timeout_at(until, Arc::clone(&self.turns).acquire_owned()).await;
+        let of_all = of_all.map_err(Error::unavailable)?.map_err(Error::internal)?;
+        Ok(Turn { _of_user: of_user, _of_all: of_all })
     }
 }
 
@@ -93,7 +117,7 @@ pub async fn search(
     };
     let limit = page.limit;
     let wanted = SearchFor { query: read, chat: query.chat_id, author: query.author_id };
-    let _turn = ctx.searches.turn().await?;
+    let _turn = ctx.searches.turn(by.user_id).await?;
     for _ in 0..READS {
         page.limit = limit - items.len();
         let found = ctx.store.search(by.user_id, &wanted, &page).await?;
@@ -118,4 +142,23 @@ async fn shown(query: Query, messages: Vec<Message>) -> Result<Vec<FoundMessage>
         found.collect()
     };
     tokio::task::spawn_blocking(compare).await.map_err(Error::internal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn slow_searches_of_one_user_leave_the_others_their_turns() {
+        // SQLite's, and a small pool of Postgres'.
+        let searches = Searches::of(5);
+        let slow = searches.turn(UserId(1)).await.unwrap();
+        let next = searches.turn(UserId(1)).await;
+        assert!(matches!(next, Err(Error::RateLimited { retry_after: TURN_WITHIN, .. })));
+        let other = searches.turn(UserId(2)).await.unwrap();
+        assert!(matches!(searches.turn(UserId(3)).await, Err(Error::Unavailable(_))), "two at once");
+        drop(slow);
+        searches.turn(UserId(1)).await.unwrap();
+        drop(other);
+    }
 }

@@ -64,7 +64,7 @@ async fn a_few_messages_of_many_words_are_merged_at_once() {
     at.send(chat, &ann, "first").await;
     assert!(!store.merge_words(NOW).await.unwrap());
     let many = "字 ".repeat(4096);
-    for _ in 0..15 {
+    for _ in 0..7 {
         at.send(chat, &ann, &many).await;
     }
     assert!(store.merge_words(NOW).await.unwrap(), "they may wait yet");
@@ -72,7 +72,7 @@ async fn a_few_messages_of_many_words_are_merged_at_once() {
     assert!(!store.merge_words(NOW).await.unwrap());
     assert_eq!(at.number(WORDS_WAITING).await, 0);
     // Edits take no new number.
-    for _ in 0..16 {
+    for _ in 0..8 {
         store.edit(last.id, ann.id, many.clone(), Vec::new()).await.unwrap();
     }
     assert!(!store.merge_words(NOW).await.unwrap());

@@ -15,9 +15,9 @@ use tokio::time::timeout;
 /// 500, 1,000, 2,000, 4,000 and 8,000 at once: 48, 25, 19, 15 and 12. A question to the index that
 /// names many chats and ids reads what waits in 4 µs a message.
 const MOST: i64 = 4_000;
-/// Words of this node's that wait until they are merged: some 2 MB of the 8 MB that the list of
-/// pending ones may have. Ordinary messages have fewer when they are [`MOST`].
-const MOST_WORDS: usize = 65_536;
+/// Words of this node's that wait until they are merged: about a megabyte of the 8 that the list of
+/// pending ones may have, and about what [`MOST`] messages of ordinary length have.
+const MOST_WORDS: usize = 32_768;
 /// The longest time between two merges, in seconds, while messages are written.
 const LONGEST_UNMERGED_SECS: f64 = 5.0;
 /// The bounds of a merge, which takes longer than a statement of a request may. A lock on the index

@@ -110,7 +110,8 @@ impl Search for SqliteStore {
             let pairs: Vec<_> = found.iter().map(|one| (one.id, &one.text)).collect();
             let same: Vec<MessageId> = same.bind(json(&pairs)?).fetch_all(&mut *transaction).await?;
             let same = found.iter().filter(|one| same.contains(&one.id));
-            let same: Vec<Said> = same.map(|one| (one.id, one.chat_id, Words::of(&one.text).line())).collect();
+            let same: Vec<Said> =
+                same.map(|one| (one.id, one.chat_id, Words::of(&one.text).line().to_owned())).collect();
             keep_missing_words(&mut transaction, &same).await?;
             commit(transaction, found.len()).await
         })

@@ -15,12 +15,14 @@ pub(super) const MAX_BATCH_WORDS: usize = 16_384;
 pub(super) struct Batch {
     pub(super) entries: Vec<Entry>,
     words: usize,
+    /// A message did not fit: none that came after it may overtake it.
+    full: bool,
     keys: HashSet<(i64, i64, String)>,
 }
 
 impl Batch {
     pub(super) fn has_room(&self) -> bool {
-        self.entries.len() < MAX_BATCH
+        self.entries.len() < MAX_BATCH && !self.full
     }
 
     /// Counts a message among those of the batch, if it may be one. The store takes no two of one
@@ -28,6 +30,7 @@ impl Batch {
     pub(super) fn takes(&mut self, message: &NewMessage) -> bool {
         let words = self.words + message.words.count();
         if !self.entries.is_empty() && words > MAX_BATCH_WORDS {
+            self.full = true;
             return false;
         }
         let is_single = message
