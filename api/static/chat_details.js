@@ -9,7 +9,10 @@ import { wordsFor } from './words.js';
 
 /** @typedef {import('./store.js').Store} Store */
 
-/** What a section is called, what it shows, and how it is drawn. @typedef {[string, any, () => HTMLElement]} Section */
+/**
+ * What a section is called, what it shows, and how it is drawn.
+ * @typedef {[string, any, () => HTMLElement]} Section
+ */
 
 const panel = byId('details');
 const body = byId('details-body');
@@ -27,7 +30,10 @@ export class Details {
   #store;
   #say;
   #id = 0;
-  /** The sections as drawn, and what each shows. @type {Map<string, {signature: string, node: HTMLElement}>} */
+  /**
+   * The sections as drawn, and what each shows.
+   * @type {Map<string, {signature: string, node: HTMLElement}>}
+   */
   #sections = new Map();
   /** The chat that the panel was last drawn for. */
   #drawn = 0;
@@ -104,6 +110,12 @@ export class Details {
     return node;
   }
 
+  /** Shows what is so, where a control shows what was wished and refused. @param {string} key */
+  #redraw(key) {
+    this.#sections.delete(key);
+    this.render();
+  }
+
   #isOnline(userId) {
     return this.#store.online.has(userId) || userId === this.#store.me.id;
   }
@@ -116,6 +128,7 @@ export class Details {
       await this.#store.people.members(this.#id, true);
     } catch (error) {
       this.#say(wordsFor(error));
+      this.#redraw('members');
     }
   }
 
@@ -136,7 +149,8 @@ export class Details {
 
   /** @returns {Section} */
   #view(chat) {
-    return ['view', [viewOf(chat), new Date().toDateString()], () => viewSection(this.#store, chat, this.#say)];
+    const redraw = () => this.#redraw('view');
+    return ['view', [viewOf(chat), new Date().toDateString()], () => viewSection(this.#store, chat, this.#say, redraw)];
   }
 
   #face(name, id) {

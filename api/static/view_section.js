@@ -18,14 +18,15 @@ export const viewOf = (chat) => [chat.info.settings, isMuted(chat)];
 /**
  * @param {import('./store.js').Store} store @param {import('./history.js').Entry} chat
  * @param {(text: string) => void} say tells a fault
+ * @param {() => void} redraw shows what was before a change that failed
  */
-export function viewSection(store, chat, say) {
+export function viewSection(store, chat, say, redraw) {
   const set = async (patch) => {
     try {
       await store.views.set(chat.id, patch);
     } catch (error) {
       say(wordsFor(error));
-      store.emit('chat', chat.id);
+      redraw();
     }
   };
   const box = (id, text, checked, patch) => {

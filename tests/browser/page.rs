@@ -163,9 +163,9 @@ impl Page {
         self.act(selector, "", async |found| found.send_keys(keys).await).await;
     }
 
-    /// Does it to the first shown element that `selector` finds and that has `text` in it. WebDriver
-    /// finds by one command and acts by another: to an element that the page drew anew in between
-    /// nothing was done.
+    /// Does it to the first shown element that `selector` finds and that has `text` in it.
+    /// WebDriver finds by one command and acts by another: to an element that the page drew anew in
+    /// between nothing was done.
     async fn act(&self, selector: &str, text: &str, act: impl AsyncFn(Element) -> Result<(), CmdError>) {
         loop {
             let found = self
