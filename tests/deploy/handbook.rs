@@ -41,8 +41,14 @@ pub(super) fn blocks(page: &str) -> Vec<Block> {
 /// Commands that are about the file of one process.
 const FILE: &str = "The file";
 /// Sections that no machine of ours can run, by heading.
-const SPARED: [&str; 4] =
-    ["One process with systemd and Caddy", "One process with systemd and Caddy", "Compose", "Kubernetes"];
+const SPARED: [&str; 6] = [
+    "One process with systemd and Caddy",
+    "One process with systemd and Caddy",
+    "Compose",
+    "Kubernetes",
+    "The password of Redis",
+    "The password of Redis",
+];
 
 #[test]
 fn commands_that_are_not_run_say_why() {

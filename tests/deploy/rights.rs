@@ -112,6 +112,30 @@ async fn drive(d: &Deployment, servers: &[&Redis]) {
     }
 }
 
+/// A slot is on its way to another server, as where a cluster grows: who asks for a key of it is
+/// sent on, and says `asking` there.
+async fn ask_while_a_slot_moves(d: &Deployment, cluster: &RedisCluster) {
+    let user = d.user().await;
+    // The limits of a user stand under the user's number.
+    let key = format!("{{{}}}", user.id);
+    let slot = cluster.servers[0].command(&["CLUSTER", "KEYSLOT", &key]).await;
+    cluster.begin_to_move(redis::from_redis_value(slot).unwrap()).await;
+    eventually("asking is called", Duration::from_secs(20), async || {
+        user.rest.get("/auth/me").await;
+        for server in &cluster.servers {
+            if called(server).await.contains("asking") {
+                return Some(());
+            }
+        }
+        None
+    })
+    .await;
+    for server in &cluster.servers {
+        let said = refused(server).await;
+        assert!(!said.contains("reason"), "refused: {said}");
+    }
+}
+
 fn limits(builder: Builder) -> Builder {
     builder
         .env("PRESENCE_LEASE_SECONDS", 3)
@@ -128,6 +152,12 @@ async fn the_user_of_the_handbook_has_the_rights_that_are_needed_and_no_other() 
         give(&redis, &rules).await;
         let d = limits(Deployment::cluster(1, 2).redis(&redis).env("REDIS_URL", url(&redis))).start().await;
         drive(&d, &[&redis]).await;
+        drop(d);
+        // Another database of the same server.
+        let d = limits(Deployment::cluster(1, 1).redis(&redis).env("REDIS_URL", url(&redis) + "/1")).start().await;
+        walk(&d.rest(), &d.gateway(0).ws_url()).await;
+        let said = refused(&redis).await;
+        assert!(!said.contains("reason"), "refused: {said}");
         let mut used = called(&redis).await;
         drop(d);
 
@@ -139,6 +169,7 @@ async fn the_user_of_the_handbook_has_the_rights_that_are_needed_and_no_other() 
         let d = limits(Deployment::cluster(1, 2).env("REDIS_URL", urls.join(","))).start().await;
         let servers: Vec<&Redis> = cluster.servers.iter().map(|server| &**server).collect();
         drive(&d, &servers).await;
+        ask_while_a_slot_moves(&d, &cluster).await;
         for server in servers {
             used.extend(called(server).await);
         }

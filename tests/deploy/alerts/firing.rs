@@ -22,6 +22,8 @@ async fn an_alert_silences_what_follows_from_it_alone() {
             }})
         };
         let of_all = |name: &str| json!({"labels": {"alertname": name, "severity": "page"}});
+        let mut of_another_deployment = of_node("MessengerNodeDown", "messenger-gateway", "gateway3");
+        of_another_deployment["labels"]["namespace"] = "another".into();
         let alerts = json!([
             of_node("MessengerBusLinkDown", "", "api1"),
             of_node("MessengerNodeNotReady", "", "api1"),
@@ -29,6 +31,7 @@ async fn an_alert_silences_what_follows_from_it_alone() {
             of_node("MessengerNodeDown", "messenger-api", "api2"),
             of_node("MessengerNodeDown", "messenger-gateway", "gateway2"),
             of_node("MessengerNodeDown", "messenger", "both"),
+            of_another_deployment,
             of_all("MessengerOutboxGrows"),
             of_all("MessengerNoGateway"),
             of_all("MessengerErrors"),
@@ -45,6 +48,7 @@ async fn an_alert_silences_what_follows_from_it_alone() {
             ("MessengerBusLinkDown", "api1"),
             ("MessengerNodeNotReady", "gateway1"),
             ("MessengerNodeDown", "api2"),
+            ("MessengerNodeDown", "gateway3"),
             // One node without a link is no reason for it.
             ("MessengerOutboxGrows", ""),
             ("MessengerNoGateway", ""),

@@ -11,8 +11,9 @@ use super::watch::promtool;
 use super::{root, shipped};
 use crate::support::{Value, blocking, process};
 
-/// The files of `tests/deploy/alerts`, one for each group of rules.
-const TESTS: [&str; 4] = ["clients", "delivery", "limits", "nodes"];
+/// The files of `tests/deploy/alerts`, one for each group of rules, and one for two deployments
+/// beside each other.
+const TESTS: [&str; 5] = ["clients", "delivery", "limits", "namespaces", "nodes"];
 
 async fn shipped_rules() -> Value {
     document(&shipped("deploy/prometheus/alerts.yml")).await
@@ -37,15 +38,18 @@ async fn the_rules_pass_their_tests() {
 }
 
 /// Series that rules leave out, since another alert is about them.
-const GUARDS: [&str; 5] = [
-    " and on (job, instance) messenger_db_pool_size > 0",
-    " and on (job, instance) messenger_build_info",
-    " and on (job, instance) last_over_time(messenger_build_info[30m])",
-    " unless on (job, instance) min_over_time(messenger_backplane_up[5m]) < 1",
-    " unless on (job, instance) messenger_backplane_up < 1",
+const GUARDS: [&str; 7] = [
+    " and on (namespace, job, instance) messenger_db_pool_size > 0",
+    " and on (namespace, job, instance) messenger_build_info",
+    " and on (namespace, job, instance) last_over_time(messenger_build_info[30m])",
+    " and on (namespace, job, instance) (messenger_db_pool_size > 0 or time() - process_start_time_seconds > 3600)",
+    " unless on (namespace, job, instance) increase(messenger_ws_disconnects_total{code=\"1012\"}[5m]) > 0",
+    " unless on (namespace, job, instance) min_over_time(messenger_backplane_up[5m]) < 1",
+    " unless on (namespace, job, instance) messenger_backplane_up < 1",
 ];
 
-/// The rule after a slip of the pen: deaf, shrill, without its guard, hasty or late.
+/// The rule after a slip of the pen: deaf, shrill, without its guard, over all deployments at once,
+/// hasty or late.
 fn broken(rule: &Value) -> Vec<(&'static str, Value)> {
     let with = |field: &str, value: String| {
         let mut broken = rule.clone();
@@ -62,13 +66,18 @@ fn broken(rule: &Value) -> Vec<(&'static str, Value)> {
         GUARDS
             .iter()
             .filter(|guard| expr.contains(*guard))
-            .map(|guard| ("unguarded", with("expr", expr.replace(guard, "")))),
+            // A rule may have two: named by the one that it lacks.
+            .map(|guard| (guard.trim_start(), with("expr", expr.replace(guard, "")))),
     );
-    if let Some(inner) = measured.strip_prefix("absent(") {
-        let (series, _) = inner.split_once(" and ").unwrap();
-        // Down only where nothing is scraped, or where one is not ready.
-        broken.push(("heedless", with("expr", format!("absent({series})"))));
-        broken.push(("shrill", with("expr", "absent(messenger_serving > 1)".to_owned())));
+    if expr.contains("namespace") {
+        broken.push(("mixed", with("expr", expr.replace("(namespace, ", "(").replace("(namespace)", "()"))));
+    }
+    if let Some((seen, _)) = expr.split_once(" or absent_over_time(") {
+        // Down only where nothing is scraped, where one is not ready, or where one was before.
+        let heedless = expr.replace(" and on (namespace, job, instance) messenger_serving == 1", "");
+        broken.push(("heedless", with("expr", heedless)));
+        broken.push(("shrill", with("expr", expr.replace("messenger_serving == 1", "messenger_serving > 1"))));
+        broken.push(("forgetful", with("expr", seen.to_owned())));
     } else {
         assert!(limit.chars().any(|digit| digit.is_ascii_digit()), "{}: {limit}", name(rule));
         broken.push(("shrill", with("expr", format!("{measured} >= 0"))));
@@ -96,8 +105,8 @@ fn retold(test: &Value, names: &[String]) -> Value {
     test
 }
 
-/// All broken rules stand in one file, each under a name of its own, and meet the tests of the
-/// sound one in one run.
+/// A rule and its broken ones stand in one file, each under a name of its own, and meet the tests
+/// of the sound one; all files in one run.
 #[tokio::test]
 async fn the_tests_of_each_rule_fail_when_it_is_broken() {
     let mut tests = Vec::new();
@@ -105,7 +114,8 @@ async fn the_tests_of_each_rule_fail_when_it_is_broken() {
         let document = document(&shipped(&format!("tests/deploy/alerts/{file}.yml"))).await;
         tests.extend(document["tests"].as_array().unwrap().clone());
     }
-    let (mut all, mut all_tests, mut names) = (Vec::new(), Vec::new(), Vec::new());
+    let (dir, mut names) = (process::new_dir("rules"), Vec::new());
+    let mut words = vec!["test".to_owned(), "rules".to_owned()];
     let shipped = shipped_rules().await;
     for guard in GUARDS {
         assert!(rules(&shipped).any(|rule| rule["expr"].as_str().unwrap().contains(guard)), "no rule has{guard}");
@@ -114,23 +124,26 @@ async fn the_tests_of_each_rule_fail_when_it_is_broken() {
         let of_rule = |test: &&Value| test["alert_rule_test"][0]["alertname"] == rule["alert"];
         let tests: Vec<&Value> = tests.iter().filter(of_rule).collect();
         assert!(tests.len() >= 2, "{}: when it fires and when it does not", name(rule));
-        let mut of_one = vec![name(rule).to_owned()];
-        all.push(rule.clone());
+        let (mut of_one, mut all) = (vec![name(rule).to_owned()], vec![rule.clone()]);
         for (how, mut broken) in broken(rule) {
             of_one.push(format!("{} but {how}", name(rule)));
             broken["alert"] = of_one[of_one.len() - 1].clone().into();
             all.push(broken);
         }
-        all_tests.extend(tests.into_iter().map(|test| retold(test, &of_one)));
+        let tests: Vec<Value> = tests.into_iter().map(|test| retold(test, &of_one)).collect();
+        let (rules, file) = (format!("{}.yml", name(rule)), dir.join(format!("{}-tests.yml", name(rule))));
+        let group = serde_json::json!({"groups": [{"name": "one", "rules": all}]});
+        std::fs::write(dir.join(&rules), group.to_string()).unwrap();
+        let tests = serde_json::json!({"rule_files": [rules], "evaluation_interval": "15s", "tests": tests});
+        std::fs::write(&file, tests.to_string()).unwrap();
+        words.push(file.to_str().unwrap().to_owned());
         names.extend(of_one);
     }
-    let dir = process::new_dir("rules");
-    let group = serde_json::json!({"groups": [{"name": "all", "rules": all}]});
-    std::fs::write(dir.join("rules.yml"), group.to_string()).unwrap();
-    let tests = serde_json::json!({"rule_files": ["rules.yml"], "evaluation_interval": "15s", "tests": all_tests});
-    let file = dir.join("tests.yml");
-    std::fs::write(&file, tests.to_string()).unwrap();
-    let said = blocking(move || process::run(promtool(&["test", "rules", file.to_str().unwrap()]))).await;
+    let said = blocking(move || {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        process::run(promtool(&words))
+    })
+    .await;
     process::remove_dir(&dir);
     let said = said.expect_err("no test failed");
     for name in names {

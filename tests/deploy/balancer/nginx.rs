@@ -43,6 +43,17 @@ async fn is_refused(held: &mut Vec<TcpStream>, from: &str, port: u16) -> bool {
     refused
 }
 
+/// Beside its connections a worker has files open: listeners, logs, bodies too large for memory.
+#[test]
+fn a_worker_may_open_more_than_its_connections() {
+    let config = shipped("deploy/nginx/nginx.conf");
+    let number = |name: &str| -> u32 {
+        let mut lines = config.lines().map(str::trim);
+        lines.find_map(|line| line.strip_prefix(name)?.strip_suffix(';')).unwrap().parse().unwrap()
+    };
+    assert!(number("worker_rlimit_nofile ") > number("worker_connections "));
+}
+
 #[tokio::test]
 async fn one_network_does_not_take_every_connection_however_its_addresses_are_written() {
     limited(async {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::kubectl::helm;
 use super::super::python::documents;
-use super::{assert_valid, find, of_kind, overlay};
+use super::{PODS, assert_have_files, assert_valid, find, of_kind, overlay};
 use crate::deploy::root;
 use crate::support::{Value, blocking, process};
 
@@ -86,6 +86,38 @@ async fn numbers_of_a_values_file_are_written_as_they_are() {
     assert!(job["image"].as_str().unwrap().ends_with(":20260101"));
 }
 
+/// Values for clusters whose pods need more, and for a Prometheus that asks for a label.
+const MORE: &str = "\
+imagePullSecrets: [my-registry]
+migrateJob: { enabled: true }
+extraEnv: [{ name: OTEL_EXPORTER_OTLP_HEADERS, valueFrom: { secretKeyRef: { name: traces, key: HEADERS } } }]
+extraVolumes: [{ name: files, secret: { secretName: messenger-files } }]
+extraVolumeMounts: [{ name: files, mountPath: /etc/messenger, readOnly: true }]
+config: { TLS_CA_FILE: /etc/messenger/ca.pem }
+api:
+  extraEnv: [{ name: JWT_PRIVATE_KEY_FILE, value: /etc/messenger-key/jwt-private.pem }]
+  extraVolumes: [{ name: signing-key, secret: { secretName: messenger-signing-key } }]
+  extraVolumeMounts: [{ name: signing-key, mountPath: /etc/messenger-key, readOnly: true }]
+podMonitor: { labels: { release: kube-prometheus-stack } }
+";
+
+#[tokio::test]
+async fn pods_get_variables_files_and_a_login_of_values() {
+    let text = templated_with(MORE).await.unwrap();
+    assert_valid("the chart with more", text.clone()).await;
+    let objects = documents(&text).await;
+    assert_have_files(&objects);
+    for (kind, name, _) in PODS {
+        let pod = &find(&objects, kind, name)["spec"]["template"]["spec"];
+        assert_eq!(pod["imagePullSecrets"], serde_json::json!([{"name": "my-registry"}]), "{name}");
+        let variables = pod["containers"][0]["env"].as_array().unwrap();
+        let headers = variables.iter().find(|variable| variable["name"] == "OTEL_EXPORTER_OTLP_HEADERS").unwrap();
+        assert_eq!(headers["valueFrom"]["secretKeyRef"]["name"], "traces", "{name}");
+    }
+    let monitor = find(&objects, "PodMonitor", "messenger");
+    assert_eq!(monitor["metadata"]["labels"]["release"], "kube-prometheus-stack");
+}
+
 #[tokio::test]
 async fn the_chart_is_sound_and_its_values_are_heeded() {
     let mut lint = helm().await;
@@ -108,7 +140,8 @@ async fn the_chart_is_sound_and_its_values_are_heeded() {
         let pod = &deployment["spec"]["template"]["spec"];
         assert_eq!(pod["terminationGracePeriodSeconds"], 65, "5 before the drain of 40, 20 after it");
         assert!(pod["containers"][0]["image"].as_str().unwrap().ends_with(":9.9.9"));
-        assert!(deployment.to_string().contains(r#""secretKeyRef":{"key":"SECRET_KEY","name":"other"}"#));
+        let reference = r#""secretKeyRef":{"key":"SECRET_KEY","name":"other","optional":true}"#;
+        assert!(deployment.to_string().contains(reference));
     }
     for ingress in of_kind(&objects, "Ingress") {
         assert_eq!(ingress["spec"]["rules"][0]["host"], "talk.example.net");

@@ -7,16 +7,16 @@ use crate::deploy::python::documents;
 use crate::deploy::{copy_of, known_variables};
 use crate::support::{Value, blocking, process};
 
-/// `production` with the component, as its head says.
-async fn with_component() -> String {
+/// `production` with these components, as their heads say.
+pub(super) async fn with_components(names: &[&str]) -> String {
     let dir = process::new_dir("k8s");
     let overlay = copy_of("k8s", &dir).join("overlays/production");
     let file = overlay.join("kustomization.yaml");
     let text = std::fs::read_to_string(&file).unwrap();
-    let with = text.replace(
-        "  - ../../components/ingress-nginx\n",
-        "  - ../../components/ingress-nginx\n  - ../../components/migrate-job\n",
-    );
+    let last = "  - ../../components/ingress-nginx\n";
+    let mut lines = last.to_owned();
+    lines.extend(names.iter().map(|name| format!("  - ../../components/{name}\n")));
+    let with = text.replace(last, &lines);
     assert_ne!(with, text);
     std::fs::write(file, with).unwrap();
     let mut command = kustomize().await;
@@ -52,7 +52,7 @@ fn assert_migrates(objects: &[Value]) {
 
 #[tokio::test]
 async fn a_component_migrates_and_nodes_wait() {
-    let text = with_component().await;
+    let text = with_components(&["migrate-job"]).await;
     assert_valid("the component", text.clone()).await;
     let objects = documents(&text).await;
     assert_migrates(&objects);

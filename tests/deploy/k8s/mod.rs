@@ -3,9 +3,12 @@
 //! secrets by reference.
 
 mod chart;
+mod components;
 mod job;
 mod overlays;
 mod scaling;
+
+use std::collections::BTreeSet;
 
 use super::kubectl::kustomize;
 use super::python::{documents, python};
@@ -59,6 +62,32 @@ fn container<'a>(objects: &'a [Value], program: &str) -> &'a Value {
 fn port(container: &Value, name: &str) -> Option<u64> {
     let ports = container["ports"].as_array()?;
     ports.iter().find(|port| port["name"] == name)?["containerPort"].as_u64()
+}
+
+/// Kind and name of what runs a program of ours, and whether it has the key that signs.
+const PODS: [(&str, &str, bool); 3] = [
+    ("Deployment", "messenger-api", true),
+    ("Deployment", "messenger-gateway", false),
+    ("Job", "messenger-migrate", true),
+];
+
+/// Each volume of the pods is mounted: files in all of them, the key that signs where it is needed.
+fn assert_have_files(objects: &[Value]) {
+    let names = |list: &Value| -> BTreeSet<String> {
+        let list = list.as_array().unwrap().iter();
+        list.map(|one| one["name"].as_str().unwrap().to_owned()).collect()
+    };
+    for (kind, name, signs) in PODS {
+        let pod = &find(objects, kind, name)["spec"]["template"]["spec"];
+        let container = &pod["containers"][0];
+        let mut expected = BTreeSet::from(["files".to_owned()]);
+        if signs {
+            expected.insert("signing-key".to_owned());
+        }
+        assert_eq!(names(&pod["volumes"]), expected, "{name}");
+        assert_eq!(names(&container["volumeMounts"]), expected, "{name}");
+        assert_eq!(names(&container["env"]).contains("JWT_PRIVATE_KEY_FILE"), signs, "{name}");
+    }
 }
 
 /// Holds objects, as YAML, against the schemas.
@@ -191,7 +220,9 @@ async fn secrets_are_referred_to_and_variables_are_known() {
                 let variable = environment.iter().find(|variable| variable["name"] == secret).unwrap();
                 assert!(variable["value"].is_null(), "{folder}: {variable}");
                 let reference = &variable["valueFrom"]["secretKeyRef"];
-                assert_eq!(*reference, serde_json::json!({"name": "messenger-secrets", "key": secret}));
+                // A file may take its place.
+                let expected = serde_json::json!({"name": "messenger-secrets", "key": secret, "optional": true});
+                assert_eq!(*reference, expected);
             }
         }
     }

@@ -1,12 +1,13 @@
 //! The overlays: `small` brings its Postgres and its Redis, `production` what many users need.
 
 use std::collections::BTreeSet;
+use std::process::Command;
 
 use super::super::python::document;
 use super::{PROGRAMS, container, find, of_kind, overlay, pod, port};
 use crate::deploy::shipped;
 use crate::programs::metrics::scrape;
-use crate::support::{Value, limited, shared};
+use crate::support::{Redis, Value, blocking, limited, process, shared};
 
 #[tokio::test]
 async fn overlays_name_their_own_images_and_host() {
@@ -96,6 +97,35 @@ async fn small_brings_its_postgres_and_its_redis() {
     assert!((most + 4) * pool <= 96, "{most} pods with {pool} connections each");
 }
 
+/// Runs a probe of the Redis against the one at that port.
+async fn probed(probe: &Value, port: u16) -> Result<String, String> {
+    let words: Vec<&str> =
+        probe["exec"]["command"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
+    let mut command = Command::new(words[0]);
+    command.args(["-p", &port.to_string()]).args(&words[1..]).env("REDISCLI_AUTH", "the-old-password");
+    blocking(|| process::run(command)).await
+}
+
+/// A container keeps the variables of its start. So after a change of the password the probes have
+/// the old one, and Kubernetes would end a Redis that nothing is the matter with.
+#[tokio::test]
+async fn a_changed_password_does_not_end_the_redis_of_small() {
+    limited(async {
+        let objects = overlay("small").await;
+        let container = &pod(&objects, "redis")["containers"][0];
+        let redis = Redis::with_options(&["--requirepass", "the-new-password"]).await;
+        for probe in ["readinessProbe", "livenessProbe"] {
+            let said = probed(&container[probe], redis.port()).await;
+            assert!(said.is_ok(), "{probe}: {said:?}");
+        }
+        redis.stop().await;
+        for probe in ["readinessProbe", "livenessProbe"] {
+            assert!(probed(&container[probe], redis.port()).await.is_err(), "{probe} of one that is gone");
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn production_lets_nobody_in_by_the_side() {
     let objects = overlay("production").await;
@@ -125,6 +155,13 @@ async fn production_lets_nobody_in_by_the_side() {
             assert!(port(container(&objects, program), name).is_some());
         }
     }
+    // The ingress controller reaches the pods of cert-manager that prove whose the name is.
+    let solver = policy("messenger-acme-solver");
+    let label = serde_json::json!({"matchLabels": {"acme.cert-manager.io/http01-solver": "true"}});
+    assert_eq!(solver["podSelector"], label);
+    assert_eq!(solver["policyTypes"], serde_json::json!(["Ingress"]));
+    let from = &policy("messenger-ingress")["ingress"][0]["from"];
+    assert_eq!(solver["ingress"], serde_json::json!([{"from": from, "ports": [{"port": 8089}]}]));
 }
 
 /// A pod that is no ingress controller would be a trusted proxy, and its connections would take the
