@@ -129,8 +129,8 @@ impl<C: Reader> Feed<C> {
         }
     }
 
-    /// What the log has is of now, and these events come from it: whom one of them removes, or who is
-    /// known to be removed, gets none of them before the removal's own (G6).
+    /// What the log has is of now, and these events come from it: whom one of them removes, or who
+    /// is known to be removed, gets none of them before the removal's own (G6).
     fn end_removed_by(&mut self, events: &[Event]) {
         for event in events {
             self.removal_known(event);

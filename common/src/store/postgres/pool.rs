@@ -132,7 +132,8 @@ impl Pool {
                 return Ok(lease);
             }
             let generation = self.generation.load(Ordering::Acquire);
-            // The lease holds the place while the connection opens: who goes away leaves one behind.
+            // The lease holds the place while the connection opens: who goes away leaves one
+            // behind.
             let mut lease = Lease::new(self, None, generation, Some(permit));
             match self.server.connect().await {
                 Ok(connection) => {
