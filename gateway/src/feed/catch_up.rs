@@ -84,8 +84,8 @@ impl<C: Reader> Feed<C> {
             if self.doubted > 0 {
                 return Step::Done;
             }
-            let (cursor, ends) = (sub.cursor, sub.ends_at.is_some());
-            // The log has the texts of now: whose removal is known has no right to them (G6).
+            let (cursor, ends) = (sub.cursor, sub.left_at.is_some());
+            // The log has the texts of now: who is known to have left has no right to them (G6).
             let next = piece.filter(|_| !ends).map_or(Next::Unknown, |piece| piece.next_after(cursor));
             let given = match next {
                 Next::Events(events) => self.give_all(key, events, handed),
@@ -130,6 +130,7 @@ impl<C: Reader> Feed<C> {
                 sub.starts_after = head;
             }
             sub.ends_at = sub.ends_at.filter(|removal| *removal > head);
+            sub.left_at = sub.left_at.filter(|left| *left > head);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Live events: each goes once and in order to all who have had everything before it.
 
 use super::{Event, Feed, HOLD, Next, Offer, Phase, Piece, Push, Reader, Repair, Sub};
+use messenger_common::event::Effect;
 use messenger_common::id::Seq;
 use messenger_common::metrics::GapCause;
 
@@ -129,13 +130,13 @@ impl<C: Reader> Feed<C> {
         }
     }
 
-    /// What the log has is of now, and these events come from it: whom one of them removes, or who
-    /// is known to be removed, gets none of them before the removal's own (G6).
+    /// What the log has is of now, and these events come from it: whoever leaves by one of them,
+    /// or is known to have left, gets none of them before that one (G6). `chat_removed` tells it.
     fn end_removed_by(&mut self, events: &[Event]) {
         for event in events {
             self.removal_known(event);
         }
-        let over = |sub: &Sub<C>| sub.ends_at.is_some_and(|removal| removal > sub.cursor.next());
+        let over = |sub: &Sub<C>| sub.left_at.is_some_and(|left| left > sub.cursor.next());
         let over: Vec<usize> = self.subs.iter().filter(|(_, sub)| over(sub)).map(|(key, _)| key).collect();
         for key in over {
             self.end(key);
@@ -151,6 +152,9 @@ impl<C: Reader> Feed<C> {
         for (_, sub) in &mut self.subs {
             if sub.phase != Phase::Pending && event.seq > sub.admitted_at && event.removes(sub.reader.user()) {
                 sub.ends_at = sub.ends_at.max(Some(event.seq));
+                if event.effect != Effect::ChatDeleted {
+                    sub.left_at = sub.ends_at;
+                }
             }
         }
     }

@@ -75,7 +75,7 @@ impl<C: Reader> Feed<C> {
         for (_, sub) in self.subs.iter_mut().filter(|(_, sub)| sub.phase != Phase::Pending) {
             sub.is_lost = true;
             // That removal may be one of those that no longer are.
-            sub.ends_at = None;
+            (sub.ends_at, sub.left_at) = (None, None);
             sub.fall_behind();
         }
     }

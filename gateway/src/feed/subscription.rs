@@ -56,6 +56,9 @@ pub struct Sub<C> {
     /// The newest removal of its user that is known and that its cursor has yet to reach: it gets
     /// what is before that and nothing else.
     pub(super) ends_at: Option<Seq>,
+    /// The same, where the chat goes on without its user: what is read from the log from now on may
+    /// have texts of after that, and is for others.
+    pub(super) left_at: Option<Seq>,
     /// Its cursor is of a history that went back: only a resync lets it go on.
     pub(super) is_lost: bool,
 }
@@ -64,7 +67,8 @@ impl<C: Reader> Sub<C> {
     /// One that knows neither its rights nor its place yet.
     pub(super) fn pending(reader: C) -> Self {
         let (phase, zero) = (Phase::Pending, Seq(0));
-        Self { reader, phase, cursor: zero, admitted_at: zero, starts_after: zero, ends_at: None, is_lost: false }
+        let (cursor, admitted_at, starts_after) = (zero, zero, zero);
+        Self { reader, phase, cursor, admitted_at, starts_after, ends_at: None, left_at: None, is_lost: false }
     }
 
     /// Where it stands.

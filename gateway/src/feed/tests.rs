@@ -239,6 +239,22 @@ fn one_who_was_removed_reads_the_log_no_further() {
 }
 
 #[test]
+fn one_who_is_behind_gets_all_of_a_chat_that_is_deleted() {
+    let mut feed = feed_at(0);
+    let (client, key) = live(&mut feed, 1);
+    let gone = Event { effect: Effect::ChatDeleted, ..event_of(3, EventKind::ChatDeleted) };
+    client.room.set(Some(0));
+    offer(&mut feed, &[1]);
+    feed.ring.clear();
+    client.room.set(None);
+    feed.on_event(&gone, 0, &mut ignore);
+    feed.on_piece(&piece(1, &[2], 2, 0), 0, &mut ignore);
+    assert_eq!(catch_up(&mut feed, key, None), Step::Read(Seq(0)));
+    assert_eq!(catch_up(&mut feed, key, Some(&piece(0, &[1, 2], 3, 0))), Step::Done);
+    assert_eq!((client.read(), client.ended.take()), (text(1..=3), vec![Some(Seq(3))]));
+}
+
+#[test]
 fn who_was_removed_gets_nothing_of_the_log_that_tells_it() {
     let mut feed = feed_at(0);
     let ((first, _), (behind, _), (stays, _)) = (live(&mut feed, 1), live(&mut feed, 1), live(&mut feed, 2));
