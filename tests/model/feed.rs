@@ -167,9 +167,6 @@ impl Protocol {
             for seq in head + 1..=page_end {
                 self.leaving_known(s, g, seq);
             }
-            if page_end > head {
-                self.end_the_removed(s, g);
-            }
             for seq in head + 1..=page_end {
                 self.feed_accepts(s, g, seq);
             }

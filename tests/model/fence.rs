@@ -1,8 +1,8 @@
 //! The end of a subscription whose user left (G6). In the code: `gateway::feed`, `removal_known`
 //! and what follows from it.
 
-use super::scenario::{Protocol, Rule};
-use super::state::{Breach, Seq, Stage, State, Subscription};
+use super::scenario::Protocol;
+use super::state::{Breach, Seq, Stage, State};
 
 impl Protocol {
     /// A leaving is known to the feed, in its turn or before it.
@@ -13,17 +13,6 @@ impl Protocol {
             let begun = matches!(subscription.stage, Stage::Live | Stage::Behind | Stage::CatchUp { .. });
             if is_here && begun && seq > subscription.admitted {
                 subscription.ends_at = subscription.ends_at.max(Some(seq));
-            }
-        }
-    }
-
-    /// What the log has is of now: those who are known to have left get nothing more of it.
-    pub(super) fn end_the_removed(&self, s: &mut State, g: usize) {
-        for c in 0..s.clients.len() {
-            let Subscription { ends_at, cursor, .. } = s.clients[c].subscription;
-            if s.clients[c].gateway == Some(g) && ends_at.is_some_and(|leaving| leaving > cursor + 1) {
-                self.uses(Rule::FencedBefore);
-                self.end(s, c);
             }
         }
     }

@@ -23,7 +23,7 @@
 //!    read anew.
 //! 5. **The fence**: the user's own `member_left` is an event of the same log, and the last one
 //!    that is delivered; but only one after the snapshot that admitted the subscription. Once it is
-//!    known, what is read from the log comes to that user no more: the log has the texts of now.
+//!    known, one that is behind reads the log no further: the log has the texts of now.
 //! 6. **A full queue** is never a loss: a full send queue makes the subscription behind, a full
 //!    queue between bus and feed is a dead link, a full set of held numbers is a reason to ask the
 //!    log again.

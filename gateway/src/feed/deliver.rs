@@ -55,7 +55,9 @@ impl<C: Reader> Feed<C> {
         loop {
             match piece.next_after(head) {
                 Next::Events(events) => {
-                    self.end_removed_by(events);
+                    for event in events {
+                        self.removal_known(event);
+                    }
                     for event in events {
                         if self.offer(event) == Offer::Next {
                             self.hand_on(event, tick, handed);
@@ -124,19 +126,6 @@ impl<C: Reader> Feed<C> {
                 && sub.admitted_at < event.seq
                 && event.removes(sub.reader.user())
         };
-        let over: Vec<usize> = self.subs.iter().filter(|(_, sub)| over(sub)).map(|(key, _)| key).collect();
-        for key in over {
-            self.end(key);
-        }
-    }
-
-    /// What the log has is of now, and these events come from it: whoever leaves by one of them,
-    /// or is known to have left, gets none of them before that one (G6). `chat_removed` tells it.
-    fn end_removed_by(&mut self, events: &[Event]) {
-        for event in events {
-            self.removal_known(event);
-        }
-        let over = |sub: &Sub<C>| sub.left_at.is_some_and(|left| left > sub.cursor.next());
         let over: Vec<usize> = self.subs.iter().filter(|(_, sub)| over(sub)).map(|(key, _)| key).collect();
         for key in over {
             self.end(key);

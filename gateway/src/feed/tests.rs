@@ -255,15 +255,17 @@ fn one_who_is_behind_gets_all_of_a_chat_that_is_deleted() {
 }
 
 #[test]
-fn who_was_removed_gets_nothing_of_the_log_that_tells_it() {
+fn one_who_is_behind_ends_where_the_log_tells_the_removal() {
     let mut feed = feed_at(0);
-    let ((first, _), (behind, _), (stays, _)) = (live(&mut feed, 1), live(&mut feed, 1), live(&mut feed, 2));
+    let ((first, _), (behind, key), (stays, _)) = (live(&mut feed, 1), live(&mut feed, 1), live(&mut feed, 2));
     behind.room.set(Some(0));
     offer(&mut feed, &[1]);
     // The link was away: the log has the text of 2 as it was edited by 4.
     let events = vec![event(2), leaving(3, 1), event_of(4, EventKind::MessageEdited)];
     feed.on_piece(&Piece::new(Seq(1), 256, events, Seq(4), Seq(0)), 0, &mut ignore);
-    assert_eq!((first.read(), first.ended.take()), (text([1]), vec![Some(Seq(1))]));
+    assert_eq!((first.read(), first.ended.take()), (text(1..=3), vec![Some(Seq(3))]));
+    behind.room.set(None);
+    assert_eq!(catch_up(&mut feed, key, None), Step::Done);
     assert_eq!((behind.read(), behind.ended.take()), (vec![], vec![Some(Seq(0))]));
     assert_eq!((stays.read().len(), stays.ended.take()), (4, vec![]));
 }
