@@ -12,7 +12,7 @@ impl Protocol {
             let subscription = &mut s.clients[c].subscription;
             let begun = matches!(subscription.stage, Stage::Live | Stage::Behind | Stage::CatchUp { .. });
             if is_here && begun && seq > subscription.admitted {
-                subscription.ends_at = subscription.ends_at.max(Some(seq));
+                subscription.left_at = subscription.left_at.max(Some(seq));
             }
         }
     }
@@ -23,6 +23,6 @@ impl Protocol {
             s.breaks(Breach::UnjustEnd);
         }
         let subscription = &mut s.clients[c].subscription;
-        (subscription.stage, subscription.ends_at) = (Stage::Ended, None);
+        (subscription.stage, subscription.left_at) = (Stage::Ended, None);
     }
 }

@@ -59,6 +59,8 @@
 //! statement sees one moment; what failed is tried again; a dead link, *and a channel dead on a
 //! link that lives*, is found at some time; a slow beat beats. There is no clock: "within 2 s" is
 //! for the tests on real processes. One chat: chats share nothing but links and connections.
+//! A text is not in the model: what [`scenario::Rule::FencedBefore`] is for,
+//! `guarantees/g6_behind.rs` shows.
 
 #![allow(
     clippy::unused_self,

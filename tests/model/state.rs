@@ -211,7 +211,7 @@ pub(super) struct Subscription {
     /// The head that admitted the user: leavings up to here are history, later ones the fence.
     pub(super) admitted: Seq,
     /// A leaving after it that is known, and is not reached: the log is read no further.
-    pub(super) ends_at: Option<Seq>,
+    pub(super) left_at: Option<Seq>,
     /// The store's answer was another subscription's, asked before this one came.
     pub(super) joined: bool,
     /// Ghost, for the properties alone: as of which number the user was truly seen to be a member;

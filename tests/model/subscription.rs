@@ -195,7 +195,7 @@ impl Protocol {
             }
             Stage::Live => s.clients[c].subscription.stage = Stage::Behind,
             // One that is behind comes to this number by its cursor, and ends there if it is its
-            // user's removal.
+            // user's removal; or before it, where the ring does not reach down to it.
             Stage::Behind
             | Stage::CatchUp { .. }
             | Stage::AwaitingChannel
@@ -223,7 +223,7 @@ impl Protocol {
             self.uses(Rule::CaughtUpFromRing);
             self.send_all(s, c, ring.iter().filter(|&seq| seq > cursor));
             self.go_live(s, c);
-        } else if s.clients[c].subscription.ends_at.is_some() {
+        } else if s.clients[c].subscription.left_at.is_some() {
             self.uses(Rule::FencedBefore);
             self.end(s, c);
         } else {
@@ -233,8 +233,8 @@ impl Protocol {
 
     /// The log's answer after the cursor, which was `after` when it was asked, and is so still.
     pub(super) fn replay(&self, s: &mut State, c: usize, after: Seq, answer: Snapshot) {
-        let Subscription { cursor, ends_at, .. } = s.clients[c].subscription;
-        if ends_at.is_some() {
+        let Subscription { cursor, left_at, .. } = s.clients[c].subscription;
+        if left_at.is_some() {
             s.clients[c].subscription.stage = Stage::Behind;
             self.catch_up(s, c);
             return;
@@ -266,7 +266,7 @@ impl Protocol {
             let subscription = &mut s.clients[c].subscription;
             subscription.admitted = answer.head;
             subscription.granted = answer.head;
-            subscription.ends_at = subscription.ends_at.filter(|leaving| *leaving > answer.head);
+            subscription.left_at = subscription.left_at.filter(|leaving| *leaving > answer.head);
         }
         self.go_live(s, c);
     }

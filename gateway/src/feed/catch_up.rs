@@ -48,17 +48,13 @@ impl<C: Reader> Feed<C> {
     /// head has unlocked.
     pub fn admit(&mut self, key: usize, Admission { head, floor, after }: Admission) -> Option<Begun> {
         self.reached(head);
-        let news = self.ring.events().chain(self.held.values()).filter(|event| event.seq > head);
-        let removals: Vec<Event> = news.filter(|event| event.is_removal()).cloned().collect();
         let resync = after.is_some_and(|after| after > head || after < floor);
         let cursor = after.filter(|_| !resync).unwrap_or(head);
         let sub = self.subs.get_mut(key)?;
         (sub.cursor, sub.starts_after, sub.admitted_at) = (cursor, cursor, head);
         sub.fall_behind();
         // One that came while its rights were read.
-        for removal in &removals {
-            self.removal_known(removal);
-        }
+        self.ring.events().chain(self.held.values()).for_each(|event| sub.removal_known(event));
         Some(Begun { cursor, recovered: head.0 - cursor.0, resync })
     }
 

@@ -1,7 +1,6 @@
 //! Live events: each goes once and in order to all who have had everything before it.
 
 use super::{Event, Feed, HOLD, Next, Offer, Phase, Piece, Push, Reader, Repair, Sub};
-use messenger_common::event::Effect;
 use messenger_common::id::Seq;
 use messenger_common::metrics::GapCause;
 
@@ -117,8 +116,8 @@ impl<C: Reader> Feed<C> {
     }
 
     /// The fence (G6): live subscriptions of the removed end with the event that removed them. One
-    /// that is behind ends when it comes to that event; one that is pending finds it when it
-    /// begins.
+    /// that is behind ends when it comes to that event, or before it, where the ring does not reach
+    /// down to it; one that is pending finds it when it begins.
     fn fence(&mut self, event: &Event) {
         let over = |sub: &Sub<C>| {
             sub.phase == Phase::Live
@@ -132,19 +131,10 @@ impl<C: Reader> Feed<C> {
         }
     }
 
-    /// A removal is known, in its turn or before it: its subscriptions get what is not sequenced no
-    /// longer.
-    pub(super) fn removal_known(&mut self, event: &Event) {
-        if !event.is_removal() {
-            return;
-        }
-        for (_, sub) in &mut self.subs {
-            if sub.phase != Phase::Pending && event.seq > sub.admitted_at && event.removes(sub.reader.user()) {
-                sub.ends_at = sub.ends_at.max(Some(event.seq));
-                if event.effect != Effect::ChatDeleted {
-                    sub.left_at = sub.ends_at;
-                }
-            }
+    /// A removal is known, in its turn or before it.
+    fn removal_known(&mut self, event: &Event) {
+        if event.is_removal() {
+            self.subs.iter_mut().for_each(|(_, sub)| sub.removal_known(event));
         }
     }
 }

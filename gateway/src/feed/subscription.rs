@@ -1,7 +1,9 @@
 //! A subscription as its feed sees it: a cursor over the chat's log, and the reader that it
 //! serves.
 
+use super::Event;
 use bytes::Bytes;
+use messenger_common::event::Effect;
 use messenger_common::id::{Seq, UserId};
 
 /// Whatever can be pushed to: a connection, or a test's vector.
@@ -104,6 +106,18 @@ impl<C: Reader> Sub<C> {
     /// Whether it is live and has yet to come to `seq`.
     pub(super) fn is_due(&self, seq: Seq) -> bool {
         self.phase == Phase::Live && self.cursor < seq
+    }
+
+    /// An event that may remove its user is known, in its turn or before it: what is not sequenced
+    /// comes no longer, and the log is read no further where the chat goes on.
+    pub(super) fn removal_known(&mut self, event: &Event) {
+        if self.phase == Phase::Pending || event.seq <= self.admitted_at || !event.removes(self.reader.user()) {
+            return;
+        }
+        self.ends_at = self.ends_at.max(Some(event.seq));
+        if event.effect != Effect::ChatDeleted {
+            self.left_at = self.left_at.max(Some(event.seq));
+        }
     }
 
     /// Pushes a frame that leads to `seq`. Without room it falls behind.

@@ -88,7 +88,7 @@ async fn numbers_of_a_values_file_are_written_as_they_are() {
 
 /// Values for clusters whose pods need more, and for a Prometheus that asks for a label.
 const MORE: &str = "\
-imagePullSecrets: [my-registry]
+imagePullSecrets: [{ name: my-registry }]
 migrateJob: { enabled: true }
 extraEnv: [{ name: OTEL_EXPORTER_OTLP_HEADERS, valueFrom: { secretKeyRef: { name: traces, key: HEADERS } } }]
 extraVolumes: [{ name: files, secret: { secretName: messenger-files } }]

@@ -300,7 +300,7 @@ impl Lockstep {
         let cursor = client.subscription.cursor;
         let has_more = client.subscription.admitted > cursor || feed.head.is_some_and(|head| head > cursor);
         let in_ring = feed.ring.contains(cursor + 1);
-        let ends = client.subscription.ends_at.is_some() && !in_ring;
+        let ends = client.subscription.left_at.is_some() && !in_ring;
         let needs_no_log = (in_ring || !has_more) && self.protocol.has_room(client);
         Some(client.subscription.stage == Stage::Behind && (ends || needs_no_log))
     }

@@ -33,7 +33,8 @@ const USERS: u64 = 10_000;
 pub struct Searches {
     turns: Arc<Semaphore>,
     of_user: usize,
-    /// Forgotten once nothing of it runs or waits any more.
+    /// Forgotten a minute after a user's last search, which none outlasts. Where more than
+    /// [`USERS`] search at once, some are bound by the turns of all alone.
     users: Cache<UserId, Arc<Semaphore>>,
 }
 
@@ -117,7 +118,11 @@ pub async fn search(
     };
     let limit = page.limit;
     let wanted = SearchFor { query: read, chat: query.chat_id, author: query.author_id };
-    let _turn = ctx.searches.turn(by.user_id).await?;
+    let turn = ctx.searches.turn(by.user_id).await;
+    if let Err(Error::RateLimited { limit, .. }) = &turn {
+        ctx.metrics.rate_limited(limit).inc();
+    }
+    let _turn = turn?;
     for _ in 0..READS {
         page.limit = limit - items.len();
         let found = ctx.store.search(by.user_id, &wanted, &page).await?;

@@ -19,6 +19,17 @@ async fn unmerged(size: u32) -> (Arc<PostgresStore>, Fixture) {
     (store, at)
 }
 
+/// The same, with a chat whose first message was merged.
+async fn merged_once() -> (Fixture, User, ChatId) {
+    let (_, at) = unmerged(4).await;
+    let ann = at.user().await;
+    let chat = at.group(&ann, &[]).await.id;
+    at.send(chat, &ann, "first").await;
+    assert!(!at.store.merge_words(NOW).await.unwrap(), "none were merged before");
+    assert_eq!(at.number(WORDS_WAITING).await, 0);
+    (at, ann, chat)
+}
+
 /// Merges as a node does that minds so many messages and an hour: whether some may wait on.
 async fn merge(at: &Fixture, most: i64) -> bool {
     at.number(&format!("select messenger_merge_words_v1({most}, '1 hour', '0')::integer::bigint")).await == 1
@@ -26,12 +37,7 @@ async fn merge(at: &Fixture, most: i64) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn words_are_merged_once_they_are_many_or_wait_for_long() {
-    let (_, at) = unmerged(4).await;
-    let ann = at.user().await;
-    let chat = at.group(&ann, &[]).await.id;
-    at.send(chat, &ann, "first").await;
-    assert!(!at.store.merge_words(NOW).await.unwrap(), "none were merged before");
-    assert_eq!(at.number(WORDS_WAITING).await, 0);
+    let (at, ann, chat) = merged_once().await;
     for _ in 0..2 {
         at.send(chat, &ann, "one of a few").await;
         assert!(merge(&at, 3).await, "they are few and new");
@@ -58,15 +64,14 @@ async fn words_are_merged_once_they_are_many_or_wait_for_long() {
 /// The list of pending entries is bounded by bytes, and the send that finds it full merges it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_few_messages_of_many_words_are_merged_at_once() {
-    let (store, at) = unmerged(4).await;
-    let ann = at.user().await;
-    let chat = at.group(&ann, &[]).await.id;
-    at.send(chat, &ann, "first").await;
-    assert!(!store.merge_words(NOW).await.unwrap());
+    let (at, ann, chat) = merged_once().await;
+    let store = &at.store;
     let many = "字 ".repeat(4096);
     for _ in 0..7 {
         at.send(chat, &ann, &many).await;
     }
+    // However long the sends took.
+    at.sql("update words_merged set merged_at = clock_timestamp()").await;
     assert!(store.merge_words(NOW).await.unwrap(), "they may wait yet");
     let last = at.send(chat, &ann, &many).await;
     assert!(!store.merge_words(NOW).await.unwrap());

@@ -31,6 +31,7 @@ impl PostgresStore {
     /// So many words were written, which wait to be merged.
     pub(super) fn wrote_words(&self, words: usize) {
         self.unmerged.fetch_add(words, Relaxed);
+        self.written.notify_one();
     }
 
     /// Merges what waits, if it is due. Leaves the connections that sends may need.

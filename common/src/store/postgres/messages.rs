@@ -109,7 +109,6 @@ impl Messages for PostgresStore {
                         .ok_or_else(|| Error::internal("the send function left out a message"))?,
                 });
             }
-            self.written.notify_one();
             Ok(send::batch(&batch, outcomes, outbox))
         })
         .await

@@ -126,8 +126,15 @@ async fn build_beside(server: &Server, guard: &mut ServerConnection, sql: &str) 
     guard.raw("savepoint step").await?;
     let index = index_of(sql);
     if let Some(index) = index {
-        let building = "select exists (select from pg_stat_progress_create_index where index_relid = to_regclass($1))";
+        let building = "select exists (
+            select from pg_stat_progress_create_index
+            where datname = current_database() and index_relid = to_regclass($1)
+        )";
+        let mut said = false;
         while sqlx::query_scalar(building).bind(index).fetch_one(&mut *guard).await? {
+            if !std::mem::replace(&mut said, true) {
+                tracing::info!(index, "waiting for the server to end an index that another node began");
+            }
             sleep(OTHER_NODE).await;
             // A transaction sees the progress of its first look else.
             guard.raw("select pg_stat_clear_snapshot()").await?;

@@ -161,9 +161,7 @@ impl PostgresStore {
         self.run(|| async {
             let mut lease = self.pool.begin().await?;
             let changed = change(lease.connection()).await;
-            let changed = lease.end_transaction(changed).await?;
-            self.written.notify_one();
-            Ok(changed)
+            lease.end_transaction(changed).await
         })
         .await
     }

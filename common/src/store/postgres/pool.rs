@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use sqlx::postgres::PgConnectOptions;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
@@ -45,6 +45,8 @@ pub(super) struct Pool {
     /// Raised when a connection was lost. Connections of an older generation are probed before they
     /// are used.
     generation: AtomicU64,
+    /// Whether the server refused the last connection that was asked for.
+    refused: AtomicBool,
 }
 
 struct Idle {
@@ -63,6 +65,7 @@ impl Pool {
             idle: Mutex::new(Vec::new()),
             cut: Mutex::new(Vec::new()),
             generation: AtomicU64::new(0),
+            refused: AtomicBool::new(false),
         })
     }
 
@@ -137,13 +140,17 @@ impl Pool {
             let mut lease = Lease::new(self, None, generation, Some(permit));
             match self.server.connect().await {
                 Ok(connection) => {
+                    self.refused.store(false, Ordering::Relaxed);
                     lease.connection = Some(connection);
                     lease.clean = true;
                     return Ok(lease);
                 }
                 // The place is nobody's for a moment: who has another one has its connection too.
                 Err(fault) if is_refusal(&fault) && self.has_others() => {
-                    tracing::debug!(?fault, "the database takes no further connection");
+                    if !self.refused.swap(true, Ordering::Relaxed) {
+                        let error = Error::from(fault).cause();
+                        tracing::warn!(error, "the database takes no further connection: those that are there serve");
+                    }
                 }
                 Err(fault) => return Err(fault),
             }
@@ -167,8 +174,6 @@ impl Pool {
 
     /// Whether there is a connection beside the caller's place, or one is being opened.
     fn has_others(&self) -> bool {
-        let now = Instant::now();
-        self.cut.lock().retain(|(noticed, _)| *noticed > now);
         let state = self.state();
         state.in_use > 1 || state.idle > 0
     }

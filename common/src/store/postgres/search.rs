@@ -108,7 +108,7 @@ impl PostgresStore {
                 .bind(&words)
             })
             .await?;
-        self.written.notify_one();
+        self.wrote_words(texts.iter().map(|text| words::count(text)).sum());
         Ok(())
     }
 }

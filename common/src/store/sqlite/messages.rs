@@ -61,7 +61,7 @@ impl Messages for SqliteStore {
             for entry in &batch {
                 let outcome = send_one(&mut transaction, entry, &mut places, now).await?;
                 if let Outcome::Stored(stored, _) = &outcome {
-                    said.push((stored.id, entry.chat_id, entry.words.line().to_owned()));
+                    said.push((stored.id, entry.chat_id, entry.words.clone()));
                     let notified = send::notified(&entry.mentions, entry.author_id, &stored.mentions);
                     if !notified.is_empty() {
                         payload.mentioned.push((entry.chat_id, stored.seq, notified));

@@ -110,8 +110,7 @@ impl Search for SqliteStore {
             let pairs: Vec<_> = found.iter().map(|one| (one.id, &one.text)).collect();
             let same: Vec<MessageId> = same.bind(json(&pairs)?).fetch_all(&mut *transaction).await?;
             let same = found.iter().filter(|one| same.contains(&one.id));
-            let same: Vec<Said> =
-                same.map(|one| (one.id, one.chat_id, Words::of(&one.text).line().to_owned())).collect();
+            let same: Vec<Said> = same.map(|one| (one.id, one.chat_id, Words::of(&one.text))).collect();
             keep_missing_words(&mut transaction, &same).await?;
             commit(transaction, found.len()).await
         })
@@ -171,13 +170,13 @@ impl SqliteStore {
     }
 }
 
-/// A message whose words are to be kept: their [line](Words::line).
-pub(super) type Said = (MessageId, ChatId, String);
+/// A message whose words are to be kept.
+pub(super) type Said = (MessageId, ChatId, Words);
 
 /// Keeps the words of messages that are stored as ones that have them. One statement: each costs a
 /// turn between two threads.
 pub(super) async fn keep_words(connection: &mut SqliteConnection, said: &[Said]) -> Result<(), Fault> {
-    let rows: Vec<_> = said.iter().map(|(id, chat, words)| (id, words, format!("c{chat}"))).collect();
+    let rows: Vec<_> = said.iter().map(|(id, chat, words)| (id, words.line(), format!("c{chat}"))).collect();
     let kept = sqlx::query(
         "insert into message_words (rowid, words, chat)
          select value ->> 0, value ->> 1, value ->> 2 from json_each($1)",

@@ -252,7 +252,7 @@ impl Transaction for Writing {
         // The trigger forgot the words of the text before.
         let chat = sqlx::query_scalar("select chat_id from messages where id = $1");
         let chat = chat.bind(message).fetch_one(&mut *self.inner).await?;
-        keep_missing_words(&mut self.inner, &[(message, chat, Words::of(text).line().to_owned())]).await
+        keep_missing_words(&mut self.inner, &[(message, chat, Words::of(text))]).await
     }
 
     async fn erase_text(&mut self, message: MessageId, at: Time) -> Result<(), Fault> {
