@@ -5,10 +5,10 @@ use std::sync::OnceLock;
 
 use serde_json::json;
 
-use super::{Browser, Page, Site, chat_page, open_chat};
+use super::{Page, Site, chat_page, open_chat, phone, window_in};
 use crate::support::{Deployment, User, npm};
 
-both_forms!(nobody_is_kept_out, nobody_is_kept_out_on_a_phone,);
+one_form!(embedded: nobody_is_kept_out, nobody_is_kept_out_on_a_phone);
 
 const ENTER: &str = "\u{e007}";
 const ESCAPE: &str = "\u{e00c}";
@@ -48,15 +48,14 @@ async fn nobody_is_kept_out(d: &Deployment) {
     let (ann, bob) = (d.user_named("ann").await, d.user_named("bob").await);
     talk(&ann, &bob).await;
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let stranger = browser.window_in("ru-RU").await;
+    let stranger = window_in("ru-RU").await;
     stranger.goto(&format!("{}/", site.url)).await;
     stranger.until_text("#entrance-title", "Вход").await;
     stranger.assert_accessible("entrance in Russian").await;
     stranger.click("#entrance-switch").await;
     stranger.assert_accessible("registering").await;
 
-    let page = chat_page(&browser, &site, &ann).await;
+    let page = chat_page(&site, &ann).await;
     page.assert_accessible("list").await;
     open_chat(&page, "Hike").await;
     page.until_text(".message .quote", "Who comes?").await;
@@ -111,8 +110,7 @@ async fn nobody_is_kept_out_on_a_phone(d: &Deployment) {
     let (ann, bob) = (d.user_named("ann").await, d.user_named("bob").await);
     talk(&ann, &bob).await;
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = browser.phone().await;
+    let page = phone().await;
     page.goto(&format!("{}/", site.url)).await;
     page.assert_accessible("entrance on a phone").await;
     let keys = format!("{}\u{e004}{}{ENTER}", ann.username, ann.password);

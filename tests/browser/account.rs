@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Browser, Site, chat_page};
+use super::{Site, chat_page};
 use crate::support::Deployment;
 
 both_forms!(
@@ -15,8 +15,7 @@ both_forms!(
 async fn the_account_is_changed_in_its_place(d: &Deployment) {
     let ann = d.user_named("ann").await;
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = chat_page(&browser, &site, &ann).await;
+    let page = chat_page(&site, &ann).await;
     page.click("#me").await;
     page.until_text("#account-name", &ann.username).await;
     page.click("#account details:has(#account-email) summary").await;
@@ -51,9 +50,8 @@ async fn the_account_is_changed_in_its_place(d: &Deployment) {
 async fn sessions_are_seen_and_ended(d: &Deployment) {
     let ann = d.user_named("ann").await;
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = chat_page(&browser, &site, &ann).await;
-    let other = chat_page(&browser, &site, &ann).await;
+    let page = chat_page(&site, &ann).await;
+    let other = chat_page(&site, &ann).await;
     page.click("#me").await;
     page.until_text("#account-sessions li:first-child", "Chrome on Linux").await;
     page.until_text("#account-sessions li:first-child", "this one").await;
@@ -70,8 +68,7 @@ async fn sessions_are_seen_and_ended(d: &Deployment) {
 async fn an_account_is_deleted(d: &Deployment) {
     let ann = d.user_named("ann").await;
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = chat_page(&browser, &site, &ann).await;
+    let page = chat_page(&site, &ann).await;
     page.click("#me").await;
     page.click("#account-delete").await;
     page.until_text("#confirm", "Delete your account?").await;
@@ -95,8 +92,7 @@ async fn everybody_is_found_without_a_name(d: &Deployment) {
         d.user_named("crowd").await;
     }
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = chat_page(&browser, &site, &ann).await;
+    let page = chat_page(&site, &ann).await;
     page.click("#new-chat").await;
     let shown = "document.querySelectorAll('#person-results .person').length";
     let first = page.until("people", shown, &[]).await.as_i64().unwrap();

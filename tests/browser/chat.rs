@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Browser, Page, Site, chat_page, open_chat};
+use super::{Page, Site, chat_page, open_chat, phone, window};
 use crate::support::user::{PASSWORD, fresh_name};
 use crate::support::{Deployment, User};
 
@@ -40,8 +40,7 @@ async fn make_group(page: &Page, name: &str, other: &User) {
 async fn a_newcomer_registers_and_is_told_what_does_not_fit(d: &Deployment) {
     let taken = d.user().await;
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = browser.window().await;
+    let page = window().await;
     page.goto(&format!("{}/", site.url)).await;
     page.click("#entrance-switch").await;
     let name = fresh_name("newcomer");
@@ -72,9 +71,8 @@ async fn a_newcomer_registers_and_is_told_what_does_not_fit(d: &Deployment) {
 async fn two_people_talk_in_a_group(d: &Deployment) {
     let (ann, bob) = (d.user_named("ann").await, d.user_named("bob").await);
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let anns = chat_page(&browser, &site, &ann).await;
-    let bobs = chat_page(&browser, &site, &bob).await;
+    let anns = chat_page(&site, &ann).await;
+    let bobs = chat_page(&site, &bob).await;
     make_group(&anns, "Hike", &bob).await;
     // it comes to Bob by itself
     open_chat(&bobs, "Hike").await;
@@ -134,8 +132,7 @@ async fn two_people_talk_in_a_group(d: &Deployment) {
 async fn a_private_chat_counts_what_is_unread(d: &Deployment) {
     let (ann, bob) = (d.user_named("ann").await, d.user_named("bob").await);
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let anns = chat_page(&browser, &site, &ann).await;
+    let anns = chat_page(&site, &ann).await;
     anns.click("#new-chat").await;
     anns.fill("#person-search", &bob.username).await;
     anns.click_text("#person-results button", &bob.username).await;
@@ -144,7 +141,7 @@ async fn a_private_chat_counts_what_is_unread(d: &Deployment) {
     write(&anns, "one").await;
     write(&anns, "two").await;
 
-    let bobs = chat_page(&browser, &site, &bob).await;
+    let bobs = chat_page(&site, &bob).await;
     anns.until_text("#chat-about", "online").await;
     bobs.until_text(".chat-link .unread", "2").await;
     bobs.until_text(".chat-link .preview", "two").await;
@@ -174,14 +171,13 @@ async fn a_group_is_joined_by_its_number_and_left(d: &Deployment) {
     let group = ann.group("Open house", &[]).await;
     let number = group["id"].to_string();
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let anns = chat_page(&browser, &site, &ann).await;
+    let anns = chat_page(&site, &ann).await;
     open_chat(&anns, "Open house").await;
     anns.click("#show-details").await;
     anns.until_text("#group-number", &number).await;
     anns.until_text("#members", &format!("{} (you)", ann.username)).await;
 
-    let bobs = chat_page(&browser, &site, &bob).await;
+    let bobs = chat_page(&site, &bob).await;
     bobs.click("#new-chat").await;
     bobs.click("#tab-join").await;
     bobs.fill("#pane-join [name=id]", "999999999").await;
@@ -213,8 +209,7 @@ async fn old_messages_come_when_scrolled_to(d: &Deployment) {
         ann.say(chat, &format!("message number {n}.")).await;
     }
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = chat_page(&browser, &site, &ann).await;
+    let page = chat_page(&site, &ann).await;
     open_chat(&page, "Long").await;
     page.until_text(".message .text", "message number 119.").await;
     let at_end = "(() => { const l = document.querySelector('#log'); return l.scrollHeight - l.scrollTop - l.clientHeight < 5; })()";
@@ -239,8 +234,7 @@ async fn it_fits_a_phone_and_the_keyboard(d: &Deployment) {
     let group = ann.group("A group with a long name for a small screen", &[&bob]).await;
     bob.say(group["id"].as_i64().unwrap(), &"long".repeat(300)).await;
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = browser.phone().await;
+    let page = phone().await;
     page.goto(&format!("{}/", site.url)).await;
     // by keys alone: the name field has the focus, Tab goes on, Enter sends
     let keys = format!("{}\u{e004}{}{ENTER}", ann.username, ann.password);
@@ -273,8 +267,7 @@ async fn it_fits_a_phone_and_the_keyboard(d: &Deployment) {
 async fn the_end_of_a_session_is_told(d: &Deployment) {
     let ann = d.user_named("ann").await;
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = chat_page(&browser, &site, &ann).await;
+    let page = chat_page(&site, &ann).await;
     let body = json!({"password": "another good password", "current_password": ann.password});
     ann.rest.patch("/auth/me", body).await.ok(200);
     page.until_text("#entrance-note", "This session has ended").await;

@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use super::{Browser, Site};
+use super::{Site, window};
 use crate::support::Deployment;
 
 both_forms!(
@@ -14,8 +14,7 @@ both_forms!(
 
 async fn the_client_module_keeps_the_close_codes_rules(d: &Deployment) {
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = browser.window().await;
+    let page = window().await;
     page.goto(&format!("{}/websocket_test.html", site.url)).await;
 
     let plans = page
@@ -73,8 +72,7 @@ async fn the_package_works_in_a_browser(d: &Deployment) {
     let user = d.user().await;
     let chat = user.group_id(&[]).await;
     user.say(chat, "before").await;
-    let browser = Browser::start().await;
-    let page = browser.window().await;
+    let page = window().await;
     page.goto(&format!("{}/websocket_test.html", site.url)).await;
     let script = format!(
         "const {{ Messenger, WebStore }} = await import('/static/client.js');
@@ -100,8 +98,7 @@ async fn the_package_works_in_a_browser(d: &Deployment) {
 /// for each of them.
 async fn after_a_sleep_dead_connections_cost_little(d: &Deployment) {
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = browser.window().await;
+    let page = window().await;
     page.goto(&format!("{}/websocket_test.html", site.url)).await;
     let outcome = page
         .js_async(

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Browser, Page, Site};
+use super::{Page, Site, window};
 use crate::support::Deployment;
 use crate::support::user::{PASSWORD, fresh_name};
 
@@ -27,8 +27,7 @@ async fn command(page: &Page, kind: &str, fields: &[(&str, &str)], answer: &str)
 async fn every_command_is_sent_and_its_answer_seen(d: &Deployment) {
     let other = d.user().await;
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = browser.window().await;
+    let page = window().await;
     page.goto(&format!("{}/websocket_test.html", site.url)).await;
 
     let name = fresh_name("console");
@@ -118,8 +117,7 @@ async fn every_command_is_sent_and_its_answer_seen(d: &Deployment) {
 async fn a_pasted_token_opens_the_path_way(d: &Deployment) {
     let user = d.user().await;
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = browser.window().await;
+    let page = window().await;
     page.goto(&format!("{}/websocket_test.html", site.url)).await;
     page.fill("#token-form [name=token]", &user.access).await;
     page.click("#use-token").await;
@@ -143,8 +141,7 @@ async fn a_pasted_token_opens_the_path_way(d: &Deployment) {
 
 async fn what_went_wrong_is_said(d: &Deployment) {
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = browser.window().await;
+    let page = window().await;
     page.goto(&format!("{}/websocket_test.html", site.url)).await;
     page.fill("#token-form [name=token]", "no-token-of-ours").await;
     page.click("#use-token").await;

@@ -1,16 +1,20 @@
 //! The documents in a browser: calls are tried with a name and a password, and the WebSocket has a
 //! page for people.
 
-use super::{Browser, Site};
+use super::{Site, window};
 use crate::support::Deployment;
 
-both_forms!(calls_are_tried_with_a_name_and_a_password, a_link_leads_to_one_call, the_websocket_has_a_page_for_people,);
+one_form!(
+    embedded:
+    calls_are_tried_with_a_name_and_a_password,
+    a_link_leads_to_one_call,
+    the_websocket_has_a_page_for_people,
+);
 
 async fn calls_are_tried_with_a_name_and_a_password(d: &Deployment) {
     let ann = d.user_named("ann").await;
     let site = Site::under(d, "/talk").await;
-    let browser = Browser::start().await;
-    let page = browser.window().await;
+    let page = window().await;
     page.goto(&format!("{}/docs", site.url)).await;
     page.click(".auth-wrapper .authorize").await;
     page.fill("#oauth_username", &ann.username).await;
@@ -33,8 +37,7 @@ async fn calls_are_tried_with_a_name_and_a_password(d: &Deployment) {
 
 async fn a_link_leads_to_one_call(d: &Deployment) {
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = browser.window().await;
+    let page = window().await;
     page.goto(&format!("{}/docs#/messages/send_message", site.url)).await;
     page.until_text("#operations-messages-send_message.is-open .opblock-summary-path", "/messages/send").await;
     page.assert_clean(&site.url).await;
@@ -42,8 +45,7 @@ async fn a_link_leads_to_one_call(d: &Deployment) {
 
 async fn the_websocket_has_a_page_for_people(d: &Deployment) {
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = browser.window().await;
+    let page = window().await;
     page.goto(&format!("{}/docs", site.url)).await;
     page.until_text(".opblock-summary-path", "/auth/login").await;
     page.click_text("nav.documents a", "WebSocket").await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::recovery::{kill_all, restart_all};
-use super::{Browser, Page, Site, chat_page, open_chat, until_field};
+use super::{Page, Site, chat_page, open_chat, until_field, window};
 use crate::support::deployment::Builder;
 use crate::support::{Deployment, SOON, eventually};
 
@@ -31,8 +31,7 @@ async fn until_kept(page: &Page) {
 async fn a_visit_costs_few_round_trips(d: &Deployment) {
     let ann = d.user_named("ann").await;
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = browser.window().await;
+    let page = window().await;
     // The browser itself is awake before it is measured.
     page.goto(&format!("{}/asyncapi.json", site.url)).await;
     let slow = json!({"offline": false, "latency": LATENCY_MS, "downloadThroughput": -1, "uploadThroughput": -1});
@@ -78,8 +77,7 @@ async fn a_visit_costs_few_round_trips(d: &Deployment) {
 async fn the_page_can_be_installed_and_opens_offline_under_a_path(d: &Deployment) {
     let site = Site::under(d, "/talk").await;
     let url = site.url.clone();
-    let browser = Browser::start().await;
-    let page = browser.window().await;
+    let page = window().await;
     page.goto(&format!("{url}/")).await;
     page.until_text("#entrance-title", "Log in").await;
     until_kept(&page).await;
@@ -107,8 +105,7 @@ async fn what_is_kept_stands_back_for_what_the_server_has(d: &Deployment) {
     let chat = ann.group("Steady", &[]).await["id"].as_i64().unwrap();
     ann.say(chat, secret).await;
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = chat_page(&browser, &site, &ann).await;
+    let page = chat_page(&site, &ann).await;
     open_chat(&page, "Steady").await;
     page.until_text(".message .text", secret).await;
     until_kept(&page).await;
@@ -160,8 +157,7 @@ async fn the_page_opens_without_a_server(builder: Builder) {
     let ann = d.user_named("ann").await;
     ann.group("Steady", &[]).await;
     let site = Site::of(&d).await;
-    let browser = Browser::start().await;
-    let page = chat_page(&browser, &site, &ann).await;
+    let page = chat_page(&site, &ann).await;
     open_chat(&page, "Steady").await;
     page.keys("#text", "half a thought").await;
     until_kept(&page).await;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Browser, Site, open_chat};
+use super::{Site, open_chat, window};
 use crate::support::Deployment;
 use crate::support::user::{PASSWORD, fresh_name};
 
@@ -26,8 +26,7 @@ async fn link(d: &Deployment, site: &Site) -> String {
 async fn a_friend_registers_by_a_link_and_is_in(d: &Deployment) {
     let site = Site::under(d, "/talk").await;
     let link = link(d, &site).await;
-    let browser = Browser::start().await;
-    let page = browser.window().await;
+    let page = window().await;
     page.goto(&link).await;
     page.until_text("#entrance-note", "You are invited to “Quiet room” by ann").await;
     let name = fresh_name("friend");
@@ -43,8 +42,7 @@ async fn an_old_user_follows_a_link_and_is_in(d: &Deployment) {
     let site = Site::of(d).await;
     let (link, bob) = (link(d, &site).await, d.user_named("bob").await);
     bob.group("Other", &[]).await;
-    let browser = Browser::start().await;
-    let page = super::chat_page(&browser, &site, &bob).await;
+    let page = super::chat_page(&site, &bob).await;
     open_chat(&page, "Other").await;
     page.goto(&link).await;
     page.until_text("#chat-name", "Quiet room").await;
@@ -56,8 +54,7 @@ async fn an_old_user_follows_a_link_and_is_in(d: &Deployment) {
 async fn an_owner_makes_copies_and_revokes_links(d: &Deployment) {
     let (ann, bob) = (d.user_named("ann").await, d.user_named("bob").await);
     let site = Site::under(d, "/talk").await;
-    let browser = Browser::start().await;
-    let page = super::chat_page(&browser, &site, &ann).await;
+    let page = super::chat_page(&site, &ann).await;
     // closed, unless one says otherwise
     page.click("#new-chat").await;
     page.click("#tab-group").await;
@@ -83,7 +80,7 @@ async fn an_owner_makes_copies_and_revokes_links(d: &Deployment) {
     let link = link.as_str().unwrap();
     assert!(link.starts_with(&format!("{}/invite/", site.url)), "{link}");
 
-    let friend = super::chat_page(&browser, &site, &bob).await;
+    let friend = super::chat_page(&site, &bob).await;
     friend.goto(link).await;
     friend.until_text("#chat-name", "Quiet room").await;
     page.until_text("#members", &bob.username).await;
@@ -95,7 +92,7 @@ async fn an_owner_makes_copies_and_revokes_links(d: &Deployment) {
     page.click_text("#invites li:first-child button", "Revoke").await;
     page.until_no_text("#invites", "0 came in").await;
     let eve = d.user_named("eve").await;
-    let stranger = super::chat_page(&browser, &site, &eve).await;
+    let stranger = super::chat_page(&site, &eve).await;
     stranger.goto(second.as_str().unwrap()).await;
     stranger.until_text("#no-chats", "No chats yet").await;
     // who is no owner sees none of it
@@ -112,8 +109,7 @@ async fn what_is_typed_in_the_details_stays(d: &Deployment) {
     let (ann, bob) = (d.user_named("ann").await, d.user_named("bob").await);
     let chat = ann.group("Walk", &[]).await["id"].as_i64().unwrap();
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = super::chat_page(&browser, &site, &ann).await;
+    let page = super::chat_page(&site, &ann).await;
     open_chat(&page, "Walk").await;
     page.click("#show-details").await;
     page.click("#rename summary").await;
@@ -136,8 +132,7 @@ async fn a_chat_that_comes_while_the_list_is_fetched_stays(d: &Deployment) {
     let (ann, bob) = (d.user_named("ann").await, d.user_named("bob").await);
     bob.group("Other", &[]).await;
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = browser.window().await;
+    let page = window().await;
     page.goto(&format!("{}/", site.url)).await;
     // The second list, which the page fetches once it is connected, is held.
     let hold = "const real = window.fetch; let lists = 0;

@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use super::{Browser, Site, chat_page, open_chat, until_field};
+use super::{Site, chat_page, open_chat, until_field, window_that_keeps_nothing};
 use crate::support::Deployment;
 
 both_forms!(
@@ -24,8 +24,7 @@ async fn drafts_and_half_done_edits_are_kept(d: &Deployment) {
     ann.group("Second", &[]).await;
     ann.say(first, "as it was").await;
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = chat_page(&browser, &site, &ann).await;
+    let page = chat_page(&site, &ann).await;
     open_chat(&page, "Second").await;
     page.keys("#text", "half a thought").await;
     open_chat(&page, "First").await;
@@ -60,8 +59,7 @@ async fn an_edit_of_a_deleted_message_becomes_a_draft(d: &Deployment) {
     let chat = ann.group("First", &[]).await["id"].as_i64().unwrap();
     let message = ann.say(chat, "a slip").await;
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = chat_page(&browser, &site, &ann).await;
+    let page = chat_page(&site, &ann).await;
     open_chat(&page, "First").await;
     page.until_text(".message .text", "a slip").await;
     page.keys("#text", &format!("{ARROW_UP} of the pen")).await;
@@ -77,8 +75,7 @@ async fn a_browser_that_keeps_nothing_is_served_and_told(d: &Deployment) {
     let ann = d.user_named("ann").await;
     ann.group("First", &[]).await;
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = browser.window_that_keeps_nothing().await;
+    let page = window_that_keeps_nothing().await;
     page.goto(&format!("{}/", site.url)).await;
     page.fill("#entrance-form [name=username]", &ann.username).await;
     page.fill("#entrance-form [name=password]", &ann.password).await;
@@ -95,8 +92,7 @@ async fn a_full_storage_loses_no_message(d: &Deployment) {
     let ann = d.user_named("ann").await;
     let chat = ann.group("First", &[]).await["id"].as_i64().unwrap();
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = chat_page(&browser, &site, &ann).await;
+    let page = chat_page(&site, &ann).await;
     open_chat(&page, "First").await;
     page.js(
         "for (let size = 1 << 22; size >= 1; size >>= 1) { try { for (;;) localStorage.setItem('full' + Math.random(), 'x'.repeat(size)); } catch {} }",
@@ -115,8 +111,7 @@ async fn a_message_that_is_too_long_comes_back(d: &Deployment) {
     let ann = d.user_named("ann").await;
     ann.group("First", &[]).await;
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = chat_page(&browser, &site, &ann).await;
+    let page = chat_page(&site, &ann).await;
     open_chat(&page, "First").await;
     page.js(
         "const field = document.querySelector('#text'); field.value = 'x'.repeat(5000); field.dispatchEvent(new Event('input'))",

@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use super::{Browser, Site, chat_page, open_chat, until_field, until_focused};
+use super::{Site, chat_page, open_chat, until_field, until_focused};
 use crate::support::Deployment;
 
 both_forms!(
@@ -31,8 +31,7 @@ async fn typing_goes_into_the_field(d: &Deployment) {
         bob.say(chat, &format!("message {n}")).await;
     }
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = chat_page(&browser, &site, &ann).await;
+    let page = chat_page(&site, &ann).await;
     page.until("the focus on the first chat", "document.activeElement.matches('.chat-link')", &[]).await;
     open_chat(&page, "Hike").await;
     until_focused(&page).await;
@@ -61,8 +60,7 @@ async fn chats_are_changed_by_keys(d: &Deployment) {
         ann.group(name, &[&bob]).await;
     }
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = chat_page(&browser, &site, &ann).await;
+    let page = chat_page(&site, &ann).await;
     // the newest stands first
     page.press(&format!("{DOWN}{ENTER}")).await;
     page.until_text("#chat-name", "Second").await;
@@ -103,8 +101,7 @@ async fn a_chat_that_goes_leaves_the_focus_to_the_list(d: &Deployment) {
     let gone = bob.group("Goes", &[&ann]).await["id"].as_i64().unwrap();
     ann.group("Left", &[]).await;
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = chat_page(&browser, &site, &ann).await;
+    let page = chat_page(&site, &ann).await;
     let on =
         "document.activeElement.matches('.chat-link') && document.activeElement.textContent.includes(arguments[0])";
     open_chat(&page, "Left").await;
@@ -128,9 +125,8 @@ async fn who_stops_typing_is_seen_to_stop(d: &Deployment) {
     let (ann, bob) = (d.user_named("ann").await, d.user_named("bob").await);
     ann.group("Hike", &[&bob]).await;
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let anns = chat_page(&browser, &site, &ann).await;
-    let bobs = chat_page(&browser, &site, &bob).await;
+    let anns = chat_page(&site, &ann).await;
+    let bobs = chat_page(&site, &bob).await;
     open_chat(&anns, "Hike").await;
     open_chat(&bobs, "Hike").await;
     anns.until_text("#chat-about", "2 online").await;

@@ -5,11 +5,12 @@ use std::path::Path;
 use messenger_common::error::Error;
 use serde_json::json;
 
-use super::{Browser, Site, chat_page, open_chat};
+use super::{Site, chat_page, open_chat, window_in};
 use crate::house::source::files;
 use crate::support::Deployment;
 
-both_forms!(
+one_form!(
+    embedded:
     the_page_speaks_the_browsers_language_or_the_chosen_one,
     words_and_place_stay_when_the_language_changes,
     every_language_has_every_sentence,
@@ -68,8 +69,7 @@ async fn the_page_speaks_the_browsers_language_or_the_chosen_one(d: &Deployment)
         bob.say(chat, &format!("message {n}")).await;
     }
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = browser.window_in("ru-RU").await;
+    let page = window_in("ru-RU").await;
     page.goto(&format!("{}/", site.url)).await;
     page.until_text("#entrance-title", "Вход").await;
     page.until("a Russian page", "document.documentElement.lang === 'ru'", &[]).await;
@@ -122,7 +122,7 @@ async fn the_page_speaks_the_browsers_language_or_the_chosen_one(d: &Deployment)
     page.assert_own_host(&site.url).await;
 
     // a browser in a language that is not here
-    let page = browser.window_in("fr-FR").await;
+    let page = window_in("fr-FR").await;
     page.goto(&format!("{}/", site.url)).await;
     page.until_text("#entrance-title", "Log in").await;
     page.keys("#entrance select.language", "Русский").await;
@@ -137,8 +137,7 @@ async fn words_and_place_stay_when_the_language_changes(d: &Deployment) {
         ann.say(chat, &format!("message {n}\n\n{n}")).await;
     }
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = chat_page(&browser, &site, &ann).await;
+    let page = chat_page(&site, &ann).await;
     open_chat(&page, "Walk").await;
     page.until_text("#messages", "message 39").await;
     page.click("#show-details").await;
@@ -166,8 +165,7 @@ async fn words_and_place_stay_when_the_language_changes(d: &Deployment) {
 async fn every_language_has_every_sentence(d: &Deployment) {
     let ann = d.user_named("ann").await;
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = chat_page(&browser, &site, &ann).await;
+    let page = chat_page(&site, &ann).await;
     let faults = page
         .js_async(
             r"const { LANGUAGES } = await import('/static/i18n.js');
@@ -234,8 +232,7 @@ async fn every_fault_of_the_server_has_words(d: &Deployment) {
     let faults = faults_of_fields();
     assert!(faults.len() > 40, "{faults:#?}");
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = browser.window_in("ru-RU").await;
+    let page = window_in("ru-RU").await;
     page.goto(&format!("{}/", site.url)).await;
     page.until_text("#entrance-title", "Вход").await;
     let script = format!(

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::store::outcome;
-use super::{Browser, Site, chat_page, open_chat};
+use super::{Site, chat_page, open_chat};
 use crate::support::Deployment;
 
 both_forms!(a_chat_that_nobody_looks_at_is_let_go_of, a_hidden_tab_lets_go_of_old_messages,);
@@ -50,8 +50,7 @@ async fn a_hidden_tab_lets_go_of_old_messages(d: &Deployment) {
     let chat = ann.group("Busy", &[&bob]).await["id"].as_i64().unwrap();
     let said = bob.say(chat, "the first").await;
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = chat_page(&browser, &site, &ann).await;
+    let page = chat_page(&site, &ann).await;
     let source = "window.WebSocket = class extends WebSocket { constructor(...more) { super(...more); window.socket = this; } };";
     page.devtools("Page.addScriptToEvaluateOnNewDocument", json!({"source": source})).await;
     page.reload().await;

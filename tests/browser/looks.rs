@@ -2,10 +2,11 @@
 
 use serde_json::json;
 
-use super::{Browser, Site, chat_page, open_chat};
+use super::{Site, chat_page, open_chat};
 use crate::support::Deployment;
 
-both_forms!(
+one_form!(
+    embedded:
     text_of_any_direction_and_links_stand_right,
     links_begin_and_end_in_any_language_at_once,
     no_letter_is_cut_in_two,
@@ -22,8 +23,7 @@ async fn text_of_any_direction_and_links_stand_right(d: &Deployment) {
     bob.say(chat, "\u{645}\u{631}\u{62d}\u{628}\u{627} today\u{61f}").await;
     bob.say(chat, "see http://example.org/a_(b), (www.example.org) or me@example.org.").await;
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = chat_page(&browser, &site, &ann).await;
+    let page = chat_page(&site, &ann).await;
     open_chat(&page, "Turned").await;
     page.until_text(".message .text", "see http").await;
     let looks = page
@@ -102,8 +102,7 @@ async fn no_letter_is_cut_in_two(d: &Deployment) {
     let long = format!("{}{family}{family}", "x".repeat(117));
     ann.say(chat.as_i64().unwrap(), &long).await;
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = chat_page(&browser, &site, &ann).await;
+    let page = chat_page(&site, &ann).await;
     page.until_text(".chat-link .preview", "xxx").await;
     let shown = page.texts(".chat-link .avatar").await;
     let flag = "T\u{1f1e9}\u{1f1ea}";
@@ -117,8 +116,7 @@ async fn colours_are_chosen_or_the_systems(d: &Deployment) {
     let chat = ann.group("First", &[]).await["id"].as_i64().unwrap();
     ann.say(chat, "a message").await;
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = chat_page(&browser, &site, &ann).await;
+    let page = chat_page(&site, &ann).await;
     open_chat(&page, "First").await;
     let ground = "return getComputedStyle(document.body).backgroundColor";
     let light = page.js(ground, vec![]).await;
@@ -145,8 +143,7 @@ async fn notifications_are_offered_once(d: &Deployment) {
     let (ann, bob) = (d.user_named("ann").await, d.user_named("bob").await);
     let chat = ann.group("First", &[&bob]).await["id"].as_i64().unwrap();
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = chat_page(&browser, &site, &ann).await;
+    let page = chat_page(&site, &ann).await;
     // the browser's dialog and its desktop are not to be had here
     page.js(
         "window.shown = []; window.away = true;
@@ -176,8 +173,7 @@ async fn at_midnight_today_becomes_yesterday(d: &Deployment) {
     let chat = ann.group("First", &[&bob]).await["id"].as_i64().unwrap();
     bob.say(chat, "before").await;
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = chat_page(&browser, &site, &ann).await;
+    let page = chat_page(&site, &ann).await;
     open_chat(&page, "First").await;
     // A clock that can be set, and the timers that go off at its next midnight.
     let clock = "const Real = Date;
@@ -210,8 +206,7 @@ async fn a_large_group_is_counted_whole(d: &Deployment) {
     let (ann, bob) = (d.user_named("ann").await, d.user_named("bob").await);
     ann.group("Crowd", &[&bob]).await;
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = chat_page(&browser, &site, &ann).await;
+    let page = chat_page(&site, &ann).await;
     open_chat(&page, "Crowd").await;
     let crowd = "const text = Response.prototype.text;
         Response.prototype.text = async function () { return (await text.call(this)).replaceAll('\"member_count\":2', '\"member_count\":1234'); };";

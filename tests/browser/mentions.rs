@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Browser, Site, chat_page, open_chat, until_field};
+use super::{Site, chat_page, open_chat, until_field};
 use crate::support::Deployment;
 
 both_forms!(
@@ -22,8 +22,7 @@ async fn a_member_is_mentioned_by_a_few_letters(d: &Deployment) {
     let chat = ann.group("Hike", &[&bob, &boris]).await["id"].as_i64().unwrap();
     boris.say(chat, "hello").await;
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let (page, bobs) = (chat_page(&browser, &site, &ann).await, chat_page(&browser, &site, &bob).await);
+    let (page, bobs) = (chat_page(&site, &ann).await, chat_page(&site, &bob).await);
     bobs.until_text(".chat-link", "Hike").await;
     open_chat(&page, "Hike").await;
     page.until_text(".message .author", "Борис Иванов").await;
@@ -64,8 +63,7 @@ async fn mentions_are_counted_until_they_are_read(d: &Deployment) {
     let other = ann.group("Other", &[&bob]).await["id"].as_i64().unwrap();
     ann.say(other, &format!("@{} before", bob.username)).await;
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = chat_page(&browser, &site, &bob).await;
+    let page = chat_page(&site, &bob).await;
     let marked = "[...document.querySelectorAll('.chat-link')].filter((e) => e.checkVisibility() && !e.querySelector('.at').hidden).map((e) => e.querySelector('.name').textContent + ': ' + e.lastChild.textContent)";
     let wait = async |wanted: serde_json::Value| {
         let what = format!("{wanted} in the list");
@@ -104,8 +102,7 @@ async fn a_mention_is_marked_as_the_server_reads_it(d: &Deployment) {
     // whom it mentions has left, and never wrote
     ann.rest.delete(&format!("/chats/{chat}/members/{}", bob.id)).await.ok(204);
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = chat_page(&browser, &site, &ann).await;
+    let page = chat_page(&site, &ann).await;
     open_chat(&page, "Hike").await;
     page.until_text(".message .text", "@").await;
     let wanted = json!([format!("@{b}"), format!("@{a}"), format!("@{b}"), format!("@{b}")]);

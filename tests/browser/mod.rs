@@ -1,5 +1,5 @@
-//! The two pages in a real headless Chromium, on both forms of the messenger: what a person sees
-//! and does.
+//! The two pages in a real headless Chromium: what a person sees and does, on both forms of the
+//! messenger, or on one where it is the page's own doing.
 //!
 //! The cluster is reached through [`Site`], since a page knows one address only.
 
@@ -32,16 +32,14 @@ mod tabs;
 mod under_a_path;
 mod views;
 
-use std::sync::Arc;
-
-use driver::Browser;
+use driver::{phone, window, window_in, window_that_keeps_nothing};
 use page::Page;
 
 use crate::support::{Site, User};
 
 /// Logs `user` in on the chat page of a window of its own.
-async fn chat_page(browser: &Arc<Browser>, site: &Site, user: &User) -> Page {
-    let page = browser.window().await;
+async fn chat_page(site: &Site, user: &User) -> Page {
+    let page = window().await;
     log_in(&page, site, user).await;
     page.until_text("#me", &user.username).await;
     page

@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use super::{Browser, Page, Site, chat_page, open_chat};
+use super::{Page, Site, chat_page, open_chat};
 use crate::support::{Deployment, SOON, eventually};
 
 both_forms!(
@@ -27,8 +27,7 @@ async fn unseen(page: &Page, notification: &str) {
 async fn several_messages_at_once_ask_the_other_tabs(d: &Deployment) {
     let ann = d.user_named("ann").await;
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = chat_page(&browser, &site, &ann).await;
+    let page = chat_page(&site, &ann).await;
     unseen(
         &page,
         "class { static permission = 'granted'; constructor(title, more) { shown.push(more.body); } close() {} }",
@@ -42,7 +41,12 @@ async fn several_messages_at_once_ask_the_other_tabs(d: &Deployment) {
              const tell = (...texts) => Promise.all(texts.map((text) => notifyOf({ chat, message: { author_id: 2, author_username: 'bob', text } }, store, () => {})));
              const other = new BroadcastChannel('messenger.attention');
              other.onmessage = ({ data }) => { if (data === 'anyone?') other.postMessage('looked at'); };
+             // However late the other tab answers.
+             const [timer, late] = [window.setTimeout, []];
+             window.setTimeout = (call) => late.push(call);
              await tell('one', 'two', 'three');
+             window.setTimeout = timer;
+             for (const call of late) call();
              // An answer that is still on its way would be one to the next question too.
              const last = new BroadcastChannel('messenger.attention');
              await new Promise((done) => { last.onmessage = ({ data }) => { if (data === 'over') done(); }; other.postMessage('over'); });
@@ -60,8 +64,7 @@ async fn a_browser_that_wants_a_worker_notifies_by_it(d: &Deployment) {
     let (ann, bob) = (d.user_named("ann").await, d.user_named("bob").await);
     let chat = ann.group("First", &[&bob]).await["id"].as_i64().unwrap();
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = chat_page(&browser, &site, &ann).await;
+    let page = chat_page(&site, &ann).await;
     unseen(
         &page,
         "class { static permission = 'granted'; constructor() { throw new TypeError('Illegal constructor.'); } }",
@@ -85,8 +88,7 @@ async fn a_touched_notification_leads_to_its_chat(d: &Deployment) {
     let chat = ann.group("First", &[]).await["id"].as_i64().unwrap();
     ann.group("Second", &[]).await;
     let site = Site::under(d, "/talk").await;
-    let browser = Browser::start().await;
-    let page = chat_page(&browser, &site, &ann).await;
+    let page = chat_page(&site, &ann).await;
     open_chat(&page, "Second").await;
     let worker = page.js_async("return await (await fetch('/talk/sw.js')).text()").await;
     let script = format!(

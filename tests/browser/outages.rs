@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use super::store::outcome;
-use super::{Browser, Site, chat_page};
+use super::{Site, chat_page};
 use crate::support::Deployment;
 
 both_forms!(
@@ -21,8 +21,7 @@ both_forms!(
 async fn a_page_that_begins_in_an_outage_waits_as_it_is_told(d: &Deployment) {
     let ann = d.user_named("ann").await;
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = chat_page(&browser, &site, &ann).await;
+    let page = chat_page(&site, &ann).await;
     let source = "window.asked = [];
         window.away = true;
         const real = window.fetch;
@@ -46,8 +45,7 @@ async fn a_page_that_begins_in_an_outage_waits_as_it_is_told(d: &Deployment) {
 async fn a_lost_answer_makes_nothing_twice(d: &Deployment) {
     let ann = d.user_named("ann").await;
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = chat_page(&browser, &site, &ann).await;
+    let page = chat_page(&site, &ann).await;
     let source = "window.lose = true;
         window.answers = 0;
         const real = window.fetch;

@@ -1,13 +1,14 @@
 //! One browser window, and how a test looks at it: by what a person would see, with a deadline on
 //! everything.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use fantoccini::Client;
 use fantoccini::elements::Element;
 use fantoccini::error::CmdError;
 use fantoccini::wd::{WebDriverCompatibleCommand, WindowHandle};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::driver::Browser;
@@ -16,18 +17,26 @@ use crate::support::SOON;
 /// By which WebDriver names an element in an answer (W3C WebDriver, section 12.1).
 const ELEMENT_KEY: &str = "element-6066-11e4-a52e-4f735466cecf";
 
-/// A window at some page. Dropped, its browser ends with the driver.
+/// How long a page looks for something by itself, in milliseconds.
+const LOOK_MS: u32 = 500;
+
+/// A window at some page. Dropped, it leaves its browser to others, or ends it where the test has
+/// failed.
 pub(super) struct Page {
     client: Client,
-    _browser: Arc<Browser>,
+    /// There until it is dropped.
+    browser: Option<Browser>,
+    origins: Mutex<BTreeSet<String>>,
 }
 
 impl Page {
-    pub(super) fn new(client: Client, browser: Arc<Browser>) -> Self {
-        Self { client, _browser: browser }
+    pub(super) fn new(browser: Browser) -> Self {
+        Self { client: browser.client.clone(), browser: Some(browser), origins: Mutex::default() }
     }
 
     pub(super) async fn goto(&self, url: &str) {
+        let origin = url::Url::parse(url).unwrap().origin().ascii_serialization();
+        self.origins.lock().insert(origin);
         self.client.goto(url).await.unwrap();
     }
 
@@ -85,10 +94,33 @@ impl Page {
         expression: &str,
         arguments: &[Value],
     ) -> Value {
-        let body = format!("return {expression}");
+        // The page itself looks again and again: a command of WebDriver takes ten milliseconds of a
+        // processor.
+        let body = format!(
+            "const given = [...arguments], done = given.pop(), end = performance.now() + given.pop();
+             const look = function () {{ return {expression}; }};
+             const again = () => {{
+                 try {{
+                     const value = look(...given);
+                     if (value || performance.now() > end) done({{ value }});
+                     else scheduler.postTask(again, {{ delay: 20 }});
+                 }} catch (error) {{ done({{ error: String(error.stack) }}); }}
+             }};
+             again();"
+        );
         let deadline = tokio::time::Instant::now() + limit;
         loop {
-            let value = self.js(&body, arguments.to_vec()).await;
+            let mut given = arguments.to_vec();
+            given.push(json!(LOOK_MS));
+            let value = match self.client.execute_async(&body, given).await {
+                Ok(mut answer) => {
+                    assert_eq!(answer["error"], Value::Null, "{expression}");
+                    answer["value"].take()
+                }
+                // Another page came meanwhile, which is to be asked.
+                Err(gone) if gone.to_string().contains("unloaded") => Value::Null,
+                Err(error) => panic!("{error}: {expression}"),
+            };
             let truthy = !matches!(&value, Value::Null | Value::Bool(false)) && value != json!(0) && value != json!("");
             if truthy {
                 return value;
@@ -98,7 +130,6 @@ impl Page {
                 let log = self.console().await;
                 panic!("{what}: not within {limit:?}\nlog: {log:#?}\npage: {shown}");
             }
-            tokio::time::sleep(Duration::from_millis(30)).await;
         }
     }
 
@@ -248,9 +279,18 @@ impl Page {
     }
 }
 
+impl Drop for Page {
+    fn drop(&mut self) {
+        let Some(browser) = self.browser.take() else { return };
+        if !std::thread::panicking() {
+            browser.leave(std::mem::take(self.origins.get_mut()));
+        }
+    }
+}
+
 /// chromedriver's own command for the browser's log.
 #[derive(Debug)]
-struct BrowserLog;
+pub(super) struct BrowserLog;
 
 impl WebDriverCompatibleCommand for BrowserLog {
     fn endpoint(&self, base: &url::Url, session: Option<&str>) -> Result<url::Url, url::ParseError> {
@@ -264,7 +304,7 @@ impl WebDriverCompatibleCommand for BrowserLog {
 
 /// chromedriver's own way to Chromium's protocol.
 #[derive(Debug)]
-struct DevTools(&'static str, Value);
+pub(super) struct DevTools(pub(super) &'static str, pub(super) Value);
 
 impl WebDriverCompatibleCommand for DevTools {
     fn endpoint(&self, base: &url::Url, session: Option<&str>) -> Result<url::Url, url::ParseError> {

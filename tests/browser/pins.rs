@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Browser, Page, Site, chat_page, log_in, open_chat, until_field};
+use super::{Page, Site, chat_page, log_in, open_chat, phone, until_field};
 use crate::support::Deployment;
 
 both_forms!(
@@ -25,8 +25,7 @@ async fn an_owner_pins_and_everybody_sees_it(d: &Deployment) {
         bob.say(chat, text).await;
     }
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let (anns, bobs) = (chat_page(&browser, &site, &ann).await, browser.phone().await);
+    let (anns, bobs) = (chat_page(&site, &ann).await, phone().await);
     log_in(&bobs, &site, &bob).await;
     open_chat(&anns, "Hike").await;
     open_chat(&bobs, "Hike").await;
@@ -85,8 +84,7 @@ async fn a_jump_shows_what_is_around_the_message(d: &Deployment) {
     let (ann, bob) = (d.user_named("ann").await, d.user_named("bob").await);
     let (chat, pinned) = long_chat(&ann, &bob).await;
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = chat_page(&browser, &site, &ann).await;
+    let page = chat_page(&site, &ann).await;
     open_chat(&page, "Long").await;
     page.until_text(".message .text", "message 329.").await;
     let few = page.until("a chat that is read opens with one page", &format!("{SHOWN}.length"), &[]).await;
@@ -128,8 +126,7 @@ async fn what_is_written_after_a_jump_is_at_the_end(d: &Deployment) {
     ann.group("Other", &[]).await;
     let (chat, _) = long_chat(&ann, &bob).await;
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = chat_page(&browser, &site, &ann).await;
+    let page = chat_page(&site, &ann).await;
     open_chat(&page, "Long").await;
     page.until_text(".message .text", "message 329.").await;
     page.click("#pinned-jump").await;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Browser, Site, chat_page, log_in, open_chat};
+use super::{Site, chat_page, log_in, open_chat, phone};
 use crate::support::Deployment;
 
 both_forms!(people_are_shown_by_their_names, a_person_is_blocked_by_their_card_and_unblocked_in_the_account,);
@@ -21,8 +21,7 @@ async fn people_are_shown_by_their_names(d: &Deployment) {
     let reply = json!({"chat_id": chat, "text": "hello yourself", "reply_to_id": first["id"]});
     ann.rest.post("/messages/send", reply).await.ok(201);
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = chat_page(&browser, &site, &ann).await;
+    let page = chat_page(&site, &ann).await;
     page.until_text(".chat-link .name", name).await;
     open_chat(&page, "Hike").await;
     page.until_text(".message .author", name).await;
@@ -70,8 +69,7 @@ async fn a_person_is_blocked_by_their_card_and_unblocked_in_the_account(d: &Depl
     let private = ann.private_chat_id(&bob).await;
     bob.say(private, "hello").await;
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let (anns, bobs) = (browser.phone().await, chat_page(&browser, &site, &bob).await);
+    let (anns, bobs) = (phone().await, chat_page(&site, &bob).await);
     log_in(&anns, &site, &ann).await;
     open_chat(&anns, &bob.username).await;
     anns.click("#show-details").await;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Browser, Page, Site, chat_page, open_chat};
+use super::{Page, Site, chat_page, open_chat, phone, window};
 use crate::support::deployment::Builder;
 use crate::support::{Deployment, User};
 
@@ -49,8 +49,7 @@ async fn two_people_react(d: &Deployment) {
     let question = bob.say(chat, "Who comes?").await;
     react(&bob, &question, "👍").await;
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let (anns, bobs) = (chat_page(&browser, &site, &ann).await, browser.phone().await);
+    let (anns, bobs) = (chat_page(&site, &ann).await, phone().await);
     super::log_in(&bobs, &site, &bob).await;
     open_chat(&anns, "Hike").await;
     open_chat(&bobs, "Hike").await;
@@ -96,8 +95,7 @@ async fn emoji_are_chosen_by_key_and_by_name(d: &Deployment) {
     let chat = ann.group("Hike", &[&bob]).await["id"].as_i64().unwrap();
     bob.say(chat, "Who comes?").await;
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = chat_page(&browser, &site, &ann).await;
+    let page = chat_page(&site, &ann).await;
     open_chat(&page, "Hike").await;
     page.until_text(".message .text", "Who comes?").await;
     page.js("document.querySelector('.message').focus()", vec![]).await;
@@ -163,8 +161,7 @@ async fn the_server_takes_every_emoji_of_the_picker(d: &Deployment) {
     let chat = ann.group("Hike", &[]).await["id"].as_i64().unwrap();
     let message = ann.say(chat, "hello").await;
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = chat_page(&browser, &site, &ann).await;
+    let page = chat_page(&site, &ann).await;
     let all = page
         .js_async(
             "const { GROUPS } = await import('/static/emoji_list.js');
@@ -191,8 +188,7 @@ async fn reactions_are_right_after_an_outage(builder: Builder) {
     react(&ann, &first, "👍").await;
     react(&bob, &first, "🎉").await;
     let site = Site::of(&d).await;
-    let browser = Browser::start().await;
-    let page = chat_page(&browser, &site, &ann).await;
+    let page = chat_page(&site, &ann).await;
     open_chat(&page, "Steady").await;
     until_reactions(&page, &["👍 1*", "🎉 1"]).await;
 
@@ -227,8 +223,7 @@ async fn what_hangs_on_messages_is_right_after_a_resync(d: &Deployment) {
     react(&ann, &first, "👍").await;
     react(&bob, &first, "🎉").await;
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = browser.window().await;
+    let page = window().await;
     // Frames are lost on their way while the test says so.
     let source = "const Real = window.WebSocket;
         window.WebSocket = class extends Real {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Browser, Site, chat_page, open_chat, until_focused};
+use super::{Site, chat_page, open_chat, until_focused};
 use crate::support::Deployment;
 
 both_forms!(
@@ -26,8 +26,7 @@ async fn a_chat_opens_at_its_first_unread_message(d: &Deployment) {
         bob.say(chat, &format!("news {n}.")).await;
     }
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = chat_page(&browser, &site, &ann).await;
+    let page = chat_page(&site, &ann).await;
     page.until("seventy unread", "document.title === '(70) Messenger'", &[]).await;
     open_chat(&page, "Busy").await;
     page.until_text(".unread-line", "New messages").await;
@@ -62,9 +61,8 @@ async fn replies_show_what_they_answer(d: &Deployment) {
     let reply = json!({"chat_id": chat, "text": "I do", "reply_to_id": question["id"]});
     bob.rest.post("/messages/send", reply).await.ok(201);
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let anns = chat_page(&browser, &site, &ann).await;
-    let bobs = chat_page(&browser, &site, &bob).await;
+    let anns = chat_page(&site, &ann).await;
+    let bobs = chat_page(&site, &bob).await;
     open_chat(&anns, "Talk").await;
     anns.until_text(".message .quote", "Who comes?").await;
     anns.picture("reply").await;
@@ -111,9 +109,8 @@ async fn ticks_show_what_others_have_read(d: &Deployment) {
     let (ann, bob) = (d.user_named("ann").await, d.user_named("bob").await);
     let chat = ann.group("Ticks", &[&bob]).await["id"].as_i64().unwrap();
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let anns = chat_page(&browser, &site, &ann).await;
-    let bobs = chat_page(&browser, &site, &bob).await;
+    let anns = chat_page(&site, &ann).await;
+    let bobs = chat_page(&site, &bob).await;
     open_chat(&anns, "Ticks").await;
     until_focused(&anns).await;
     anns.press(&format!("seen?{ENTER}")).await;
@@ -143,8 +140,7 @@ async fn a_page_of_the_history_is_not_read_out(d: &Deployment) {
         ann.say(chat, &format!("old {n}.")).await;
     }
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = chat_page(&browser, &site, &ann).await;
+    let page = chat_page(&site, &ann).await;
     page.js(
         "window.heard = [];
          const log = document.querySelector('#log');

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Browser, Page, Site, chat_page};
+use super::{Page, Site, chat_page};
 use crate::support::deployment::Builder;
 use crate::support::{Deployment, SOON};
 
@@ -51,8 +51,7 @@ async fn after_a_crash_the_page_shows_what_was_sent_meanwhile(builder: Builder) 
     let (ann, bob) = (d.user_named("ann").await, d.user_named("bob").await);
     let chat = ann.group("Steady", &[&bob]).await["id"].as_i64().unwrap();
     let site = Site::of(&d).await;
-    let browser = Browser::start().await;
-    let page = chat_page(&browser, &site, &ann).await;
+    let page = chat_page(&site, &ann).await;
     page.click_text(".chat-link", "Steady").await;
     page.until_text("#beginning", "No messages yet").await;
     bob.say(chat, "before").await;
@@ -92,8 +91,7 @@ async fn after_a_drain_the_page_comes_back_when_told(builder: Builder) {
     let (ann, bob) = (d.user_named("ann").await, d.user_named("bob").await);
     let chat = ann.group("Steady", &[&bob]).await["id"].as_i64().unwrap();
     let site = Site::of(&d).await;
-    let browser = Browser::start().await;
-    let page = chat_page(&browser, &site, &ann).await;
+    let page = chat_page(&site, &ann).await;
     page.click_text(".chat-link", "Steady").await;
     page.until_text("#beginning", "No messages yet").await;
     // A client may be told to come back in a tenth of a second: what the page goes through is noted
@@ -137,8 +135,7 @@ async fn the_page_lives_longer_than_its_token(builder: Builder) {
     let ann = d.user_named("ann").await;
     let chat = ann.group("Steady", &[]).await["id"].as_i64().unwrap();
     let site = Site::of(&d).await;
-    let browser = Browser::start().await;
-    let page = chat_page(&browser, &site, &ann).await;
+    let page = chat_page(&site, &ann).await;
     page.click_text(".chat-link", "Steady").await;
     // the connection must not have been lost once, so any loss is noted
     page.js(
@@ -166,8 +163,7 @@ async fn two_tabs_live_longer_than_their_token(builder: Builder) {
     let ann = d.user_named("ann").await;
     let chat = ann.group("Steady", &[]).await["id"].as_i64().unwrap();
     let site = Site::of(&d).await;
-    let browser = Browser::start().await;
-    let page = chat_page(&browser, &site, &ann).await;
+    let page = chat_page(&site, &ann).await;
     let first = page.open_window(&format!("/#/chat/{chat}")).await;
     page.until_text("#chat-name", "Steady").await;
     page.until_connected().await;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Browser, Site, chat_page, log_in, open_chat, until_field};
+use super::{Site, chat_page, log_in, open_chat, phone, until_field};
 use crate::support::Deployment;
 
 both_forms!(a_message_is_found_in_its_chat_and_in_all, what_is_found_is_text_and_pages, typing_asks_for_few_pages,);
@@ -24,8 +24,7 @@ async fn a_message_is_found_in_its_chat_and_in_all(d: &Deployment) {
     }
     bob.say(other, "a lighthouse elsewhere").await;
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = chat_page(&browser, &site, &ann).await;
+    let page = chat_page(&site, &ann).await;
     open_chat(&page, "Long").await;
     page.until_text(".message .text", "message 149.").await;
     page.keys("#text", "half a word").await;
@@ -66,8 +65,7 @@ async fn what_is_found_is_text_and_pages(d: &Deployment) {
         bob.say(chat, &format!("\u{1f600} {} <b>Ещё</b> карта {n}.", "слово ".repeat(20))).await;
     }
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = browser.phone().await;
+    let page = phone().await;
     log_in(&page, &site, &ann).await;
     open_chat(&page, "Many").await;
     page.click("#search-chat-messages").await;
@@ -99,8 +97,7 @@ async fn typing_asks_for_few_pages(d: &Deployment) {
         bob.say(chat, &format!("c {n}.")).await;
     }
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = chat_page(&browser, &site, &ann).await;
+    let page = chat_page(&site, &ann).await;
     open_chat(&page, "Many").await;
     page.click("#search-chat-messages").await;
     // Of what is found, the page sees the oldest five alone.

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Browser, Site};
+use super::{Site, window};
 use crate::support::Deployment;
 
 both_forms!(
@@ -18,8 +18,7 @@ both_forms!(
 /// Runs the body of an async function on a page of the server's own, after [`TOOLS`].
 pub(super) async fn outcome(d: &Deployment, body: &str) -> Value {
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = browser.window().await;
+    let page = window().await;
     page.goto(&format!("{}/websocket_test.html", site.url)).await;
     let outcome = page.js_async(&format!("{TOOLS}\n{body}")).await;
     page.assert_clean(&site.url).await;

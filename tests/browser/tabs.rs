@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use super::{Browser, Site, chat_page, open_chat, until_field};
+use super::{Site, chat_page, open_chat, until_field};
 use crate::support::Deployment;
 
 both_forms!(
@@ -19,8 +19,7 @@ const ARROW_UP: &str = "\u{e013}";
 async fn all_tabs_are_one_session(d: &Deployment) {
     let (ann, bob) = (d.user_named("ann").await, d.user_named("bob").await);
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = chat_page(&browser, &site, &ann).await;
+    let page = chat_page(&site, &ann).await;
     let first = page.open_window("/").await;
     page.until_text("#me", &ann.username).await;
     page.until_connected().await;
@@ -50,8 +49,7 @@ async fn each_tab_has_words_of_its_own(d: &Deployment) {
     let chat = ann.group("Hike", &[]).await["id"].as_i64().unwrap();
     ann.say(chat, "as it was").await;
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = chat_page(&browser, &site, &ann).await;
+    let page = chat_page(&site, &ann).await;
     open_chat(&page, "Hike").await;
     page.until_text(".message .text", "as it was").await;
     let first = page.open_window(&format!("/#/chat/{chat}")).await;
@@ -96,8 +94,7 @@ async fn the_open_chat_is_subscribed_first(d: &Deployment) {
         ann.group(&format!("Newer {n}"), &[]).await;
     }
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = chat_page(&browser, &site, &ann).await;
+    let page = chat_page(&site, &ann).await;
     open_chat(&page, "Oldest").await;
     let source = "window.asked = [];
         const send = WebSocket.prototype.send;
@@ -119,9 +116,8 @@ async fn a_badge_goes_on_every_device(d: &Deployment) {
     let (ann, bob) = (d.user_named("ann").await, d.user_named("bob").await);
     let chat = ann.group("Devices", &[&bob]).await["id"].as_i64().unwrap();
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let one = chat_page(&browser, &site, &ann).await;
-    let other = chat_page(&browser, &site, &ann).await;
+    let one = chat_page(&site, &ann).await;
+    let other = chat_page(&site, &ann).await;
     let message = bob.say(chat, "a slip").await;
     let edit = format!("/messages/edit/{}", message["id"]);
     bob.rest.put(&edit, json!({"text": "mended"})).await.ok(200);

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Browser, Site, chat_page, open_chat};
+use super::{Site, chat_page, open_chat, window};
 use crate::support::Deployment;
 
 both_forms!(the_chat_page_works_under_a_path, the_other_pages_work_under_a_path,);
@@ -13,9 +13,8 @@ async fn the_chat_page_works_under_a_path(d: &Deployment) {
     let (ann, bob) = (d.user_named("ann").await, d.user_named("bob").await);
     ann.group("Talk", &[&bob]).await;
     let site = Site::under(d, "/talk").await;
-    let browser = Browser::start().await;
-    let anns = chat_page(&browser, &site, &ann).await;
-    let bobs = chat_page(&browser, &site, &bob).await;
+    let anns = chat_page(&site, &ann).await;
+    let bobs = chat_page(&site, &bob).await;
     for page in [&anns, &bobs] {
         open_chat(page, "Talk").await;
     }
@@ -40,8 +39,7 @@ async fn the_chat_page_works_under_a_path(d: &Deployment) {
 async fn the_other_pages_work_under_a_path(d: &Deployment) {
     let ann = d.user().await;
     let site = Site::under(d, "/talk").await;
-    let browser = Browser::start().await;
-    let page = browser.window().await;
+    let page = window().await;
     page.goto(&format!("{}/websocket_test.html", site.url)).await;
     page.fill("#account-form [name=username]", &ann.username).await;
     page.fill("#account-form [name=password]", &ann.password).await;

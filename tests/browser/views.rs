@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Browser, Page, Site, chat_page, open_chat};
+use super::{Page, Site, chat_page, open_chat, phone};
 use crate::support::Deployment;
 
 both_forms!(chats_are_put_away_and_kept_on_top_in_every_tab, a_muted_chat_makes_no_notification,);
@@ -23,8 +23,7 @@ async fn chats_are_put_away_and_kept_on_top_in_every_tab(d: &Deployment) {
         ann.say(*ids.last().unwrap(), "hello").await;
     }
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let (page, other) = (chat_page(&browser, &site, &ann).await, browser.phone().await);
+    let (page, other) = (chat_page(&site, &ann).await, phone().await);
     super::log_in(&other, &site, &ann).await;
     until_listed(&page, &["Third: ", "Second: ", "First: "]).await;
     open_chat(&page, "First").await;
@@ -85,8 +84,7 @@ async fn a_muted_chat_makes_no_notification(d: &Deployment) {
     let forever = json!({"muted_until": "9999-12-31T23:59:59Z"});
     ann.rest.patch(&format!("/chats/{muted}/settings"), forever).await.ok(200);
     let site = Site::of(d).await;
-    let browser = Browser::start().await;
-    let page = chat_page(&browser, &site, &ann).await;
+    let page = chat_page(&site, &ann).await;
     page.js(
         "window.shown = [];
          window.Notification = class { static permission = 'granted'; constructor(title, more) { shown.push([title, more.body]); } close() {} };

@@ -38,20 +38,21 @@ macro_rules! over_each {
 #[macro_export]
 macro_rules! both_forms {
     ($($name:ident),+ $(,)?) => {
-        mod embedded {
+        $crate::one_form!(embedded: $($name),+);
+        $crate::one_form!(cluster: $($name),+);
+    };
+}
+
+/// Runs each on that form alone: for what a page does by itself, whatever serves it.
+#[cfg(feature = "deployment")]
+#[macro_export]
+macro_rules! one_form {
+    ($form:ident: $($name:ident),+ $(,)?) => {
+        mod $form {
             $(
                 #[tokio::test]
                 async fn $name() {
-                    let deployment = $crate::shared::embedded().await;
-                    $crate::limited(super::$name(&deployment)).await;
-                }
-            )+
-        }
-        mod cluster {
-            $(
-                #[tokio::test]
-                async fn $name() {
-                    let deployment = $crate::shared::cluster().await;
+                    let deployment = $crate::shared::$form().await;
                     $crate::limited(super::$name(&deployment)).await;
                 }
             )+
