@@ -67,7 +67,9 @@ fn fault(command: &str, error: &Error) -> StartError {
     StartError::new(format!("{command}: {words}"))
 }
 
-/// A command line says `--max-uses` for `max_uses`, and 0 where a body says null.
+/// A command line says `--max-uses` for `max_uses`, and 0 where a body says null. An argument
+/// without a flag has a name in capitals.
 fn in_words_of_flags(fault: &FieldError) -> String {
-    format!("--{} {}", fault.field.replace('_', "-"), fault.message.replace("or null", "or 0"))
+    let dashes = if fault.field.starts_with(char::is_uppercase) { "" } else { "--" };
+    format!("{dashes}{} {}", fault.field.replace('_', "-"), fault.message.replace("or null", "or 0"))
 }

@@ -12,6 +12,7 @@ use crate::support::{Answer, Deployment, json};
 
 both_forms_alone!(
     a_thousand_words_cost_a_message,
+    a_refused_private_message_makes_no_chat,
     a_list_of_many_chats_costs_more,
     long_answers_cost_more,
     pages_and_documents_are_counted_by_address,
@@ -46,6 +47,25 @@ async fn a_thousand_words_cost_a_message(builder: Builder) {
             assert!((16 / price..=most).contains(&taken), "{taken} of {} bytes, edited: {edited}", text.len());
         }
     }
+}
+
+/// Who is told of a new chat is told of no message that was refused.
+async fn a_refused_private_message_makes_no_chat(builder: Builder) {
+    let d = limited(builder).env("RATE_MESSAGES_PER_SECOND", 1).env("RATE_MESSAGES_BURST", 11).start().await;
+    let ann = d.user().await;
+    let text = "字".repeat(4096);
+    let mut ws = ann.connect().await;
+    let (mut sent, mut refused) = (0, 0);
+    while refused < 8 {
+        let stranger = d.user().await;
+        let command = json!({"type": "private_message", "recipient_id": stranger.id, "text": text});
+        match ws.command(command).await["type"].as_str() {
+            Some("message_sent") => sent += 1,
+            _ => refused += 1,
+        }
+    }
+    let chats = ann.rest.get("/chats/?limit=100").await.ok(200);
+    assert_eq!(chats["items"].as_array().unwrap().len(), sent);
 }
 
 /// The most that one subject gets since then, of a burst and so many more a second.

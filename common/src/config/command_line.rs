@@ -87,9 +87,11 @@ pub(super) fn fault(error: &clap::Error) -> ConfigError {
     }
     let named = || error.get(clap::error::ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
     if error.kind() == clap::error::ErrorKind::ValueValidation {
-        // The one kind of value that is read here: `--limit <NUMBER>`.
-        let fault = format!("{} must be a whole number", named().split(' ').next().unwrap_or_default());
-        return ConfigError::new("command line", fault, "--limit 50; --help lists all");
+        // The one kind of value that is read here, of commands: `--limit <NUMBER>`.
+        let named = named();
+        let flag = named.split(' ').next().unwrap_or_default();
+        let fault = format!("{flag} must be a whole number");
+        return ConfigError::new("command line", fault, &format!("{flag} 50; --help lists all"));
     }
     if error.kind() == clap::error::ErrorKind::MissingRequiredArgument {
         let missing = named();

@@ -133,7 +133,8 @@ pub(super) fn read(raw: &Raw) -> Result<Limits, ConfigError> {
         rate_wrong_passwords_per_hour: rate("RATE_WRONG_PASSWORDS_PER_HOUR")?,
     };
     if limits.idle_timeout <= limits.heartbeat {
-        return Err(ConfigError::of("IDLE_TIMEOUT_SECONDS", "must be longer than HEARTBEAT_SECONDS"));
+        const OTHER: &str = "HEARTBEAT_SECONDS";
+        return Err(ConfigError::of_both("IDLE_TIMEOUT_SECONDS", OTHER, format!("must be longer than {OTHER}")));
     }
     texts_fit(&limits)?;
     Ok(limits)

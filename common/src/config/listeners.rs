@@ -22,7 +22,7 @@ pub(super) fn read(raw: &Raw, program: Program) -> Result<(SocketAddr, SocketAdd
             .ok_or_else(|| ConfigError::of("ADMIN_PORT", "must be given: PORT + 1000 is over 65535"))?,
     };
     if admin_port == port && port != 0 {
-        return Err(ConfigError::of("ADMIN_PORT", "must differ from PORT"));
+        return Err(ConfigError::of_both("ADMIN_PORT", "PORT", "must differ from PORT"));
     }
     Ok((SocketAddr::new(host, port), SocketAddr::new(admin_host, admin_port)))
 }

@@ -198,6 +198,13 @@ impl ConfigError {
         let example = variables::find(name).map_or("", |v| v.example);
         Self::new(name, fault, &format!("{name}={example}"))
     }
+
+    /// A fault of a variable beside another one, with examples of both that go together.
+    fn of_both(name: &'static str, other: &'static str, fault: impl Into<String>) -> Self {
+        let beside = Self::of(other, "");
+        let error = Self::of(name, fault);
+        Self { example: format!("{} {}", error.example, beside.example), ..error }
+    }
 }
 
 impl fmt::Display for ConfigError {
@@ -232,9 +239,7 @@ impl Config {
     }
 
     fn read(program: Program, raw: &Raw, data: fn() -> Option<PathBuf>) -> Result<Self, ConfigError> {
-        // A shell may set HOST, PORT or VERSION for reasons of its own.
-        Self::validated(program, raw, data)
-            .map_err(|error| ConfigError { source: raw.source(&error.variable), ..error })
+        Self::validated(program, raw, data).map_err(|error| raw.located(error))
     }
 
     fn validated(program: Program, raw: &Raw, data: fn() -> Option<PathBuf>) -> Result<Self, ConfigError> {
@@ -270,7 +275,12 @@ impl Config {
         if access_token_ttl > refresh_token_ttl {
             // The store forgets a session some time after its refresh token: no access token may
             // outlive the session that could end it.
-            return Err(ConfigError::of("ACCESS_TOKEN_TTL_SECONDS", "must not be more than REFRESH_TOKEN_TTL_SECONDS"));
+            const OTHER: &str = "REFRESH_TOKEN_TTL_SECONDS";
+            return Err(ConfigError::of_both(
+                "ACCESS_TOKEN_TTL_SECONDS",
+                OTHER,
+                format!("must not be more than {OTHER}"),
+            ));
         }
         let jwt = jwt::read(program, raw, &mut warnings)?;
         let trusted_proxies = parse::networks(raw, "TRUSTED_PROXIES")?;

@@ -63,8 +63,20 @@ impl Raw {
         }
     }
 
-    /// Where the value of a variable stands, for the error of a bad one.
-    pub(super) fn source(&self, name: &str) -> Option<&'static str> {
+    /// The error of a bad value, told of the variable that leads to it. A shell may set HOST, PORT
+    /// or VERSION for reasons of its own, so it says where that stands.
+    pub(super) fn located(&self, error: ConfigError) -> ConfigError {
+        let kept = find(&format!("{}_FILE", error.variable))
+            .filter(|file| self.given(file.name).is_ok_and(|given| given.is_some()));
+        let Some(file) = kept else { return ConfigError { source: self.source(&error.variable), ..error } };
+        let value = error.example.strip_prefix(&format!("{}=", error.variable)).unwrap_or(&error.example);
+        let fault = format!("names a file whose value {}", error.fault);
+        let example = format!("{}={} with {value} in it", file.name, file.example);
+        ConfigError { source: self.source(file.name), ..ConfigError::new(file.name, fault, &example) }
+    }
+
+    /// Where the value of a variable stands.
+    fn source(&self, name: &str) -> Option<&'static str> {
         let name = find(name)?.name;
         if self.flags.get_one::<String>(name).is_some() {
             return Some("on the command line");

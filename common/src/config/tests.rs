@@ -1,3 +1,5 @@
+mod faults;
+
 use super::variables::find;
 use super::*;
 use secrecy::ExposeSecret;
@@ -300,29 +302,6 @@ fn a_fault_says_where_its_value_stands() {
     assert!(line.contains(r#""x""#) && line.contains("(on the command line)"), "{line}");
     let line = read_with(Program::Api, &[], &cluster(&[]), &[("PORT", "y")]).expect_err("bad").to_string();
     assert!(line.contains(r#""y""#) && line.contains("(in .env)"), "{line}");
-}
-
-#[test]
-fn a_secret_may_be_kept_in_a_file() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let path = dir.path().join("secret");
-    let named = path.to_str().expect("UTF-8").to_owned();
-    std::fs::write(&path, format!("\u{feff}{KEY}\n")).expect("writes");
-    let config = read(Program::Api, &[("DATABASE_URL", "postgres://u@db/m"), ("SECRET_KEY_FILE", named.as_str())]);
-    assert!(matches!(config.expect("starts").secret_key, SecretKey::Given(key) if key.expose_secret() == KEY));
-    let both = fault(Program::Api, &[("SECRET_KEY_FILE", named.as_str())]);
-    assert!(both.starts_with("SECRET_KEY_FILE: ") && both.contains("SECRET_KEY") && !both.contains(KEY), "{both}");
-    for (name, url) in [("DATABASE_URL_FILE", "postgres://u:hunter2@db/m"), ("REDIS_URL_FILE", "redis://:hunter2@r")] {
-        std::fs::write(&path, url).expect("writes");
-        let mut given = vec![("SECRET_KEY", KEY), (name, named.as_str())];
-        if name == "REDIS_URL_FILE" {
-            given.push(("DATABASE_URL", "postgres://u@db/m"));
-        }
-        read(Program::Api, &given).expect("starts");
-    }
-    std::fs::write(&path, "\n").expect("writes");
-    assert!(fault(Program::Api, &[("REDIS_URL_FILE", named.as_str())]).contains("is empty"));
-    assert!(fault(Program::Api, &[("REDIS_URL_FILE", "/nowhere/at/all")]).contains("cannot be read"));
 }
 
 #[test]

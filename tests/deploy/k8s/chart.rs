@@ -148,3 +148,23 @@ async fn the_chart_is_sound_and_its_values_are_heeded() {
         assert_eq!(ingress["spec"]["tls"][0]["hosts"][0], "talk.example.net");
     }
 }
+
+/// A cluster has one class of that name, and its controller may be another.
+#[tokio::test]
+async fn a_second_release_stands_beside_the_first() {
+    let settings = ["priorityClass.create=false", "ingress.className=traefik", "config.DRAIN_SECONDS=90.5"];
+    let text = templated(&settings).await.unwrap();
+    assert_valid("a second release", text.clone()).await;
+    let objects = documents(&text).await;
+    assert!(of_kind(&objects, "PriorityClass").is_empty());
+    for deployment in of_kind(&objects, "Deployment") {
+        let pod = &deployment["spec"]["template"]["spec"];
+        assert_eq!(pod["priorityClassName"], "messenger");
+        assert_eq!(pod["terminationGracePeriodSeconds"], 116, "the end of a drain of 90.5 is waited for");
+    }
+    for ingress in of_kind(&objects, "Ingress") {
+        assert_eq!(ingress["spec"]["ingressClassName"], "traefik");
+    }
+    let none = documents(&templated(&["ingress.enabled=false", "priorityClass.create=false"]).await.unwrap()).await;
+    assert!(of_kind(&none, "Ingress").is_empty());
+}

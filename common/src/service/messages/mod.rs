@@ -124,7 +124,8 @@ pub async fn send(ctx: &Context, by: &AuthUser, body: impl Into<Unchecked<SendMe
     let (body, mut faults) = body.into().split();
     content(ctx, &mut faults, &body.text, body.client_message_id.as_deref());
     faults.none()?;
-    commit(ctx, by, body).await
+    let names = charged(ctx, by, &body.text).await?;
+    commit(ctx, by, body, names).await
 }
 
 /// Sends a message to a user; makes their private chat if there is none. `Invalid`,
@@ -136,9 +137,11 @@ pub async fn send_private(ctx: &Context, by: &AuthUser, body: impl Into<Unchecke
         faults.add("recipient_id", "must not be yourself");
     }
     faults.none()?;
+    // Before the chat is made, of which its other member is told.
+    let names = charged(ctx, by, &text).await?;
     let (chat, _, committed) = ctx.store.private_chat(by.user_id, recipient_id).await?;
     ctx.publisher.publish(committed);
-    commit(ctx, by, SendMessage { chat_id: chat.id, text, client_message_id, reply_to_id: None }).await
+    commit(ctx, by, SendMessage { chat_id: chat.id, text, client_message_id, reply_to_id: None }, names).await
 }
 
 /// A page of a chat's history; members only. `ChatNotFound`, `NotAMember`, `Invalid`.
@@ -209,8 +212,7 @@ fn content(ctx: &Context, faults: &mut Faults, text: &str, client_message_id: Op
     }
 }
 
-async fn commit(ctx: &Context, by: &AuthUser, body: SendMessage) -> Result<Sent> {
-    let names = charged(ctx, by, &body.text).await?;
+async fn commit(ctx: &Context, by: &AuthUser, body: SendMessage, names: Names) -> Result<Sent> {
     let mentions = mentions::find(ctx, body.chat_id, by.user_id, names).await?;
     ctx.sends.send(NewMessage { mentions, ..message(by, body) }).await
 }
