@@ -8,6 +8,7 @@ contract_of_sends!(
     an_edit_changes_the_mentions,
     a_mention_by_an_edit_is_read_with_its_message,
     a_deleted_message_mentions_nobody,
+    mentions_of_a_deleted_chat_are_erased_in_batches,
     a_removal_before_the_send_takes_the_mention_away,
     a_removal_before_the_edit_takes_the_mention_away,
     an_edit_mentions_the_leaving_before_they_left_or_not_at_all,
@@ -127,6 +128,28 @@ async fn a_deleted_message_mentions_nobody(at: Fixture) {
     for entry in at.store.outbox_claim(Duration::ZERO, 500).await.unwrap() {
         assert_eq!(notified(&entry, "mentioned"), []);
     }
+}
+
+/// Whoever is mentioned in all of a long chat holds up neither writers nor what else is pruned.
+async fn mentions_of_a_deleted_chat_are_erased_in_batches(at: Fixture) {
+    let (ann, ben) = (at.user().await, at.user().await);
+    let chat = at.group(&ann, &[&ben]).await.id;
+    let one = NewMessage { mentions: vec![told_of(&ben)], ..new(chat, &ann, "@ben") };
+    let sent = at.send_batch(vec![one; 25]).await;
+    let first = sent.results[0].as_ref().unwrap().message.id;
+    at.store.edit(first, ann.id, "nobody".into(), Vec::new()).await.unwrap();
+    at.store.edit(first, ann.id, "@ben again".into(), vec![told_of(&ben)]).await.unwrap();
+    at.store.delete_chat(chat, ann.id).await.unwrap();
+    let mentions = async || at.number("select count(*) from mentions").await;
+    let mut left = mentions().await;
+    assert_eq!(left, 25);
+    while at.store.prune(HOUR, 10).await.unwrap() > 0 {
+        let now = mentions().await;
+        assert!(left - now <= 10, "{left} and then {now}");
+        left = now;
+    }
+    assert_eq!(left, 0);
+    assert_eq!(at.number("select count(*) from messages where text <> ''").await, 0);
 }
 
 async fn a_removal_before_the_send_takes_the_mention_away(at: Fixture) {

@@ -124,9 +124,16 @@ impl Members for PostgresStore {
                          from place p where m.chat_id = $1 and m.user_id = p.user_id and p.read_seq < p.to_seq
                          returning m.read_seq
                      ), seen as (
-                         -- An edit mentions at its own number, above that of the message.
-                         delete from mentions o using messages x
-                         where o.user_id = $2 and o.chat_id = $1 and o.seq > $3 and x.id = o.message_id and x.seq <= $3
+                         -- An edit mentions at its own number, above that of the message. As many
+                         -- are looked at as are counted.
+                         delete from mentions where ctid = any (array(
+                             select n.ctid from (
+                                 select o.ctid, o.message_id from mentions o
+                                 where o.user_id = $2 and o.chat_id = $1
+                                 and o.seq > greatest($3, (select p.read_seq from place p))
+                                 order by o.seq limit 1000
+                             ) n where (select x.seq from messages x where x.id = n.message_id) <= $3
+                         ))
                      )
                      select p.is_open, p.member_count, p.user_id is not null,
                             coalesce((select read_seq from moved), p.read_seq), exists (select from moved), p.is_blocked

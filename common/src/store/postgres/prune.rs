@@ -13,7 +13,7 @@ use crate::store::fault::Fault;
 use crate::store::idempotency::KEY_KEPT;
 use crate::store::messages::read_users;
 use sqlx::postgres::PgQueryResult;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,8 +26,6 @@ pub(super) async fn prune(pool: &Arc<Pool>, older_than: Duration, limit: usize) 
         connection.step().await?;
         let mut done = removed + pass_messages(connection, older_than, limit - removed).await?;
         connection.step().await?;
-        done += erase_deleted_chats(connection, limit).await?;
-        connection.step().await?;
         done += forget_names(connection, limit).await?;
         connection.step().await?;
         done += forget_sessions(connection, limit).await?;
@@ -37,6 +35,8 @@ pub(super) async fn prune(pool: &Arc<Pool>, older_than: Duration, limit: usize) 
         done += forget_invites(connection, limit).await?;
         connection.step().await?;
         done += forget_networks(connection, limit).await?;
+        connection.step().await?;
+        done += erase_deleted_chats(connection, limit).await?;
         Ok(usize::try_from(done).unwrap_or_default())
     }
     .await;
@@ -149,15 +149,27 @@ async fn erase_deleted_chats(connection: &mut ServerConnection, limit: i64) -> R
     .bind(limit)
     .fetch_all(&mut *connection)
     .await?;
-    let users: Vec<i64> = found.iter().flat_map(|(.., of)| read_users(of.as_deref())).map(|user| user.0).collect();
+    let users: BTreeSet<i64> = found.iter().flat_map(|(.., of)| read_users(of.as_deref())).map(|user| user.0).collect();
     let ids: Vec<i64> = found.iter().map(|(id, ..)| *id).collect();
     if found.iter().any(|(_, reactions, _)| *reactions) {
         let gone = sqlx::query("delete from reactions where message_id = any ($1)");
         gone.bind(&ids).execute(&mut *connection).await?;
     }
     if !users.is_empty() {
-        let gone = sqlx::query("delete from mentions where user_id = any ($1) and chat_id = $2");
-        gone.bind(users).bind(chat).execute(&mut *connection).await?;
+        // Of a user so many may be there that they are taken in batches. The messages stay until
+        // none is left.
+        let gone = sqlx::query(
+            "delete from mentions where ctid = any (array(
+                 select n.ctid from unnest($1::bigint[]) as u (id) cross join lateral (
+                     select ctid from mentions where user_id = u.id and chat_id = $2 order by seq limit $3
+                 ) n limit $3
+             ))",
+        );
+        let users: Vec<i64> = users.into_iter().collect();
+        let gone = gone.bind(users).bind(chat).bind(limit).execute(&mut *connection).await?.rows_affected();
+        if i64::try_from(gone).is_ok_and(|gone| gone >= limit) {
+            return Ok(limit);
+        }
     }
     let erased = sqlx::query(
         "update messages set text = '', text_digest = null, reactions = null, mentions = null,

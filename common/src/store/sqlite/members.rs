@@ -110,14 +110,20 @@ impl Members for SqliteStore {
             let (is_open, member_count, is_member, at, to, is_blocked) = place.ok_or(Error::ChatNotFound)?;
             may_read(is_open, is_member)?;
             let at = at.unwrap_or_default();
-            // An edit mentions at its own number, above that of the message that is read.
+            // An edit mentions at its own number, above that of the message that is read. As many
+            // are looked at as are counted.
             sqlx::query(
-                "delete from mentions where user_id = $1 and chat_id = $2 and seq > $3
-                 and message_id in (select id from messages where id = message_id and seq <= $3)",
+                "delete from mentions where (user_id, chat_id, seq, message_id) in (
+                     select $1, $2, n.seq, n.message_id from (
+                         select seq, message_id from mentions
+                         where user_id = $1 and chat_id = $2 and seq > max($3, $4) order by seq limit 1000
+                     ) n join messages x on x.id = n.message_id where x.seq <= $3
+                 )",
             )
             .bind(user)
             .bind(chat)
             .bind(seq)
+            .bind(at)
             .execute(&mut *transaction)
             .await?;
             if to <= at {

@@ -144,16 +144,32 @@ async fn erase_deleted_chats(database: &Database, limit: i64) -> Result<usize, F
     .fetch_all(&mut *transaction)
     .await?;
     let erased = json(&batch)?;
-    for hung in [
-        "delete from reactions where message_id in (select value from json_each($1))",
+    // Of a user so many may be there that they are taken in batches. The messages stay until
+    // none is left.
+    let gone = sqlx::query(
         "delete from mentions where (user_id, chat_id, seq, message_id) in (
-             select u.value, x.chat_id, n.seq, x.id
-             from json_each($1) e join messages x on x.id = e.value, json_each(x.mentions) u
-             join mentions n on n.user_id = u.value and n.chat_id = x.chat_id and n.message_id = x.id
+             select n.user_id, n.chat_id, n.seq, n.message_id
+             from (
+                 select distinct u.value as id
+                 from json_each($1) e join messages x on x.id = e.value, json_each(x.mentions) u
+             ) u cross join mentions n on n.user_id = u.id and n.chat_id = $2
+             limit $3
          )",
-    ] {
-        sqlx::query(hung).bind(&erased).execute(&mut *transaction).await?;
+    )
+    .bind(&erased)
+    .bind(chat)
+    .bind(limit)
+    .execute(&mut *transaction)
+    .await?
+    .rows_affected();
+    let gone = usize::try_from(gone).unwrap_or(usize::MAX);
+    if i64::try_from(gone).is_ok_and(|gone| gone >= limit) {
+        return commit(transaction, gone).await;
     }
+    sqlx::query("delete from reactions where message_id in (select value from json_each($1))")
+        .bind(&erased)
+        .execute(&mut *transaction)
+        .await?;
     sqlx::query(
         "update messages set text = '', text_digest = null, reactions = null, mentions = null, deleted_at = $2
          where id in (select value from json_each($1))",
